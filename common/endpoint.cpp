@@ -1,0 +1,231 @@
+// The endpoint grammar, read from left to right: scheme, host, port. Each fault is reported where
+// it stands, so that a configuration error can point into the string. Hosts that look like an
+// address must be one: "127.1" and "1.2.3.4.5" are mistakes, not names to ask a resolver for.
+
+#include "common/endpoint.h"
+
+#include "common/text.h"
+
+#include <algorithm>
+#include <array>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+namespace riposte {
+namespace {
+
+constexpr size_t name_size_max = 253; // RFC 1035, without the final dot
+constexpr size_t label_size_max = 63;
+
+std::unexpected<EndpointError> refuse(size_t offset, std::string message) {
+    return std::unexpected(EndpointError{offset, std::move(message)});
+}
+
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+bool is_name_character(char c) {
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+}
+
+bool is_ipv6(const std::string& text) {
+    in6_addr address{};
+    return inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
+bool is_ipv4(const std::string& text) {
+    in_addr address{};
+    return inet_pton(AF_INET, text.c_str(), &address) == 1;
+}
+
+/// What stands between the brackets, at `offset`.
+std::expected<void, EndpointError> check_ipv6(std::string_view host, size_t offset) {
+    const size_t percent = host.find('%');
+    const std::string_view address = host.substr(0, percent);
+    if (address.find('\0') != std::string_view::npos || !is_ipv6(std::string(address)))
+        return refuse(
+            offset,
+            fmt::format("'{}' is not an IPv6 address; write one like [::1]", escape(address, 64)));
+    if (percent == std::string_view::npos)
+        return {};
+    const std::string_view zone = host.substr(percent + 1);
+    const size_t zone_at = offset + percent + 1;
+    if (zone.empty())
+        return refuse(
+            zone_at, "the zone is empty; write an interface after '%', like [fe80::1%eth0]");
+    if (zone.size() >= IF_NAMESIZE)
+        return refuse(
+            zone_at, fmt::format(
+                         "the zone '{}' is too long; an interface's name has at "
+                         "most {} characters",
+                         escape(zone, 32), IF_NAMESIZE - 1));
+    for (size_t i = 0; i < zone.size(); i++)
+        if (!is_name_character(zone[i]) && zone[i] != '.')
+            return refuse(
+                zone_at + i,
+                fmt::format(
+                    "a zone can not contain '{}'; write an interface's name, like eth0",
+                    escape(zone.substr(i, 1))));
+    return {};
+}
+
+/// The last label decides, as in a URL: all digits means that an IPv4 address was meant.
+bool looks_like_ipv4(std::string_view host) {
+    const size_t dot = host.rfind('.');
+    const std::string_view last = dot == std::string_view::npos ? host : host.substr(dot + 1);
+    return !last.empty() && std::ranges::all_of(last, is_digit);
+}
+
+std::expected<void, EndpointError> check_name(std::string_view host, size_t offset) {
+    if (host.empty())
+        return refuse(offset, "the host is missing; write a name, an IPv4 address or [IPv6]");
+    size_t label_at = 0;
+    for (size_t i = 0; i <= host.size(); i++) {
+        const bool end = i == host.size();
+        if (!end && host[i] != '.') {
+            if (!is_name_character(host[i]))
+                return refuse(
+                    offset + i,
+                    fmt::format(
+                        "a host name can not contain '{}'; write a name, an IPv4 address "
+                        "or [IPv6]",
+                        escape(host.substr(i, 1))));
+            continue;
+        }
+        const size_t label_size = i - label_at;
+        const bool root = end && i > 0; // the final dot of "example.org."
+        if (label_size == 0 && (!root || host.size() == 1))
+            return refuse(offset + i, "a part of the host name is empty; remove the extra dot");
+        if (label_size > label_size_max)
+            return refuse(
+                offset + label_at,
+                fmt::format(
+                    "a part of the host name is longer than {} characters; shorten it",
+                    label_size_max));
+        label_at = i + 1;
+    }
+    if (host.size() - (host.ends_with('.') ? 1 : 0) > name_size_max)
+        return refuse(
+            offset,
+            fmt::format("the host name is longer than {} characters; shorten it", name_size_max));
+    if (looks_like_ipv4(host) && !is_ipv4(std::string(host)))
+        return refuse(
+            offset, fmt::format(
+                        "'{}' is not an IPv4 address; write four numbers from 0 to 255, like "
+                        "127.0.0.1",
+                        host));
+    return {};
+}
+
+std::expected<uint16_t, EndpointError> parse_port(std::string_view digits, size_t offset) {
+    if (digits.empty())
+        return refuse(offset, "the port is empty; write a number from 0 to 65535 after ':'");
+    uint32_t value = 0;
+    for (const char c : digits) {
+        if (!is_digit(c))
+            return refuse(
+                offset,
+                fmt::format(
+                    "'{}' is not a port; write a number from 0 to 65535", escape(digits, 32)));
+        value = std::min(value * 10 + static_cast<uint32_t>(c - '0'), uint32_t{65536});
+    }
+    if (value > 65535)
+        return refuse(
+            offset,
+            fmt::format(
+                "port {} is out of range; write a number from 0 to 65535", escape(digits, 32)));
+    return static_cast<uint16_t>(value);
+}
+
+/// Takes "tcp://" or "udp://" off the front of `rest`.
+std::expected<std::optional<Transport>, EndpointError> take_scheme(std::string_view& rest) {
+    const size_t separator = rest.find("://");
+    if (separator == std::string_view::npos) {
+        if (rest.starts_with("tcp:/") || rest.starts_with("udp:/"))
+            return refuse(0, "the scheme lacks a '/'; use tcp:// or udp://");
+        return std::nullopt;
+    }
+    const std::string_view scheme = rest.substr(0, separator);
+    rest.remove_prefix(separator + 3);
+    for (const Transport transport : {Transport::tcp, Transport::udp})
+        if (scheme == to_string(transport))
+            return transport;
+    return refuse(0, fmt::format("unknown scheme '{}'; use tcp:// or udp://", escape(scheme, 32)));
+}
+
+/// Takes HOST off the front of `rest`, which is then empty or ":PORT".
+std::expected<std::string_view, EndpointError> take_host(
+    std::string_view& rest, size_t offset, const EndpointRules& rules) {
+    if (rest.starts_with('[')) {
+        const size_t close = rest.find(']');
+        if (close == std::string_view::npos)
+            return refuse(offset, "'[' is not closed; write an IPv6 address as [::1]");
+        const std::string_view host = rest.substr(1, close - 1);
+        if (auto checked = check_ipv6(host, offset + 1); !checked)
+            return std::unexpected(checked.error());
+        rest.remove_prefix(close + 1);
+        if (!rest.empty() && rest.front() != ':')
+            return refuse(
+                offset + close + 1,
+                fmt::format("'{}' follows the address; write ':' and a port", escape(rest, 32)));
+        return host;
+    }
+    const std::string_view address = rest.substr(0, rest.find('%'));
+    if (std::ranges::count(address, ':') > 1 &&
+        address.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos)
+        return refuse(offset, "an IPv6 address needs brackets; write it as [::1]:7001");
+    const size_t colon = std::min(rest.find(':'), rest.size());
+    const std::string_view host = rest.substr(0, colon);
+    if (host == "*") {
+        if (!rules.wildcard)
+            return refuse(offset, "'*' is for listening only; write the host to send to");
+    } else if (auto checked = check_name(host, offset); !checked) {
+        return std::unexpected(checked.error());
+    }
+    rest.remove_prefix(colon);
+    return host;
+}
+
+} // namespace
+
+std::string_view to_string(Transport transport) {
+    return transport == Transport::tcp ? "tcp" : "udp";
+}
+
+std::expected<Endpoint, EndpointError> parse_endpoint(std::string_view text, EndpointRules rules) {
+    if (text.empty())
+        return refuse(0, "the address is empty; write one like tcp://127.0.0.1:7001");
+    std::string_view rest = text;
+    const auto transport = take_scheme(rest);
+    if (!transport)
+        return std::unexpected(transport.error());
+    const auto host = take_host(rest, text.size() - rest.size(), rules);
+    if (!host)
+        return std::unexpected(host.error());
+    Endpoint endpoint{*transport, std::string(*host), rules.default_port.value_or(0)};
+    if (rest.empty()) {
+        if (!rules.default_port)
+            return refuse(
+                text.size(), "the port is missing; write ':' and a number from 0 to 65535");
+        return endpoint;
+    }
+    const auto port = parse_port(rest.substr(1), text.size() - rest.size() + 1);
+    if (!port)
+        return std::unexpected(port.error());
+    endpoint.port = *port;
+    return endpoint;
+}
+
+std::string to_string(const Endpoint& endpoint) {
+    const bool brackets = endpoint.host.find(':') != std::string::npos;
+    return fmt::format(
+        "{}{}{}{}{}:{}", endpoint.transport ? to_string(*endpoint.transport) : "",
+        endpoint.transport ? "://" : "", brackets ? "[" : "", endpoint.host, brackets ? "]" : "",
+        endpoint.port);
+}
+
+} // namespace riposte

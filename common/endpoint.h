@@ -1,0 +1,47 @@
+// The endpoint grammar that both programs share:
+//
+//     [tcp://|udp://] HOST [:PORT]      HOST = name | IPv4 | "[" IPv6 [%zone] "]" | "*"
+//
+// `*` (all addresses, dual stack) is for the daemon, a left-out port for the client only. Parsing
+// resolves nothing: see address.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace riposte {
+
+enum class Transport : uint8_t { tcp, udp };
+
+std::string_view to_string(Transport transport);
+
+struct Endpoint {
+    std::optional<Transport> transport; ///< as written; without a scheme the program decides
+    std::string host;                   ///< no brackets, zone included; "*" is every address
+    uint16_t port = 0;                  ///< host byte order
+
+    bool operator==(const Endpoint&) const = default;
+};
+
+/// Which of the two programs asks.
+struct EndpointRules {
+    bool wildcard = false;               ///< may HOST be `*`?
+    std::optional<uint16_t> default_port; ///< absent: the port must be written
+};
+
+/// Where in the text the fault is (0-based byte offset) and what to do about it.
+struct EndpointError {
+    size_t offset;
+    std::string message;
+};
+
+std::expected<Endpoint, EndpointError> parse_endpoint(std::string_view text, EndpointRules rules);
+
+/// The canonical spelling, which parse_endpoint() reads back: "tcp://[::1]:7001".
+std::string to_string(const Endpoint& endpoint);
+
+} // namespace riposte

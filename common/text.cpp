@@ -1,0 +1,91 @@
+#include "common/text.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <string.h>
+
+namespace riposte {
+
+std::string escape(std::string_view bytes, size_t bytes_max) {
+    const std::string_view shown = bytes.substr(0, bytes_max);
+    std::string text;
+    text.reserve(shown.size() + 16);
+    for (const char byte : shown) {
+        if (byte == '\n')
+            text += "\\n";
+        else if (byte == '\r')
+            text += "\\r";
+        else if (byte == '\t')
+            text += "\\t";
+        else if (byte == '\\' || byte == '"')
+            (text += '\\') += byte;
+        else if (byte >= ' ' && byte <= '~')
+            text += byte;
+        else
+            text += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+    }
+    const size_t rest = bytes.size() - shown.size();
+    if (rest > 0)
+        text += fmt::format("... {} more byte{}", rest, rest == 1 ? "" : "s");
+    return text;
+}
+
+namespace {
+
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+/// Insertions, deletions, substitutions and swaps of neighbours, each once. Letters that differ
+/// only in case do not differ: "INFO" is meant to be "info".
+size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<size_t> before_last(b.size() + 1);
+    std::vector<size_t> last(b.size() + 1);
+    std::vector<size_t> row(b.size() + 1);
+    std::iota(last.begin(), last.end(), size_t{0});
+    for (size_t i = 1; i <= a.size(); i++) {
+        row[0] = i;
+        for (size_t j = 1; j <= b.size(); j++) {
+            const bool same = lower(a[i - 1]) == lower(b[j - 1]);
+            row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0 : 1)});
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) &&
+                lower(a[i - 2]) == lower(b[j - 1]))
+                row[j] = std::min(row[j], before_last[j - 2] + 1);
+        }
+        std::swap(before_last, last);
+        std::swap(last, row);
+    }
+    return last[b.size()];
+}
+
+} // namespace
+
+std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {
+    const size_t distance_max = (word.size() + 2) / 3;
+    std::string_view best;
+    size_t best_distance = distance_max + 1;
+    for (const std::string_view candidate : candidates) {
+        // The lengths alone say that this many edits are needed; it also bounds the work.
+        const size_t longer = std::max(word.size(), candidate.size());
+        if (longer - std::min(word.size(), candidate.size()) > distance_max)
+            continue;
+        const size_t distance = edit_distance(word, candidate);
+        if (distance < best_distance && distance < longer) {
+            best = candidate;
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
+std::string errno_text(int error) {
+    const char* text = strerrordesc_np(error);
+    return text != nullptr ? text : fmt::format("error {}", error);
+}
+
+} // namespace riposte

@@ -1,0 +1,22 @@
+// Text for people: what a peer sent made harmless, and the nearest known word.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace riposte {
+
+/// A peer's bytes as printable ASCII: control and non-ASCII bytes as \n, \r, \t, \\, \" or \xNN.
+/// At most `bytes_max` bytes of input are shown; what is left out is said ("... 976 more bytes").
+std::string escape(std::string_view bytes, size_t bytes_max = 128);
+
+/// The candidate with the smallest edit distance, or "" if none is near enough to be meant
+/// (more than a third of the word, rounded up, would have to change).
+std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
+
+/// errno's text, thread-safe: "Address already in use".
+std::string errno_text(int error);
+
+} // namespace riposte
