@@ -1,0 +1,196 @@
+#include "client/connect.h"
+
+#include "client/report.h"
+#include "common/clock.h"
+#include "common/units.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace riposte::client {
+
+namespace {
+
+/// Those that the network or the peer answers for; anything else is a matter of this machine.
+bool is_remote(int error) {
+    switch (error) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EPIPE:
+    case EPROTO:
+    case ETIMEDOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+std::string_view hint(const Failure& failure) {
+    if (failure.at_source)
+        return failure.error == EADDRNOTAVAIL ? "; it is not an address of this machine" : "";
+    switch (failure.error) {
+    case ECONNREFUSED:
+        return "; is riposted running there?";
+    case ETIMEDOUT:
+        return "; is the address right, or does a firewall drop it? -W waits longer";
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+        return "; is the address right, and is there a route to it?";
+    case EACCES:
+    case EPERM:
+        return "; does a local firewall forbid it?";
+    default:
+        return "";
+    }
+}
+
+std::string describe(const Failure& failure) {
+    if (failure.error == ETIMEDOUT && failure.waited_ms > 0)
+        return fmt::format("no connection after {}", format_duration(failure.waited_ms));
+    return reason(failure.error);
+}
+
+/// A connection of a port to itself: TCP's simultaneous open, when the kernel happens to choose
+/// the very port that is asked for. Nobody listens there.
+bool is_self_connected(int fd) {
+    return to_string(local_address(fd)) == to_string(peer_address(fd));
+}
+
+/// 0, or the errno that the connection attempt ended with.
+int wait_connected(int fd, uint32_t wait_ms) {
+    const uint64_t deadline = monotonic_ms() + wait_ms;
+    pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
+    for (;;) {
+        const uint64_t now = monotonic_ms();
+        const int ready = ::poll(&wait, 1, now < deadline ? static_cast<int>(deadline - now) : 0);
+        if (ready > 0)
+            break;
+        if (ready == 0)
+            return ETIMEDOUT;
+        if (errno != EINTR)
+            return errno;
+    }
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        return errno;
+    return error;
+}
+
+/// Binds to the source of the address's family, if there is one; 0 or errno.
+int bind_source(int fd, std::span<const SocketAddress> sources, int family) {
+    const auto source = std::ranges::find(sources, family, &SocketAddress::family);
+    if (source == sources.end())
+        return 0;
+    // The port is chosen by connect(2), when the peer is known: one port then serves many peers.
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    return ::bind(fd, source->get(), source->size) < 0 ? errno : 0;
+}
+
+} // namespace
+
+Result<Target> resolve_target(const Endpoint& endpoint, const CommonOptions& common) {
+    Target target{
+        .name = to_string(endpoint),
+        .transport = endpoint.transport.value_or(Transport::tcp),
+        .timeout_ms = common.timeout_ms,
+        .source = common.source,
+        .sources = {},
+        .addresses = {}};
+    auto addresses = resolve(endpoint, target.transport, common.family, false);
+    if (!addresses)
+        return fail(Exit::usage, addresses.error());
+    target.addresses = std::move(*addresses);
+    if (common.source.empty())
+        return target;
+
+    const Endpoint local{.transport = target.transport, .host = common.source, .port = 0};
+    auto sources = resolve(local, target.transport, common.family, false);
+    if (!sources)
+        return fail(Exit::usage, fmt::format("--source: {}", sources.error()));
+    target.sources = std::move(*sources);
+    const auto has_no_source = [&](const SocketAddress& address) {
+        return std::ranges::find(target.sources, address.family(), &SocketAddress::family) ==
+               target.sources.end();
+    };
+    std::erase_if(target.addresses, has_no_source);
+    if (target.addresses.empty())
+        return fail(
+            Exit::usage,
+            fmt::format(
+                "--source {}: {} has no address of that family", common.source, target.name));
+    return target;
+}
+
+Error connect_error(const Target& target, std::span<const Failure> failures) {
+    const Failure& last = failures.back();
+    const Exit exit = !last.at_source && is_remote(last.error) ? Exit::failed : Exit::usage;
+    if (last.at_source)
+        return {exit, fmt::format("--source {}: {}{}", target.source, describe(last), hint(last))};
+    std::string what = describe(last);
+    if (failures.size() > 1) {
+        std::vector<std::string> each;
+        for (const Failure& failure : failures)
+            each.push_back(fmt::format("{}: {}", to_string(failure.address), describe(failure)));
+        what = fmt::format("{}", fmt::join(each, ", "));
+    }
+    return {exit, fmt::format("{}: {}{}", target.name, what, hint(last))};
+}
+
+std::expected<Fd, Failure> connect_to(
+    const Target& target, const SocketAddress& address, uint32_t wait_ms) {
+    const auto failure = [&](int error, bool at_source = false, uint32_t waited_ms = 0) {
+        return std::unexpected(Failure{address, error, at_source, waited_ms});
+    };
+    const bool stream = target.transport == Transport::tcp;
+    const int type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    Fd fd(::socket(address.family(), type, 0));
+    if (!fd)
+        return failure(errno);
+    if (const int error = bind_source(fd.get(), target.sources, address.family()); error != 0)
+        return failure(error, true);
+    if (::connect(fd.get(), address.get(), address.size) < 0) {
+        if (errno != EINPROGRESS)
+            return failure(errno);
+        if (const int error = wait_connected(fd.get(), wait_ms); error != 0)
+            return failure(error, false, error == ETIMEDOUT ? wait_ms : 0);
+    }
+    if (stream) {
+        if (is_self_connected(fd.get()))
+            return failure(ECONNREFUSED);
+        const int on = 1;
+        ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+    return fd;
+}
+
+Result<Fd> connect_any(const Target& target) {
+    uint64_t now = monotonic_ms();
+    const uint64_t deadline = now + target.timeout_ms;
+    std::vector<Failure> failures;
+    for (const SocketAddress& address : target.addresses) {
+        const uint64_t left_ms = now < deadline ? deadline - now : 0;
+        const uint64_t share_ms = left_ms / (target.addresses.size() - failures.size());
+        auto fd =
+            connect_to(target, address, static_cast<uint32_t>(std::max(share_ms, uint64_t{1})));
+        if (fd)
+            return std::move(*fd);
+        failures.push_back(fd.error());
+        now = monotonic_ms();
+    }
+    return std::unexpected(connect_error(target, failures));
+}
+
+} // namespace riposte::client

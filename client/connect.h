@@ -1,0 +1,52 @@
+// From an endpoint to a connected, non-blocking socket.
+//
+// A name may have several addresses, and the service may listen on only one of them: they are
+// tried in turn, and what went wrong with each is kept for the one line that is printed when none
+// answered.
+#pragma once
+
+#include "client/options.h"
+#include "common/fd.h"
+
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace riposte::client {
+
+/// Where to connect to, in the order to try, and from where.
+struct Target {
+    std::string name; ///< the endpoint's canonical spelling, for people
+    Transport transport;
+    uint32_t timeout_ms;
+    std::string source;                 ///< --source as written
+    std::vector<SocketAddress> sources; ///< at most one per family; empty: the kernel chooses
+    std::vector<SocketAddress> addresses;
+};
+
+/// Exit::usage if a name does not resolve or if --source is of another family than the endpoint.
+Result<Target> resolve_target(const Endpoint& endpoint, const CommonOptions& common);
+
+/// What went wrong with one address. ETIMEDOUT: not connected within `waited_ms`.
+struct Failure {
+    SocketAddress address;
+    int error = 0;
+    bool at_source = false; ///< --source could not be bound
+    uint32_t waited_ms = 0;
+};
+
+/// One line for all addresses, with the likely cause and the exit code: Exit::failed if it is the
+/// network or the peer, Exit::usage if it is this machine.
+Error connect_error(const Target& target, std::span<const Failure> failures);
+
+/// A socket connected to one address within `wait_ms` (UDP does not wait), TCP with TCP_NODELAY.
+std::expected<Fd, Failure> connect_to(
+    const Target& target, const SocketAddress& address, uint32_t wait_ms);
+
+/// The first address that takes the connection. All of them together get the target's timeout, and
+/// each an equal share of what is left, so that one that swallows packets does not hide the next.
+Result<Fd> connect_any(const Target& target);
+
+} // namespace riposte::client

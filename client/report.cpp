@@ -1,0 +1,94 @@
+#include "client/report.h"
+
+#include "common/text.h"
+
+#include <cctype>
+#include <cerrno>
+#include <cstdlib>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr std::string_view red = "\033[1;31m";
+constexpr std::string_view dim = "\033[2m";
+constexpr std::string_view plain = "\033[0m";
+
+/// One write(2) a line. That standard error can not be written has nowhere left to be told.
+void write_line(std::string_view line) {
+    write_all(STDERR_FILENO, line);
+}
+
+} // namespace
+
+bool wants_color(Color choice, bool is_terminal, const char* no_color, const char* term) {
+    if (choice != Color::automatic)
+        return choice == Color::always;
+    if (no_color != nullptr && *no_color != '\0')
+        return false;
+    return is_terminal && term != nullptr && std::string_view(term) != "dumb";
+}
+
+Report::Report(Color color, bool verbose)
+    : color_(wants_color(
+          color, isatty(STDERR_FILENO) == 1, secure_getenv("NO_COLOR"), secure_getenv("TERM"))),
+      verbose_(verbose) {}
+
+void Report::error(std::string_view line) const {
+    if (color_)
+        write_line(fmt::format("{}riposte:{} {}\n", red, plain, line));
+    else
+        write_line(fmt::format("riposte: {}\n", line));
+}
+
+void Report::note(std::string_view line) const {
+    if (!verbose_)
+        return;
+    if (color_)
+        write_line(fmt::format("{}{}{}\n", dim, line, plain));
+    else
+        write_line(fmt::format("{}\n", line));
+}
+
+int write_all(int fd, std::string_view bytes) {
+    while (!bytes.empty()) {
+        const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+        if (written >= 0) {
+            bytes.remove_prefix(static_cast<size_t>(written));
+        } else if (errno == EAGAIN) {
+            pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
+            ::poll(&wait, 1, -1);
+        } else if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+std::string reason(int error) {
+    std::string text = errno_text(error);
+    const auto upper = [&](size_t at) {
+        return at < text.size() && std::isupper(static_cast<unsigned char>(text[at])) != 0;
+    };
+    if (upper(0) && !upper(1)) // "RFS specific error" stays as it is
+        text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+    return text;
+}
+
+std::string byte_count(uint64_t count) {
+    return fmt::format("{} {}", count, count == 1 ? "byte" : "bytes");
+}
+
+void reserve_standard_streams() {
+    // open(2) gives the lowest free number: in this order, each hole is filled by its own call.
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (fcntl(fd, F_GETFD) < 0)
+            ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+} // namespace riposte::client

@@ -1,0 +1,43 @@
+// What the client says, and where: results on standard output, byte for byte; everything else,
+// a line at a time, on standard error, in colour where somebody looks at it.
+#pragma once
+
+#include "client/options.h"
+
+#include <string>
+#include <string_view>
+
+namespace riposte::client {
+
+/// Is standard error coloured? `always` and `never` decide alone; else NO_COLOR (set to anything
+/// but the empty string, https://no-color.org) and a dumb terminal say no.
+bool wants_color(Color choice, bool is_terminal, const char* no_color, const char* term);
+
+class Report {
+public:
+    Report(Color color, bool verbose);
+
+    /// "riposte: LINE" on standard error.
+    void error(std::string_view line) const;
+    /// LINE on standard error, with -v only.
+    void note(std::string_view line) const;
+
+private:
+    bool color_;
+    bool verbose_;
+};
+
+/// Writes all of it, waiting where `fd` is non-blocking; 0 or the errno that ended it.
+int write_all(int fd, std::string_view bytes);
+
+/// "connection refused": errno's text as it reads in the middle of a line.
+std::string reason(int error);
+
+/// "1 byte", "18 bytes".
+std::string byte_count(uint64_t count);
+
+/// Opens /dev/null for those of 0, 1 and 2 that the caller closed, the wrong way round, so that no
+/// socket takes their number and using them still fails with EBADF.
+void reserve_standard_streams();
+
+} // namespace riposte::client

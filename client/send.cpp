@@ -1,0 +1,320 @@
+// One message and its answer.
+//
+// A stream is written and read at the same time: a peer that echoes stops reading when nobody
+// takes what it sends, so writing everything first would wait for ever on a message longer than
+// the buffers on the way. The answer goes to standard output as it arrives; a slow reader there
+// holds up the exchange, which is wanted, and is no fault of the peer: the timeout counts from the
+// last byte that moved, with the time in write(2) left out.
+//
+// A reset throws away what the peer had not read, but not what it had sent before: that is still
+// in our receive queue, and is copied to the end before the reset is told. Whether the answer was
+// whole nobody can know then, so it never counts as success.
+#include "client/send.h"
+
+#include "client/connect.h"
+#include "common/clock.h"
+#include "common/units.h"
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr size_t chunk_bytes = 65536; ///< read at once; also more than any datagram holds
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+/// Waits for `events` until the deadline; false if it passed first.
+bool wait_until(uint64_t deadline, pollfd& wait) {
+    for (;;) {
+        const uint64_t now = monotonic_ms();
+        const int ready = ::poll(&wait, 1, now < deadline ? static_cast<int>(deadline - now) : 0);
+        if (ready >= 0 || errno != EINTR)
+            return ready > 0;
+    }
+}
+
+class StreamExchange {
+public:
+    StreamExchange(int fd, std::string_view message, int output, const Report& report)
+        : fd_(fd), pending_(message), output_(output), report_(report), buffer_(chunk_bytes) {}
+
+    Exchange run(uint32_t timeout_ms) {
+        start_ = Clock::now();
+        while (!done_) {
+            if (pending_.empty())
+                end_message();
+            pollfd wait{.fd = fd_, .events = 0, .revents = 0};
+            wait.events =
+                static_cast<short>((peer_ended_ ? 0 : POLLIN) | (pending_.empty() ? 0 : POLLOUT));
+            if (!wait_until(monotonic_ms() + timeout_ms, wait)) {
+                end(Ending::timed_out, 0);
+                break;
+            }
+            if (!pending_.empty())
+                write_some();
+            if (!done_ && !peer_ended_ && (wait.revents & ~POLLOUT) != 0)
+                read_some();
+            if (peer_ended_ && pending_.empty())
+                done_ = true;
+        }
+        return result_;
+    }
+
+private:
+    void end(Ending ending, int error) {
+        result_.ending = ending;
+        result_.error = error;
+        done_ = true;
+    }
+
+    /// Half-closes, once. A peer that is gone already shows at the next read.
+    void end_message() {
+        if (std::exchange(message_ended_, true))
+            return;
+        ::shutdown(fd_, SHUT_WR);
+        report_.note(fmt::format("sent {}", byte_count(result_.sent)));
+    }
+
+    void write_some() {
+        const ssize_t size = ::send(fd_, pending_.data(), pending_.size(), MSG_NOSIGNAL);
+        if (size >= 0) {
+            pending_.remove_prefix(static_cast<size_t>(size));
+            result_.sent += static_cast<uint64_t>(size);
+        } else if (errno != EAGAIN && errno != EINTR) {
+            // EPIPE is how a reset reads after the peer had ended its side.
+            const int error = errno == EPIPE ? ECONNRESET : errno;
+            while (!done_ && !peer_ended_ && read_some()) {
+            }
+            if (result_.ending != Ending::output_failed)
+                end(Ending::broken, error);
+        }
+    }
+
+    /// Copies what is there; false if nothing was.
+    bool read_some() {
+        const ssize_t size = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
+        if (size < 0) {
+            if (errno != EAGAIN && errno != EINTR)
+                end(Ending::broken, errno);
+            return false;
+        }
+        if (size == 0) {
+            peer_ended_ = true;
+            return false;
+        }
+        result_.answer_ms = ms_since(start_);
+        const std::string_view bytes(buffer_.data(), static_cast<size_t>(size));
+        if (const int error = write_all(output_, bytes); error != 0) {
+            end(Ending::output_failed, error);
+            return false;
+        }
+        result_.received += bytes.size();
+        result_.last = bytes.back();
+        return true;
+    }
+
+    int fd_;
+    std::string_view pending_; ///< what of the message is not written yet
+    int output_;
+    const Report& report_;
+    std::vector<char> buffer_;
+    Clock::time_point start_;
+    Exchange result_;
+    bool message_ended_ = false;
+    bool peer_ended_ = false;
+    bool done_ = false;
+};
+
+/// Standard input to its end, binary safe; at most `bytes_max`, else `too_long`.
+Result<std::string> read_input(size_t bytes_max, std::string_view too_long) {
+    std::string message;
+    std::array<char, chunk_bytes> chunk{};
+    for (;;) {
+        const ssize_t size = ::read(STDIN_FILENO, chunk.data(), chunk.size());
+        if (size == 0)
+            return message;
+        if (size > 0) {
+            message.append(chunk.data(), static_cast<size_t>(size));
+            if (message.size() > bytes_max)
+                return fail(Exit::usage, std::string(too_long));
+        } else if (errno == EAGAIN) {
+            pollfd wait{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+            ::poll(&wait, 1, -1);
+        } else if (errno != EINTR) {
+            return fail(Exit::usage, fmt::format("standard input: {}", reason(errno)));
+        }
+    }
+}
+
+Result<std::string> load_message(const SendOptions& options) {
+    const bool datagram = options.endpoint.transport == Transport::udp;
+    const size_t bytes_max = datagram ? datagram_bytes_max : message_bytes_max;
+    const std::string_view too_long =
+        datagram ? "a UDP datagram holds at most 65,507 bytes; send a longer message over TCP"
+                 : "a message holds at most 1 GiB";
+    if (options.message_from_input)
+        return read_input(bytes_max, too_long);
+    if (options.message.size() > bytes_max)
+        return fail(Exit::usage, std::string(too_long));
+    return options.message;
+}
+
+/// On a terminal the prompt, or our next line, starts a line of its own; the output itself stays
+/// as it came.
+void end_terminal_line(char last) {
+    if (last != '\n' && isatty(STDOUT_FILENO) == 1 && isatty(STDERR_FILENO) == 1)
+        write_all(STDERR_FILENO, "\n");
+}
+
+void note_connected(const Report& report, Transport transport, int fd) {
+    report.note(fmt::format(
+        "connected to {}://{} from {}", to_string(transport), to_string(peer_address(fd)),
+        to_string(local_address(fd))));
+}
+
+void note_answer(const Report& report, const SocketAddress& peer, size_t bytes, double ms) {
+    report.note(
+        fmt::format("answer from {}: {} in {:.1f} ms", to_string(peer), byte_count(bytes), ms));
+}
+
+Result<void> send_stream(const Target& target, std::string_view message, const Report& report) {
+    const Result<Fd> fd = connect_any(target);
+    if (!fd)
+        return std::unexpected(fd.error());
+    const SocketAddress peer = peer_address(fd->get());
+    note_connected(report, target.transport, fd->get());
+    const Exchange exchange =
+        exchange_stream(fd->get(), message, target.timeout_ms, STDOUT_FILENO, report);
+    end_terminal_line(exchange.last);
+    if (exchange.received > 0)
+        note_answer(report, peer, exchange.received, exchange.answer_ms);
+    return judge(exchange, target.name, message.size(), target.timeout_ms);
+}
+
+/// Sends the datagram and waits for one back: its size in `buffer`, or errno.
+std::expected<size_t, int> exchange_datagram(
+    int fd, std::string_view message, uint32_t timeout_ms, std::vector<char>& buffer,
+    const Report& report) {
+    if (::send(fd, message.data(), message.size(), MSG_NOSIGNAL) < 0)
+        return std::unexpected(errno);
+    report.note(fmt::format("sent {}", byte_count(message.size())));
+    const uint64_t deadline = monotonic_ms() + timeout_ms;
+    for (;;) {
+        pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
+        if (!wait_until(deadline, wait))
+            return std::unexpected(ETIMEDOUT);
+        const ssize_t size = ::recv(fd, buffer.data(), buffer.size(), 0);
+        if (size >= 0)
+            return static_cast<size_t>(size);
+        // A datagram with a bad checksum wakes poll(2), and is gone when it is read.
+        if (errno != EAGAIN && errno != EINTR)
+            return std::unexpected(errno);
+    }
+}
+
+/// Connecting a datagram socket asks nobody: that nobody listens at an address shows only as the
+/// answer to the datagram (ICMP, ECONNREFUSED), and then the next address gets it.
+Result<void> send_datagram(const Target& target, std::string_view message, const Report& report) {
+    std::vector<char> buffer(chunk_bytes);
+    std::vector<Failure> failures;
+    for (const SocketAddress& address : target.addresses) {
+        const std::expected<Fd, Failure> fd = connect_to(target, address, 0);
+        if (!fd) {
+            failures.push_back(fd.error());
+            continue;
+        }
+        note_connected(report, target.transport, fd->get());
+        const Clock::time_point start = Clock::now();
+        const auto size = exchange_datagram(fd->get(), message, target.timeout_ms, buffer, report);
+        if (size) {
+            const double ms = ms_since(start);
+            const std::string_view answer(buffer.data(), *size);
+            if (const int error = write_all(STDOUT_FILENO, answer); error != 0)
+                return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
+            end_terminal_line(answer.empty() ? '\n' : answer.back());
+            note_answer(report, address, answer.size(), ms);
+            return {};
+        }
+        if (size.error() == ETIMEDOUT)
+            return fail(
+                Exit::failed,
+                fmt::format(
+                    "{}: no answer after {}; is riposted running there? -W waits longer",
+                    target.name, format_duration(target.timeout_ms)));
+        failures.push_back({.address = address, .error = size.error()});
+    }
+    return std::unexpected(connect_error(target, failures));
+}
+
+} // namespace
+
+Exchange exchange_stream(
+    int fd, std::string_view message, uint32_t timeout_ms, int output, const Report& report) {
+    return StreamExchange(fd, message, output, report).run(timeout_ms);
+}
+
+Result<void> judge(
+    const Exchange& exchange, std::string_view name, size_t message_bytes, uint32_t timeout_ms) {
+    const auto had_come = [&] { return fmt::format("{} had come", byte_count(exchange.received)); };
+    const auto failed = [&](std::string_view what) {
+        return fail(Exit::failed, fmt::format("{}: {}", name, what));
+    };
+    switch (exchange.ending) {
+    case Ending::finished:
+        if (exchange.received == 0)
+            return failed("closed without an answer; is it the service that you meant?");
+        return {};
+    case Ending::timed_out: {
+        const std::string wait = format_duration(timeout_ms);
+        if (exchange.sent < message_bytes)
+            return failed(fmt::format(
+                "the message was not read on for {} ({} of {} sent, {} of answer); "
+                "-W waits longer",
+                wait, exchange.sent, byte_count(message_bytes), byte_count(exchange.received)));
+        if (exchange.received == 0)
+            return failed(
+                fmt::format("no answer after {} ({}); -W waits longer", wait, had_come()));
+        return failed(
+            fmt::format("the answer did not go on for {} ({}); -W waits longer", wait, had_come()));
+    }
+    case Ending::broken:
+        return failed(fmt::format(
+            "{} ({}){}", reason(exchange.error), had_come(),
+            exchange.error == ECONNRESET && exchange.received > 0
+                ? "; the message may have been longer than the peer reads"
+                : ""));
+    case Ending::output_failed:
+        return fail(Exit::usage, fmt::format("standard output: {}", reason(exchange.error)));
+    }
+    std::unreachable();
+}
+
+Result<void> send(const CommonOptions& common, const SendOptions& options) {
+    const Result<std::string> message = load_message(options);
+    if (!message)
+        return std::unexpected(message.error());
+    const Result<Target> target = resolve_target(options.endpoint, common);
+    if (!target)
+        return std::unexpected(target.error());
+    const Report report(common.color, options.verbose);
+    return target->transport == Transport::tcp ? send_stream(*target, *message, report)
+                                               : send_datagram(*target, *message, report);
+}
+
+} // namespace riposte::client
