@@ -1,0 +1,69 @@
+// RFC 867, Daytime Protocol. A human-readable time, then the connection is finished; what the
+// client sends is thrown away. The RFC leaves the format open; ours is UTC in its first suggested
+// form: "Sunday, November 22, 2026 16:03:48-UTC\r\n". Over UDP the answer goes only to a question
+// that is at least as long.
+#include "daemon/services/answer.h"
+#include "daemon/services/services.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+#include <time.h>
+
+namespace riposte {
+namespace {
+
+constexpr std::array<std::string_view, 7> weekdays = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                                      "Thursday", "Friday", "Saturday"};
+constexpr std::array<std::string_view, 12> months = {
+    "January", "February", "March",     "April",   "May",      "June",
+    "July",    "August",   "September", "October", "November", "December"};
+
+struct Line {
+    std::array<char, 80> text;
+    size_t size;
+};
+
+Line daytime_line(int64_t wall_seconds) {
+    time_t now = wall_seconds;
+    tm utc{};
+    gmtime_r(&now, &utc);
+    Line line{};
+    auto end = fmt::format_to_n(
+        line.text.data(), line.text.size(), "{}, {} {}, {} {:02}:{:02}:{:02}-UTC\r\n",
+        weekdays[static_cast<size_t>(utc.tm_wday)], months[static_cast<size_t>(utc.tm_mon)],
+        utc.tm_mday, utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+    line.size = std::min(end.size, line.text.size());
+    return line;
+}
+
+class Daytime final : public Service {
+public:
+    bool speaks_first() const noexcept override { return true; }
+
+    StreamReply arrived(
+        const ServiceContext&, StreamState&, std::span<std::byte>, size_t) const noexcept override {
+        return {};
+    }
+
+    StreamReply writable(const ServiceContext& context, StreamState&, std::span<std::byte> buffer)
+        const noexcept override {
+        Line line = daytime_line(context.wall_seconds);
+        return answer_and_finish(buffer, std::as_bytes(std::span(line.text).first(line.size)));
+    }
+
+    DatagramReply datagram(
+        const ServiceContext& context, std::span<std::byte> datagram) const noexcept override {
+        Line line = daytime_line(context.wall_seconds);
+        return answer_if_shorter(datagram, std::as_bytes(std::span(line.text).first(line.size)));
+    }
+};
+
+} // namespace
+
+std::shared_ptr<const Service> make_daytime() {
+    return std::make_shared<Daytime>();
+}
+
+} // namespace riposte

@@ -1,0 +1,25 @@
+// RFC 863, Discard Protocol. Whatever arrives is thrown away; nothing is ever answered.
+#include "daemon/services/services.h"
+
+namespace riposte {
+namespace {
+
+class Discard final : public Service {
+public:
+    StreamReply arrived(
+        const ServiceContext&, StreamState&, std::span<std::byte>, size_t) const noexcept override {
+        return {};
+    }
+
+    DatagramReply datagram(const ServiceContext&, std::span<std::byte>) const noexcept override {
+        return {DatagramReply::Verdict::drop, 0};
+    }
+};
+
+} // namespace
+
+std::shared_ptr<const Service> make_discard() {
+    return std::make_shared<Discard>();
+}
+
+} // namespace riposte

@@ -1,0 +1,26 @@
+// RFC 862, Echo Protocol. The answer is what arrived, where it lies.
+#include "daemon/services/services.h"
+
+namespace riposte {
+namespace {
+
+class Echo final : public Service {
+public:
+    StreamReply arrived(const ServiceContext&, StreamState&, std::span<std::byte>, size_t size)
+        const noexcept override {
+        return {.size = static_cast<uint32_t>(size), .finish = false};
+    }
+
+    DatagramReply datagram(
+        const ServiceContext&, std::span<std::byte> datagram) const noexcept override {
+        return {DatagramReply::Verdict::send, static_cast<uint32_t>(datagram.size())};
+    }
+};
+
+} // namespace
+
+std::shared_ptr<const Service> make_echo() {
+    return std::make_shared<Echo>();
+}
+
+} // namespace riposte

@@ -1,0 +1,43 @@
+// The tutorial's server. TCP: the first message (what one recv(2) of 1024 bytes returns, however
+// short) is answered with the greeting, and so is a client that only sends its FIN; then the
+// connection is finished. UDP: the datagram goes back.
+#include "daemon/services/answer.h"
+#include "daemon/services/services.h"
+
+namespace riposte {
+namespace {
+
+class Hello final : public Service {
+public:
+    explicit Hello(std::string message) : message_(std::move(message)) {}
+
+    StreamReply arrived(const ServiceContext&, StreamState&, std::span<std::byte> buffer, size_t)
+        const noexcept override {
+        return greet(buffer);
+    }
+
+    StreamReply peer_finished(
+        const ServiceContext&, StreamState&, std::span<std::byte> buffer) const noexcept override {
+        return greet(buffer);
+    }
+
+    DatagramReply datagram(
+        const ServiceContext&, std::span<std::byte> datagram) const noexcept override {
+        return {DatagramReply::Verdict::send, static_cast<uint32_t>(datagram.size())};
+    }
+
+private:
+    StreamReply greet(std::span<std::byte> buffer) const noexcept {
+        return answer_and_finish(buffer, std::as_bytes(std::span(message_)));
+    }
+
+    std::string message_;
+};
+
+} // namespace
+
+std::shared_ptr<const Service> make_hello(std::string message) {
+    return std::make_shared<Hello>(std::move(message));
+}
+
+} // namespace riposte

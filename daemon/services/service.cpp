@@ -1,0 +1,58 @@
+#include "daemon/services/service.h"
+
+#include "daemon/services/services.h"
+
+#include <array>
+
+namespace riposte {
+namespace {
+
+constexpr std::array<std::string_view, 6> names = {"hello",   "echo",    "discard",
+                                                   "daytime", "chargen", "time"};
+
+} // namespace
+
+std::string_view to_string(ServiceKind kind) {
+    return names[static_cast<size_t>(kind)];
+}
+
+std::optional<ServiceKind> parse_service(std::string_view name) {
+    for (size_t i = 0; i < names.size(); ++i)
+        if (names[i] == name)
+            return static_cast<ServiceKind>(i);
+    return std::nullopt;
+}
+
+std::span<const std::string_view> service_names() {
+    return names;
+}
+
+StreamReply Service::writable(
+    const ServiceContext&, StreamState&, std::span<std::byte>) const noexcept {
+    return {.size = 0, .finish = false};
+}
+
+StreamReply Service::peer_finished(
+    const ServiceContext&, StreamState&, std::span<std::byte>) const noexcept {
+    return {.size = 0, .finish = true};
+}
+
+std::shared_ptr<const Service> make_service(ServiceKind kind, const ServiceOptions& options) {
+    switch (kind) {
+    case ServiceKind::hello:
+        return make_hello(options.message);
+    case ServiceKind::echo:
+        return make_echo();
+    case ServiceKind::discard:
+        return make_discard();
+    case ServiceKind::daytime:
+        return make_daytime();
+    case ServiceKind::chargen:
+        return make_chargen();
+    case ServiceKind::time:
+        return make_time();
+    }
+    return nullptr;
+}
+
+} // namespace riposte
