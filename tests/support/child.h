@@ -1,0 +1,69 @@
+// A piece of a test that changes what belongs to the whole process (environment, standard error,
+// descriptors 3 and up, user, limits) runs in a child, which hands back what it found as text.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace riposte::test {
+
+/// Runs `body` in a child process and returns the string that it returns.
+template<class Body>
+std::string in_child(Body&& body) {
+    int pipe_fds[2];
+    if (::pipe2(pipe_fds, O_CLOEXEC) != 0)
+        return "(pipe failed)";
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        ::close(pipe_fds[0]);
+        // Out of the way of what the child does with low descriptors.
+        const int result_fd = ::fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, 100);
+        ::close(pipe_fds[1]);
+        const std::string result = std::forward<Body>(body)();
+        for (std::string_view rest = result; !rest.empty();) {
+            const ssize_t written = ::write(result_fd, rest.data(), rest.size());
+            if (written <= 0)
+                ::_exit(1);
+            rest.remove_prefix(static_cast<size_t>(written));
+        }
+        ::_exit(0);
+    }
+    ::close(pipe_fds[1]);
+    std::string result;
+    char bytes[4096];
+    ssize_t size = 0;
+    while ((size = ::read(pipe_fds[0], bytes, sizeof bytes)) > 0)
+        result.append(bytes, static_cast<size_t>(size));
+    ::close(pipe_fds[0]);
+    int status = 0;
+    if (pid < 0 || ::waitpid(pid, &status, 0) != pid || status != 0)
+        result += "(the child failed, status " + std::to_string(status) + ")";
+    return result;
+}
+
+/// Only in a child, which has one thread.
+inline void set_environment(const char* name, const std::string& value) {
+    ::setenv(name, value.c_str(), 1); // NOLINT(concurrency-mt-unsafe)
+}
+inline void unset_environment(const char* name) {
+    ::unsetenv(name); // NOLINT(concurrency-mt-unsafe)
+}
+inline bool has_environment(const char* name) {
+    return std::getenv(name) != nullptr; // NOLINT(concurrency-mt-unsafe)
+}
+
+/// As if no service manager were there, whatever the tests were started by.
+inline void forget_service_manager() {
+    for (const char* name :
+         {"JOURNAL_STREAM", "INVOCATION_ID", "NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS",
+          "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_PID", "WATCHDOG_USEC"})
+        unset_environment(name);
+}
+
+} // namespace riposte::test
