@@ -1,0 +1,244 @@
+#include "daemon/listen_socket.h"
+
+#include "common/text.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+namespace riposte {
+
+namespace {
+
+constexpr int backlog = 4096; // the kernel takes the lower of it and net.core.somaxconn
+
+template<class T>
+T as(const SocketAddress& address) {
+    T specific{};
+    std::memcpy(&specific, &address.storage, sizeof specific);
+    return specific;
+}
+
+template<class T>
+SocketAddress from(const T& specific) {
+    SocketAddress address;
+    std::memcpy(&address.storage, &specific, sizeof specific);
+    address.size = sizeof specific;
+    return address;
+}
+
+bool is_any(const SocketAddress& address) {
+    if (address.family() == AF_INET)
+        return as<sockaddr_in>(address).sin_addr.s_addr == htonl(INADDR_ANY);
+    const auto specific = as<sockaddr_in6>(address);
+    return IN6_IS_ADDR_UNSPECIFIED(&specific.sin6_addr);
+}
+
+/// Every address of the other's family?
+bool covers(const ListenAddress& a, const ListenAddress& other) {
+    return is_any(a.address) && (a.dual_stack || a.address.family() == other.address.family());
+}
+
+bool set_option(int fd, int level, int name, int value) {
+    return ::setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+std::optional<int> get_option(int fd, int level, int name) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    if (::getsockopt(fd, level, name, &value, &size) != 0)
+        return std::nullopt;
+    return value;
+}
+
+/// What a worker relies on, whoever opened the socket. False: see errno.
+bool set_options(int fd, int family, Transport transport) {
+    if (transport == Transport::tcp) // accepted sockets inherit it
+        return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    // The reply leaves from the address that was asked. On a dual-stack socket the IPv6 message
+    // tells of IPv4 as well, v4-mapped.
+    return family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                              : set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+}
+
+/// All that has to be set before bind(2). False: see errno.
+bool set_bind_options(int fd, const ListenAddress& address, bool reuse_port) {
+    // SO_REUSEADDR: a restart need not wait for old connections to leave TIME_WAIT. On UDP it would
+    // share the port with a stranger instead.
+    if (address.transport == Transport::tcp && !set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1))
+        return false;
+    if (reuse_port && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+        return false;
+    if (address.address.family() == AF_INET6 &&
+        !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.dual_stack ? 0 : 1))
+        return false;
+    return set_options(fd, address.address.family(), address.transport);
+}
+
+std::unexpected<Error> refuse(int fd, std::string_view name, std::string_view why) {
+    return fail(Exit::config, fmt::format("inherited socket {} '{}': {}", fd, escape(name), why));
+}
+
+Result<Transport> inherited_transport(int fd, std::string_view name) {
+    const auto type = get_option(fd, SOL_SOCKET, SO_TYPE);
+    const auto family = get_option(fd, SOL_SOCKET, SO_DOMAIN);
+    if (!type || !family)
+        return refuse(fd, name, "not a socket");
+    if (*family == AF_UNIX)
+        return refuse(fd, name, "an AF_UNIX socket; services answer over IPv4 and IPv6 only");
+    if (*family != AF_INET && *family != AF_INET6)
+        return refuse(
+            fd, name,
+            fmt::format("address family {}; services answer over IPv4 and IPv6 only", *family));
+    if (*type == SOCK_DGRAM)
+        return Transport::udp;
+    if (*type != SOCK_STREAM)
+        return refuse(
+            fd, name,
+            fmt::format("socket type {}; services answer on streams and datagrams only", *type));
+    if (get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1)
+        return refuse(fd, name, "a stream that does not listen (a socket unit needs Accept=no)");
+    return Transport::tcp;
+}
+
+std::optional<ServiceKind> service_of_name(std::string_view name) {
+    constexpr std::array<std::string_view, 4> unnamed{"", "unknown", "riposted", "riposted.socket"};
+    if (std::ranges::find(unnamed, name) != unnamed.end())
+        return ServiceKind::hello;
+    constexpr std::string_view prefix = "riposted-";
+    constexpr std::string_view suffix = ".socket";
+    if (name.starts_with(prefix) && name.ends_with(suffix)) {
+        name.remove_prefix(prefix.size());
+        name.remove_suffix(suffix.size());
+    }
+    return parse_service(name);
+}
+
+} // namespace
+
+std::string to_string(const ListenAddress& address) {
+    if (address.dual_stack)
+        return fmt::format("{}://*:{}", to_string(address.transport), address.address.port());
+    return fmt::format("{}://{}", to_string(address.transport), to_string(address.address));
+}
+
+bool overlap(const ListenAddress& a, const ListenAddress& b) {
+    if (a.transport != b.transport || a.address.port() != b.address.port())
+        return false;
+    return covers(a, b) || covers(b, a) || to_string(a.address) == to_string(b.address);
+}
+
+SocketAddress with_port(const SocketAddress& address, uint16_t port) {
+    if (address.family() == AF_INET) {
+        auto specific = as<sockaddr_in>(address);
+        specific.sin_port = htons(port);
+        return from(specific);
+    }
+    auto specific = as<sockaddr_in6>(address);
+    specific.sin6_port = htons(port);
+    return from(specific);
+}
+
+SocketAddress any_ipv4(uint16_t port) {
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_port = htons(port);
+    return from(any);
+}
+
+bool has_ipv6() {
+    sockaddr_in6 loopback{};
+    loopback.sin6_family = AF_INET6;
+    loopback.sin6_addr = in6addr_loopback;
+    const auto fd = bind_socket({Transport::udp, from(loopback), false}, false);
+    return fd.has_value() || (fd.error() != EAFNOSUPPORT && fd.error() != EADDRNOTAVAIL);
+}
+
+std::expected<Fd, int> bind_socket(const ListenAddress& address, bool reuse_port) {
+    const int type = address.transport == Transport::tcp ? SOCK_STREAM : SOCK_DGRAM;
+    Fd fd(::socket(address.address.family(), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd)
+        return std::unexpected(errno);
+    if (!set_bind_options(fd.get(), address, reuse_port))
+        return std::unexpected(errno);
+    if (::bind(fd.get(), address.address.get(), address.address.size) != 0)
+        return std::unexpected(errno);
+    if (address.transport == Transport::tcp && ::listen(fd.get(), backlog) != 0)
+        return std::unexpected(errno);
+    return fd;
+}
+
+Error bind_error(int error, const ListenAddress& address) {
+    const uint16_t port = address.address.port();
+    switch (error) {
+    case EADDRINUSE:
+        return {
+            Exit::os, fmt::format(
+                          "address already in use; another process holds the port "
+                          "(ss -l{}np 'sport = {}' shows it)",
+                          address.transport == Transport::tcp ? 't' : 'u', port)};
+    case EACCES:
+    case EPERM:
+        if (port == 0 || port >= 1024)
+            return {Exit::permission, "permission denied"};
+        return {
+            Exit::permission,
+            "permission denied; ports below 1024 are privileged: grant CAP_NET_BIND_SERVICE, "
+            "take a port of 1024 and above, or let systemd pass the socket (socket activation)"};
+    case EADDRNOTAVAIL:
+        return {
+            Exit::os,
+            "address not available: no network interface has it ('ip address' shows those here)"};
+    case EAFNOSUPPORT:
+        return {Exit::os, "address family not supported by this system"};
+    case EMFILE:
+        return {Exit::os, "too many open files: raise LimitNOFILE= (ulimit -n)"};
+    case EINVAL:
+        return {
+            Exit::os,
+            "not an address to listen on (a link-local one needs its zone: [fe80::1%eth0])"};
+    default:
+        return {Exit::os, errno_text(error)};
+    }
+}
+
+Result<ListenAddress> prepare_inherited(int fd, std::string_view name) {
+    const auto transport = inherited_transport(fd, name);
+    if (!transport)
+        return std::unexpected(transport.error());
+    ListenAddress address{*transport, local_address(fd), false};
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        !set_options(fd, address.address.family(), *transport))
+        return fail(
+            Exit::os, fmt::format(
+                          "inherited socket {} '{}': can not set its options: {}", fd, escape(name),
+                          errno_text(errno)));
+    address.dual_stack = address.address.family() == AF_INET6 && is_any(address.address) &&
+                         get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
+    return address;
+}
+
+Result<ServiceKind> inherited_service(int fd, std::string_view name) {
+    if (const auto kind = service_of_name(name))
+        return *kind;
+    const std::string_view near = nearest(name, service_names());
+    return refuse(
+        fd, name,
+        fmt::format(
+            "no such service{}; FileDescriptorName= must be one of {}",
+            near.empty() ? "" : fmt::format(", did you mean '{}'?", near),
+            fmt::join(service_names(), ", ")));
+}
+
+} // namespace riposte

@@ -1,0 +1,338 @@
+// An Entry is one address as somebody wrote it (or one inherited socket). It has a Bound for each
+// socket address that it stands for, as a name may have several, and a Bound has one Socket a
+// worker, or a single one that all workers share if it was inherited.
+//
+//   - A Socket's id is given once and never again, so a worker tells a kept socket from a new one
+//     that happens to have the same descriptor.
+//   - apply() opens what is new before it touches what is there, so an error changes nothing. The
+//     price: an address can not be replaced by one that overlaps it ("127.0.0.1" by "*") in a
+//     reload, which the error says.
+//   - What a reload takes away waits in `removed`, still open, until close_removed().
+//   - Sockets are bound with SO_REUSEPORT only where several workers need it, and then the kernel
+//     would let other processes of the same user in as well: a probe without SO_REUSEPORT is bound
+//     first, so that a port somebody else holds is refused with any number of workers.
+
+#include "daemon/listeners.h"
+
+#include "daemon/listen_socket.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace riposte {
+
+namespace {
+
+struct Socket {
+    uint64_t id = 0;
+    Fd fd;
+};
+
+struct Bound {
+    ListenAddress address; ///< with the port that the kernel gave
+    std::vector<Socket> sockets;
+};
+
+struct Entry {
+    std::string key;    ///< the canonical address as written; identity across reloads
+    std::string origin; ///< of the [[listen]] section, for errors
+    Transport transport = Transport::tcp;
+    ServiceKind kind = ServiceKind::hello;
+    ServiceOptions options;
+    std::shared_ptr<const Service> service;
+    std::vector<Bound> bounds;
+    bool leaving = false; ///< not in the configuration that is being applied
+};
+
+bool is_ipv6(const SocketAddress& address) {
+    return address.family() == AF_INET6;
+}
+
+/// Options for an inherited socket: those of the first listener with the same service.
+ServiceOptions options_of(const Config& config, ServiceKind kind) {
+    const auto same = std::ranges::find(config.listen, kind, &ListenConfig::service);
+    return same == config.listen.end() ? ServiceOptions{} : same->options;
+}
+
+void set_service(Entry& entry, ServiceKind kind, const ServiceOptions& options) {
+    if (entry.service && entry.kind == kind && entry.options == options)
+        return; // connections and workers go on with the object that they have
+    entry.kind = kind;
+    entry.options = options;
+    entry.service = make_service(kind, options);
+}
+
+bool mentions(const Config& config, std::string_view key) {
+    for (const ListenConfig& listen : config.listen) {
+        for (const Endpoint& endpoint : listen.addresses) {
+            if (to_string(endpoint) == key)
+                return true;
+        }
+    }
+    return false;
+}
+
+/// If one of ours holds `address`: which, and what that means.
+std::optional<std::string> holder(std::span<const Entry> ours, const ListenAddress& address) {
+    for (const Entry& entry : ours) {
+        for (const Bound& bound : entry.bounds) {
+            if (overlap(bound.address, address))
+                return fmt::format(
+                    "address already in use by this daemon's own {} ({}){}", entry.key,
+                    entry.origin,
+                    entry.leaving ? "; a reload opens before it closes: restart to replace it"
+                                  : "");
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
+struct Listeners::Impl {
+    bool inherited = false;
+    uint32_t workers = 1;
+    uint64_t next_id = 1;
+    std::vector<Entry> entries;
+    std::vector<Entry> removed;
+
+    /// What a new configuration needs, before anything is changed.
+    struct Change {
+        struct Wanted {
+            const ListenConfig* listen;
+            std::optional<size_t> kept; ///< index in `entries`; else the next one of `opened`
+        };
+        std::vector<Wanted> wanted;
+        std::vector<Entry> opened;
+        std::vector<bool> taken; ///< by index in `entries`: is it kept?
+    };
+
+    Result<void> adopt(systemd::InheritedSocket socket, const Config& config);
+    std::expected<Bound, int> bind(ListenAddress address);
+    Result<Entry> open(
+        const Endpoint& endpoint, const ListenConfig& listen, std::span<const Entry> opened);
+    Error open_error(
+        int error, const ListenAddress& address, const Entry& entry,
+        std::span<const Entry> opened) const;
+    Result<Change> prepare(const Config& config);
+    void commit(Change change);
+};
+
+Result<void> Listeners::Impl::adopt(systemd::InheritedSocket socket, const Config& config) {
+    const auto kind = inherited_service(socket.fd.get(), socket.name);
+    if (!kind)
+        return std::unexpected(kind.error());
+    const auto address = prepare_inherited(socket.fd.get(), socket.name);
+    if (!address)
+        return std::unexpected(address.error());
+
+    Entry entry;
+    entry.key = to_string(*address);
+    entry.transport = address->transport;
+    set_service(entry, *kind, options_of(config, *kind));
+    Bound& bound = entry.bounds.emplace_back(Bound{*address, {}});
+    bound.sockets.push_back({next_id++, std::move(socket.fd)});
+    entries.push_back(std::move(entry));
+    return {};
+}
+
+/// One socket a worker; the error is an errno.
+std::expected<Bound, int> Listeners::Impl::bind(ListenAddress address) {
+    if (workers > 1) {
+        // It also finds the port where any will do: with SO_REUSEPORT set, the kernel may pick one
+        // that another UDP socket of this user shares.
+        const auto probe = bind_socket(address, false);
+        if (!probe)
+            return std::unexpected(probe.error());
+        address.address = local_address(probe->get());
+    }
+    Bound bound;
+    for (uint32_t i = 0; i < workers; ++i) {
+        auto fd = bind_socket(address, workers > 1);
+        if (!fd)
+            return std::unexpected(fd.error());
+        address.address = local_address(fd->get());
+        bound.sockets.push_back({next_id++, std::move(*fd)});
+    }
+    bound.address = address;
+    return bound;
+}
+
+Error Listeners::Impl::open_error(
+    int error, const ListenAddress& address, const Entry& entry,
+    std::span<const Entry> opened) const {
+    const std::string text = to_string(address);
+    const std::string where =
+        text == entry.key
+            ? fmt::format("{}: {}", entry.origin, entry.key)
+            : fmt::format("{}: {} ({})", entry.origin, entry.key, to_string(address.address));
+    if (error == EADDRINUSE) {
+        const std::array<std::span<const Entry>, 4> groups{
+            std::span(&entry, 1), opened, std::span(entries), std::span(removed)};
+        for (const auto& group : groups) {
+            if (const auto own = holder(group, address))
+                return {Exit::config, fmt::format("{}: {}", where, *own)};
+        }
+    }
+    Error reason = bind_error(error, address);
+    reason.message = fmt::format("{}: {}", where, reason.message);
+    return reason;
+}
+
+Result<Entry> Listeners::Impl::open(
+    const Endpoint& endpoint, const ListenConfig& listen, std::span<const Entry> opened) {
+    Entry entry;
+    entry.key = to_string(endpoint);
+    entry.origin = listen.origin;
+    entry.transport = endpoint.transport.value_or(Transport::tcp); // set in a validated Config
+    set_service(entry, listen.service, listen.options);
+    auto addresses = resolve(endpoint, entry.transport, Family::any, true);
+    if (!addresses)
+        return fail(
+            Exit::config, fmt::format("{}: {}: {}", entry.origin, entry.key, addresses.error()));
+
+    // Without IPv6, `*` is 0.0.0.0, and a name is what it is in IPv4. An IPv6 address as such is
+    // tried, to be refused by name.
+    bool dual_stack = endpoint.host == "*";
+    if ((dual_stack || !std::ranges::all_of(*addresses, is_ipv6)) && !has_ipv6()) {
+        std::erase_if(*addresses, is_ipv6);
+        if (dual_stack)
+            addresses->push_back(any_ipv4(endpoint.port));
+        dual_stack = false;
+    }
+
+    uint16_t port = endpoint.port;
+    for (const SocketAddress& resolved : *addresses) {
+        ListenAddress address{entry.transport, with_port(resolved, port), dual_stack};
+        auto bound = bind(address);
+        if (!bound && bound.error() == EADDRINUSE && endpoint.port == 0 && port != 0) {
+            // The port found for a name's first address is taken on this one: any will do.
+            address.address = with_port(resolved, 0);
+            bound = bind(address);
+        }
+        if (!bound)
+            return std::unexpected(open_error(bound.error(), address, entry, opened));
+        port = bound->address.address.port();
+        entry.bounds.push_back(std::move(*bound));
+    }
+    return entry;
+}
+
+Result<Listeners::Impl::Change> Listeners::Impl::prepare(const Config& config) {
+    for (Entry& entry : entries)
+        entry.leaving = !mentions(config, entry.key);
+    Change change;
+    change.taken.resize(entries.size(), false);
+    for (const ListenConfig& listen : config.listen) {
+        for (const Endpoint& endpoint : listen.addresses) {
+            const auto held = std::ranges::find(entries, to_string(endpoint), &Entry::key);
+            const auto index = static_cast<size_t>(held - entries.begin());
+            if (held != entries.end() && !change.taken[index]) {
+                change.taken[index] = true;
+                change.wanted.push_back({&listen, index});
+                continue;
+            }
+            auto entry = open(endpoint, listen, change.opened);
+            if (!entry)
+                return std::unexpected(entry.error());
+            change.opened.push_back(std::move(*entry));
+            change.wanted.push_back({&listen, std::nullopt});
+        }
+    }
+    return change;
+}
+
+void Listeners::Impl::commit(Change change) {
+    std::vector<Entry> next;
+    next.reserve(change.wanted.size());
+    auto opened = change.opened.begin();
+    for (const auto& [listen, kept] : change.wanted) {
+        next.push_back(std::move(kept ? entries[*kept] : *opened++));
+        next.back().origin = listen->origin;
+        set_service(next.back(), listen->service, listen->options);
+    }
+    for (size_t i = 0; i < entries.size(); ++i) {
+        if (!change.taken[i])
+            removed.push_back(std::move(entries[i]));
+    }
+    entries = std::move(next);
+}
+
+Result<Listeners> Listeners::open(
+    const Config& config, std::vector<systemd::InheritedSocket> inherited, uint32_t workers) {
+    auto impl = std::make_unique<Impl>();
+    impl->workers = std::max(workers, 1U);
+    impl->inherited = !inherited.empty();
+    for (auto& socket : inherited) {
+        const auto adopted = impl->adopt(std::move(socket), config);
+        if (!adopted)
+            return std::unexpected(adopted.error());
+    }
+    Listeners listeners(std::move(impl));
+    const auto applied = listeners.apply(config);
+    if (!applied)
+        return std::unexpected(applied.error());
+    return listeners;
+}
+
+Listeners::Listeners(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Listeners::Listeners(Listeners&&) noexcept = default;
+Listeners& Listeners::operator=(Listeners&&) noexcept = default;
+Listeners::~Listeners() = default;
+
+std::vector<WorkerListener> Listeners::plan(uint32_t index) const {
+    std::vector<WorkerListener> plan;
+    for (const Entry& entry : impl_->entries) {
+        for (const Bound& bound : entry.bounds) {
+            const Socket& socket = bound.sockets[impl_->inherited ? 0 : index];
+            plan.push_back(
+                {.id = socket.id,
+                 .fd = socket.fd.get(),
+                 .transport = entry.transport,
+                 .kind = entry.kind,
+                 .service = entry.service,
+                 .label =
+                     fmt::format("{} on {}", to_string(entry.kind), to_string(bound.address))});
+        }
+    }
+    return plan;
+}
+
+Result<void> Listeners::apply(const Config& config) {
+    if (impl_->inherited) {
+        for (Entry& entry : impl_->entries)
+            set_service(entry, entry.kind, options_of(config, entry.kind));
+        return {};
+    }
+    auto change = impl_->prepare(config);
+    if (!change)
+        return std::unexpected(change.error());
+    impl_->commit(std::move(*change));
+    return {};
+}
+
+void Listeners::close_removed() {
+    impl_->removed.clear();
+}
+
+std::vector<std::string> Listeners::labels() const {
+    std::vector<std::string> labels;
+    for (WorkerListener& listener : plan(0)) {
+        // Inherited sockets may share an address (ReusePort= and the same line repeated).
+        if (std::ranges::find(labels, listener.label) == labels.end())
+            labels.push_back(std::move(listener.label));
+    }
+    return labels;
+}
+
+bool Listeners::inherited() const {
+    return impl_->inherited;
+}
+
+} // namespace riposte

@@ -1,0 +1,68 @@
+// The sockets that the daemon answers on, and who owns them: this does, for their whole life.
+//
+// A socket is inherited from the service manager (by name and type) or bound here. Workers are lent
+// plain descriptors; a socket that a reload removed is closed only when every worker has said that
+// nothing of its own is in flight on it. An inherited one is never shut down: shutdown(2) on a
+// shared listener stops it for everybody, the next process too.
+//
+// With N workers, an address that we bind gets N sockets with SO_REUSEPORT, one a worker; an
+// inherited socket is shared by all. Identity across reloads is transport + address as written, not
+// the service: a listener whose service or message changed keeps its socket.
+#pragma once
+
+#include "common/address.h"
+#include "common/error.h"
+#include "common/fd.h"
+#include "daemon/config.h"
+#include "daemon/systemd.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace riposte {
+
+/// What one worker is lent: one socket, and how to answer on it.
+struct WorkerListener {
+    uint64_t id = 0; ///< of the socket; the same across reloads, never used again
+    int fd = -1;     ///< lent, not owned; non-blocking, listening if it is a stream
+    Transport transport = Transport::tcp;
+    ServiceKind kind = ServiceKind::hello;
+    std::shared_ptr<const Service> service;
+    std::string label; ///< "hello on tcp://127.0.0.1:7001", with the port that the kernel gave
+};
+
+class Listeners {
+public:
+    /// Opens everything, or nothing. `workers` is at least 1. Inherited sockets win: if there are
+    /// any, configured addresses are not bound (their options still apply to the same service).
+    static Result<Listeners> open(
+        const Config& config, std::vector<systemd::InheritedSocket> inherited, uint32_t workers);
+
+    Listeners(Listeners&&) noexcept;
+    Listeners& operator=(Listeners&&) noexcept;
+    ~Listeners();
+
+    /// What worker `index` answers on now.
+    std::vector<WorkerListener> plan(uint32_t index) const;
+
+    /// Opens what is new in `config`, forgets (but does not close) what is gone, updates services.
+    /// On error nothing has changed.
+    Result<void> apply(const Config& config);
+
+    /// Closes the sockets that apply() took out of the plan. Only when every
+    /// worker has confirmed the plan without them.
+    void close_removed();
+
+    /// One label an address, for the log: "hello on tcp://127.0.0.1:7001".
+    std::vector<std::string> labels() const;
+    bool inherited() const;
+
+private:
+    struct Impl;
+    explicit Listeners(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+} // namespace riposte

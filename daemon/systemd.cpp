@@ -1,0 +1,211 @@
+// The service manager's protocols, through libsystemd where the build has it.
+//
+// sd_listen_fds(3) says only -EINVAL to whatever is wrong with its variables, so they are read here
+// first, to name the variable and the value that is at fault. What is meant for another process
+// (LISTEN_PID, left over in an inherited environment) is ignored, as sd_listen_fds(3) does.
+//
+// Everything that touches the environment runs before threads start; the notify functions only read
+// it (sd_notify(3) does) and may be called at any time.
+
+#include "daemon/systemd.h"
+
+#include "build_features.h"
+#include "common/text.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <time.h>
+#include <unistd.h>
+
+#if RIPOSTE_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+namespace riposte::systemd {
+
+namespace {
+
+constexpr int first_fd = 3; // SD_LISTEN_FDS_START, part of the protocol
+// More than any service manager passes, and few enough that first_fd + count is a descriptor.
+constexpr unsigned count_max = 65536;
+
+std::optional<std::string> environment(const char* name) {
+    const char* value = std::getenv(name); // NOLINT(concurrency-mt-unsafe): before threads start
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+void clear_environment() {
+    for (const char* name : {"LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"})
+        ::unsetenv(name); // NOLINT(concurrency-mt-unsafe): before threads start
+}
+
+/// What the variables say, checked against each other.
+struct Announced {
+    unsigned count = 0; ///< 0: nothing, or not for this process
+    std::vector<std::string> names;
+};
+
+std::optional<unsigned> parse_number(const std::string& text) {
+    unsigned number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, number);
+    if (error != std::errc() || rest != end)
+        return std::nullopt;
+    return number;
+}
+
+/// How many descriptors were passed to this process: the variables, checked against each other.
+Result<unsigned> read_variables() {
+    const auto pid = environment("LISTEN_PID");
+    const auto fds = environment("LISTEN_FDS");
+    if (!pid || !fds)
+        return 0U;
+    const auto pid_number = parse_number(*pid);
+    if (!pid_number || *pid_number == 0)
+        return fail(
+            Exit::config,
+            fmt::format(
+                "LISTEN_PID={}: not a process id (set by whoever passes sockets)", escape(*pid)));
+    if (*pid_number != static_cast<unsigned>(::getpid()))
+        return 0U;
+    const auto count = parse_number(*fds);
+    if (!count || *count > count_max)
+        return fail(
+            Exit::config,
+            fmt::format(
+                "LISTEN_FDS={}: not a number of sockets (0 to {})", escape(*fds), count_max));
+
+    const auto names = environment("LISTEN_FDNAMES");
+    if (!names || *count == 0)
+        return *count;
+    const auto names_count = static_cast<size_t>(std::ranges::count(*names, ':')) + 1;
+    if (names_count != *count)
+        return fail(
+            Exit::config, fmt::format(
+                              "LISTEN_FDNAMES={}: {} name{} for LISTEN_FDS={}", escape(*names),
+                              names_count, names_count == 1 ? "" : "s", *count));
+    return *count;
+}
+
+/// Closed descriptors are refused before any is adopted; those are then owned, and close-on-exec.
+Result<void> check_descriptors(unsigned announced) {
+    for (unsigned i = 0; i < announced; ++i) {
+        const int fd = first_fd + static_cast<int>(i);
+        const int flags = ::fcntl(fd, F_GETFD);
+        if (flags < 0 || ::fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
+            return fail(
+                Exit::config,
+                fmt::format("LISTEN_FDS={}: descriptor {} is not open", announced, fd));
+    }
+    return {};
+}
+
+#if RIPOSTE_HAVE_SYSTEMD
+
+/// The names are unescaped by libsystemd, which knows how its own side wrote them.
+Result<std::vector<std::string>> unescaped_names(unsigned announced) {
+    char** names = nullptr;
+    const int count = sd_listen_fds_with_names(0, &names);
+    std::vector<std::string> result;
+    for (char** name = names; name != nullptr && *name != nullptr; ++name) {
+        result.emplace_back(*name);
+        std::free(*name);
+    }
+    std::free(static_cast<void*>(names));
+    if (count < 0 || result.size() != announced)
+        return fail(
+            Exit::config, fmt::format(
+                              "LISTEN_FDS={} with LISTEN_FDNAMES={}: not understood: {}", announced,
+                              escape(environment("LISTEN_FDNAMES").value_or("")),
+                              count < 0 ? errno_text(-count) : "wrong number of names"));
+    return result;
+}
+
+void send(const std::string& state) {
+    // Nobody is there to be told of a failure: without NOTIFY_SOCKET it is none, and a service
+    // manager that misses a message decides by its own timeouts.
+    sd_notify(0, state.c_str());
+}
+
+#else
+
+Result<std::vector<std::string>> unescaped_names(unsigned announced) {
+    return fail(
+        Exit::config,
+        fmt::format(
+            "LISTEN_FDS={}: sockets were passed, but this build has no libsystemd to take "
+            "them with",
+            announced));
+}
+
+void send(const std::string& /*state*/) {}
+
+#endif
+
+/// A line break in a status would begin another variable.
+std::string status_line(std::string_view status) {
+    std::string line = fmt::format("STATUS={}", status);
+    std::ranges::replace(line, '\n', ' ');
+    return line;
+}
+
+} // namespace
+
+Result<std::vector<InheritedSocket>> take_inherited_sockets() {
+    const auto announced = read_variables();
+    if (!announced)
+        return std::unexpected(announced.error());
+    std::vector<InheritedSocket> sockets;
+    if (*announced > 0) {
+        const auto open = check_descriptors(*announced);
+        if (!open)
+            return std::unexpected(open.error());
+        auto names = unescaped_names(*announced);
+        if (!names)
+            return std::unexpected(names.error());
+        sockets.reserve(*announced);
+        for (unsigned i = 0; i < *announced; ++i)
+            sockets.push_back({Fd(first_fd + static_cast<int>(i)), std::move((*names)[i])});
+    }
+    clear_environment();
+    return sockets;
+}
+
+std::optional<uint64_t> watchdog_interval_us() {
+#if RIPOSTE_HAVE_SYSTEMD
+    uint64_t interval_us = 0;
+    if (sd_watchdog_enabled(0, &interval_us) > 0)
+        return interval_us;
+#endif
+    return std::nullopt;
+}
+
+void notify_ready(std::string_view status) {
+    send(fmt::format("READY=1\n{}", status_line(status)));
+}
+
+void notify_status(std::string_view status) {
+    send(status_line(status));
+}
+
+void notify_reloading() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    send(fmt::format(
+        "RELOADING=1\nMONOTONIC_USEC={}",
+        static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1000));
+}
+
+void notify_stopping(std::string_view status) {
+    send(fmt::format("STOPPING=1\n{}", status_line(status)));
+}
+
+void notify_watchdog() {
+    send("WATCHDOG=1");
+}
+
+} // namespace riposte::systemd
