@@ -1,0 +1,115 @@
+// THE seam between protocol and kernel.
+//
+// The worker above decides, the backend below moves bytes; between them stand two virtual
+// functions. Each turn of a worker's loop is one call: operations go in, events come out. There are
+// three backends, io_uring, epoll and the simulated one of the tests, and one suite
+// (tests/conformance) that runs the same cases against all of them. A behaviour that differs by
+// backend means that the seam is in the wrong place.
+//
+// The contract:
+//
+//  1. Every operation that has events (see OpKind) ends with exactly one event that says `last`;
+//     only streams have events before it. Backends never re-arm by themselves. A backend may end a
+//     stream with any of its events, whenever that is the cheaper thing; the worker re-arms.
+//  2. A buffer has one owner at a time: pool -> backend -> worker -> backend (send) -> worker ->
+//     pool. The pool asserts each move. An event with a buffer passes it to the worker; a send or
+//     send_to passes it to the backend, and its event passes it back.
+//  3. At most one `send` is in flight per connection: two reorder bytes when a peer reads late. A
+//     send may be short; the rest is the worker's job, so that the simulator tests production code.
+//  4. An empty pool ends a receive stream with -ENOBUFS. A starved stream is re-armed at once,
+//     unless every buffer is with the worker or in one of its sends: then when it releases one.
+//     Anything else is a lost wake-up, or a loop that spins until a slow peer reads.
+//  5. `stop` ends only a stream: events that were on their way still come, then the last one, with
+//     -ECANCELED unless something else ended it first. `finish` and `abort` are done before turn()
+//     looks at anything else, never queued: a queued one can hit a foreign socket that got the same
+//     fd number. `close` is given only when nothing is in flight for that fd.
+//  6. Every fd that came out of `accept` is closed through the seam, a refused connection's too.
+//  7. `send_to` never waits: -EAGAIN means that the datagram was dropped, and the worker counts it.
+//  8. Identity is slot + generation (Token), never the fd number, which the kernel uses again.
+//  9. A listener is never shut down or closed here; its owner is elsewhere, and it may be shared
+//     with other workers and other processes.
+//
+// A stream of `receive` ends when at least Op::size bytes were delivered (less than one buffer
+// more): that is the backpressure. Its last event is then the one that carried the last bytes.
+#pragma once
+
+#include "daemon/io/buffer_pool.h"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace riposte {
+
+enum class OpKind : uint8_t {
+    // Streams: many events, until one says last.
+    accept,       ///< fd: listening socket; events: a connected, close-on-exec fd, or -errno
+    receive,      ///< fd: connection; events: bytes in a stream buffer, 0 at EOF, or -errno
+    receive_from, ///< fd: datagram socket; events: a datagram (0 is a real size), or -errno
+    // One event each, which is the last.
+    send,    ///< bytes [offset, offset + size) of a stream buffer; event: how many went, or -errno
+    send_to, ///< `size` bytes of a datagram buffer back to its peer; event likewise
+    close,   ///< event: 0 or -errno; the fd is gone either way
+    // No event of their own.
+    stop,   ///< ends the stream `target` that was started with this token
+    finish, ///< shutdown(fd, SHUT_WR): FIN after what was sent
+    abort,  ///< RST to the peer (no FIN before it); what is in flight on fd ends, with an error
+};
+
+/// Who an operation is for. 20 bits each, so that a backend can pack both with the kind and a
+/// buffer into the 64 bits of a completion.
+struct Token {
+    static constexpr uint32_t bits = 20;
+    static constexpr uint32_t max = (uint32_t{1} << bits) - 1;
+
+    uint32_t slot = 0;
+    uint32_t generation = 0;
+
+    bool operator==(const Token&) const = default;
+};
+
+struct Op {
+    OpKind kind;
+    OpKind target = OpKind::stop; ///< stop only: accept, receive or receive_from
+    Token token{};
+    int fd = -1;
+    BufferId buffer = no_buffer; ///< send, send_to
+    uint32_t offset = 0;         ///< send
+    uint32_t size = 0;           ///< send, send_to: bytes; receive: the cap, at least 1
+};
+
+struct Event {
+    OpKind kind;
+    Token token;
+    int32_t result;              ///< size, fd or 0; or -errno
+    BufferId buffer = no_buffer; ///< receive, receive_from with data; send, send_to
+    bool last = true;
+};
+
+class Backend {
+public:
+    Backend() = default;
+    Backend(const Backend&) = delete;
+    Backend& operator=(const Backend&) = delete;
+    /// Whatever is in flight is forgotten, and the buffers that it had are free again.
+    virtual ~Backend() = default;
+
+    /// Takes every operation, then returns how many events it wrote (what does not fit comes with
+    /// the next call). Waits only if it has none: at most `wait`, for ever if that is negative.
+    /// Returns early, perhaps with none, after wake().
+    virtual size_t turn(
+        std::span<const Op> ops, std::span<Event> events,
+        std::chrono::milliseconds wait) noexcept = 0;
+
+    /// Ends the wait of a turn, now or the next one. The only member that another thread may call.
+    virtual void wake() noexcept = 0;
+};
+
+/// The buffers that a worker and its backend pass to each other.
+struct Pools {
+    BufferPool& streams;     ///< for receive and send
+    DatagramPool& datagrams; ///< for receive_from and send_to
+};
+
+} // namespace riposte

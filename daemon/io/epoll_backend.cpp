@@ -1,0 +1,305 @@
+#include "daemon/io/epoll_backend.h"
+
+#include "common/text.h"
+#include "daemon/io/reset.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+
+#include <climits>
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace riposte {
+
+Result<std::unique_ptr<Backend>> EpollBackend::open(Pools pools) {
+    Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
+    Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    epoll_event event{.events = EPOLLIN, .data = {.fd = wake.get()}};
+    if (!epoll || !wake || ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0)
+        return fail(
+            Exit::os, fmt::format(
+                          "epoll can not be set up: {}; raise LimitNOFILE= if it "
+                          "is about descriptors",
+                          errno_text(errno)));
+    return std::unique_ptr<Backend>(new EpollBackend(pools, std::move(epoll), std::move(wake)));
+}
+
+EpollBackend::EpollBackend(Pools pools, Fd epoll, Fd wake)
+    : pools_(pools), epoll_(std::move(epoll)), wake_(std::move(wake)), datagrams_(pools.datagrams) {
+    states_.resize(1024);
+    ready_.reserve(1024);
+    working_.reserve(1024);
+}
+
+EpollBackend::~EpollBackend() {
+    pools_.streams.reclaim(Owner::backend);
+    pools_.datagrams.buffers().reclaim(Owner::backend);
+}
+
+void EpollBackend::wake() noexcept {
+    uint64_t one = 1;
+    // It can only fail when the count is full, and then the wake-up is already there.
+    [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+size_t EpollBackend::turn(
+    std::span<const Op> ops, std::span<Event> events, std::chrono::milliseconds wait) noexcept {
+    apply(ops);
+    // Operations that were complete at once are told at once, but not twice in a row without
+    // looking at the kernel: always-ready work must not hide the rest.
+    bool have = !outbox_.empty();
+    if (have && looked_) {
+        looked_ = false;
+        return outbox_.deliver(events);
+    }
+    looked_ = true;
+    wait_for_events(have || !ready_.empty() ? std::chrono::milliseconds(0) : wait);
+    work(events.size());
+    return outbox_.deliver(events);
+}
+
+// Operations --------------------------------------------------------------------------------------
+
+void EpollBackend::apply(std::span<const Op> ops) {
+    for (size_t i = 0; i < ops.size(); ++i) {
+        const Op& op = ops[i];
+        switch (op.kind) {
+        case OpKind::accept:
+        case OpKind::receive:
+        case OpKind::receive_from:
+            start_stream(op);
+            break;
+        case OpKind::send:
+            start_send(op);
+            break;
+        case OpKind::send_to:
+            i += datagrams_.send(ops.subspan(i), outbox_) - 1;
+            break;
+        case OpKind::close:
+            close_fd(op);
+            break;
+        case OpKind::stop:
+            stop_stream(op.fd);
+            break;
+        case OpKind::finish:
+            ::shutdown(op.fd, SHUT_WR);
+            break;
+        case OpKind::abort:
+            abort_fd(op.fd);
+            break;
+        }
+    }
+}
+
+EpollBackend::State& EpollBackend::state(int fd) {
+    auto index = static_cast<size_t>(fd);
+    if (index >= states_.size())
+        states_.resize(index * 2);
+    return states_[index];
+}
+
+bool EpollBackend::watch(int fd, State& state, uint32_t epoll_events) {
+    if (state.registered)
+        return true;
+    epoll_event event{.events = epoll_events, .data = {.fd = fd}};
+    state.registered = ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+    return state.registered;
+}
+
+void EpollBackend::start_stream(const Op& op) {
+    State& s = state(op.fd);
+    assert(!s.armed);
+    s.stream = op;
+    s.armed = true;
+    bool receive = op.kind == OpKind::receive;
+    if (receive)
+        s.left = op.size;
+    uint32_t edges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+    if (!watch(op.fd, s, receive ? edges : EPOLLIN | EPOLLEXCLUSIVE))
+        end_stream(op.fd, s, -errno); // ENOMEM, or ENOSPC of max_user_watches
+    else if (receive && s.readable)
+        make_ready(op.fd, s);
+}
+
+void EpollBackend::start_send(const Op& op) {
+    State& s = state(op.fd);
+    assert(!s.sending && op.size > 0);
+    s.send = op;
+    s.sending = true;
+    try_send(op.fd, s);
+}
+
+void EpollBackend::stop_stream(int fd) {
+    State& s = state(fd);
+    if (s.armed)
+        end_stream(fd, s, -ECANCELED);
+}
+
+void EpollBackend::abort_fd(int fd) {
+    reset_connection(fd);
+    State& s = state(fd);
+    if (s.armed)
+        end_stream(fd, s, -ECANCELED);
+    if (s.sending) {
+        s.sending = false;
+        pools_.streams.move(s.send.buffer, Owner::backend, Owner::worker);
+        outbox_.push({OpKind::send, s.send.token, -ECANCELED, s.send.buffer, true});
+    }
+}
+
+void EpollBackend::close_fd(const Op& op) {
+    State& s = state(op.fd);
+    assert(!s.armed && !s.sending);
+    bool in_ready = s.in_ready; // the list still names the number; work() finds nothing armed
+    s = State{.in_ready = in_ready};
+    int32_t result = ::close(op.fd) == 0 ? 0 : -errno;
+    outbox_.push({OpKind::close, op.token, result, no_buffer, true});
+}
+
+void EpollBackend::end_stream(int fd, State& s, int32_t result, BufferId buffer) {
+    outbox_.push({s.stream.kind, s.stream.token, result, buffer, true});
+    s.armed = false;
+    if (s.stream.kind != OpKind::receive && s.registered) {
+        ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+        s.registered = false;
+    }
+}
+
+void EpollBackend::try_send(int fd, State& s) {
+    std::span<std::byte> bytes = pools_.streams.bytes(s.send.buffer);
+    ssize_t n = ::send(fd, bytes.data() + s.send.offset, s.send.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int32_t result = n >= 0 ? static_cast<int32_t>(n) : -errno;
+    if (result == -EAGAIN) {
+        uint32_t edges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+        if (watch(fd, s, edges))
+            return; // an edge will tell
+        result = -errno;
+    }
+    s.sending = false;
+    pools_.streams.move(s.send.buffer, Owner::backend, Owner::worker);
+    outbox_.push({OpKind::send, s.send.token, result, s.send.buffer, true});
+}
+
+// Events ------------------------------------------------------------------------------------------
+
+void EpollBackend::wait_for_events(std::chrono::milliseconds wait) {
+    int timeout =
+        wait.count() < 0 ? -1 : static_cast<int>(std::min<int64_t>(wait.count(), INT_MAX));
+    int count = ::epoll_wait(
+        epoll_.get(), epoll_events_.data(), static_cast<int>(epoll_events_.size()), timeout);
+    for (int i = 0; i < count; ++i) {
+        const epoll_event& event = epoll_events_[static_cast<size_t>(i)];
+        if (event.data.fd == wake_.get()) {
+            uint64_t wakes = 0;
+            [[maybe_unused]] ssize_t n = ::read(wake_.get(), &wakes, sizeof wakes);
+        } else {
+            note(event.data.fd, event.events);
+        }
+    }
+}
+
+void EpollBackend::note(int fd, uint32_t epoll_events) {
+    State& s = state(fd);
+    if (epoll_events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+        s.ending = s.readable = true;
+    if (epoll_events & EPOLLIN)
+        s.readable = true;
+    if (s.sending && epoll_events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        try_send(fd, s);
+    if (s.armed && s.readable)
+        make_ready(fd, s);
+}
+
+void EpollBackend::make_ready(int fd, State& s) {
+    if (s.in_ready)
+        return;
+    s.in_ready = true;
+    ready_.push_back(fd);
+}
+
+void EpollBackend::work(size_t room) {
+    working_.swap(ready_);
+    for (size_t i = 0; i < working_.size(); ++i) {
+        int fd = working_[i];
+        State& s = state(fd);
+        s.in_ready = false;
+        if (!s.armed)
+            continue;
+        if (outbox_.size() >= room) {
+            make_ready(fd, s);
+            continue;
+        }
+        if (s.stream.kind == OpKind::receive)
+            receive_some(fd, s);
+        else if (s.stream.kind == OpKind::accept)
+            accept_some(fd, s);
+        else
+            receive_datagrams(fd, s);
+    }
+    working_.clear();
+}
+
+void EpollBackend::accept_some(int fd, State& s) {
+    s.readable = false; // level-triggered: the kernel says it again
+    for (int i = 0; i < accepts_per_turn; ++i) {
+        int accepted = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (accepted >= 0) {
+            outbox_.push({OpKind::accept, s.stream.token, accepted, no_buffer, false});
+            continue;
+        }
+        if (errno != EAGAIN)
+            end_stream(fd, s, -errno);
+        return;
+    }
+}
+
+void EpollBackend::receive_some(int fd, State& s) {
+    BufferPool& pool = pools_.streams;
+    for (int i = 0; i < buffers_per_turn; ++i) {
+        BufferId buffer = pool.take(Owner::backend);
+        if (buffer == no_buffer)
+            return end_stream(fd, s, -ENOBUFS);
+        std::span<std::byte> bytes = pool.bytes(buffer);
+        ssize_t n = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
+        if (n <= 0) {
+            int error = n < 0 ? errno : 0;
+            pool.move(buffer, Owner::backend, Owner::pool);
+            if (error != EAGAIN)
+                return end_stream(fd, s, -error);
+            s.readable = s.ending = false;
+            return;
+        }
+        pool.move(buffer, Owner::backend, Owner::worker);
+        auto size = static_cast<uint32_t>(n);
+        s.readable = size == bytes.size() || s.ending;
+        if (size >= s.left)
+            return end_stream(fd, s, static_cast<int32_t>(n), buffer);
+        s.left -= size;
+        outbox_.push({OpKind::receive, s.stream.token, static_cast<int32_t>(n), buffer, false});
+        if (!s.readable)
+            return;
+    }
+    make_ready(fd, s);
+}
+
+void EpollBackend::receive_datagrams(int fd, State& s) {
+    s.readable = false; // level-triggered
+    std::array<DatagramBatch::Datagram, DatagramBatch::batch_max> datagrams;
+    DatagramBatch::Received received = datagrams_.receive(fd, datagrams);
+    if (received.result == -EAGAIN)
+        return;
+    if (received.result < 0)
+        return end_stream(fd, s, received.result);
+    for (const auto& datagram : std::span(datagrams).first(static_cast<size_t>(received.result))) {
+        pools_.datagrams.buffers().move(datagram.buffer, Owner::backend, Owner::worker);
+        outbox_.push(
+            {OpKind::receive_from, s.stream.token, static_cast<int32_t>(datagram.size),
+             datagram.buffer, false});
+    }
+}
+
+} // namespace riposte

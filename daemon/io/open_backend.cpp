@@ -1,0 +1,51 @@
+#include "daemon/io/open_backend.h"
+
+#include "build_features.h"
+#include "daemon/io/epoll_backend.h"
+#include "daemon/io/uring_backend.h"
+
+#include <fmt/format.h>
+
+namespace riposte {
+namespace {
+
+struct Uring {
+    std::unique_ptr<Backend> backend;
+    std::string lacking;
+};
+
+std::expected<Uring, std::string> open_uring([[maybe_unused]] Pools pools) {
+#if RIPOSTE_HAVE_IO_URING
+    auto opened = UringBackend::open(pools);
+    if (!opened)
+        return std::unexpected(opened.error());
+    std::string lacking = (*opened)->lacking();
+    return Uring{std::move(*opened), lacking};
+#else
+    return std::unexpected("this build has no liburing");
+#endif
+}
+
+} // namespace
+
+Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools) {
+    std::string reason;
+    if (choice != BackendChoice::epoll) {
+        auto uring = open_uring(pools);
+        if (uring)
+            return OpenedBackend{
+                std::move(uring->backend), BackendChoice::io_uring, "", uring->lacking};
+        reason = uring.error();
+        if (choice == BackendChoice::io_uring)
+            return fail(
+                Exit::unavailable,
+                fmt::format(
+                    "io_uring is not available ({}); backend \"auto\" would use epoll", reason));
+    }
+    auto epoll = EpollBackend::open(pools);
+    if (!epoll)
+        return std::unexpected(epoll.error());
+    return OpenedBackend{std::move(*epoll), BackendChoice::epoll, reason, ""};
+}
+
+} // namespace riposte

@@ -1,0 +1,24 @@
+// Chooses the backend: probe, self-test, fall back, say why.
+#pragma once
+
+#include "common/error.h"
+#include "daemon/config.h"
+#include "daemon/io/backend.h"
+
+#include <memory>
+#include <string>
+
+namespace riposte {
+
+struct OpenedBackend {
+    std::unique_ptr<Backend> backend;
+    BackendChoice kind = BackendChoice::epoll; ///< never `automatic`
+    std::string fallback_reason;               ///< why not io_uring, if `automatic` wanted it
+    std::string lacking; ///< what this kernel's io_uring lacks and is done the next best way
+};
+
+/// On the thread that will use it (io_uring rings belong to one). Exit::unavailable if io_uring was
+/// demanded and can not be had; the message says why and what to do.
+Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools);
+
+} // namespace riposte

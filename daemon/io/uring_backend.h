@@ -1,0 +1,112 @@
+// The io_uring backend: one ring per worker, created on the worker's thread.
+//
+//   accept        multishot, one operation for the life of the listener
+//   receive       multishot with a total byte cap (kernel 6.17), so that a slow peer is held back
+//                 without a cancel; on older kernels one receive at a time. Buffers come from a
+//                 provided-buffer ring that is refilled from the pool before each submission.
+//   send          plain, one in flight per connection; short sends are the worker's
+//   close         through the ring; shutdown(2) directly, because the ring hands it to a thread
+//   receive_from  readiness by a poll in the ring, then recvmmsg(2), reported to be cheaper for
+//                 datagrams in numbers than multishot recvmsg (liburing issue 1506), and one way
+//                 for both kernel backends; send_to: sendmmsg(2)
+//
+// A completion's user_data holds kind, token and buffer, so nothing is looked up and nothing that
+// is in flight is remembered here but the datagram streams.
+//
+// Needs 5.19 (provided-buffer rings, multishot accept). What is missing is found out by trying: the
+// set-up flags from the best down, then a self-test on a socket pair, because a denial can also
+// come at registration or at the first use. See io_uring_setup(2), io_uring_enter(2),
+// io_uring_register(2).
+#pragma once
+
+#include "common/fd.h"
+#include "daemon/io/backend.h"
+#include "daemon/io/datagram_socket.h"
+#include "daemon/io/outbox.h"
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <liburing.h>
+
+namespace riposte {
+
+class UringBackend final : public Backend {
+public:
+    /// What newer kernels have and may be used. The tests take it away, to try what older ones get.
+    struct Features {
+        bool deferred_task_run; ///< 6.1
+        bool capped_receive;    ///< 6.17
+    };
+
+    /// The error is the reason, for one line of log: the call, the errno, the likely cause.
+    static std::expected<std::unique_ptr<UringBackend>, std::string> open(
+        Pools pools, Features permitted = {true, true});
+    ~UringBackend() override;
+
+    size_t turn(
+        std::span<const Op> ops, std::span<Event> events,
+        std::chrono::milliseconds wait) noexcept override;
+    void wake() noexcept override;
+
+    /// What the kernel lacks and is done the next best way; "" if nothing.
+    std::string lacking() const;
+
+private:
+    static constexpr uint16_t stock_group = 0; ///< the provided-buffer ring's number
+    static constexpr unsigned submission_entries = 256;
+    static constexpr unsigned completion_entries = 4096;
+    static constexpr unsigned submission_entries_min = 32;
+    static constexpr uint32_t stock_entries = 1024; ///< of the provided-buffer ring
+    static constexpr uint32_t stock_at_start = 64;  ///< 1 MiB of 16 KiB buffers: a core's cache
+
+    struct DatagramStream {
+        Op op;
+        bool armed = false;
+        bool stopping = false;
+    };
+
+    UringBackend(Pools pools, Features permitted);
+    std::expected<void, std::string> set_up();
+    std::expected<void, std::string> set_up_ring();
+    std::expected<void, std::string> set_up_stock();
+    std::expected<void, std::string> self_test();
+    /// Runs one receive of the self-test: its first completion, or the error of the wait.
+    int32_t try_receive(int fd, uint32_t cap, bool& ended);
+
+    io_uring_sqe* sqe();
+    void apply(std::span<const Op> ops);
+    void push(const Op& op);
+    void push_receive(const Op& op);
+    void push_stop(const Op& op);
+    void push_poll(const DatagramStream& stream);
+    void push_wake_poll();
+
+    void refill();
+    void submit(std::chrono::milliseconds wait);
+    size_t reap(std::span<Event> events);
+    void on_receive(const io_uring_cqe& cqe, Event& event);
+    size_t on_readable(const io_uring_cqe& cqe, std::span<Event> events);
+    void on_wake(const io_uring_cqe& cqe);
+    DatagramStream* datagram_stream(Token token);
+
+    Pools pools_;
+    io_uring ring_{};
+    bool ring_made_ = false;
+    Features permitted_;
+    bool deferred_ = false; ///< DEFER_TASKRUN: completions appear only when we ask
+    bool capped_ = true;    ///< multishot receive with a byte cap works
+    io_uring_buf_ring* stock_ = nullptr;
+    uint32_t stock_held_ = 0;                ///< buffers in it
+    uint32_t stock_target_ = stock_at_start; ///< doubles when it ran dry
+    uint32_t stock_max_ = 0;
+    Fd wake_;
+    DatagramBatch datagrams_;
+    std::vector<DatagramStream> datagram_streams_;
+    Outbox outbox_; ///< replies that were sent, not told yet
+};
+
+} // namespace riposte

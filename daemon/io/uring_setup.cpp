@@ -1,0 +1,193 @@
+// Brings a ring up: what the kernel lets us have, found out by trying it.
+
+#include "common/text.h"
+#include "daemon/io/uring_backend.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace riposte {
+namespace {
+
+std::string likely_cause(int error) {
+    rlimit limit{};
+    switch (error) {
+    case EPERM:
+    case EACCES:
+        return "a seccomp filter or kernel.io_uring_disabled forbids it";
+    case ENOSYS:
+        return "this kernel has none, or a seccomp filter hides it";
+    case EINVAL:
+        return "this kernel is older than 5.19";
+    case ENOMEM:
+        getrlimit(RLIMIT_MEMLOCK, &limit);
+        if (limit.rlim_cur == RLIM_INFINITY)
+            return "no memory";
+        return fmt::format(
+            "RLIMIT_MEMLOCK is {} KiB; raise LimitMEMLOCK= to 8M", limit.rlim_cur / 1024);
+    default:
+        return "";
+    }
+}
+
+std::unexpected<std::string> denied(std::string_view call, int error) {
+    std::string cause = likely_cause(error);
+    return std::unexpected(
+        fmt::format("{}: {}{}{}", call, errno_text(error), cause.empty() ? "" : "; ", cause));
+}
+
+} // namespace
+
+std::expected<std::unique_ptr<UringBackend>, std::string> UringBackend::open(
+    Pools pools, Features permitted) {
+    std::unique_ptr<UringBackend> backend(new UringBackend(pools, permitted));
+    auto done = backend->set_up();
+    if (!done)
+        return std::unexpected(done.error());
+    return backend;
+}
+
+UringBackend::UringBackend(Pools pools, Features permitted)
+    : pools_(pools), permitted_(permitted), datagrams_(pools.datagrams) {}
+
+UringBackend::~UringBackend() {
+    if (ring_made_)
+        io_uring_queue_exit(&ring_);
+    if (stock_)
+        ::munmap(stock_, stock_entries * sizeof(io_uring_buf));
+    // Whatever the kernel still had is ours again now that the ring is gone.
+    pools_.streams.reclaim(Owner::backend);
+    pools_.datagrams.buffers().reclaim(Owner::backend);
+}
+
+std::expected<void, std::string> UringBackend::set_up() {
+    if (auto done = set_up_ring(); !done)
+        return done;
+    if (auto done = set_up_stock(); !done)
+        return done;
+    if (auto done = self_test(); !done)
+        return done;
+    wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake_)
+        return denied("eventfd", errno);
+    push_wake_poll();
+    return {};
+}
+
+std::expected<void, std::string> UringBackend::set_up_ring() {
+    // From the best down. SUBMIT_ALL: one bad entry does not hold up the rest. DEFER_TASKRUN (6.1):
+    // completion work runs when we ask for it and not in the middle of something else.
+    constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+    constexpr std::array<unsigned, 2> choices = {
+        common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+        common | IORING_SETUP_COOP_TASKRUN};
+    int result = -EINVAL;
+    for (unsigned flags : choices) {
+        if ((flags & IORING_SETUP_DEFER_TASKRUN) != 0 && !permitted_.deferred_task_run)
+            continue;
+        unsigned shrink = 1;
+        for (; submission_entries / shrink >= submission_entries_min; shrink *= 2) {
+            io_uring_params params{};
+            params.flags = flags;
+            params.cq_entries = completion_entries / shrink;
+            result = io_uring_queue_init_params(submission_entries / shrink, &ring_, &params);
+            if (result != -ENOMEM)
+                break;
+        }
+        deferred_ = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+        if (result != -EINVAL)
+            break;
+    }
+    if (result != 0)
+        return denied("io_uring_setup", -result);
+    ring_made_ = true;
+    io_uring_register_ring_fd(&ring_); // saves a reference per call; without it all works the same
+    return {};
+}
+
+std::expected<void, std::string> UringBackend::set_up_stock() {
+    // At most half of the pool: a service that writes by itself needs buffers too.
+    stock_max_ = std::max(std::min(stock_entries, pools_.streams.count() / 2), 1u);
+    stock_target_ = std::min(stock_at_start, stock_max_);
+    void* memory = ::mmap(
+        nullptr, stock_entries * sizeof(io_uring_buf), PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return denied("mmap", errno);
+    stock_ = static_cast<io_uring_buf_ring*>(memory);
+    io_uring_buf_ring_init(stock_);
+    // io_uring_setup_buf_ring() would do this, but came with liburing 2.4.
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<uintptr_t>(memory);
+    registration.ring_entries = stock_entries;
+    registration.bgid = stock_group;
+    int result = io_uring_register_buf_ring(&ring_, &registration, 0);
+    if (result != 0)
+        return denied("io_uring_register_buf_ring", -result);
+    refill();
+    return {};
+}
+
+int32_t UringBackend::try_receive(int fd, uint32_t cap, bool& ended) {
+    push_receive({.kind = OpKind::receive, .fd = fd, .size = cap});
+    io_uring_cqe* cqe = nullptr;
+    __kernel_timespec second{.tv_sec = 1, .tv_nsec = 0};
+    int waited = io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &second, nullptr);
+    if (waited < 0)
+        return waited;
+    int32_t result = cqe->res;
+    ended = (cqe->flags & IORING_CQE_F_MORE) == 0;
+    if (cqe->flags & IORING_CQE_F_BUFFER) {
+        pools_.streams.move(cqe->flags >> IORING_CQE_BUFFER_SHIFT, Owner::backend, Owner::pool);
+        --stock_held_;
+        refill();
+    }
+    io_uring_cqe_seen(&ring_, cqe);
+    return result;
+}
+
+std::expected<void, std::string> UringBackend::self_test() {
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+        return denied("socketpair", errno);
+    Fd near(pair[0]);
+    Fd far(pair[1]);
+    // A capped multishot receive must end by itself when the cap is reached; a kernel that does not
+    // know the cap refuses it.
+    for (bool capped : {true, false}) {
+        if (capped && !permitted_.capped_receive)
+            continue;
+        capped_ = capped;
+        bool ended = false;
+        if (::write(far.get(), "x", 1) != 1)
+            return denied("write", errno);
+        int32_t result = try_receive(near.get(), 1, ended);
+        if (result == 1 && ended)
+            return {};
+        if (result != -EINVAL)
+            return denied("self-test of receive", result < 0 ? -result : EPROTO);
+        char byte = 0;
+        [[maybe_unused]] ssize_t n = ::read(near.get(), &byte, 1);
+    }
+    return denied("self-test of receive", EINVAL);
+}
+
+std::string UringBackend::lacking() const {
+    std::string list;
+    if (!deferred_)
+        list = "deferred task run";
+    if (!capped_)
+        list += std::string(list.empty() ? "" : ", ") + "capped multishot receive";
+    return list;
+}
+
+} // namespace riposte
