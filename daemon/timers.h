@@ -1,0 +1,64 @@
+// Deadlines of connections: a hashed timing wheel (Varghese and Lauck, 1987).
+//
+// Deadlines move with every byte, and almost all of them move later, so setting one is a store: an
+// entry stays in its bucket, and is looked at again when that bucket is due. Only a deadline that
+// moves earlier relinks. Expiry is therefore never early and at most one tick late. An empty wheel
+// asks for no wake-up, which is what lets an idle daemon sleep for ever.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace riposte {
+
+class Timers {
+public:
+    static constexpr uint64_t tick_ms = 16;
+    static constexpr uint64_t never = std::numeric_limits<uint64_t>::max();
+
+    /// Entries are 0 .. count-1, none set.
+    explicit Timers(uint32_t count) { grow(count); }
+
+    /// More entries (never fewer). Allocates; not for the hot path.
+    void grow(uint32_t count);
+
+    /// Milliseconds of the caller's clock. Set again to move, either way.
+    void set(uint32_t entry, uint64_t deadline_ms) noexcept;
+    void clear(uint32_t entry) noexcept;
+
+    /// Removes one entry whose deadline has passed and returns it, or `none`.
+    static constexpr uint32_t none = UINT32_MAX;
+    uint32_t expired(uint64_t now_ms) noexcept;
+
+    /// When expired() should be asked next; `never` if nothing is set. May be early.
+    uint64_t next_ms() const noexcept;
+
+private:
+    static constexpr uint32_t buckets = 1024; // 16 s a turn; longer deadlines go round
+
+    struct Entry {
+        uint64_t deadline_ms = never;
+        uint64_t tick = 0; ///< of the bucket that it is linked in; valid while linked
+        uint32_t next = none;
+        uint32_t previous = none;
+        bool linked = false;
+    };
+
+    void link(uint32_t entry, uint64_t tick) noexcept;
+    void unlink(uint32_t entry) noexcept;
+
+    std::vector<Entry> entries_;
+    std::array<uint32_t, buckets> heads_ = filled();
+    uint32_t linked_ = 0;
+    uint64_t tick_ = 0; ///< no linked entry has an earlier one
+
+    static constexpr std::array<uint32_t, buckets> filled() {
+        std::array<uint32_t, buckets> heads{};
+        heads.fill(none);
+        return heads;
+    }
+};
+
+} // namespace riposte

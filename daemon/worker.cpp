@@ -1,0 +1,341 @@
+#include "daemon/worker.h"
+
+#include "common/text.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+
+#include <fmt/format.h>
+
+namespace riposte {
+namespace {
+
+/// Errors of accept(2) that belong to the connection that was to be accepted, not to us: it is
+/// gone, the next one may be fine (accept(2), "Error handling").
+bool belongs_to_peer(int error) {
+    switch (error) {
+    case ECONNABORTED:
+    case ECONNRESET:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EINTR:
+    case EAGAIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+} // namespace
+
+Worker::Worker(Environment& environment, Backend& backend, Pools pools, const WorkerPlan& plan)
+    : backend_(backend),
+      state_{
+          .environment = environment,
+          .pools = pools,
+          .limits = plan.limits,
+          .now_ms = environment.now_ms(),
+          .wall_seconds = environment.wall_seconds()},
+      connections_(state_) {
+    state_.ops.reserve(size_t{plan.limits.connections_max} * 2 + 256);
+    apply(plan);
+}
+
+bool Worker::turn() {
+    size_t count = backend_.turn(state_.ops, events_, wait());
+    state_.ops.clear();
+    state_.now_ms = state_.environment.now_ms();
+    state_.wall_seconds = state_.environment.wall_seconds();
+    uint64_t closed = state_.metrics.get(Count::connections_closed);
+    for (const Event& event : std::span(events_).first(count))
+        handle(event);
+    keep_deadlines();
+    connections_.wake_starved();
+    if (resume_ms_ != Timers::never)
+        resume(state_.metrics.get(Count::connections_closed) != closed);
+    return !stopped();
+}
+
+std::chrono::milliseconds Worker::wait() const noexcept {
+    uint64_t next = std::min({connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_});
+    if (next == Timers::never)
+        return std::chrono::milliseconds(-1);
+    return std::chrono::milliseconds(next > state_.now_ms ? next - state_.now_ms : 0);
+}
+
+void Worker::handle(const Event& event) {
+    switch (event.kind) {
+    case OpKind::accept:
+        on_accept(event);
+        break;
+    case OpKind::receive_from:
+        on_datagram(event);
+        break;
+    case OpKind::send_to:
+        on_datagram_sent(event);
+        break;
+    case OpKind::receive:
+    case OpKind::send:
+    case OpKind::close:
+        connections_.handle(event);
+        break;
+    case OpKind::stop:
+    case OpKind::finish:
+    case OpKind::abort:
+        assert(false && "these have no event");
+        break;
+    }
+}
+
+void Worker::keep_deadlines() {
+    connections_.expire();
+    if (state_.now_ms < drain_deadline_ms_)
+        return;
+    connections_.end_drain();
+    drain_deadline_ms_ = state_.now_ms + drain_repeat_ms; // for what was accepted meanwhile
+}
+
+// Listeners ---------------------------------------------------------------------------------------
+
+Listening& Worker::listening(const Event& event) {
+    assert(event.token.slot < listening_.size());
+    Listening& listening = listening_[event.token.slot];
+    assert(listening.used && listening.generation == event.token.generation);
+    return listening;
+}
+
+void Worker::on_accept(const Event& event) {
+    Listening& at = listening(event);
+    if (event.last)
+        at.armed = false;
+    if (event.result >= 0) {
+        connections_.accepted(event.result, at);
+    } else if (event.result != -ECANCELED && !belongs_to_peer(-event.result)) {
+        state_.metrics.add(Count::accept_errors);
+        uint64_t suppressed = 0;
+        if (accept_limit_.allow(state_.now_ms, suppressed))
+            log::warning(
+                "accepting pauses on {}: {}; raise LimitNOFILE= or lower 'connections'{}",
+                at.socket.label, errno_text(-event.result), log::left_out(suppressed));
+        pause(at);
+    }
+    arm(at);
+    forget_if_done(at);
+}
+
+void Worker::arm(Listening& listening) {
+    if (listening.armed || listening.leaving || listening.starved || listening.resume_ms != 0)
+        return;
+    bool tcp = listening.socket.transport == Transport::tcp;
+    state_.ops.push_back(
+        {.kind = tcp ? OpKind::accept : OpKind::receive_from,
+         .token = {listening.slot, listening.generation},
+         .fd = listening.socket.fd,
+         .size = 1});
+    listening.armed = true;
+}
+
+void Worker::pause(Listening& listening) {
+    listening.resume_ms = state_.now_ms + accept_pause_ms;
+    resume_ms_ = std::min(resume_ms_, listening.resume_ms);
+}
+
+void Worker::resume(bool fd_freed) {
+    if (!fd_freed && state_.now_ms < resume_ms_)
+        return;
+    resume_ms_ = Timers::never;
+    for (Listening& at : listening_) {
+        if (at.resume_ms == 0)
+            continue;
+        if (fd_freed || state_.now_ms >= at.resume_ms) {
+            at.resume_ms = 0;
+            arm(at);
+        } else {
+            resume_ms_ = std::min(resume_ms_, at.resume_ms);
+        }
+    }
+}
+
+void Worker::apply(const WorkerPlan& plan) {
+    state_.limits = plan.limits;
+    connections_.set_max(plan.limits.connections_max);
+    for (Listening& at : listening_) {
+        bool planned = std::ranges::any_of(plan.listeners, [&](const WorkerListener& socket) {
+            return socket.id == at.socket.id;
+        });
+        if (at.used && !at.leaving && !planned)
+            leave(at);
+    }
+    for (const WorkerListener& socket : plan.listeners)
+        add(socket);
+}
+
+void Worker::add(const WorkerListener& socket) {
+    for (Listening& at : listening_) {
+        if (at.used && !at.leaving && at.socket.id == socket.id) {
+            at.socket = socket; // the service or its options may be new
+            return;
+        }
+    }
+    Listening& at = free_place();
+    at.used = true;
+    at.leaving = at.starved = false;
+    at.resume_ms = 0;
+    at.generation = (at.generation + 1) & Token::max;
+    at.socket = socket;
+    arm(at);
+}
+
+Listening& Worker::free_place() {
+    std::ranges::for_each(listening_, [&](Listening& at) { forget_if_done(at); });
+    auto free = std::ranges::find(listening_, false, &Listening::used);
+    if (free != listening_.end())
+        return *free;
+    listening_.push_back({.slot = static_cast<uint32_t>(listening_.size())});
+    return listening_.back();
+}
+
+void Worker::leave(Listening& listening) {
+    listening.leaving = true;
+    if (listening.armed) {
+        bool tcp = listening.socket.transport == Transport::tcp;
+        state_.ops.push_back(
+            {.kind = OpKind::stop,
+             .target = tcp ? OpKind::accept : OpKind::receive_from,
+             .token = {listening.slot, listening.generation},
+             .fd = listening.socket.fd});
+    }
+    forget_if_done(listening);
+}
+
+void Worker::forget_if_done(Listening& listening) noexcept {
+    if (!listening.leaving || listening.in_flight() || listening.connections > 0)
+        return;
+    listening.used = false;
+    listening.socket.service.reset();
+}
+
+bool Worker::settled() const noexcept {
+    return std::ranges::none_of(
+        listening_, [](const Listening& at) { return at.leaving && at.in_flight(); });
+}
+
+// Datagrams ---------------------------------------------------------------------------------------
+
+void Worker::on_datagram(const Event& event) {
+    Listening& at = listening(event);
+    if (event.last)
+        at.armed = false;
+    if (event.result >= 0) {
+        BufferPool& buffers = state_.pools.datagrams.buffers();
+        auto size = static_cast<size_t>(event.result);
+        state_.metrics.add(Count::datagrams_received);
+        std::span<std::byte> datagram = buffers.bytes(event.buffer).first(size);
+        if (log::enabled(LogLevel::debug))
+            log_datagram(at, event.buffer, datagram);
+        DatagramReply reply = at.socket.service->datagram({state_.wall_seconds}, datagram);
+        if (reply.verdict == DatagramReply::Verdict::send) {
+            assert(reply.size <= size);
+            buffers.move(event.buffer, Owner::worker, Owner::backend);
+            ++at.replies;
+            state_.ops.push_back(
+                {.kind = OpKind::send_to,
+                 .token = {at.slot, at.generation},
+                 .fd = at.socket.fd,
+                 .buffer = event.buffer,
+                 .size = reply.size});
+        } else {
+            bool too_long = reply.verdict == DatagramReply::Verdict::too_long;
+            state_.metrics.add(too_long ? Count::datagrams_too_long : Count::datagrams_unanswered);
+            release_datagram(event.buffer);
+        }
+    } else if (event.result != -ECANCELED) {
+        on_datagram_error(at, -event.result);
+    }
+    arm(at);
+    forget_if_done(at);
+}
+
+void Worker::on_datagram_error(Listening& at, int error) {
+    if (error == EINTR)
+        return;
+    if (error == ENOBUFS) {
+        // All are on their way, in or out; the first that comes back re-arms.
+        const BufferPool& buffers = state_.pools.datagrams.buffers();
+        at.starved = buffers.held(Owner::pool) == 0;
+        return;
+    }
+    uint64_t suppressed = 0;
+    if (datagram_limit_.allow(state_.now_ms, suppressed))
+        log::warning(
+            "receiving pauses on {}: {}{}", at.socket.label, errno_text(error),
+            log::left_out(suppressed));
+    pause(at);
+}
+
+void Worker::on_datagram_sent(const Event& event) {
+    state_.metrics.add(event.result >= 0 ? Count::datagrams_sent : Count::datagrams_send_failed);
+    Listening& from = listening(event);
+    --from.replies;
+    forget_if_done(from);
+    release_datagram(event.buffer);
+}
+
+void Worker::release_datagram(BufferId buffer) {
+    state_.pools.datagrams.buffers().move(buffer, Owner::worker, Owner::pool);
+    for (Listening& at : listening_) {
+        if (!at.starved)
+            continue;
+        at.starved = false;
+        arm(at);
+    }
+}
+
+void Worker::log_datagram(
+    const Listening& at, BufferId buffer, std::span<const std::byte> datagram) {
+    uint64_t suppressed = 0;
+    if (!debug_limit_.allow(state_.now_ms, suppressed))
+        return;
+    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    SocketAddress peer{.storage = arrival.peer.any, .size = arrival.peer_size};
+    std::string_view text(reinterpret_cast<const char*>(datagram.data()), datagram.size());
+    log::write(
+        LogLevel::debug,
+        fmt::format(
+            "received from {}: \"{}\"{}", to_string(peer), escape(text), log::left_out(suppressed)),
+        {{"RIPOSTE_PEER", to_string(peer)}, {"RIPOSTE_LISTENER", at.socket.label}});
+}
+
+// Endings -----------------------------------------------------------------------------------------
+
+void Worker::drain(uint32_t timeout_ms) {
+    if (state_.draining)
+        return;
+    state_.draining = true;
+    drain_deadline_ms_ = state_.now_ms + timeout_ms;
+    state_.drain_grace_ms = state_.now_ms + timeout_ms / 2;
+    for (Listening& at : listening_)
+        if (at.used && !at.leaving)
+            leave(at);
+    connections_.begin_drain();
+}
+
+void Worker::abort() {
+    drain(0);
+    drain_deadline_ms_ = state_.now_ms;
+    connections_.abort_all("the daemon stops at once");
+}
+
+bool Worker::stopped() const noexcept {
+    return state_.draining && connections_.open() == 0 && settled();
+}
+
+} // namespace riposte

@@ -1,0 +1,89 @@
+// One thread's loop: events in, operations out.
+//
+// A worker shares nothing with the others: its own backend, buffers, connections, counters. It
+// never blocks but in its backend, never owns a listening socket, and logs only what it decided.
+// Driven by turn(), by a thread (worker_thread.h) or by the simulator (tests/sim), which turns the
+// same code.
+#pragma once
+
+#include "daemon/connections.h"
+#include "daemon/environment.h"
+#include "daemon/io/backend.h"
+#include "daemon/listeners.h"
+#include "daemon/metrics.h"
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <string_view>
+#include <vector>
+
+namespace riposte {
+
+/// What a worker is to do: the sockets it answers on and its share of the limits.
+struct WorkerPlan {
+    std::vector<WorkerListener> listeners;
+    LimitsConfig limits;
+};
+
+class Worker {
+public:
+    /// After EMFILE and its like, accepting pauses for this long, or until a connection closes.
+    static constexpr uint32_t accept_pause_ms = 500;
+    static constexpr uint32_t drain_repeat_ms = 50;
+
+    Worker(Environment& environment, Backend& backend, Pools pools, const WorkerPlan& plan);
+
+    /// One turn: gives the backend what was decided, waits for events, decides. False when a drain
+    /// or abort has ended: nothing is open, armed or in flight any more.
+    bool turn();
+
+    // Commands; call between turns.
+
+    /// Adopts a plan: new listeners are armed, missing ones stopped, services and limits replaced.
+    /// No connection is lost. settled() says when nothing is in flight on those that are gone.
+    void apply(const WorkerPlan& plan);
+    bool settled() const noexcept;
+    /// Stops accepting, finishes what is owed, closes; after `timeout_ms`, by force.
+    void drain(uint32_t timeout_ms);
+    /// Ends every connection now, by force.
+    void abort();
+
+    const Metrics& metrics() const noexcept { return state_.metrics; }
+    uint32_t connections() const noexcept { return connections_.open(); }
+
+private:
+    void handle(const Event& event);
+    void on_accept(const Event& event);
+    void on_datagram(const Event& event);
+    void on_datagram_sent(const Event& event);
+    void log_datagram(const Listening& at, BufferId buffer, std::span<const std::byte> datagram);
+    void on_datagram_error(Listening& listening, int error);
+    void release_datagram(BufferId buffer); ///< and re-arms who waits for one
+
+    Listening& free_place();
+    Listening& listening(const Event& event);
+    void add(const WorkerListener& socket);
+    void leave(Listening& listening);
+    void arm(Listening& listening);
+    void pause(Listening& listening);
+    void forget_if_done(Listening& listening) noexcept;
+    void resume(bool fd_freed);
+    void keep_deadlines();
+
+    bool stopped() const noexcept;
+    std::chrono::milliseconds wait() const noexcept;
+
+    Backend& backend_;
+    WorkerState state_;
+    Connections connections_;
+    std::deque<Listening> listening_; ///< places stay where they are: connections point to them
+    std::array<Event, 256> events_{};
+    uint64_t drain_deadline_ms_ = Timers::never;
+    uint64_t resume_ms_ = Timers::never; ///< the earliest paused listener's
+    log::Limit accept_limit_{1, 10'000};
+    log::Limit datagram_limit_{1, 10'000};
+    log::Limit debug_limit_{1000, 1000};
+};
+
+} // namespace riposte

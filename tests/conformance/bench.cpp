@@ -1,0 +1,227 @@
+#include "tests/conformance/bench.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace riposte::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int turns_max = 500; ///< of 20 ms each, until what must come has not come
+constexpr int quiet_turns = 4; ///< of 5 ms each, in which nothing may come
+
+} // namespace
+
+Bytes pattern(size_t size, uint64_t from) {
+    Bytes bytes(size);
+    for (size_t i = 0; i < size; ++i)
+        bytes[i] = static_cast<std::byte>(((from + i) * 131 + (from + i) / 251 * 17) & 0xff);
+    return bytes;
+}
+
+Bench::Bench()
+    : streams_(std::move(*BufferPool::create(stream_buffers, stream_buffer_bytes))),
+      datagrams_(std::move(*DatagramPool::create(datagram_buffers))) {}
+
+size_t Bench::turn(milliseconds wait) {
+    std::vector<Event> events(span_, Event{OpKind::stop, {}, 0});
+    const size_t count = backend_->turn(ops_, events, wait);
+    ops_.clear();
+    events.resize(count);
+    for (const Event& event : events) {
+        if (event.kind == OpKind::accept && event.result >= 0)
+            accepted(event.result);
+        waiting_.push_back(event);
+    }
+    return count;
+}
+
+std::string Bench::describe_waiting() const {
+    std::string text;
+    for (const Event& event : waiting_)
+        text += fmt::format(
+            "[kind {} token {}.{} result {}{}]", static_cast<int>(event.kind), event.token.slot,
+            event.token.generation, event.result, event.last ? " last" : "");
+    return text.empty() ? "none" : text;
+}
+
+Event Bench::expect(OpKind kind, Token token) {
+    for (int turns = 0;; ++turns) {
+        const auto found = std::ranges::find_if(waiting_, [&](const Event& event) {
+            return event.kind == kind && event.token == token;
+        });
+        if (found != waiting_.end()) {
+            const Event event = *found;
+            waiting_.erase(found);
+            return event;
+        }
+        INFO(
+            "kind ", static_cast<int>(kind), " token ", token.slot,
+            "; there: ", describe_waiting());
+        REQUIRE_MESSAGE(turns < turns_max, "an event did not come");
+        turn(milliseconds(turns == 0 ? 0 : 20));
+    }
+}
+
+std::optional<Event> Bench::look_for(OpKind kind, Token token) {
+    for (int turns = 0; turns < quiet_turns; ++turns) {
+        const bool there = std::ranges::any_of(waiting_, [&](const Event& event) {
+            return event.kind == kind && event.token == token;
+        });
+        if (there)
+            return expect(kind, token);
+        turn(milliseconds(5));
+    }
+    return std::nullopt;
+}
+
+bool Bench::quiet() {
+    for (int turns = 0; turns < quiet_turns && waiting_.empty(); ++turns)
+        turn(milliseconds(5));
+    INFO("there: ", describe_waiting());
+    CHECK(waiting_.empty());
+    return waiting_.empty();
+}
+
+int Bench::accept(int listener) {
+    for (int tries = 0; tries < 10; ++tries) {
+        if (accepting_ != listener)
+            give({.kind = OpKind::accept, .token = accept_token, .fd = listener, .size = 1});
+        accepting_ = listener;
+        const Event event = expect(OpKind::accept, accept_token);
+        if (event.last)
+            accepting_ = -1;
+        if (event.result >= 0)
+            return event.result;
+    }
+    FAIL("no connection was accepted");
+    return -1;
+}
+
+void Bench::stop_accept(int listener) {
+    if (accepting_ != listener)
+        return;
+    give({.kind = OpKind::stop, .target = OpKind::accept, .token = accept_token, .fd = listener});
+    REQUIRE(expect(OpKind::accept, accept_token).last);
+    accepting_ = -1;
+}
+
+Link Bench::link(int listener) {
+    const int peer = connect(listener);
+    const int fd = accept(listener);
+    return {.fd = fd, .token = {next_slot_++, 1}, .peer = peer};
+}
+
+void Bench::receive(const Link& link, uint32_t size) {
+    give({.kind = OpKind::receive, .token = link.token, .fd = link.fd, .size = size});
+}
+
+Bytes Bench::take(const Event& event) {
+    REQUIRE(event.result > 0);
+    REQUIRE(event.buffer < streams_.count());
+    REQUIRE(streams_.owner(event.buffer) == Owner::worker);
+    const auto bytes = streams_.bytes(event.buffer).first(static_cast<size_t>(event.result));
+    Bytes taken(bytes.begin(), bytes.end());
+    release(event.buffer);
+    return taken;
+}
+
+Bytes Bench::receive_all(const Link& link, size_t size, int32_t& end) {
+    Bytes all;
+    bool armed = false;
+    for (end = 1; all.size() < size;) {
+        if (!armed)
+            receive(link, static_cast<uint32_t>(size - all.size()));
+        const Event event = expect(OpKind::receive, link.token);
+        armed = !event.last;
+        if (event.result <= 0) {
+            REQUIRE(event.last);
+            REQUIRE(event.buffer == no_buffer);
+            if (event.result == -ENOBUFS)
+                continue;
+            end = event.result;
+            return all;
+        }
+        std::ranges::copy(take(event), std::back_inserter(all));
+    }
+    if (armed) { // it may be one that ends by its cap alone, or none
+        give({.kind = OpKind::stop, .target = OpKind::receive, .token = link.token, .fd = link.fd});
+        while (armed) {
+            const Event event = expect(OpKind::receive, link.token);
+            armed = !event.last;
+            if (event.result > 0)
+                std::ranges::copy(take(event), std::back_inserter(all));
+        }
+    }
+    return all;
+}
+
+BufferId Bench::send(const Link& link, uint32_t size, uint64_t from) {
+    const BufferId buffer = streams_.take(Owner::worker);
+    REQUIRE(buffer != no_buffer);
+    std::ranges::copy(pattern(size, from), streams_.bytes(buffer).begin());
+    send_rest(link, buffer, 0, size);
+    return buffer;
+}
+
+void Bench::send_rest(const Link& link, BufferId buffer, uint32_t offset, uint32_t size) {
+    streams_.move(buffer, Owner::worker, Owner::backend);
+    give(
+        {.kind = OpKind::send,
+         .token = link.token,
+         .fd = link.fd,
+         .buffer = buffer,
+         .offset = offset,
+         .size = size});
+}
+
+void Bench::close(const Link& link) {
+    give({.kind = OpKind::close, .token = link.token, .fd = link.fd});
+    const Event event = expect(OpKind::close, link.token);
+    CHECK(event.last);
+    CHECK(event.result == 0);
+}
+
+Bytes Bench::peer_take(int peer, size_t size, int32_t& end) {
+    Bytes all;
+    end = 1;
+    for (int turns = 0; all.size() < size; ++turns) {
+        Bytes some(65'536);
+        const int32_t result = peer_receive(peer, some);
+        if (result > 0) {
+            all.insert(all.end(), some.begin(), some.begin() + result);
+            turns = 0;
+        } else if (result != -EAGAIN) {
+            end = result;
+            break;
+        } else {
+            REQUIRE_MESSAGE(turns < turns_max, "bytes for a peer did not come");
+            turn(milliseconds(turns == 0 ? 0 : 5));
+        }
+    }
+    return all;
+}
+
+void Bench::peer_give(int peer, std::span<const std::byte> bytes) {
+    for (int turns = 0; !bytes.empty(); ++turns) {
+        const int32_t result = peer_send(peer, bytes);
+        REQUIRE_MESSAGE((result > 0 || result == -EAGAIN), "a peer can not send");
+        if (result > 0)
+            bytes = bytes.subspan(static_cast<size_t>(result));
+        else
+            turn(milliseconds(5));
+        REQUIRE(turns < turns_max);
+    }
+}
+
+int Bench::peer_end(int peer) {
+    int32_t end = 1;
+    peer_take(peer, SIZE_MAX, end);
+    return end;
+}
+
+} // namespace riposte::test

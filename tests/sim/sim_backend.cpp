@@ -1,0 +1,281 @@
+#include "tests/sim/sim_backend.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace riposte::sim {
+namespace {
+
+constexpr std::array<std::string_view, 9> kind_names = {
+    "accept", "receive", "receive_from", "send", "send_to", "close", "stop", "finish", "abort"};
+
+std::string_view name(OpKind kind) {
+    return kind_names[static_cast<size_t>(kind)];
+}
+
+bool is_stream_kind(OpKind kind) {
+    return kind == OpKind::accept || kind == OpKind::receive || kind == OpKind::receive_from;
+}
+
+} // namespace
+
+std::string describe(const Op& op) {
+    return fmt::format(
+        "{} fd {} token {}.{} buffer {} [{}, +{})", name(op.kind), op.fd, op.token.slot,
+        op.token.generation, static_cast<int32_t>(op.buffer), op.offset, op.size);
+}
+
+std::string describe(const Event& event) {
+    return fmt::format(
+        "{} token {}.{} result {} buffer {}{}", name(event.kind), event.token.slot,
+        event.token.generation, event.result, static_cast<int32_t>(event.buffer),
+        event.last ? " last" : "");
+}
+
+SimBackend::SimBackend(SimNetwork& network, Pools pools, uint64_t seed, const Settings& settings)
+    : network_(network), pools_(pools), random_(seed), settings_(settings),
+      datagram_sizes_(pools.datagrams.buffers().count()),
+      asked_(pools.datagrams.buffers().count()) {}
+
+SimBackend::~SimBackend() {
+    pools_.streams.reclaim(Owner::backend);
+    pools_.datagrams.buffers().reclaim(Owner::backend);
+}
+
+void SimBackend::wake() noexcept {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+    woken_signal_.notify_one();
+}
+
+size_t SimBackend::turn(
+    std::span<const Op> ops, std::span<Event> events, std::chrono::milliseconds wait) noexcept {
+    ++turn_;
+    last_wait_ = wait;
+    // finish and abort never queue behind anything: a backend may do them first, or in their place.
+    const bool first = settings_.faults.any_order && random_.chance(50);
+    const uint64_t place = place_;
+    for (const bool now : {true, false}) {
+        place_ = place;
+        for (const Op& op : ops) {
+            const bool immediate = op.kind == OpKind::finish || op.kind == OpKind::abort;
+            ++place_;
+            if ((first && immediate) == now)
+                apply(op);
+        }
+    }
+    work();
+    size_t count = deliver(events);
+    idle_ = ops.empty() && count == 0 && pending_.empty() &&
+            std::ranges::none_of(handles_, [](const auto& entry) { return entry.second.closing; });
+    if (count == 0 && settings_.blocks && wait.count() != 0)
+        sleep(wait);
+    return count;
+}
+
+void SimBackend::sleep(std::chrono::milliseconds wait) {
+    std::unique_lock lock(mutex_);
+    if (wait.count() < 0)
+        woken_signal_.wait(lock, [&] { return woken_; });
+    else
+        woken_signal_.wait_for(lock, wait, [&] { return woken_; });
+    woken_ = false;
+}
+
+bool SimBackend::uses(int fd) const {
+    const auto found = handles_.find(fd);
+    return found != handles_.end() && (found->second.armed || found->second.answers > 0);
+}
+
+// Operations, and what a worker may give ----------------------------------------------------------
+
+void SimBackend::violated(const Op& op, std::string_view what) {
+    if (violation_.empty())
+        violation_ = fmt::format("turn {}: {}: {}", turn_, describe(op), what);
+}
+
+void SimBackend::apply(const Op& op) {
+    if (settings_.trace)
+        fmt::print("# turn {} op {}\n", turn_, describe(op));
+    if (op.token.slot > Token::max || op.token.generation > Token::max)
+        return violated(op, "the token has more than 20 bits");
+    switch (op.kind) {
+    case OpKind::accept:
+    case OpKind::receive_from:
+    case OpKind::receive:
+        return start_stream(op);
+    case OpKind::send:
+        return start_send(op);
+    case OpKind::send_to:
+        return send_datagram(op);
+    case OpKind::close:
+        return start_close(op);
+    case OpKind::stop:
+        return stop_stream(op);
+    case OpKind::finish:
+    case OpKind::abort:
+        return shut_down(op);
+    }
+}
+
+/// The connection that `op` is for, if it may have operations now.
+SimBackend::Handle* SimBackend::connection(const Op& op) {
+    const auto found = handles_.find(op.fd);
+    if (found == handles_.end() || !network_.is_stream(op.fd) || !found->second.announced) {
+        violated(op, "not an open connection");
+        return nullptr;
+    }
+    if (found->second.closing) {
+        violated(op, "its close is in flight");
+        return nullptr;
+    }
+    return &found->second;
+}
+
+/// All operations of a descriptor come with one token, and no other one ever has it.
+bool SimBackend::bind_token(const Op& op, Handle& handle) {
+    if (handle.token) {
+        if (*handle.token != op.token)
+            violated(op, "another token than before");
+        return *handle.token == op.token;
+    }
+    if (!tokens_.emplace(op.token.slot, op.token.generation).second) {
+        violated(op, "the token of another connection, or of an earlier one");
+        return false;
+    }
+    handle.token = op.token;
+    return true;
+}
+
+bool SimBackend::check_buffer(const BufferPool& pool, const Op& op) {
+    if (op.buffer >= pool.count() || pool.owner(op.buffer) != Owner::backend) {
+        violated(op, "the buffer was not passed to the backend");
+        return false;
+    }
+    if (uint64_t{op.offset} + op.size > pool.buffer_bytes()) {
+        violated(op, "beyond the buffer");
+        return false;
+    }
+    return true;
+}
+
+void SimBackend::start_stream(const Op& op) {
+    const bool listener = op.kind != OpKind::receive;
+    const bool right = op.kind == OpKind::accept ? network_.is_listener(op.fd)
+                                                 : network_.is_datagram_socket(op.fd);
+    if (listener && !right)
+        return violated(op, "not a socket of that kind");
+    if (listener && !handles_.contains(op.fd))
+        handles_[op.fd] = {.serial = ++serial_, .announced = true};
+    Handle* handle = listener ? &handles_[op.fd] : connection(op);
+    if (handle == nullptr)
+        return;
+    if (handle->armed)
+        return violated(op, "armed already");
+    if (op.kind == OpKind::receive && op.size == 0)
+        return violated(op, "a cap of nothing");
+    if (listener)
+        handle->token = op.token;
+    else if (!bind_token(op, *handle))
+        return;
+    handle->armed = true;
+    handle->ended = handle->stopping = false;
+    handle->stream = op;
+    handle->left = op.size;
+}
+
+void SimBackend::start_send(const Op& op) {
+    Handle* handle = connection(op);
+    if (handle == nullptr || !bind_token(op, *handle) || !check_buffer(pools_.streams, op))
+        return;
+    if (handle->sending)
+        return violated(op, "another send is in flight");
+    if (handle->finished || (handle->aborted && place_ > handle->abort_place))
+        return violated(op, "a send after finish or abort");
+    if (op.size == 0)
+        return violated(op, "a send of nothing");
+    handle->sending = true;
+    handle->sent = false;
+    handle->send = op;
+}
+
+void SimBackend::send_datagram(const Op& op) {
+    BufferPool& buffers = pools_.datagrams.buffers();
+    const auto found = handles_.find(op.fd);
+    if (!network_.is_datagram_socket(op.fd) || found == handles_.end())
+        return violated(op, "not a datagram socket");
+    if (!check_buffer(buffers, op))
+        return;
+    if (op.size > datagram_sizes_[op.buffer])
+        return violated(op, "the answer is longer than its question");
+    auto result = static_cast<int32_t>(op.size);
+    if (by_chance(settings_.faults.dropped_answer)) {
+        result = -EAGAIN;
+    } else {
+        const Arrival& arrival = pools_.datagrams.arrival(op.buffer);
+        Datagram answer{
+            .peer = {.storage = arrival.peer.any, .size = arrival.peer_size},
+            .local = asked_[op.buffer],
+            .bytes = {}};
+        std::ranges::copy(
+            buffers.bytes(op.buffer).first(op.size), std::back_inserter(answer.bytes));
+        network_.send_to(std::move(answer));
+    }
+    ++found->second.answers;
+    complete(op.fd, found->second, {OpKind::send_to, op.token, result, op.buffer, true});
+}
+
+void SimBackend::start_close(const Op& op) {
+    if (network_.is_listener(op.fd) || network_.is_datagram_socket(op.fd))
+        return violated(op, "it belongs to somebody else");
+    Handle* handle = connection(op);
+    if (handle == nullptr)
+        return;
+    if (handle->armed || handle->sending)
+        return violated(op, "something is in flight");
+    // One that was refused never had a token of its own.
+    if (handle->token && !bind_token(op, *handle))
+        return;
+    handle->token = op.token;
+    handle->closing = true;
+    handle->close_turn = turn_ + random_.below(settings_.faults.delay_turns_max + 1);
+}
+
+void SimBackend::stop_stream(const Op& op) {
+    const auto found = handles_.find(op.fd);
+    if (!is_stream_kind(op.target))
+        return violated(op, "not a stream");
+    if (found == handles_.end() || !found->second.armed)
+        return violated(op, "nothing to stop");
+    Handle& handle = found->second;
+    if (handle.stream.token != op.token || handle.stream.kind != op.target)
+        return violated(op, "the stream of somebody else");
+    handle.stopping = true;
+}
+
+void SimBackend::shut_down(const Op& op) {
+    if (network_.is_listener(op.fd) || network_.is_datagram_socket(op.fd))
+        return violated(op, "it belongs to somebody else");
+    Handle* handle = connection(op);
+    if (handle == nullptr || !bind_token(op, *handle))
+        return;
+    if (op.kind == OpKind::finish) {
+        if (handle->sending || handle->finished)
+            return violated(op, "a send is in flight, or it was finished before");
+        handle->finished = true;
+        network_.finish(op.fd);
+    } else {
+        handle->aborted = true;
+        handle->abort_place = place_;
+        network_.abort(op.fd);
+    }
+}
+
+} // namespace riposte::sim

@@ -1,0 +1,161 @@
+// A backend over SimNetwork: the third one, and the strict one.
+//
+// With faults off it is plain and prompt, and the conformance suite holds it to the same cases as
+// the kernel's. With faults on it makes by its seed every choice that the contract (backend.h)
+// leaves to a backend: the order of completions of different sources, how many turns late each
+// comes, chunk sizes, short sends, streams that end early, data that still comes after a stop, the
+// moment in which a descriptor becomes free, errors. Within one stream the order is kept.
+//
+// It also asserts the worker's side of the contract, and the first thing that breaks it is kept in
+// violation(); an operation that breaks it is not carried out. An operation counts as in flight
+// until its last event was delivered, because that is all that a worker can know.
+//
+// Buffers: like io_uring's provided ring it can keep some in stock (taken before each turn), or
+// take one when it has bytes for it, like epoll.
+#pragma once
+
+#include "daemon/io/backend.h"
+#include "tests/sim/sim_network.h"
+#include "tests/sim/sim_random.h"
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace riposte::sim {
+
+std::string describe(const Op& op);
+std::string describe(const Event& event);
+
+struct Faults {
+    uint32_t delay_turns_max = 0; ///< each completion comes up to this many turns late
+    bool any_order = false;       ///< of completions of different sources
+    // The rest are chances in percent.
+    uint32_t small_chunk = 0;    ///< a receive or send of fewer bytes than could be
+    uint32_t end_early = 0;      ///< a stream ends with an event that need not be its last
+    uint32_t no_buffers = 0;     ///< a receive ends with -ENOBUFS for no reason
+    uint32_t peer_gone = 0;      ///< an accept finds a connection that was reset: -ECONNABORTED
+    uint32_t no_descriptors = 0; ///< an accept ends with -EMFILE, -ENFILE or -ENOMEM
+    uint32_t dropped_answer = 0; ///< a send_to ends with -EAGAIN
+
+    static Faults none() { return {}; }
+};
+
+class SimBackend final : public Backend {
+public:
+    struct Settings {
+        Faults faults;
+        uint32_t stock = 0;  ///< stream buffers held in advance; 0: taken on demand
+        bool blocks = false; ///< turn() really waits for wake() when nothing can happen
+        bool trace = false;  ///< print every operation and event
+    };
+
+    SimBackend(SimNetwork& network, Pools pools, uint64_t seed, const Settings& settings);
+    ~SimBackend() override;
+
+    size_t turn(
+        std::span<const Op> ops, std::span<Event> events,
+        std::chrono::milliseconds wait) noexcept override;
+    void wake() noexcept override;
+
+    /// What the worker did against the contract; "" if nothing.
+    const std::string& violation() const { return violation_; }
+    /// The last turn was given nothing, had nothing to tell, and nothing is on its way: only time
+    /// or a peer can change that. It would have slept for last_wait().
+    bool idle() const { return idle_; }
+    std::chrono::milliseconds last_wait() const { return last_wait_; }
+    /// Is a stream armed or an answer under way on this listener?
+    bool uses(int fd) const;
+    void set_faults(const Faults& faults) { settings_.faults = faults; }
+
+private:
+    /// One descriptor between its accept and its close.
+    struct Handle {
+        uint64_t serial = 0;    ///< names this use of the number
+        bool announced = false; ///< the accept event was delivered
+        std::optional<Token> token{};
+        bool armed = false; ///< until the stream's last event was delivered
+        bool ended = false; ///< ... which is on its way
+        bool stopping = false;
+        Op stream{};
+        uint32_t left = 0;
+        bool sending = false; ///< until its event was delivered
+        bool sent = false;    ///< ... which is on its way
+        Op send{};
+        bool finished = false;
+        bool aborted = false;
+        uint64_t abort_place = 0; ///< among all operations
+        bool closing = false;
+        uint64_t close_turn = 0;
+        uint32_t answers = 0; ///< send_to in flight
+    };
+
+    struct Pending {
+        Event event;
+        int fd;
+        uint64_t serial;
+        uint64_t due; ///< turn
+    };
+
+    void apply(const Op& op);
+    void start_stream(const Op& op);
+    void start_send(const Op& op);
+    void send_datagram(const Op& op);
+    void start_close(const Op& op);
+    void stop_stream(const Op& op);
+    void shut_down(const Op& op);
+
+    void refill();
+    BufferId take_buffer();
+    void work();
+    bool work_on(int fd, Handle& handle);
+    bool end_stopped(int fd, Handle& handle);
+    bool accept_one(int fd, Handle& handle);
+    bool receive_one(int fd, Handle& handle);
+    bool receive_data(int fd, Handle& handle);
+    bool receive_datagram(int fd, Handle& handle);
+    bool send_some(int fd, Handle& handle);
+    bool close_now(int fd, Handle& handle);
+
+    size_t deliver(std::span<Event> events);
+    void delivered(const Pending& pending);
+    void complete(int fd, const Handle& handle, const Event& event);
+    void end(int fd, Handle& handle, int32_t result, BufferId buffer = no_buffer);
+    void sleep(std::chrono::milliseconds wait);
+
+    Handle* connection(const Op& op);
+    bool bind_token(const Op& op, Handle& handle);
+    bool check_buffer(const BufferPool& pool, const Op& op);
+    void violated(const Op& op, std::string_view what);
+    bool by_chance(uint32_t percent) { return percent > 0 && random_.chance(percent); }
+
+    SimNetwork& network_;
+    Pools pools_;
+    Random random_;
+    Settings settings_;
+    std::map<int, Handle> handles_;
+    std::vector<Pending> pending_;
+    std::set<std::pair<uint32_t, uint32_t>> tokens_; ///< of every connection so far
+    std::vector<BufferId> stock_;
+    std::vector<uint32_t> datagram_sizes_; ///< by buffer: of the question that lies in it
+    std::vector<SocketAddress> asked_;     ///< by buffer: the address of ours that was asked
+    std::string violation_;
+    uint64_t turn_ = 0;
+    uint64_t place_ = 0; ///< of the operation at hand, among all
+    uint64_t serial_ = 0;
+    bool idle_ = false;
+    std::chrono::milliseconds last_wait_{0};
+
+    std::mutex mutex_;
+    std::condition_variable woken_signal_;
+    bool woken_ = false; ///< guarded by mutex_
+};
+
+} // namespace riposte::sim

@@ -1,0 +1,274 @@
+// The half of SimBackend that makes things happen: what is possible, by chance what of it, and when
+// the worker hears of it.
+#include "tests/sim/sim_backend.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace riposte::sim {
+
+void SimBackend::refill() {
+    while (stock_.size() < settings_.stock) {
+        const BufferId buffer = pools_.streams.take(Owner::backend);
+        if (buffer == no_buffer)
+            return;
+        stock_.push_back(buffer);
+    }
+}
+
+BufferId SimBackend::take_buffer() {
+    if (settings_.stock == 0)
+        return pools_.streams.take(Owner::backend);
+    if (stock_.empty())
+        return no_buffer;
+    const BufferId buffer = stock_.front();
+    stock_.erase(stock_.begin());
+    return buffer;
+}
+
+void SimBackend::complete(int fd, const Handle& handle, const Event& event) {
+    const uint64_t late = random_.below(settings_.faults.delay_turns_max + 1);
+    pending_.push_back({event, fd, handle.serial, turn_ + late});
+}
+
+void SimBackend::end(int fd, Handle& handle, int32_t result, BufferId buffer) {
+    handle.ended = true;
+    complete(fd, handle, {handle.stream.kind, handle.stream.token, result, buffer, true});
+}
+
+void SimBackend::work() {
+    refill();
+    std::vector<int> fds;
+    fds.reserve(handles_.size());
+    for (const auto& [fd, handle] : handles_)
+        fds.push_back(fd);
+    if (settings_.faults.any_order)
+        for (size_t i = fds.size(); i > 1; --i)
+            std::swap(fds[i - 1], fds[random_.below(static_cast<uint32_t>(i))]);
+    constexpr size_t per_turn = 64; // bounded, as a kernel's completions are
+    for (const int fd : fds) {
+        for (size_t i = 0; i < per_turn; ++i) {
+            const auto handle = handles_.find(fd);
+            if (handle == handles_.end() || !work_on(fd, handle->second))
+                break;
+            if (settings_.faults.any_order && random_.chance(50))
+                break;
+        }
+    }
+}
+
+/// One completion, if there is one to be had.
+bool SimBackend::work_on(int fd, Handle& handle) {
+    if (handle.closing)
+        return close_now(fd, handle);
+    if (handle.sending && !handle.sent && send_some(fd, handle))
+        return true;
+    if (!handle.armed || handle.ended)
+        return false;
+    if (handle.stopping)
+        return end_stopped(fd, handle);
+    if (handle.stream.kind == OpKind::receive)
+        return receive_one(fd, handle);
+    return handle.stream.kind == OpKind::accept ? accept_one(fd, handle)
+                                                : receive_datagram(fd, handle);
+}
+
+/// A stop ends a stream soon, not at once: what was on its way still comes.
+bool SimBackend::end_stopped(int fd, Handle& handle) {
+    if (settings_.faults.any_order && random_.chance(30)) {
+        if (handle.stream.kind == OpKind::receive)
+            receive_one(fd, handle);
+        else if (handle.stream.kind == OpKind::accept)
+            accept_one(fd, handle);
+        else
+            receive_datagram(fd, handle);
+    }
+    if (!handle.ended)
+        end(fd, handle, -ECANCELED);
+    return true;
+}
+
+bool SimBackend::accept_one(int fd, Handle& handle) {
+    if (!network_.has_connection(fd))
+        return false;
+    if (by_chance(settings_.faults.peer_gone) && network_.lose_oldest(fd)) {
+        end(fd, handle, -ECONNABORTED);
+        return true;
+    }
+    if (by_chance(settings_.faults.no_descriptors)) {
+        constexpr std::array<int, 3> errors = {EMFILE, ENFILE, ENOMEM};
+        end(fd, handle, -errors[random_.below(errors.size())]);
+        return true;
+    }
+    const int accepted = network_.accept(fd);
+    if (accepted < 0) {
+        end(fd, handle, accepted);
+        return true;
+    }
+    handles_[accepted] = {.serial = ++serial_};
+    const bool last = by_chance(settings_.faults.end_early);
+    handle.ended = last;
+    complete(fd, handle, {OpKind::accept, handle.stream.token, accepted, no_buffer, last});
+    return true;
+}
+
+bool SimBackend::receive_one(int fd, Handle& handle) {
+    if (handle.aborted) {
+        constexpr std::array<int, 3> results = {-ECANCELED, 0, -ECONNRESET};
+        const bool any = settings_.faults.any_order;
+        if (any && random_.chance(30) && network_.stream_of(fd).to_server.size() > 0)
+            return receive_data(fd, handle);
+        end(fd, handle, results[any ? random_.below(results.size()) : 0]);
+        return true;
+    }
+    return network_.readable(fd) && receive_data(fd, handle);
+}
+
+bool SimBackend::receive_data(int fd, Handle& handle) {
+    const bool bytes_wait = network_.stream_of(fd).to_server.size() > 0;
+    const bool spurious = bytes_wait && by_chance(settings_.faults.no_buffers);
+    const BufferId buffer = bytes_wait && !spurious ? take_buffer() : no_buffer;
+    if (bytes_wait && buffer == no_buffer) {
+        end(fd, handle, -ENOBUFS);
+        return true;
+    }
+    std::array<std::byte, 1> nothing{};
+    std::span<std::byte> room = bytes_wait ? pools_.streams.bytes(buffer) : std::span(nothing);
+    if (bytes_wait && by_chance(settings_.faults.small_chunk))
+        room = room.first(1 + random_.below(static_cast<uint32_t>(room.size())));
+    const int32_t result = network_.receive(fd, room);
+    if (result <= 0) { // EOF or an error
+        if (buffer != no_buffer)
+            pools_.streams.move(buffer, Owner::backend, Owner::pool);
+        end(fd, handle, result);
+        return true;
+    }
+    const auto size = static_cast<uint32_t>(result);
+    if (size >= handle.left || by_chance(settings_.faults.end_early)) {
+        end(fd, handle, result, buffer);
+        return true;
+    }
+    handle.left -= size;
+    complete(fd, handle, {OpKind::receive, handle.stream.token, result, buffer, false});
+    return true;
+}
+
+bool SimBackend::receive_datagram(int fd, Handle& handle) {
+    if (!network_.has_datagram(fd))
+        return false;
+    BufferPool& buffers = pools_.datagrams.buffers();
+    const bool spurious = by_chance(settings_.faults.no_buffers);
+    const BufferId buffer = spurious ? no_buffer : buffers.take(Owner::backend);
+    if (buffer == no_buffer) {
+        end(fd, handle, -ENOBUFS);
+        return true;
+    }
+    const Datagram datagram = network_.receive_from(fd);
+    const size_t size = std::min<size_t>(datagram.bytes.size(), buffers.buffer_bytes());
+    std::ranges::copy(std::span(datagram.bytes).first(size), buffers.bytes(buffer).begin());
+    Arrival& arrival = pools_.datagrams.arrival(buffer);
+    arrival.peer.any = datagram.peer.storage;
+    arrival.peer_size = datagram.peer.size;
+    arrival.local_family = static_cast<sa_family_t>(datagram.local.family());
+    if (arrival.local_family == AF_INET) {
+        sockaddr_in v4{};
+        std::memcpy(&v4, &datagram.local.storage, sizeof v4);
+        arrival.local.v4 = {.ipi_ifindex = 1, .ipi_spec_dst = v4.sin_addr, .ipi_addr = v4.sin_addr};
+    } else {
+        sockaddr_in6 v6{};
+        std::memcpy(&v6, &datagram.local.storage, sizeof v6);
+        arrival.local.v6 = {.ipi6_addr = v6.sin6_addr, .ipi6_ifindex = 1};
+    }
+    datagram_sizes_[buffer] = static_cast<uint32_t>(size);
+    asked_[buffer] = datagram.local;
+    const bool last = by_chance(settings_.faults.end_early);
+    handle.ended = last;
+    complete(
+        fd, handle,
+        {OpKind::receive_from, handle.stream.token, static_cast<int32_t>(size), buffer, last});
+    return true;
+}
+
+bool SimBackend::send_some(int fd, Handle& handle) {
+    if (!network_.writable(fd))
+        return false;
+    std::span<const std::byte> bytes =
+        pools_.streams.bytes(handle.send.buffer).subspan(handle.send.offset, handle.send.size);
+    if (by_chance(settings_.faults.small_chunk))
+        bytes = bytes.first(1 + random_.below(static_cast<uint32_t>(bytes.size())));
+    const int32_t result = network_.send(fd, bytes);
+    handle.sent = true;
+    complete(fd, handle, {OpKind::send, handle.send.token, result, handle.send.buffer, true});
+    return true;
+}
+
+bool SimBackend::close_now(int fd, Handle& handle) {
+    if (turn_ < handle.close_turn)
+        return false;
+    const Event event{OpKind::close, handle.token.value_or(Token{}), network_.close(fd)};
+    complete(fd, handle, event);
+    handles_.erase(fd); // the number is free, though the worker does not know yet
+    return true;
+}
+
+// Delivery ----------------------------------------------------------------------------------------
+
+size_t SimBackend::deliver(std::span<Event> events) {
+    size_t room = events.size();
+    if (settings_.faults.any_order)
+        room = std::min<size_t>(room, 1 + random_.below(16));
+    size_t count = 0;
+    while (count < room) {
+        // The next one that is due of each source; a send is a source of its own.
+        std::vector<size_t> choices;
+        std::vector<std::pair<uint64_t, OpKind>> seen;
+        for (size_t i = 0; i < pending_.size(); ++i) {
+            const std::pair source(pending_[i].serial, pending_[i].event.kind);
+            if (std::ranges::find(seen, source) != seen.end())
+                continue;
+            seen.push_back(source);
+            if (pending_[i].due > turn_)
+                continue;
+            choices.push_back(i);
+            if (!settings_.faults.any_order)
+                break;
+        }
+        if (choices.empty())
+            break;
+        const size_t chosen = choices[random_.below(static_cast<uint32_t>(choices.size()))];
+        const Pending pending = pending_[chosen];
+        pending_.erase(pending_.begin() + static_cast<ptrdiff_t>(chosen));
+        delivered(pending);
+        events[count++] = pending.event;
+    }
+    return count;
+}
+
+void SimBackend::delivered(const Pending& pending) {
+    const Event& event = pending.event;
+    if (settings_.trace)
+        fmt::print("# turn {} event {}\n", turn_, describe(event));
+    if (event.buffer != no_buffer) {
+        const bool datagram = event.kind == OpKind::receive_from || event.kind == OpKind::send_to;
+        BufferPool& pool = datagram ? pools_.datagrams.buffers() : pools_.streams;
+        pool.move(event.buffer, Owner::backend, Owner::worker);
+    }
+    if (event.kind == OpKind::accept && event.result >= 0)
+        handles_[event.result].announced = true;
+    const auto found = handles_.find(pending.fd);
+    if (found == handles_.end() || found->second.serial != pending.serial)
+        return; // a close
+    Handle& handle = found->second;
+    if (event.kind == OpKind::send)
+        handle.sending = false;
+    else if (event.kind == OpKind::send_to)
+        --handle.answers;
+    else if (event.last)
+        handle.armed = false;
+}
+
+} // namespace riposte::sim

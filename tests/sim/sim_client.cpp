@@ -1,0 +1,335 @@
+#include "tests/sim/sim_client.h"
+
+#include "tests/sim/sim_answers.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+
+#include <fmt/format.h>
+
+namespace riposte::sim {
+
+Script honest_script(Random& random, ServiceKind kind) {
+    Script script;
+    script.send = random.chance(30) ? random.below(100) : random.below(20'001);
+    script.chunk_max = random.between(1, random.chance(50) ? 100 : 5000);
+    script.pause_ms = random.chance(20) ? random.below(20) : 0;
+    script.start_ms = random.chance(70) ? 0 : random.below(200);
+    script.read_max = random.between(1, random.chance(30) ? 200 : 8000);
+    // Pauses are few: they must stay far below every timeout.
+    if (random.chance(20)) {
+        script.read = random.chance(50) ? Script::Read::late : Script::Read::slow;
+        script.read_pause_ms = random.between(1, script.read == Script::Read::late ? 300 : 20);
+        script.read_max = std::max(script.read_max, 200U);
+    }
+    if (script.pause_ms > 0)
+        script.chunk_max = std::max(script.chunk_max, 200U);
+    if (kind == ServiceKind::chargen) {
+        script.want = random.between(1, 20'000);
+        script.end = Script::End::enough;
+        script.send = random.below(200);
+    } else if (kind != ServiceKind::echo && kind != ServiceKind::discard && random.chance(50)) {
+        script.end = Script::End::on_eof;
+        script.send = std::max(script.send, 1U); // hello speaks when it was spoken to
+    }
+    return script;
+}
+
+Script hostile_script(Random& random) {
+    Script script;
+    script.honest = false;
+    script.send = random.chance(20) ? 0 : random.below(20'001);
+    script.chunk_max = random.between(1, 5000);
+    script.pause_ms = random.chance(30) ? random.below(400) : 0;
+    script.start_ms = random.below(500);
+    script.read = static_cast<Script::Read>(random.below(4));
+    script.read_max = random.between(1, 8000);
+    script.read_pause_ms = random.below(3000);
+    script.read_total_max = 50'000; // of chargen, which has no end
+    script.want = random.below(20'000);
+    script.end = static_cast<Script::End>(random.below(6));
+    script.reset_percent = random.chance(40) ? random.between(1, 10) : 0;
+    return script;
+}
+
+std::string SimClient::describe() const {
+    return fmt::format(
+        "client {} of {} (listener {}): sent {} of {} bytes, got {}, {}{}{}", number_,
+        to_string(kind_), listener_id_, sent_, script_.send, got_bytes_,
+        connected_ ? "connected, " : "", finished_ ? "finished, " : "",
+        over_ ? "over" : "still there");
+}
+
+void SimClient::step(World& world, Random& random) {
+    if (over_ || world.now_ms < script_.start_ms)
+        return;
+    if (!tried_)
+        connect(world);
+    if (over_)
+        return;
+    if (script_.reset_percent > 0 && random.chance(script_.reset_percent)) {
+        world.network.peer_reset(stream_);
+        over_ = true;
+        return;
+    }
+    send(world, random);
+    if (!over_)
+        read(world, random);
+}
+
+uint64_t SimClient::next_ms(const World& world) const {
+    uint64_t next = never_ms;
+    if (over_)
+        return next;
+    if (!tried_)
+        return script_.start_ms;
+    if (sent_ < script_.send && next_send_ms_ > world.now_ms)
+        next = std::min(next, next_send_ms_);
+    if (script_.read != Script::Read::never && next_read_ms_ > world.now_ms)
+        next = std::min(next, next_read_ms_);
+    return next;
+}
+
+void SimClient::connect(World& world) {
+    tried_ = true;
+    over_ = world.closed_listeners.contains(listener_id_);
+    if (over_)
+        return;
+    const auto source = static_cast<uint8_t>(1 + number_ % 5);
+    const auto port = static_cast<uint16_t>(1024 + number_);
+    const SocketAddress peer =
+        number_ % 3 == 0 ? ipv6_address(source, port) : ipv4_address(source, port);
+    const std::optional<StreamId> stream = world.network.connect(listener_, peer);
+    connected_ = stream.has_value();
+    stream_ = stream.value_or(0);
+    first_message_ = world.messages.size() - 1;
+    connected_seconds_ = world.wall_seconds();
+    if (script_.read == Script::Read::late)
+        next_read_ms_ = world.now_ms + script_.read_pause_ms;
+    over_ = !connected_; // refused
+}
+
+void SimClient::send(World& world, Random& random) {
+    if (sent_ < script_.send && world.now_ms >= next_send_ms_) {
+        const uint32_t most = std::min(script_.chunk_max, script_.send - sent_);
+        std::vector<std::byte> bytes(1 + random.below(most));
+        for (size_t i = 0; i < bytes.size(); ++i)
+            bytes[i] = sent_byte(number_, sent_ + i);
+        sent_ += static_cast<uint32_t>(world.network.peer_send(stream_, bytes));
+        next_send_ms_ = world.now_ms + script_.pause_ms;
+    }
+    if (sent_ == script_.send && !finished_)
+        end(world);
+}
+
+void SimClient::end(World& world) {
+    switch (script_.end) {
+    case Script::End::half_close:
+        world.network.peer_finish(stream_);
+        finished_ = true;
+        break;
+    case Script::End::close:
+        world.network.peer_close(stream_);
+        over_ = true;
+        break;
+    case Script::End::reset:
+        world.network.peer_reset(stream_);
+        over_ = true;
+        break;
+    case Script::End::on_eof:
+    case Script::End::enough:
+    case Script::End::stay:
+        break;
+    }
+}
+
+void SimClient::read(World& world, Random& random) {
+    if (script_.read == Script::Read::never || world.now_ms < next_read_ms_)
+        return;
+    std::vector<std::byte> bytes(1 + random.below(script_.read_max));
+    const int32_t result = world.network.peer_receive(stream_, bytes);
+    if (result == -EAGAIN)
+        return;
+    if (script_.read == Script::Read::slow)
+        next_read_ms_ = world.now_ms + script_.read_pause_ms;
+    if (result > 0)
+        return took(world, std::span(bytes).first(static_cast<size_t>(result)));
+    if (result == 0)
+        return at_eof(world);
+    over_ = true; // reset; what is missing shows in complete()
+}
+
+void SimClient::took(World& world, std::span<const std::byte> bytes) {
+    const size_t before = got_.size();
+    if (kind_ == ServiceKind::chargen) {
+        for (size_t i = 0; i < bytes.size(); ++i)
+            if (bytes[i] != chargen_byte(got_bytes_ + i) && fault_.empty())
+                fault_ = fmt::format("wrong character at {}", got_bytes_ + i);
+    } else {
+        got_.insert(got_.end(), bytes.begin(), bytes.end());
+    }
+    got_bytes_ += bytes.size();
+    check(world, before);
+    if (got_bytes_ >= script_.read_total_max)
+        next_read_ms_ = never_ms;
+    if (script_.end == Script::End::enough && got_bytes_ >= script_.want) {
+        complete_ = true;
+        over_ = true;
+        world.network.peer_close(stream_);
+    }
+}
+
+void SimClient::at_eof(World& world) {
+    complete_ = answered(world);
+    if (script_.end == Script::End::on_eof || finished_ || script_.honest) {
+        world.network.peer_close(stream_);
+        over_ = true;
+    } else if (script_.end != Script::End::stay || sent_ == script_.send) {
+        next_read_ms_ = never_ms; // nothing more to read; it may go on sending
+    }
+}
+
+void SimClient::check(const World& world, size_t from) {
+    const std::string_view got = text_of(got_);
+    bool right = false;
+    switch (kind_) {
+    case ServiceKind::chargen:
+        return;
+    case ServiceKind::discard:
+        break;
+    case ServiceKind::echo:
+        right = got_.size() <= sent_;
+        for (size_t i = from; right && i < got_.size(); ++i)
+            right = got_[i] == sent_byte(number_, i);
+        break;
+    case ServiceKind::hello:
+        for (size_t i = first_message_; !right && i < world.messages.size(); ++i)
+            right = world.messages[i].starts_with(got);
+        break;
+    case ServiceKind::daytime:
+        for (int64_t s = connected_seconds_; !right && s <= world.wall_seconds(); ++s)
+            right = daytime_line(s).starts_with(got);
+        break;
+    case ServiceKind::time:
+        for (int64_t s = connected_seconds_; !right && s <= world.wall_seconds(); ++s)
+            right = time_bytes(s).starts_with(got);
+        break;
+    }
+    if (!right && fault_.empty())
+        fault_ = fmt::format("wrong bytes from {} to {}", from, got_.size());
+}
+
+/// Is what came everything that was to come? It is a prefix of it already.
+bool SimClient::answered(const World& world) const {
+    switch (kind_) {
+    case ServiceKind::echo:
+        return got_.size() == script_.send;
+    case ServiceKind::discard:
+        return true;
+    case ServiceKind::hello:
+        return std::ranges::find(world.messages, text_of(got_)) != world.messages.end();
+    case ServiceKind::daytime:
+        return text_of(got_).ends_with("\r\n");
+    case ServiceKind::time:
+        return got_.size() == 4;
+    case ServiceKind::chargen:
+        return false; // it never ends by itself
+    }
+    return false;
+}
+
+// Datagrams ---------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr uint16_t first_port = 2000;
+
+} // namespace
+
+void SimAskers::ask(World& world, Random& random, const SimListener& listener) {
+    constexpr std::array<uint32_t, 5> sizes = {0, 3, 4, 100, 2000};
+    const uint32_t size =
+        random.chance(30) ? sizes[random.below(sizes.size())] : random.below(2001);
+    const auto number = static_cast<uint32_t>(questions_.size());
+    const auto source = static_cast<uint8_t>(random.between(1, 5));
+    const auto asked = static_cast<uint8_t>(random.between(100, 103));
+    const auto port = static_cast<uint16_t>(first_port + number);
+    const bool v6 = random.chance(30);
+    Datagram datagram{
+        .peer = v6 ? ipv6_address(source, port) : ipv4_address(source, port),
+        .local = v6 ? ipv6_address(asked, 7) : ipv4_address(asked, 7),
+        .bytes = std::vector<std::byte>(size)};
+    for (size_t i = 0; i < size; ++i)
+        datagram.bytes[i] = sent_byte(number, i);
+    if (!world.network.ask(listener.fd, datagram))
+        return;
+    questions_.push_back({std::move(datagram), listener.kind, world.wall_seconds(), false});
+}
+
+void SimAskers::check_answers(World& world) {
+    for (std::deque<Datagram>& answers = world.network.answers(); !answers.empty();
+         answers.pop_front()) {
+        const Datagram& answer = answers.front();
+        const size_t number = static_cast<size_t>(answer.peer.port()) - first_port;
+        if (!fault_.empty())
+            continue;
+        if (number >= questions_.size())
+            fault_ = "an answer to nobody";
+        else if (questions_[number].answered)
+            fault_ = fmt::format("question {} was answered twice", number);
+        else if (!right(world, questions_[number], answer))
+            fault_ = fmt::format(
+                "a wrong answer of {} bytes to question {} of {} ({} bytes)", answer.bytes.size(),
+                number, to_string(questions_[number].kind),
+                questions_[number].datagram.bytes.size());
+        else
+            questions_[number].answered = true;
+    }
+}
+
+bool SimAskers::right(const World& world, const Question& question, const Datagram& answer) const {
+    const Datagram& asked = question.datagram;
+    if (!same(answer.peer, asked.peer) || !same(answer.local, asked.local) ||
+        answer.bytes.size() > asked.bytes.size())
+        return false;
+    const std::string_view text = text_of(answer.bytes);
+    switch (question.kind) {
+    case ServiceKind::hello:
+    case ServiceKind::echo:
+        return answer.bytes == asked.bytes;
+    case ServiceKind::discard:
+        return false;
+    case ServiceKind::chargen:
+        for (size_t i = 0; i < text.size(); ++i)
+            if (answer.bytes[i] != chargen_byte(i))
+                return false;
+        return text.size() == std::min<size_t>(asked.bytes.size(), 512);
+    case ServiceKind::daytime:
+        for (int64_t s = question.asked_seconds; s <= world.wall_seconds(); ++s)
+            if (text == daytime_line(s))
+                return true;
+        return false;
+    case ServiceKind::time:
+        for (int64_t s = question.asked_seconds; s <= world.wall_seconds(); ++s)
+            if (text == time_bytes(s))
+                return true;
+        return false;
+    }
+    return false;
+}
+
+uint32_t SimAskers::unanswered() const {
+    uint32_t count = 0;
+    for (const Question& question : questions_) {
+        const size_t size = question.datagram.bytes.size();
+        const bool too_short = (question.kind == ServiceKind::daytime &&
+                                size < daytime_line(question.asked_seconds).size()) ||
+                               (question.kind == ServiceKind::time && size < 4);
+        count += !question.answered && question.kind != ServiceKind::discard && !too_short;
+    }
+    return count;
+}
+
+} // namespace riposte::sim

@@ -1,0 +1,153 @@
+// The peers of a simulated run: what each sends and reads when, and what it must have been told.
+//
+// A TCP client follows a Script. Every byte that it gets is checked as it comes: an echo is what it
+// sent, chargen the pattern of RFC 864, hello one of the messages that were configured since it
+// connected, daytime and time a second since then, discard nothing. The expectations are written
+// down here again, not asked of the daemon's services.
+//
+// An honest client reads what it is sent without waiting for anything but a little time, and ends
+// properly: it must get its complete answer and EOF. A hostile one does what it likes.
+#pragma once
+
+#include "daemon/services/service.h"
+#include "tests/sim/sim_network.h"
+#include "tests/sim/sim_random.h"
+
+#include <cstdint>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace riposte::sim {
+
+inline constexpr uint64_t never_ms = std::numeric_limits<uint64_t>::max();
+
+/// A listener of the run, as its peers know it.
+struct SimListener {
+    uint64_t id = 0;
+    int fd = -1;
+    Transport transport = Transport::tcp;
+    ServiceKind kind = ServiceKind::echo;
+    bool removed = false; ///< out of the plan
+    bool closed = false;
+};
+
+/// What is the same for all peers, and changes.
+struct World {
+    SimNetwork& network;
+    uint64_t now_ms = 0;
+    std::vector<std::string> messages{}; ///< of hello, the current one last
+    std::set<uint64_t> closed_listeners{};
+
+    int64_t wall_seconds() const { return 1'700'000'000 + static_cast<int64_t>(now_ms / 1000); }
+};
+
+struct Script {
+    enum class Read : uint8_t { eager, slow, late, never };
+    enum class End : uint8_t {
+        half_close, ///< FIN after the last byte; reads to EOF
+        on_eof,     ///< closes when the server has finished
+        enough,     ///< closes after `want` bytes were read
+        close,      ///< closes after the last byte, reading or not
+        reset,
+        stay, ///< never ends
+    };
+
+    bool honest = true;
+    uint32_t send = 0; ///< bytes
+    uint32_t chunk_max = 1000;
+    uint32_t pause_ms = 0; ///< between chunks
+    Read read = Read::eager;
+    uint32_t read_max = 4096;             ///< at once
+    uint32_t read_pause_ms = 0;           ///< slow: between reads; late: before the first
+    uint32_t read_total_max = UINT32_MAX; ///< then it reads no more
+    uint32_t want = 0;                    ///< End::enough
+    End end = End::half_close;
+    uint32_t reset_percent = 0; ///< at any step
+    uint64_t start_ms = 0;
+};
+
+Script honest_script(Random& random, ServiceKind kind);
+Script hostile_script(Random& random);
+
+class SimClient {
+public:
+    SimClient(uint32_t number, const SimListener& listener, const Script& script)
+        : number_(number), listener_(listener.fd), listener_id_(listener.id), kind_(listener.kind),
+          script_(script) {}
+
+    /// Does what it can do now. `random` decides how much.
+    void step(World& world, Random& random);
+    /// When it could do something again, though nothing else happens.
+    uint64_t next_ms(const World& world) const;
+
+    bool honest() const { return script_.honest; }
+    bool complete() const { return complete_; }
+    /// What was wrong with what it got; "" if nothing.
+    const std::string& fault() const { return fault_; }
+    std::string describe() const;
+
+    ServiceKind kind() const { return kind_; }
+    uint64_t listener_id() const { return listener_id_; }
+    /// Once it has connected; see connected().
+    StreamId stream() const { return stream_; }
+    bool connected() const { return connected_; }
+
+private:
+    void connect(World& world);
+    void send(World& world, Random& random);
+    void read(World& world, Random& random);
+    void took(World& world, std::span<const std::byte> bytes);
+    void at_eof(World& world);
+    void end(World& world);
+    void check(const World& world, size_t from);
+    bool answered(const World& world) const;
+
+    uint32_t number_;
+    int listener_;
+    uint64_t listener_id_;
+    ServiceKind kind_;
+    Script script_;
+    StreamId stream_ = 0;      ///< if connected_
+    size_t first_message_ = 0; ///< the current one when it connected
+    int64_t connected_seconds_ = 0;
+    uint32_t sent_ = 0;
+    std::vector<std::byte> got_; ///< chargen: only counted
+    uint64_t got_bytes_ = 0;
+    uint64_t next_send_ms_ = 0;
+    uint64_t next_read_ms_ = 0;
+    bool tried_ = false; ///< to connect
+    bool connected_ = false;
+    bool finished_ = false;
+    bool over_ = false;
+    bool complete_ = false;
+    std::string fault_;
+};
+
+/// The peers of the datagram listeners: each question has a port of its own, so that an answer
+/// tells which one it belongs to.
+class SimAskers {
+public:
+    void ask(World& world, Random& random, const SimListener& listener);
+    /// Takes the answers that came and checks each.
+    void check_answers(World& world);
+    /// Questions that are still to be answered, dropped ones included.
+    uint32_t unanswered() const;
+    const std::string& fault() const { return fault_; }
+
+private:
+    struct Question {
+        Datagram datagram;
+        ServiceKind kind;
+        int64_t asked_seconds;
+        bool answered;
+    };
+
+    bool right(const World& world, const Question& question, const Datagram& answer) const;
+
+    std::vector<Question> questions_; ///< by port - first_port
+    std::string fault_;
+};
+
+} // namespace riposte::sim

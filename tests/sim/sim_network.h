@@ -1,0 +1,158 @@
+// A kernel's sockets without the kernel, for one server and its peers.
+//
+// The near side is called by the simulated backend and looks like system calls: descriptors are
+// small numbers, the lowest free one is used again first, errors are -errno. The far side is what
+// peers do. Nothing here is random and nothing waits: who acts when, and how much, is the choice of
+// the callers.
+//
+//   streams    bytes lie in two queues, one a direction, each with a bound: a full one takes no
+//              more. FIN comes after what was sent. RST overtakes: what the other side has not read
+//              by then is lost, which is the worst that TCP permits. Closing with unread input, and
+//              sending to a closed socket, give RST.
+//   datagrams  one queue a socket, bounded; each carries who asked, and which address was asked.
+#pragma once
+
+#include "common/address.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace riposte::sim {
+
+/// "127.0.0.SOURCE:PORT"
+SocketAddress ipv4_address(uint8_t source, uint16_t port);
+/// "[fd00::SOURCE]:PORT"
+SocketAddress ipv6_address(uint8_t source, uint16_t port);
+bool same(const SocketAddress& a, const SocketAddress& b);
+
+struct Datagram {
+    SocketAddress peer;
+    SocketAddress local; ///< the address of ours that was asked
+    std::vector<std::byte> bytes;
+};
+
+/// First in, first out; `bytes()` is what waits.
+class ByteQueue {
+public:
+    std::span<const std::byte> bytes() const { return std::span(data_).subspan(begin_); }
+    size_t size() const { return data_.size() - begin_; }
+    void push(std::span<const std::byte> bytes);
+    size_t pop(std::span<std::byte> to);
+    void clear();
+
+private:
+    std::vector<std::byte> data_;
+    size_t begin_ = 0;
+};
+
+struct Stream {
+    int listener = -1; ///< the descriptor that it was made to
+    int fd = -1;       ///< of our side, while it is open
+    SocketAddress peer;
+    ByteQueue to_server;
+    ByteQueue to_peer;
+    uint64_t read = 0;          ///< bytes that our side took
+    uint64_t written = 0;       ///< bytes that our side gave
+    bool peer_finished = false; ///< FIN is behind to_server
+    bool peer_closed = false;   ///< nobody will read to_peer
+    bool peer_reset = false;    ///< RST came from the peer
+    bool finished = false;      ///< our FIN is behind to_peer
+    bool aborted = false;       ///< close will send RST
+    bool closed = false;        ///< our side is gone
+    bool server_reset = false;  ///< RST went to the peer
+};
+
+using StreamId = uint32_t;
+
+class SimNetwork {
+public:
+    struct Sizes {
+        uint32_t to_server_bytes = 16 * 1024;
+        uint32_t to_peer_bytes = 16 * 1024;
+        uint32_t backlog = 4096;
+        uint32_t datagrams = 4096; ///< that wait at a socket
+        int descriptors = 20'000;  ///< accept fails with -EMFILE above
+    };
+
+    explicit SimNetwork(const Sizes& sizes);
+    SimNetwork() : SimNetwork(Sizes{}) {}
+
+    // The owner of the listeners.
+    int listen();
+    int open_datagram_socket();
+    /// Connections that wait in its backlog are reset.
+    void close_listener(int fd);
+    void set_descriptors(int count) { sizes_.descriptors = count; }
+
+    // The far side.
+    std::optional<StreamId> connect(int listener, const SocketAddress& peer);
+    /// How many bytes were taken; after a RST or to a closed socket all are, and lost.
+    size_t peer_send(StreamId id, std::span<const std::byte> bytes);
+    /// Size, 0 at EOF, -EAGAIN, -ECONNRESET.
+    int32_t peer_receive(StreamId id, std::span<std::byte> bytes);
+    void peer_finish(StreamId id);
+    void peer_close(StreamId id);
+    void peer_reset(StreamId id);
+    /// False if the socket is gone or its queue is full: the datagram is lost.
+    bool ask(int fd, Datagram datagram);
+    /// What our side sent, oldest first; the caller takes them out.
+    std::deque<Datagram>& answers() { return answers_; }
+
+    // The near side.
+    bool is_listener(int fd) const { return kind_of(fd) == Kind::listener; }
+    bool is_datagram_socket(int fd) const { return kind_of(fd) == Kind::datagrams; }
+    bool is_stream(int fd) const { return kind_of(fd) == Kind::stream; }
+    int accept(int listener); ///< -EAGAIN, -EMFILE
+    /// Takes the oldest connection out of the backlog and resets it, as if it had given up.
+    bool lose_oldest(int listener);
+    int32_t receive(int fd, std::span<std::byte> bytes); ///< 0 at EOF, -EAGAIN, -ECONNRESET
+    bool readable(int fd) const;
+    int32_t send(int fd, std::span<const std::byte> bytes); ///< -EAGAIN, -EPIPE
+    bool writable(int fd) const;
+    void finish(int fd);
+    void abort(int fd); ///< shutdown both ways; close() will send RST
+    int32_t close(int fd);
+    Datagram receive_from(int fd); ///< of has_datagram()
+    bool has_datagram(int fd) const { return !entry(fd).datagrams.empty(); }
+    bool has_connection(int fd) const { return !entry(fd).backlog.empty(); }
+    void send_to(Datagram answer);
+
+    const Stream& stream(StreamId id) const { return *streams_[id]; }
+    const Stream& stream_of(int fd) const { return *streams_[entry(fd).stream]; }
+    uint32_t streams() const { return static_cast<uint32_t>(streams_.size()); }
+    /// Descriptors of connections that are open on our side.
+    uint32_t open_streams() const { return open_streams_; }
+    /// Grows with everything that happens: who sees it stand still sees that nothing moves.
+    uint64_t activity() const { return activity_; }
+
+private:
+    enum class Kind : uint8_t { free, listener, stream, datagrams };
+
+    struct Entry {
+        Kind kind = Kind::free;
+        StreamId stream = 0;
+        std::deque<StreamId> backlog{};
+        std::deque<Datagram> datagrams{};
+    };
+
+    Kind kind_of(int fd) const;
+    const Entry& entry(int fd) const { return entries_[static_cast<size_t>(fd)]; }
+    Entry& entry(int fd) { return entries_[static_cast<size_t>(fd)]; }
+    int open(Kind kind);
+    Stream& at(int fd) { return *streams_[entry(fd).stream]; }
+    void reset_peer(Stream& stream);
+
+    Sizes sizes_;
+    std::vector<Entry> entries_;
+    std::vector<std::unique_ptr<Stream>> streams_;
+    std::deque<Datagram> answers_;
+    uint32_t open_streams_ = 0;
+    uint64_t activity_ = 0;
+};
+
+} // namespace riposte::sim

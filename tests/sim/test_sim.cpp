@@ -1,0 +1,109 @@
+// Whole workers over the simulated backend, a schedule for each seed; see simulation.h.
+//
+//   RIPOSTE_SIM_SEEDS=20000   how many seeds, instead of 2,000
+//   RIPOSTE_SIM_SEED=4711     only this one, with a trace of its operations and events
+#include "daemon/log.h"
+#include "tests/sim/simulation.h"
+#include "tests/support/skip.h"
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+using namespace riposte::sim;
+
+namespace {
+
+uint64_t number_from(const char* variable, uint64_t otherwise) {
+    const char* text = std::getenv(variable); // NOLINT(concurrency-mt-unsafe): one thread
+    if (text == nullptr)
+        return otherwise;
+    uint64_t number = otherwise;
+    std::from_chars(text, text + std::strlen(text), number);
+    return number;
+}
+
+/// The seeds of one kind: all of them, or the one that is to be replayed, if it is of this kind.
+struct Seeds {
+    explicit Seeds(Kind kind) {
+        const uint64_t replayed = number_from("RIPOSTE_SIM_SEED", never_ms);
+        first = static_cast<uint64_t>(kind);
+        end = number_from("RIPOSTE_SIM_SEEDS", 2000);
+        trace = replayed != never_ms;
+        if (!trace)
+            return;
+        other_kind = replayed % 4 != first;
+        first = replayed;
+        end = replayed + 1;
+    }
+
+    uint64_t first = 0;
+    uint64_t end = 0;
+    bool trace = false;
+    bool other_kind = false; ///< nothing of this kind is to be run
+};
+
+Simulation::Tally run(const Seeds& seeds) {
+    log::open(log::Sink::none);
+    Simulation::Tally tally;
+    for (uint64_t seed = seeds.first; seed < seeds.end; seed += 4) {
+        CAPTURE(seed); // shown also when an assert of the daemon ends the program
+        Simulation simulation(seed, seeds.trace);
+        const std::string failure = simulation.run();
+        REQUIRE_MESSAGE(failure.empty(), failure);
+        tally.add(simulation.tally());
+    }
+    return tally;
+}
+
+} // namespace
+
+TEST_CASE("calm: every client and every datagram is answered in full") {
+    const Seeds seeds(Kind::calm);
+    if (seeds.other_kind)
+        SKIP("another kind of seed is replayed");
+    const Simulation::Tally tally = run(seeds);
+    if (!seeds.trace) {
+        CHECK(tally.answered > 1000);
+        CHECK(tally.datagrams > 1000);
+    }
+}
+
+TEST_CASE("rough: a slow, piecemeal, unordered backend with few buffers loses nothing") {
+    const Seeds seeds(Kind::rough);
+    if (seeds.other_kind)
+        SKIP("another kind of seed is replayed");
+    const Simulation::Tally tally = run(seeds);
+    if (!seeds.trace) {
+        CHECK(tally.answered > 1000);
+        CHECK(tally.starved > 1000);
+    }
+}
+
+TEST_CASE("hostile: whatever peers and the kernel do, limits hold and nothing leaks") {
+    const Seeds seeds(Kind::hostile);
+    if (seeds.other_kind)
+        SKIP("another kind of seed is replayed");
+    const Simulation::Tally tally = run(seeds);
+    if (!seeds.trace) {
+        CHECK(tally.refused > 100);
+        CHECK(tally.timeouts > 100);
+        CHECK(tally.resets > 100);
+    }
+}
+
+TEST_CASE("changes: reloads, drains and aborts at any moment end cleanly and in time") {
+    const Seeds seeds(Kind::changes);
+    if (seeds.other_kind)
+        SKIP("another kind of seed is replayed");
+    const Simulation::Tally tally = run(seeds);
+    if (!seeds.trace) {
+        CHECK(tally.reloads > 100);
+        CHECK(tally.drains > 100);
+    }
+}

@@ -1,0 +1,144 @@
+#include "daemon/connection.h"
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+
+namespace {
+
+constexpr uint32_t window = 1000;
+
+/// An open connection with a receive in flight and nothing else to do.
+Connection open_connection() {
+    Connection c;
+    c.state = ConnectionState::open;
+    c.receiving = true;
+    return c;
+}
+
+Step next(const Connection& c) {
+    return advance(c, window);
+}
+
+} // namespace
+
+TEST_CASE("a free slot has nothing to do") {
+    CHECK(next(Connection{}) == Step::wait);
+}
+
+TEST_CASE("an open connection receives, and waits while it does") {
+    Connection c = open_connection();
+    CHECK(next(c) == Step::wait);
+    c.receiving = false;
+    CHECK(next(c) == Step::receive);
+}
+
+TEST_CASE("what is owed is sent, one send at a time") {
+    Connection c = open_connection();
+    c.owed.bytes = 10;
+    CHECK(next(c) == Step::send);
+    c.sending = true;
+    CHECK(next(c) == Step::wait);
+}
+
+TEST_CASE("a stream is armed again when half of the window is free") {
+    Connection c = open_connection();
+    c.receiving = false;
+    c.sending = true;
+    c.owed.bytes = window / 2 + 1;
+    CHECK(next(c) == Step::wait);
+    c.owed.bytes = window / 2;
+    CHECK(next(c) == Step::receive);
+}
+
+TEST_CASE("a starved connection neither receives nor asks its service") {
+    for (auto member : {0, 1, 2}) {
+        Connection c = open_connection();
+        c.receiving = member != 0;
+        c.generating = member == 1;
+        c.farewell_due = member == 2;
+        CHECK(next(c) != Step::wait);
+        c.starved = true;
+        CHECK(next(c) == Step::wait);
+    }
+}
+
+TEST_CASE("a service that speaks by itself is asked when nothing is owed") {
+    Connection c = open_connection();
+    c.generating = true;
+    CHECK(next(c) == Step::generate);
+    c.owed.bytes = 1;
+    CHECK(next(c) == Step::send);
+    c.sending = true;
+    CHECK(next(c) == Step::wait);
+}
+
+TEST_CASE("the service is told of the peer's FIN before ours follows") {
+    Connection c = open_connection();
+    c.receiving = false;
+    c.peer_finished = c.farewell_due = true;
+    CHECK(next(c) == Step::farewell);
+    c.farewell_due = false;
+    c.finish_requested = true;
+    c.owed.bytes = 5;
+    CHECK(next(c) == Step::send);
+    c.sending = true;
+    CHECK(next(c) == Step::wait);
+    c.sending = false;
+    c.owed.bytes = 0;
+    CHECK(next(c) == Step::leave); // both sides are done: close sends our FIN
+}
+
+TEST_CASE("our FIN waits for what is owed, and input is read on meanwhile") {
+    Connection c = open_connection();
+    c.finish_requested = true;
+    c.owed.bytes = 5;
+    c.sending = true;
+    CHECK(next(c) == Step::wait);
+    c.receiving = false;
+    CHECK(next(c) == Step::receive); // or the peer, busy writing, would never read
+    c.owed.bytes = 0;
+    c.sending = false;
+    CHECK(next(c) == Step::finish);
+}
+
+TEST_CASE("a finishing connection drains its input to the peer's FIN") {
+    Connection c = open_connection();
+    c.state = ConnectionState::finishing;
+    CHECK(next(c) == Step::wait);
+    c.receiving = false;
+    CHECK(next(c) == Step::receive);
+    c.starved = true;
+    CHECK(next(c) == Step::wait);
+    c.starved = false;
+    c.peer_finished = true;
+    CHECK(next(c) == Step::leave);
+}
+
+TEST_CASE("a closing connection stops its stream once and closes when nothing is in flight") {
+    Connection c = open_connection();
+    c.state = ConnectionState::closing;
+    CHECK(next(c) == Step::stop);
+    c.stopping = true;
+    CHECK(next(c) == Step::wait);
+    c.receiving = c.stopping = false;
+    c.sending = true;
+    CHECK(next(c) == Step::wait);
+    c.sending = false;
+    CHECK(next(c) == Step::close);
+    c.close_given = true;
+    CHECK(next(c) == Step::wait);
+}
+
+TEST_CASE("an aborting connection waits for what was in flight, without stopping it") {
+    Connection c = open_connection();
+    c.state = ConnectionState::aborting;
+    c.sending = true;
+    CHECK(next(c) == Step::wait);
+    c.receiving = false;
+    CHECK(next(c) == Step::wait);
+    c.sending = false;
+    CHECK(next(c) == Step::close);
+    c.close_given = true;
+    CHECK(next(c) == Step::wait);
+}

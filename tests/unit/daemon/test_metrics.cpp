@@ -1,0 +1,48 @@
+#include "daemon/metrics.h"
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+
+TEST_CASE("totals are the sum over workers") {
+    Metrics a;
+    Metrics b;
+    a.add(Count::connections_accepted, 5);
+    a.add(Count::connections_closed, 2);
+    b.add(Count::connections_accepted);
+    Totals totals;
+    totals.add(a);
+    totals.add(b);
+    CHECK(totals[Count::connections_accepted] == 6);
+    CHECK(totals.connections_open() == 4);
+}
+
+TEST_CASE("a reader that sees a close before its accept counts none, not a huge number") {
+    Metrics metrics;
+    metrics.add(Count::connections_closed);
+    Totals totals;
+    totals.add(metrics);
+    CHECK(totals.connections_open() == 0);
+}
+
+TEST_CASE("the statistics line names what is not everyday only if it happened") {
+    Metrics metrics;
+    metrics.add(Count::connections_accepted, 3);
+    metrics.add(Count::connections_closed, 1);
+    metrics.add(Count::stream_received_bytes, 18);
+    metrics.add(Count::stream_sent_bytes, 19);
+    metrics.add(Count::datagrams_received, 8);
+    metrics.add(Count::datagrams_sent, 7);
+    Totals everyday;
+    everyday.add(metrics);
+    CHECK(
+        everyday.describe() == "connections 2 open, 3 accepted; bytes 18 received, 19 sent; "
+                               "datagrams 8 received, 7 answered");
+    metrics.add(Count::connections_refused, 4);
+    metrics.add(Count::datagrams_too_long);
+    Totals eventful;
+    eventful.add(metrics);
+    CHECK(
+        eventful.describe() ==
+        everyday.describe() + "; 4 refused; 1 answers longer than the question dropped");
+}
