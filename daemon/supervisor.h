@@ -1,0 +1,85 @@
+// The main thread: brings the daemon up, then sleeps until a signal, a worker or the watchdog's
+// clock has something to say.
+//
+//   SIGTERM, SIGINT   drain; again: abort
+//   SIGHUP            reload: all of it, or nothing and the old configuration stays
+//   SIGUSR1           statistics to the log
+//
+// A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
+// gone; only then are they closed. The watchdog is petted only while every worker's loop turns:
+// each tick asks for a sign of life, and the next one pets if all have given it.
+#pragma once
+
+#include "common/error.h"
+#include "common/fd.h"
+#include "daemon/config.h"
+#include "daemon/listeners.h"
+#include "daemon/options.h"
+#include "daemon/worker_thread.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace riposte {
+
+class Supervisor {
+public:
+    /// Opens the listeners, starts the workers, reports readiness. The log must be open, and no
+    /// other thread may run yet (signals are blocked for all that come).
+    static Result<std::unique_ptr<Supervisor>> start(const Options& options, const Config& config);
+
+    /// Until the daemon has stopped.
+    Exit run();
+
+    ~Supervisor();
+    Supervisor(const Supervisor&) = delete;
+    Supervisor& operator=(const Supervisor&) = delete;
+
+private:
+    Supervisor(const Options& options, const Config& config, Listeners listeners);
+    Result<void> open_channels();
+    Result<void> start_workers();
+    void report_start();
+
+    void wait();
+    void on_signals();
+    void on_news();
+    void on_tick();
+
+    void reload();
+    Result<void> adopt();
+    void finish_reload();
+    void stop(const char* signal);
+    void log_statistics() const;
+
+    WorkerPlan plan(uint32_t index) const;
+    Totals totals() const;
+    std::string status() const;
+    void tell_status();
+
+    Options options_;
+    Config config_;
+    Listeners listeners_;
+    Fd signals_;
+    Fd news_;
+    std::vector<std::unique_ptr<WorkerThread>> workers_;
+    BackendChoice backend_ = BackendChoice::epoll; ///< what the first worker got
+    uint32_t worker_count_;
+
+    enum class Phase : uint8_t { running, draining, aborting } phase_ = Phase::running;
+    uint64_t plan_sequence_ = 0;
+    bool reloading_ = false;     ///< a plan was sent and has not settled
+    bool reload_again_ = false;  ///< SIGHUP came meanwhile
+    std::string reload_failure_; ///< "" or why the last reload was refused
+    std::vector<std::string> labels_;
+    std::string told_status_;
+
+    std::optional<uint64_t> tick_us_; ///< a third of the watchdog's interval
+    uint64_t next_tick_us_ = 0;
+    uint64_t ping_ = 0;
+};
+
+} // namespace riposte

@@ -1,0 +1,148 @@
+#include "daemon/worker_thread.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <unistd.h>
+
+namespace riposte {
+namespace {
+
+/// One for each connection that could owe something, and what the backend keeps at hand. A buffer's
+/// number has 16 bits in a completion of io_uring.
+uint32_t stream_buffers(uint32_t connections_max) {
+    constexpr uint32_t spare = 256;
+    constexpr uint32_t max = 65'536;
+    return std::min(connections_max + spare, max);
+}
+
+} // namespace
+
+WorkerThread::WorkerThread(uint32_t index, BackendChoice choice, WorkerPlan plan, int news_fd)
+    : news_fd_(news_fd) {
+    try {
+        thread_ = std::thread(
+            [this, choice, plan = std::move(plan)]() mutable { main(choice, std::move(plan)); });
+        pthread_setname_np(thread_.native_handle(), fmt::format("worker-{}", index).c_str());
+    } catch (const std::system_error& error) {
+        started_.set_value(fail(
+            Exit::os, fmt::format(
+                          "worker {} got no thread: {}; raise TasksMax= or lower 'workers'", index,
+                          error.what())));
+    }
+}
+
+WorkerThread::~WorkerThread() {
+    if (thread_.joinable())
+        thread_.join();
+}
+
+Result<WorkerThread::Started> WorkerThread::started() {
+    return started_.get_future().get();
+}
+
+void WorkerThread::main(BackendChoice choice, WorkerPlan plan) noexcept {
+    Result<Started> started = set_up(choice, plan);
+    bool running = started.has_value();
+    started_.set_value(std::move(started));
+    if (running)
+        loop();
+    stopped_.store(true, std::memory_order_release);
+    tell_news();
+}
+
+Result<WorkerThread::Started> WorkerThread::set_up(BackendChoice choice, const WorkerPlan& plan) {
+    auto streams =
+        BufferPool::create(stream_buffers(plan.limits.connections_max), stream_buffer_bytes);
+    if (!streams)
+        return std::unexpected(streams.error());
+    streams_.emplace(std::move(*streams));
+    auto datagrams = DatagramPool::create(datagram_buffers);
+    if (!datagrams)
+        return std::unexpected(datagrams.error());
+    datagrams_.emplace(std::move(*datagrams));
+    Pools pools{*streams_, *datagrams_};
+    auto opened = open_backend(choice, pools);
+    if (!opened)
+        return std::unexpected(opened.error());
+    backend_ = std::move(opened->backend);
+    worker_ = std::make_unique<Worker>(environment_, *backend_, pools, plan);
+    return Started{opened->kind, opened->fallback_reason, opened->lacking};
+}
+
+void WorkerThread::loop() {
+    bool running = true;
+    while (running) {
+        answered_.store(pinged_.load(std::memory_order_acquire), std::memory_order_release);
+        if (mail_.exchange(false, std::memory_order_acq_rel))
+            read_mailbox();
+        tell_if_settled(); // a plan that takes nothing away has no event to wait for
+        running = worker_->turn();
+        tell_if_settled();
+    }
+}
+
+void WorkerThread::tell_if_settled() {
+    if (settled_.load(std::memory_order_relaxed) == applied_ || !worker_->settled())
+        return;
+    settled_.store(applied_, std::memory_order_release);
+    tell_news();
+}
+
+void WorkerThread::read_mailbox() {
+    Mailbox mail;
+    {
+        std::lock_guard lock(mutex_);
+        mail = std::exchange(mailbox_, {});
+    }
+    if (mail.plan) {
+        worker_->apply(*mail.plan);
+        applied_ = mail.plan_sequence;
+    }
+    if (mail.drain_timeout_ms)
+        worker_->drain(*mail.drain_timeout_ms);
+    if (mail.abort)
+        worker_->abort();
+}
+
+void WorkerThread::apply(WorkerPlan plan, uint64_t sequence) {
+    {
+        std::lock_guard lock(mutex_);
+        mailbox_.plan = std::move(plan);
+        mailbox_.plan_sequence = sequence;
+    }
+    mail_.store(true, std::memory_order_release);
+    backend_->wake();
+}
+
+void WorkerThread::drain(uint32_t timeout_ms) {
+    {
+        std::lock_guard lock(mutex_);
+        mailbox_.drain_timeout_ms = timeout_ms;
+    }
+    mail_.store(true, std::memory_order_release);
+    backend_->wake();
+}
+
+void WorkerThread::abort() {
+    {
+        std::lock_guard lock(mutex_);
+        mailbox_.abort = true;
+    }
+    mail_.store(true, std::memory_order_release);
+    backend_->wake();
+}
+
+void WorkerThread::ping(uint64_t number) {
+    pinged_.store(number, std::memory_order_release);
+    backend_->wake();
+}
+
+void WorkerThread::tell_news() const noexcept {
+    uint64_t one = 1;
+    [[maybe_unused]] ssize_t written = ::write(news_fd_, &one, sizeof one);
+}
+
+} // namespace riposte

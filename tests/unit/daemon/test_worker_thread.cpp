@@ -1,0 +1,163 @@
+// The mailbox between the main thread and a worker's, with real sockets. Also run under
+// ThreadSanitizer.
+
+#include "daemon/worker_thread.h"
+#include "tests/support/skip.h"
+
+#include <string>
+#include <thread>
+
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+using namespace riposte;
+
+namespace {
+
+constexpr int patience_ms = 10'000;
+
+/// A listening socket on a free port of 127.0.0.1.
+struct Listening {
+    Fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    sockaddr_in address{};
+
+    Listening() {
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
+        REQUIRE(::listen(fd.get(), 16) == 0);
+        REQUIRE(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    }
+
+    WorkerListener lend(uint64_t id, ServiceKind kind, ServiceOptions options = {}) const {
+        return {
+            .id = id,
+            .fd = fd.get(),
+            .transport = Transport::tcp,
+            .kind = kind,
+            .service = make_service(kind, options),
+            .label = "test"};
+    }
+
+    Fd connect() const {
+        Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        REQUIRE(
+            ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
+            0);
+        timeval patience{.tv_sec = patience_ms / 1000, .tv_usec = 0};
+        ::setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        return client;
+    }
+};
+
+std::string exchange(const Fd& client, std::string_view message) {
+    REQUIRE(
+        ::send(client.get(), message.data(), message.size(), MSG_NOSIGNAL) ==
+        static_cast<ssize_t>(message.size()));
+    char buffer[256];
+    ssize_t n = ::recv(client.get(), buffer, sizeof buffer, 0);
+    REQUIRE(n >= 0);
+    return std::string(buffer, static_cast<size_t>(n));
+}
+
+struct Fixture {
+    Fd news{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+
+    /// Sleeps on the news until `done` is true.
+    void wait_until(auto done) {
+        while (!done()) {
+            pollfd fd{news.get(), POLLIN, 0};
+            REQUIRE(::poll(&fd, 1, patience_ms) == 1);
+            uint64_t count = 0;
+            [[maybe_unused]] ssize_t n = ::read(news.get(), &count, sizeof count);
+        }
+    }
+};
+
+/// Starts a worker; null, with the reason said, if the backend can not be had here.
+std::unique_ptr<WorkerThread> start(
+    BackendChoice backend, WorkerPlan plan, const Fixture& fixture, std::string& why) {
+    auto worker = std::make_unique<WorkerThread>(0, backend, std::move(plan), fixture.news.get());
+    auto started = worker->started();
+    if (started)
+        return worker;
+    why = started.error().message;
+    CHECK(started.error().exit == Exit::unavailable);
+    return nullptr;
+}
+
+void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
+    Listening first;
+    Listening second;
+    Fixture fixture;
+    LimitsConfig limits{.connections_max = 16};
+    auto worker = start(backend, {{first.lend(1, ServiceKind::echo)}, limits}, fixture, skip);
+    if (!worker)
+        return;
+    Fd client = first.connect();
+    CHECK(exchange(client, "before") == "before");
+
+    // A reload takes the first listener away and adds another; the connection goes on.
+    worker->apply({{second.lend(2, ServiceKind::hello, {.message = "moin"})}, limits}, 7);
+    fixture.wait_until([&] { return worker->settled() == 7; });
+    CHECK(exchange(second.connect(), "x") == "moin");
+    CHECK(exchange(client, "after") == "after");
+
+    // And one that changes nothing settles too, although nothing happens on any socket.
+    worker->apply({{second.lend(2, ServiceKind::hello, {.message = "moin"})}, limits}, 8);
+    fixture.wait_until([&] { return worker->settled() == 8; });
+
+    worker->ping(3);
+    for (int tries = 0; worker->answered() != 3 && tries < patience_ms; ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(worker->answered() == 3);
+
+    CHECK_FALSE(worker->stopped());
+    if (by_force) {
+        worker->abort();
+        fixture.wait_until([&] { return worker->stopped(); });
+        char byte = 0;
+        CHECK(::recv(client.get(), &byte, 1, 0) == -1);
+        CHECK(errno == ECONNRESET);
+    } else {
+        worker->drain(patience_ms);
+        char byte = 0;
+        CHECK(::recv(client.get(), &byte, 1, 0) == 0); // FIN, not RST
+        client.reset();
+        fixture.wait_until([&] { return worker->stopped(); });
+    }
+    CHECK(worker->metrics().get(Count::connections_accepted) == 2);
+    CHECK(worker->metrics().get(Count::connections_closed) == 2);
+}
+
+} // namespace
+
+TEST_CASE("a worker on epoll serves, adopts a plan, answers a ping, drains") {
+    std::string skip;
+    live_and_die(BackendChoice::epoll, false, skip);
+    CHECK(skip.empty());
+}
+
+TEST_CASE("a worker on epoll ends by force") {
+    std::string skip;
+    live_and_die(BackendChoice::epoll, true, skip);
+    CHECK(skip.empty());
+}
+
+TEST_CASE("a worker on io_uring serves, adopts a plan, answers a ping, drains") {
+    std::string skip;
+    live_and_die(BackendChoice::io_uring, false, skip);
+    if (!skip.empty())
+        SKIP(skip);
+}
+
+TEST_CASE("a worker on io_uring ends by force") {
+    std::string skip;
+    live_and_die(BackendChoice::io_uring, true, skip);
+    if (!skip.empty())
+        SKIP(skip);
+}
