@@ -1,0 +1,135 @@
+"""Which backend it is, and what happens where io_uring is not to be had."""
+
+import errno
+import os
+import resource
+
+from daemon import (ANSWER, BACKEND, FEATURES, RiposteTest, become_nobody, io_uring_refusal,
+                    needs_root, receive_all, receive_exactly, refuse_io_uring, refuse_system_calls)
+
+LISTEN = ("--listen", "echo=127.0.0.1:0")
+NOT_AVAILABLE = r"^riposted: warning: io_uring is not available \((?P<reason>.+)\); using epoll$"
+
+
+class Choice(RiposteTest):
+    def works(self, daemon):
+        client = self.connect(("127.0.0.1", daemon.port("echo", "tcp")))
+        data = self.random.randbytes(200_000)
+        client.settimeout(20)
+        client.sendall(data[:50_000])
+        self.assertTrue(receive_exactly(client, 50_000) == data[:50_000])
+        datagram = self.datagram_socket()
+        datagram.sendto(b"x", ("127.0.0.1", daemon.port("echo", "udp")))
+        self.assertEqual(datagram.recv(10), b"x")
+        client.close()
+
+    def test_the_demanded_backend_is_the_one_that_runs(self):
+        daemon = self.daemon(*LISTEN)
+        self.assertRegex(daemon.log(), rf"(?m)^riposted: ready: backend {BACKEND}, ")
+        self.works(daemon)
+        links = [os.readlink(f"/proc/{daemon.pid}/fd/{fd}")
+                 for fd in os.listdir(f"/proc/{daemon.pid}/fd")]
+        rings = [link for link in links if "io_uring" in link]
+        if BACKEND == "epoll":
+            self.assertEqual(rings, [])
+        self.assertEqual(daemon.lines("not available"), [])
+
+
+class Fallback(RiposteTest):
+    """What `auto` and `io_uring` do; the same whichever backend the module runs for."""
+
+    def check_falls_back(self, reason, in_child, exactly=True):
+        daemon = self.daemon(*LISTEN, backend="auto", in_child=in_child)
+        self.assertRegex(daemon.log(), r"(?m)^riposted: ready: backend epoll, ")
+        warnings = daemon.lines("io_uring")
+        self.assertEqual(len(warnings), 1, daemon.log())
+        self.assertRegex(warnings[0], NOT_AVAILABLE)
+        self.assertRegex(warnings[0], reason)
+        Choice.works(self, daemon)
+        daemon.stop()
+
+    def test_auto_takes_io_uring_where_it_is(self):
+        if "io_uring" not in FEATURES:
+            self.skipTest("built without liburing")
+        refusal = io_uring_refusal()
+        if refusal:
+            self.skipTest(refusal)
+        daemon = self.daemon(*LISTEN, backend="auto")
+        self.assertRegex(daemon.log(), r"ready: backend io_uring, ")
+
+    def test_denied_auto_falls_back_with_one_line_that_says_why(self):
+        reason = "(?i)not permitted|EPERM" if "io_uring" in FEATURES else "without"
+        self.check_falls_back(reason, refuse_io_uring(errno.EPERM))
+
+    def test_unknown_to_the_kernel_auto_falls_back_with_one_line_that_says_why(self):
+        reason = "(?i)not implemented|ENOSYS" if "io_uring" in FEATURES else "without"
+        self.check_falls_back(reason, refuse_io_uring(errno.ENOSYS))
+
+    def test_denied_at_registration_auto_falls_back_too(self):
+        if "io_uring" not in FEATURES:
+            self.skipTest("built without liburing")
+        self.check_falls_back("(?i)not permitted|EPERM",
+                              lambda: refuse_system_calls((427,), errno.EPERM))
+
+    def test_two_workers_fall_back_with_one_line(self):
+        if "io_uring" not in FEATURES:
+            self.skipTest("built without liburing")
+        daemon = self.daemon(*LISTEN, "--workers", "2", backend="auto",
+                             in_child=refuse_io_uring(errno.EPERM))
+        self.assertEqual(len(daemon.lines("io_uring")), 1)
+        Choice.works(self, daemon)
+
+    def test_demanded_and_not_to_be_had_is_exit_69(self):
+        for error in (errno.EPERM, errno.ENOSYS):
+            daemon = self.daemon(*LISTEN, backend="io_uring", in_child=refuse_io_uring(error),
+                                 ready=False)
+            log = daemon.fails(69)
+            self.assertRegex(log, r"(?m)^riposted: .*io_uring")
+            self.assertNotIn("ready", log)
+
+    @needs_root
+    def test_with_little_memory_to_lock_it_still_answers(self):
+        """Without CAP_IPC_LOCK a ring counts against RLIMIT_MEMLOCK."""
+        def poor(limit):
+            def prepare():
+                resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+                become_nobody()
+            return prepare
+        for limit in (8 << 20, 1 << 20, 128 << 10, 64 << 10, 4096, 0):
+            daemon = self.daemon(*LISTEN, backend="auto", in_child=poor(limit))
+            Choice.works(self, daemon)
+            if daemon.lines("ready: backend epoll"):
+                self.assertEqual(len(daemon.lines("io_uring")), 1, daemon.log())
+                self.assertRegex(daemon.lines("io_uring")[0], NOT_AVAILABLE)
+            daemon.stop()
+
+    @needs_root
+    def test_with_nothing_to_lock_and_io_uring_demanded_it_works_or_exits_69(self):
+        def poor():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+            become_nobody()
+        if "io_uring" not in FEATURES or io_uring_refusal():
+            self.skipTest("no io_uring here")
+        daemon = self.daemon(*LISTEN, backend="io_uring", in_child=poor, ready=False)
+        daemon.expected = (0, 69)
+        try:
+            daemon.ready()
+        except AssertionError:
+            self.assertEqual(daemon.wait(), 69)
+            self.assertRegex(daemon.log(), "io_uring")
+            return
+        Choice.works(self, daemon)
+
+    def test_a_bad_backend_in_the_file_is_exit_78(self):
+        daemon = self.daemon(*LISTEN, backend=None, config="backend = 'iouring'\n", ready=False)
+        self.assertRegex(daemon.fails(78), r"riposted\.toml:1:\d+: .*io_uring")
+
+
+class Nobody(RiposteTest):
+    @needs_root
+    def test_it_needs_no_privilege(self):
+        daemon, address = self.serve("hello", in_child=become_nobody)
+        client = self.connect(address)
+        client.send(b"x")
+        self.assertEqual(receive_all(client), ANSWER)
+        self.assertIsNone(daemon.poll())

@@ -1,0 +1,154 @@
+"""Peers that read late, slowly or never: every byte is right, and memory stays bounded.
+
+Memory is measured here, so that this module is not run beside others.
+"""
+
+import hashlib
+import socket
+import threading
+import time
+
+from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_all, receive_exactly)
+
+#: How much the daemon may grow by one connection, however much that owes. Sanitizers keep freed
+#: memory and shadow each byte.
+GROWTH_KIB_MAX = 16 * 1024 if SANITIZER == "none" else 128 * 1024
+
+
+class Writer(threading.Thread):
+    """Writes `size` bytes of a seeded stream from a thread of its own, then FIN."""
+
+    def __init__(self, client, size, random):
+        super().__init__()
+        self.client, self.size, self.problem = client, size, None
+        self.block = random.randbytes(1 << 20)
+        self.start()
+
+    def run(self):
+        try:
+            for _ in range(self.size >> 20):
+                self.client.sendall(self.block)
+            self.client.shutdown(socket.SHUT_WR)
+        except OSError as problem:
+            self.problem = problem
+
+    def expected(self):
+        digest = hashlib.sha256()
+        for _ in range(self.size >> 20):
+            digest.update(self.block)
+        return digest.hexdigest()
+
+
+class LateReader(RiposteTest):
+    SIZE = 64 << 20
+
+    def late(self, *arguments):
+        daemon, address = self.serve("echo", *arguments)
+        other = self.connect(address)
+        other.send(b"warm")
+        receive_exactly(other, 4)
+        before = daemon.rss_kib()
+        client = self.connect(address, timeout=WAIT * 3)
+        writer = Writer(client, self.SIZE, self.random)
+        deadline = time.monotonic() + 2.5
+        rounds = 0
+        while time.monotonic() < deadline:  # nobody reads yet; the second connection is answered
+            other.send(b"still there?")
+            self.assertEqual(receive_exactly(other, 12), b"still there?")
+            rounds += 1
+            time.sleep(0.01)
+        self.assertGreater(rounds, 5)
+        self.assertTrue(writer.is_alive(), "64 MiB went into a daemon whose answer nobody reads")
+        self.assertLess(daemon.rss_kib() - before, GROWTH_KIB_MAX)
+        digest = hashlib.sha256()
+        size = 0
+        while part := client.recv(1 << 18):
+            digest.update(part)
+            size += len(part)
+        writer.join()
+        self.assertIsNone(writer.problem)
+        self.assertEqual(size, self.SIZE)
+        self.assertEqual(digest.hexdigest(), writer.expected())
+        self.assertLess(daemon.peak_rss_kib() - before, GROWTH_KIB_MAX)
+
+    def test_64_mib_whose_client_starts_to_read_seconds_late_come_back_whole(self):
+        self.late()
+
+    def test_the_same_with_two_workers(self):
+        self.late("--workers", "2")
+
+    def test_a_slow_reader_is_not_cut_off_while_it_reads(self):
+        daemon, address = self.serve(
+            "chargen", config="[limits]\nwrite_stall_timeout = '1s'\nidle_timeout = '1s'\n")
+        client = self.connect(address, receive_buffer=8192)
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            self.assertNotEqual(client.recv(4096), b"")
+            time.sleep(0.02)
+        self.assertIsNone(daemon.poll())
+
+
+class NeverReads(RiposteTest):
+    """A reader that never reads costs a fixed amount, and not for ever."""
+
+    CONFIG = "[limits]\nwrite_stall_timeout = '1s'\n"
+
+    def test_chargen_to_a_client_that_never_reads_is_cut_off(self):
+        daemon, address = self.serve("chargen", config=self.CONFIG)
+        before = daemon.fds()
+        rss = daemon.rss_kib()
+        client = self.connect(address, receive_buffer=4096)
+        await_true(lambda: daemon.fds() > before, "the connection is accepted")
+        await_true(lambda: daemon.fds() <= before, "the connection is cut off")
+        self.assertLess(daemon.rss_kib() - rss, GROWTH_KIB_MAX)
+        client.close()
+
+    def test_an_echo_client_that_writes_for_ever_and_never_reads_is_cut_off(self):
+        daemon, address = self.serve("echo", config=self.CONFIG)
+        rss = daemon.rss_kib()
+        client = self.connect(address, timeout=WAIT)
+        written = 0
+        with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+            while True:
+                written += client.send(b"x" * 65536)
+                self.assertLess(written, 1 << 30)
+        self.assertLess(daemon.rss_kib() - rss, GROWTH_KIB_MAX)
+
+    def test_a_hundred_clients_that_never_read_cost_a_bounded_amount(self):
+        daemon, address = self.serve("chargen", config="[limits]\nwrite_stall_timeout = '60s'\n")
+        rss = daemon.rss_kib()
+        clients = [self.connect(address, receive_buffer=4096) for _ in range(100)]
+        time.sleep(1)
+        self.assertLess(daemon.rss_kib() - rss, 100 * 1024 if SANITIZER == "none" else 400 * 1024)
+        # and the pool is not exhausted for those who read
+        reader = self.connect(address)
+        self.assertEqual(len(receive_exactly(reader, 1 << 20)), 1 << 20)
+        for client in clients:
+            client.close()
+
+    def test_stalled_echo_clients_do_not_starve_one_who_reads(self):
+        daemon, address = self.serve("echo", config="[limits]\nwrite_stall_timeout = '60s'\n")
+        stalled = []
+        for _ in range(60):
+            client = self.connect(address, receive_buffer=4096)
+            client.setblocking(False)
+            try:
+                while True:
+                    client.send(b"x" * 65536)
+            except BlockingIOError:
+                stalled.append(client)
+        other = self.connect(address)
+        for size in (1, 1000, 100_000):
+            data = self.random.randbytes(size)
+            writer = threading.Thread(target=other.sendall, args=(data,))
+            writer.start()
+            self.assertTrue(receive_exactly(other, size) == data)
+            writer.join()
+        self.assertIsNone(daemon.poll())
+        # Those who stalled begin to read: each still gets its bytes.
+        stalled[0].setblocking(True)
+        stalled[0].settimeout(WAIT)
+        stalled[0].shutdown(socket.SHUT_WR)
+        received = receive_all(stalled[0])
+        self.assertEqual(received.count(b"x"), len(received))
+        self.assertGreater(len(received), 65536)

@@ -1,0 +1,151 @@
+"""The configuration from outside: --check, --print-config, --version, --help.
+
+No socket is opened, so that the module runs once, not once a backend.
+"""
+
+import os
+import shutil
+import tempfile
+import tomllib
+import unittest
+
+from daemon import needs_root, become_nobody, run_riposted
+
+FULL = """
+backend = "epoll"
+workers = 2
+drain_timeout = "250ms"
+log_level = "debug"
+
+[[listen]]
+service = "hello"
+address = ["tcp://127.0.0.1:7001", "udp://[::1]:7001"]
+message = "Good day"
+
+[[listen]]
+service = "echo"
+address = "127.0.0.1:7007"
+
+[limits]
+connections = 100
+connections_per_source = 10
+idle_timeout = "2m"
+write_stall_timeout = 5
+"""
+
+
+class Check(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="riposte-")
+        os.chmod(self.directory, 0o755)
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def file(self, text):
+        path = os.path.join(self.directory, "riposted.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def check(self, text):
+        return run_riposted("-c", self.file(text), "--check")
+
+    def refused(self, text, where, pattern):
+        done = self.check(text)
+        self.assertEqual(done.returncode, 78, done.stderr)
+        lines = done.stderr.rstrip("\n").split("\n")
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn(f"{self.directory}/riposted.toml:{where}", lines[0])
+        self.assertRegex(lines[0], pattern)
+
+    def test_a_good_file_is_checked_with_status_0(self):
+        self.assertEqual(self.check(FULL).returncode, 0)
+        self.assertEqual(self.check("").returncode, 0)
+
+    def test_an_unknown_key_is_shown_with_line_and_column_and_the_nearest_known_one(self):
+        self.refused('backend = "auto"\nworker = 2\n', "2:1: ", "worker.*workers")
+        self.refused('[limits]\nconections = 2\n', "2:1: ", "conections.*connections")
+        self.refused('[[listen]]\nservice = "hello"\nadress = "*:7001"\n', "3:1: ", "address")
+
+    def test_a_wrong_type_is_shown_with_line_and_column(self):
+        self.refused('workers = "two"\n', "1:", "workers")
+        self.refused('\n[limits]\nconnections = 1.5\n', "3:", "connections")
+
+    def test_a_bad_duration_is_shown_with_line_and_column(self):
+        self.refused('drain_timeout = "5 parsecs"\n', "1:", "parsecs")
+        self.refused('[limits]\nidle_timeout = "-3s"\n', "2:", "idle_timeout|-3s")
+
+    def test_a_negative_number_is_shown_with_line_and_column(self):
+        self.refused('workers = -1\n', "1:", "workers|-1")
+        self.refused('[limits]\nconnections = -5\n', "2:", "connections|-5")
+
+    def test_the_same_listener_twice_is_shown_with_line_and_column(self):
+        self.refused('[[listen]]\nservice = "hello"\naddress = "tcp://127.0.0.1:7001"\n'
+                     '[[listen]]\nservice = "echo"\naddress = "tcp://127.0.0.1:7001"\n',
+                     "", r"tcp://127\.0\.0\.1:7001")
+
+    def test_an_unknown_service_is_shown_with_the_nearest_one(self):
+        self.refused('[[listen]]\nservice = "ecko"\naddress = "127.0.0.1:7001"\n', "2:", "ecko.*echo")
+
+    def test_a_bad_endpoint_is_shown_with_line_and_column(self):
+        self.refused('[[listen]]\nservice = "echo"\naddress = "127.0.0.1:700000"\n', "3:", "700000|port")
+
+    def test_what_is_no_toml_is_shown_with_line_and_column(self):
+        self.refused('backend = "auto"\nworkers = = 2\n', "2:", "value")
+
+    def test_a_message_longer_than_1024_bytes_is_refused(self):
+        self.refused('[[listen]]\nservice = "hello"\naddress = "127.0.0.1:7001"\n'
+                     f'message = "{"x" * 1025}"\n', "4:", "1024")
+
+    def test_a_file_that_is_not_there_is_named(self):
+        done = run_riposted("-c", "/no/such/file.toml", "--check")
+        self.assertEqual(done.returncode, 78)
+        self.assertRegex(done.stderr, r"/no/such/file\.toml")
+
+    @needs_root
+    def test_a_file_that_may_not_be_read_is_a_matter_of_permission(self):
+        path = self.file(FULL)
+        os.chmod(path, 0o600)
+        done = run_riposted("-c", path, "--check", preexec_fn=become_nobody)
+        self.assertEqual(done.returncode, 77, done.stderr)
+
+    def test_what_is_printed_is_read_back(self):
+        for text in (FULL, ""):
+            first = run_riposted("-c", self.file(text), "--print-config")
+            self.assertEqual(first.returncode, 0, first.stderr)
+            second = run_riposted("-c", self.file(first.stdout), "--print-config")
+            self.assertEqual(second.returncode, 0, second.stderr)
+            self.assertEqual(first.stdout, second.stdout)
+
+    def test_what_is_printed_is_what_was_configured(self):
+        printed = tomllib.loads(run_riposted("-c", self.file(FULL), "--print-config").stdout)
+        self.assertEqual((printed["backend"], printed["workers"], printed["drain_timeout"]),
+                         ("epoll", 2, "250ms"))
+        self.assertEqual(printed["limits"]["idle_timeout"], "2m")
+        self.assertEqual(printed["limits"]["write_stall_timeout"], "5s")
+        self.assertEqual(printed["limits"]["connections"], 100)
+        self.assertEqual([entry["service"] for entry in printed["listen"]], ["hello", "echo"])
+        self.assertEqual(printed["listen"][0]["message"], "Good day")
+
+    def test_flags_win_over_the_file(self):
+        done = run_riposted("-c", self.file(FULL), "--print-config", "--workers", "7", "--backend",
+                            "auto", "--log-level", "error", "--listen", "discard=tcp://127.0.0.1:9")
+        printed = tomllib.loads(done.stdout)
+        self.assertEqual((printed["workers"], printed["backend"], printed["log_level"]),
+                         (7, "auto", "error"))
+        self.assertEqual([entry["service"] for entry in printed["listen"]], ["discard"])
+
+    def test_without_a_file_the_embedded_default_is_printed(self):
+        printed = tomllib.loads(run_riposted("--print-config").stdout)
+        self.assertEqual(printed["backend"], "auto")
+        self.assertEqual(len(printed["listen"]), 1)
+        addresses = printed["listen"][0]["address"]
+        self.assertEqual(sorted(addresses), ["tcp://127.0.0.1:7001", "udp://127.0.0.1:7001"])
+
+    def test_version_and_help_go_to_standard_output_with_status_0(self):
+        version = run_riposted("--version")
+        self.assertEqual((version.returncode, version.stderr), (0, ""))
+        self.assertRegex(version.stdout, r"\d+\.\d+")
+        text = run_riposted("--help")
+        self.assertEqual((text.returncode, text.stderr), (0, ""))
+        for flag in ("--check", "--print-config", "--backend", "--workers", "--listen", "--log-level"):
+            self.assertIn(flag, text.stdout)

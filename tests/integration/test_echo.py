@@ -1,0 +1,197 @@
+"""echo over TCP, byte for byte, however it is cut up."""
+
+import random
+import selectors
+import socket
+import threading
+import time
+
+from daemon import (SANITIZER, RiposteTest, await_true, needs_ipv6, receive_all, receive_exactly, reset)
+
+
+class Echo(RiposteTest):
+    def test_one_byte_at_a_time(self):
+        _, address = self.serve("echo")
+        client = self.connect(address)
+        for value in range(256):
+            client.send(bytes([value]))
+            self.assertEqual(client.recv(16), bytes([value]))
+
+    def test_one_byte_at_a_time_without_waiting(self):
+        _, address = self.serve("echo")
+        client = self.connect(address)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        data = self.random.randbytes(5000)
+        for value in data:
+            client.send(bytes([value]))
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(receive_all(client), data)
+
+    def test_half_close_send_fin_then_read_everything(self):
+        _, address = self.serve("echo")
+        for size in (0, 1, 1000, 70_000, 1 << 20):
+            client = self.connect(address)
+            data = self.random.randbytes(size)
+            writer = threading.Thread(target=self.write_and_finish, args=(client, data))
+            writer.start()
+            received = receive_all(client)
+            writer.join()
+            self.assertTrue(received == data, f"{size} bytes sent, {len(received)} came back")
+            client.close()
+
+    @needs_ipv6
+    def test_over_ipv6(self):
+        _, address = self.serve("echo", host="[::1]")
+        client = self.connect(address)
+        data = self.random.randbytes(100_000)
+        self.write_and_finish(client, data)
+        self.assertTrue(receive_all(client) == data)
+
+    def test_every_size_around_the_powers_of_two(self):
+        _, address = self.serve("echo")
+        client = self.connect(address)
+        for power in range(0, 18):
+            for size in ((1 << power) - 1, 1 << power, (1 << power) + 1):
+                data = self.random.randbytes(size)
+                client.sendall(data)
+                self.assertTrue(receive_exactly(client, size) == data, size)
+
+    def test_what_is_said_between_two_half_closes_is_not_lost(self):
+        """The peer's FIN comes in the same turn as the last data."""
+        _, address = self.serve("echo")
+        for _ in range(200):
+            client = self.connect(address)
+            client.send(b"last words")
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(receive_all(client), b"last words")
+            client.close()
+
+    @staticmethod
+    def write_and_finish(client, data):
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+
+
+class Crowd(RiposteTest):
+    """500 connections at once; what each sends and in which chunks comes from a seeded generator."""
+
+    CONNECTIONS = 500
+    BYTES = 20_000 if SANITIZER == "none" else 8_000
+
+    def test_500_connections_at_once_with_random_chunk_sizes(self):
+        self.crowd("--workers", "1")
+
+    def test_500_connections_over_two_workers(self):
+        self.crowd("--workers", "2")
+
+    def crowd(self, *arguments):
+        daemon, address = self.serve("echo", *arguments)
+        before = daemon.fds()
+        selector = selectors.DefaultSelector()
+        self.addCleanup(selector.close)
+        peers = []
+        for index in range(self.CONNECTIONS):
+            client = self.connect(address)
+            client.setblocking(False)
+            peer = {"random": random.Random(index), "client": client, "sent": 0, "received": bytearray()}
+            peer["data"] = peer["random"].randbytes(self.BYTES)
+            peers.append(peer)
+            selector.register(client, selectors.EVENT_READ | selectors.EVENT_WRITE, peer)
+        open_peers = len(peers)
+        deadline = time.monotonic() + 100
+        while open_peers:
+            self.assertLess(time.monotonic(), deadline, f"{open_peers} connections still wait")
+            for key, events in selector.select(1):
+                open_peers -= self.step(selector, key.data, events)
+        for peer in peers:
+            self.assertTrue(bytes(peer["received"]) == peer["data"])
+            peer["client"].close()
+        await_true(lambda: daemon.fds() <= before, "every descriptor is closed")
+
+    def step(self, selector, peer, events):
+        """One readiness of one connection; 1 if that was its end."""
+        client, chance = peer["client"], peer["random"]
+        if events & selectors.EVENT_WRITE:
+            chunk = peer["data"][peer["sent"]:peer["sent"] + chance.choice((1, 7, 100, 1460, 9000))]
+            try:
+                peer["sent"] += client.send(chunk)
+            except BlockingIOError:
+                pass
+            if peer["sent"] == len(peer["data"]):
+                client.shutdown(socket.SHUT_WR)
+                selector.modify(client, selectors.EVENT_READ, peer)
+        if events & selectors.EVENT_READ:
+            part = client.recv(chance.choice((1, 50, 2000, 65536)))
+            peer["received"] += part
+            if not part:
+                selector.unregister(client)
+                return 1
+        return 0
+
+
+class Reset(RiposteTest):
+    """A peer that resets, in every state of a connection; afterwards nothing is left."""
+
+    def check(self, service, provoke, *arguments, repeat=30):
+        daemon, address = self.serve(service, *arguments)
+        witness = self.connect(address) if service == "echo" else None
+        if witness:
+            witness.send(b"a")
+            receive_exactly(witness, 1)
+        before = daemon.fds()
+        for _ in range(repeat):
+            client = self.connect(address)
+            provoke(client)
+            reset(client)
+        await_true(lambda: daemon.fds() <= before, f"{daemon.fds()} descriptors become {before}")
+        if witness:
+            witness.send(b"still there")
+            self.assertEqual(receive_exactly(witness, 11), b"still there")
+        self.assertEqual(daemon.poll(), None)
+        witness = self.connect(address)
+        witness.shutdown(socket.SHUT_WR)
+        if service != "chargen":
+            receive_all(witness)
+
+    def test_right_after_it_connected(self):
+        self.check("echo", lambda client: None)
+
+    def test_in_the_middle_of_a_conversation(self):
+        def talk(client):
+            client.send(b"hello")
+            receive_exactly(client, 5)
+        self.check("echo", talk)
+
+    def test_with_unread_echo_on_its_way(self):
+        self.check("echo", lambda client: client.send(b"x" * 50_000))
+
+    def test_while_the_daemon_waits_for_it_to_read(self):
+        def stuff(client):
+            client.settimeout(0.3)
+            try:
+                while True:
+                    client.send(b"x" * 65536)
+            except TimeoutError:
+                pass
+        self.check("echo", stuff, repeat=4)
+
+    def test_after_its_fin(self):
+        def half_close(client):
+            client.send(b"x" * 10_000)
+            client.shutdown(socket.SHUT_WR)
+        self.check("echo", half_close)
+
+    def test_after_the_answer_of_hello(self):
+        def ask(client):
+            client.send(b"x")
+            receive_all(client)
+        self.check("hello", ask)
+
+    def test_before_the_answer_of_hello_is_read(self):
+        self.check("hello", lambda client: client.send(b"x"))
+
+    def test_in_the_stream_of_chargen(self):
+        self.check("chargen", lambda client: receive_exactly(client, 10_000))
+
+    def test_with_two_workers(self):
+        self.check("echo", lambda client: client.send(b"x" * 5_000), "--workers", "2", repeat=100)

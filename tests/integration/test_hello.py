@@ -1,0 +1,264 @@
+"""hello, as its clients see it: plain sockets written to the tutorial's description, and riposte."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import unittest
+
+from daemon import (ANSWER, GREETING, RiposteTest, needs_ipv6, needs_program, needs_root, receive_all,
+                    run_riposte)
+
+TUTORIAL_TCP_CLIENT = """
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+client.connect(("127.0.0.1", int(sys.argv[1])))
+client.send(b"Hello, i'm client!")
+print(client.recv(1024).decode())
+client.close()
+"""
+
+TUTORIAL_UDP_CLIENT = """
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.sendto(b"Hello!", ("127.0.0.1", int(sys.argv[1])))
+answer, server = client.recvfrom(200)
+print(answer.decode(), server[0], server[1])
+"""
+
+
+def run_python(program, port):
+    return subprocess.run([sys.executable, "-c", program, str(port)], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=60, check=True).stdout
+
+
+class Stream(RiposteTest):
+    def test_the_tutorial_client_prints_the_answer(self):
+        _, (_, port) = self.serve()
+        self.assertEqual(run_python(TUTORIAL_TCP_CLIENT, port), "Hello, i'm server!\n")
+
+    def test_one_recv_of_1024_gives_the_whole_answer_and_then_the_connection_is_finished(self):
+        _, address = self.serve()
+        client = self.connect(address)
+        client.send(GREETING)
+        self.assertEqual(client.recv(1024), ANSWER)
+        self.assertEqual(client.recv(1024), b"")
+
+    def test_it_answers_the_first_bytes_and_does_not_wait_for_more(self):
+        _, address = self.serve()
+        client = self.connect(address)
+        client.send(b"H")
+        self.assertEqual(receive_all(client), ANSWER)
+
+    def test_a_client_that_half_closes_without_a_word_is_answered(self):
+        _, address = self.serve()
+        client = self.connect(address)
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(receive_all(client), ANSWER)
+
+    def test_nothing_is_said_before_the_client_speaks(self):
+        _, address = self.serve()
+        client = self.connect(address)
+        self.assert_silent(client)
+        client.send(GREETING)
+        self.assertEqual(receive_all(client), ANSWER)
+
+    def test_a_client_that_writes_a_mebibyte_first_gets_the_answer_and_no_reset(self):
+        _, address = self.serve()
+        for _ in range(5):
+            client = self.connect(address)
+            client.sendall(b"x" * (1 << 20))
+            time.sleep(0.05)
+            self.assertEqual(receive_all(client), ANSWER)
+            client.close()
+
+    def test_a_client_that_goes_on_writing_after_the_answer_meets_no_reset(self):
+        _, address = self.serve()
+        client = self.connect(address)
+        client.send(GREETING)
+        self.assertEqual(receive_all(client), ANSWER)
+        for _ in range(10):
+            client.send(b"more")
+            time.sleep(0.01)
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.recv(1024), b"")
+
+    def test_connections_one_after_the_other_are_all_answered(self):
+        daemon, address = self.serve()
+        before = daemon.fds()
+        for _ in range(300):
+            client = self.connect(address)
+            client.send(GREETING)
+            self.assertEqual(receive_all(client), ANSWER)
+            client.close()
+        self.await_fds(daemon, before)
+
+    def test_two_hundred_at_once_are_all_answered(self):
+        daemon, address = self.serve()
+        before = daemon.fds()
+        clients = [self.connect(address) for _ in range(200)]
+        for client in clients:
+            client.send(GREETING)
+        for client in reversed(clients):
+            self.assertEqual(receive_all(client), ANSWER)
+            client.close()
+        self.await_fds(daemon, before)
+
+    @needs_ipv6
+    def test_it_answers_over_ipv6(self):
+        _, address = self.serve(host="[::1]")
+        client = self.connect(address)
+        client.send(GREETING)
+        self.assertEqual(receive_all(client), ANSWER)
+
+    def test_the_configured_message_is_the_answer_to_the_byte(self):
+        message = "x" * 1000 + " \\u00e9 \\u0000 end"
+        daemon = self.daemon(config=f"""
+            [[listen]]
+            service = "hello"
+            address = "tcp://127.0.0.1:0"
+            message = "{message}"
+            """)
+        client = self.connect(("127.0.0.1", daemon.port("hello", "tcp")))
+        client.send(GREETING)
+        self.assertEqual(receive_all(client), b"x" * 1000 + " é \0 end".encode())
+
+    @needs_ipv6
+    def test_all_addresses_means_ipv4_and_ipv6_and_every_local_address(self):
+        daemon = self.daemon("--listen", "hello=tcp://*:0")
+        port = daemon.port("hello", "tcp")
+        for host in ("127.0.0.1", "127.0.0.2", "127.200.3.4", "::1"):
+            client = self.connect((host, port))
+            client.send(GREETING)
+            self.assertEqual(receive_all(client), ANSWER, host)
+
+    def await_fds(self, daemon, count):
+        for _ in range(1000):
+            if daemon.fds() <= count:
+                return
+            time.sleep(0.01)
+        self.fail(f"{daemon.fds()} descriptors are open, {count} at the start")
+
+
+class Datagram(RiposteTest):
+    def test_the_tutorial_client_gets_its_datagram_from_the_address_that_it_asked(self):
+        _, (_, port) = self.serve(transport="udp")
+        self.assertEqual(run_python(TUTORIAL_UDP_CLIENT, port), f"Hello! 127.0.0.1 {port}\n")
+
+    def check_address(self, host, port):
+        client = self.datagram_socket(("::", 0) if ":" in host else ("0.0.0.0", 0))
+        client.sendto(host.encode(), (host, port))
+        answer, server = client.recvfrom(200)
+        self.assertEqual(answer, host.encode())
+        self.assertEqual(server[:2], (host, port))
+
+    def test_bound_to_all_ipv4_addresses_it_answers_from_the_one_that_was_asked(self):
+        daemon = self.daemon("--listen", "hello=udp://0.0.0.0:0")
+        for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3"):
+            self.check_address(host, daemon.port("hello", "udp"))
+
+    @needs_ipv6
+    def test_bound_to_all_addresses_it_answers_from_the_one_that_was_asked(self):
+        daemon = self.daemon("--listen", "hello=udp://*:0")
+        for host in ("127.0.0.1", "127.0.0.2", "::1"):
+            self.check_address(host, daemon.port("hello", "udp"))
+
+    @needs_root
+    @needs_program("ip")
+    @needs_ipv6
+    def test_of_two_ipv6_addresses_the_asked_one_answers(self):
+        # A second address on loopback needs a network of its own: this test runs itself again there.
+        if os.environ.get("RIPOSTE_OWN_NETWORK") != "1":
+            run_in_own_network(self)
+            return
+        daemon = self.daemon("--listen", "hello=udp://*:0")
+        for host in ("::1", "fd00::1", "fd00::2"):
+            self.check_address(host, daemon.port("hello", "udp"))
+
+
+class Default(RiposteTest):
+    """Port 7001 belongs to everybody: these run in a network namespace of their own."""
+
+    @needs_root
+    @needs_program("ip")
+    def test_without_file_flag_or_socket_hello_is_on_loopback_port_7001_over_tcp_and_udp(self):
+        if os.environ.get("RIPOSTE_OWN_NETWORK") != "1":
+            run_in_own_network(self)
+            return
+        daemon = self.daemon()
+        self.assertEqual(sorted(daemon.addresses()), [("hello", "tcp", "127.0.0.1", 7001),
+                                                      ("hello", "udp", "127.0.0.1", 7001)])
+        self.assertEqual(run_python(TUTORIAL_TCP_CLIENT, 7001), "Hello, i'm server!\n")
+        self.assertEqual(run_python(TUTORIAL_UDP_CLIENT, 7001), "Hello! 127.0.0.1 7001\n")
+        self.assertEqual(run_riposte("send", "127.0.0.1").stdout, ANSWER)
+        self.assertEqual(run_riposte("send", "-u", "127.0.0.1").stdout, b"Hello!")
+
+
+def run_in_own_network(test):
+    """Runs the same test in a new network namespace with loopback up; fails with its output."""
+    probe = subprocess.run(["unshare", "-n", "true"], capture_output=True, text=True, check=False)
+    if probe.returncode != 0:
+        test.skipTest("no network namespace to be had: " + probe.stderr.strip())
+    setup = ("ip link set lo up && "
+             "{ ip -6 addr add fd00::1/128 dev lo && ip -6 addr add fd00::2/128 dev lo || :; } && "
+             'exec "$@"')
+    support = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support", "tap.py")
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", setup, "sh", sys.executable, support, os.path.abspath(__file__),
+         test._testMethodName.removeprefix("test_")],
+        env={**os.environ, "RIPOSTE_OWN_NETWORK": "1"}, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=120, check=False)
+    if "# SKIP" in done.stdout:
+        test.skipTest(done.stdout.partition("# SKIP ")[2].splitlines()[0])
+    test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+class Client(RiposteTest):
+    def test_riposte_prints_the_answer_byte_for_byte_over_tcp(self):
+        _, (_, port) = self.serve()
+        done = run_riposte("send", f"tcp://127.0.0.1:{port}")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, ANSWER, b""))
+
+    def test_riposte_gets_its_datagram_back(self):
+        _, (_, port) = self.serve(transport="udp")
+        done = run_riposte("send", f"udp://127.0.0.1:{port}")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"Hello!", b""))
+
+    def test_what_riposte_tells_with_v_names_both_ends(self):
+        daemon = self.daemon("--listen", "hello=127.0.0.1:0")
+        for transport, answer in (("tcp", ANSWER), ("udp", b"Hello!")):
+            port = daemon.port("hello", transport)
+            done = run_riposte("send", "-v", f"{transport}://127.0.0.1:{port}")
+            self.assertEqual((done.returncode, done.stdout), (0, answer))
+            self.assertIn(f"127.0.0.1:{port}".encode(), done.stderr)
+            self.assertRegex(done.stderr, rb"answer from")
+        self.assertRegex(run_riposte(
+            "send", "-v", f"tcp://127.0.0.1:{daemon.port('hello', 'tcp')}").stderr, rb"connected to")
+
+    def test_riposte_sends_its_argument_and_standard_input(self):
+        daemon = self.daemon("--listen", "echo=127.0.0.1:0")
+        for transport in ("tcp", "udp"):
+            endpoint = f"{transport}://127.0.0.1:{daemon.port('echo', transport)}"
+            self.assertEqual(run_riposte("send", endpoint, "one two").stdout, b"one two")
+            data = bytes(range(256)) * 4
+            self.assertEqual(run_riposte("send", endpoint, "-", input=data).stdout, data)
+
+    @needs_ipv6
+    def test_riposte_reaches_ipv6(self):
+        _, (_, port) = self.serve(host="[::1]")
+        self.assertEqual(run_riposte("send", f"tcp://[::1]:{port}").stdout, ANSWER)
+
+    def test_riposte_says_in_one_line_that_nobody_answers_and_exits_1(self):
+        unused = self.datagram_socket()
+        for transport in ("tcp", "udp"):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+                done = run_riposte("send", "-W", "2s", f"{transport}://127.0.0.1:{port}")
+            self.assertEqual((done.returncode, done.stdout), (1, b""))
+            self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
+        endpoint = f"udp://127.0.0.1:{unused.getsockname()[1]}"  # there, but silent
+        self.assertEqual(run_riposte("send", "-W", "200ms", endpoint).returncode, 1)
+
+

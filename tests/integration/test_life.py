@@ -1,0 +1,333 @@
+"""Start to end: readiness, watchdog, statistics, drain, abort."""
+
+import ctypes
+import os
+import signal
+import socket
+import threading
+import time
+
+from daemon import (ANSWER, WAIT, RiposteTest, await_true, needs_systemd, receive_all,
+                    receive_exactly)
+
+
+class Drain(RiposteTest):
+    def test_sigterm_without_connections_ends_it_with_status_0(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            daemon, _ = self.serve()
+            daemon.signal(number)
+            self.assertEqual(daemon.wait(), 0)
+            self.assertRegex(daemon.log(), r"(?m)^riposted: stopped$")
+
+    def test_an_echo_client_gets_everything_that_is_owed_and_then_the_end(self):
+        daemon, address = self.serve("echo")
+        client = self.connect(address, timeout=WAIT)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        data = self.random.randbytes(200_000)
+        client.sendall(data)
+        daemon.wait_log("ready")
+        time.sleep(0.2)  # the daemon has it all, and owes most of it
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_log(r"draining: 1 connection")
+        time.sleep(0.2)
+        received = receive_all(client)
+        self.assertTrue(received == data, f"{len(received)} of {len(data)} bytes came back")
+        client.close()
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_clients_of_hello_that_wait_are_finished(self):
+        daemon, address = self.serve("hello")
+        clients = [self.connect(address) for _ in range(10)]
+        talker = self.connect(address)
+        talker.send(b"x")
+        self.assertEqual(receive_all(talker), ANSWER)
+        daemon.signal(signal.SIGTERM)
+        for client in clients:
+            self.assertIn(receive_all(client), (b"", ANSWER))
+            client.close()
+        talker.close()
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_no_new_connection_is_taken_while_it_drains(self):
+        daemon, address = self.serve("echo", config="drain_timeout = '10s'\n")
+        client = self.connect(address)
+        client.send(b"a")
+        receive_exactly(client, 1)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_log("draining")
+
+        def turned_away():
+            if daemon.poll() is not None:
+                return True
+            other = socket.socket()
+            other.settimeout(0.3)
+            try:
+                other.connect(address)
+                other.send(b"x")
+                return other.recv(1) == b""
+            except OSError:
+                return True
+            finally:
+                other.close()
+        await_true(turned_away, "nobody is let in")
+        self.assertEqual(receive_all(client), b"")
+        client.close()
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_the_drain_timeout_bounds_it(self):
+        daemon, address = self.serve("chargen", config="drain_timeout = '500ms'\n")
+        client = self.connect(address, receive_buffer=4096)  # is owed something, and never reads
+        client.recv(100)
+        time.sleep(0.2)
+        daemon.signal(signal.SIGTERM)
+        self.assertEqual(daemon.wait(10), 0)
+
+    def test_a_client_that_keeps_its_side_open_does_not_hold_it_for_ever(self):
+        daemon, address = self.serve("echo", config="drain_timeout = '500ms'\n")
+        client = self.connect(address)
+        client.send(b"a")
+        receive_exactly(client, 1)
+        daemon.signal(signal.SIGTERM)
+        self.assertEqual(daemon.wait(10), 0)
+        client.close()
+
+    def test_a_second_sigterm_aborts_at_once(self):
+        daemon, address = self.serve(
+            "chargen", config="drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\n")
+        client = self.connect(address, receive_buffer=4096)
+        client.recv(100)
+        time.sleep(0.2)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_log("draining")
+        time.sleep(0.3)
+        self.assertIsNone(daemon.poll())
+        daemon.signal(signal.SIGTERM)
+        self.assertEqual(daemon.wait(10), 0)
+
+    def test_with_two_workers_both_drain(self):
+        daemon, address = self.serve("echo", "--workers", "2")
+        clients = [self.connect(address) for _ in range(40)]
+        for client in clients:
+            client.sendall(b"y" * 3000)
+        time.sleep(0.2)
+        daemon.signal(signal.SIGTERM)
+        for client in clients:
+            self.assertEqual(receive_all(client), b"y" * 3000)
+            client.close()
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_nothing_is_left_behind_after_much_traffic(self):
+        daemon, address = self.serve("echo")
+        before = daemon.fds()
+        for _ in range(5):
+            clients = [self.connect(address) for _ in range(50)]
+            for client in clients:
+                client.send(b"z" * 100)
+            for client in clients:
+                self.assertEqual(receive_exactly(client, 100), b"z" * 100)
+                client.close()
+        await_true(lambda: daemon.fds() <= before, "every descriptor is closed")
+        daemon.stop()
+
+
+class Statistics(RiposteTest):
+    def test_sigusr1_writes_one_line_to_the_log(self):
+        daemon, address = self.serve("hello")
+        for count in (1, 2):
+            client = self.connect(address)
+            client.send(b"x")
+            receive_all(client)
+            client.close()
+            daemon.signal(signal.SIGUSR1)
+            daemon.wait_log(r"^riposted: statistics: .*\d", count=count)
+        self.assertEqual(len(daemon.lines("statistics: ")), 2)
+
+    def test_it_counts_what_happened(self):
+        daemon, address = self.serve("hello")
+        for _ in range(7):
+            client = self.connect(address)
+            client.send(b"x")
+            receive_all(client)
+            client.close()
+        daemon.signal(signal.SIGUSR1)
+        self.assertRegex(daemon.wait_log(r"^riposted: statistics: (.*)$")[1], r"\b7\b")
+
+    def test_workers_counters_are_summed(self):
+        daemon, address = self.serve("hello", "--workers", "2")
+        for _ in range(23):
+            client = self.connect(address)
+            client.send(b"x")
+            receive_all(client)
+            client.close()
+        daemon.signal(signal.SIGUSR1)
+        self.assertRegex(daemon.wait_log(r"^riposted: statistics: (.*)$")[1], r"\b23\b")
+
+
+@needs_systemd
+class Notify(RiposteTest):
+    def message(self, daemon):
+        return dict(line.partition("=")[::2] for line in
+                    daemon.notifications.recv(65536).decode().splitlines())
+
+    def await_message(self, daemon, key, value=None):
+        """The next message that has `key`; others are passed over."""
+        deadline = time.monotonic() + WAIT
+        while time.monotonic() < deadline:
+            message = self.message(daemon)
+            if key in message and value in (None, message[key]):
+                return message
+        raise AssertionError(f"no {key}= within {WAIT:g} s")
+
+    def start(self, *arguments, **options):
+        return self.daemon("--listen", "echo=tcp://127.0.0.1:0", *arguments, notify=True, **options)
+
+    def test_readiness_and_status_are_told_once_it_listens(self):
+        daemon = self.start()
+        message = self.await_message(daemon, "READY", "1")
+        self.assertIn("STATUS", message)
+
+    def test_stopping_is_told_on_sigterm(self):
+        daemon = self.start()
+        self.await_message(daemon, "READY")
+        daemon.signal(signal.SIGTERM)
+        self.await_message(daemon, "STOPPING", "1")
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_readiness_is_not_told_if_it_can_not_start(self):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            daemon = self.daemon("--listen", f"echo=tcp://127.0.0.1:{other.getsockname()[1]}",
+                                 notify=True, ready=False)
+            daemon.fails(71)
+        daemon.notifications.settimeout(0.2)
+        try:
+            self.assertNotIn("READY", self.message(daemon))
+        except TimeoutError:
+            pass
+
+    def test_a_reload_is_told_from_beginning_to_end(self):
+        daemon = self.start(config="log_level = 'info'\n")
+        self.await_message(daemon, "READY")
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        daemon.signal(signal.SIGHUP)
+        message = self.await_message(daemon, "RELOADING", "1")
+        told = int(message["MONOTONIC_USEC"])
+        self.assertLessEqual(before, told)
+        self.assertLessEqual(told, time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+        self.await_message(daemon, "READY", "1")
+
+    def test_a_failed_reload_shows_in_the_status_and_it_is_ready_again(self):
+        daemon = self.start(config="log_level = 'info'\n")
+        self.await_message(daemon, "READY")
+        daemon.write_config("\n\nlog_levl = 'info'\n")
+        daemon.signal(signal.SIGHUP)
+        self.await_message(daemon, "RELOADING")
+        message = self.await_message(daemon, "READY", "1")
+        if "riposted.toml:3:1" not in message.get("STATUS", ""):
+            message = self.await_message(daemon, "STATUS")
+        self.assertIn("riposted.toml:3:1", message["STATUS"])
+
+    def test_the_watchdog_is_petted_while_the_workers_turn(self):
+        daemon = self.start("--workers", "2", environment={"WATCHDOG_USEC": "400000"})
+        self.await_message(daemon, "READY")
+        for _ in range(5):
+            start = time.monotonic()
+            self.await_message(daemon, "WATCHDOG", "1")
+            self.assertLess(time.monotonic() - start, 5)
+
+    def test_a_stopped_process_does_not_pet_the_watchdog(self):
+        daemon = self.start(environment={"WATCHDOG_USEC": "200000"})
+        self.await_message(daemon, "WATCHDOG", "1")
+        daemon.signal(signal.SIGSTOP)
+        daemon.notifications.settimeout(1)
+        with self.assertRaises(TimeoutError):
+            for _ in range(10):  # what was on its way
+                self.message(daemon)
+        daemon.signal(signal.SIGCONT)
+        daemon.notifications.settimeout(WAIT)
+        self.await_message(daemon, "WATCHDOG", "1")
+
+    def test_a_worker_that_hangs_stops_the_petting(self):
+        """One thread of the process is stopped, as a hanging worker would be: with ptrace."""
+        daemon = self.start(environment={"WATCHDOG_USEC": "200000"})
+        self.await_message(daemon, "WATCHDOG", "1")
+        workers = [int(task) for task in os.listdir(f"/proc/{daemon.pid}/task")
+                   if int(task) != daemon.pid and self.is_worker(daemon, task)]
+        if not workers:
+            self.skipTest("no thread of its own for the worker")
+        with Frozen(self, workers):
+            daemon.notifications.settimeout(2)
+            with self.assertRaises(TimeoutError):
+                for _ in range(10):
+                    self.message(daemon)
+        daemon.notifications.settimeout(WAIT)
+        self.await_message(daemon, "WATCHDOG", "1")
+
+    @staticmethod
+    def is_worker(daemon, task):
+        with open(f"/proc/{daemon.pid}/task/{task}/comm", encoding="ascii") as file:
+            return not file.read().startswith(("iou-", "asan", "tsan"))
+
+    def test_no_socket_no_message_and_no_harm(self):
+        daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0",
+                             environment={"NOTIFY_SOCKET": "/no/such/socket"})
+        daemon.stop()
+
+
+class Frozen:
+    """Threads held still by PTRACE_SEIZE and PTRACE_INTERRUPT, which need no signal."""
+
+    SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+
+    def __init__(self, test, tasks):
+        self.test, self.tasks, self.held = test, tasks, []
+
+    def call(self, request, task):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        libc.ptrace.restype = ctypes.c_long
+        if libc.ptrace(request, task, None, None):
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    def __enter__(self):
+        for task in self.tasks:
+            try:
+                self.call(self.SEIZE, task)
+            except PermissionError:
+                self.test.skipTest("ptrace is not permitted here")
+            self.held.append(task)
+            self.call(self.INTERRUPT, task)
+            os.waitpid(task, 0x40000000)  # __WALL
+        return self
+
+    def __exit__(self, *_):
+        for task in self.held:
+            self.call(self.DETACH, task)
+
+
+class Load(RiposteTest):
+    def test_it_stops_cleanly_in_the_middle_of_traffic(self):
+        for workers in ("1", "2"):
+            daemon, address = self.serve("echo", "--workers", workers, config="drain_timeout = '1s'\n")
+            going = True
+
+            def talk():
+                try:
+                    while going:
+                        with socket.create_connection(address, timeout=5) as client:
+                            for _ in range(20):
+                                client.send(b"x" * 100)
+                                if not client.recv(1000):
+                                    return
+                except OSError:
+                    pass
+            threads = [threading.Thread(target=talk) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.5)
+            daemon.signal(signal.SIGTERM)
+            self.assertEqual(daemon.wait(), 0)
+            going = False
+            for thread in threads:
+                thread.join()

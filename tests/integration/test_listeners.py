@@ -1,0 +1,283 @@
+"""The sockets: bound here or inherited, one worker or several, and what is said when it fails."""
+
+import os
+import re
+import socket
+
+from daemon import (ANSWER, FEATURES, RiposteTest, become_nobody, needs_ipv6, needs_root,
+                    needs_systemd, receive_all, receive_exactly)
+
+
+class Bound(RiposteTest):
+    def test_several_addresses_and_services_in_one_process(self):
+        daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0", "--listen", "echo=127.0.0.2:0",
+                             "--listen", "echo=udp://127.0.0.3:0")
+        self.assertEqual(sorted(address[:3] for address in daemon.addresses()),
+                         [("echo", "tcp", "127.0.0.2"), ("echo", "udp", "127.0.0.2"),
+                          ("echo", "udp", "127.0.0.3"), ("hello", "tcp", "127.0.0.1")])
+        for service, transport, host, port in daemon.addresses():
+            if transport == "tcp":
+                client = self.connect((host, port))
+                client.send(b"x")
+                self.assertEqual(client.recv(100), ANSWER if service == "hello" else b"x")
+            else:
+                client = self.datagram_socket((host, 0))
+                client.sendto(b"x", (host, port))
+                self.assertEqual(client.recv(100), b"x")
+
+    def test_a_host_name_is_resolved(self):
+        daemon = self.daemon("--listen", "hello=tcp://localhost:0")
+        self.assertTrue(daemon.addresses())
+        for _, _, host, port in daemon.addresses():
+            client = self.connect((host, port))
+            client.send(b"x")
+            self.assertEqual(receive_all(client), ANSWER)
+
+    def test_the_ready_line_says_backend_workers_and_listeners(self):
+        daemon = self.daemon("--listen", "hello=127.0.0.1:0")
+        self.assertRegex(daemon.log(), r"(?m)^riposted: ready: backend (io_uring|epoll), 1 worker, "
+                                       r"2 listeners$")
+
+    def test_a_free_port_is_said_in_the_log(self):
+        _, (_, port) = self.serve()
+        self.assertGreater(port, 1023)
+
+    def test_two_workers_serve_one_address(self):
+        daemon, address = self.serve("echo", "--workers", "2")
+        self.assertRegex(daemon.log(), r"ready: backend \w+, 2 workers, 1 listener\b")
+        clients = [self.connect(address) for _ in range(64)]
+        for client in clients:
+            client.send(b"x")
+        for client in clients:
+            self.assertEqual(receive_exactly(client, 1), b"x")
+
+    def test_workers_0_is_one_per_cpu(self):
+        daemon, address = self.serve("echo", "--workers", "0")
+        count = len(os.sched_getaffinity(0))
+        self.assertRegex(daemon.log(), rf"ready: backend \w+, {count} workers?, ")
+        client = self.connect(address)
+        client.send(b"x")
+        self.assertEqual(receive_exactly(client, 1), b"x")
+
+    def test_every_descriptor_is_close_on_exec(self):
+        daemon, address = self.serve("echo")
+        client = self.connect(address)
+        client.send(b"x")
+        receive_exactly(client, 1)
+        for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
+            if int(fd) > 2:
+                with open(f"/proc/{daemon.pid}/fdinfo/{fd}", encoding="ascii") as info:
+                    flags = int(re.search(r"flags:\s+(\d+)", info.read())[1], 8)
+                self.assertTrue(flags & os.O_CLOEXEC, os.readlink(f"/proc/{daemon.pid}/fd/{fd}"))
+
+
+class Refused(RiposteTest):
+    """One clear line, and the right exit code."""
+
+    def refused(self, status, pattern, *arguments, **options):
+        daemon = self.daemon(*arguments, ready=False, **options)
+        lines = daemon.fails(status).rstrip("\n").split("\n")
+        self.assertRegex(lines[-1], "^riposted: ")
+        self.assertRegex(lines[-1], pattern)
+        errors = [line for line in lines if "listening:" not in line]
+        self.assertEqual(len(errors), 1, lines)
+
+    def test_a_port_in_use_names_the_address(self):
+        for transport, kind in (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)):
+            with socket.socket(socket.AF_INET, kind) as other:
+                other.bind(("127.0.0.1", 0))
+                if kind == socket.SOCK_STREAM:
+                    other.listen()
+                port = other.getsockname()[1]
+                self.refused(71, rf"127\.0\.0\.1:{port}.*in use",
+                             "--listen", f"hello={transport}://127.0.0.1:{port}")
+
+    def test_a_port_that_another_riposted_serves_is_in_use_even_with_several_workers(self):
+        for workers in ("1", "2"):
+            _, (_, port) = self.serve("hello", "--workers", workers)
+            self.refused(71, rf":{port}.*in use", "--workers", workers,
+                         "--listen", f"hello=tcp://127.0.0.1:{port}")
+
+    @needs_root
+    def test_a_privileged_port_is_a_matter_of_permission(self):
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+            if int(file.read()) <= 7:
+                self.skipTest("every port is unprivileged here")
+        self.refused(77, r"127\.0\.0\.1:7\b.*(not permitted|[Pp]ermission|privileged)",
+                     "--listen", "echo=tcp://127.0.0.1:7", in_child=become_nobody)
+
+    def test_an_unknown_host_is_named(self):
+        self.refused(78, r"no-such-host\.invalid", "--listen",
+                     "hello=tcp://no-such-host.invalid:7001")
+
+    def test_an_address_that_is_not_ours(self):
+        self.refused(71, r"192\.0\.2\.1.*(assign|address)", "--listen", "hello=tcp://192.0.2.1:7001")
+
+
+class Usage(RiposteTest):
+    def test_bad_flags_exit_2_with_one_line(self):
+        for arguments in (("--listen", "helo=tcp://127.0.0.1:0"), ("--listen", "hello=tcp://127.0.0.1"),
+                          ("--listen", "hello"), ("--listen", "hello=tcp://:0"),
+                          ("--listen", "hello=tcp://127.0.0.1:70000"), ("--workers", "-1"),
+                          ("--workers", "many"), ("--log-level", "loud"), ("--no-such-flag",),
+                          ("--backend", "iouring")):
+            daemon = self.daemon(*arguments, ready=False,
+                                 backend=None if arguments[0] == "--backend" else "epoll")
+            log = daemon.fails(2)
+            self.assertEqual(log.count("\n"), 1, log)
+            self.assertRegex(log, "^riposted: ")
+
+    def test_a_bad_service_name_suggests_the_nearest_one(self):
+        daemon = self.daemon("--listen", "helo=tcp://127.0.0.1:0", ready=False)
+        self.assertRegex(daemon.fails(2), "hello")
+
+
+def listening(family=socket.AF_INET, host="127.0.0.1"):
+    server = socket.socket(family, socket.SOCK_STREAM)
+    server.bind((host, 0))
+    server.listen(128)
+    return server
+
+
+def bound(host="127.0.0.1", family=socket.AF_INET):
+    server = socket.socket(family, socket.SOCK_DGRAM)
+    server.bind((host, 0))
+    return server
+
+
+@needs_systemd
+class Inherited(RiposteTest):
+    """LISTEN_FDS: sockets by name and type, from descriptor 3 on."""
+
+    def check_stream(self, server, service):
+        client = self.connect(server.getsockname()[:2])
+        client.send(b"x")
+        if service == "hello":
+            self.assertEqual(receive_all(client), ANSWER)
+        elif service == "echo":
+            self.assertEqual(receive_exactly(client, 1), b"x")
+        client.close()
+
+    def check_datagram(self, server):
+        client = self.datagram_socket((server.getsockname()[0], 0))
+        client.sendto(b"x", server.getsockname()[:2])
+        answer, source = client.recvfrom(10)
+        self.assertEqual((answer, source[:2]), (b"x", server.getsockname()[:2]))
+
+    def test_stream_and_datagram_in_one_process_by_name(self):
+        sockets = [(self.keep(listening()), "hello"), (self.keep(bound()), "hello"),
+                   (self.keep(listening()), "echo"), (self.keep(bound()), "echo")]
+        daemon = self.daemon(sockets=sockets)
+        self.assertEqual(len(daemon.addresses()), 4)
+        for server, name in sockets:
+            if server.type == socket.SOCK_STREAM:
+                self.check_stream(server, name)
+            else:
+                self.check_datagram(server)
+
+    def test_unnamed_ones_and_ones_named_after_the_unit_serve_hello(self):
+        for name in ("unknown", "", "riposted.socket"):
+            server = self.keep(listening())
+            self.daemon(sockets=[(server, name)])
+            self.check_stream(server, "hello")
+
+    def test_inherited_sockets_win_over_configured_listeners(self):
+        server = self.keep(listening())
+        daemon = self.daemon("--listen", "echo=tcp://127.0.0.1:0", sockets=[(server, "hello")])
+        self.assertEqual([address[0] for address in daemon.addresses()], ["hello"])
+        self.check_stream(server, "hello")
+
+    def test_a_message_in_the_file_holds_for_an_inherited_socket(self):
+        server = self.keep(listening())
+        self.daemon(sockets=[(server, "hello")], config="""
+            [[listen]]
+            service = "hello"
+            address = "tcp://127.0.0.1:7001"
+            message = "inherited"
+            """)
+        client = self.connect(server.getsockname())
+        client.send(b"x")
+        self.assertEqual(receive_all(client), b"inherited")
+
+    @needs_ipv6
+    def test_ipv6_sockets(self):
+        server = self.keep(listening(socket.AF_INET6, "::1"))
+        datagram = self.keep(bound("::1", socket.AF_INET6))
+        self.daemon(sockets=[(server, "hello"), (datagram, "hello")])
+        self.check_stream(server, "hello")
+        self.check_datagram(datagram)
+
+    def test_a_datagram_socket_bound_to_all_addresses_answers_from_the_asked_one(self):
+        server = self.keep(bound("0.0.0.0"))
+        self.daemon(sockets=[(server, "echo")])
+        client = self.datagram_socket(("0.0.0.0", 0))
+        client.sendto(b"x", ("127.0.0.4", server.getsockname()[1]))
+        self.assertEqual(client.recvfrom(10)[1][0], "127.0.0.4")
+
+    def test_two_workers_share_an_inherited_socket(self):
+        server, datagram = self.keep(listening()), self.keep(bound())
+        self.daemon("--workers", "2", sockets=[(server, "echo"), (datagram, "echo")])
+        clients = [self.connect(server.getsockname()) for _ in range(64)]
+        for client in clients:
+            client.send(b"x")
+        for client in clients:
+            self.assertEqual(receive_exactly(client, 1), b"x")
+        for _ in range(10):
+            self.check_datagram(datagram)
+
+    def test_connections_that_wait_in_the_queue_when_it_starts_are_served(self):
+        server = self.keep(listening())
+        clients = [self.connect(server.getsockname()) for _ in range(20)]
+        for client in clients:
+            client.send(b"x")
+        self.daemon(sockets=[(server, "hello")])
+        for client in clients:
+            self.assertEqual(receive_all(client), ANSWER)
+
+    def test_an_inherited_listener_outlives_the_daemon(self):
+        """It is never shut down: whoever else holds it, or the next process, goes on with it."""
+        server = self.keep(listening())
+        for _ in range(3):
+            daemon = self.daemon(sockets=[(server, "hello")])
+            self.check_stream(server, "hello")
+            daemon.stop()
+        client = self.connect(server.getsockname())  # nobody serves it now, but it still listens
+        server.settimeout(5)
+        server.accept()[0].close()
+        client.close()
+
+    def test_an_unknown_name_is_an_error_that_says_so(self):
+        daemon = self.daemon(sockets=[(self.keep(listening()), "gopher")], ready=False)
+        log = daemon.fails(78)
+        self.assertRegex(log, "gopher")
+        self.assertRegex(log, "hello")  # what would be known
+        self.assertEqual(log.count("\n"), 1, log)
+
+    def test_a_type_that_no_service_speaks_is_an_error_that_says_so(self):
+        server = self.keep(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        daemon = self.daemon(sockets=[(server, "echo")], ready=False)
+        self.assertEqual(daemon.fails(78).count("\n"), 1)
+
+    def test_a_stream_that_does_not_listen_is_an_error_that_says_so(self):
+        server = self.keep(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        server.bind(("127.0.0.1", 0))
+        daemon = self.daemon(sockets=[(server, "echo")], ready=False)
+        self.assertRegex(daemon.fails(78), "listen")
+
+    def test_a_descriptor_that_is_no_socket_is_an_error_that_says_so(self):
+        with open("/dev/null", "rb") as file:
+            daemon = self.daemon(sockets=[(file, "echo")], ready=False)
+            self.assertRegex(daemon.fails(78), "socket")
+
+    def test_sockets_meant_for_another_process_are_not_taken(self):
+        daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0",
+                             environment={"LISTEN_FDS": "1", "LISTEN_PID": "1"})
+        self.assertEqual(len(daemon.addresses()), 1)
+
+
+if "systemd" not in FEATURES:
+
+    class WithoutSystemd(RiposteTest):
+        def test_inherited_sockets_are_refused_and_not_ignored(self):
+            daemon = self.daemon(sockets=[(self.keep(listening()), "hello")], ready=False)
+            self.assertRegex(daemon.fails(78), "LISTEN_FDS|systemd")

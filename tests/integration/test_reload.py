@@ -1,0 +1,244 @@
+"""SIGHUP: what can change does, no connection is lost, and a bad file changes nothing."""
+
+import os
+import random
+import signal
+import socket
+import threading
+
+from daemon import ANSWER, RiposteTest, await_true, receive_all, receive_exactly
+
+
+def free_port():
+    """A port that is free for both transports. A reload must find the same port again, so that it can
+    not be 0; the range is below the one that the kernel gives clients' ports from."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+            return port
+        except OSError:
+            continue
+
+
+def listen(service, address, **options):
+    lines = [f"[[listen]]\nservice = '{service}'\naddress = '{address}'"]
+    lines += [f"{key} = '{value}'" for key, value in options.items()]
+    return "\n".join(lines) + "\n"
+
+
+class Reload(RiposteTest):
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        self.reloads = 0
+
+    def start(self, config, *arguments):
+        self.subject = self.daemon(*arguments, config=config)
+        return self.subject
+
+    def reload(self, config, failed=False):
+        self.subject.write_config(config)
+        self.subject.signal(signal.SIGHUP)
+        if failed:
+            return self.subject.wait_log("^riposted: error: reload failed, the running configuration stays: (.*)$")
+        self.reloads += 1
+        return self.subject.wait_log("^riposted: reloaded: ", count=self.reloads)
+
+    def ask(self, port):
+        client = self.connect(("127.0.0.1", port))
+        client.send(b"x")
+        answer = receive_all(client)
+        client.close()
+        return answer
+
+    def test_a_changed_message_holds_for_new_connections(self):
+        address = f"tcp://127.0.0.1:{self.port}"
+        self.start(listen("hello", address, message="before"))
+        waiting = self.connect(("127.0.0.1", self.port))
+        self.assertEqual(self.ask(self.port), b"before")
+        for message in ("after", "later"):
+            self.reload(listen("hello", address, message=message))
+            self.assertEqual(self.ask(self.port), message.encode())
+        waiting.send(b"x")
+        self.assertIn(receive_all(waiting), (b"before", b"later"))
+
+    def test_listeners_come_and_go_while_an_established_connection_goes_on(self):
+        echo, other = free_port(), free_port()
+        first = listen("echo", f"tcp://127.0.0.1:{echo}")
+        second = listen("hello", f"tcp://127.0.0.1:{other}")
+        for workers in ("1", "2"):
+            self.reloads = 0
+            self.start(first, "--workers", workers)
+            client = self.connect(("127.0.0.1", echo))
+            self.talk(client)
+            self.reload(first + second)
+            self.talk(client)
+            self.assertEqual(self.ask(other), ANSWER)
+            self.reload(first)
+            self.talk(client)
+            self.await_refused(other)
+            self.reload(second)  # even when its own listener is gone
+            self.talk(client)
+            self.await_refused(echo)
+            self.assertEqual(self.ask(other), ANSWER)
+            self.reload(first + second)
+            self.talk(client)
+            newcomer = self.connect(("127.0.0.1", echo))
+            self.talk(newcomer)
+            newcomer.close()
+            client.close()
+            self.subject.stop()
+
+    def test_datagram_listeners_come_and_go(self):
+        one, two = free_port(), free_port()
+        first, second = (listen("echo", f"udp://127.0.0.1:{port}") for port in (one, two))
+        self.start(first)
+        client = self.datagram_socket()
+        for config, there in ((first + second, (one, two)), (second, (two,)), (first, (one,)),
+                              (first + second, (one, two))):
+            self.reload(config)
+            for port in there:
+                client.sendto(b"x", ("127.0.0.1", port))
+                self.assertEqual(client.recvfrom(10), (b"x", ("127.0.0.1", port)))
+
+    def test_a_listener_that_stays_loses_no_connection_request(self):
+        """Clients connect all the time, while listeners beside it come and go."""
+        stays, goes = free_port(), free_port()
+        first = listen("hello", f"tcp://127.0.0.1:{stays}")
+        second = listen("hello", f"tcp://127.0.0.1:{goes}")
+        self.start(first)
+        problems, answered, done = [], [0], threading.Event()
+
+        def ask_on():
+            while not done.is_set():
+                try:
+                    with socket.create_connection(("127.0.0.1", stays), timeout=20) as client:
+                        client.send(b"x")
+                        if receive_all(client) == ANSWER:
+                            answered[0] += 1
+                        else:
+                            problems.append("a short answer")
+                except OSError as problem:
+                    problems.append(str(problem))
+        asker = threading.Thread(target=ask_on)
+        asker.start()
+        try:
+            for index in range(10):
+                self.reload(first + (second if index % 2 == 0 else ""))
+        finally:
+            done.set()
+            asker.join()
+        self.assertEqual(problems, [])
+        self.assertGreater(answered[0], 0)
+
+    def test_the_service_of_an_address_can_change(self):
+        address = f"tcp://127.0.0.1:{self.port}"
+        self.start(listen("hello", address))
+        self.assertEqual(self.ask(self.port), ANSWER)
+        self.reload(listen("echo", address))
+        client = self.connect(("127.0.0.1", self.port))
+        self.talk(client)
+
+    def test_the_log_level_changes(self):
+        config = listen("hello", f"tcp://127.0.0.1:{self.port}")
+        self.start("log_level = 'info'\n" + config)
+        self.ask(self.port)
+        self.assertEqual(self.subject.lines("connection from"), [])
+        self.reload("log_level = 'debug'\n" + config)
+        self.ask(self.port)
+        self.subject.wait_log(r"^riposted: connection from 127\.0\.0\.1:\d+ \(hello on tcp://")
+
+    def test_limits_change(self):
+        config = listen("echo", f"tcp://127.0.0.1:{self.port}")
+        self.start("[limits]\nconnections = 1\n" + config)
+        first = self.connect(("127.0.0.1", self.port))
+        self.talk(first)
+        self.assertTrue(self.is_turned_away())
+        self.reload("[limits]\nconnections = 3\n" + config)
+        second, third = self.connect(("127.0.0.1", self.port)), self.connect(("127.0.0.1", self.port))
+        for client in (first, second, third):
+            self.talk(client)
+        self.assertTrue(self.is_turned_away())
+        self.reload("[limits]\nconnections = 1\n" + config)  # nobody is thrown out
+        for client in (first, second, third):
+            self.talk(client)
+        self.assertTrue(self.is_turned_away())
+
+    def test_a_shorter_idle_timeout_holds_for_connections_that_are_there(self):
+        config = listen("echo", f"tcp://127.0.0.1:{self.port}")
+        self.start("[limits]\nidle_timeout = '10m'\n" + config)
+        client = self.connect(("127.0.0.1", self.port))
+        self.talk(client)
+        self.reload("[limits]\nidle_timeout = '300ms'\n" + config)
+        self.talk(client)
+        try:
+            self.assertEqual(client.recv(10), b"")
+        except ConnectionResetError:
+            pass
+
+    def test_a_bad_file_keeps_everything_and_is_logged_with_line_and_column(self):
+        config = listen("hello", f"tcp://127.0.0.1:{self.port}", message="good")
+        self.start(config)
+        found = self.reload(config + "\n[limits]\nconections = 3\n", failed=True)
+        self.assertRegex(found[1], r"riposted\.toml:\d+:1: .*conections.*connections")
+        self.assertEqual(self.ask(self.port), b"good")
+        self.reload(config.replace("good", "better"))
+        self.assertEqual(self.ask(self.port), b"better")
+
+    def test_a_file_that_is_gone_keeps_everything(self):
+        self.start(listen("hello", f"tcp://127.0.0.1:{self.port}"))
+        os.unlink(self.subject.config_path)
+        self.subject.signal(signal.SIGHUP)
+        self.subject.wait_log("reload failed, the running configuration stays: ")
+        self.assertEqual(self.ask(self.port), ANSWER)
+
+    def test_an_address_that_can_not_be_bound_keeps_everything(self):
+        config = listen("hello", f"tcp://127.0.0.1:{self.port}")
+        self.start(config)
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            taken = other.getsockname()[1]
+            found = self.reload(listen("echo", f"tcp://127.0.0.1:{taken}"), failed=True)
+            self.assertRegex(found[1], f"{taken}.*in use")
+        self.assertEqual(self.ask(self.port), ANSWER)
+
+    def test_many_reloads_leave_no_descriptor_behind(self):
+        first = listen("hello", f"tcp://127.0.0.1:{self.port}")
+        second = listen("hello", f"udp://127.0.0.1:{self.port}")
+        self.start(first)
+        before = self.subject.fds()
+        for _ in range(15):
+            self.reload(first + second)
+            self.reload(first)
+        await_true(lambda: self.subject.fds() <= before, f"{self.subject.fds()} become {before}")
+
+    def test_signals_that_come_faster_than_it_reloads_do_no_harm(self):
+        config = listen("hello", f"tcp://127.0.0.1:{self.port}")
+        self.start(config)
+        for _ in range(50):
+            self.subject.signal(signal.SIGHUP)
+        self.subject.wait_log("reloaded: ")
+        self.assertEqual(self.ask(self.port), ANSWER)
+
+    def talk(self, client):
+        client.send(b"still there?")
+        self.assertEqual(receive_exactly(client, 12), b"still there?")
+
+    def is_turned_away(self):
+        client = self.connect(("127.0.0.1", self.port))
+        try:
+            client.send(b"x")
+            return client.recv(1) == b""
+        except ConnectionError:
+            return True
+
+    def await_refused(self, port):
+        def refused():
+            with socket.socket() as client:
+                client.settimeout(5)
+                return client.connect_ex(("127.0.0.1", port)) != 0
+        await_true(refused, f"nothing listens on port {port}")

@@ -1,0 +1,563 @@
+"""`riposte send` against plain servers that live in the test: every way an exchange can go.
+
+Each server is a thread on a loopback port of the kernel's choice, and every wait has a limit. What
+the client prints is compared whole: standard output byte for byte, standard error line for line.
+"""
+
+import os
+import pty
+import re
+import select
+import socket
+import struct
+import subprocess
+import threading
+import unittest
+
+RIPOSTE = os.environ["RIPOSTE"]
+SECONDS_MAX = 60
+
+
+def riposte(*arguments, **keywords):
+    """Runs the client to its end; keywords as for subprocess.run."""
+    keywords.setdefault("stdin", subprocess.DEVNULL if "input" not in keywords else None)
+    if keywords["stdin"] is None:
+        del keywords["stdin"]
+    keywords.setdefault("stdout", subprocess.PIPE)
+    keywords.setdefault("stderr", subprocess.PIPE)
+    environment = {**os.environ, **keywords.pop("env", {})}
+    return subprocess.run([RIPOSTE, *arguments], timeout=SECONDS_MAX, env=environment, **keywords)
+
+
+def receive_all(connection):
+    chunks = []
+    while chunk := connection.recv(1 << 16):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def answering(answer):
+    """Reads the message, as one that does not want to reset the connection must, and answers."""
+    def serve(connection):
+        receive_all(connection)
+        connection.sendall(answer)
+
+    return serve
+
+
+def reset(connection):
+    """Closes with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def random_bytes(size):
+    return os.urandom(1 << 16) * (size >> 16) + os.urandom(size & 0xFFFF)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+class Case(unittest.TestCase):
+    maxDiff = 2000
+
+    def socket(self, kind, host="127.0.0.1", port=0):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        server = socket.socket(family, kind)
+        self.addCleanup(server.close)
+        server.settimeout(SECONDS_MAX)
+        server.bind((host, port))
+        return server
+
+    def endpoint(self, server, scheme):
+        host, port = server.getsockname()[:2]
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    def thread(self, function, *arguments):
+        """Runs it in a thread; what it raises fails the test."""
+        errors = []
+
+        def run():
+            try:
+                function(*arguments)
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+
+        def join():
+            thread.join(SECONDS_MAX)
+            self.assertFalse(thread.is_alive(), "the server still runs")
+            self.assertEqual(errors, [])
+
+        thread.start()
+        self.addCleanup(join)
+        return join
+
+    def tcp(self, serve, host="127.0.0.1"):
+        """A server that serves one connection; its endpoint."""
+        server = self.socket(socket.SOCK_STREAM, host)
+        server.listen(1)
+
+        def accept():
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(SECONDS_MAX)
+                serve(connection)
+
+        self.thread(accept)
+        return self.endpoint(server, "tcp")
+
+    def udp(self, serve, host="127.0.0.1"):
+        server = self.socket(socket.SOCK_DGRAM, host)
+        self.thread(serve, server)
+        return self.endpoint(server, "udp")
+
+    def check(self, done, code, stdout=b"", stderr=""):
+        self.assertEqual(
+            (done.returncode, done.stdout, done.stderr.decode()), (code, stdout, stderr))
+
+
+class Stream(Case):
+    def test_a_one_shot_server_is_greeted_and_its_answer_printed(self):
+        questions = []
+
+        def serve(connection):
+            questions.append(connection.recv(1024))
+            connection.send(b"Hello, i'm server!")
+
+        self.check(riposte("send", self.tcp(serve)), 0, b"Hello, i'm server!")
+        self.assertEqual(questions, [b"Hello, i'm client!"])
+
+    def test_the_message_is_half_closed(self):
+        self.check(
+            riposte("send", self.tcp(lambda c: c.sendall(receive_all(c)[::-1])), "abc"), 0, b"cba")
+
+    def test_an_empty_message_is_only_half_closed(self):
+        def serve(connection):
+            connection.sendall(b"%d bytes" % len(receive_all(connection)))
+
+        self.check(riposte("send", self.tcp(serve), ""), 0, b"0 bytes")
+
+    def test_standard_input_goes_byte_for_byte(self):
+        message = bytes(range(256)) * 3 + b"\n\0"
+        endpoint = self.tcp(lambda c: c.sendall(receive_all(c)))
+        self.check(riposte("send", endpoint, "-", input=message), 0, message)
+
+    def test_a_long_answer_comes_byte_for_byte(self):
+        answer = random_bytes(8 << 20)
+        done = riposte("send", self.tcp(answering(answer)))
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertTrue(done.stdout == answer, "the answer differs")
+
+    def test_an_echo_longer_than_all_buffers_does_not_block(self):
+        message = random_bytes(32 << 20)
+
+        def echo(connection):
+            while chunk := connection.recv(1 << 16):
+                connection.sendall(chunk)
+
+        done = riposte("send", self.tcp(echo), "-", input=message)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertTrue(done.stdout == message, "the echo differs")
+
+    def test_an_answer_in_single_bytes_is_waited_for_as_long_as_it_goes_on(self):
+        # All of it takes longer than the timeout; no single byte does.
+        pause = threading.Event()
+
+        def serve(connection):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            receive_all(connection)
+            for byte in b"by and by":
+                pause.wait(0.5)
+                connection.send(bytes([byte]))
+
+        self.check(riposte("send", "-W", "3s", self.tcp(serve)), 0, b"by and by")
+
+    def test_the_answer_is_written_as_it_arrives(self):
+        seen = threading.Event()
+
+        def serve(connection):
+            receive_all(connection)
+            connection.send(b"first ")
+            self.assertTrue(seen.wait(SECONDS_MAX), "the first part was held back")
+            connection.send(b"second")
+
+        client = subprocess.Popen(
+            [RIPOSTE, "send", "-W", "30s", self.tcp(serve)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        with client:
+            self.assertEqual(os.read(client.stdout.fileno(), 64), b"first ")
+            seen.set()
+            self.assertEqual(client.stdout.read(), b"second")
+            self.assertEqual(client.wait(SECONDS_MAX), 0)
+
+    def test_a_closed_port_is_refused(self):
+        endpoint = self.endpoint(self.socket(socket.SOCK_STREAM), "tcp")  # bound, not listening
+        self.check(
+            riposte("send", endpoint), 1, b"",
+            f"riposte: {endpoint}: connection refused; is riposted running there?\n")
+
+    def test_a_server_that_never_answers_times_out(self):
+        done = threading.Event()
+        endpoint = self.tcp(lambda _: done.wait(SECONDS_MAX))
+        self.addCleanup(done.set)
+        self.check(
+            riposte("send", "-W", "300ms", endpoint), 1, b"",
+            f"riposte: {endpoint}: no answer after 300ms (0 bytes had come); -W waits longer\n")
+
+    def test_a_server_that_stops_in_its_answer_times_out(self):
+        done = threading.Event()
+
+        def serve(connection):
+            connection.send(b"Hello, i'")
+            done.wait(SECONDS_MAX)
+
+        endpoint = self.tcp(serve)
+        self.addCleanup(done.set)
+        self.check(
+            riposte("send", "-W", "300ms", endpoint), 1, b"Hello, i'",
+            f"riposte: {endpoint}: the answer did not go on for 300ms (9 bytes had come); "
+            "-W waits longer\n")
+
+    def test_a_server_that_never_reads_times_out(self):
+        done = threading.Event()
+        endpoint = self.tcp(lambda _: done.wait(SECONDS_MAX))
+        self.addCleanup(done.set)
+        client = riposte("send", "-W", "300ms", endpoint, "-", input=bytes(32 << 20))
+        self.assertEqual((client.returncode, client.stdout), (1, b""))
+        self.assertRegex(
+            client.stderr.decode(),
+            rf"^riposte: {re.escape(endpoint)}: the message was not read on for 300ms "
+            r"\(\d+ of 33554432 bytes sent, 0 bytes of answer\); -W waits longer\n$")
+
+    def test_a_host_that_swallows_packets_times_out(self):
+        # A full accept queue drops what else wants to connect, as a firewall would.
+        server = self.socket(socket.SOCK_STREAM)
+        server.listen(0)
+        for _ in range(4):
+            filler = self.socket(socket.SOCK_STREAM)
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        endpoint = self.endpoint(server, "tcp")
+        self.check(
+            riposte("send", "-W", "300ms", endpoint), 1, b"",
+            f"riposte: {endpoint}: no connection after 300ms; is the address right, or does a "
+            "firewall drop it? -W waits longer\n")
+
+    def test_a_server_that_closes_at_once_has_not_answered(self):
+        endpoint = self.tcp(receive_all)
+        self.check(
+            riposte("send", endpoint), 1, b"",
+            f"riposte: {endpoint}: closed without an answer; is it the service that you meant?\n")
+
+    def test_a_reset_is_told(self):
+        def serve(connection):
+            connection.recv(1024)
+            reset(connection)
+
+        endpoint = self.tcp(serve)
+        self.check(
+            riposte("send", endpoint), 1, b"",
+            f"riposte: {endpoint}: connection reset by peer (0 bytes had come)\n")
+
+    def test_what_came_before_a_reset_is_printed(self):
+        def serve(connection):
+            connection.recv(1024)
+            connection.send(b"Hello, i'm server!")
+            connection.close()  # with unread input: the kernel resets
+
+        endpoint = self.tcp(serve)
+        self.check(
+            riposte("send", endpoint, "-", input=bytes(8 << 20)), 1, b"Hello, i'm server!",
+            f"riposte: {endpoint}: connection reset by peer (18 bytes had come); the message may "
+            "have been longer than the peer reads\n")
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
+    def test_ipv6(self):
+        endpoint = self.tcp(lambda c: c.sendall(receive_all(c)), "::1")
+        self.check(riposte("send", "-6", endpoint, "six"), 0, b"six")
+
+    def test_the_source_is_what_the_server_sees(self):
+        def serve(connection):
+            receive_all(connection)
+            connection.sendall(connection.getpeername()[0].encode())
+
+        endpoint = self.tcp(serve)
+        self.check(riposte("send", "--source", "127.0.0.3", endpoint), 0, b"127.0.0.3")
+
+    def test_v_tells_what_happens(self):
+        endpoint = self.tcp(lambda c: c.sendall(receive_all(c)))
+        done = riposte("send", "-v", endpoint)
+        self.assertEqual((done.returncode, done.stdout), (0, b"Hello, i'm client!"))
+        peer = re.escape(endpoint.removeprefix("tcp://"))
+        self.assertRegex(
+            done.stderr.decode(),
+            rf"^connected to tcp://{peer} from 127\.0\.0\.1:\d+\n"
+            r"sent 18 bytes\n"
+            rf"answer from {peer}: 18 bytes in \d+\.\d ms\n$")
+
+    def test_every_address_of_a_name_is_tried(self):
+        addresses = {entry[4][0] for entry in socket.getaddrinfo("localhost", 1)}
+        if not {"::1", "127.0.0.1"} <= addresses:
+            self.skipTest("localhost has only " + ", ".join(sorted(addresses)))
+        for host in ("127.0.0.1", "::1"):
+            endpoint = self.tcp(lambda c: c.sendall(receive_all(c)), host)
+            port = endpoint.rpartition(":")[2]
+            self.check(riposte("send", f"localhost:{port}", "x"), 0, b"x")
+
+    def test_sigint_ends_it(self):
+        waiting = threading.Event()
+        done = threading.Event()
+
+        def serve(_):
+            waiting.set()
+            done.wait(SECONDS_MAX)
+
+        endpoint = self.tcp(serve)
+        self.addCleanup(done.set)
+        client = subprocess.Popen([RIPOSTE, "send", endpoint], stdin=subprocess.DEVNULL)
+        with client:
+            self.assertTrue(waiting.wait(SECONDS_MAX))
+            client.send_signal(2)
+            self.assertEqual(client.wait(SECONDS_MAX), -2)
+
+
+class Datagram(Case):
+    def echo(self, server):
+        message, client = server.recvfrom(1 << 16)
+        self.questions.append(message)
+        server.sendto(message, client)
+
+    def setUp(self):
+        self.questions = []
+
+    def test_a_one_shot_server_is_greeted_and_its_answer_printed(self):
+        def serve(server):
+            message, client = server.recvfrom(200)
+            self.questions.append(message)
+            server.sendto(message, client)
+
+        self.check(riposte("send", self.udp(serve)), 0, b"Hello!")
+        self.assertEqual(self.questions, [b"Hello!"])
+
+    def test_u_does_without_a_scheme(self):
+        endpoint = self.udp(self.echo).removeprefix("udp://")
+        self.check(riposte("send", "-u", endpoint, "x y"), 0, b"x y")
+
+    def test_empty_datagrams_are_a_question_and_an_answer(self):
+        self.check(riposte("send", self.udp(self.echo), ""), 0, b"")
+        self.assertEqual(self.questions, [b""])
+
+    def test_the_longest_datagram_goes_and_comes_whole(self):
+        message = random_bytes(65507)
+        done = riposte("send", self.udp(self.echo), "-", input=message)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertTrue(done.stdout == message, "the echo differs")
+
+    def test_a_longer_message_names_the_limit(self):
+        self.check(
+            riposte("send", "udp://127.0.0.1:9", "-", input=bytes(65508)), 2, b"",
+            "riposte: a UDP datagram holds at most 65,507 bytes; send a longer message over TCP\n")
+        self.check(
+            riposte("send", "udp://127.0.0.1:9", "x" * 65508), 2, b"",
+            "riposte: a UDP datagram holds at most 65,507 bytes; send a longer message over TCP\n")
+
+    def test_a_closed_port_is_refused(self):
+        # A socket that is connected elsewhere keeps the port from others, and takes nothing there.
+        server = self.socket(socket.SOCK_DGRAM)
+        server.connect(("127.0.0.1", 9))
+        endpoint = self.endpoint(server, "udp")
+        self.check(
+            riposte("send", endpoint), 1, b"",
+            f"riposte: {endpoint}: connection refused; is riposted running there?\n")
+
+    def test_a_server_that_never_answers_times_out(self):
+        endpoint = self.endpoint(self.socket(socket.SOCK_DGRAM), "udp")
+        self.check(
+            riposte("send", "-W", "300ms", endpoint), 1, b"",
+            f"riposte: {endpoint}: no answer after 300ms; is riposted running there? "
+            "-W waits longer\n")
+
+    def test_an_answer_from_elsewhere_is_none(self):
+        other = self.socket(socket.SOCK_DGRAM)
+
+        def serve(server):
+            _, client = server.recvfrom(200)
+            other.sendto(b"forged", client)
+
+        endpoint = self.udp(serve)
+        done = riposte("send", "-W", "300ms", endpoint)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
+    def test_ipv6(self):
+        self.check(riposte("send", self.udp(self.echo, "::1"), "six"), 0, b"six")
+
+    def test_the_source_is_what_the_server_sees(self):
+        def serve(server):
+            _, client = server.recvfrom(200)
+            server.sendto(client[0].encode(), client)
+
+        self.check(riposte("send", "--source", "127.0.0.3", self.udp(serve)), 0, b"127.0.0.3")
+
+    def test_v_tells_what_happens(self):
+        endpoint = self.udp(self.echo)
+        done = riposte("send", "-v", endpoint, "x")
+        self.assertEqual((done.returncode, done.stdout), (0, b"x"))
+        peer = re.escape(endpoint.removeprefix("udp://"))
+        self.assertRegex(
+            done.stderr.decode(),
+            rf"^connected to udp://{peer} from 127\.0\.0\.1:\d+\n"
+            r"sent 1 byte\n"
+            rf"answer from {peer}: 1 byte in \d+\.\d ms\n$")
+
+
+class Local(Case):
+    """What goes wrong on this side: exit code 2."""
+
+    def test_usage_errors(self):
+        for arguments, message in [
+            ((), "no command; try 'riposte send localhost', or see 'riposte --help'"),
+            (("sned", "x"), "unknown command 'sned'; did you mean send?"),
+            (("send",), "no ENDPOINT; try 'riposte send localhost', or see 'riposte send --help'"),
+            (("send", "-u", "tcp://127.0.0.1"),
+             "-u and tcp:// contradict each other; leave one of them out"),
+            (("send", "-W", "0", "127.0.0.1"), "--timeout: must be more than zero"),
+            (("send", "-4", "-6", "127.0.0.1"), "-4 and -6 exclude each other"),
+            (("send", "127.0.0.1", "--tmeout", "1"),
+             "unknown option '--tmeout'; did you mean --timeout?"),
+        ]:
+            with self.subTest(arguments=arguments):
+                self.check(riposte(*arguments), 2, b"", f"riposte: {message}\n")
+
+    def test_a_bad_endpoint_is_told_with_its_column(self):
+        done = riposte("send", "tcp://127.0.0.1:x")
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertRegex(
+            done.stderr.decode(), r"^riposte: endpoint 'tcp://127.0.0.1:x', column 17: .+\n$")
+
+    def test_a_name_that_can_not_be_is_told(self):
+        # A label longer than 63 bytes is refused before any name server is asked.
+        name = "x" * 64 + ".invalid"
+        done = riposte("send", f"tcp://{name}:7001")
+        self.assertEqual((done.returncode, done.stdout), (2, b""))
+        self.assertRegex(done.stderr.decode(), rf"^riposte: .*{name}.*\n$")
+
+    def test_a_source_that_is_not_ours_is_told(self):
+        # 192.0.2.0/24 is for documentation (RFC 5737): bind(2) refuses, nothing is sent.
+        self.check(
+            riposte("send", "--source", "192.0.2.1", "tcp://127.0.0.1:9"), 2, b"",
+            "riposte: --source 192.0.2.1: cannot assign requested address; it is not an address "
+            "of this machine\n")
+
+    def test_a_full_disk_is_told(self):
+        with open("/dev/full", "wb") as full:
+            done = riposte("send", self.tcp(answering(b"x")), stdout=full)
+        self.check(done, 2, None, "riposte: standard output: no space left on device\n")
+
+    def test_a_full_disk_is_told_over_udp_and_for_help(self):
+        def serve(server):
+            server.sendto(b"x", server.recvfrom(200)[1])
+
+        for arguments in (("send", self.udp(serve)), ("--help",), ("--version",)):
+            with open("/dev/full", "wb") as full:
+                done = riposte(*arguments, stdout=full)
+            self.check(done, 2, None, "riposte: standard output: no space left on device\n")
+
+    def test_a_reader_that_left_is_told(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as broken:
+            done = riposte("send", self.tcp(answering(b"x")), stdout=broken)
+        self.check(done, 2, None, "riposte: standard output: broken pipe\n")
+
+    def test_a_closed_standard_output_is_told(self):
+        # The socket must not take its number: the answer would go back to the server.
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$0" "$@" >&-', RIPOSTE, "send", self.tcp(answering(b"x"))],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS_MAX)
+        self.check(done, 2, None, "riposte: standard output: bad file descriptor\n")
+
+    def test_a_standard_input_that_can_not_be_read_is_told(self):
+        directory = os.open("/", os.O_RDONLY)
+        try:
+            done = riposte("send", "tcp://127.0.0.1:9", "-", stdin=directory)
+        finally:
+            os.close(directory)
+        self.check(done, 2, b"", "riposte: standard input: is a directory\n")
+
+    def test_version(self):
+        self.check(riposte("--version"), 0, b"riposte 0.1.0\n")
+
+    def test_help_is_on_standard_output(self):
+        done = riposte("send", "--help")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertIn(b"Examples:", done.stdout)
+
+
+class Terminal(Case):
+    def on_terminal(self, *arguments, env=None, both=True):
+        """Runs the client on a pseudo-terminal; what it showed. `both`: its standard output too."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        environment = {**os.environ, "TERM": "xterm", **(env or {})}
+        if env is None or "NO_COLOR" not in env:
+            environment.pop("NO_COLOR", None)
+        client = subprocess.Popen(
+            [RIPOSTE, *arguments], stdin=subprocess.DEVNULL, env=environment,
+            stdout=theirs if both else subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        while select.select([ours], [], [], SECONDS_MAX)[0]:
+            try:
+                chunk = os.read(ours, 4096)
+            except OSError:  # EIO: the other side is closed
+                break
+            if not chunk:
+                break
+            shown += chunk
+        client.wait(SECONDS_MAX)
+        return shown
+
+    def refused(self):
+        return self.endpoint(self.socket(socket.SOCK_STREAM), "tcp")
+
+    def test_an_answer_without_a_newline_gets_one_on_the_terminal(self):
+        endpoint = self.tcp(answering(b"no newline"))
+        self.assertEqual(self.on_terminal("send", endpoint), b"no newline\r\n")
+
+    def test_an_answer_with_a_newline_stays_as_it_is(self):
+        endpoint = self.tcp(answering(b"newline\n"))
+        self.assertEqual(self.on_terminal("send", endpoint), b"newline\r\n")
+
+    def test_no_newline_where_only_the_errors_are_on_the_terminal(self):
+        endpoint = self.tcp(answering(b"no newline"))
+        self.assertEqual(self.on_terminal("send", endpoint, both=False), b"")
+
+    def test_errors_are_coloured_on_a_terminal(self):
+        self.assertTrue(
+            self.on_terminal("send", self.refused()).startswith(b"\033[1;31mriposte:\033[0m tcp"))
+
+    def test_no_color_is_honoured(self):
+        shown = self.on_terminal("send", self.refused(), env={"NO_COLOR": "1"})
+        self.assertTrue(shown.startswith(b"riposte: tcp"), shown)
+
+    def test_color_never_is_plain(self):
+        shown = self.on_terminal("send", "--color", "never", self.refused())
+        self.assertTrue(shown.startswith(b"riposte: tcp"), shown)
+
+    def test_color_always_colours_a_pipe(self):
+        done = riposte("send", "--color", "always", self.refused(), env={"NO_COLOR": "1"})
+        self.assertEqual(done.returncode, 1)
+        self.assertTrue(done.stderr.startswith(b"\033[1;31mriposte:\033[0m tcp"), done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,462 @@
+"""The fixture of the integration tests: a riposted of one's own, looked at from outside.
+
+A test starts as many daemons as it likes; each is told port 0 and says in its log which ports it got,
+so that tests run side by side. Whatever happens, the daemon is ended at the end of its test, and that
+end is a test too: it must leave with status 0 and without a sanitizer's complaint in its log.
+
+The environment (tests/integration/meson.build sets it):
+    RIPOSTED, RIPOSTE     the two programs
+    RIPOSTE_BACKEND       io_uring or epoll, passed as --backend
+    RIPOSTE_SANITIZER     none, address,undefined or thread: bounds on memory and time are wider then
+    RIPOSTE_FEATURES      what the build has: "io_uring systemd"
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import random
+import re
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
+RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
+BACKEND = os.environ.get("RIPOSTE_BACKEND", "epoll")
+SANITIZER = os.environ.get("RIPOSTE_SANITIZER", "none")
+FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring systemd").split()
+
+#: How long to wait for what must happen. A bound, not a mark: nothing here measures speed.
+WAIT = 20.0 if SANITIZER == "none" else 60.0
+
+GREETING = b"Hello, i'm client!"
+ANSWER = b"Hello, i'm server!"
+
+libc = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+IO_URING_SETUP, IO_URING_REGISTER = 425, 427
+_SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
+                      "WARNING: ThreadSanitizer", "Assertion `", "terminate called")
+_LISTENING = re.compile(
+    r"listening: (?P<service>\w+) on (?P<transport>tcp|udp)://(?P<host>.*):(?P<port>\d+)$", re.M)
+
+
+def io_uring_refusal():
+    """Why this process may not use io_uring, or None."""
+    parameters = ctypes.create_string_buffer(120)
+    fd = libc.syscall(IO_URING_SETUP, 4, parameters)
+    if fd < 0:
+        return f"io_uring_setup: {os.strerror(ctypes.get_errno())}"
+    os.close(fd)
+    return None
+
+
+def await_true(condition, what, timeout=WAIT):
+    """Waits until condition() is true, and returns what it returned."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(0.01)
+
+
+class Daemon:
+    """One riposted. `sockets` are (socket, name) to inherit; `in_child` runs between fork and exec."""
+
+    def __init__(self, *arguments, config=None, backend=BACKEND, sockets=(), notify=False,
+                 environment=None, in_child=None, directory=None):
+        self.directory = directory or tempfile.mkdtemp(prefix="riposte-")
+        os.chmod(self.directory, 0o755)
+        self.log_path = os.path.join(self.directory, "log")
+        self.config_path = None
+        self.status = None
+        self.expected = (0,)
+        self.notifications = None
+        argv = [os.path.abspath(RIPOSTED)]
+        if backend:
+            argv += ["--backend", backend]
+        if config is not None:
+            self.config_path = os.path.join(self.directory, "riposted.toml")
+            self.write_config(config)
+            argv += ["-c", self.config_path]
+        argv += arguments
+        env = {key: value for key, value in os.environ.items()
+               if not key.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "JOURNAL_STREAM", "RIPOSTE"))}
+        env.update(environment or {})
+        if notify:
+            self._open_notify_socket(env)
+        self.argv = argv
+        self.pid = self._spawn(argv, env, list(sockets), in_child)
+        self.pidfd = os.pidfd_open(self.pid)
+
+    # Starting
+
+    def _open_notify_socket(self, env):
+        path = os.path.join(self.directory, "notify")
+        self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notifications.bind(path)
+        os.chmod(path, 0o777)
+        self.notifications.settimeout(WAIT)
+        env["NOTIFY_SOCKET"] = path
+
+    def _spawn(self, argv, env, sockets, in_child):
+        log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            os.close(log)
+            return pid
+        try:
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(120)
+            self._lay_out_descriptors(log, [item[0].fileno() for item in sockets])
+            if sockets:
+                env["LISTEN_PID"] = str(os.getpid())
+                env["LISTEN_FDS"] = str(len(sockets))
+                env["LISTEN_FDNAMES"] = ":".join(item[1] for item in sockets)
+            if "WATCHDOG_USEC" in env:
+                env["WATCHDOG_PID"] = str(os.getpid())
+            if in_child:
+                in_child()
+            os.execve(argv[0], argv, env)
+        except BaseException as problem:  # pylint: disable=broad-except
+            os.write(2, f"can not start: {problem!r}\n".encode())
+        finally:
+            os._exit(121)
+
+    @staticmethod
+    def _lay_out_descriptors(log, inherited):
+        """0 and 1 are /dev/null, 2 the log, inherited sockets follow from 3; the rest is closed."""
+        count = len(inherited)
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in [log] + inherited]
+        null = fcntl.fcntl(os.open("/dev/null", os.O_RDWR), fcntl.F_DUPFD, 100)
+        for target, fd in zip((0, 1, 2, *range(3, 3 + count)), [null, null] + high):
+            os.dup2(fd, target)
+        os.closerange(3 + count, 65536)
+
+    def ready(self):
+        """Waits for the ready line."""
+        self.wait_log(r"riposted: ready: ")
+        return self
+
+    # The log
+
+    def raw_log(self):
+        with open(self.log_path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+
+    def log(self):
+        """The log as on a terminal: under a service manager (NOTIFY_SOCKET is set), each line has its
+        priority in front instead of the program's name."""
+        return re.sub(r"^<[0-7]>(riposted: )?", "riposted: ", self.raw_log(), flags=re.M)
+
+    def lines(self, pattern):
+        return [line for line in self.log().split("\n") if re.search(pattern, line)]
+
+    def wait_log(self, pattern, count=1, timeout=WAIT):
+        """Waits until `count` lines match, and returns the last of them as a match."""
+        def found():
+            matches = list(re.finditer(pattern, self.log(), re.M))
+            if len(matches) >= count:
+                return matches[count - 1]
+            if self.poll() is not None:
+                raise AssertionError(f"riposted ended with {self.status} before it logged {pattern!r}")
+            return None
+        return await_true(found, f"{count} x {pattern!r} in the log", timeout)
+
+    def addresses(self, service=None, transport=None):
+        """(service, transport, host, port) of each listening line."""
+        return [(found["service"], found["transport"], found["host"].strip("[]"), int(found["port"]))
+                for found in _LISTENING.finditer(self.log())
+                if service in (None, found["service"]) and transport in (None, found["transport"])]
+
+    def port(self, service, transport):
+        found = self.addresses(service, transport)
+        if not found:
+            raise AssertionError(f"no {service} on {transport}")
+        return found[-1][3]
+
+    # Looking at the process
+
+    def _proc(self, name):
+        with open(f"/proc/{self.pid}/{name}", encoding="ascii", errors="replace") as file:
+            return file.read()
+
+    def status_kib(self, key):
+        return int(re.search(rf"^{key}:\s+(\d+) kB", self._proc("status"), re.M)[1])
+
+    def rss_kib(self):
+        return self.status_kib("VmRSS")
+
+    def peak_rss_kib(self):
+        return self.status_kib("VmHWM")
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def cpu_ticks(self):
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    # Ending
+
+    def signal(self, number):
+        if self.status is None:
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def poll(self):
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status
+
+    def wait(self, timeout=WAIT):
+        """The exit status; -N if signal N ended it."""
+        if not self._ended_within(timeout):
+            raise AssertionError(f"riposted still runs after {timeout:g} s")
+        return self.status
+
+    def _ended_within(self, timeout):
+        if self.poll() is None:
+            poller = select.poll()
+            poller.register(self.pidfd, select.POLLIN)
+            poller.poll(timeout * 1000)
+        return self.poll() is not None
+
+    def stop(self, timeout=WAIT):
+        """SIGTERM, and it must end with status 0 by itself."""
+        self.signal(signal.SIGTERM)
+        status = self.wait(timeout)
+        if status != 0:
+            raise AssertionError(f"riposted ended with {status} on SIGTERM")
+
+    def fails(self, status):
+        """It must end by itself, with this status; returns its log."""
+        self.expected = (status,)
+        found = self.wait()
+        if found != status:
+            raise AssertionError(f"riposted ended with {found}, not {status}")
+        return self.log()
+
+    def close(self):
+        """The end of the test, in any case. Raises if the daemon did not behave."""
+        try:
+            if self.poll() is None:
+                self.signal(signal.SIGCONT)
+                self.signal(signal.SIGTERM)
+                if not self._ended_within(0.2):
+                    self.signal(signal.SIGTERM)  # what a test left open is not waited for
+                self.wait()
+            if self.status not in self.expected:
+                raise AssertionError(f"riposted ended with {self.status}, not {self.expected}")
+            report = [line for line in self.log().split("\n")
+                      if any(mark in line for mark in _SANITIZER_REPORTS)]
+            if report:
+                raise AssertionError("riposted complained: " + report[0])
+        finally:
+            if self.poll() is None:
+                self.signal(signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+            os.close(self.pidfd)
+            if self.notifications:
+                self.notifications.close()
+
+    def write_config(self, text):
+        with open(self.config_path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+class RiposteTest(unittest.TestCase):
+    """Base of the tests: starts daemons, connects clients, shows the log of what failed."""
+
+    def run(self, result=None):
+        self.result = result if result is not None else self.defaultTestResult()
+        return super().run(self.result)
+
+    def setUp(self):
+        refusal = io_uring_refusal() if BACKEND == "io_uring" else None
+        if refusal:
+            self.skipTest(refusal)
+        self.random = random.Random(int(os.environ.get("RIPOSTE_SEED", "7001")))
+
+    def daemon(self, *arguments, ready=True, **options):
+        """Starts one; it ends with the test."""
+        daemon = Daemon(*arguments, **options)
+        self.addCleanup(self._end, daemon)
+        return daemon.ready() if ready else daemon
+
+    def serve(self, service="hello", *more, transport="tcp", host="127.0.0.1", **options):
+        """A daemon for one service on a free port; returns it and the address."""
+        daemon = self.daemon("--listen", f"{service}={transport}://{host}:0", *more, **options)
+        return daemon, (host.strip("[]"), daemon.port(service, transport))
+
+    def _end(self, daemon):
+        failed = True
+        try:
+            daemon.close()
+            failed = any(test is self for test, _ in self.result.errors + self.result.failures)
+        finally:
+            if failed:
+                self._show_log(daemon)
+            shutil.rmtree(daemon.directory, ignore_errors=True)
+
+    @staticmethod
+    def _show_log(daemon):
+        lines = daemon.log().split("\n")
+        print("# " + " ".join(daemon.argv))
+        for line in lines if len(lines) <= 60 else lines[:30] + ["..."] + lines[-30:]:
+            print("#   " + line.encode("ascii", "backslashreplace").decode())
+
+    def keep(self, closable):
+        self.addCleanup(closable.close)
+        return closable
+
+    # Clients
+
+    def connect(self, address, timeout=WAIT, source=None, receive_buffer=None):
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        client = self.keep(socket.socket(family, socket.SOCK_STREAM))
+        client.settimeout(timeout)
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            client.bind((source, 0))
+        client.connect(address)
+        return client
+
+    def datagram_socket(self, address=("127.0.0.1", 0), timeout=WAIT):
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        client = self.keep(socket.socket(family, socket.SOCK_DGRAM))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        client.settimeout(timeout)
+        client.bind(address)
+        return client
+
+    def assert_silent(self, client, seconds=0.3):
+        """Nothing comes for a while. (Too short a while can only hide a fault, never invent one.)"""
+        client.settimeout(seconds)
+        with self.assertRaises(TimeoutError):
+            received = client.recv(65536)
+            self.fail(f"{len(received)} unexpected bytes: {received[:60]!r}")
+        client.settimeout(WAIT)
+
+    def assert_log_lines_whole(self, daemon):
+        """Every line of the log is the daemon's own, and printable."""
+        for line in daemon.log().split("\n")[:-1]:
+            self.assertRegex(line, r"^riposted: ")
+            self.assertRegex(line, r"^[\x20-\x7e]*$")
+
+
+def receive_all(client, limit=1 << 30):
+    """Everything until the peer's FIN."""
+    parts = []
+    size = 0
+    while True:
+        part = client.recv(1 << 16)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise AssertionError(f"more than {limit} bytes came")
+
+
+def receive_exactly(client, size):
+    data = bytearray()
+    while len(data) < size:
+        part = client.recv(min(1 << 16, size - len(data)))
+        if not part:
+            raise AssertionError(f"the peer finished after {len(data)} of {size} bytes")
+        data += part
+    return bytes(data)
+
+
+def reset(client):
+    """Ends a connection with RST."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def run_riposte(*arguments, timeout=WAIT, input=None):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RIPOSTE")}
+    return subprocess.run([os.path.abspath(RIPOSTE), *arguments], capture_output=True,
+                          timeout=timeout, input=input if input is not None else b"", env=env,
+                          check=False)
+
+
+def run_riposted(*arguments, timeout=WAIT, **options):
+    """A riposted that is to end by itself: --check, --print-config, a usage error."""
+    return subprocess.run([os.path.abspath(RIPOSTED), *arguments], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)
+
+
+def refuse_system_calls(numbers, error):
+    """A seccomp filter for this process: these calls fail with `error`. For in_child."""
+    def statement(code, jump_true, jump_false, value):
+        return struct.pack("HBBI", code, jump_true, jump_false, value)
+    load, equal, give = 0x20, 0x15, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000
+    program = statement(load, 0, 0, 0)
+    for index, number in enumerate(numbers):
+        program += statement(equal, len(numbers) - index, 0, number)
+    program += statement(give, 0, 0, allow) + statement(give, 0, 0, refuse | error)
+    buffer = ctypes.create_string_buffer(program)
+    header = ctypes.create_string_buffer(
+        struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer)))
+    set_no_new_privileges, set_seccomp, mode_filter = 38, 22, 2
+    if libc.prctl(set_no_new_privileges, 1, 0, 0, 0) or libc.prctl(set_seccomp, mode_filter, header):
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def refuse_io_uring(error=errno.EPERM):
+    """For in_child."""
+    return lambda: refuse_system_calls((425, 426, 427), error)
+
+
+def become_nobody():
+    """For in_child: uid and gid 65534, no capabilities."""
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+
+
+def limit_descriptors(count):
+    """For in_child."""
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
+def needs_root(test):
+    return unittest.skipUnless(os.geteuid() == 0, "needs root")(test)
+
+
+def needs_program(name):
+    return unittest.skipUnless(shutil.which(name), f"the program {name} is not installed")
+
+
+def needs_systemd(test):
+    return unittest.skipUnless("systemd" in FEATURES, "built without libsystemd")(test)
+
+
+def needs_ipv6(test):
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError as problem:
+        return unittest.skip(f"no IPv6 loopback: {problem.strerror}")(test)
+    return test
