@@ -33,7 +33,7 @@ enum class Family : uint8_t { any, ipv4, ipv6 };
 
 /// Every address of the endpoint, in getaddrinfo(3)'s order, without duplicates. `*` is [::] (the
 /// caller makes it dual stack). The error is one line that names the host and what went wrong.
-std::expected<std::vector<SocketAddress>, std::string>
-resolve(const Endpoint& endpoint, Transport transport, Family family, bool passive);
+std::expected<std::vector<SocketAddress>, std::string> resolve(
+    const Endpoint& endpoint, Transport transport, Family family, bool passive);
 
 } // namespace riposte

@@ -29,7 +29,7 @@ struct Endpoint {
 
 /// Which of the two programs asks.
 struct EndpointRules {
-    bool wildcard = false;               ///< may HOST be `*`?
+    bool wildcard = false;                ///< may HOST be `*`?
     std::optional<uint16_t> default_port; ///< absent: the port must be written
 };
 

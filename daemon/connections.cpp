@@ -286,7 +286,7 @@ void Connections::enqueue(uint32_t slot, BufferId buffer, uint32_t size) {
 }
 
 void Connections::drop_owed(Connection& c) {
-    for (BufferId buffer; (buffer = queues_.drop(c.owed, c.sending)) != no_buffer;)
+    for (BufferId buffer = no_buffer; (buffer = queues_.drop(c.owed, c.sending)) != no_buffer;)
         release(buffer);
 }
 

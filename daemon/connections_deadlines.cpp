@@ -40,7 +40,7 @@ void Connections::probe_stall(uint32_t slot) {
 }
 
 void Connections::expire() {
-    for (uint32_t slot; (slot = timers_.expired(state_.now_ms)) != Timers::none;) {
+    for (uint32_t slot = Timers::none; (slot = timers_.expired(state_.now_ms)) != Timers::none;) {
         on_deadline(slot);
         run(slot);
     }

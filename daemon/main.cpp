@@ -30,8 +30,8 @@ int main(int argc, char** argv) {
     auto options = parse_options(argc, argv);
     if (!options)
         return fail_with(options.error());
-    if (options->answer)
-        return print(*options->answer);
+    if (const auto& answer = options->answer)
+        return print(*answer);
 
     auto config = effective_config(*options);
     if (!config)

@@ -136,7 +136,7 @@ void Supervisor::report_start() {
     systemd::notify_ready(told_status_);
     if (auto interval = systemd::watchdog_interval_us()) {
         tick_us_ = std::max<uint64_t>(*interval / 3, 1000);
-        next_tick_us_ = monotonic_us() + *tick_us_;
+        next_tick_us_ = monotonic_us() + tick_us_;
     }
 }
 
@@ -154,19 +154,19 @@ Exit Supervisor::run() {
 void Supervisor::wait() {
     pollfd fds[] = {{signals_.get(), POLLIN, 0}, {news_.get(), POLLIN, 0}};
     timespec timeout{};
-    if (tick_us_) {
+    if (tick_us_ > 0) {
         uint64_t now = monotonic_us();
         uint64_t left = next_tick_us_ > now ? next_tick_us_ - now : 0;
         timeout = {
             .tv_sec = static_cast<time_t>(left / 1'000'000),
             .tv_nsec = static_cast<long>(left % 1'000'000 * 1000)};
     }
-    ::ppoll(fds, std::size(fds), tick_us_ ? &timeout : nullptr, nullptr);
+    ::ppoll(fds, std::size(fds), tick_us_ > 0 ? &timeout : nullptr, nullptr);
     if (fds[0].revents != 0)
         on_signals();
     if (fds[1].revents != 0)
         on_news();
-    if (tick_us_ && monotonic_us() >= next_tick_us_)
+    if (tick_us_ > 0 && monotonic_us() >= next_tick_us_)
         on_tick();
 }
 
@@ -203,7 +203,7 @@ void Supervisor::on_news() {
 }
 
 void Supervisor::on_tick() {
-    next_tick_us_ = monotonic_us() + *tick_us_;
+    next_tick_us_ = monotonic_us() + tick_us_;
     // A worker that has ended has nothing left that could hang.
     auto alive = [&](const auto& worker) {
         return worker->stopped() || worker->answered() == ping_;

@@ -19,7 +19,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,7 +76,7 @@ private:
     std::vector<std::string> labels_;
     std::string told_status_;
 
-    std::optional<uint64_t> tick_us_; ///< a third of the watchdog's interval
+    uint64_t tick_us_ = 0; ///< a third of the watchdog's interval; 0: no watchdog
     uint64_t next_tick_us_ = 0;
     uint64_t ping_ = 0;
 };

@@ -23,8 +23,7 @@ uint32_t stream_buffers(uint32_t connections_max) {
 WorkerThread::WorkerThread(uint32_t index, BackendChoice choice, WorkerPlan plan, int news_fd)
     : news_fd_(news_fd) {
     try {
-        thread_ = std::thread(
-            [this, choice, plan = std::move(plan)]() mutable { main(choice, std::move(plan)); });
+        thread_ = std::thread([this, choice, plan = std::move(plan)] { main(choice, plan); });
         pthread_setname_np(thread_.native_handle(), fmt::format("worker-{}", index).c_str());
     } catch (const std::system_error& error) {
         started_.set_value(fail(
@@ -43,7 +42,7 @@ Result<WorkerThread::Started> WorkerThread::started() {
     return started_.get_future().get();
 }
 
-void WorkerThread::main(BackendChoice choice, WorkerPlan plan) noexcept {
+void WorkerThread::main(BackendChoice choice, const WorkerPlan& plan) noexcept {
     Result<Started> started = set_up(choice, plan);
     bool running = started.has_value();
     started_.set_value(std::move(started));

@@ -63,7 +63,7 @@ private:
         bool abort = false;
     };
 
-    void main(BackendChoice choice, WorkerPlan plan) noexcept;
+    void main(BackendChoice choice, const WorkerPlan& plan) noexcept;
     Result<Started> set_up(BackendChoice choice, const WorkerPlan& plan);
     void loop();
     void read_mailbox();

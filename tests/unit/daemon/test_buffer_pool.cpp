@@ -37,7 +37,8 @@ TEST_CASE("a pool that memory can not hold is an error that says what to do") {
     auto pool = BufferPool::create(1u << 20, 1u << 31);
     REQUIRE_FALSE(pool);
     CHECK(pool.error().exit == Exit::os);
-    CHECK(pool.error().message ==
-          "no memory for 1048576 buffers of 2147483648 bytes: Cannot allocate memory; lower "
-          "'connections' or raise the memory limit");
+    CHECK(
+        pool.error().message ==
+        "no memory for 1048576 buffers of 2147483648 bytes: Cannot allocate memory; lower "
+        "'connections' or raise the memory limit");
 }

@@ -65,7 +65,7 @@ TEST_CASE_FIXTURE(Fixture, "a chunk in flight outlives the rest of its queue") {
     append(std::string(buffer_bytes, 'b'));
     append(std::string(buffer_bytes, 'c'));
     BufferId in_flight = queue.head;
-    for (BufferId id; (id = queues.drop(queue, true)) != no_buffer;) {
+    for (BufferId id = no_buffer; (id = queues.drop(queue, true)) != no_buffer;) {
         CHECK(id != in_flight);
         pool.move(id, Owner::worker, Owner::pool);
     }

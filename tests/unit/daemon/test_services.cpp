@@ -61,7 +61,8 @@ TEST_CASE("each service has a name that reads back") {
 TEST_CASE("hello answers whatever came first with its message and finishes") {
     auto hello = make_service(ServiceKind::hello, {});
     CHECK_FALSE(hello->speaks_first());
-    for (std::string_view message : {std::string_view("Hello, i'm client!"), std::string_view("x")}) {
+    for (std::string_view message :
+         {std::string_view("Hello, i'm client!"), std::string_view("x")}) {
         auto [bytes, finish] = arrived(*hello, message);
         CHECK(bytes == "Hello, i'm server!");
         CHECK(finish);
@@ -127,9 +128,11 @@ TEST_CASE("daytime over UDP answers only a question that is long enough") {
     auto daytime = make_service(ServiceKind::daytime, {});
     constexpr size_t line = 40;
     CHECK(datagram(*daytime, "").verdict == DatagramReply::Verdict::too_long);
-    CHECK(datagram(*daytime, std::string(line - 1, 'x')).verdict == DatagramReply::Verdict::too_long);
-    CHECK(datagram(*daytime, std::string(line, 'x')).bytes ==
-          "Sunday, November 22, 2026 16:03:48-UTC\r\n");
+    CHECK(
+        datagram(*daytime, std::string(line - 1, 'x')).verdict == DatagramReply::Verdict::too_long);
+    CHECK(
+        datagram(*daytime, std::string(line, 'x')).bytes ==
+        "Sunday, November 22, 2026 16:03:48-UTC\r\n");
     CHECK(datagram(*daytime, std::string(line + 1, 'x')).bytes.size() == line);
 }
 

@@ -60,7 +60,8 @@ TEST_CASE("the next wake-up is never later than the earliest deadline's tick") {
             break;
         default:
             now += random() % (random() % 50 == 0 ? 50'000 : 100);
-            for (uint32_t due; (due = timers.expired(now)) != Timers::none; ++expirations) {
+            for (uint32_t due = Timers::none; (due = timers.expired(now)) != Timers::none;
+                 ++expirations) {
                 REQUIRE(model.contains(due));
                 REQUIRE(model[due] <= now);
                 model.erase(due);

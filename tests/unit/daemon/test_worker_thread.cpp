@@ -33,7 +33,7 @@ struct Listening {
         REQUIRE(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
     }
 
-    WorkerListener lend(uint64_t id, ServiceKind kind, ServiceOptions options = {}) const {
+    WorkerListener lend(uint64_t id, ServiceKind kind, const ServiceOptions& options = {}) const {
         return {
             .id = id,
             .fd = fd.get(),
