@@ -1,5 +1,6 @@
 #include "daemon/io/uring_backend.h"
 
+#include "build_features.h"
 #include "daemon/io/reset.h"
 
 #include <algorithm>
@@ -18,6 +19,16 @@ namespace {
 // user_data: 4 bits of kind, 20 of slot, 20 of generation, 20 of buffer. `stop` marks completions
 // of cancels, `finish` (which has none of its own) those of the wake-up poll.
 constexpr OpKind wake_kind = OpKind::finish;
+
+/// The cap of a multishot receive, over all its completions (kernel 6.17).
+void set_total_cap(io_uring_sqe& entry, uint32_t bytes) {
+#if RIPOSTE_HAVE_SQE_OPTLEN
+    entry.optlen = bytes;
+#else
+    static_assert(sizeof entry.file_index == 4);
+    entry.file_index = bytes; // the same four bytes
+#endif
+}
 
 uint64_t pack(OpKind kind, Token token, BufferId buffer = 0) {
     return uint64_t{static_cast<uint8_t>(kind)} << 60 | uint64_t{token.slot} << 40 |
@@ -113,11 +124,8 @@ void UringBackend::push_receive(const Op& op) {
     io_uring_sqe* entry = sqe();
     if (capped_) {
         io_uring_prep_recv_multishot(entry, op.fd, nullptr, 0, 0);
-        // optlen, the total cap (6.17). The headers of liburing 2.3 have another name for these
-        // four bytes; `len` caps one pass.
-        entry->len = op.size;
-        static_assert(sizeof entry->file_index == 4);
-        entry->file_index = op.size;
+        set_total_cap(*entry, op.size);
+        entry->len = op.size; // and of one pass
     } else {
         io_uring_prep_recv(entry, op.fd, nullptr, pools_.streams.buffer_bytes(), 0);
     }
