@@ -6,6 +6,7 @@
 // something does not come is looked for during a few short turns.
 #pragma once
 
+#include "build_features.h"
 #include "daemon/io/backend.h"
 #include "tests/sim/sim_network.h"
 
@@ -166,13 +167,20 @@ TYPE_TO_STRING_AS("io_uring", riposte::test::Uring);
 TYPE_TO_STRING_AS("io_uring without capped receive", riposte::test::UringUncapped);
 TYPE_TO_STRING_AS("io_uring without deferred task run", riposte::test::UringCoop);
 
+/// The backends of this build.
+#if RIPOSTE_HAVE_IO_URING
+#define CONFORMANCE_SUBJECTS                                                                       \
+    riposte::test::Simulated, riposte::test::Epoll, riposte::test::Uring,                          \
+        riposte::test::UringUncapped, riposte::test::UringCoop
+#else
+#define CONFORMANCE_SUBJECTS riposte::test::Simulated, riposte::test::Epoll
+#endif
+
 /// A case that every backend must pass; each is a test of its own. The body gets `Bench& bench`.
 #define CONFORMANCE_CASE(name) CONFORMANCE_CASE_NAMED(name, DOCTEST_ANONYMOUS(conformance_case_))
 #define CONFORMANCE_CASE_NAMED(name, body)                                                         \
     static void body(riposte::test::Bench& bench);                                                 \
-    TEST_CASE_TEMPLATE(                                                                            \
-        name, Subject, riposte::test::Simulated, riposte::test::Epoll, riposte::test::Uring,       \
-        riposte::test::UringUncapped, riposte::test::UringCoop) {                                  \
+    TEST_CASE_TEMPLATE(name, Subject, CONFORMANCE_SUBJECTS) {                                      \
         const std::unique_ptr<riposte::test::Bench> subject = Subject::make();                     \
         const std::string reason = subject->open();                                                \
         if (!reason.empty())                                                                       \

@@ -195,13 +195,13 @@ public:
     }
 };
 
+#if RIPOSTE_HAVE_IO_URING
 class UringBench final : public KernelBench {
 public:
     explicit UringBench(bool deferred_task_run, bool capped_receive)
         : deferred_task_run_(deferred_task_run), capped_receive_(capped_receive) {}
 
     std::string open() override {
-#if RIPOSTE_HAVE_IO_URING
         auto opened = UringBackend::open(pools(), {deferred_task_run_, capped_receive_});
         if (!opened)
             return opened.error();
@@ -213,21 +213,21 @@ public:
             CHECK(lacking.find("capped multishot receive") != std::string::npos);
         set_backend(std::move(*opened));
         return "";
-#else
-        return "this build has no liburing";
-#endif
     }
 
 private:
-    [[maybe_unused]] bool deferred_task_run_;
-    [[maybe_unused]] bool capped_receive_;
+    bool deferred_task_run_;
+    bool capped_receive_;
 };
+#endif
 
 } // namespace
 
 std::unique_ptr<Bench> make_epoll() {
     return std::make_unique<EpollBench>();
 }
+
+#if RIPOSTE_HAVE_IO_URING
 std::unique_ptr<Bench> make_uring() {
     return std::make_unique<UringBench>(true, true);
 }
@@ -237,5 +237,6 @@ std::unique_ptr<Bench> make_uring_uncapped() {
 std::unique_ptr<Bench> make_uring_coop() {
     return std::make_unique<UringBench>(false, true);
 }
+#endif
 
 } // namespace riposte::test

@@ -58,11 +58,11 @@ class Fallback(RiposteTest):
         self.assertRegex(daemon.log(), r"ready: backend io_uring, ")
 
     def test_denied_auto_falls_back_with_one_line_that_says_why(self):
-        reason = "(?i)not permitted|EPERM" if "io_uring" in FEATURES else "without"
+        reason = "(?i)not permitted|EPERM" if "io_uring" in FEATURES else "this build has no liburing"
         self.check_falls_back(reason, refuse_io_uring(errno.EPERM))
 
     def test_unknown_to_the_kernel_auto_falls_back_with_one_line_that_says_why(self):
-        reason = "(?i)not implemented|ENOSYS" if "io_uring" in FEATURES else "without"
+        reason = "(?i)not implemented|ENOSYS" if "io_uring" in FEATURES else "this build has no liburing"
         self.check_falls_back(reason, refuse_io_uring(errno.ENOSYS))
 
     def test_denied_at_registration_auto_falls_back_too(self):

@@ -1,6 +1,7 @@
 // The mailbox between the main thread and a worker's, with real sockets. Also run under
 // ThreadSanitizer.
 
+#include "build_features.h"
 #include "daemon/worker_thread.h"
 #include "tests/support/skip.h"
 
@@ -148,6 +149,8 @@ TEST_CASE("a worker on epoll ends by force") {
     CHECK(skip.empty());
 }
 
+#if RIPOSTE_HAVE_IO_URING
+
 TEST_CASE("a worker on io_uring serves, adopts a plan, answers a ping, drains") {
     std::string skip;
     live_and_die(BackendChoice::io_uring, false, skip);
@@ -161,3 +164,5 @@ TEST_CASE("a worker on io_uring ends by force") {
     if (!skip.empty())
         SKIP(skip);
 }
+
+#endif
