@@ -173,7 +173,13 @@ std::expected<std::vector<SocketAddress>, std::string> resolve(
     hints.ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0) | (numeric ? AI_NUMERICHOST : 0);
     const std::string service = std::to_string(endpoint.port);
     addrinfo* found = nullptr;
-    const int code = getaddrinfo(endpoint.host.c_str(), service.c_str(), &hints, &found);
+    int code = getaddrinfo(endpoint.host.c_str(), service.c_str(), &hints, &found);
+    if (code != 0 && endpoint.host == "localhost") {
+        // RFC 6761, section 6.3: it is loopback, also where no hosts file says so (a container, a
+        // chroot). No name and not passive means just that to getaddrinfo(3).
+        hints.ai_flags &= ~AI_PASSIVE;
+        code = getaddrinfo(nullptr, service.c_str(), &hints, &found);
+    }
     if (code != 0)
         return std::unexpected(failure(endpoint.host, family, numeric, code, errno));
     const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
