@@ -305,14 +305,19 @@ class Stream(Case):
             rf"answer from {peer}: 18 bytes in \d+\.\d ms\n$")
 
     def test_every_address_of_a_name_is_tried(self):
-        # With a hosts file of the test's own, in a mount namespace of its own.
+        # With a hosts file of the test's own, in a mount namespace of its own. All of /etc is the
+        # test's there, because a minimal system has no hosts file to cover.
         if not has_ipv6():
             self.skipTest("no IPv6 here")
-        with tempfile.NamedTemporaryFile("w", suffix=".hosts") as hosts:
-            hosts.write("127.0.0.1 both.test\n::1 both.test\n")
-            hosts.flush()
+        with tempfile.TemporaryDirectory() as etc:
+            with open(etc + "/hosts", "w", encoding="ascii") as hosts:
+                hosts.write("127.0.0.1 both.test\n::1 both.test\n")
+            with open(etc + "/nsswitch.conf", "w", encoding="ascii") as switch:
+                switch.write("hosts: files\n")
+            with open(etc + "/host.conf", "w", encoding="ascii") as conf:
+                conf.write("multi on\n")  # all lines of a name, not the first
             enter = ["unshare", "--mount", "sh", "-c",
-                     'mount --bind "$0" /etc/hosts && exec "$@"', hosts.name]
+                     'mount --bind "$0" /etc && exec "$@"', etc]
             probe = subprocess.run([*enter, "true"], stdin=subprocess.DEVNULL, capture_output=True,
                                    text=True, timeout=SECONDS_MAX, check=False)
             if probe.returncode != 0:
