@@ -48,11 +48,6 @@ class Chargen final : public Service {
 public:
     bool speaks_first() const noexcept override { return true; }
 
-    StreamReply arrived(
-        const ServiceContext&, StreamState&, std::span<std::byte>, size_t) const noexcept override {
-        return {};
-    }
-
     StreamReply writable(const ServiceContext&, StreamState& state, std::span<std::byte> buffer)
         const noexcept override {
         fill(buffer, state.cursor);

@@ -42,11 +42,6 @@ class Daytime final : public Service {
 public:
     bool speaks_first() const noexcept override { return true; }
 
-    StreamReply arrived(
-        const ServiceContext&, StreamState&, std::span<std::byte>, size_t) const noexcept override {
-        return {};
-    }
-
     StreamReply writable(const ServiceContext& context, StreamState&, std::span<std::byte> buffer)
         const noexcept override {
         Line line = daytime_line(context.wall_seconds);

@@ -6,11 +6,6 @@ namespace {
 
 class Discard final : public Service {
 public:
-    StreamReply arrived(
-        const ServiceContext&, StreamState&, std::span<std::byte>, size_t) const noexcept override {
-        return {};
-    }
-
     DatagramReply datagram(const ServiceContext&, std::span<std::byte>) const noexcept override {
         return {DatagramReply::Verdict::drop, 0};
     }

@@ -27,6 +27,11 @@ std::span<const std::string_view> service_names() {
     return names;
 }
 
+StreamReply Service::arrived(
+    const ServiceContext&, StreamState&, std::span<std::byte>, size_t) const noexcept {
+    return {.size = 0, .finish = false};
+}
+
 StreamReply Service::writable(
     const ServiceContext&, StreamState&, std::span<std::byte>) const noexcept {
     return {.size = 0, .finish = false};

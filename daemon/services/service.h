@@ -77,9 +77,10 @@ public:
     virtual bool speaks_first() const noexcept { return false; }
 
     /// `size` bytes (at least 1) arrived at the front of `buffer`, whose whole length may be used.
+    /// Unless a service says otherwise they are thrown away.
     virtual StreamReply arrived(
         const ServiceContext& context, StreamState& state, std::span<std::byte> buffer,
-        size_t size) const noexcept = 0;
+        size_t size) const noexcept;
 
     /// There is room: `buffer` is empty and may be filled.
     virtual StreamReply writable(

@@ -23,11 +23,6 @@ class Time final : public Service {
 public:
     bool speaks_first() const noexcept override { return true; }
 
-    StreamReply arrived(
-        const ServiceContext&, StreamState&, std::span<std::byte>, size_t) const noexcept override {
-        return {};
-    }
-
     StreamReply writable(const ServiceContext& context, StreamState&, std::span<std::byte> buffer)
         const noexcept override {
         auto bytes = time_bytes(context.wall_seconds);
