@@ -1,14 +1,15 @@
 """hello, as its clients see it: plain sockets written to the tutorial's description, and riposte."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import unittest
 
-from daemon import (ANSWER, GREETING, RiposteTest, needs_ipv6, needs_program, needs_root, receive_all,
-                    run_riposte)
+from daemon import (ANSWER, GREETING, RiposteTest, await_true, needs_ipv6, needs_program, needs_root,
+                    receive_all, run_riposte)
 
 TUTORIAL_TCP_CLIENT = """
 import socket, sys
@@ -34,6 +35,28 @@ def run_python(program, port):
 
 
 class Stream(RiposteTest):
+    def test_a_client_that_never_closes_is_let_go_after_the_linger_timeout(self):
+        daemon, address = self.serve(config="[limits]\nlinger_timeout = '300ms'\n")
+        before = daemon.fds()
+        client = self.connect(address)
+        client.sendall(GREETING)
+        self.assertEqual(receive_all(client), ANSWER)  # to our FIN; its own never comes
+        await_true(lambda: daemon.fds() == before, "the connection is gone")
+        daemon.signal(signal.SIGUSR1)
+        daemon.wait_log(r"^riposted: statistics: .*; 1 linger timeouts")
+
+    def test_a_client_that_closes_in_time_meets_no_linger_timeout(self):
+        daemon, address = self.serve(config="[limits]\nlinger_timeout = '60s'\n")
+        before = daemon.fds()
+        client = self.connect(address)
+        client.sendall(GREETING)
+        self.assertEqual(receive_all(client), ANSWER)
+        client.close()
+        await_true(lambda: daemon.fds() == before, "the connection is gone")
+        daemon.signal(signal.SIGUSR1)
+        daemon.wait_log("^riposted: statistics: ")
+        self.assertNotIn("linger", daemon.log())
+
     def test_the_tutorial_client_prints_the_answer(self):
         _, (_, port) = self.serve()
         self.assertEqual(run_python(TUTORIAL_TCP_CLIENT, port), "Hello, i'm server!\n")
