@@ -106,32 +106,28 @@ void WorkerThread::read_mailbox() {
         worker_->abort();
 }
 
-void WorkerThread::apply(WorkerPlan plan, uint64_t sequence) {
+void WorkerThread::post(auto write) {
     {
         std::lock_guard lock(mutex_);
-        mailbox_.plan = std::move(plan);
-        mailbox_.plan_sequence = sequence;
+        write(mailbox_);
     }
     mail_.store(true, std::memory_order_release);
     backend_->wake();
+}
+
+void WorkerThread::apply(WorkerPlan plan, uint64_t sequence) {
+    post([&](Mailbox& mail) {
+        mail.plan = std::move(plan);
+        mail.plan_sequence = sequence;
+    });
 }
 
 void WorkerThread::drain(uint32_t timeout_ms) {
-    {
-        std::lock_guard lock(mutex_);
-        mailbox_.drain_timeout_ms = timeout_ms;
-    }
-    mail_.store(true, std::memory_order_release);
-    backend_->wake();
+    post([&](Mailbox& mail) { mail.drain_timeout_ms = timeout_ms; });
 }
 
 void WorkerThread::abort() {
-    {
-        std::lock_guard lock(mutex_);
-        mailbox_.abort = true;
-    }
-    mail_.store(true, std::memory_order_release);
-    backend_->wake();
+    post([](Mailbox& mail) { mail.abort = true; });
 }
 
 void WorkerThread::ping(uint64_t number) {

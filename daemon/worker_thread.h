@@ -66,6 +66,7 @@ private:
     void main(BackendChoice choice, const WorkerPlan& plan) noexcept;
     Result<Started> set_up(BackendChoice choice, const WorkerPlan& plan);
     void loop();
+    void post(auto write); ///< writes into the mailbox under its lock, then wakes the worker
     void read_mailbox();
     void tell_if_settled();
     void tell_news() const noexcept;
