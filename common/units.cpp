@@ -1,12 +1,12 @@
-// Decimal numbers are read exactly, as a whole part and up to nine decimals: no floating point, so
-// that "0.1s" is 100 ms and what can not be represented is refused instead of rounded.
+// Quantities with units are read exactly, as a whole part and up to nine decimals: no floating
+// point, so that "0.1s" is 100 ms and what can not be represented is refused instead of rounded.
 
 #include "common/units.h"
 
 #include "common/text.h"
 
 #include <array>
-#include <optional>
+#include <charconv>
 #include <span>
 
 #include <fmt/format.h>
@@ -25,6 +25,13 @@ struct Unit {
 
 constexpr std::array<Unit, 5> duration_units{
     {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}}};
+constexpr std::array<Unit, 6> fine_duration_units{
+    {{"", 1'000'000},
+     {"us", 1},
+     {"ms", 1000},
+     {"s", 1'000'000},
+     {"m", 60'000'000},
+     {"h", 3'600'000'000}}};
 constexpr std::array<Unit, 5> size_units{
     {{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}};
 
@@ -47,6 +54,14 @@ constexpr Kind duration_kind{
     "duration",
     "is finer than a millisecond; write whole milliseconds",
     "is too long; the longest is 2147483647ms (24 days)"};
+constexpr Kind fine_duration_kind{
+    fine_duration_units,
+    duration_ms_max * 1000,
+    "200us, 10ms or 1s",
+    "us, ms, s, m or h",
+    "duration",
+    "is finer than a microsecond; write whole microseconds",
+    duration_kind.too_large};
 constexpr Kind size_kind{
     size_units,
     size_bytes_max,
@@ -121,7 +136,7 @@ std::expected<uint64_t, std::string> parse(std::string_view text, const Kind& ki
     uint64_t scale = 1;
     for (size_t i = 0; i < decimals.size(); i++)
         scale *= 10;
-    // At most 10^9 times the largest factor, 2^30: no overflow.
+    // At most 10^9 times the largest factor, 3.6 * 10^9: no overflow.
     const uint64_t fraction = whole_number(decimals, scale).value_or(0) * unit->factor;
     if (fraction % scale != 0)
         return refuse(kind.too_fine);
@@ -152,8 +167,35 @@ std::string format_duration(uint32_t milliseconds) {
     return fmt::format("{}ms", milliseconds);
 }
 
+std::expected<uint64_t, std::string> parse_duration_us(std::string_view text) {
+    return parse(text, fine_duration_kind);
+}
+
+std::string format_duration_us(uint64_t microseconds) {
+    const uint64_t milliseconds = microseconds / 1000;
+    if (microseconds % 1000 == 0 && milliseconds <= duration_ms_max)
+        return format_duration(static_cast<uint32_t>(milliseconds));
+    return fmt::format("{}us", microseconds);
+}
+
 std::expected<uint64_t, std::string> parse_size(std::string_view text) {
     return parse(text, size_kind);
+}
+
+std::optional<double> parse_decimal(std::string_view text) {
+    std::string_view rest = text;
+    if (take_digits(rest).empty())
+        return std::nullopt;
+    if (rest.starts_with('.')) {
+        rest.remove_prefix(1);
+        if (take_digits(rest).empty())
+            return std::nullopt;
+    }
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (!rest.empty() || error != std::errc{})
+        return std::nullopt;
+    return value;
 }
 
 } // namespace riposte

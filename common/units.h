@@ -1,11 +1,14 @@
 // Quantities with units, as written in configuration and on command lines.
 //
-//     duration = number [ms|s|m|h]     a bare number is seconds: "250ms", "10s", "2m", "1.5"
+//     duration = number [us|ms|s|m|h]   a bare number is seconds: "250ms", "10s", "2m", "1.5"
 //     size     = number [B|KiB|MiB|GiB] a bare number is bytes:  "64KiB"
+//
+// Microseconds (us) are for measuring alone: a wait in milliseconds knows no such unit.
 #pragma once
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,7 +21,16 @@ std::expected<uint32_t, std::string> parse_duration_ms(std::string_view text);
 /// The shortest spelling that parse_duration_ms() reads back: "250ms", "10s", "2m".
 std::string format_duration(uint32_t milliseconds);
 
+/// Microseconds; as parse_duration_ms(), with the unit us. Finer than a microsecond is refused.
+std::expected<uint64_t, std::string> parse_duration_us(std::string_view text);
+
+/// The shortest spelling that parse_duration_us() reads back: "200us", "1500us", "10ms", "2m".
+std::string format_duration_us(uint64_t microseconds);
+
 /// Bytes. Negative, empty, not a number, unknown unit, fractions of a byte or above 2^40 refused.
 std::expected<uint64_t, std::string> parse_size(std::string_view text);
+
+/// A number without a unit: digits, and perhaps a point and more digits. No sign, no exponent.
+std::optional<double> parse_decimal(std::string_view text);
 
 } // namespace riposte

@@ -14,6 +14,11 @@ std::string duration_error(std::string_view text) {
     return value ? "accepted" : value.error();
 }
 
+std::string fine_duration_error(std::string_view text) {
+    const auto value = parse_duration_us(text);
+    return value ? "accepted" : value.error();
+}
+
 std::string size_error(std::string_view text) {
     const auto value = parse_size(text);
     return value ? "accepted" : value.error();
@@ -86,6 +91,75 @@ TEST_CASE("a duration is printed in the largest unit that fits, and reads back")
     }
 }
 
+TEST_CASE("fine durations are read to the microsecond, a bare number is seconds") {
+    const std::vector<std::pair<std::string_view, uint64_t>> cases{
+        {"0", 0},
+        {"1", 1'000'000},
+        {"0.2", 200'000},
+        {"0.000001", 1},
+        {"100us", 100},
+        {"1us", 1},
+        {"1.000us", 1},
+        {"0.5ms", 500},
+        {"1.5s", 1'500'000},
+        {"0.999999s", 999'999},
+        {"2m", 120'000'000},
+        {"1h", 3'600'000'000},
+        {"0.5h", 1'800'000'000},
+        {"2147483647ms", 2'147'483'647'000},
+        {"2147483647000us", 2'147'483'647'000}};
+    for (const auto& [text, microseconds] : cases) {
+        CAPTURE(text);
+        const auto value = parse_duration_us(text);
+        REQUIRE(value.has_value());
+        CHECK(*value == microseconds);
+    }
+}
+
+TEST_CASE("what is finer than a microsecond, too long or in another unit is refused") {
+    const std::vector<std::pair<std::string_view, std::string_view>> cases{
+        {"", "the duration is empty; write one like 200us, 10ms or 1s"},
+        {"-5us", "'-5us' is negative; write a duration like 200us, 10ms or 1s"},
+        {"us", "'us' is not a duration; write a number with a unit, like 200us, 10ms or 1s"},
+        {"10ns", "'10ns' has the unknown unit 'ns'; the units are us, ms, s, m or h"},
+        {"0.5us", "'0.5us' is finer than a microsecond; write whole microseconds"},
+        {"0.0001ms", "'0.0001ms' is finer than a microsecond; write whole microseconds"},
+        {"0.0000001", "'0.0000001' is finer than a microsecond; write whole microseconds"},
+        {"0.000000001h", "'0.000000001h' is finer than a microsecond; write whole microseconds"},
+        {"2147483647001us", "'2147483647001us' is too long; the longest is 2147483647ms (24 days)"},
+        {"2147483.647001", "'2147483.647001' is too long; the longest is 2147483647ms (24 days)"},
+        {"999999999999999999999999us",
+         "'999999999999999999999999us' is too long; the longest is 2147483647ms (24 days)"}};
+    for (const auto& [text, message] : cases)
+        CHECK(fine_duration_error(text) == message);
+}
+
+TEST_CASE("microseconds are no unit where milliseconds are meant") {
+    CHECK(
+        duration_error("5000us") ==
+        "'5000us' has the unknown unit 'us'; the units are ms, s, m or h");
+}
+
+TEST_CASE("a fine duration is printed in the largest unit that fits, and reads back") {
+    const std::vector<std::pair<uint64_t, std::string_view>> cases{
+        {0, "0s"},
+        {1, "1us"},
+        {200, "200us"},
+        {1000, "1ms"},
+        {1500, "1500us"},
+        {10'000, "10ms"},
+        {1'000'000, "1s"},
+        {1'500'000, "1500ms"},
+        {1'000'001, "1000001us"},
+        {120'000'000, "2m"},
+        {3'600'000'000, "1h"},
+        {2'147'483'647'000, "2147483647ms"}};
+    for (const auto& [microseconds, text] : cases) {
+        CHECK(format_duration_us(microseconds) == text);
+        CHECK(parse_duration_us(text) == microseconds);
+    }
+}
+
 TEST_CASE("sizes are bytes, their units are powers of 1024") {
     const std::vector<std::pair<std::string_view, uint64_t>> cases{
         {"0", 0},
@@ -119,4 +193,16 @@ TEST_CASE("what is no size is refused with what was read and what would be right
         {"18446744073709551616", "'18446744073709551616' is too large; the largest is 1024GiB"}};
     for (const auto& [text, message] : cases)
         CHECK(size_error(text) == message);
+}
+
+TEST_CASE("a decimal number has digits, and perhaps a point and more digits") {
+    const std::vector<std::pair<std::string_view, double>> cases{
+        {"0", 0}, {"1000", 1000}, {"0.5", 0.5}, {"007.250", 7.25}, {"99.999", 99.999}};
+    for (const auto& [text, number] : cases)
+        CHECK(parse_decimal(text) == number);
+    for (const std::string_view text :
+         {"", "-1", "+1", ".5", "1.", ".", "1e3", "1.5.", "1.2.3", "0x10", "inf", "nan", " 1", "1 ",
+          "1,5"})
+        CHECK_MESSAGE(!parse_decimal(text), text);
+    CHECK_FALSE(parse_decimal(std::string(400, '9')).has_value());
 }
