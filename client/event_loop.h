@@ -1,0 +1,57 @@
+// The event loop of ping and load: epoll, one timer, and the signals of the terminal.
+//
+// Deadlines are absolute times of CLOCK_MONOTONIC: a loop that is late does not move them. The
+// timer is a timerfd, because epoll_wait(2)'s own timeout may be late by a thousandth of itself (a
+// millisecond in a second) and is only as fine as a millisecond. A deadline nearer than `spin_ns`
+// is waited for without sleeping.
+//
+// SIGINT and SIGTERM ask for the end (interrupted()); a second one ends the process at once with
+// status 130, whatever it is doing. SIGQUIT asks for an interim line (take_interim()). All of them
+// are handled only while an EventLoop exists; there is one at a time.
+#pragma once
+
+#include "common/error.h"
+#include "common/fd.h"
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include <sys/epoll.h>
+
+namespace riposte::client {
+
+class EventLoop {
+public:
+    static Result<EventLoop> open(uint64_t spin_ns = 0);
+    EventLoop(EventLoop&&) noexcept;
+    EventLoop& operator=(EventLoop&&) = delete;
+    ~EventLoop();
+
+    /// `events` as of epoll_ctl(2); `tag` comes back in data.u64 and is not UINT64_MAX or one
+    /// below. 0 or errno. Closing the descriptor removes it.
+    int add(int fd, uint32_t events, uint64_t tag);
+    int modify(int fd, uint32_t events, uint64_t tag);
+    void remove(int fd);
+
+    /// Waits until something is ready or `deadline_ns` has passed (0: looks only; UINT64_MAX: no
+    /// deadline). An empty span: the deadline, or a signal. Valid until the next call.
+    std::span<const epoll_event> wait(uint64_t deadline_ns);
+
+    bool interrupted() const; ///< SIGINT or SIGTERM came
+    bool take_interim();      ///< SIGQUIT came since the last call
+
+private:
+    EventLoop(Fd epoll, Fd timer, Fd wake, uint64_t spin_ns);
+
+    static constexpr size_t events_max = 256;
+
+    Fd epoll_;
+    Fd timer_;
+    Fd wake_; ///< an eventfd that the signal handlers write to
+    uint64_t spin_ns_;
+    uint64_t armed_ns_ = UINT64_MAX;
+    std::array<epoll_event, events_max> events_{};
+};
+
+} // namespace riposte::client

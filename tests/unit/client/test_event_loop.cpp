@@ -1,0 +1,144 @@
+// The loop's deadlines, events and signals.
+#include "client/event_loop.h"
+#include "common/clock.h"
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include <doctest/doctest.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace riposte;
+using namespace riposte::client;
+
+namespace {
+
+EventLoop open_loop(uint64_t spin_ns = 0) {
+    auto loop = EventLoop::open(spin_ns);
+    REQUIRE_MESSAGE(loop.has_value(), loop.error().message);
+    return std::move(*loop);
+}
+
+constexpr uint64_t forever_ns = 60'000'000'000; ///< a bound for what must come much earlier
+
+} // namespace
+
+TEST_CASE("a deadline is never early, and an empty span says that it passed") {
+    EventLoop loop = open_loop();
+    for (const uint64_t ahead_ns : {1'000U, 200'000U, 3'000'000U}) {
+        const uint64_t deadline = monotonic_ns() + ahead_ns;
+        while (monotonic_ns() < deadline)
+            CHECK(loop.wait(deadline).empty());
+        CHECK(monotonic_ns() >= deadline);
+    }
+}
+
+TEST_CASE("the deadline zero only looks, and one that has passed does not wait") {
+    EventLoop loop = open_loop();
+    CHECK(loop.wait(0).empty());
+    CHECK(loop.wait(1).empty());
+    CHECK(loop.wait(monotonic_ns()).empty());
+}
+
+TEST_CASE("a nearer deadline replaces a farther one, and the other way round") {
+    EventLoop loop = open_loop();
+    const Fd event(::eventfd(0, EFD_NONBLOCK));
+    REQUIRE(loop.add(event.get(), EPOLLIN, 7) == 0);
+    const uint64_t one = 1;
+    REQUIRE(::write(event.get(), &one, sizeof(one)) == sizeof(one));
+    CHECK(loop.wait(monotonic_ns() + forever_ns).size() == 1); // armed far away
+    loop.remove(event.get());
+    const uint64_t near = monotonic_ns() + 2'000'000;
+    CHECK(loop.wait(near).empty());
+    CHECK(monotonic_ns() >= near);
+    const uint64_t later = monotonic_ns() + 4'000'000;
+    while (monotonic_ns() < later)
+        CHECK(loop.wait(later).empty());
+}
+
+TEST_CASE("what is ready comes with its tag, without waiting for the deadline") {
+    EventLoop loop = open_loop();
+    const Fd event(::eventfd(1, EFD_NONBLOCK));
+    REQUIRE(loop.add(event.get(), EPOLLIN, 42) == 0);
+    for (const uint64_t deadline : {uint64_t{0}, UINT64_MAX, monotonic_ns() + forever_ns}) {
+        const auto events = loop.wait(deadline);
+        REQUIRE(events.size() == 1);
+        CHECK(events[0].data.u64 == 42);
+        CHECK((events[0].events & EPOLLIN) != 0);
+    }
+    REQUIRE(loop.modify(event.get(), EPOLLIN | EPOLLOUT, 43) == 0);
+    CHECK(loop.wait(0)[0].data.u64 == 43);
+    loop.remove(event.get());
+    CHECK(loop.wait(0).empty());
+}
+
+TEST_CASE("within the spin nothing sleeps, and the deadline holds all the same") {
+    EventLoop loop = open_loop(forever_ns);
+    const uint64_t deadline = monotonic_ns() + 1'000'000;
+    uint64_t turns = 0;
+    while (monotonic_ns() < deadline) {
+        CHECK(loop.wait(deadline).empty());
+        turns++;
+    }
+    CHECK(turns > 1); // a sleeping wait would have come back once
+}
+
+TEST_CASE("a bad descriptor is refused with its errno") {
+    EventLoop loop = open_loop();
+    CHECK(loop.add(-1, EPOLLIN, 1) == EBADF);
+    const Fd unknown(::eventfd(0, 0));
+    CHECK(loop.modify(unknown.get(), EPOLLIN, 1) == ENOENT);
+}
+
+TEST_CASE("SIGINT and SIGTERM end a wait and are remembered") {
+    for (const int signal : {SIGINT, SIGTERM}) {
+        EventLoop loop = open_loop();
+        CHECK_FALSE(loop.interrupted());
+        REQUIRE(::raise(signal) == 0);
+        CHECK(loop.wait(UINT64_MAX).empty());
+        CHECK(loop.interrupted());
+        CHECK(loop.interrupted());
+    }
+}
+
+TEST_CASE("SIGQUIT ends a wait and asks once for an interim line") {
+    EventLoop loop = open_loop();
+    CHECK_FALSE(loop.take_interim());
+    REQUIRE(::raise(SIGQUIT) == 0);
+    CHECK(loop.wait(UINT64_MAX).empty());
+    CHECK(loop.take_interim());
+    CHECK_FALSE(loop.take_interim());
+    CHECK_FALSE(loop.interrupted());
+}
+
+TEST_CASE("a second SIGINT ends the process with 130") {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        const auto loop = EventLoop::open();
+        ::raise(SIGINT);
+        ::raise(SIGINT);
+        ::_exit(loop ? 1 : 2);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 130);
+}
+
+TEST_CASE("without a loop the signals have their default action again") {
+    {
+        const EventLoop loop = open_loop();
+    }
+    for (const int signal : {SIGINT, SIGTERM, SIGQUIT}) {
+        struct sigaction action{};
+        REQUIRE(::sigaction(signal, nullptr, &action) == 0);
+        const bool is_default = action.sa_handler == SIG_DFL;
+        CHECK(is_default);
+    }
+    // And the next loop starts without the interrupts of the last one.
+    CHECK_FALSE(open_loop().interrupted());
+}
