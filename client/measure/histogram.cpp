@@ -1,0 +1,149 @@
+// The index of a value is its eight leading bits with the number of bits shifted out in front:
+// the leading bit is always set, and counts as one step more of the shift, so that the indices of
+// consecutive octaves follow each other without a gap. Values below 256 are not shifted at all.
+#include "client/measure/histogram.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr unsigned leading_bits = Histogram::sub_bucket_bits + 1;
+
+/// The nearest rank, 1 to `count`. 99.9 % of 1000 is 999, although 99.9 is no binary fraction:
+/// what is nearer to a whole number than the rounding of the product, is that number.
+uint64_t rank_of(double percent, uint64_t count) {
+    constexpr double rounding = 1e-15;
+    const double exact = percent / 100 * static_cast<double>(count);
+    const double whole = std::round(exact);
+    const double rank = std::abs(exact - whole) <= exact * rounding ? whole : std::ceil(exact);
+    if (rank >= static_cast<double>(count))
+        return count;
+    return std::max(static_cast<uint64_t>(std::max(rank, 1.0)), uint64_t{1});
+}
+
+} // namespace
+
+Histogram::Histogram() : counts_(bucket_count) {}
+
+size_t Histogram::index_of(uint64_t value_ns) {
+    const auto bits = static_cast<unsigned>(std::bit_width(value_ns));
+    const unsigned shift = bits > leading_bits ? bits - leading_bits : 0;
+    return (size_t{shift} << sub_bucket_bits) + static_cast<size_t>(value_ns >> shift);
+}
+
+Histogram::Bucket Histogram::bounds_of(size_t index) {
+    assert(index < bucket_count);
+    const size_t block = index >> sub_bucket_bits;
+    const size_t shift = block > 0 ? block - 1 : 0;
+    const uint64_t leading = index - (shift << sub_bucket_bits);
+    const uint64_t low_ns = leading << shift;
+    return {.low_ns = low_ns, .high_ns = low_ns + ((uint64_t{1} << shift) - 1), .count = 0};
+}
+
+void Histogram::record(uint64_t value_ns) {
+    ++counts_[index_of(value_ns)];
+    ++count_;
+    min_ns_ = std::min(min_ns_, value_ns);
+    max_ns_ = std::max(max_ns_, value_ns);
+    const auto value = static_cast<double>(value_ns);
+    const double distance = value - mean_ns_;
+    // A product with the reciprocal: the slow division then waits for no earlier value.
+    mean_ns_ += distance * (1 / static_cast<double>(count_));
+    squares_ns2_ += distance * (value - mean_ns_);
+}
+
+void Histogram::record(uint64_t value_ns, uint64_t times) {
+    if (times == 0)
+        return;
+    counts_[index_of(value_ns)] += times;
+    count_ += times;
+    min_ns_ = std::min(min_ns_, value_ns);
+    max_ns_ = std::max(max_ns_, value_ns);
+    const auto value = static_cast<double>(value_ns);
+    const double distance = (value - mean_ns_) * static_cast<double>(times);
+    mean_ns_ += distance * (1 / static_cast<double>(count_));
+    squares_ns2_ += distance * (value - mean_ns_);
+}
+
+void Histogram::merge(const Histogram& other) {
+    if (other.empty())
+        return;
+    // Chan's parallel form of the running variance.
+    const auto here = static_cast<double>(count_);
+    const auto there = static_cast<double>(other.count_);
+    const double distance = other.mean_ns_ - mean_ns_;
+    squares_ns2_ += other.squares_ns2_ + distance * distance * (here / (here + there)) * there;
+    mean_ns_ += distance * (there / (here + there));
+    count_ += other.count_;
+    min_ns_ = std::min(min_ns_, other.min_ns_);
+    max_ns_ = std::max(max_ns_, other.max_ns_);
+    for (size_t index = 0; index < bucket_count; ++index)
+        counts_[index] += other.counts_[index];
+}
+
+void Histogram::clear() {
+    std::ranges::fill(counts_, 0);
+    count_ = 0;
+    min_ns_ = UINT64_MAX;
+    max_ns_ = 0;
+    mean_ns_ = 0;
+    squares_ns2_ = 0;
+}
+
+uint64_t Histogram::min_ns() const {
+    return empty() ? 0 : min_ns_;
+}
+
+double Histogram::stddev_ns() const {
+    return empty() ? 0 : std::sqrt(squares_ns2_ / static_cast<double>(count_));
+}
+
+uint64_t Histogram::percentile_ns(double percent) const {
+    assert(percent >= 0 && percent <= 100);
+    if (empty())
+        return 0;
+    const uint64_t rank = rank_of(percent, count_);
+    if (rank == 1)
+        return min_ns_;
+    if (rank == count_)
+        return max_ns_;
+    uint64_t seen = 0;
+    for (size_t index = index_of(min_ns_); index < bucket_count; ++index) {
+        seen += counts_[index];
+        if (seen >= rank) {
+            const Bucket bucket = bounds_of(index);
+            const uint64_t middle_ns = bucket.low_ns + (bucket.high_ns - bucket.low_ns) / 2;
+            return std::clamp(middle_ns, min_ns_, max_ns_);
+        }
+    }
+    assert(false && "the buckets hold count_ values");
+    return max_ns_;
+}
+
+uint64_t Histogram::count_between(uint64_t low_ns, uint64_t high_ns) const {
+    if (low_ns > high_ns)
+        return 0;
+    uint64_t sum = 0;
+    const size_t last = index_of(high_ns);
+    for (size_t index = index_of(low_ns); index <= last; ++index)
+        sum += counts_[index];
+    return sum;
+}
+
+std::vector<Histogram::Bucket> Histogram::buckets() const {
+    std::vector<Bucket> filled;
+    for (size_t index = 0; index < bucket_count; ++index) {
+        if (counts_[index] == 0)
+            continue;
+        filled.push_back(bounds_of(index));
+        filled.back().count = counts_[index];
+    }
+    return filled;
+}
+
+} // namespace riposte::client

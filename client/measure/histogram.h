@@ -1,0 +1,68 @@
+// A log-linear histogram of durations: fixed memory, at most 0.4% relative error, mergeable.
+//
+// Values below 128 ns have a bucket each; above, every octave [2^k, 2^(k+1)) is cut into 128 equal
+// buckets, so that a bucket is at most 1/128 of its lower bound wide, and its middle is at most
+// 1/256 from any value in it. The whole range of uint64_t fits into 58 x 128 buckets (58 KiB), so
+// that nothing is ever out of range and recording never allocates. Minimum, maximum, mean and
+// standard deviation are kept beside the buckets, exactly.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace riposte::client {
+
+class Histogram {
+public:
+    static constexpr unsigned sub_bucket_bits = 7;
+    static constexpr size_t bucket_count = (64 - sub_bucket_bits + 1) << sub_bucket_bits;
+
+    /// Values from `low_ns` to `high_ns`, both included.
+    struct Bucket {
+        uint64_t low_ns;
+        uint64_t high_ns;
+        uint64_t count;
+    };
+
+    Histogram();
+
+    void record(uint64_t value_ns);
+    /// The same value so many times.
+    void record(uint64_t value_ns, uint64_t times);
+    /// As if everything that `other` recorded had been recorded here.
+    void merge(const Histogram& other);
+    void clear();
+
+    uint64_t count() const { return count_; }
+    bool empty() const { return count_ == 0; }
+    /// These are 0 when nothing was recorded.
+    uint64_t min_ns() const;
+    uint64_t max_ns() const { return max_ns_; }
+    double mean_ns() const { return mean_ns_; }
+    double stddev_ns() const; ///< of the population
+
+    /// The nearest-rank percentile: the smallest recorded value that at least `percent` % of all
+    /// values do not exceed, as its bucket's middle, never outside [min, max]. The least and the
+    /// greatest value are exact. 0 <= percent <= 100; 0 when nothing was recorded.
+    uint64_t percentile_ns(double percent) const;
+
+    /// How many values lie in the buckets from `low_ns`'s to `high_ns`'s.
+    uint64_t count_between(uint64_t low_ns, uint64_t high_ns) const;
+
+    /// The buckets that hold something, in ascending order.
+    std::vector<Bucket> buckets() const;
+
+    static size_t index_of(uint64_t value_ns);
+    static Bucket bounds_of(size_t index); ///< its count is 0
+
+private:
+    std::vector<uint64_t> counts_; ///< bucket_count of them
+    uint64_t count_ = 0;
+    uint64_t min_ns_ = UINT64_MAX;
+    uint64_t max_ns_ = 0;
+    double mean_ns_ = 0;     ///< Welford's running mean
+    double squares_ns2_ = 0; ///< and sum of squared distances from it
+};
+
+} // namespace riposte::client
