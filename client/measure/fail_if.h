@@ -1,0 +1,106 @@
+// --fail-if: conditions that make a run fail, such as 'p99>2ms,loss>0.1%'.
+//
+//     conditions = condition *( "," condition )           blanks may stand between all of them
+//     condition  = metric ( ">" | ">=" | "<" | "<=" ) value
+//     metric     = duration-metric | "rtt." duration-metric | "connect." duration-metric
+//                | "jitter" | "loss" | "errors" | count-metric | "rate"
+//     duration-metric = "min" | "mean" | "median" | "max" | "stddev" | "p" PERCENT
+//     count-metric    = "sent" | "answered" | "lost" | "duplicated" | "reordered" | "late"
+//                     | "corrupted" | "wrong_size" | "refused"
+//
+// PERCENT is 0 to 100 with up to three decimals (p50, p99.9). A duration-metric counts from the
+// intended time of sending, with "rtt." in front from the actual one, with "connect." it is the
+// time to connect. Values: a duration (units.h, and "us") for the former and for jitter; a
+// percentage with its sign for loss ("0.1%"); a whole number for counts and `errors` (all probes or
+// requests without a right answer), any number for `rate` (answers per second).
+//
+// A metric that was not measured (no answer came) meets its condition: nothing shows that all is
+// well.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace riposte::client {
+
+enum class MetricKind : uint8_t {
+    min,
+    mean,
+    max,
+    stddev,
+    percentile, ///< durations; the median is the 50th percentile
+    jitter,
+    loss,
+    errors,
+    sent,
+    answered,
+    lost,
+    duplicated,
+    reordered,
+    late,
+    corrupted,
+    wrong_size,
+    refused,
+    rate,
+};
+
+/// From when on a duration counts.
+enum class Since : uint8_t { intended, send, connect };
+
+struct Metric {
+    MetricKind kind = MetricKind::max;
+    Since since = Since::intended;
+    double percentile = 0; ///< 0 to 100, with MetricKind::percentile
+
+    bool operator==(const Metric&) const = default;
+};
+
+/// What a metric is compared with, and so its unit: seconds, percent, or none.
+enum class ValueKind : uint8_t { duration, percentage, whole_number, number };
+
+ValueKind value_kind(MetricKind kind);
+
+enum class Comparison : uint8_t { above, at_least, below, at_most };
+
+struct Condition {
+    std::string text; ///< as written, without blanks around it
+    std::string name; ///< the metric as written
+    Metric metric;
+    Comparison comparison = Comparison::above;
+    double value = 0; ///< seconds, percent, or a number
+
+    bool operator==(const Condition&) const = default;
+};
+
+using FailIf = std::vector<Condition>;
+
+struct FailIfError {
+    size_t offset; ///< 0-based byte offset of the fault
+    std::string message;
+};
+
+std::expected<FailIf, FailIfError> parse_fail_if(std::string_view text);
+
+/// One condition held against what was measured.
+struct Check {
+    const Condition* condition;
+    std::optional<double> value; ///< seconds, percent, or a number; empty: not measured
+    bool met;                    ///< met: the run has failed
+};
+
+std::vector<Check> check(
+    const FailIf& conditions, const std::function<std::optional<double>(const Metric&)>& measured);
+
+/// Of one that is met: "p99 is 3.21 ms (--fail-if p99>2ms)", "p99 was not measured (...)".
+std::string describe(const Check& check);
+
+/// Does any condition speak of it?
+bool mentions(const FailIf& conditions, MetricKind kind);
+
+} // namespace riposte::client
