@@ -1,0 +1,46 @@
+// The bytes of a probe, which an echo sends back: a header, and a pattern that depends on it.
+//
+//     0  magic "RiPo"            4 bytes
+//     4  session                 4 bytes, random, one for each endpoint of a run
+//     8  sequence number         8 bytes, from 1
+//    16  time of sending         8 bytes, CLOCK_MONOTONIC in nanoseconds
+//    24  pattern                 pseudo-random bytes made from session and sequence number
+//
+// All big-endian. Nothing is read from an answer that could not be computed again: whoever knows
+// session, sequence number and time of sending can write the same bytes, and so verify an answer
+// byte for byte. The pattern makes any two probes differ in nearly every byte, so that a damaged
+// answer still tells which probe it answers, and an answer that is none of ours is told apart from
+// a damaged one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace riposte::client {
+
+inline constexpr size_t probe_header_bytes = 24;
+
+struct ProbeHeader {
+    uint32_t session = 0;
+    uint64_t sequence = 0;
+    uint64_t sent_ns = 0;
+
+    bool operator==(const ProbeHeader&) const = default;
+};
+
+/// Fills all of `out` (at least probe_header_bytes).
+void write_probe(std::span<std::byte> out, const ProbeHeader& header);
+
+/// The header, if there is one with our magic. It may be damaged or somebody else's all the same.
+std::optional<ProbeHeader> read_probe_header(std::span<const std::byte> bytes);
+
+/// How many bytes are the same at the same place, over the shorter of the two.
+size_t matching_bytes(std::span<const std::byte> a, std::span<const std::byte> b);
+
+/// Does `answer` come from `probe`, damaged or cut as it may be? More than half of the bytes that
+/// both have are the same; of random bytes one in 256 is. An empty answer does not tell: false.
+bool resembles(std::span<const std::byte> answer, std::span<const std::byte> probe);
+
+} // namespace riposte::client

@@ -1,0 +1,366 @@
+// A probe that waits is in the list of those that wait, which runs through the ring by sequence
+// number and so by time of sending: the next to expire is its head, the latest its tail, and
+// neither needs a search. A probe leaves the list exactly once, when its fate is sealed
+// (end_waiting).
+//
+// The usual answer costs a look into the ring and one payload made again and compared. Only a
+// damaged one is searched for, and that is bounded in probes and in bytes.
+#include "client/ping/ping_account.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr size_t window_min = 1024;
+constexpr size_t window_max = size_t{1} << 20;
+
+/// How far back a damaged answer's probe is searched for: for about a millisecond, so that answers
+/// that come meanwhile do not wait long.
+constexpr size_t search_probes_max = 4096;
+constexpr size_t search_bytes_max = size_t{2} << 20;
+
+/// Clocks may run apart, and answers are never there before they are asked for.
+uint64_t since(uint64_t start_ns, uint64_t end_ns) {
+    return end_ns > start_ns ? end_ns - start_ns : 0;
+}
+
+uint64_t& count_of(PingCounts& counts, Fate fate) {
+    switch (fate) {
+    case Fate::answered:
+        return counts.answered;
+    case Fate::lost:
+        return counts.lost;
+    case Fate::corrupted:
+        return counts.corrupted;
+    case Fate::wrong_size:
+        return counts.wrong_size;
+    case Fate::refused:
+        return counts.refused;
+    case Fate::unreachable:
+        return counts.unreachable;
+    case Fate::closed:
+        return counts.closed;
+    case Fate::waiting:
+        break;
+    }
+    std::unreachable();
+}
+
+/// Ended without any answer, so that the first answer may still come.
+bool is_given_up(Fate fate) {
+    return fate == Fate::lost || fate == Fate::refused || fate == Fate::unreachable ||
+           fate == Fate::closed;
+}
+
+} // namespace
+
+size_t window_for(uint64_t interval_ns, uint64_t timeout_ns) {
+    const uint64_t intervals = timeout_ns / std::max(interval_ns, uint64_t{1});
+    if (intervals >= window_max / 2)
+        return window_max;
+    // One at the beginning, and one at the end, of each interval.
+    return std::bit_ceil(std::max(static_cast<size_t>(intervals + 1) * 2, window_min));
+}
+
+PingAccount::PingAccount(const PingSettings& settings)
+    : timeout_ns_(settings.timeout_ns), session_(settings.session), ring_(settings.window),
+      buffer_(settings.payload_bytes) {
+    assert(std::has_single_bit(settings.window));
+    assert(settings.payload_bytes >= probe_header_bytes);
+    result_.payload_bytes = settings.payload_bytes;
+    result_.timeout_ns = settings.timeout_ns;
+}
+
+uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns) {
+    Probe& probe = slot(++last_);
+    if (probe.sequence != 0 && probe.fate == Fate::waiting)
+        end_waiting(probe, Fate::lost);
+    probe = {
+        .sequence = last_,
+        .intended_ns = intended_ns,
+        .sent_ns = now_ns,
+        .connect_ns = connect_ns,
+        .older = newest_waiting_,
+        .newer = 0,
+        .fate = Fate::waiting,
+        .late_seen = false};
+    (newest_waiting_ != 0 ? slot(newest_waiting_).newer : oldest_waiting_) = last_;
+    newest_waiting_ = last_;
+    ++result_.counts.sent;
+    result_.lateness.record(since(intended_ns + connect_ns, now_ns));
+    return last_;
+}
+
+std::span<const std::byte> PingAccount::payload(uint64_t sequence) {
+    const Probe* const probe = find(sequence);
+    assert(probe != nullptr);
+    return expected(*probe, buffer_.size());
+}
+
+Arrival PingAccount::datagram(std::span<const std::byte> bytes, uint64_t received_ns) {
+    if (const auto header = read_probe_header(bytes)) {
+        Probe* const probe = find(header->sequence);
+        if (probe != nullptr && header->session == session_ && is_echo_of(*probe, bytes))
+            return settle_echo(*probe, describe(*probe, bytes.size(), received_ns));
+    }
+    if (Probe* const probe = most_alike(bytes))
+        return settle_damaged(*probe, bytes, describe(*probe, bytes.size(), received_ns));
+    if (echo_seen_)
+        return count_stray({.bytes = bytes.size()});
+    // Nothing in it tells which probe it answers, nor, then, whether it came in order.
+    Probe* const latest = find(newest_waiting_);
+    if (latest == nullptr)
+        return settle_other(nullptr, false, {.bytes = bytes.size()});
+    return settle_other(latest, false, describe(*latest, bytes.size(), received_ns));
+}
+
+Arrival PingAccount::answer(
+    uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns) {
+    Probe* const probe = find(sequence);
+    if (probe == nullptr)
+        return count_stray({.bytes = bytes.size()});
+    const Arrival arrival = describe(*probe, bytes.size(), received_ns);
+    if (is_echo_of(*probe, bytes))
+        return settle_echo(*probe, arrival);
+    const bool other = !echo_seen_ || result_.other_service;
+    if (other && !resembles(bytes, expected(*probe, buffer_.size())))
+        return settle_other(probe, true, arrival);
+    return settle_damaged(*probe, bytes, arrival);
+}
+
+bool PingAccount::fail(uint64_t sequence, Fate fate) {
+    assert(is_given_up(fate));
+    Probe* const probe = find(sequence);
+    if (probe == nullptr || probe->fate != Fate::waiting)
+        return false;
+    end_waiting(*probe, fate);
+    return true;
+}
+
+std::optional<uint64_t> PingAccount::quoted(std::span<const std::byte> bytes) const {
+    const auto header = read_probe_header(bytes);
+    if (!header || header->session != session_)
+        return std::nullopt;
+    const Probe* const probe = find(header->sequence);
+    if (probe == nullptr || probe->sent_ns != header->sent_ns)
+        return std::nullopt;
+    return probe->sequence;
+}
+
+std::optional<uint64_t> PingAccount::expire(uint64_t now_ns) {
+    const auto expiry_ns = next_expiry_ns();
+    if (!expiry_ns || now_ns < *expiry_ns)
+        return std::nullopt;
+    const uint64_t sequence = oldest_waiting_;
+    end_waiting(slot(sequence), Fate::lost);
+    return sequence;
+}
+
+std::optional<uint64_t> PingAccount::next_expiry_ns() const {
+    if (oldest_waiting_ == 0)
+        return std::nullopt;
+    return slot(oldest_waiting_).sent_ns + timeout_ns_;
+}
+
+std::optional<uint64_t> PingAccount::oldest_waiting() const {
+    return oldest_waiting_ != 0 ? std::optional(oldest_waiting_) : std::nullopt;
+}
+
+std::optional<uint64_t> PingAccount::latest_waiting() const {
+    return newest_waiting_ != 0 ? std::optional(newest_waiting_) : std::nullopt;
+}
+
+bool PingAccount::waits(uint64_t sequence) const {
+    const Probe* const probe = find(sequence);
+    return probe != nullptr && probe->fate == Fate::waiting;
+}
+
+PingAccount::Probe& PingAccount::slot(uint64_t sequence) {
+    return ring_[sequence & (ring_.size() - 1)];
+}
+
+const PingAccount::Probe& PingAccount::slot(uint64_t sequence) const {
+    return ring_[sequence & (ring_.size() - 1)];
+}
+
+/// The probe, if it was sent and is still remembered.
+PingAccount::Probe* PingAccount::find(uint64_t sequence) {
+    return const_cast<Probe*>(std::as_const(*this).find(sequence));
+}
+
+const PingAccount::Probe* PingAccount::find(uint64_t sequence) const {
+    const Probe& probe = slot(sequence);
+    return sequence != 0 && probe.sequence == sequence ? &probe : nullptr;
+}
+
+/// The first `size` bytes of the probe as it was sent, in the buffer.
+std::span<const std::byte> PingAccount::expected(const Probe& probe, size_t size) {
+    const std::span<std::byte> room = std::span(buffer_).first(std::max(size, probe_header_bytes));
+    write_probe(room, {.session = session_, .sequence = probe.sequence, .sent_ns = probe.sent_ns});
+    return room.first(size);
+}
+
+bool PingAccount::is_echo_of(const Probe& probe, std::span<const std::byte> bytes) {
+    return bytes.size() == buffer_.size() &&
+           std::memcmp(bytes.data(), expected(probe, bytes.size()).data(), bytes.size()) == 0;
+}
+
+/// The probe that a damaged answer resembles (probe.h) most: the one that its header names, or else
+/// the waiting ones before the others, the recent ones before the older ones. All probes look alike
+/// in much of their header, so that of short ones all have to be held against the answer; a longer
+/// one's pattern is unmistakable.
+PingAccount::Probe* PingAccount::most_alike(std::span<const std::byte> bytes) {
+    const auto common = bytes.first(std::min(bytes.size(), buffer_.size()));
+    if (common.empty())
+        return nullptr;
+    const size_t search_max = std::min(search_probes_max, search_bytes_max / common.size());
+    Probe* best = nullptr;
+    size_t most = common.size() / 2;
+    const auto is_unmistakable = [&](Probe& probe) {
+        const size_t matching = matching_bytes(common, expected(probe, common.size()));
+        if (matching > most) {
+            best = &probe;
+            most = matching;
+        }
+        // Another probe has at best the header and what is damaged here.
+        return most == common.size() || most * 2 > common.size() + probe_header_bytes;
+    };
+
+    const auto header = read_probe_header(bytes);
+    Probe* const named = header ? find(header->sequence) : nullptr;
+    if (named != nullptr && is_unmistakable(*named))
+        return best;
+    Probe* waiting = find(newest_waiting_);
+    for (size_t left = search_max; left > 0 && waiting != nullptr; --left) {
+        if (is_unmistakable(*waiting))
+            return best;
+        waiting = find(waiting->older);
+    }
+    // Of a service that is no echo nothing comes back that could be found here.
+    if (result_.other_service && !echo_seen_)
+        return best;
+    uint64_t sequence = last_;
+    for (size_t left = search_max; left > 0; --left, --sequence) {
+        Probe* const probe = find(sequence);
+        if (probe == nullptr)
+            break;
+        if (probe->fate != Fate::waiting && is_unmistakable(*probe))
+            return best;
+    }
+    return best;
+}
+
+Arrival PingAccount::describe(const Probe& probe, size_t bytes, uint64_t received_ns) const {
+    const uint64_t due_ns = probe.intended_ns + probe.connect_ns;
+    return {
+        .sequence = probe.sequence,
+        .rtt_ns = since(due_ns, received_ns),
+        .rtt_from_send_ns = since(probe.sent_ns, received_ns),
+        .late_by_ns = since(due_ns, probe.sent_ns),
+        .connect_ns = probe.connect_ns,
+        .bytes = bytes};
+}
+
+/// The first answer decides, unless the probe was given up before; a further one is a duplicate. An
+/// answer is judged by when it came, not by when we came to read it.
+Arrival PingAccount::settle(Probe& probe, Fate fate, const Arrival& arrival) {
+    Arrival settled = arrival;
+    if (probe.fate == Fate::waiting && arrival.rtt_from_send_ns >= timeout_ns_)
+        end_waiting(probe, Fate::lost);
+    if (probe.fate == Fate::waiting) {
+        end_waiting(probe, fate);
+        settled.fate = fate;
+        if (fate == Fate::answered)
+            record_rtt(probe, arrival);
+    } else if (is_given_up(probe.fate) && !probe.late_seen) {
+        probe.late_seen = true;
+        settled.late = true;
+        ++result_.counts.late;
+    } else {
+        settled.duplicate = true;
+        ++result_.counts.duplicated;
+    }
+    return settled;
+}
+
+Arrival PingAccount::settle_echo(Probe& probe, const Arrival& arrival) {
+    echo_seen_ = true;
+    Arrival settled = settle(probe, Fate::answered, arrival);
+    count_order(settled);
+    return settled;
+}
+
+Arrival PingAccount::settle_damaged(
+    Probe& probe, std::span<const std::byte> bytes, Arrival arrival) {
+    Fate fate = Fate::wrong_size;
+    if (bytes.size() == buffer_.size()) {
+        fate = Fate::corrupted;
+        const auto right = expected(probe, bytes.size());
+        const auto wrong = std::ranges::mismatch(bytes, right).in1;
+        arrival.wrong_byte = static_cast<size_t>(wrong - bytes.begin());
+    }
+    Arrival settled = settle(probe, fate, arrival);
+    count_order(settled);
+    return settled;
+}
+
+/// What is not even a damaged echo: the service is another. No probe: none waits for it.
+Arrival PingAccount::settle_other(Probe* probe, bool order_known, Arrival arrival) {
+    arrival.first_of_other_service = !std::exchange(result_.other_service, true);
+    if (probe == nullptr)
+        return count_stray(arrival);
+    Arrival settled = settle(*probe, Fate::answered, arrival);
+    if (order_known)
+        count_order(settled);
+    return settled;
+}
+
+Arrival PingAccount::count_stray(Arrival arrival) {
+    ++result_.counts.stray;
+    return arrival;
+}
+
+/// RFC 4737, section 3.3, over the first answers.
+void PingAccount::count_order(Arrival& arrival) {
+    if (arrival.duplicate)
+        return;
+    arrival.reordered = arrival.sequence < highest_answered_;
+    result_.counts.reordered += static_cast<uint64_t>(arrival.reordered);
+    highest_answered_ = std::max(highest_answered_, arrival.sequence);
+}
+
+void PingAccount::end_waiting(Probe& probe, Fate fate) {
+    assert(probe.fate == Fate::waiting && fate != Fate::waiting);
+    (probe.older != 0 ? slot(probe.older).newer : oldest_waiting_) = probe.newer;
+    (probe.newer != 0 ? slot(probe.newer).older : newest_waiting_) = probe.older;
+    probe.fate = fate;
+    ++count_of(result_.counts, fate);
+    if (fate != Fate::answered && result_.series)
+        result_.series->record_failure(probe.intended_ns);
+}
+
+void PingAccount::record_rtt(const Probe& probe, const Arrival& arrival) {
+    // A service that speaks first may have answered before the probe left: no round trip.
+    if (arrival.rtt_from_send_ns == 0)
+        return;
+    result_.rtt.record(arrival.rtt_ns);
+    result_.rtt_from_send.record(arrival.rtt_from_send_ns);
+    if (result_.series)
+        result_.series->record(probe.intended_ns, arrival.rtt_ns);
+    const uint64_t transit_ns = arrival.rtt_from_send_ns;
+    if (last_transit_ns_) {
+        const double difference =
+            std::abs(static_cast<double>(transit_ns) - static_cast<double>(*last_transit_ns_));
+        result_.jitter_ns += (difference - result_.jitter_ns) / 16;
+    }
+    last_transit_ns_ = transit_ns;
+}
+
+} // namespace riposte::client

@@ -1,0 +1,122 @@
+// The books of pinging one endpoint. Sans-I/O: told what was sent and what arrived, with the times,
+// it says what that means and keeps the counts (ping_result.h).
+//
+// Memory is bounded: a ring remembers the last `window` probes, those that wait and those whose
+// fate is known, so that a duplicate is told from a stray. A probe that falls out of the ring while
+// it waits is lost (the command line's limits on -i and -W make that impossible). Times are of
+// CLOCK_MONOTONIC, in nanoseconds.
+#pragma once
+
+#include "client/measure/probe.h"
+#include "client/ping/ping_result.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace riposte::client {
+
+/// What one arrival means.
+struct Arrival {
+    Fate fate = Fate::waiting; ///< of the probe because of it; waiting: it changed nothing
+    uint64_t sequence = 0;     ///< 0: a stray
+    bool duplicate = false;
+    bool reordered = false;
+    bool late = false;
+    bool first_of_other_service = false; ///< the moment to say so, once
+    uint64_t rtt_ns = 0;                 ///< from the intended time; also of late ones
+    uint64_t rtt_from_send_ns = 0;
+    uint64_t late_by_ns = 0; ///< how late the probe was sent
+    uint64_t connect_ns = 0; ///< of the connection that this probe opened
+    size_t bytes = 0;
+    size_t wrong_byte = 0; ///< corrupted: offset of the first wrong byte
+};
+
+struct PingSettings {
+    uint32_t session;
+    uint32_t payload_bytes;
+    uint64_t timeout_ns;
+    size_t window; ///< probes remembered, a power of two
+};
+
+/// At least twice as many probes as can be waiting at once, as a power of two: 1,024 to 2^20.
+size_t window_for(uint64_t interval_ns, uint64_t timeout_ns);
+
+class PingAccount {
+public:
+    explicit PingAccount(const PingSettings& settings);
+
+    /// A probe is about to be sent: its sequence number. `connect_ns` is the time that connecting
+    /// for it took: it is taken out of the time since `intended_ns`.
+    uint64_t send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns = 0);
+    /// The probe's bytes, valid until the next call of a member. It must be in the window.
+    std::span<const std::byte> payload(uint64_t sequence);
+
+    /// A datagram came: finds its probe.
+    Arrival datagram(std::span<const std::byte> bytes, uint64_t received_ns);
+    /// All that came of a stream as the answer to this probe. `received_ns`: its last byte's time,
+    /// or for a service that is no echo its first byte's.
+    Arrival answer(uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns);
+    /// Something else than an answer ended the waiting: refused, unreachable, closed, or lost when
+    /// not even a connection was to be had in time. No effect (false) unless the probe waits.
+    bool fail(uint64_t sequence, Fate fate);
+    /// The probe that an ICMP error quotes, if it can be told.
+    std::optional<uint64_t> quoted(std::span<const std::byte> bytes) const;
+
+    /// The oldest waiting probe whose timeout has passed; it is lost from now on. Call until empty.
+    std::optional<uint64_t> expire(uint64_t now_ns);
+    /// When the next one expires; nothing if none waits.
+    std::optional<uint64_t> next_expiry_ns() const;
+    std::optional<uint64_t> oldest_waiting() const;
+    std::optional<uint64_t> latest_waiting() const;
+    bool waits(uint64_t sequence) const;
+
+    PingResult& result() { return result_; }
+    const PingResult& result() const { return result_; }
+
+private:
+    struct Probe {
+        uint64_t sequence = 0; ///< 0: never used
+        uint64_t intended_ns = 0;
+        uint64_t sent_ns = 0;
+        uint64_t connect_ns = 0;
+        uint64_t older = 0; ///< of those that wait, by sequence number; 0: none
+        uint64_t newer = 0;
+        Fate fate = Fate::waiting;
+        bool late_seen = false;
+    };
+
+    Probe& slot(uint64_t sequence);
+    const Probe& slot(uint64_t sequence) const;
+    Probe* find(uint64_t sequence);
+    const Probe* find(uint64_t sequence) const;
+    std::span<const std::byte> expected(const Probe& probe, size_t size);
+    bool is_echo_of(const Probe& probe, std::span<const std::byte> bytes);
+    Probe* most_alike(std::span<const std::byte> bytes);
+
+    Arrival describe(const Probe& probe, size_t bytes, uint64_t received_ns) const;
+    Arrival settle(Probe& probe, Fate fate, const Arrival& arrival);
+    Arrival settle_echo(Probe& probe, const Arrival& arrival);
+    Arrival settle_damaged(Probe& probe, std::span<const std::byte> bytes, Arrival arrival);
+    Arrival settle_other(Probe* probe, bool order_known, Arrival arrival);
+    Arrival count_stray(Arrival arrival);
+    void count_order(Arrival& arrival);
+    void end_waiting(Probe& probe, Fate fate);
+    void record_rtt(const Probe& probe, const Arrival& arrival);
+
+    uint64_t timeout_ns_;
+    uint32_t session_;
+    std::vector<Probe> ring_;       ///< by the low bits of the sequence number
+    std::vector<std::byte> buffer_; ///< of a payload's size: the probe that was last made again
+    uint64_t last_ = 0;             ///< sequence numbers; 0: none
+    uint64_t oldest_waiting_ = 0;
+    uint64_t newest_waiting_ = 0;
+    uint64_t highest_answered_ = 0;
+    bool echo_seen_ = false;                  ///< an answer was verified
+    std::optional<uint64_t> last_transit_ns_; ///< of the answer before, for the jitter
+    PingResult result_;
+};
+
+} // namespace riposte::client

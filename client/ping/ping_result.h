@@ -1,0 +1,98 @@
+// What pinging one endpoint has measured so far: plain data, filled by PingAccount and the probers,
+// read by the reports.
+//
+// Each probe has one fate, so that
+//     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + waiting.
+// The first answer decides; further ones are `duplicated`, and one that comes when the probe was
+// given up already is `late` (the probe stays lost). `reordered` (RFC 4737, section 3.3) counts the
+// first answers that came after the answer to a later probe.
+#pragma once
+
+#include "client/measure/fail_if.h"
+#include "client/measure/histogram.h"
+#include "client/measure/series.h"
+#include "common/endpoint.h"
+#include "common/error.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace riposte::client {
+
+enum class Fate : uint8_t {
+    waiting,
+    answered,
+    lost,        ///< nothing came within the timeout
+    corrupted,   ///< of the right size, with wrong bytes
+    wrong_size,  ///< shorter or longer than the probe
+    refused,     ///< ECONNREFUSED: nobody listens (UDP: ICMP port unreachable)
+    unreachable, ///< other errors of the network: no route, prohibited
+    closed,      ///< the connection was closed or reset before the answer
+};
+
+struct PingCounts {
+    uint64_t sent = 0;
+    uint64_t answered = 0;
+    uint64_t lost = 0;
+    uint64_t corrupted = 0;
+    uint64_t wrong_size = 0;
+    uint64_t refused = 0;
+    uint64_t unreachable = 0;
+    uint64_t closed = 0;
+
+    uint64_t duplicated = 0;
+    uint64_t reordered = 0;
+    uint64_t late = 0;
+    uint64_t stray = 0; ///< datagrams that answer no probe of ours
+
+    uint64_t waiting() const {
+        return sent - answered - lost - corrupted - wrong_size - refused - unreachable - closed;
+    }
+    bool operator==(const PingCounts&) const = default;
+};
+
+/// Where the time of an answer's arrival was taken.
+enum class ReceiveClock : uint8_t {
+    none,       ///< nothing arrived
+    kernel,     ///< SO_TIMESTAMPING: when the kernel took the packet in
+    user_space, ///< after the system call that brought it
+    mixed,
+};
+
+struct PingResult {
+    std::string name;    ///< the endpoint's canonical spelling
+    std::string address; ///< the one address that is measured: "127.0.0.1:7001"
+    Transport transport = Transport::udp;
+    uint32_t payload_bytes = 0;
+    uint64_t interval_ns = 0;
+    uint64_t timeout_ns = 0;
+    double started_at = 0; ///< seconds since 1970
+    uint64_t elapsed_ns = 0;
+
+    PingCounts counts;
+    Histogram rtt;           ///< of the answered, from the intended time of sending
+    Histogram rtt_from_send; ///< of the answered, from the actual time of sending
+    Histogram lateness;      ///< of all probes: actual less intended time of sending
+    Histogram connect;       ///< TCP: of each connection that was made
+    double jitter_ns = 0;    ///< RFC 3550, section 6.4.1, over rtt_from_send
+    uint64_t connections = 0;
+    bool other_service = false; ///< what answers is no echo: not verified
+    ReceiveClock clock = ReceiveClock::none;
+    std::unique_ptr<Series> series; ///< with --plot: rtt over the intended time
+};
+
+/// The share of probes whose fate is known that got no answer at all (lost, refused, unreachable,
+/// closed), in percent; nothing if no fate is known.
+std::optional<double> loss_percent(const PingCounts& counts);
+
+/// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.
+std::optional<double> metric(const PingResult& result, const Metric& metric);
+
+/// Exit::ok or Exit::failed: every probe whose fate is known was answered rightly, at least one
+/// was, and no condition of `fail_if` is met. A condition takes the place of the rule that there be
+/// none of what it speaks of (verdict.h).
+Exit verdict(const PingResult& result, const FailIf& fail_if);
+
+} // namespace riposte::client

@@ -1,0 +1,578 @@
+// The books of one endpoint, rule by rule.
+#include "client/ping/ping_account.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte::client;
+
+namespace {
+
+uint64_t allocations = 0;
+
+} // namespace
+
+// Counted, so that a run without end can be seen to allocate nothing.
+void* operator new(size_t size) {
+    ++allocations;
+    void* const memory = std::malloc(size > 0 ? size : 1);
+    if (memory == nullptr)
+        std::abort();
+    return memory;
+}
+void operator delete(void* memory) noexcept {
+    std::free(memory);
+}
+void operator delete(void* memory, size_t) noexcept {
+    std::free(memory);
+}
+
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+constexpr uint64_t ms = 1'000'000;
+constexpr uint64_t timeout = 1000 * ms;
+constexpr PingSettings settings{
+    .session = 0xc0ffee, .payload_bytes = 56, .timeout_ns = timeout, .window = 1024};
+
+PingSettings of_size(uint32_t payload_bytes) {
+    PingSettings sized = settings;
+    sized.payload_bytes = payload_bytes;
+    return sized;
+}
+
+Bytes copy(std::span<const std::byte> bytes) {
+    return {bytes.begin(), bytes.end()};
+}
+
+Bytes text(std::string_view words) {
+    return copy(std::as_bytes(std::span(words)));
+}
+
+Bytes damaged(Bytes bytes, size_t at) {
+    bytes.at(at) ^= std::byte{0x10};
+    return bytes;
+}
+
+Bytes cut(Bytes bytes, size_t size) {
+    bytes.resize(size);
+    return bytes;
+}
+
+/// Sent in time, at so many milliseconds: its bytes.
+Bytes send_at(PingAccount& account, uint64_t at_ms) {
+    return copy(account.payload(account.send(at_ms * ms, at_ms * ms)));
+}
+
+/// As many, so many milliseconds apart.
+std::vector<Bytes> send_all(PingAccount& account, uint64_t count, uint64_t apart_ms = 1) {
+    std::vector<Bytes> probes;
+    probes.reserve(count);
+    for (uint64_t at = 0; at < count; ++at)
+        probes.push_back(send_at(account, at * apart_ms));
+    return probes;
+}
+
+void check_identity(const PingAccount& account) {
+    const PingCounts& counts = account.result().counts;
+    CHECK(
+        counts.sent == counts.answered + counts.lost + counts.corrupted + counts.wrong_size +
+                           counts.refused + counts.unreachable + counts.closed + counts.waiting());
+}
+
+/// The counts that a case expects, all others being 0.
+void check_counts(const PingAccount& account, const PingCounts& counts) {
+    const PingCounts& booked = account.result().counts;
+    CHECK(booked.sent == counts.sent);
+    CHECK(booked.answered == counts.answered);
+    CHECK(booked.lost == counts.lost);
+    CHECK(booked.corrupted == counts.corrupted);
+    CHECK(booked.wrong_size == counts.wrong_size);
+    CHECK(booked.refused == counts.refused);
+    CHECK(booked.unreachable == counts.unreachable);
+    CHECK(booked.closed == counts.closed);
+    CHECK(booked.duplicated == counts.duplicated);
+    CHECK(booked.reordered == counts.reordered);
+    CHECK(booked.late == counts.late);
+    CHECK(booked.stray == counts.stray);
+}
+
+} // namespace
+
+TEST_CASE("the window holds twice as many probes as can wait, within its bounds") {
+    CHECK(window_for(1000 * ms, 1000 * ms) == 1024);
+    CHECK(window_for(1 * ms, 511 * ms) == 1024); // 512 may wait
+    CHECK(window_for(1 * ms, 512 * ms) == 2048); // 513
+    CHECK(window_for(ms / 10, 5000 * ms) == 131072);
+    CHECK(window_for(ms / 10, 3'600'000 * ms) == 1 << 20);
+    CHECK(window_for(0, UINT64_MAX) == 1 << 20);
+}
+
+TEST_CASE("a payload is the probe's wire form, with the actual time of sending") {
+    PingAccount account(of_size(100));
+    CHECK(account.send(5 * ms, 7 * ms) == 1);
+    CHECK(account.send(6 * ms, 8 * ms) == 2);
+    Bytes wire(100);
+    write_probe(wire, {.session = 0xc0ffee, .sequence = 1, .sent_ns = 7 * ms});
+    CHECK((copy(account.payload(1)) == wire));
+    write_probe(wire, {.session = 0xc0ffee, .sequence = 2, .sent_ns = 8 * ms});
+    CHECK((copy(account.payload(2)) == wire));
+}
+
+TEST_CASE("an answer counts from the intended time, less the connecting, and from the sending") {
+    PingAccount account(settings);
+    const uint64_t sequence = account.send(100 * ms, 130 * ms, 20 * ms);
+    const Arrival arrival = account.datagram(copy(account.payload(sequence)), 135 * ms);
+    CHECK(arrival.fate == Fate::answered);
+    CHECK(arrival.sequence == 1);
+    CHECK(arrival.rtt_ns == 15 * ms);
+    CHECK(arrival.rtt_from_send_ns == 5 * ms);
+    CHECK(arrival.late_by_ns == 10 * ms);
+    CHECK(arrival.connect_ns == 20 * ms);
+    CHECK(arrival.bytes == 56);
+    CHECK_FALSE(arrival.duplicate);
+    CHECK_FALSE(arrival.reordered);
+    CHECK_FALSE(arrival.late);
+    CHECK_FALSE(arrival.first_of_other_service);
+    const PingResult& result = account.result();
+    CHECK(result.rtt.count() == 1);
+    CHECK(result.rtt.max_ns() == 15 * ms);
+    CHECK(result.rtt_from_send.max_ns() == 5 * ms);
+    CHECK(result.lateness.max_ns() == 10 * ms);
+    CHECK(result.connect.empty()); // the connections' maker records them
+    check_counts(account, {.sent = 1, .answered = 1});
+}
+
+TEST_CASE("times that would be negative are zero") {
+    PingAccount account(settings);
+    const uint64_t sequence = account.send(100 * ms, 90 * ms, 20 * ms);
+    const Arrival arrival = account.datagram(copy(account.payload(sequence)), 80 * ms);
+    CHECK(arrival.fate == Fate::answered);
+    CHECK(arrival.rtt_ns == 0);
+    CHECK(arrival.rtt_from_send_ns == 0);
+    CHECK(arrival.late_by_ns == 0);
+    CHECK(account.result().lateness.count() == 1);
+    CHECK(account.result().lateness.max_ns() == 0);
+}
+
+TEST_CASE("the first answer decides, further ones are duplicates") {
+    PingAccount account(settings);
+    const Bytes probe = send_at(account, 0);
+    CHECK(account.datagram(probe, 1 * ms).fate == Fate::answered);
+    const Arrival again = account.datagram(probe, 2 * ms);
+    CHECK(again.fate == Fate::waiting);
+    CHECK(again.duplicate);
+    CHECK(again.sequence == 1);
+    CHECK(again.rtt_ns == 2 * ms);
+    CHECK(account.datagram(damaged(probe, 30), 3 * ms).duplicate);
+    CHECK(account.datagram(cut(probe, 20), 3 * ms).duplicate);
+    CHECK(account.result().rtt.count() == 1);
+    check_counts(account, {.sent = 1, .answered = 1, .duplicated = 3});
+}
+
+TEST_CASE("an answer after the timeout is late, once, and the probe stays lost") {
+    PingAccount account(settings);
+    const Bytes probe = send_at(account, 0);
+    REQUIRE(account.expire(timeout) == 1);
+    const Arrival late = account.datagram(probe, timeout + 5 * ms);
+    CHECK(late.fate == Fate::waiting);
+    CHECK(late.late);
+    CHECK_FALSE(late.duplicate);
+    CHECK(late.rtt_ns == timeout + 5 * ms);
+    const Arrival again = account.datagram(probe, timeout + 6 * ms);
+    CHECK(again.duplicate);
+    CHECK_FALSE(again.late);
+    CHECK(account.result().rtt.empty());
+    CHECK(account.result().rtt_from_send.empty());
+    check_counts(account, {.sent = 1, .lost = 1, .duplicated = 1, .late = 1});
+}
+
+TEST_CASE("an answer is judged by when it came, not by when it was read") {
+    PingAccount account(settings);
+    const Bytes late = send_at(account, 0);
+    const Bytes in_time = send_at(account, 0);
+    // Both are read before anybody looked for what expired.
+    CHECK(account.datagram(late, timeout).late);
+    CHECK(account.result().counts.lost == 1);
+    CHECK(account.datagram(in_time, timeout - 1).fate == Fate::answered);
+    CHECK(account.result().counts.late == 1);
+    CHECK(account.result().rtt.count() == 1);
+    CHECK_FALSE(account.expire(2 * timeout));
+}
+
+TEST_CASE("an answer that came before its probe left is no round trip") {
+    PingAccount account(settings);
+    account.send(10 * ms, 10 * ms);
+    CHECK(account.answer(1, text("Sun Nov 22"), 10 * ms).fate == Fate::answered);
+    CHECK(account.result().counts.answered == 1);
+    CHECK(account.result().rtt.empty());
+    CHECK(account.result().rtt_from_send.empty());
+}
+
+TEST_CASE("the first answer after the probe was given up is late, whole or damaged") {
+    for (const Fate fate : {Fate::lost, Fate::refused, Fate::unreachable, Fate::closed}) {
+        PingAccount account(settings);
+        const Bytes whole = send_at(account, 0);
+        const Bytes other = send_at(account, 1);
+        REQUIRE(account.fail(1, fate));
+        REQUIRE(account.fail(2, fate));
+        CHECK(account.datagram(whole, 10 * ms).late);
+        CHECK(account.datagram(damaged(other, 40), 10 * ms).late);
+        CHECK(account.datagram(other, 10 * ms).duplicate);
+        CHECK(account.result().counts.late == 2);
+        CHECK(account.result().counts.duplicated == 1);
+        check_identity(account);
+    }
+}
+
+TEST_CASE("an answer is reordered when one to a later probe came before") {
+    PingAccount account(settings);
+    const auto probes = send_all(account, 5);
+    const auto reordered = [&](size_t sequence) {
+        return account.datagram(probes[sequence - 1], 10 * ms).reordered;
+    };
+    CHECK_FALSE(reordered(1));
+    CHECK_FALSE(reordered(4));
+    CHECK(reordered(2));
+    CHECK(reordered(3));
+    CHECK_FALSE(reordered(2)); // a duplicate
+    CHECK_FALSE(reordered(5));
+    check_counts(account, {.sent = 5, .answered = 5, .duplicated = 1, .reordered = 2});
+}
+
+TEST_CASE("damaged and late answers have an order, too") {
+    PingAccount account(settings);
+    const auto probes = send_all(account, 4);
+    REQUIRE(account.expire(timeout) == 1);
+    CHECK_FALSE(account.datagram(damaged(probes[2], 50), timeout).reordered);
+    CHECK(account.datagram(cut(probes[1], 50), timeout).reordered);
+    const Arrival late = account.datagram(probes[0], timeout);
+    CHECK(late.late);
+    CHECK(late.reordered);
+    CHECK_FALSE(account.datagram(probes[3], timeout).reordered);
+    check_counts(
+        account, {.sent = 4,
+                  .answered = 1,
+                  .lost = 1,
+                  .corrupted = 1,
+                  .wrong_size = 1,
+                  .reordered = 2,
+                  .late = 1});
+}
+
+TEST_CASE("jitter is RFC 3550's, over the times from sending, in order of arrival") {
+    PingAccount account(settings);
+    const uint64_t rtts[] = {10, 26, 26, 10};
+    for (uint64_t at = 0; at < 4; ++at) {
+        const uint64_t sequence = account.send(at * 100 * ms, (at * 100 + at) * ms);
+        const uint64_t received = (at * 100 + at + rtts[at]) * ms;
+        REQUIRE(account.datagram(copy(account.payload(sequence)), received).fate == Fate::answered);
+    }
+    // |D| = 16, 0, 16: 1, 15/16, 15/16 + (16 - 15/16) / 16
+    CHECK(account.result().jitter_ns == doctest::Approx((0.9375 + 15.0625 / 16) * 1e6));
+}
+
+TEST_CASE("one wrong byte anywhere is a corrupted answer of the right probe, and its place told") {
+    for (const uint32_t size : {24U, 25U, 32U, 56U, 1400U}) {
+        for (size_t at = 0; at < std::min(size, 64U); ++at) {
+            PingAccount account(of_size(size));
+            for (uint64_t before = 0; before < 300; ++before)
+                send_at(account, before);
+            const Bytes probe = send_at(account, 300);
+            for (uint64_t after = 301; after < 310; ++after)
+                send_at(account, after);
+            const Arrival arrival = account.datagram(damaged(probe, at), 320 * ms);
+            REQUIRE(arrival.sequence == 301);
+            REQUIRE(arrival.fate == Fate::corrupted);
+            REQUIRE(arrival.wrong_byte == at);
+            REQUIRE_FALSE(account.waits(301));
+            REQUIRE(account.result().rtt.empty());
+        }
+    }
+}
+
+TEST_CASE("an answer with its whole header wiped is still told by its pattern") {
+    PingAccount account(of_size(100));
+    const auto probes = send_all(account, 20);
+    Bytes wiped = probes[7];
+    std::fill_n(wiped.begin(), probe_header_bytes, std::byte{0});
+    const Arrival arrival = account.datagram(wiped, 30 * ms);
+    CHECK(arrival.sequence == 8);
+    CHECK(arrival.fate == Fate::corrupted);
+    CHECK(arrival.wrong_byte == 0);
+    CHECK(account.datagram(wiped, 31 * ms).duplicate);
+    check_counts(account, {.sent = 20, .corrupted = 1, .duplicated = 1});
+}
+
+TEST_CASE("an answer of another length is of the wrong size, whatever its bytes") {
+    PingAccount account(settings);
+    const auto probes = send_all(account, 4);
+    const Arrival shorter = account.datagram(cut(probes[1], 55), 10 * ms);
+    CHECK(shorter.fate == Fate::wrong_size);
+    CHECK(shorter.sequence == 2);
+    CHECK(shorter.bytes == 55);
+    const Arrival longer = account.datagram(cut(probes[0], 57), 10 * ms);
+    CHECK(longer.fate == Fate::wrong_size);
+    CHECK(longer.sequence == 1);
+    CHECK(account.datagram(cut(damaged(probes[2], 3), 40), 10 * ms).sequence == 3);
+    // Before its sequence number nothing tells which probe it is of: the latest is as good as any.
+    const Arrival beginning = account.datagram(cut(probes[3], 5), 10 * ms);
+    CHECK(beginning.sequence == 4);
+    CHECK(beginning.fate == Fate::wrong_size);
+    check_counts(account, {.sent = 4, .wrong_size = 4, .reordered = 1});
+}
+
+TEST_CASE("a service that answers something else is measured, and told once") {
+    PingAccount account(settings);
+    send_at(account, 0);
+    send_at(account, 1);
+    const Arrival first = account.datagram(text("Hello, i'm server!"), 5 * ms);
+    CHECK(first.fate == Fate::answered);
+    CHECK(first.sequence == 2); // nothing tells: the latest
+    CHECK(first.rtt_ns == 4 * ms);
+    CHECK(first.bytes == 18);
+    CHECK(first.first_of_other_service);
+    CHECK(account.result().other_service);
+    const Arrival second = account.datagram({}, 6 * ms);
+    CHECK(second.fate == Fate::answered);
+    CHECK(second.sequence == 1);
+    CHECK_FALSE(second.first_of_other_service);
+    CHECK_FALSE(second.reordered); // which came first nobody can know
+    CHECK(account.result().rtt.count() == 2);
+    check_counts(account, {.sent = 2, .answered = 2});
+}
+
+TEST_CASE("another service's answer that no probe waits for is a stray") {
+    PingAccount account(settings);
+    const Arrival early = account.datagram(text("Welcome!"), 5 * ms);
+    CHECK(early.sequence == 0);
+    CHECK(early.fate == Fate::waiting);
+    CHECK(early.first_of_other_service);
+    send_at(account, 10);
+    CHECK(account.datagram(text("Welcome!"), 15 * ms).fate == Fate::answered);
+    CHECK(account.datagram(text("Welcome!"), 16 * ms).sequence == 0);
+    check_counts(account, {.sent = 1, .answered = 1, .stray = 2});
+}
+
+TEST_CASE("what resembles no probe of an echo is a stray") {
+    PingAccount account(settings);
+    REQUIRE(account.datagram(send_at(account, 0), 1 * ms).fate == Fate::answered);
+    const Bytes waiting = send_at(account, 10);
+    Bytes foreign(56);
+    write_probe(foreign, {.session = 1, .sequence = 2, .sent_ns = 3});
+    for (const Bytes& bytes : {foreign, text("Hello"), Bytes{}}) {
+        const Arrival arrival = account.datagram(bytes, 11 * ms);
+        CHECK(arrival.sequence == 0);
+        CHECK(arrival.fate == Fate::waiting);
+        CHECK(arrival.bytes == bytes.size());
+        CHECK_FALSE(arrival.first_of_other_service);
+    }
+    CHECK_FALSE(account.result().other_service);
+    CHECK(account.waits(2));
+    CHECK(account.datagram(waiting, 12 * ms).fate == Fate::answered);
+    check_counts(account, {.sent = 2, .answered = 2, .stray = 3});
+}
+
+TEST_CASE("a stream's answer is verified against the probe that it answers") {
+    PingAccount account(settings);
+    const auto probes = send_all(account, 6);
+    CHECK(account.answer(1, probes[0], 10 * ms).fate == Fate::answered);
+    const Arrival corrupted = account.answer(2, damaged(probes[1], 17), 10 * ms);
+    CHECK(corrupted.fate == Fate::corrupted);
+    CHECK(corrupted.wrong_byte == 17);
+    CHECK(account.answer(3, cut(probes[2], 5), 10 * ms).fate == Fate::wrong_size);
+    // After a verified one the service is an echo, whatever else it sends.
+    CHECK(account.answer(4, text("Hello"), 10 * ms).fate == Fate::wrong_size);
+    const Arrival another = account.answer(5, probes[5], 10 * ms);
+    CHECK(another.fate == Fate::corrupted);
+    CHECK(another.wrong_byte == 15);
+    CHECK(account.answer(1, probes[0], 10 * ms).duplicate);
+    CHECK(account.answer(7, probes[5], 10 * ms).sequence == 0);
+    CHECK_FALSE(account.result().other_service);
+    check_counts(
+        account,
+        {.sent = 6, .answered = 1, .corrupted = 2, .wrong_size = 2, .duplicated = 1, .stray = 1});
+}
+
+TEST_CASE("a stream's service that never echoed is measured, and told once") {
+    PingAccount account(settings);
+    send_all(account, 4);
+    const Bytes short_echo = cut(copy(account.payload(3)), 5);
+    const Arrival first = account.answer(1, text("Hello, i'm server!"), 10 * ms);
+    CHECK(first.fate == Fate::answered);
+    CHECK(first.first_of_other_service);
+    const Arrival second = account.answer(2, text("Hello, i'm server!"), 10 * ms);
+    CHECK(second.fate == Fate::answered);
+    CHECK_FALSE(second.first_of_other_service);
+    CHECK(account.answer(3, short_echo, 10 * ms).fate == Fate::wrong_size);
+    CHECK(account.answer(4, text("Hello, i'm server!"), 10 * ms).fate == Fate::answered);
+    CHECK(account.result().other_service);
+    check_counts(account, {.sent = 4, .answered = 3, .wrong_size = 1});
+}
+
+TEST_CASE("a service once told to be another is measured on, even if it echoes for once") {
+    PingAccount account(settings);
+    send_all(account, 3);
+    CHECK(account.answer(1, text("Hello"), 10 * ms).first_of_other_service);
+    CHECK(account.answer(2, copy(account.payload(2)), 10 * ms).fate == Fate::answered);
+    CHECK(account.answer(3, text("Hello"), 10 * ms).fate == Fate::answered);
+    check_counts(account, {.sent = 3, .answered = 3});
+}
+
+TEST_CASE("what another service sends is held against the probes that wait alone") {
+    PingAccount account(settings);
+    const Bytes first = send_at(account, 0);
+    CHECK(account.datagram(text("Hello"), 1 * ms).fate == Fate::answered);
+    CHECK(account.datagram(cut(first, 20), 2 * ms).sequence == 0);
+    const Bytes second = send_at(account, 10);
+    CHECK(account.datagram(cut(second, 20), 11 * ms).fate == Fate::wrong_size);
+    check_counts(account, {.sent = 2, .answered = 1, .wrong_size = 1, .stray = 1});
+}
+
+TEST_CASE("a part of a probe is a wrong size even before any echo was seen") {
+    PingAccount account(settings);
+    const Bytes probe = send_at(account, 0);
+    CHECK(account.answer(1, cut(probe, 5), 10 * ms).fate == Fate::wrong_size);
+    CHECK_FALSE(account.result().other_service);
+}
+
+TEST_CASE("a probe fails once, and only while it waits") {
+    PingAccount account(settings);
+    send_all(account, 4);
+    CHECK(account.fail(1, Fate::refused));
+    CHECK_FALSE(account.fail(1, Fate::refused));
+    CHECK_FALSE(account.fail(1, Fate::closed));
+    CHECK(account.fail(2, Fate::unreachable));
+    CHECK(account.fail(3, Fate::closed));
+    CHECK(account.fail(4, Fate::lost));
+    CHECK_FALSE(account.fail(0, Fate::lost));
+    CHECK_FALSE(account.fail(5, Fate::lost));
+    CHECK(account.fail(account.send(5 * ms, 5 * ms), Fate::refused));
+    CHECK_FALSE(account.expire(UINT64_MAX).has_value());
+    check_counts(account, {.sent = 5, .lost = 1, .refused = 2, .unreachable = 1, .closed = 1});
+}
+
+TEST_CASE("a probe that fell out of the window can not fail") {
+    PingSettings small = settings;
+    small.window = 4;
+    PingAccount account(small);
+    send_all(account, 5);
+    CHECK_FALSE(account.fail(1, Fate::refused));
+    CHECK_FALSE(account.waits(1));
+    CHECK(account.fail(2, Fate::refused));
+    check_counts(account, {.sent = 5, .lost = 1, .refused = 1});
+}
+
+TEST_CASE("probes expire in the order of their sending, each at its own time") {
+    PingAccount account(settings);
+    CHECK_FALSE(account.next_expiry_ns().has_value());
+    CHECK_FALSE(account.expire(UINT64_MAX).has_value());
+    CHECK_FALSE(account.oldest_waiting().has_value());
+    CHECK_FALSE(account.latest_waiting().has_value());
+    const auto probes = send_all(account, 5, 10);
+    CHECK(account.next_expiry_ns() == timeout);
+    CHECK(account.oldest_waiting() == 1);
+    CHECK(account.latest_waiting() == 5);
+    CHECK_FALSE(account.expire(timeout - 1).has_value());
+    CHECK(account.expire(timeout) == 1);
+    CHECK_FALSE(account.expire(timeout).has_value());
+    CHECK_FALSE(account.waits(1));
+    REQUIRE(account.datagram(probes[1], 50 * ms).fate == Fate::answered);
+    REQUIRE(account.datagram(probes[4], 50 * ms).fate == Fate::answered);
+    CHECK(account.oldest_waiting() == 3);
+    CHECK(account.latest_waiting() == 4);
+    CHECK(account.next_expiry_ns() == timeout + 20 * ms);
+    CHECK(account.expire(UINT64_MAX) == 3);
+    CHECK(account.expire(UINT64_MAX) == 4);
+    CHECK_FALSE(account.expire(UINT64_MAX).has_value());
+    CHECK_FALSE(account.latest_waiting().has_value());
+    check_counts(account, {.sent = 5, .answered = 2, .lost = 3});
+}
+
+TEST_CASE("the timeout runs from the actual sending") {
+    PingAccount account(settings);
+    account.send(0, 300 * ms);
+    CHECK(account.next_expiry_ns() == 300 * ms + timeout);
+}
+
+TEST_CASE("an ICMP error's quotation tells the probe, if it holds the whole header") {
+    PingAccount account(settings);
+    send_at(account, 0);
+    const Bytes probe = send_at(account, 1);
+    CHECK(account.quoted(probe) == 2);
+    CHECK(account.quoted(cut(probe, 24)) == 2);
+    CHECK(account.quoted(cut(probe, 200)) == 2);
+    CHECK_FALSE(account.quoted(cut(probe, 23)).has_value());
+    CHECK_FALSE(account.quoted({}).has_value());
+    for (size_t at = 0; at < 24; ++at)
+        CHECK_FALSE(account.quoted(damaged(probe, at)).has_value());
+    CHECK(account.quoted(damaged(probe, 24)) == 2);
+    CHECK(account.waits(2)); // it only asks
+    REQUIRE(account.fail(2, Fate::refused));
+    CHECK(account.quoted(probe) == 2);
+}
+
+TEST_CASE("the series holds the answers and the failures by the intended time") {
+    PingAccount account(settings);
+    account.result().series = std::make_unique<Series>(0, 10 * ms);
+    std::vector<Bytes> probes;
+    probes.reserve(6);
+    for (uint64_t at = 0; at < 6; ++at) {
+        account.send(at * 10 * ms, (at * 10 + 15) * ms);
+        probes.push_back(copy(account.payload(at + 1)));
+    }
+    account.datagram(probes[0], 17 * ms);
+    account.datagram(damaged(probes[1], 30), 60 * ms);
+    account.datagram(cut(probes[2], 30), 60 * ms);
+    account.fail(4, Fate::refused);
+    account.expire(UINT64_MAX);
+    account.datagram(probes[4], 2 * timeout); // late: recorded already
+    const auto columns = account.result().series->columns();
+    REQUIRE(columns.size() == 5);
+    CHECK(columns[0].count == 1);
+    CHECK(columns[0].max_ns == 17 * ms);
+    CHECK(columns[0].failures == 0);
+    for (size_t at = 1; at < 5; ++at) {
+        CHECK(columns[at].count == 0);
+        CHECK(columns[at].failures == 1);
+    }
+}
+
+TEST_CASE("a million probes leave no more memory behind than the first") {
+    PingSettings small = settings;
+    small.window = 64;
+    PingAccount account(small);
+    Bytes bytes(56);
+    const uint64_t before = allocations;
+    uint64_t expired = 0;
+    for (uint64_t at = 1; at <= 1'000'000; ++at) {
+        const uint64_t now = at * ms;
+        while (account.expire(now))
+            ++expired;
+        std::ranges::copy(account.payload(account.send(now, now)), bytes.begin());
+        if (at % 10 == 0)
+            bytes[at % 56] ^= std::byte{1};
+        if (at % 1000 != 0) // the lost ones fall out of the window
+            account.datagram(bytes, now + ms / 2);
+        if (at % 7 == 0)
+            account.datagram(bytes, now + ms / 2);
+    }
+    CHECK(allocations == before);
+    CHECK(expired == 0);
+    check_counts(
+        account,
+        {.sent = 1'000'000,
+         .answered = 900'000,
+         .lost = 857,         // the last one still waits
+         .corrupted = 99'142, // every tenth, of every thousandth only what came for the seventh
+         .duplicated = 142'715});
+}

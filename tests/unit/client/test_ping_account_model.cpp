@@ -1,0 +1,360 @@
+// The books of one endpoint, kept twice over a made-up network that fixed seeds drive: by the
+// account, which sees bytes alone, and by a naive model that is told the truth about every datagram
+// and searches everything it ever saw.
+#include "client/ping/ping_account.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte::client;
+
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+constexpr uint64_t ms = 1'000'000;
+
+Bytes bytes_of(std::span<const std::byte> span) {
+    return {span.begin(), span.end()};
+}
+
+/// What is really true about a datagram.
+struct Truth {
+    uint64_t origin = 0; ///< 0: no probe's
+    bool damaged = false;
+    Bytes bytes;
+};
+
+/// The same books without any cleverness: all probes for ever, all sums made from lists.
+class Model {
+public:
+    explicit Model(const PingSettings& of) : settings_(of) {}
+
+    struct Entry {
+        uint64_t intended, sent, connect;
+        Fate fate = Fate::waiting;
+        bool late_seen = false;
+    };
+
+    void send(uint64_t intended, uint64_t now, uint64_t connect) {
+        entries.push_back({intended, now, connect});
+        ++counts.sent;
+        if (entries.size() > settings_.window) {
+            Entry& oldest = entries[entries.size() - settings_.window - 1];
+            if (oldest.fate == Fate::waiting) {
+                oldest.fate = Fate::lost;
+                ++counts.lost;
+            }
+        }
+    }
+
+    bool remembers(uint64_t sequence) const {
+        return sequence != 0 && sequence + settings_.window > entries.size();
+    }
+
+    std::vector<uint64_t> waiting() const {
+        std::vector<uint64_t> found;
+        for (size_t at = 0; at < entries.size(); ++at)
+            if (entries[at].fate == Fate::waiting)
+                found.push_back(at + 1);
+        return found;
+    }
+
+    std::vector<uint64_t> expire(uint64_t now) {
+        std::vector<uint64_t> gone;
+        for (const uint64_t sequence : waiting()) {
+            Entry& entry = entries[sequence - 1];
+            if (now >= entry.sent + settings_.timeout_ns) {
+                entry.fate = Fate::lost;
+                ++counts.lost;
+                gone.push_back(sequence);
+            }
+        }
+        return gone;
+    }
+
+    bool fail(uint64_t sequence, Fate fate) {
+        if (!remembers(sequence) || sequence > entries.size() ||
+            entries[sequence - 1].fate != Fate::waiting)
+            return false;
+        entries[sequence - 1].fate = fate;
+        ++(fate == Fate::refused ? counts.refused : counts.closed);
+        return true;
+    }
+
+    Arrival arrive(const Truth& truth, uint64_t now) {
+        Arrival arrival;
+        arrival.bytes = truth.bytes.size();
+        if (remembers(truth.origin)) {
+            const bool right_size = truth.bytes.size() == settings_.payload_bytes;
+            const Fate fate = !right_size     ? Fate::wrong_size
+                              : truth.damaged ? Fate::corrupted
+                                              : Fate::answered;
+            echo_seen = echo_seen || fate == Fate::answered;
+            return book(truth.origin, fate, true, now, arrival);
+        }
+        if (!echo_seen) {
+            arrival.first_of_other_service = !other_service;
+            other_service = true;
+            if (const auto all = waiting(); !all.empty())
+                return book(all.back(), Fate::answered, false, now, arrival);
+        }
+        ++counts.stray;
+        return arrival;
+    }
+
+    Arrival book(uint64_t sequence, Fate fate, bool order_known, uint64_t now, Arrival arrival) {
+        Entry& entry = entries[sequence - 1];
+        const auto zero_or = [](int64_t value) {
+            return static_cast<uint64_t>(std::max(value, int64_t{0}));
+        };
+        const auto at = [](uint64_t time) { return static_cast<int64_t>(time); };
+        arrival.sequence = sequence;
+        arrival.rtt_ns = zero_or(at(now) - at(entry.intended) - at(entry.connect));
+        arrival.rtt_from_send_ns = zero_or(at(now) - at(entry.sent));
+        arrival.late_by_ns = zero_or(at(entry.sent) - at(entry.intended) - at(entry.connect));
+        arrival.connect_ns = entry.connect;
+        const bool answered_before = entry.fate == Fate::answered ||
+                                     entry.fate == Fate::corrupted ||
+                                     entry.fate == Fate::wrong_size || entry.late_seen;
+        if (answered_before) {
+            arrival.duplicate = true;
+            ++counts.duplicated;
+            return arrival;
+        }
+        if (order_known) {
+            arrival.reordered =
+                std::ranges::any_of(order, [&](uint64_t other) { return other > sequence; });
+            counts.reordered += arrival.reordered ? 1U : 0U;
+            order.push_back(sequence);
+        }
+        if (entry.fate != Fate::waiting) {
+            entry.late_seen = true;
+            arrival.late = true;
+            ++counts.late;
+            return arrival;
+        }
+        entry.fate = fate;
+        arrival.fate = fate;
+        if (fate == Fate::answered) {
+            ++counts.answered;
+            rtts.push_back(arrival.rtt_ns);
+            transits.push_back(arrival.rtt_from_send_ns);
+        } else {
+            ++(fate == Fate::corrupted ? counts.corrupted : counts.wrong_size);
+        }
+        return arrival;
+    }
+
+    double jitter() const {
+        double value = 0;
+        for (size_t at = 1; at < transits.size(); ++at) {
+            const double difference =
+                static_cast<double>(transits[at]) - static_cast<double>(transits[at - 1]);
+            value += (std::fabs(difference) - value) / 16.0;
+        }
+        return value;
+    }
+
+    std::vector<Entry> entries;
+    std::vector<uint64_t> order; ///< of first answers, as they came
+    std::vector<uint64_t> rtts;
+    std::vector<uint64_t> transits;
+    PingCounts counts;
+    bool echo_seen = false;
+    bool other_service = false;
+
+private:
+    PingSettings settings_;
+};
+
+/// A network that loses, doubles, delays beyond the timeout, mixes up, damages, cuts and lengthens.
+class Schedule {
+public:
+    Schedule(const PingSettings& of, uint64_t seed)
+        : settings_(of), account_(of), model_(of), random_(seed) {}
+
+    void run(size_t steps) {
+        for (size_t step = 0; step < steps; ++step) {
+            now_ += below(20 * ms);
+            expire();
+            const uint64_t dice = below(100);
+            if (dice < 50)
+                send();
+            else if (dice < 95 && !network_.empty())
+                deliver();
+            else if (dice < 97)
+                fail();
+            else
+                deliver({.origin = 0, .damaged = false, .bytes = noise(below(120))});
+            check();
+        }
+    }
+
+    const PingCounts& counts() const { return account_.result().counts; }
+
+private:
+    uint64_t below(uint64_t bound) { return random_() % bound; }
+    bool one_in(uint64_t count) { return below(count) == 0; }
+
+    Bytes noise(size_t size) {
+        Bytes bytes(size);
+        for (std::byte& byte : bytes)
+            byte = static_cast<std::byte>(random_() >> 56);
+        return bytes;
+    }
+
+    void send() {
+        const uint64_t connect = one_in(4) ? below(ms) : 0;
+        const uint64_t late = one_in(4) ? below(3 * ms) : 0;
+        const uint64_t intended = now_ - std::min(now_, connect + late);
+        const uint64_t sequence = account_.send(intended, now_, connect);
+        model_.send(intended, now_, connect);
+        REQUIRE(sequence == model_.entries.size());
+        const Bytes bytes = bytes_of(account_.payload(sequence));
+        if (one_in(8))
+            return; // lost
+        for (uint64_t copies = one_in(8) ? 2 : 1; copies > 0; --copies)
+            network_.push_back({.origin = sequence, .damaged = false, .bytes = bytes});
+    }
+
+    /// One of those under way, most often an early one.
+    void deliver() {
+        const size_t at = one_in(3) ? below(network_.size()) : 0;
+        Truth truth = network_[at];
+        network_.erase(network_.begin() + static_cast<std::ptrdiff_t>(at));
+        if (one_in(6))
+            damage(truth);
+        if (one_in(10))
+            resize(truth);
+        deliver(truth);
+    }
+
+    void damage(Truth& truth) {
+        truth.damaged = true;
+        if (one_in(4)) { // a run of bytes, the header's perhaps
+            const size_t from = below(80);
+            for (size_t at = from; at < from + 20; ++at)
+                truth.bytes[at] ^= std::byte{0xff};
+            return;
+        }
+        std::vector<size_t> places;
+        for (uint64_t count = 1 + below(4); count > 0; --count) {
+            const size_t at = one_in(2) ? below(probe_header_bytes) : below(truth.bytes.size());
+            if (std::ranges::find(places, at) == places.end())
+                truth.bytes[at] ^= static_cast<std::byte>(1U << below(8));
+            places.push_back(at);
+        }
+    }
+
+    void resize(Truth& truth) {
+        if (one_in(2)) {
+            const Bytes more = noise(1 + below(40));
+            truth.bytes.insert(truth.bytes.end(), more.begin(), more.end());
+            return;
+        }
+        // Of less than this damaged ones, or ones of a forgotten probe, can look like another's.
+        const bool clear = model_.remembers(truth.origin) && !truth.damaged;
+        const size_t least = clear ? 16 : 80;
+        truth.bytes.resize(least + below(truth.bytes.size() - least));
+    }
+
+    void deliver(const Truth& truth) {
+        // The arrival's clock may be a little before the sending's.
+        const uint64_t received = one_in(20) ? now_ - std::min(now_, ms) : now_;
+        const Arrival booked = account_.datagram(truth.bytes, received);
+        const Arrival right = model_.arrive(truth, received);
+        REQUIRE(booked.sequence == right.sequence);
+        REQUIRE(booked.fate == right.fate);
+        REQUIRE(booked.duplicate == right.duplicate);
+        REQUIRE(booked.reordered == right.reordered);
+        REQUIRE(booked.late == right.late);
+        REQUIRE(booked.first_of_other_service == right.first_of_other_service);
+        REQUIRE(booked.rtt_ns == right.rtt_ns);
+        REQUIRE(booked.rtt_from_send_ns == right.rtt_from_send_ns);
+        REQUIRE(booked.late_by_ns == right.late_by_ns);
+        REQUIRE(booked.connect_ns == right.connect_ns);
+        REQUIRE(booked.bytes == right.bytes);
+    }
+
+    void fail() {
+        const uint64_t sequence = below(model_.entries.size() + 2);
+        const Fate fate = one_in(2) ? Fate::refused : Fate::closed;
+        REQUIRE(account_.fail(sequence, fate) == model_.fail(sequence, fate));
+    }
+
+    void expire() {
+        std::vector<uint64_t> gone;
+        while (const auto sequence = account_.expire(now_))
+            gone.push_back(*sequence);
+        REQUIRE((gone == model_.expire(now_)));
+    }
+
+    void check() {
+        const PingResult& result = account_.result();
+        REQUIRE((result.counts == model_.counts));
+        const auto waiting = model_.waiting();
+        REQUIRE(result.counts.waiting() == waiting.size());
+        REQUIRE(account_.oldest_waiting().value_or(0) == (waiting.empty() ? 0 : waiting.front()));
+        REQUIRE(account_.latest_waiting().value_or(0) == (waiting.empty() ? 0 : waiting.back()));
+        if (!waiting.empty()) {
+            const uint64_t sent = model_.entries[waiting.front() - 1].sent;
+            REQUIRE(account_.next_expiry_ns() == sent + settings_.timeout_ns);
+        }
+        REQUIRE(result.other_service == model_.other_service);
+        REQUIRE(result.jitter_ns == doctest::Approx(model_.jitter()));
+        REQUIRE(result.rtt.count() == model_.rtts.size());
+        REQUIRE(result.rtt_from_send.count() == model_.transits.size());
+        REQUIRE(result.lateness.count() == model_.entries.size());
+        if (!model_.rtts.empty()) {
+            REQUIRE(result.rtt.max_ns() == *std::ranges::max_element(model_.rtts));
+            REQUIRE(result.rtt_from_send.max_ns() == *std::ranges::max_element(model_.transits));
+        }
+    }
+
+    PingSettings settings_;
+    PingAccount account_;
+    Model model_;
+    std::mt19937_64 random_;
+    std::vector<Truth> network_;
+    uint64_t now_ = 1000 * ms;
+};
+
+} // namespace
+
+TEST_CASE("random networks are booked as a naive model that knows the truth books them") {
+    PingCounts seen;
+    for (const size_t window : {8U, 64U, 1024U}) {
+        for (uint64_t seed = 1; seed <= 12; ++seed) {
+            CAPTURE(window);
+            CAPTURE(seed);
+            const PingSettings net{
+                .session = static_cast<uint32_t>(seed * 2654435761U),
+                .payload_bytes = 100,
+                .timeout_ns = 300 * ms,
+                .window = window};
+            Schedule schedule(net, seed);
+            schedule.run(600);
+            const PingCounts& counts = schedule.counts();
+            seen.answered += counts.answered;
+            seen.lost += counts.lost;
+            seen.corrupted += counts.corrupted;
+            seen.wrong_size += counts.wrong_size;
+            seen.refused += counts.refused;
+            seen.duplicated += counts.duplicated;
+            seen.reordered += counts.reordered;
+            seen.late += counts.late;
+            seen.stray += counts.stray;
+        }
+    }
+    // The seeds bring about everything that is to be compared.
+    for (const uint64_t count :
+         {seen.answered, seen.lost, seen.corrupted, seen.wrong_size, seen.refused, seen.duplicated,
+          seen.reordered, seen.late, seen.stray})
+        CHECK(count > 20);
+}
