@@ -61,26 +61,25 @@ std::string describe(const Failure& failure) {
     return reason(failure.error);
 }
 
-/// A connection of a port to itself: TCP's simultaneous open, when the kernel happens to choose
-/// the very port that is asked for. Nobody listens there.
-bool is_self_connected(int fd) {
-    return to_string(local_address(fd)) == to_string(peer_address(fd));
-}
-
-/// 0, or the errno that the connection attempt ended with.
-int wait_connected(int fd, uint32_t wait_ms) {
-    const uint64_t deadline = monotonic_ms() + wait_ms;
-    pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
+/// 0 when `events` came before the deadline; else ETIMEDOUT, or what poll(2) failed with.
+int wait_for(int fd, short events, uint64_t deadline) {
+    pollfd wait{.fd = fd, .events = events, .revents = 0};
     for (;;) {
         const uint64_t now = monotonic_ms();
         const int ready = ::poll(&wait, 1, now < deadline ? static_cast<int>(deadline - now) : 0);
         if (ready > 0)
-            break;
+            return 0;
         if (ready == 0)
             return ETIMEDOUT;
         if (errno != EINTR)
             return errno;
     }
+}
+
+/// 0, or the errno that the connection attempt ended with.
+int wait_connected(int fd, uint32_t wait_ms) {
+    if (const int error = wait_for(fd, POLLOUT, monotonic_ms() + wait_ms); error != 0)
+        return error;
     int error = 0;
     socklen_t size = sizeof(error);
     if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
@@ -149,10 +148,13 @@ Error connect_error(const Target& target, std::span<const Failure> failures) {
     return {exit, fmt::format("{}: {}{}", target.name, what, hint(last))};
 }
 
-std::expected<Fd, Failure> connect_to(
-    const Target& target, const SocketAddress& address, uint32_t wait_ms) {
-    const auto failure = [&](int error, bool at_source = false, uint32_t waited_ms = 0) {
-        return std::unexpected(Failure{address, error, at_source, waited_ms});
+bool is_self_connected(int fd) {
+    return to_string(local_address(fd)) == to_string(peer_address(fd));
+}
+
+std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address) {
+    const auto failure = [&](int error, bool at_source = false) {
+        return std::unexpected(Failure{address, error, at_source, 0});
     };
     const bool stream = target.transport == Transport::tcp;
     const int type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -161,22 +163,39 @@ std::expected<Fd, Failure> connect_to(
         return failure(errno);
     if (const int error = bind_source(fd.get(), target.sources, address.family()); error != 0)
         return failure(error, true);
-    if (::connect(fd.get(), address.get(), address.size) < 0) {
-        if (errno != EINPROGRESS)
-            return failure(errno);
-        if (const int error = wait_connected(fd.get(), wait_ms); error != 0)
-            return failure(error, false, error == ETIMEDOUT ? wait_ms : 0);
-    }
     if (stream) {
-        if (is_self_connected(fd.get()))
-            return failure(ECONNREFUSED);
         const int on = 1;
         ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
+    if (::connect(fd.get(), address.get(), address.size) < 0 && errno != EINPROGRESS)
+        return failure(errno);
     return fd;
 }
 
-Result<Fd> connect_any(const Target& target) {
+std::expected<Fd, Failure> connect_to(
+    const Target& target, const SocketAddress& address, uint32_t wait_ms) {
+    const auto failure = [&](int error, uint32_t waited_ms = 0) {
+        return std::unexpected(Failure{address, error, false, waited_ms});
+    };
+    auto fd = begin_connect(target, address);
+    if (!fd || target.transport == Transport::udp)
+        return fd;
+    if (const int error = wait_connected(fd->get(), wait_ms); error != 0)
+        return failure(error, error == ETIMEDOUT ? wait_ms : 0);
+    if (is_self_connected(fd->get()))
+        return failure(ECONNREFUSED);
+    return fd;
+}
+
+namespace {
+
+struct Connected {
+    Fd fd;
+    const SocketAddress* address; ///< the target's
+};
+
+/// connect_any(), telling which address it is.
+std::expected<Connected, std::vector<Failure>> connect_first(const Target& target) {
     uint64_t now = monotonic_ms();
     const uint64_t deadline = now + target.timeout_ms;
     std::vector<Failure> failures;
@@ -186,11 +205,61 @@ Result<Fd> connect_any(const Target& target) {
         auto fd =
             connect_to(target, address, static_cast<uint32_t>(std::max(share_ms, uint64_t{1})));
         if (fd)
-            return std::move(*fd);
+            return Connected{std::move(*fd), &address};
         failures.push_back(fd.error());
         now = monotonic_ms();
     }
-    return std::unexpected(connect_error(target, failures));
+    return std::unexpected(std::move(failures));
+}
+
+constexpr uint64_t answer_wait_ms = 250;
+
+enum class Reaction : uint8_t { answer, silence, refusal };
+
+/// What comes of a datagram. A refusal is any error: of the way there, or of this machine.
+Reaction reaction_of(
+    const Target& target, const SocketAddress& address, std::span<const std::byte> datagram) {
+    const auto fd = connect_to(target, address, 0);
+    if (!fd || ::send(fd->get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0)
+        return Reaction::refusal;
+    const uint64_t deadline = monotonic_ms() + answer_wait_ms;
+    for (;;) {
+        if (const int error = wait_for(fd->get(), POLLIN, deadline); error != 0)
+            return error == ETIMEDOUT ? Reaction::silence : Reaction::refusal;
+        char byte = 0; // of the answer only its coming counts
+        if (::recv(fd->get(), &byte, sizeof(byte), 0) >= 0)
+            return Reaction::answer;
+        // A datagram with a bad checksum wakes poll(2), and is gone when it is read.
+        if (errno != EAGAIN && errno != EINTR)
+            return Reaction::refusal;
+    }
+}
+
+} // namespace
+
+Result<Fd> connect_any(const Target& target) {
+    auto connected = connect_first(target);
+    if (!connected)
+        return std::unexpected(connect_error(target, connected.error()));
+    return std::move(connected->fd);
+}
+
+SocketAddress choose_address(const Target& target, std::span<const std::byte> probe) {
+    if (target.addresses.size() == 1)
+        return target.addresses.front();
+    if (target.transport == Transport::tcp) {
+        const auto connected = connect_first(target);
+        return connected ? *connected->address : target.addresses.front();
+    }
+    const SocketAddress* silent = nullptr;
+    for (const SocketAddress& address : target.addresses) {
+        const Reaction reaction = reaction_of(target, address, probe);
+        if (reaction == Reaction::answer)
+            return address;
+        if (reaction == Reaction::silence && silent == nullptr)
+            silent = &address;
+    }
+    return silent != nullptr ? *silent : target.addresses.front();
 }
 
 } // namespace riposte::client

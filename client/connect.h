@@ -8,6 +8,7 @@
 #include "client/options.h"
 #include "common/fd.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <span>
@@ -41,6 +42,14 @@ struct Failure {
 /// network or the peer, Exit::usage if it is this machine.
 Error connect_error(const Target& target, std::span<const Failure> failures);
 
+/// A non-blocking socket whose connecting to one address has begun, TCP with TCP_NODELAY. It is
+/// writable when it is connected, or has failed: SO_ERROR tells (UDP is connected at once).
+std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address);
+
+/// Is the TCP socket connected to itself? So it is, by TCP's simultaneous open, when the kernel
+/// happened to choose the very port that was asked for as its own: nobody listens there.
+bool is_self_connected(int fd);
+
 /// A socket connected to one address within `wait_ms` (UDP does not wait), TCP with TCP_NODELAY.
 std::expected<Fd, Failure> connect_to(
     const Target& target, const SocketAddress& address, uint32_t wait_ms);
@@ -48,5 +57,12 @@ std::expected<Fd, Failure> connect_to(
 /// The first address that takes the connection. All of them together get the target's timeout, and
 /// each an equal share of what is left, so that one that swallows packets does not hide the next.
 Result<Fd> connect_any(const Target& target);
+
+/// The one of the target's addresses that answers, for commands that measure one address: the only
+/// one if there is only one. Else, with TCP, the first that takes a connection (which is closed
+/// again); with UDP, `probe` is sent to each in turn, and the first whose answer comes within
+/// 250 ms is it, else the first that did not refuse. If none does, the first of all: measuring will
+/// tell.
+SocketAddress choose_address(const Target& target, std::span<const std::byte> probe);
 
 } // namespace riposte::client
