@@ -2,16 +2,22 @@
 //
 // What every subcommand takes is in CommonOptions; what only one takes is in its own struct, and
 // the struct that stands in `command` says which one was asked for. Everything is validated here:
-// what comes after never meets a bad endpoint, a zero timeout or a transport left open.
+// what comes after never meets a bad endpoint, a zero timeout or a transport left open. Three
+// files: options.cpp splits the line into words, options_read.cpp says what they mean,
+// options_help.cpp has the texts.
 #pragma once
 
+#include "client/measure/fail_if.h"
 #include "common/address.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace riposte::client {
 
@@ -36,6 +42,51 @@ struct SendOptions {
     std::string message; ///< unused with `message_from_input`
     bool message_from_input = false;
     bool verbose = false;
+};
+
+/// How ping and load show what they measured.
+struct ReportOptions {
+    bool json = false;
+    bool histogram = false;     ///< as a chart in the terminal
+    std::string histogram_file; ///< --hist: the distribution as a table; empty: none
+    std::string plot_file;      ///< --plot: an SVG; empty: none
+    FailIf fail_if;
+};
+
+/// The limits of the pace and the size: probe.h, ping_account.h.
+inline constexpr uint64_t ping_interval_us_min = 100;
+inline constexpr size_t ping_endpoints_max = 256;
+inline constexpr uint32_t ping_payload_bytes = 56;
+inline constexpr uint32_t payload_bytes_max = 65507; ///< UDP; TCP keeps to it, too, in ping
+
+struct PingOptions {
+    std::vector<Endpoint> endpoints; ///< at least one; transport and port are always set
+    std::optional<uint64_t> count;   ///< of each endpoint, at least 1; absent: until interrupted
+    uint64_t interval_us = 1'000'000;
+    std::optional<uint32_t> deadline_ms;         ///< of the whole run
+    uint32_t payload_bytes = ping_payload_bytes; ///< at least probe_header_bytes
+    bool quiet = false;
+    bool timestamps = false; ///< -D: the time in front of each line
+    bool reconnect = false;  ///< TCP: a connection for each probe
+    ReportOptions report;
+};
+
+inline constexpr uint32_t load_connections_max = 100'000;
+inline constexpr uint32_t load_depth_max = 4096;
+inline constexpr uint32_t load_payload_bytes_max = 1 << 24; ///< TCP; UDP: payload_bytes_max
+
+struct LoadOptions {
+    Endpoint endpoint;             ///< transport and port are always set
+    uint32_t connections = 10;     ///< sockets, with UDP
+    uint32_t duration_ms = 10'000; ///< of the measured time; 0: until `count`, or interrupted
+    std::optional<uint64_t> count; ///< measured requests, at least 1
+    std::optional<double> rate;    ///< requests a second in total; absent: closed loop
+    uint32_t payload_bytes = 64;   ///< at least 1, UDP probe_header_bytes
+    uint32_t depth = 1;            ///< outstanding on each connection; default in open loop: 64
+    uint32_t warmup_ms = 1000;
+    bool reconnect = false; ///< TCP: a connection for each request (depth is 1)
+    bool verify = true;
+    ReportOptions report;
 };
 
 struct Options {

@@ -1,0 +1,104 @@
+// The document "riposte/ping/1". Its keys are a contract:
+// packaging/schema/riposte-ping-1.schema.json.
+#include "client/ping/ping_report.h"
+#include "client/show/json.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace riposte::client {
+
+namespace {
+
+Json counts_json(const PingCounts& counts) {
+    Json each;
+    each["sent"] = counts.sent;
+    each["answered"] = counts.answered;
+    each["lost"] = counts.lost;
+    each["corrupted"] = counts.corrupted;
+    each["wrong_size"] = counts.wrong_size;
+    each["refused"] = counts.refused;
+    each["unreachable"] = counts.unreachable;
+    each["closed"] = counts.closed;
+    each["waiting"] = counts.waiting();
+    each["duplicated"] = counts.duplicated;
+    each["reordered"] = counts.reordered;
+    each["late"] = counts.late;
+    each["stray"] = counts.stray;
+    return each;
+}
+
+std::string_view clock_key(ReceiveClock clock) {
+    switch (clock) {
+    case ReceiveClock::kernel:
+        return "kernel";
+    case ReceiveClock::user_space:
+        return "user_space";
+    case ReceiveClock::mixed:
+        return "mixed";
+    case ReceiveClock::none:
+        break;
+    }
+    return "none";
+}
+
+std::vector<Check> checks_of(const PingResult& result, const FailIf& fail_if) {
+    return check(fail_if, [&](const Metric& wanted) { return metric(result, wanted); });
+}
+
+Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
+    const PingCounts& counts = result.counts;
+    Json each;
+    each["name"] = result.name;
+    each["address"] = result.address;
+    each["transport"] = to_string(result.transport);
+    each["payload_bytes"] = result.payload_bytes;
+    each["interval"] = to_seconds(result.interval_ns);
+    each["timeout"] = to_seconds(result.timeout_ns);
+    each["elapsed"] = to_seconds(result.elapsed_ns);
+    if (counts.answered > 0)
+        each["service"] = result.other_service ? "other" : "echo";
+    if (result.clock != ReceiveClock::none)
+        each["clock"] = clock_key(result.clock);
+    each["counts"] = counts_json(counts);
+    set_number(each, "loss_percent", loss_percent(counts));
+    set_distribution(each, "rtt", result.rtt);
+    set_distribution(each, "rtt_from_send", result.rtt_from_send);
+    set_distribution(each, "lateness", result.lateness);
+    set_distribution(each, "connect", result.connect);
+    set_number(each, "jitter", metric(result, {.kind = MetricKind::jitter}));
+    if (result.transport == Transport::tcp)
+        each["connections"] = result.connections;
+    each["fail_if"] = checks_json(checks_of(result, fail_if));
+    return each;
+}
+
+/// Of all endpoints: a condition is met when one of them meets it.
+Json conditions_json(std::span<const PingResult* const> results, const FailIf& fail_if) {
+    Json all = Json::array();
+    for (size_t at = 0; at < fail_if.size(); at++) {
+        Json each;
+        each["condition"] = fail_if[at].text;
+        each["met"] = std::ranges::any_of(
+            results, [&](const PingResult* result) { return checks_of(*result, fail_if)[at].met; });
+        all.push_back(std::move(each));
+    }
+    return all;
+}
+
+} // namespace
+
+std::string ping_json(
+    std::span<const PingResult* const> results, const FailIf& fail_if, Exit exit) {
+    double started_at = std::numeric_limits<double>::max();
+    for (const PingResult* result : results)
+        started_at = std::min(started_at, result->started_at);
+    Json document = document_head("riposte/ping/1", results.empty() ? 0 : started_at, exit);
+    document["fail_if"] = conditions_json(results, fail_if);
+    document["endpoints"] = Json::array();
+    for (const PingResult* result : results)
+        document["endpoints"].push_back(endpoint_json(*result, fail_if));
+    return dump(document);
+}
+
+} // namespace riposte::client

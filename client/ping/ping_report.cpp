@@ -1,0 +1,339 @@
+#include "client/ping/ping_report.h"
+
+#include "client/measure/verdict.h"
+#include "client/report.h"
+#include "client/show/figures.h"
+#include "client/show/table.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr uint64_t worth_telling_late_ns = 1'000'000;
+constexpr size_t name_columns_min = 12; ///< of the comparison
+
+/// What stands in front of a line when there are several endpoints.
+std::string prefix(const PingResult& result, const PingStyle& style) {
+    return style.several ? result.name + ": " : "";
+}
+
+std::string count_of(uint64_t count, std::string_view noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+Item failure_item(uint64_t count, std::string text) {
+    return {std::move(text), count > 0 ? Ink::failure : Ink::plain};
+}
+
+/// The kinds of probes without an answer, each with its share of those whose fate is known.
+struct Unanswered {
+    std::string_view name;
+    uint64_t count;
+};
+
+std::array<Unanswered, 4> unanswered(const PingCounts& counts) {
+    return {
+        {{"lost", counts.lost},
+         {"refused", counts.refused},
+         {"unreachable", counts.unreachable},
+         {"closed", counts.closed}}};
+}
+
+Item unanswered_item(const Unanswered& kind, uint64_t known) {
+    if (known == 0)
+        return {fmt::format("{} {}", kind.count, kind.name)};
+    const double percent = 100 * static_cast<double>(kind.count) / static_cast<double>(known);
+    return failure_item(
+        kind.count, fmt::format("{} {} ({})", kind.count, kind.name, percentage(percent)));
+}
+
+/// "1000 sent, 998 answered, 2 lost (0.2%), ...; 9.999 s".
+std::string counts_text(const PingResult& result, const PingStyle& style) {
+    const PingCounts& counts = result.counts;
+    const uint64_t known = counts.sent - counts.waiting();
+    const auto kinds = unanswered(counts);
+    std::vector<Item> items{
+        {fmt::format("{} sent", counts.sent)},
+        {fmt::format("{} answered", counts.answered)},
+        unanswered_item(kinds[0], known),
+        {fmt::format("{} duplicated", counts.duplicated)},
+        {fmt::format("{} reordered", counts.reordered)},
+        failure_item(counts.corrupted, fmt::format("{} corrupted", counts.corrupted)),
+        failure_item(counts.wrong_size, fmt::format("{} wrong size", counts.wrong_size))};
+    for (const Unanswered& kind : std::span(kinds).subspan(1))
+        if (kind.count > 0)
+            items.push_back(unanswered_item(kind, known));
+    for (const Unanswered& other :
+         {Unanswered{"late", counts.late}, {"stray", counts.stray}, {"waiting", counts.waiting()}})
+        if (other.count > 0)
+            items.push_back({fmt::format("{} {}", other.count, other.name)});
+    const auto loss = loss_percent(counts);
+    if (loss && std::ranges::count_if(kinds, [](const auto& kind) { return kind.count > 0; }) > 1)
+        items.push_back({fmt::format("{} without an answer", percentage(*loss))});
+    items.back().after = ";";
+    if (result.connections > 0)
+        items.push_back({count_of(result.connections, "connection")});
+    items.push_back({elapsed_time(result.elapsed_ns)});
+    return flow("", items, style.color);
+}
+
+/// Why there are no figures, and where to look.
+std::string_view no_answer(const PingCounts& counts) {
+    if (counts.sent > 0 && counts.sent == counts.waiting())
+        return "no answer yet";
+    return why_no_answer(counts);
+}
+
+std::string_view clock_name(ReceiveClock clock) {
+    switch (clock) {
+    case ReceiveClock::kernel:
+        return "kernel clock";
+    case ReceiveClock::user_space:
+        return "user space clock";
+    case ReceiveClock::mixed:
+        return "kernel clock in part";
+    case ReceiveClock::none:
+        break;
+    }
+    return "none";
+}
+
+/// What is to be known about the figures; nothing if there are none.
+std::string remarks(const PingResult& result, const PingStyle& style) {
+    if (result.rtt.empty())
+        return "";
+    std::vector<Item> items;
+    if (result.counts.answered >= 2)
+        items.push_back(
+            {fmt::format("jitter {} ms (RFC 3550)", milliseconds(result.jitter_ns)), Ink::plain,
+             ";"});
+    if (!result.lateness.empty())
+        items.push_back({fmt::format(
+            "sent late by {} (median), {} (max)",
+            short_duration(static_cast<double>(result.lateness.percentile_ns(50))),
+            short_duration(static_cast<double>(result.lateness.max_ns())))});
+    std::string text = items.empty() ? "" : flow("", items, style.color);
+    text += "rtt: from the intended time of sending";
+    if (result.clock != ReceiveClock::none)
+        text += fmt::format("; times of arrival: {}", clock_name(result.clock));
+    text += '\n';
+    if (result.other_service)
+        text += "the service is no echo: its answers were timed, not verified\n";
+    return text;
+}
+
+/// " (duplicate)" and the like, whatever is to be said behind the time.
+std::string annotations(const Arrival& arrival) {
+    std::string text;
+    if (arrival.connect_ns > 0)
+        text +=
+            fmt::format(" connect={} ms", milliseconds(static_cast<double>(arrival.connect_ns)));
+    if (arrival.duplicate)
+        text += " (duplicate)";
+    if (arrival.reordered)
+        text += " (out of order)";
+    if (arrival.late)
+        text += " (late)";
+    if (arrival.late_by_ns > worth_telling_late_ns)
+        text +=
+            fmt::format(" (sent {} late)", short_duration(static_cast<double>(arrival.late_by_ns)));
+    return text;
+}
+
+/// The figures of one column of the comparison, for those that have any.
+std::vector<std::string> comparison_column(
+    std::span<const PingResult* const> answered, double (*figure)(const PingResult&)) {
+    std::vector<double> values;
+    for (const PingResult* result : answered)
+        values.push_back(figure(*result));
+    return aligned_milliseconds(values);
+}
+
+struct ComparisonColumn {
+    std::string_view name;
+    double (*figure)(const PingResult&);
+};
+
+constexpr size_t median_column = 1;
+constexpr std::array<ComparisonColumn, 6> comparison_columns{{
+    {"min", [](const PingResult& r) { return static_cast<double>(r.rtt.min_ns()); }},
+    {"median", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(50)); }},
+    {"p95", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(95)); }},
+    {"p99", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(99)); }},
+    {"max", [](const PingResult& r) { return static_cast<double>(r.rtt.max_ns()); }},
+    {"jitter", [](const PingResult& r) { return r.jitter_ns; }},
+}};
+
+using Table = std::vector<std::vector<std::string>>;
+
+/// The columns of figures behind the rows' names and loss; true if the least median is marked.
+bool add_figures(Table& table, std::span<const PingResult* const> results) {
+    std::vector<const PingResult*> answered;
+    std::ranges::copy_if(results, std::back_inserter(answered), [](const PingResult* result) {
+        return !result->rtt.empty();
+    });
+    if (answered.empty())
+        return false;
+    uint64_t least = UINT64_MAX;
+    for (const PingResult* result : answered)
+        least = std::min(least, result->rtt.percentile_ns(50));
+    for (size_t column = 0; column < comparison_columns.size(); column++) {
+        const bool marked = column == median_column && answered.size() > 1;
+        const auto texts = comparison_column(answered, comparison_columns[column].figure);
+        table[0].push_back(fmt::format("{}{}", comparison_columns[column].name, marked ? " " : ""));
+        size_t next = 0;
+        for (size_t row = 0; row < results.size(); row++) {
+            if (results[row]->rtt.empty())
+                continue;
+            std::string cell = texts[next++];
+            if (marked)
+                cell += results[row]->rtt.percentile_ns(50) == least ? '*' : ' ';
+            table[row + 1].push_back(std::move(cell));
+        }
+    }
+    return answered.size() > 1;
+}
+
+} // namespace
+
+std::string ping_header(const PingResult& result) {
+    const bool said = result.name.ends_with("//" + result.address);
+    const std::string address = said ? "" : fmt::format(" ({})", result.address);
+    return fmt::format(
+        "PING {}{}: {} of payload, every {}\n", result.name, address,
+        byte_count(result.payload_bytes), interval_text(result.interval_ns));
+}
+
+std::string ping_line(const PingResult& result, const Arrival& arrival, const PingStyle& style) {
+    std::string what;
+    if (arrival.sequence == 0)
+        what = " answers no probe of ours";
+    else
+        what = fmt::format(" seq={}", arrival.sequence);
+    std::string fault;
+    if (arrival.fate == Fate::corrupted)
+        fault = fmt::format(" corrupted at byte {}", arrival.wrong_byte);
+    else if (arrival.fate == Fate::wrong_size)
+        fault = fmt::format(" wrong size, not {}", byte_count(result.payload_bytes));
+    if (arrival.rtt_from_send_ns > 0)
+        what += fmt::format(" time={} ms", milliseconds(static_cast<double>(arrival.rtt_ns)));
+    return fmt::format(
+        "{}{} from {}:{}{}{}\n", prefix(result, style), byte_count(arrival.bytes), result.address,
+        what, paint(fault, Ink::failure, style.color), annotations(arrival));
+}
+
+std::string ping_failure_line(
+    const PingResult& result, uint64_t sequence, Fate fate, const PingStyle& style) {
+    std::string text;
+    switch (fate) {
+    case Fate::lost:
+        text = fmt::format(
+            "no answer to seq={} within {}", sequence, interval_text(result.timeout_ns));
+        break;
+    case Fate::refused:
+        text = fmt::format("seq={} refused: nobody listens on {}", sequence, result.address);
+        break;
+    case Fate::unreachable:
+        text = fmt::format("seq={} unreachable: no way to {}", sequence, result.address);
+        break;
+    case Fate::closed:
+        text = fmt::format("seq={} closed: the connection ended before the answer", sequence);
+        break;
+    case Fate::corrupted:
+        text = fmt::format("seq={} corrupted", sequence);
+        break;
+    case Fate::wrong_size:
+        text = fmt::format("seq={} wrong size", sequence);
+        break;
+    case Fate::waiting:
+    case Fate::answered:
+        text = fmt::format("seq={}", sequence);
+        break;
+    }
+    return fmt::format("{}{}\n", prefix(result, style), paint(text, Ink::failure, style.color));
+}
+
+std::string ping_other_service_line(const PingResult& result, const PingStyle& style) {
+    return fmt::format(
+        "{}the service is no echo: its answers are timed, not verified\n", prefix(result, style));
+}
+
+std::string ping_summary(const PingResult& result, const PingStyle& style) {
+    std::string text =
+        paint(fmt::format("--- {} ping statistics ---", result.name), Ink::quiet, style.color);
+    text += '\n';
+    text += counts_text(result, style);
+    if (result.counts.answered == 0)
+        text += paint(no_answer(result.counts), Ink::failure, style.color) + '\n';
+    else if (result.rtt.empty())
+        text += "the service spoke before the probes left: there is no round trip to time\n";
+    std::vector<Distribution> rows;
+    for (const Distribution& row :
+         {Distribution{"rtt", &result.rtt},
+          {"from send", &result.rtt_from_send},
+          {"connect", &result.connect}})
+        if (!row.histogram->empty())
+            rows.push_back(row);
+    if (!rows.empty())
+        text += latency_table(rows, style.color);
+    return text + remarks(result, style);
+}
+
+std::string ping_interim(const PingResult& result, const PingStyle& style) {
+    const PingCounts& counts = result.counts;
+    std::vector<Item> items{{fmt::format("{}/{} answered", counts.answered, counts.sent)}};
+    if (const auto loss = loss_percent(counts))
+        items.push_back(
+            {fmt::format("{} loss", percentage(*loss)), *loss > 0 ? Ink::failure : Ink::plain});
+    const uint64_t wrong = counts.corrupted + counts.wrong_size;
+    if (wrong > 0)
+        items.push_back({fmt::format("{} wrong", wrong), Ink::failure});
+    if (!result.rtt.empty()) {
+        const Figures of = figures(result.rtt);
+        items.push_back({fmt::format(
+            "median/p99/max {}/{}/{} ms", milliseconds(of.median_ns), milliseconds(of.p99_ns),
+            milliseconds(of.max_ns))});
+    }
+    std::string text;
+    for (const Item& item : items)
+        text += (text.empty() ? "" : ", ") + paint(item.text, item.ink, style.color);
+    return prefix(result, style) + text + '\n';
+}
+
+std::string ping_comparison(std::span<const PingResult* const> results, const PingStyle& style) {
+    if (results.empty())
+        return "";
+    Table table{{"in ms", "loss"}};
+    std::vector<std::string> names;
+    for (const PingResult* result : results) {
+        const auto loss = loss_percent(result->counts);
+        table.push_back({"", loss ? percentage(*loss) : "-"});
+        names.push_back(result->name);
+    }
+    const bool marked = add_figures(table, results);
+
+    // The names get the columns that the figures leave; a row without figures is short.
+    const auto room_for_names = [&](size_t gap) {
+        std::string head = render_table(table, gap, false);
+        head.resize(head.find('\n'));
+        const size_t taken = columns_of(head) - columns_of(table[0][0]);
+        return std::max(text_columns - std::min(text_columns, taken), name_columns_min);
+    };
+    const size_t longest = columns_of(*std::ranges::max_element(names, {}, columns_of));
+    const size_t gap = longest <= room_for_names(2) ? 2 : 1;
+    const std::vector<std::string> cut = shorten_all(names, room_for_names(gap));
+    for (size_t row = 0; row < results.size(); row++)
+        table[row + 1][0] = cut[row];
+    std::string text = render_table(table, gap, style.color);
+    if (marked)
+        text += "* the least median\n";
+    return text;
+}
+
+} // namespace riposte::client

@@ -1,0 +1,48 @@
+// What `riposte ping` prints: a line an answer, summaries, the comparison of several endpoints, and
+// the JSON document. Pure: results in, text out. Lines are at most 80 columns wide where the names
+// in them allow it, and end with a newline.
+#pragma once
+
+#include "client/options.h"
+#include "client/ping/ping_account.h"
+#include "client/ping/ping_result.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace riposte::client {
+
+/// How the lines look.
+struct PingStyle {
+    bool several = false; ///< more than one endpoint: its name stands in front of each line
+    bool color = false;
+};
+
+/// "PING udp://localhost:7001 (127.0.0.1:7001): 56 bytes of payload, every 1s"
+std::string ping_header(const PingResult& result);
+
+/// "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms", with what is to be said about it behind:
+/// connect=0.1 ms, (duplicate), (out of order), (late), (sent 12.3 ms late), corrupted at byte 17
+/// ...
+std::string ping_line(const PingResult& result, const Arrival& arrival, const PingStyle& style);
+
+/// A probe that ended otherwise: "no answer to seq=4 within 1s", "seq=4 refused", ...
+std::string ping_failure_line(
+    const PingResult& result, uint64_t sequence, Fate fate, const PingStyle& style);
+
+/// Said once: that the service is no echo.
+std::string ping_other_service_line(const PingResult& result, const PingStyle& style);
+
+/// All figures of one endpoint. `interim`: the short form that SIGQUIT asks for, one line.
+std::string ping_summary(const PingResult& result, const PingStyle& style);
+std::string ping_interim(const PingResult& result, const PingStyle& style);
+
+/// A row an endpoint: loss, min, median, p95, p99, max, jitter.
+std::string ping_comparison(std::span<const PingResult* const> results, const PingStyle& style);
+
+/// The document "riposte/ping/1" (packaging/schema/riposte-ping-1.schema.json).
+std::string ping_json(std::span<const PingResult* const> results, const FailIf& fail_if, Exit exit);
+
+} // namespace riposte::client

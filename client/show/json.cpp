@@ -1,0 +1,75 @@
+#include "client/show/json.h"
+
+#include "build_features.h"
+#include "client/show/figures.h"
+
+#include <cmath>
+#include <ctime>
+
+#include <fmt/format.h>
+
+namespace riposte::client {
+
+std::string utc_time(double seconds) {
+    const auto milliseconds = static_cast<int64_t>(std::floor(seconds * 1000 + 0.5));
+    const time_t whole = milliseconds / 1000;
+    tm parts{};
+    gmtime_r(&whole, &parts);
+    return fmt::format(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, milliseconds % 1000);
+}
+
+Json document_head(std::string_view schema, double started_at, Exit exit) {
+    Json document;
+    document["schema"] = schema;
+    document["version"] = RIPOSTE_VERSION;
+    document["started_at"] = utc_time(started_at);
+    document["exit"] = static_cast<int>(exit);
+    return document;
+}
+
+void set_distribution(Json& document, std::string_view key, const Histogram& histogram) {
+    if (histogram.empty())
+        return;
+    const Figures of = figures(histogram);
+    Json each;
+    each["count"] = histogram.count();
+    each["min"] = of.min_ns / 1e9;
+    each["mean"] = of.mean_ns / 1e9;
+    each["median"] = of.median_ns / 1e9;
+    each["p95"] = of.p95_ns / 1e9;
+    each["p99"] = of.p99_ns / 1e9;
+    each["p99_9"] = of.p999_ns / 1e9;
+    each["max"] = of.max_ns / 1e9;
+    each["stddev"] = of.stddev_ns / 1e9;
+    Json buckets = Json::array();
+    for (const Histogram::Bucket& bucket : histogram.buckets())
+        buckets.push_back(
+            Json::array({to_seconds(bucket.low_ns), to_seconds(bucket.high_ns), bucket.count}));
+    each["histogram"] = std::move(buckets);
+    document[std::string(key)] = std::move(each);
+}
+
+void set_number(Json& document, std::string_view key, std::optional<double> value) {
+    if (value && std::isfinite(*value))
+        document[std::string(key)] = *value;
+}
+
+Json checks_json(const std::vector<Check>& checks) {
+    Json all = Json::array();
+    for (const Check& check : checks) {
+        Json each;
+        each["condition"] = check.condition->text;
+        set_number(each, "value", check.value);
+        each["met"] = check.met;
+        all.push_back(std::move(each));
+    }
+    return all;
+}
+
+std::string dump(const Json& document) {
+    return document.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+} // namespace riposte::client

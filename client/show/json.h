@@ -1,0 +1,41 @@
+// What the JSON documents of ping and load share. Times are numbers of seconds; what was not
+// measured is left out, never null; keys are described in packaging/schema.
+#pragma once
+
+#include "client/measure/fail_if.h"
+#include "client/measure/histogram.h"
+#include "common/error.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace riposte::client {
+
+/// Keys stay in the order in which they are set.
+using Json = nlohmann::ordered_json;
+
+inline double to_seconds(uint64_t nanoseconds) {
+    return static_cast<double>(nanoseconds) / 1e9;
+}
+
+/// "2025-03-09T14:05:59.250Z" (RFC 3339); `seconds` since 1970.
+std::string utc_time(double seconds);
+
+/// The keys that every document begins with.
+Json document_head(std::string_view schema, double started_at, Exit exit);
+
+/// Sets `document[key]` to all figures of the histogram and its buckets, unless it is empty.
+void set_distribution(Json& document, std::string_view key, const Histogram& histogram);
+/// Sets it if there is a value, which is finite.
+void set_number(Json& document, std::string_view key, std::optional<double> value);
+
+/// [{condition, value, met}, ...]
+Json checks_json(const std::vector<Check>& checks);
+
+/// One line, with a newline at its end. Bytes that are no UTF-8 become U+FFFD.
+std::string dump(const Json& document);
+
+} // namespace riposte::client

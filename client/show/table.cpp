@@ -1,0 +1,159 @@
+#include "client/show/table.h"
+
+#include "client/show/figures.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include <fmt/format.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr std::string_view ellipsis = "...";
+
+bool starts_code_point(char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U;
+}
+
+/// The byte at which the code point number `index` starts.
+size_t byte_of(std::string_view text, size_t index) {
+    size_t at = 0;
+    for (; at < text.size(); at++)
+        if (starts_code_point(text[at]) && index-- == 0)
+            break;
+    return at;
+}
+
+void pad(std::string& line, size_t width) {
+    line.append(width - std::min(width, columns_of(line)), ' ');
+}
+
+} // namespace
+
+std::string paint(std::string_view text, Ink ink, bool color) {
+    if (!color || ink == Ink::plain || text.empty())
+        return std::string(text);
+    return fmt::format("\033[{}m{}\033[0m", ink == Ink::failure ? "1;31" : "2", text);
+}
+
+size_t columns_of(std::string_view text) {
+    return static_cast<size_t>(std::ranges::count_if(text, starts_code_point));
+}
+
+std::string flow(std::string_view label, std::span<const Item> items, bool color) {
+    const size_t indent = columns_of(label);
+    std::string text(label);
+    size_t column = indent;
+    for (size_t at = 0; at < items.size(); at++) {
+        const Item& item = items[at];
+        const std::string_view after = at + 1 < items.size() ? item.after : std::string_view();
+        const size_t width = columns_of(item.text) + columns_of(after);
+        if (column > indent && column + 1 + width > text_columns) {
+            text += '\n';
+            text.append(indent, ' ');
+            column = indent;
+        } else if (column > indent) {
+            text += ' ';
+            column++;
+        }
+        text += paint(item.text, item.ink, color);
+        text += after;
+        column += width;
+    }
+    return text + '\n';
+}
+
+std::string flow(std::string_view label, std::string_view sentence, Ink ink, bool color) {
+    std::vector<Item> words;
+    while (!sentence.empty()) {
+        const size_t size = std::min(sentence.find(' '), sentence.size());
+        if (size > 0)
+            words.push_back({std::string(sentence.substr(0, size)), ink, ""});
+        sentence.remove_prefix(std::min(size + 1, sentence.size()));
+    }
+    return flow(label, words, color);
+}
+
+std::string shorten(std::string_view name, size_t width) {
+    assert(width > ellipsis.size() + 1);
+    const size_t columns = columns_of(name);
+    if (columns <= width)
+        return std::string(name);
+    // The end tells more than the middle: the domain and the port.
+    const size_t kept = width - ellipsis.size();
+    const size_t tail = (kept + 1) / 2;
+    return fmt::format(
+        "{}{}{}", name.substr(0, byte_of(name, kept - tail)), ellipsis,
+        name.substr(byte_of(name, columns - tail)));
+}
+
+std::vector<std::string> shorten_all(std::span<const std::string> names, size_t width) {
+    std::vector<std::string> cut;
+    for (size_t at = 0; at < names.size(); at++) {
+        std::string each = shorten(names[at], width);
+        for (size_t other = 0; other < at; other++)
+            if (cut[other] == each && names[other] != names[at])
+                return {names.begin(), names.end()};
+        cut.push_back(std::move(each));
+    }
+    return cut;
+}
+
+std::string render_table(std::span<const std::vector<std::string>> rows, size_t gap, bool color) {
+    std::vector<size_t> widths(rows.front().size());
+    for (const auto& row : rows)
+        for (size_t at = 0; at < std::min(row.size(), widths.size()); at++)
+            widths[at] = std::max(widths[at], columns_of(row[at]));
+    std::string text;
+    for (const auto& row : rows) {
+        std::string line;
+        size_t end = 0;
+        for (size_t at = 0; at < std::min(row.size(), widths.size()); at++) {
+            end += at == 0 ? widths[at] : gap + widths[at];
+            if (at > 0)
+                pad(line, end - columns_of(row[at]));
+            line += row[at];
+        }
+        line.erase(line.find_last_not_of(' ') + 1);
+        text += paint(line, &row == &rows.front() ? Ink::quiet : Ink::plain, color);
+        text += '\n';
+    }
+    return text;
+}
+
+std::string latency_table(std::span<const Distribution> rows, bool color) {
+    using Column = std::pair<std::string_view, double Figures::*>;
+    constexpr std::array<Column, 8> columns{{
+        {"min", &Figures::min_ns},
+        {"mean", &Figures::mean_ns},
+        {"median", &Figures::median_ns},
+        {"p95", &Figures::p95_ns},
+        {"p99", &Figures::p99_ns},
+        {"p99.9", &Figures::p999_ns},
+        {"max", &Figures::max_ns},
+        {"stddev", &Figures::stddev_ns},
+    }};
+    std::vector<std::vector<std::string>> table{{"in ms"}};
+    std::vector<Figures> all;
+    for (const Distribution& row : rows) {
+        table.push_back({std::string(row.label)});
+        all.push_back(figures(*row.histogram));
+    }
+    for (const auto& [name, member] : columns) {
+        // Padded to the same width everywhere: tables of several runs stand below each other.
+        table.front().push_back(fmt::format("{:>7}", name));
+        std::vector<double> values;
+        values.reserve(all.size());
+        for (const Figures& each : all)
+            values.push_back(each.*member);
+        const std::vector<std::string> texts = aligned_milliseconds(values);
+        for (size_t at = 0; at < texts.size(); at++)
+            table[at + 1].push_back(texts[at]);
+    }
+    return render_table(table, 1, color);
+}
+
+} // namespace riposte::client

@@ -1,0 +1,462 @@
+// Every text of ping, exactly, and its JSON against the schema.
+#include "client/ping/ping_report.h"
+#include "client/show/json.h"
+#include "tests/unit/client/schema.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+using namespace riposte::client;
+
+namespace {
+
+constexpr PingStyle plain{};
+constexpr PingStyle several{.several = true};
+constexpr PingStyle colored{.color = true};
+
+PingResult udp(std::string name = "udp://127.0.0.1:7001") {
+    PingResult result;
+    result.name = std::move(name);
+    result.address = "127.0.0.1:7001";
+    result.payload_bytes = 56;
+    result.interval_ns = 10'000'000;
+    result.timeout_ns = 1'000'000'000;
+    result.started_at = 1762000000.25;
+    result.elapsed_ns = 9'999'000'000;
+    return result;
+}
+
+/// Answers of 62.1 us, one in a hundred of them 121 us, that left 4 us late.
+void answer(PingResult& result, uint64_t count) {
+    result.counts.answered += count;
+    for (uint64_t at = 0; at < count; at++) {
+        const uint64_t rtt = at % 100 == 99 ? 121'000 : 62'100;
+        result.rtt.record(rtt);
+        result.rtt_from_send.record(rtt - 4000);
+        result.lateness.record(4000);
+    }
+    result.jitter_ns = 11'000;
+    result.clock = ReceiveClock::kernel;
+}
+
+PingResult typical() {
+    PingResult result = udp();
+    answer(result, 998);
+    result.counts.sent = 1000;
+    result.counts.lost = 2;
+    return result;
+}
+
+Arrival arrived() {
+    Arrival arrival;
+    arrival.fate = Fate::answered;
+    arrival.sequence = 3;
+    arrival.rtt_ns = 62'100;
+    arrival.rtt_from_send_ns = 58'000;
+    arrival.bytes = 56;
+    return arrival;
+}
+
+bool fits(const std::string& text) {
+    std::istringstream lines(text);
+    std::string line;
+    while (std::getline(lines, line))
+        if (line.size() > 80)
+            return false;
+    return text.ends_with('\n');
+}
+
+} // namespace
+
+TEST_CASE("the header names the address only where the endpoint does not") {
+    CHECK(ping_header(udp()) == "PING udp://127.0.0.1:7001: 56 bytes of payload, every 10ms\n");
+    PingResult named = udp("udp://localhost:7001");
+    named.interval_ns = 1'000'000'000;
+    CHECK(
+        ping_header(named) ==
+        "PING udp://localhost:7001 (127.0.0.1:7001): 56 bytes of payload, every 1s\n");
+}
+
+TEST_CASE("an answer is one line as ping prints it") {
+    CHECK(
+        ping_line(udp(), arrived(), plain) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms\n");
+    CHECK(
+        ping_line(udp(), arrived(), several) ==
+        "udp://127.0.0.1:7001: 56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms\n");
+    CHECK(ping_line(udp(), arrived(), colored) == ping_line(udp(), arrived(), plain));
+}
+
+TEST_CASE("what is to be said about an answer stands behind it") {
+    const PingResult result = udp();
+    Arrival arrival = arrived();
+    arrival.connect_ns = 101'000;
+    arrival.reordered = true;
+    arrival.late_by_ns = 1'000'000; // not worth telling
+    CHECK(
+        ping_line(result, arrival, plain) == "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms "
+                                             "connect=0.101 ms (out of order)\n");
+    arrival = arrived();
+    arrival.late_by_ns = 12'300'000;
+    CHECK(
+        ping_line(result, arrival, plain) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms (sent 12.3 ms late)\n");
+    arrival = arrived();
+    arrival.fate = Fate::waiting;
+    arrival.duplicate = true;
+    CHECK(
+        ping_line(result, arrival, plain) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms (duplicate)\n");
+    arrival.duplicate = false;
+    arrival.late = true;
+    arrival.rtt_ns = 1'234'567'000;
+    CHECK(
+        ping_line(result, arrival, plain) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 time=1234.567 ms (late)\n");
+}
+
+TEST_CASE("a wrong answer is told as such, and a stray one too") {
+    const PingResult result = udp();
+    Arrival arrival = arrived();
+    arrival.fate = Fate::corrupted;
+    arrival.wrong_byte = 17;
+    CHECK(
+        ping_line(result, arrival, plain) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms corrupted at byte 17\n");
+    CHECK(
+        ping_line(result, arrival, colored) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms\033[1;31m corrupted at byte 17\033[0m"
+        "\n");
+    arrival.fate = Fate::wrong_size;
+    arrival.bytes = 1;
+    CHECK(
+        ping_line(result, arrival, plain) ==
+        "1 byte from 127.0.0.1:7001: seq=3 time=0.0621 ms wrong size, not 56 bytes\n");
+    Arrival stray;
+    stray.bytes = 0;
+    CHECK(
+        ping_line(result, stray, plain) ==
+        "0 bytes from 127.0.0.1:7001: answers no probe of ours\n");
+}
+
+TEST_CASE("a probe without an answer is one line with the reason") {
+    const PingResult result = udp();
+    const auto line = [&](Fate fate) { return ping_failure_line(result, 4, fate, plain); };
+    CHECK(line(Fate::lost) == "no answer to seq=4 within 1s\n");
+    CHECK(line(Fate::refused) == "seq=4 refused: nobody listens on 127.0.0.1:7001\n");
+    CHECK(line(Fate::unreachable) == "seq=4 unreachable: no way to 127.0.0.1:7001\n");
+    CHECK(line(Fate::closed) == "seq=4 closed: the connection ended before the answer\n");
+    CHECK(
+        ping_failure_line(result, 4, Fate::lost, {.several = true, .color = true}) ==
+        "udp://127.0.0.1:7001: \033[1;31mno answer to seq=4 within 1s\033[0m\n");
+}
+
+TEST_CASE("that the service is no echo is one line") {
+    CHECK(
+        ping_other_service_line(udp(), several) ==
+        "udp://127.0.0.1:7001: the service is no echo: its answers are timed, not verified\n");
+}
+
+TEST_CASE("the summary of a typical run") {
+    CHECK(
+        ping_summary(typical(), plain) ==
+        "--- udp://127.0.0.1:7001 ping statistics ---\n"
+        "1000 sent, 998 answered, 2 lost (0.2%), 0 duplicated, 0 reordered, 0 corrupted,\n"
+        "0 wrong size; 9.999 s\n"
+        "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
+        "rtt        0.0621  0.0626  0.0621  0.0621  0.0621   0.121   0.121 0.00557\n"
+        "from send  0.0581  0.0586  0.0581  0.0581  0.0581   0.117   0.117 0.00557\n"
+        "jitter 0.0110 ms (RFC 3550); sent late by 4 us (median), 4 us (max)\n"
+        "rtt: from the intended time of sending; times of arrival: kernel clock\n");
+}
+
+TEST_CASE("in colour only what failed stands out") {
+    const std::string text = ping_summary(typical(), colored);
+    CHECK(
+        text.starts_with("\033[2m--- udp://127.0.0.1:7001 ping statistics ---\033[0m\n"
+                         "1000 sent, 998 answered, \033[1;31m2 lost (0.2%)\033[0m, 0 duplicated"));
+    PingResult clean = typical();
+    clean.counts.lost = 0;
+    clean.counts.sent = 998;
+    CHECK(ping_summary(clean, colored).find("\033[1;31m") == std::string::npos);
+}
+
+TEST_CASE("the summary over TCP has the time to connect, and how many connections there were") {
+    PingResult result = udp("tcp://localhost:7001");
+    result.transport = Transport::tcp;
+    answer(result, 1);
+    result.counts.sent = 3;
+    result.counts.closed = 1;
+    result.counts.lost = 1;
+    result.connections = 2;
+    result.connect.record(90'000);
+    result.clock = ReceiveClock::mixed;
+    result.other_service = true;
+    CHECK(
+        ping_summary(result, plain) ==
+        "--- tcp://localhost:7001 ping statistics ---\n"
+        "3 sent, 1 answered, 1 lost (33.3%), 0 duplicated, 0 reordered, 0 corrupted,\n"
+        "0 wrong size, 1 closed (33.3%), 66.7% without an answer; 2 connections, 9.999 s\n"
+        "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
+        "rtt        0.0621  0.0621  0.0621  0.0621  0.0621  0.0621  0.0621   0.000\n"
+        "from send  0.0581  0.0581  0.0581  0.0581  0.0581  0.0581  0.0581   0.000\n"
+        "connect    0.0900  0.0900  0.0900  0.0900  0.0900  0.0900  0.0900   0.000\n"
+        "sent late by 4 us (median), 4 us (max)\n"
+        "rtt: from the intended time of sending; times of arrival: kernel clock in part\n"
+        "the service is no echo: its answers were timed, not verified\n");
+}
+
+TEST_CASE("a summary without any answer has one line instead of figures") {
+    PingResult result = udp();
+    CHECK(
+        ping_summary(result, plain) ==
+        "--- udp://127.0.0.1:7001 ping statistics ---\n"
+        "0 sent, 0 answered, 0 lost, 0 duplicated, 0 reordered, 0 corrupted,\n"
+        "0 wrong size; 9.999 s\n"
+        "nothing was sent\n");
+    result.counts = {.sent = 10, .refused = 10};
+    result.lateness.record(4000);
+    CHECK(
+        ping_summary(result, plain) ==
+        "--- udp://127.0.0.1:7001 ping statistics ---\n"
+        "10 sent, 0 answered, 0 lost (0%), 0 duplicated, 0 reordered, 0 corrupted,\n"
+        "0 wrong size, 10 refused (100%); 9.999 s\n"
+        "no answer came: nobody listens there; is riposted running?\n");
+}
+
+TEST_CASE("why nothing was answered, as far as the counts tell") {
+    const auto last_line = [](const PingCounts& counts) {
+        PingResult result = udp();
+        result.counts = counts;
+        std::string text = ping_summary(result, plain);
+        text.pop_back();
+        return text.substr(text.rfind('\n') + 1);
+    };
+    CHECK(last_line({.sent = 1}) == "no answer yet");
+    CHECK(
+        last_line({.sent = 2, .lost = 1, .refused = 1}) ==
+        "no answer came: is the address right, or does a firewall drop it?");
+    CHECK(
+        last_line({.sent = 2, .unreachable = 1}) ==
+        "no answer came: is the address right, and is there a route to it?");
+    CHECK(
+        last_line({.sent = 1, .closed = 1}) ==
+        "no answer came: the peer closes the connection first");
+    CHECK(last_line({.sent = 2, .refused = 1, .closed = 1}) == "no answer came");
+    CHECK(
+        last_line({.sent = 2, .answered = 2}) ==
+        "the service spoke before the probes left: there is no round trip to time");
+    CHECK(
+        last_line({.sent = 2, .lost = 1, .corrupted = 1}) ==
+        "no right answer came: is it another service, or is the path broken?");
+}
+
+TEST_CASE("what does not happen every day is told only when it did") {
+    PingResult result = typical();
+    result.counts.sent = 1011;
+    result.counts.late = 1;
+    result.counts.stray = 2;
+    result.counts.unreachable = 4;
+    const std::string text = ping_summary(result, plain);
+    CHECK(
+        text.find("0 wrong size, 4 unreachable (0.4%), 1 late, 2 stray, 7 waiting,\n"
+                  "0.6% without an answer; 9.999 s\n") != std::string::npos);
+    CHECK(fits(text));
+}
+
+TEST_CASE("huge numbers stay within 80 columns") {
+    PingResult result = udp("tcp://[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535");
+    constexpr uint64_t many = 1'000'000'000'000'000'000;
+    result.counts = {
+        .sent = 9 * many,
+        .answered = many,
+        .lost = many,
+        .corrupted = many,
+        .wrong_size = many,
+        .refused = many,
+        .unreachable = many,
+        .closed = many,
+        .duplicated = many,
+        .reordered = many,
+        .late = many,
+        .stray = many};
+    result.connections = many;
+    result.elapsed_ns = UINT64_MAX;
+    result.rtt.record(1);
+    result.rtt.record(UINT64_MAX / 2);
+    result.rtt_from_send.record(3'600'000'000'000);
+    result.connect.record(1'234'567'890'123);
+    result.lateness.record(3'600'000'000'000);
+    result.jitter_ns = 1e15;
+    result.clock = ReceiveClock::user_space;
+    const std::string text = ping_summary(result, plain);
+    CAPTURE(text);
+    CHECK(text.find(";\n1000000000000000000 connections, 5124095h 34m 33s\n") != std::string::npos);
+    result.rtt.clear();
+    result.rtt.record(86'400'000'000'000);
+    CHECK(fits(ping_summary(result, plain)));
+}
+
+TEST_CASE("the interim line is one line") {
+    CHECK(
+        ping_interim(typical(), plain) ==
+        "998/1000 answered, 0.2% loss, median/p99/max 0.0621/0.0621/0.121 ms\n");
+    CHECK(ping_interim(udp(), several) == "udp://127.0.0.1:7001: 0/0 answered\n");
+    PingResult wrong = udp();
+    wrong.counts = {.sent = 3, .corrupted = 1, .wrong_size = 1, .refused = 1};
+    CHECK(
+        ping_interim(wrong, colored) ==
+        "0/3 answered, \033[1;31m33.3% loss\033[0m, \033[1;31m2 wrong\033[0m\n");
+}
+
+TEST_CASE("endpoints are compared in rows, with the least median marked") {
+    const PingResult fast = typical();
+    PingResult slow = udp("tcp://localhost:7001");
+    slow.counts = {.sent = 1, .answered = 1};
+    slow.rtt.record(12'345'000);
+    PingResult silent = udp("udp://[::1]:7001");
+    silent.counts = {.sent = 3, .lost = 3};
+    const PingResult unasked = udp("udp://10.0.0.1:7001");
+    const std::array<const PingResult*, 4> all{&fast, &slow, &silent, &unasked};
+    CHECK(
+        ping_comparison(all, plain) ==
+        "in ms                 loss      min   median       p95      p99     max  jitter\n"
+        "udp://127.0.0.1:7001  0.2%   0.0621   0.0621*   0.0621   0.0621   0.121  0.0110\n"
+        "tcp://localhost:7001    0%  12.3450  12.3450   12.3450  12.3450  12.345  0.0000\n"
+        "udp://[::1]:7001      100%\n"
+        "udp://10.0.0.1:7001      -\n"
+        "* the least median\n");
+}
+
+TEST_CASE("nothing is marked where there is nothing to compare") {
+    const PingResult good = typical();
+    PingResult silent = udp("udp://[::1]:7001");
+    silent.counts = {.sent = 3, .lost = 3};
+    const std::array<const PingResult*, 2> one{&good, &silent};
+    CHECK(ping_comparison(one, plain).find('*') == std::string::npos);
+    const std::array<const PingResult*, 2> none{&silent, &silent};
+    CHECK(
+        ping_comparison(none, plain) == "in ms             loss\n"
+                                        "udp://[::1]:7001  100%\n"
+                                        "udp://[::1]:7001  100%\n");
+    CHECK(ping_comparison({}, plain).empty());
+}
+
+TEST_CASE("long names are cut in the middle, so that rows stay within 80 columns") {
+    PingResult a = typical();
+    a.name = "udp://a-very-long-host-name.in-a-rack.example.com:7001";
+    PingResult b = typical();
+    b.name = "udp://another-very-long-host-name.in-a-rack.example.com:7002";
+    const std::array<const PingResult*, 2> all{&a, &b};
+    const std::string text = ping_comparison(all, plain);
+    CAPTURE(text);
+    CHECK(fits(text));
+    CHECK(text.find("\nudp://a-very-lo...") != std::string::npos);
+    CHECK(text.find(".com:7002 0.2%") != std::string::npos);
+}
+
+TEST_CASE("the JSON document of several endpoints matches its schema, and the schema it") {
+    PingResult full = typical();
+    PingResult tcp = typical();
+    tcp.transport = Transport::tcp;
+    tcp.connections = 1;
+    tcp.connect.record(90'000);
+    tcp.clock = ReceiveClock::user_space;
+    tcp.other_service = true;
+    PingResult mixed = typical();
+    mixed.clock = ReceiveClock::mixed;
+    const PingResult empty = udp();
+    const std::array<const PingResult*, 4> all{&full, &tcp, &mixed, &empty};
+    const auto fail_if = parse_fail_if("p99>2ms, loss > 0.1%");
+    REQUIRE(fail_if.has_value());
+
+    Schema schema("riposte-ping-1");
+    CHECK(schema.faults(ping_json(all, *fail_if, Exit::failed)) == std::vector<std::string>{});
+    CHECK(schema.unseen().empty());
+    CHECK(schema.undescribed().empty());
+    CHECK(schema.faults("{}").size() == 6);
+    CHECK(schema.faults("[").size() == 1);
+}
+
+TEST_CASE("the JSON document says what was measured, in seconds") {
+    const PingResult result = typical();
+    const std::array<const PingResult*, 1> all{&result};
+    const auto fail_if = parse_fail_if("p99>2ms,loss>0.1%,connect.max>1s");
+    REQUIRE(fail_if.has_value());
+    const std::string text = ping_json(all, *fail_if, Exit::failed);
+    CHECK(std::ranges::count(text, '\n') == 1);
+    const auto document = nlohmann::json::parse(text);
+    CHECK(document["schema"] == "riposte/ping/1");
+    CHECK(document["started_at"] == "2025-11-01T12:26:40.250Z");
+    CHECK(document["exit"] == 1);
+    CHECK(
+        document["fail_if"].dump() ==
+        R"([{"condition":"p99>2ms","met":false},{"condition":"loss>0.1%","met":true},)"
+        R"({"condition":"connect.max>1s","met":true}])");
+    const auto& endpoint = document["endpoints"][0];
+    CHECK(endpoint["name"] == "udp://127.0.0.1:7001");
+    CHECK(endpoint["interval"] == 0.01);
+    CHECK(endpoint["timeout"] == 1.0);
+    CHECK(endpoint["elapsed"] == 9.999);
+    CHECK(endpoint["service"] == "echo");
+    CHECK(endpoint["clock"] == "kernel");
+    CHECK(endpoint["counts"]["lost"] == 2);
+    CHECK(endpoint["counts"]["waiting"] == 0);
+    CHECK(endpoint["loss_percent"] == 0.2);
+    CHECK(endpoint["jitter"] == 1.1e-5);
+    CHECK(endpoint["rtt"]["count"] == 998);
+    CHECK(endpoint["rtt"]["min"] == 62.1e-6);
+    CHECK(endpoint["rtt"]["max"] == 121e-6);
+    CHECK(endpoint["fail_if"][0]["value"].get<double>() == doctest::Approx(62.2e-6).epsilon(0.01));
+    CHECK(endpoint["fail_if"][1]["value"] == 0.2);
+    CHECK_FALSE(endpoint["fail_if"][2].contains("value"));
+    CHECK(endpoint["fail_if"][2]["met"] == true);
+    CHECK_FALSE(endpoint.contains("connect"));
+    CHECK_FALSE(endpoint.contains("connections"));
+    uint64_t sum = 0;
+    for (const auto& bucket : endpoint["rtt"]["histogram"]) {
+        CHECK(bucket[0].get<double>() <= bucket[1].get<double>());
+        sum += bucket[2].get<uint64_t>();
+    }
+    CHECK(sum == 998);
+}
+
+TEST_CASE("what was not measured is absent from the JSON document") {
+    const PingResult result = udp();
+    const std::array<const PingResult*, 1> all{&result};
+    const auto document = nlohmann::json::parse(ping_json(all, {}, Exit::failed));
+    const auto& endpoint = document["endpoints"][0];
+    for (const char* key :
+         {"service", "clock", "loss_percent", "rtt", "rtt_from_send", "lateness", "connect",
+          "jitter", "connections"})
+        CHECK_FALSE(endpoint.contains(key));
+    CHECK(document["fail_if"].empty());
+}
+
+TEST_CASE("a name that is no UTF-8 does not spoil the JSON document") {
+    const PingResult result = udp("udp://caf\xe9:7001");
+    const std::array<const PingResult*, 1> all{&result};
+    const auto document = nlohmann::json::parse(ping_json(all, {}, Exit::ok));
+    CHECK(document["endpoints"][0]["name"] == "udp://caf\xef\xbf\xbd:7001");
+}
+
+TEST_CASE("times of day are of UTC, in whole milliseconds") {
+    CHECK(utc_time(0) == "1970-01-01T00:00:00.000Z");
+    CHECK(utc_time(1741529159.2504) == "2025-03-09T14:05:59.250Z");
+    CHECK(utc_time(1741529159.9996) == "2025-03-09T14:06:00.000Z");
+}
+
+TEST_CASE("a number that is not finite is left out of a document") {
+    Json document = Json::object();
+    set_number(document, "a", 1.5);
+    set_number(document, "b", std::nullopt);
+    set_number(document, "c", std::numeric_limits<double>::infinity());
+    CHECK(document.dump() == R"({"a":1.5})");
+}

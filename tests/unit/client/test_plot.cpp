@@ -1,0 +1,430 @@
+#include "client/show/plot.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <random>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte::client;
+
+namespace {
+
+constexpr uint64_t ms = 1'000'000;
+constexpr uint64_t second = 1'000 * ms;
+
+/// An endpoint's figures.
+struct Measured {
+    std::string name;
+    Histogram histogram{};
+    Series series{0};
+
+    void record(uint64_t at_ns, uint64_t value_ns) {
+        histogram.record(value_ns);
+        series.record(at_ns, value_ns);
+    }
+};
+
+std::string plot(
+    const std::vector<Measured>& measured, const std::string& title = "riposte ping",
+    const std::string& subtitle = "64 bytes") {
+    std::vector<Plotted> curves;
+    curves.reserve(measured.size());
+    for (const Measured& each : measured)
+        curves.push_back({each.name, &each.histogram, &each.series});
+    return render_svg(title, subtitle, curves);
+}
+
+/// Two hundred answers in ten seconds, `middle_ns` long, some of them much longer.
+Measured some(const std::string& name, double middle_ns, uint64_t seed) {
+    std::mt19937_64 random(seed);
+    std::lognormal_distribution<double> duration(std::log(middle_ns), 0.5);
+    Measured measured{.name = name};
+    for (uint64_t i = 0; i < 200; ++i)
+        measured.record(i * 50 * ms, static_cast<uint64_t>(duration(random)));
+    return measured;
+}
+
+std::vector<Measured> several(size_t count) {
+    std::vector<Measured> all;
+    all.reserve(count);
+    for (size_t i = 0; i < count; ++i)
+        all.push_back(some(
+            "tcp://127.0.0.1:" + std::to_string(7001 + i), 50'000.0 * static_cast<double>(i + 1),
+            i));
+    return all;
+}
+
+size_t occurrences(const std::string& text, std::string_view what) {
+    size_t count = 0;
+    for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
+        ++count;
+    return count;
+}
+
+struct Element {
+    std::string name;
+    std::map<std::string, std::string> attributes;
+
+    const std::string& at(const std::string& attribute) const {
+        static const std::string none;
+        const auto found = attributes.find(attribute);
+        return found == attributes.end() ? none : found->second;
+    }
+    double number(const std::string& attribute) const { return std::stod("0" + at(attribute)); }
+    bool has_class(std::string_view name_of_class) const {
+        return (" " + at("class") + " ").find(" " + std::string(name_of_class) + " ") !=
+               std::string::npos;
+    }
+};
+
+/// No character that markup is made of, but for the entities that XML knows by itself.
+bool is_escaped(std::string_view text) {
+    for (size_t at = 0; at < text.size(); ++at) {
+        if (text[at] == '<' || text[at] == '>')
+            return false;
+        const auto is_entity = [&](std::string_view entity) {
+            return text.substr(at).starts_with(entity);
+        };
+        if (text[at] == '&' && !is_entity("&amp;") && !is_entity("&lt;") && !is_entity("&gt;") &&
+            !is_entity("&quot;") && !is_entity("&#39;"))
+            return false;
+    }
+    return true;
+}
+
+/// What is between < and >, without them: name="value" with one blank before each.
+std::optional<Element> parse_tag(std::string_view tag) {
+    const auto is_name = [](std::string_view name) {
+        return !name.empty() && std::ranges::all_of(name, [](char each) {
+            return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || each == '-' ||
+                   (each >= '0' && each <= '9');
+        });
+    };
+    Element element;
+    size_t end = std::min(tag.find(' '), tag.size());
+    element.name = tag.substr(0, end);
+    if (!is_name(element.name))
+        return {};
+    for (tag.remove_prefix(end); !tag.empty(); tag.remove_prefix(end + 1)) {
+        const size_t equals = tag.find("=\"");
+        if (tag.front() != ' ' || equals == std::string_view::npos)
+            return {};
+        end = tag.find('"', equals + 2);
+        const std::string_view name = tag.substr(1, equals - 1);
+        if (end == std::string_view::npos || !is_name(name))
+            return {};
+        const std::string_view value = tag.substr(equals + 2, end - equals - 2);
+        if (!is_escaped(value) || !element.attributes.emplace(name, value).second)
+            return {};
+    }
+    return element;
+}
+
+/// All elements in their order; nothing if tags are not balanced or anything is not escaped.
+std::optional<std::vector<Element>> elements_of(const std::string& svg) {
+    std::vector<Element> elements;
+    std::vector<std::string> open;
+    std::string_view rest = svg;
+    while (!rest.empty()) {
+        const size_t start = std::min(rest.find('<'), rest.size());
+        if (!is_escaped(rest.substr(0, start)))
+            return {};
+        rest.remove_prefix(start);
+        if (rest.empty())
+            break;
+        const size_t end = rest.find('>');
+        if (end == std::string_view::npos)
+            return {};
+        std::string_view tag = rest.substr(1, end - 1);
+        rest.remove_prefix(end + 1);
+        if (tag.starts_with('/')) {
+            if (open.empty() || open.back() != tag.substr(1))
+                return {};
+            open.pop_back();
+            continue;
+        }
+        const bool is_whole = tag.ends_with('/');
+        if (is_whole)
+            tag.remove_suffix(1);
+        const auto element = parse_tag(tag);
+        if (!element)
+            return {};
+        elements.push_back(*element);
+        if (!is_whole)
+            open.push_back(element->name);
+    }
+    if (!open.empty() || elements.empty() || elements.front().name != "svg")
+        return {};
+    return elements;
+}
+
+bool is_well_formed(const std::string& svg) {
+    return elements_of(svg).has_value();
+}
+
+struct Box {
+    double left, top, right, bottom;
+    bool has(double x, double y) const {
+        constexpr double rounding = 0.06;
+        return x >= left - rounding && x <= right + rounding && y >= top - rounding &&
+               y <= bottom + rounding;
+    }
+};
+
+/// The panels, as the lower axes and the vertical gridlines span them.
+std::vector<Box> panels_of(const std::vector<Element>& elements) {
+    std::vector<Box> panels;
+    for (const Element& each : elements)
+        if (each.name == "line" && each.has_class("frame"))
+            panels.push_back({each.number("x1"), 0, each.number("x2"), each.number("y2")});
+    for (const Element& each : elements)
+        for (Box& panel : panels)
+            if (each.has_class("grid") && each.at("x1") == each.at("x2") &&
+                each.number("y2") == panel.bottom)
+                panel.top = each.number("y1");
+    return panels;
+}
+
+/// Do all points of curves and bands lie in a panel? There must be some.
+bool curves_stay_within(const std::vector<Element>& elements, const std::vector<Box>& panels) {
+    size_t points = 0;
+    for (const Element& each : elements) {
+        if (each.name != "path")
+            continue;
+        if (!each.has_class("line") && !each.has_class("band") && !each.has_class("points"))
+            continue;
+        // "M1.0 2.0L3.0 4.0Z"; a dot ends in "h.01".
+        std::string data = each.at("d");
+        for (size_t at = data.find("h.01"); at != std::string::npos; at = data.find("h.01"))
+            data.erase(at, 4);
+        std::ranges::replace_if(
+            data, [](char part) { return part == 'M' || part == 'L' || part == 'Z'; }, ' ');
+        std::istringstream numbers(data);
+        for (double x = 0, y = 0; numbers >> x >> y; ++points)
+            if (std::ranges::none_of(panels, [&](const Box& box) { return box.has(x, y); }))
+                return false;
+        if (!numbers.eof())
+            return false;
+    }
+    return points > 0;
+}
+
+std::vector<std::vector<Measured>> examples() {
+    std::vector<std::vector<Measured>> all{several(1), several(3), several(8)};
+    Measured one{.name = "one"};
+    one.record(0, 123'456);
+    all.push_back({one});
+    Measured equal{.name = "equal"};
+    for (uint64_t i = 0; i < 300; ++i)
+        equal.record(i * second, 250'000);
+    all.push_back({equal});
+    Measured extremes{.name = "extremes"};
+    extremes.record(0, 0);
+    extremes.record(UINT64_MAX / 2, UINT64_MAX);
+    all.push_back({extremes});
+    Measured failed{.name = "failed"};
+    failed.series.record_failure(second);
+    all.push_back({failed, one, several(1).front()});
+    return all;
+}
+
+} // namespace
+
+TEST_CASE("the check for well-formed documents refuses what is not") {
+    CHECK(is_well_formed("<svg a=\"1\"><g><p/></g>x &amp; y</svg>\n"));
+    for (const std::string_view wrong :
+         {"<svg>", "<svg></g>", "<svg><g></svg></g>", "<svg a=1></svg>", "<svg>&</svg>",
+          "<svg>a > b</svg>", "<svg a=\"&x\"></svg>", "<svg a=\"1\" a=\"2\"></svg>", "<g></g>", ""})
+        CHECK_FALSE(is_well_formed(std::string(wrong)));
+}
+
+TEST_CASE("a plot is well-formed and sized, whatever is in it") {
+    for (const auto& measured : examples()) {
+        CAPTURE(measured.front().name);
+        const std::string svg = plot(measured);
+        CHECK(is_well_formed(svg));
+        CHECK(svg.find("nan") == std::string::npos);
+        CHECK(svg.find("inf") == std::string::npos);
+        CHECK(svg.find(R"(width="960")") != std::string::npos);
+        CHECK(occurrences(svg, "Latency over time") == 1);
+        CHECK(occurrences(svg, "Latency by percentile") == 1);
+    }
+}
+
+TEST_CASE("curves, bands and points stay within their panel") {
+    for (const auto& measured : examples()) {
+        CAPTURE(measured.front().name);
+        const auto elements = elements_of(plot(measured));
+        REQUIRE(elements.has_value());
+        const auto panels = panels_of(*elements);
+        REQUIRE(panels.size() == 2);
+        for (const Box& panel : panels)
+            CHECK(panel.bottom - panel.top > 200);
+        CHECK(curves_stay_within(*elements, panels));
+    }
+}
+
+TEST_CASE("a plot needs nothing from elsewhere and runs nothing") {
+    std::string svg = plot(several(3));
+    const std::string name = "xmlns=\"http://www.w3.org/2000/svg\"";
+    REQUIRE(svg.find(name) != std::string::npos);
+    svg.erase(svg.find(name), name.size());
+    for (const std::string_view word :
+         {"<script", "href", "url(", "@import", "http:", "https:", "<image", "<foreignObject",
+          "onload"})
+        CHECK(svg.find(word) == std::string::npos);
+}
+
+TEST_CASE("a plot has colours for light ground outside of the media query for dark") {
+    const std::string svg = plot(several(8));
+    const size_t dark = svg.find("@media (prefers-color-scheme:dark){");
+    REQUIRE(dark != std::string::npos);
+    for (const std::string_view rule : {".page{fill:#", ".s0{stroke:#", ".s7{stroke:#"}) {
+        CHECK(svg.find(rule) < dark);
+        CHECK(svg.find(rule, dark) != std::string::npos);
+    }
+}
+
+TEST_CASE("title, subtitle and names are escaped") {
+    auto measured = several(2);
+    measured[0].name = "<b>&'\"";
+    const std::string svg = plot(measured, "a <script> & \"b\"", "c > d\x01 \xff");
+    CHECK(is_well_formed(svg));
+    CHECK(occurrences(svg, "a &lt;script&gt; &amp; &quot;b&quot;") == 2); // <title>, and shown
+    CHECK(svg.find("&lt;b&gt;&amp;&#39;&quot;</text>") != std::string::npos);
+    CHECK(svg.find("c &gt; d\uFFFD \uFFFD</text>") != std::string::npos);
+}
+
+TEST_CASE("each curve has its line in both panels, and a legend names more than one") {
+    for (const size_t count : {size_t{1}, size_t{2}, size_t{3}, size_t{8}}) {
+        CAPTURE(count);
+        const auto measured = several(count);
+        const std::string svg = plot(measured);
+        for (size_t i = 0; i < count; ++i) {
+            const std::string line = "<path class=\"line s" + std::to_string(i);
+            CHECK(occurrences(svg, line) == 2);
+            CHECK(occurrences(svg, measured[i].name + "</text>") == (count > 1 ? 1 : 0));
+        }
+        CHECK(occurrences(svg, "<path class=\"line") == 2 * count);
+    }
+}
+
+TEST_CASE("bands are drawn for up to three curves") {
+    const auto bands = [](size_t count) {
+        auto measured = several(count);
+        for (Measured& each : measured)
+            for (uint64_t i = 0; i < 200; ++i)
+                each.record(i * 50 * ms, 300'000);
+        return occurrences(plot(measured), "<path class=\"band");
+    };
+    CHECK(bands(1) == 1);
+    CHECK(bands(3) == 3);
+    CHECK(bands(4) == 0);
+}
+
+TEST_CASE("the key names what is drawn, and nothing else") {
+    auto measured = several(1);
+    CHECK(plot(measured).find(">median<") == std::string::npos); // an answer each column
+    CHECK(plot(measured).find(">failed<") == std::string::npos);
+    for (uint64_t i = 0; i < 200; ++i)
+        measured[0].record(i * 50 * ms, 300'000);
+    const std::string svg = plot(measured);
+    for (const std::string_view name : {">median<", ">min to p99<", ">max<"})
+        CHECK(occurrences(svg, name) == 1);
+    measured[0].series.record_failure(0);
+    CHECK(occurrences(plot(measured), ">failed<") == 2); // key, and beside the strip
+}
+
+TEST_CASE("failures are marks below the panel of time, neighbours as one") {
+    auto measured = several(1);
+    const auto marks = [&] {
+        return occurrences(plot(measured), "class=\"failed\"") - 1; // less the key's
+    };
+    measured[0].series.record_failure(second);
+    CHECK(marks() == 1);
+    measured[0].series.record_failure(second);
+    CHECK(marks() == 1);
+    measured[0].series.record_failure(5 * second);
+    CHECK(marks() == 2);
+    const uint64_t width_ns = measured[0].series.columns().front().width_ns;
+    measured[0].series.record_failure(5 * second + width_ns);
+    CHECK(marks() == 2);
+}
+
+TEST_CASE("a line is cut where there was no answer for long") {
+    Measured measured{.name = "x"};
+    const auto moves = [&] {
+        const std::string svg = plot({measured});
+        const size_t start = svg.find("<path class=\"line s0\" d=");
+        return occurrences(svg.substr(start, svg.find('>', start) - start), "M");
+    };
+    for (uint64_t i = 0; i < 50; ++i)
+        measured.record(i * 100 * ms, 100'000);
+    CHECK(moves() == 1);
+    for (uint64_t i = 100; i < 150; ++i)
+        measured.record(i * 100 * ms, 100'000);
+    CHECK(moves() == 2);
+}
+
+TEST_CASE("axes carry their units") {
+    const std::string svg = plot(several(1));
+    CHECK(occurrences(svg, ">latency (log scale)<") == 2);
+    CHECK(occurrences(svg, ">50 us<") == 2);
+    CHECK(occurrences(svg, ">time since the start (s)<") == 1);
+    CHECK(occurrences(svg, ">percentile (%)<") == 1);
+    CHECK(occurrences(svg, ">99<") == 1);
+}
+
+TEST_CASE("the only curve has its percentiles written beside it") {
+    Measured measured{.name = "x"};
+    for (uint64_t i = 1; i <= 1000; ++i)
+        measured.record(i * ms, i * 1000);
+    const std::string svg = plot({measured});
+    CHECK(occurrences(svg, "<circle") == 5);
+    for (const std::string_view label :
+         {">p50 501 us<", ">p90 899 us<", ">p99 989 us<", ">p99.9 997 us<", ">max 1 ms<"})
+        CHECK(occurrences(svg, label) == 1);
+    CHECK(occurrences(plot({measured, measured}), "<circle") == 0);
+}
+
+TEST_CASE("without an answer the plot says so") {
+    Measured silent{.name = "silent"};
+    silent.series.record_failure(0);
+    CHECK(occurrences(plot({silent}), ">no answer<") == 2); // each panel
+    Measured idle{.name = "idle"};
+    CHECK(occurrences(plot({idle}), ">no answer<") == 2);
+    const std::string svg = plot({silent, several(1).front()});
+    CHECK(occurrences(svg, ">no answer<") == 0);
+    CHECK(occurrences(svg, ">silent (no answer)</text>") == 1);
+}
+
+TEST_CASE("a curve without a series has its distribution alone") {
+    const Measured measured = several(1).front();
+    const std::vector<Plotted> curves{{"x", &measured.histogram, nullptr}};
+    const std::string svg = render_svg("t", "s", curves);
+    CHECK(is_well_formed(svg));
+    CHECK(occurrences(svg, "<path class=\"line s0\"") == 1);
+}
+
+TEST_CASE("a long subtitle is wrapped to at most three lines, its own breaks kept") {
+    const auto lines = [](const std::string& subtitle) {
+        return occurrences(plot(several(1), "t", subtitle), "<text class=\"subtitle\"");
+    };
+    CHECK(lines("") == 0);
+    CHECK(lines("one") == 1);
+    CHECK(lines("one\ntwo") == 2);
+    std::string words;
+    for (int i = 0; i < 200; ++i)
+        words += "word ";
+    CHECK(lines(words) == 3);
+    CHECK(lines(std::string(1000, 'x')) == 1);
+    CHECK(plot(several(1), "t", words).find("...</text>") != std::string::npos);
+}

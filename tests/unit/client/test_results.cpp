@@ -1,0 +1,346 @@
+// What a run is worth: the value of each metric, and the verdict.
+#include "client/load/load_result.h"
+#include "client/ping/ping_result.h"
+
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+using namespace riposte::client;
+
+namespace {
+
+FailIf conditions(std::string_view text) {
+    if (text.empty())
+        return {};
+    const auto parsed = parse_fail_if(text);
+    REQUIRE(parsed.has_value());
+    return *parsed;
+}
+
+PingResult pinged(const PingCounts& counts) {
+    PingResult result;
+    result.counts = counts;
+    result.elapsed_ns = 2'000'000'000;
+    for (uint64_t at = 0; at < counts.answered; at++) {
+        result.rtt.record((100 + at) * 1000);
+        result.rtt_from_send.record((50 + at) * 1000);
+    }
+    return result;
+}
+
+LoadResult loaded(const LoadCounts& counts) {
+    LoadResult result;
+    result.counts = counts;
+    result.elapsed_ns = 2'000'000'000;
+    for (uint64_t at = 0; at < counts.answered; at++)
+        result.latency.record((100 + at) * 1000);
+    return result;
+}
+
+template<class Result>
+std::optional<double> value_of(const Result& result, std::string_view name) {
+    const FailIf parsed = conditions(std::string(name) + (name == "loss" ? ">1%" : ">1"));
+    return metric(result, parsed.front().metric);
+}
+
+std::optional<double> duration_of(const auto& result, std::string_view name) {
+    return metric(result, conditions(std::string(name) + ">1s").front().metric);
+}
+
+} // namespace
+
+TEST_CASE("the loss of ping is the share of probes of known fate without any answer") {
+    CHECK_FALSE(loss_percent(PingCounts{}).has_value());
+    CHECK_FALSE(loss_percent(PingCounts{.sent = 3}).has_value()); // all of them wait
+    CHECK(*loss_percent(PingCounts{.sent = 4, .answered = 4}) == 0);
+    CHECK(*loss_percent(PingCounts{.sent = 5, .answered = 3, .lost = 1}) == 25);
+    CHECK(*loss_percent(PingCounts{.sent = 2, .corrupted = 1, .wrong_size = 1}) == 0);
+    CHECK(
+        *loss_percent(PingCounts{
+            .sent = 8, .lost = 1, .corrupted = 4, .refused = 1, .unreachable = 1, .closed = 1}) ==
+        50);
+}
+
+TEST_CASE("the loss of load is that of requests of known outcome") {
+    CHECK_FALSE(loss_percent(LoadCounts{}).has_value());
+    CHECK_FALSE(loss_percent(LoadCounts{.sent = 3, .unfinished = 3}).has_value());
+    CHECK(*loss_percent(LoadCounts{.sent = 5, .answered = 3, .lost = 1, .unfinished = 1}) == 25);
+    CHECK(*loss_percent(LoadCounts{.sent = 4, .answered = 3, .local = 1}) == 0);
+    CHECK(*loss_percent(LoadCounts{.sent = 4, .answered = 4, .unsent = 100}) == 0);
+}
+
+TEST_CASE("each metric of ping has its value, in its unit") {
+    PingResult result = pinged(
+        {.sent = 110,
+         .answered = 101,
+         .lost = 1,
+         .corrupted = 2,
+         .wrong_size = 3,
+         .refused = 1,
+         .duplicated = 4,
+         .reordered = 5,
+         .late = 6});
+    result.jitter_ns = 1500;
+    result.connect.record(70'000);
+    CHECK(*value_of(result, "sent") == 110);
+    CHECK(*value_of(result, "answered") == 101);
+    CHECK(*value_of(result, "lost") == 1);
+    CHECK(*value_of(result, "corrupted") == 2);
+    CHECK(*value_of(result, "wrong_size") == 3);
+    CHECK(*value_of(result, "refused") == 1);
+    CHECK(*value_of(result, "duplicated") == 4);
+    CHECK(*value_of(result, "reordered") == 5);
+    CHECK(*value_of(result, "late") == 6);
+    CHECK(*value_of(result, "errors") == 7); // two still wait
+    CHECK(*value_of(result, "rate") == 50.5);
+    CHECK(*value_of(result, "loss") == doctest::Approx(100 * 2 / 108.0));
+    CHECK(*duration_of(result, "jitter") == doctest::Approx(1.5e-6));
+    CHECK(*duration_of(result, "min") == doctest::Approx(100e-6));
+    CHECK(*duration_of(result, "mean") == doctest::Approx(150e-6));
+    CHECK(*duration_of(result, "median") == doctest::Approx(150e-6).epsilon(0.004));
+    CHECK(*duration_of(result, "p99") == doctest::Approx(199e-6).epsilon(0.004));
+    CHECK(*duration_of(result, "max") == doctest::Approx(200e-6));
+    CHECK(*duration_of(result, "stddev") == doctest::Approx(29.1548e-6));
+    CHECK(*duration_of(result, "rtt.min") == doctest::Approx(50e-6));
+    CHECK(*duration_of(result, "connect.max") == doctest::Approx(70e-6));
+}
+
+TEST_CASE("what ping did not measure has no value") {
+    PingResult result = pinged({.sent = 2, .answered = 1});
+    CHECK_FALSE(duration_of(result, "jitter").has_value()); // it takes two answers
+    CHECK_FALSE(duration_of(result, "connect.p50").has_value());
+    result.elapsed_ns = 0;
+    CHECK_FALSE(value_of(result, "rate").has_value());
+    const PingResult nothing;
+    for (const std::string_view name : {"min", "mean", "median", "max", "stddev", "p99.9"})
+        CHECK_FALSE(duration_of(nothing, name).has_value());
+    CHECK_FALSE(value_of(nothing, "loss").has_value());
+    CHECK(*value_of(nothing, "errors") == 0);
+    CHECK(*value_of(nothing, "sent") == 0);
+}
+
+TEST_CASE("each metric of load has its value, in its unit") {
+    LoadResult result = loaded(
+        {.sent = 120,
+         .answered = 101,
+         .lost = 1,
+         .corrupted = 2,
+         .wrong_size = 3,
+         .refused = 4,
+         .unreachable = 1,
+         .closed = 2,
+         .local = 1,
+         .unfinished = 5,
+         .duplicated = 7,
+         .reordered = 8,
+         .unsent = 9});
+    CHECK(*value_of(result, "sent") == 120);
+    CHECK(*value_of(result, "answered") == 101);
+    CHECK(*value_of(result, "lost") == 1);
+    CHECK(*value_of(result, "corrupted") == 2);
+    CHECK(*value_of(result, "wrong_size") == 3);
+    CHECK(*value_of(result, "refused") == 4);
+    CHECK(*value_of(result, "duplicated") == 7);
+    CHECK(*value_of(result, "reordered") == 8);
+    CHECK(*value_of(result, "errors") == 23);
+    CHECK(*value_of(result, "rate") == 50.5);
+    CHECK(*value_of(result, "loss") == doctest::Approx(100 * 8 / 115.0));
+    CHECK(*duration_of(result, "min") == doctest::Approx(100e-6));
+    CHECK_FALSE(duration_of(result, "jitter").has_value());
+    CHECK_FALSE(value_of(result, "late").has_value());
+    CHECK_FALSE(duration_of(result, "connect.min").has_value());
+}
+
+TEST_CASE("in a closed loop the time from sending is the latency, in an open one its own") {
+    LoadResult result = loaded({.sent = 1, .answered = 1});
+    CHECK(*duration_of(result, "rtt.max") == doctest::Approx(100e-6));
+    result.rate = 1000;
+    result.latency_from_send.record(40'000);
+    CHECK(*duration_of(result, "rtt.max") == doctest::Approx(40e-6));
+    CHECK(*duration_of(result, "max") == doctest::Approx(100e-6));
+}
+
+TEST_CASE("the verdict on ping") {
+    struct Row {
+        PingCounts counts;
+        std::string_view fail_if;
+        Exit exit;
+    };
+    constexpr PingCounts good{.sent = 10, .answered = 10};
+    constexpr PingCounts lossy{.sent = 10, .answered = 9, .lost = 1};
+    constexpr PingCounts refused{.sent = 10, .answered = 9, .refused = 1};
+    constexpr PingCounts unreachable{.sent = 10, .answered = 9, .unreachable = 1};
+    constexpr PingCounts closed{.sent = 10, .answered = 9, .closed = 1};
+    constexpr PingCounts corrupted{.sent = 10, .answered = 9, .corrupted = 1};
+    constexpr PingCounts wrong_size{.sent = 10, .answered = 9, .wrong_size = 1};
+    constexpr PingCounts silent{.sent = 10, .lost = 10};
+    const std::vector<Row> rows{
+        {good, "", Exit::ok},
+        {{}, "", Exit::failed},
+        {silent, "", Exit::failed},
+        {{.sent = 10, .answered = 9}, "", Exit::ok}, // one waits: interrupted
+        {{.sent = 10}, "", Exit::failed},
+        {{.sent = 9, .answered = 9, .duplicated = 9, .reordered = 9, .late = 9, .stray = 9},
+         "",
+         Exit::ok},
+        {lossy, "", Exit::failed},
+        {refused, "", Exit::failed},
+        {unreachable, "", Exit::failed},
+        {closed, "", Exit::failed},
+        {corrupted, "", Exit::failed},
+        {wrong_size, "", Exit::failed},
+        // Of loss, and of all that counts as it.
+        {lossy, "loss>10%", Exit::ok},
+        {lossy, "loss>9%", Exit::failed},
+        {refused, "loss>10%", Exit::ok},
+        {unreachable, "loss>10%", Exit::ok},
+        {closed, "loss>10%", Exit::ok},
+        {corrupted, "loss>10%", Exit::failed},
+        {wrong_size, "loss>10%", Exit::failed},
+        // Of errors, and so of everything.
+        {lossy, "errors>1", Exit::ok},
+        {closed, "errors>1", Exit::ok},
+        {corrupted, "errors>1", Exit::ok},
+        {wrong_size, "errors>1", Exit::ok},
+        {wrong_size, "errors>0", Exit::failed},
+        // Of one count alone.
+        {lossy, "lost>1", Exit::ok},
+        {lossy, "lost>0", Exit::failed},
+        {lossy, "refused>1", Exit::failed},
+        {refused, "refused>1", Exit::ok},
+        {refused, "lost>1", Exit::failed},
+        {corrupted, "corrupted>1", Exit::ok},
+        {corrupted, "wrong_size>1", Exit::failed},
+        {wrong_size, "wrong_size>1", Exit::ok},
+        // No condition makes silence good.
+        {silent, "loss>100%", Exit::failed},
+        {silent, "errors>100", Exit::failed},
+        // Others leave the rules as they are.
+        {good, "p99>1s", Exit::ok},
+        {good, "p99>50us", Exit::failed},
+        {lossy, "p99>1s", Exit::failed},
+        {good, "connect.p99>1s", Exit::failed}, // not measured
+        {good, "loss>0%,p99<1s", Exit::failed},
+        {{.sent = 9, .answered = 9, .duplicated = 2}, "duplicated>1", Exit::failed},
+        {good, "rate<5", Exit::ok},
+        {good, "rate<=5", Exit::failed},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.fail_if);
+        CAPTURE(&row - rows.data());
+        CHECK(verdict(pinged(row.counts), conditions(row.fail_if)) == row.exit);
+    }
+}
+
+TEST_CASE("the verdict on load") {
+    struct Row {
+        LoadCounts counts;
+        std::string_view fail_if;
+        Exit exit;
+    };
+    constexpr LoadCounts good{.sent = 10, .answered = 10};
+    constexpr LoadCounts lossy{.sent = 10, .answered = 9, .lost = 1};
+    constexpr LoadCounts local{.sent = 10, .answered = 9, .local = 1};
+    constexpr LoadCounts unsent{.sent = 10, .answered = 10, .unsent = 1};
+    const std::vector<Row> rows{
+        {good, "", Exit::ok},
+        {{}, "", Exit::failed},
+        {{.sent = 10, .unfinished = 10}, "", Exit::failed},
+        {{.sent = 10, .answered = 9, .unfinished = 1}, "", Exit::ok},
+        {{.sent = 9, .answered = 9, .duplicated = 9, .reordered = 9, .stray = 9}, "", Exit::ok},
+        {lossy, "", Exit::failed},
+        {lossy, "loss>10%", Exit::ok},
+        {lossy, "lost>1", Exit::ok},
+        {lossy, "errors>1", Exit::ok},
+        {lossy, "loss>=10%", Exit::failed},
+        {{.sent = 10, .answered = 9, .wrong_size = 1}, "loss>10%", Exit::failed},
+        {{.sent = 10, .answered = 9, .corrupted = 1}, "errors>1", Exit::ok},
+        {{.sent = 10, .answered = 9, .closed = 1}, "refused>1", Exit::failed},
+        {local, "", Exit::failed},
+        {local, "loss>10%", Exit::failed},
+        {local, "errors>1", Exit::ok},
+        {unsent, "", Exit::failed},
+        {unsent, "errors>1", Exit::ok},
+        {unsent, "errors>0", Exit::failed},
+        {good, "rate<6", Exit::failed},
+        {good, "jitter>1s", Exit::failed}, // load does not measure it
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.fail_if);
+        CAPTURE(&row - rows.data());
+        CHECK(verdict(loaded(row.counts), conditions(row.fail_if)) == row.exit);
+    }
+}
+
+TEST_CASE("a generator with time to spare that kept its schedule is no bottleneck") {
+    LoadResult result = loaded({.sent = 1000, .answered = 1000});
+    CHECK(bottlenecks(result).empty());
+    CHECK_FALSE(generator_is_bottleneck(result));
+    result.cpu_ns = 1'890'000'000; // 94.5% of 2 s
+    result.rate = 500;
+    result.late_generator = 10; // 1%
+    result.late_blocked = 10;
+    CHECK(bottlenecks(result).empty());
+    CHECK_FALSE(generator_is_bottleneck(result));
+    CHECK(bottlenecks(LoadResult{}).empty());
+}
+
+TEST_CASE("a generator without CPU to spare is the bottleneck, and says what to do") {
+    LoadResult result = loaded({.sent = 1000, .answered = 1000});
+    result.cpu_ns = 1'980'000'000;
+    CHECK(cpu_share(result) == doctest::Approx(0.99));
+    CHECK(generator_is_bottleneck(result));
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(
+        bottlenecks(result).front() ==
+        "the generator was the bottleneck: its CPU was at 99% of one core; the figures above are "
+        "its own limit, not the server's. Use fewer connections (-c), or a rate (-r).");
+    result.rate = 1000;
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(bottlenecks(result).front().ends_with("not the server's. Lower the rate (-r)."));
+}
+
+TEST_CASE("a generator that missed its schedule is the bottleneck, and says so") {
+    LoadResult result = loaded({.sent = 1000, .answered = 1000});
+    result.late_generator = 11;
+    CHECK(bottlenecks(result).empty()); // a closed loop has no schedule
+    result.rate = 500;
+    CHECK(generator_is_bottleneck(result));
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(
+        bottlenecks(result).front() ==
+        "1.1% of the schedule was missed by the generator itself: latency from the intended time "
+        "includes its delay. Lower the rate (-r), or leave it a core of its own.");
+}
+
+TEST_CASE("a server that is slower than the rate is told from a slow generator") {
+    LoadResult result = loaded({.sent = 1000, .answered = 1000});
+    result.rate = 500;
+    result.late_blocked = 13;
+    CHECK_FALSE(generator_is_bottleneck(result));
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(
+        bottlenecks(result).front() ==
+        "1.3% of the schedule waited for a free connection; the server was slower than the rate, "
+        "or raise -c or --depth.");
+    result.closes = true;
+    CHECK(bottlenecks(result).front().ends_with("than the rate, or raise -c."));
+}
+
+TEST_CASE("what was never sent is laid to whatever made most requests late") {
+    LoadResult result = loaded({.sent = 500, .answered = 500, .unsent = 500});
+    result.rate = 500;
+    CHECK(bottlenecks(result).empty()); // nobody was seen to be late
+    result.late_blocked = 20;
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(bottlenecks(result).front().starts_with("52% of the schedule waited"));
+    CHECK_FALSE(generator_is_bottleneck(result));
+    result.late_generator = 30;
+    REQUIRE(bottlenecks(result).size() == 2);
+    CHECK(bottlenecks(result)[0].starts_with("53% of the schedule was missed by the generator"));
+    CHECK(bottlenecks(result)[1].starts_with("2% of the schedule waited"));
+    CHECK(generator_is_bottleneck(result));
+}
