@@ -1,0 +1,89 @@
+// Which bytes of a TCP connection answer which probe. Sans-I/O.
+//
+// An echo answers in order, so that the next `payload_bytes` belong to the oldest probe on the
+// connection, its front. Where a peer leaves bytes out, or adds some, the probes' own headers tell:
+// whole bytes that are not what the front expects are searched for the header of a probe that is
+// on this connection, and what stands in front of it was a short answer, or is not asked for. Bytes
+// that fit nowhere spoil the stream, since nothing tells any more where the next answer begins.
+//
+// What resembles no probe before any echo was seen comes from another service, whose answers have
+// no length that could be known: what was read at once is one answer.
+//
+// A probe that was given up meanwhile keeps its place, so that its answer is not taken for another
+// probe's; the answer itself is passed over.
+#pragma once
+
+#include "client/ping/ping_account.h"
+#include "client/ping/receive_time.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace riposte::client {
+
+class AnswerStream {
+public:
+    /// Bytes that nobody asked for, after which the connection is given up.
+    static constexpr size_t unasked_bytes_max = size_t{1} << 20;
+    /// Read at once where the length of an answer is not known.
+    static constexpr size_t chunk_bytes = 65536;
+
+    using Listener = std::function<void(const Arrival&, ReceiveClock)>;
+
+    AnswerStream(size_t payload_bytes, uint32_t session)
+        : payload_bytes_(payload_bytes), session_(session) {}
+
+    /// A new connection. `echo_seen`: on an earlier one.
+    void open(bool echo_seen);
+    /// A probe was given to the connection. Sequence numbers are consecutive on one connection.
+    void expect(uint64_t sequence);
+
+    bool idle() const { return front_ == end_; } ///< no probe is unanswered
+    uint64_t front() const { return front_; }    ///< the oldest unanswered one, unless idle
+    uint64_t end() const { return end_; }        ///< one past the last
+    bool has_partial() const { return !answer_.empty(); }
+    bool echo_seen() const { return echo_seen_; }
+
+    /// How many bytes to read at most, so that their time of arrival is that of one answer: 1 to
+    /// chunk_bytes.
+    size_t wanted(const PingResult& result) const;
+    /// What was read. False: the stream is of no use any more, and is to be closed.
+    bool take(
+        std::span<const std::byte> bytes, ReceiveTime received, PingAccount& account,
+        const Listener& listener);
+    /// No more bytes come for the front: what there is of its answer is all.
+    void end_partial(PingAccount& account, const Listener& listener);
+
+private:
+    struct Place {
+        size_t offset;
+        uint64_t sequence;
+    };
+
+    std::span<const std::byte> whole() const { return std::span(answer_).first(payload_bytes_); }
+    bool is_other_service(PingAccount& account) const;
+    bool is_echo(std::span<const std::byte> bytes) const;
+    bool is_like(PingAccount& account, uint64_t sequence, uint64_t other) const;
+    std::optional<Place> find_probe() const;
+    std::optional<Place> find_cut_probe(PingAccount& account) const;
+    bool take_whole(PingAccount& account, const Listener& listener);
+    void resolve(
+        size_t bytes, ReceiveTime received, PingAccount& account, const Listener& listener);
+    void drop(size_t bytes);
+
+    size_t payload_bytes_;
+    uint32_t session_;
+    uint64_t front_ = 0;
+    uint64_t end_ = 0;
+    bool echo_seen_ = false;
+    size_t unasked_bytes_ = 0;
+    std::vector<std::byte> answer_; ///< of the front, as far as it came
+    ReceiveTime first_;
+    ReceiveTime last_;
+};
+
+} // namespace riposte::client

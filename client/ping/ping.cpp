@@ -1,0 +1,387 @@
+// The engine of ping: one loop for all endpoints.
+//
+// A turn reads what came, gives up what did not come in time, and then sends what is due: in this
+// order, so that an answer that was there in time is never taken for lost, and no probe is sent on
+// a connection whose end has been told already. A loop that is late (the machine is busy, the
+// process was stopped) sends all that came due meanwhile, each counted from its own time, and reads
+// between the batches. Only what came due more than a minute ago is left out of the run, and said
+// so: a process that was suspended for hours shall not make up for them with a flood.
+//
+// The run ends when the last probe's fate is known. Cut short (-w, a signal), it sends no more and
+// waits for what is still under way twice as long as the slowest answer took.
+#include "client/ping/ping.h"
+
+#include "client/ping/ping_report.h"
+#include "client/ping/ping_schedule.h"
+#include "client/ping/prober.h"
+#include "client/ping/receive_time.h"
+#include "client/ping/short_slices.h"
+#include "client/report.h"
+#include "client/show/measurement_output.h"
+#include "common/clock.h"
+#include "common/text.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace riposte::client {
+
+namespace {
+
+/// The loop wakes that long before a probe is due, and stays awake until it is: waking up takes
+/// some 30 us, which would all be lateness.
+constexpr uint64_t awake_before_ns = 60'000;
+/// Probes of one endpoint sent at once before what came is read.
+constexpr int batch_max = 64;
+/// A probe that is later than that is not sent any more.
+constexpr uint64_t suspended_ns = 60'000'000'000;
+/// How long the slowest answer's time is waited for again when a run is cut short.
+constexpr uint64_t linger_factor = 2;
+
+struct Lane {
+    std::unique_ptr<Prober> prober;
+    PingSchedule schedule;
+};
+
+uint32_t random_session() {
+    uint32_t session = 0;
+    if (::getrandom(&session, sizeof(session), GRND_NONBLOCK) != sizeof(session))
+        session = static_cast<uint32_t>(monotonic_ns() * 0x9e3779b1);
+    return session;
+}
+
+/// With --reconnect each waiting probe has a descriptor.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+class PingRun final : public ProbeListener {
+public:
+    PingRun(const CommonOptions& common, const PingOptions& options, EventLoop& loop)
+        : options_(options), loop_(loop), report_(common.color, false),
+          style_{.several = options.endpoints.size() > 1, .color = colors_output(common.color)},
+          prints_lines_(!options.quiet && !options.report.json) {}
+
+    void add(Target target, const SocketAddress& address);
+    Result<void> run(bool with_series);
+    Result<Exit> conclude(MeasurementFiles& files);
+
+    void on_arrival(const PingResult& result, const Arrival& arrival) override;
+    void on_failure(const PingResult& result, uint64_t sequence, Fate fate) override;
+    void on_trouble(const PingResult& result, const std::string& line) override;
+
+private:
+    void start(bool with_series);
+    Result<void> turn();
+    Result<void> send_due(Lane& lane);
+    void tell_skipped(const Lane& lane, uint64_t skipped);
+    void stop(uint64_t now_ns);
+    bool is_done(const Lane& lane, uint64_t now_ns) const;
+    uint64_t linger_end_ns(const Lane& lane) const;
+    uint64_t next_deadline_ns() const;
+    void print_interim();
+    Result<void> flush();
+    void put(const std::string& line);
+    void measure_elapsed();
+
+    const PingOptions& options_;
+    EventLoop& loop_;
+    Report report_;
+    PingStyle style_;
+    bool prints_lines_;
+    std::vector<Lane> lanes_;
+    std::string output_; ///< lines of this turn
+    uint64_t start_ns_ = 0;
+    uint64_t deadline_ns_ = UINT64_MAX; ///< of sending
+    uint64_t stopped_ns_ = UINT64_MAX;  ///< when the run was cut short
+};
+
+void PingRun::add(Target target, const SocketAddress& address) {
+    const uint64_t interval_ns = options_.interval_us * 1000;
+    const uint64_t timeout_ns = uint64_t{target.timeout_ms} * 1'000'000;
+    const Transport transport = target.transport;
+    const std::string name = target.name;
+    ProberSettings settings{
+        .target = std::move(target),
+        .address = address,
+        .ping =
+            {.session = random_session(),
+             .payload_bytes = options_.payload_bytes,
+             .timeout_ns = timeout_ns,
+             .window = window_for(interval_ns, timeout_ns)},
+        .endpoint = lanes_.size(),
+        .reconnect = options_.reconnect};
+    const auto make = transport == Transport::udp ? make_udp_prober : make_tcp_prober;
+    lanes_.push_back(
+        {.prober = make(std::move(settings), loop_, *this),
+         .schedule = PingSchedule(0, interval_ns, options_.count)});
+    PingResult& result = lanes_.back().prober->result();
+    result.name = name;
+    result.address = to_string(address);
+    result.transport = transport;
+    result.payload_bytes = options_.payload_bytes;
+    result.interval_ns = interval_ns;
+    result.timeout_ns = timeout_ns;
+}
+
+/// The endpoints' probes are spread evenly over the interval.
+void PingRun::start(bool with_series) {
+    const Clocks now = read_clocks();
+    start_ns_ = now.monotonic_ns + awake_before_ns; // so that the first one is as punctual
+    if (options_.deadline_ms)
+        deadline_ns_ = start_ns_ + uint64_t{*options_.deadline_ms} * 1'000'000;
+    const uint64_t interval_ns = options_.interval_us * 1000;
+    for (size_t i = 0; i < lanes_.size(); i++) {
+        const uint64_t first_ns = start_ns_ + interval_ns * i / lanes_.size();
+        lanes_[i].schedule = PingSchedule(first_ns, interval_ns, options_.count);
+        PingResult& result = lanes_[i].prober->result();
+        result.started_at = static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9;
+        if (with_series)
+            result.series = std::make_unique<Series>(start_ns_);
+    }
+}
+
+Result<void> PingRun::run(bool with_series) {
+    for (const Lane& lane : lanes_)
+        if (auto prepared = lane.prober->prepare(); !prepared)
+            return prepared;
+    if (!options_.report.json)
+        for (const Lane& lane : lanes_)
+            output_ += ping_header(lane.prober->result());
+    if (auto flushed = flush(); !flushed)
+        return flushed;
+    start(with_series);
+    const auto done = [this](const Lane& lane) { return is_done(lane, monotonic_ns()); };
+    while (!std::ranges::all_of(lanes_, done))
+        if (auto result = turn(); !result)
+            return result;
+    measure_elapsed();
+    for (const Lane& lane : lanes_)
+        lane.prober->finish();
+    return {};
+}
+
+Result<void> PingRun::turn() {
+    for (const epoll_event& event : loop_.wait(next_deadline_ns())) {
+        const ProberTag tag = ProberTag::unpack(event.data.u64);
+        if (auto done = lanes_[tag.endpoint].prober->ready(tag, event.events); !done)
+            return done;
+    }
+    const uint64_t now_ns = monotonic_ns();
+    if (loop_.interrupted() || now_ns >= deadline_ns_)
+        stop(now_ns);
+    for (Lane& lane : lanes_) {
+        if (auto done = lane.prober->expire(now_ns); !done)
+            return done;
+        if (auto done = send_due(lane); !done)
+            return done;
+    }
+    if (loop_.take_interim())
+        print_interim();
+    return flush();
+}
+
+Result<void> PingRun::send_due(Lane& lane) {
+    for (int i = 0; i < batch_max; i++) {
+        const uint64_t due_ns = lane.schedule.next_due_ns();
+        const uint64_t now_ns = monotonic_ns();
+        if (due_ns > now_ns)
+            return {};
+        if (now_ns - due_ns > suspended_ns) {
+            tell_skipped(lane, lane.schedule.skip_before(now_ns - suspended_ns));
+            continue;
+        }
+        lane.schedule.advance();
+        if (auto sent = lane.prober->send(due_ns); !sent)
+            return sent;
+    }
+    return {};
+}
+
+void PingRun::tell_skipped(const Lane& lane, uint64_t skipped) {
+    report_.error(fmt::format(
+        "{}: {} {} not sent: this process was held up for more than a minute",
+        lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
+}
+
+void PingRun::stop(uint64_t now_ns) {
+    if (stopped_ns_ != UINT64_MAX)
+        return;
+    stopped_ns_ = now_ns;
+    deadline_ns_ = UINT64_MAX;
+    for (Lane& lane : lanes_)
+        lane.schedule.stop();
+}
+
+/// Until when a run that was cut short waits; before that, without end.
+uint64_t PingRun::linger_end_ns(const Lane& lane) const {
+    if (stopped_ns_ == UINT64_MAX)
+        return UINT64_MAX;
+    return stopped_ns_ + linger_factor * lane.prober->result().rtt.max_ns();
+}
+
+bool PingRun::is_done(const Lane& lane, uint64_t now_ns) const {
+    return lane.schedule.next_due_ns() == UINT64_MAX &&
+           (lane.prober->next_deadline_ns() == UINT64_MAX || now_ns >= linger_end_ns(lane));
+}
+
+uint64_t PingRun::next_deadline_ns() const {
+    uint64_t next_ns = deadline_ns_;
+    for (const Lane& lane : lanes_) {
+        const uint64_t due_ns = lane.schedule.next_due_ns();
+        next_ns = std::min(
+            {next_ns, due_ns == UINT64_MAX ? due_ns : due_ns - awake_before_ns,
+             lane.prober->next_deadline_ns(), linger_end_ns(lane)});
+    }
+    return next_ns;
+}
+
+void PingRun::on_arrival(const PingResult& result, const Arrival& arrival) {
+    if (!prints_lines_)
+        return;
+    if (arrival.first_of_other_service)
+        put(ping_other_service_line(result, style_));
+    put(ping_line(result, arrival, style_));
+}
+
+void PingRun::on_failure(const PingResult& result, uint64_t sequence, Fate fate) {
+    if (prints_lines_)
+        put(ping_failure_line(result, sequence, fate, style_));
+}
+
+void PingRun::on_trouble(const PingResult&, const std::string& line) {
+    report_.error(line);
+}
+
+void PingRun::put(const std::string& line) {
+    if (options_.timestamps) {
+        const uint64_t now_us = realtime_ns() / 1000;
+        fmt::format_to(
+            std::back_inserter(output_), "[{}.{:06}] ", now_us / 1'000'000, now_us % 1'000'000);
+    }
+    output_ += line;
+}
+
+Result<void> PingRun::flush() {
+    if (output_.empty())
+        return {};
+    auto printed = print(output_);
+    output_.clear();
+    return printed;
+}
+
+void PingRun::measure_elapsed() {
+    const uint64_t now_ns = monotonic_ns();
+    const uint64_t elapsed_ns = now_ns > start_ns_ ? now_ns - start_ns_ : 0;
+    for (Lane& lane : lanes_)
+        lane.prober->result().elapsed_ns = elapsed_ns;
+}
+
+void PingRun::print_interim() {
+    measure_elapsed();
+    std::string text;
+    for (const Lane& lane : lanes_)
+        text += ping_interim(lane.prober->result(), {.several = style_.several, .color = false});
+    write_all(STDERR_FILENO, text);
+}
+
+/// The summary, the pictures and the exit code.
+Result<Exit> PingRun::conclude(MeasurementFiles& files) {
+    Exit exit = Exit::ok;
+    std::vector<const PingResult*> results;
+    std::vector<Plotted> curves;
+    for (const Lane& lane : lanes_) {
+        const PingResult& result = lane.prober->result();
+        results.push_back(&result);
+        curves.push_back(
+            {.name = result.name, .histogram = &result.rtt, .series = result.series.get()});
+        if (verdict(result, options_.report.fail_if) != Exit::ok)
+            exit = Exit::failed;
+    }
+    if (options_.report.json) {
+        output_ += ping_json(results, options_.report.fail_if, exit);
+    } else {
+        for (const PingResult* result : results)
+            output_ += '\n' + ping_summary(*result, style_);
+        if (results.size() > 1)
+            output_ += '\n' + ping_comparison(results, style_);
+        if (options_.report.histogram)
+            output_ += charts(curves, style_.color);
+    }
+    if (auto flushed = flush(); !flushed)
+        return std::unexpected(flushed.error());
+    const std::string title =
+        results.size() == 1 ? "riposte ping " + results.front()->name : "riposte ping";
+    const std::string subtitle = fmt::format(
+        "{} of payload every {} ms", byte_count(options_.payload_bytes),
+        static_cast<double>(options_.interval_us) / 1000);
+    if (auto written = files.write(title, subtitle, curves); !written)
+        return std::unexpected(written.error());
+    for (const PingResult* result : results) {
+        const auto measured = [&](const Metric& wanted) { return metric(*result, wanted); };
+        report_met(report_, result->name, options_.report.fail_if, measured);
+    }
+    return exit;
+}
+
+Result<std::vector<Target>> resolve_all(
+    const std::vector<Endpoint>& endpoints, const CommonOptions& common) {
+    if (endpoints.size() > ProberTag::endpoints_max)
+        return fail(
+            Exit::usage, fmt::format("at most {} endpoints at once", ProberTag::endpoints_max));
+    std::vector<Target> targets;
+    for (const Endpoint& endpoint : endpoints) {
+        auto target = resolve_target(endpoint, common);
+        if (!target)
+            return std::unexpected(target.error());
+        targets.push_back(std::move(*target));
+    }
+    return targets;
+}
+
+SocketAddress find_address(const Target& target, uint32_t payload_bytes) {
+    std::vector<std::byte> probe(payload_bytes);
+    write_probe(probe, {.session = random_session(), .sequence = 0, .sent_ns = 0});
+    return choose_address(target, probe);
+}
+
+} // namespace
+
+Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
+    auto targets = resolve_all(options.endpoints, common);
+    if (!targets)
+        return std::unexpected(targets.error());
+    auto files = MeasurementFiles::open(options.report);
+    if (!files)
+        return std::unexpected(files.error());
+    if (options.reconnect)
+        raise_descriptor_limit();
+    const Fd stamps = hold_receive_stamps();
+    std::vector<SocketAddress> addresses;
+    for (const Target& target : *targets)
+        addresses.push_back(find_address(target, options.payload_bytes));
+    auto loop = EventLoop::open();
+    if (!loop)
+        return std::unexpected(loop.error());
+    ask_for_short_slices();
+    PingRun run(common, options, *loop);
+    for (size_t i = 0; i < targets->size(); i++)
+        run.add(std::move((*targets)[i]), addresses[i]);
+    if (auto done = run.run(files->wants_series()); !done)
+        return std::unexpected(done.error());
+    return run.conclude(*files);
+}
+
+} // namespace riposte::client

@@ -1,0 +1,405 @@
+// Probes over TCP: one connection for all of them, made when a probe is due and there is none; or
+// with --reconnect one for each.
+//
+// A connection (a slot of `streams_`) goes through
+//
+//     free -> connecting -> open -> free               closed, reset, spoilt, done with
+//                            |        ^
+//                            +-> draining               a probe on it has timed out
+//
+// While it connects, the probes that come due wait as due times, and are on the books only when
+// they leave, or when it is known that they can not. New probes go to `current_`; one that times
+// out makes its connection draining: what it still owes is read until the last of its probes is
+// answered or given up, and the next probe begins a new connection.
+//
+// A probe's bytes leave whole and in order. What the socket does not take is not copied: the
+// account can write any probe in its window again, so that a place in the sequence is enough.
+#include "client/ping/answer_stream.h"
+#include "client/ping/ping_stream.h"
+#include "client/ping/prober.h"
+#include "client/ping/queue.h"
+#include "client/ping/receive_time.h"
+#include "client/report.h"
+#include "common/clock.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr int reads_max = 64; ///< of one connection, before somebody else's turn
+constexpr size_t none = SIZE_MAX;
+
+class TcpProber final : public Prober {
+public:
+    TcpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
+        : Prober(std::move(given), its_loop, its_listener), slots_(settings().ping.window, none),
+          chunk_(AnswerStream::chunk_bytes) {
+        on_answer_ = [this](const Arrival& arrival, ReceiveClock clock) {
+            arrived(arrival, clock);
+        };
+    }
+
+    Result<void> prepare() override { return {}; } // connecting is measured with the first probe
+    Result<void> send(uint64_t due_ns) override;
+    Result<void> ready(ProberTag tag, uint32_t events) override;
+    Result<void> expire(uint64_t now_ns) override;
+    uint64_t next_deadline_ns() const override;
+    void finish() override;
+
+private:
+    Result<void> begin(Queue<uint64_t>&& due);
+    size_t free_slot();
+    uint64_t tag_of(size_t slot) const;
+    Result<void> connect_failed(Queue<uint64_t>& due, const Failure& failure);
+    Error connect_limit(const Failure& failure) const;
+    Result<void> connected(size_t slot);
+    void transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns);
+    void write(size_t slot);
+    void want_room(size_t slot, bool wanted);
+    void read(size_t slot);
+    void settle(size_t slot);
+    void end_stream(size_t slot);
+    void close(size_t slot);
+    void expire_probes(uint64_t now_ns);
+    void expire_front(size_t slot);
+    Result<void> expire_attempts(uint64_t now_ns);
+    uint64_t attempt_deadline_ns(const PingStream& stream) const;
+    bool is_connecting(const Attempt& attempt) const;
+
+    std::vector<PingStream> streams_;
+    std::vector<size_t> free_;
+    std::vector<size_t> slots_; ///< of the probes in the window, by sequence number
+    Queue<Attempt> attempts_;   ///< in the order in which they began; some have ended
+    size_t current_ = none;     ///< connecting or open; none with --reconnect
+    bool echo_seen_ = false;
+    std::vector<std::byte> chunk_;
+    AnswerStream::Listener on_answer_;
+};
+
+Result<void> TcpProber::send(uint64_t due_ns) {
+    if (current_ != none && streams_[current_].state == PingStream::State::open) {
+        transmit(current_, due_ns, 0);
+        return {};
+    }
+    if (current_ != none) {
+        streams_[current_].due.push(due_ns);
+        return {};
+    }
+    Queue<uint64_t> due;
+    due.push(due_ns);
+    return begin(std::move(due));
+}
+
+size_t TcpProber::free_slot() {
+    if (free_.empty()) {
+        free_.push_back(streams_.size());
+        streams_.emplace_back(settings().ping.payload_bytes, settings().ping.session);
+    }
+    const size_t slot = free_.back();
+    free_.pop_back();
+    return slot;
+}
+
+uint64_t TcpProber::tag_of(size_t slot) const {
+    return ProberTag{
+        .endpoint = settings().endpoint, .generation = streams_[slot].generation, .slot = slot}
+        .pack();
+}
+
+/// A connection for the probes that were due at these times.
+Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
+    const uint64_t began_ns = monotonic_ns();
+    auto fd = begin_connect(settings().target, settings().address);
+    if (!fd)
+        return connect_failed(due, fd.error());
+    enable_receive_stamps(fd->get());
+    const size_t slot = free_slot();
+    PingStream& stream = streams_[slot];
+    assert(stream.state == PingStream::State::free);
+    stream.generation++;
+    if (const int error = loop().add(fd->get(), EPOLLOUT, tag_of(slot)); error != 0)
+        return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
+    stream.fd = std::move(*fd);
+    stream.state = PingStream::State::connecting;
+    stream.began_ns = began_ns;
+    stream.due = std::move(due);
+    stream.waits_for_room = true;
+    stream.answers.open(echo_seen_);
+    attempts_.push({.slot = slot, .generation = stream.generation});
+    if (!settings().reconnect)
+        current_ = slot;
+    return {};
+}
+
+/// What ends the run: it lies with this machine.
+Error TcpProber::connect_limit(const Failure& failure) const {
+    Error error = connect_error(settings().target, std::span(&failure, 1));
+    if (failure.error == EMFILE || failure.error == ENFILE)
+        error.message += "; choose a longer -i or a shorter -W, or raise ulimit -n";
+    else if (failure.error == EADDRNOTAVAIL && !failure.at_source)
+        error.message += "; no local port is left: choose a longer -i";
+    return {Exit::usage, std::move(error.message)};
+}
+
+/// All that waited for this connection will not leave.
+Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& failure) {
+    const bool is_remote =
+        connect_error(settings().target, std::span(&failure, 1)).exit == Exit::failed;
+    if (!is_remote)
+        return std::unexpected(connect_limit(failure));
+    const Fate fate = failure.error == ETIMEDOUT ? Fate::lost : fate_of(failure.error);
+    for (; !due.empty(); due.pop())
+        failed(account().send(due.front(), due.front()), fate);
+    return {};
+}
+
+Result<void> TcpProber::connected(size_t slot) {
+    PingStream& stream = streams_[slot];
+    const uint64_t now_ns = monotonic_ns();
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (::getsockopt(stream.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    if (error == 0 && is_self_connected(stream.fd.get()))
+        error = ECONNREFUSED;
+    Queue<uint64_t> due = std::move(stream.due);
+    stream.due = {};
+    if (error != 0) {
+        close(slot);
+        return connect_failed(due, {.address = settings().address, .error = error});
+    }
+    stream.state = PingStream::State::open;
+    want_room(slot, false);
+    const uint64_t connect_ns = now_ns - stream.began_ns;
+    result().connect.record(connect_ns);
+    result().connections++;
+    // The connection was opened for the probe that was due before it; that one may have been given
+    // up already.
+    for (; !due.empty() && streams_[slot].state == PingStream::State::open; due.pop())
+        transmit(slot, due.front(), due.front() <= stream.began_ns ? connect_ns : 0);
+    return due.empty() ? Result<void>{} : begin(std::move(due));
+}
+
+/// The probe leaves, or queues up behind those that the socket has no room for.
+void TcpProber::transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns) {
+    PingStream& stream = streams_[slot];
+    const uint64_t sequence = account().send(due_ns, monotonic_ns(), connect_ns);
+    slots_[sequence % slots_.size()] = slot;
+    stream.answers.expect(sequence);
+    if (stream.waits_for_room) {
+        // Only what is in the account's window can be written again.
+        if (sequence - stream.write_sequence > slots_.size() / 2)
+            end_stream(slot);
+        return;
+    }
+    stream.write_sequence = sequence;
+    stream.write_offset = 0;
+    write(slot);
+}
+
+void TcpProber::write(size_t slot) {
+    PingStream& stream = streams_[slot];
+    while (stream.write_sequence < stream.answers.end()) {
+        const auto rest = account().payload(stream.write_sequence).subspan(stream.write_offset);
+        const ssize_t size = ::send(stream.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+        if (size < 0 && errno == EINTR)
+            continue;
+        if (size < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) {
+            read(slot); // what had come, and then the end
+            if (stream.state != PingStream::State::free)
+                end_stream(slot);
+            return;
+        }
+        stream.write_offset += size < 0 ? 0 : static_cast<size_t>(size);
+        if (size < 0 || static_cast<size_t>(size) < rest.size()) {
+            want_room(slot, true);
+            return;
+        }
+        stream.write_sequence++;
+        stream.write_offset = 0;
+    }
+    want_room(slot, false);
+}
+
+void TcpProber::want_room(size_t slot, bool wanted) {
+    PingStream& stream = streams_[slot];
+    if (stream.waits_for_room == wanted)
+        return;
+    stream.waits_for_room = wanted;
+    const uint32_t events = EPOLLIN | (wanted ? uint32_t{EPOLLOUT} : 0);
+    loop().modify(stream.fd.get(), events, tag_of(slot));
+}
+
+Result<void> TcpProber::ready(ProberTag tag, uint32_t events) {
+    if (tag.slot >= streams_.size())
+        return {};
+    PingStream& stream = streams_[tag.slot];
+    if (stream.state == PingStream::State::free || tag_of(tag.slot) != tag.pack())
+        return {};
+    if (stream.state == PingStream::State::connecting)
+        return connected(tag.slot);
+    if ((events & ~uint32_t{EPOLLOUT}) != 0)
+        read(tag.slot);
+    if (stream.state != PingStream::State::free && stream.waits_for_room)
+        write(tag.slot);
+    return {};
+}
+
+void TcpProber::read(size_t slot) {
+    PingStream& stream = streams_[slot];
+    for (int i = 0; i < reads_max && stream.state != PingStream::State::free; i++) {
+        const std::span<std::byte> room =
+            std::span(chunk_).first(stream.answers.wanted(account().result()));
+        ReceiveTime received;
+        const ssize_t size = receive_stamped(stream.fd.get(), room, received);
+        if (size == -EAGAIN)
+            return;
+        if (size <= 0) {
+            end_stream(slot);
+            return;
+        }
+        const auto bytes = room.first(static_cast<size_t>(size));
+        const bool useful = stream.answers.take(bytes, received, account(), on_answer_);
+        echo_seen_ = echo_seen_ || stream.answers.echo_seen();
+        if (!useful)
+            end_stream(slot);
+        else
+            settle(slot);
+    }
+}
+
+/// Closes a connection that has nothing to do any more.
+void TcpProber::settle(size_t slot) {
+    PingStream& stream = streams_[slot];
+    const bool is_last = settings().reconnect || stream.state == PingStream::State::draining;
+    const AnswerStream& answers = stream.answers;
+    if (is_last && (answers.idle() || !account().waits(answers.end() - 1)))
+        close(slot);
+}
+
+/// The peer ended the connection, or it is of no use: what is unanswered stays so.
+void TcpProber::end_stream(size_t slot) {
+    PingStream& stream = streams_[slot];
+    stream.answers.end_partial(account(), on_answer_);
+    const uint64_t front = stream.answers.front();
+    const uint64_t end = stream.answers.idle() ? front : stream.answers.end();
+    close(slot);
+    for (uint64_t sequence = front; sequence < end; sequence++)
+        failed(sequence, Fate::closed);
+}
+
+void TcpProber::close(size_t slot) {
+    PingStream& stream = streams_[slot];
+    assert(stream.state != PingStream::State::free);
+    stream.fd.reset();
+    stream.state = PingStream::State::free;
+    free_.push_back(slot);
+    if (current_ == slot)
+        current_ = none;
+}
+
+Result<void> TcpProber::expire(uint64_t now_ns) {
+    expire_probes(now_ns);
+    return expire_attempts(now_ns);
+}
+
+void TcpProber::expire_probes(uint64_t now_ns) {
+    while (const auto oldest = account().oldest_waiting()) {
+        if (next_expiry_ns() > now_ns)
+            return;
+        const size_t slot = slots_[*oldest % slots_.size()];
+        PingStream& stream = streams_[slot];
+        const bool on_stream = stream.state != PingStream::State::free && !stream.answers.idle() &&
+                               *oldest >= stream.answers.front() && *oldest < stream.answers.end();
+        if (on_stream && *oldest == stream.answers.front() && stream.answers.has_partial()) {
+            end_stream(slot); // it has the size that came; nobody knows how it goes on
+            continue;
+        }
+        const auto expired = account().expire(now_ns);
+        if (!expired)
+            return;
+        give_up(*expired);
+        if (on_stream)
+            expire_front(slot);
+    }
+}
+
+/// A probe of this connection was given up: new ones go to another.
+void TcpProber::expire_front(size_t slot) {
+    PingStream& stream = streams_[slot];
+    if (current_ == slot)
+        current_ = none;
+    stream.state = PingStream::State::draining;
+    if (stream.waits_for_room)
+        close(slot); // the peer does not even read; its probes will expire
+    else
+        settle(slot);
+}
+
+uint64_t TcpProber::attempt_deadline_ns(const PingStream& stream) const {
+    const uint64_t first_ns =
+        stream.due.empty() ? stream.began_ns : std::min(stream.began_ns, stream.due.front());
+    return first_ns + settings().ping.timeout_ns;
+}
+
+bool TcpProber::is_connecting(const Attempt& attempt) const {
+    const PingStream& stream = streams_[attempt.slot];
+    return stream.state == PingStream::State::connecting && stream.generation == attempt.generation;
+}
+
+/// A probe waits for its connection as long as for an answer. A connection that could not be made
+/// in that time is begun anew for those that came due meanwhile.
+Result<void> TcpProber::expire_attempts(uint64_t now_ns) {
+    const uint64_t timeout_ns = settings().ping.timeout_ns;
+    while (!attempts_.empty()) {
+        const Attempt attempt = attempts_.front();
+        if (!is_connecting(attempt)) {
+            attempts_.pop();
+            continue;
+        }
+        PingStream& stream = streams_[attempt.slot];
+        if (attempt_deadline_ns(stream) > now_ns)
+            return {};
+        for (; !stream.due.empty() && stream.due.front() + timeout_ns <= now_ns; stream.due.pop())
+            failed(account().send(stream.due.front(), stream.due.front()), Fate::lost);
+        if (!stream.due.empty() && stream.began_ns + timeout_ns > now_ns)
+            return {};
+        Queue<uint64_t> due = std::move(stream.due);
+        stream.due = {};
+        close(attempt.slot);
+        if (!due.empty())
+            if (auto begun = begin(std::move(due)); !begun)
+                return begun;
+    }
+    return {};
+}
+
+uint64_t TcpProber::next_deadline_ns() const {
+    uint64_t deadline_ns = next_expiry_ns();
+    if (!attempts_.empty() && is_connecting(attempts_.front()))
+        deadline_ns = std::min(deadline_ns, attempt_deadline_ns(streams_[attempts_.front().slot]));
+    return deadline_ns;
+}
+
+void TcpProber::finish() {
+    for (PingStream& stream : streams_)
+        for (; !stream.due.empty(); stream.due.pop())
+            account().send(stream.due.front(), stream.due.front());
+}
+
+} // namespace
+
+std::unique_ptr<Prober> make_tcp_prober(
+    ProberSettings settings, EventLoop& loop, ProbeListener& listener) {
+    return std::make_unique<TcpProber>(std::move(settings), loop, listener);
+}
+
+} // namespace riposte::client

@@ -1,0 +1,249 @@
+// Probes over UDP: one connected socket, so that the kernel tells of ICMP errors.
+//
+// A connected socket keeps an ICMP error until the next call on it, whatever that call is, and
+// reports it as that call's own. The error queue (IP_RECVERR) keeps each error with the datagram
+// that it is about: it alone decides which probe was refused, and what a call returns is only the
+// occasion to read the queue. A send(2) that returned an older datagram's error has sent nothing:
+// it is done again, once, and its second error is its own.
+//
+// The socket may be impossible to connect for want of a route. That is a fate of the probe, and is
+// tried again with the next one.
+#include "client/ping/prober.h"
+#include "client/ping/receive_time.h"
+#include "client/report.h"
+#include "common/clock.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include <fmt/format.h>
+#include <linux/errqueue.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr size_t datagram_buffer_bytes = 65536; ///< more than any datagram holds
+constexpr int receive_buffer_bytes = 4 << 20;   ///< as much of it as the kernel allows
+constexpr int batch_max = 64; ///< datagrams read at once, before somebody else's turn
+
+/// Does an error of send(2) come from the way to the peer? Otherwise it is this machine's.
+bool is_of_network(int error) {
+    switch (error) {
+    case ECONNREFUSED:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EACCES: // prohibited: by a firewall, here or on the way
+    case EPERM:
+    case EPROTO:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case EADDRNOTAVAIL: // the source address went away
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool is_want_of_room(int error) {
+    return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+/// The ICMP error among a message's control data; nothing if it is an error of this machine.
+std::optional<int> find_icmp_error(const msghdr& message) {
+    auto* header = const_cast<msghdr*>(&message); // as in receive_time.cpp
+    for (cmsghdr* control = CMSG_FIRSTHDR(header); control != nullptr;
+         control = CMSG_NXTHDR(header, control)) {
+        const bool is_error =
+            (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_RECVERR) ||
+            (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_RECVERR);
+        if (!is_error || control->cmsg_len < CMSG_LEN(sizeof(sock_extended_err)))
+            continue;
+        sock_extended_err error{};
+        std::memcpy(&error, CMSG_DATA(control), sizeof(error));
+        if (error.ee_origin == SO_EE_ORIGIN_ICMP || error.ee_origin == SO_EE_ORIGIN_ICMP6)
+            return static_cast<int>(error.ee_errno);
+    }
+    return std::nullopt;
+}
+
+class UdpProber final : public Prober {
+public:
+    using Prober::Prober;
+
+    Result<void> prepare() override;
+    Result<void> send(uint64_t due_ns) override;
+    Result<void> ready(ProberTag tag, uint32_t events) override;
+    Result<void> expire(uint64_t now_ns) override;
+    uint64_t next_deadline_ns() const override { return next_expiry_ns(); }
+    void finish() override {}
+
+private:
+    /// The errno of the network that keeps the socket from being connected; 0: it is.
+    Result<int> open();
+    Result<void> transmit(uint64_t sequence);
+    void receive();
+    void read_errors();
+    void tell_want_of_room(int error);
+
+    Fd fd_;
+    std::vector<std::byte> buffer_ = std::vector<std::byte>(datagram_buffer_bytes);
+    bool told_want_of_room_ = false;
+};
+
+Result<int> UdpProber::open() {
+    if (fd_)
+        return 0;
+    auto fd = begin_connect(settings().target, settings().address);
+    if (!fd) {
+        if (fd.error().at_source || !is_of_network(fd.error().error)) {
+            Error error = connect_error(settings().target, std::span(&fd.error(), 1));
+            return fail(Exit::usage, std::move(error.message));
+        }
+        return fd.error().error;
+    }
+    enable_receive_stamps(fd->get());
+    const int on = 1;
+    ::setsockopt(fd->get(), IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+    if (settings().address.family() == AF_INET6)
+        ::setsockopt(fd->get(), IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
+    ::setsockopt(
+        fd->get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
+    const ProberTag tag{.endpoint = settings().endpoint};
+    if (const int error = loop().add(fd->get(), EPOLLIN, tag.pack()); error != 0)
+        return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
+    fd_ = std::move(*fd);
+    return 0;
+}
+
+Result<void> UdpProber::prepare() {
+    const Result<int> opened = open();
+    return opened ? Result<void>{} : std::unexpected(opened.error());
+}
+
+Result<void> UdpProber::send(uint64_t due_ns) {
+    const Result<int> opened = open();
+    if (!opened)
+        return std::unexpected(opened.error());
+    const uint64_t sequence = account().send(due_ns, monotonic_ns());
+    if (*opened != 0) {
+        failed(sequence, fate_of(*opened));
+        return {};
+    }
+    return transmit(sequence);
+}
+
+Result<void> UdpProber::transmit(uint64_t sequence) {
+    for (bool again = false;; again = true) {
+        const std::span<const std::byte> payload = account().payload(sequence);
+        if (::send(fd_.get(), payload.data(), payload.size(), MSG_NOSIGNAL) >= 0)
+            return {};
+        const int error = errno;
+        if (is_want_of_room(error)) {
+            tell_want_of_room(error);
+            return {};
+        }
+        if (!again) {
+            read_errors();
+            continue;
+        }
+        if (is_of_network(error)) {
+            failed(sequence, fate_of(error));
+            return {};
+        }
+        const std::string_view advice =
+            error == EMSGSIZE ? " (the path takes no datagram of that size; choose a smaller -s)"
+                              : "";
+        return fail(
+            Exit::usage, fmt::format(
+                             "{}: sending {}: {}{}", settings().target.name,
+                             byte_count(payload.size()), reason(error), advice));
+    }
+}
+
+/// The probe is on the books, and will be lost: so it is for whoever asks how the path does.
+void UdpProber::tell_want_of_room(int error) {
+    if (std::exchange(told_want_of_room_, true))
+        return;
+    tell_trouble(fmt::format(
+        "{}: this machine could not send a probe: {}; such probes count as lost",
+        settings().target.name, reason(error)));
+}
+
+Result<void> UdpProber::ready(ProberTag, uint32_t events) {
+    if (!fd_)
+        return {};
+    if ((events & EPOLLERR) != 0) {
+        read_errors();
+        // An error that outlives its place in the queue would end every wait at once.
+        int error = 0;
+        socklen_t size = sizeof(error);
+        ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    }
+    if ((events & EPOLLIN) != 0)
+        receive();
+    return {};
+}
+
+void UdpProber::receive() {
+    for (int i = 0; i < batch_max; i++) {
+        ReceiveTime received;
+        const ssize_t size = receive_stamped(fd_.get(), buffer_, received);
+        if (size == -EAGAIN)
+            return;
+        if (size < 0) {
+            read_errors();
+            continue;
+        }
+        const std::span bytes = std::span(buffer_).first(static_cast<size_t>(size));
+        arrived(account().datagram(bytes, received.ns), received.clock);
+    }
+}
+
+/// Empties the error queue. Bounded, too: more than that is left for the next turn.
+void UdpProber::read_errors() {
+    for (int i = 0; i < batch_max; i++) {
+        iovec bytes{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
+        alignas(cmsghdr) std::array<std::byte, 512> control;
+        msghdr message{};
+        message.msg_iov = &bytes;
+        message.msg_iovlen = 1;
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+        const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_ERRQUEUE);
+        if (size < 0)
+            return;
+        const std::optional<int> error = find_icmp_error(message);
+        if (!error)
+            continue;
+        // A router may quote as little as the UDP header.
+        auto sequence = account().quoted(std::span(buffer_).first(static_cast<size_t>(size)));
+        if (!sequence && size < static_cast<ssize_t>(probe_header_bytes))
+            sequence = account().oldest_waiting();
+        if (sequence)
+            failed(*sequence, fate_of(*error));
+    }
+}
+
+Result<void> UdpProber::expire(uint64_t now_ns) {
+    while (const auto sequence = account().expire(now_ns))
+        give_up(*sequence);
+    return {};
+}
+
+} // namespace
+
+std::unique_ptr<Prober> make_udp_prober(
+    ProberSettings settings, EventLoop& loop, ProbeListener& listener) {
+    return std::make_unique<UdpProber>(std::move(settings), loop, listener);
+}
+
+} // namespace riposte::client

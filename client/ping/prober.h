@@ -1,0 +1,116 @@
+// One endpoint's I/O behind a small interface: the schedule says when a probe is due, a prober
+// brings it on its way, and gives the account (ping_account.h) what comes back.
+//
+// Who owns what: the prober owns its sockets and its account; the engine owns the loop and the
+// listener, which outlive it. Everything happens on one thread, within calls of the engine; nothing
+// blocks. Times are of CLOCK_MONOTONIC, in nanoseconds.
+#pragma once
+
+#include "client/connect.h"
+#include "client/event_loop.h"
+#include "client/ping/ping_account.h"
+#include "common/error.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace riposte::client {
+
+/// Is told of each probe's fate, and of what else comes.
+class ProbeListener {
+public:
+    virtual void on_arrival(const PingResult& result, const Arrival& arrival) = 0;
+    virtual void on_failure(const PingResult& result, uint64_t sequence, Fate fate) = 0;
+    /// Trouble of this machine's that does not end the run: one line, said once for each endpoint.
+    virtual void on_trouble(const PingResult& result, const std::string& line) = 0;
+
+protected:
+    ~ProbeListener() = default;
+};
+
+/// The tag of an event (event_loop.h): which endpoint, and which of its sockets. The generation
+/// tells a socket from the one before it in the same slot, whose event may still be under way.
+struct ProberTag {
+    static constexpr unsigned slot_bits = 22;
+    static constexpr unsigned generation_bits = 22;
+    static constexpr uint64_t endpoints_max = 1 << 16;
+
+    uint64_t endpoint = 0;
+    uint64_t generation = 0;
+    uint64_t slot = 0;
+
+    uint64_t pack() const {
+        constexpr uint64_t generation_mask = (uint64_t{1} << generation_bits) - 1;
+        return endpoint << (slot_bits + generation_bits) |
+               (generation & generation_mask) << slot_bits | slot;
+    }
+    static ProberTag unpack(uint64_t tag) {
+        return {
+            .endpoint = tag >> (slot_bits + generation_bits),
+            .generation = tag >> slot_bits & ((uint64_t{1} << generation_bits) - 1),
+            .slot = tag & ((uint64_t{1} << slot_bits) - 1)};
+    }
+};
+
+struct ProberSettings {
+    Target target;
+    SocketAddress address; ///< the one of the target's that is measured
+    PingSettings ping;
+    uint64_t endpoint = 0;  ///< its number, for the tags
+    bool reconnect = false; ///< TCP: a connection for each probe
+};
+
+class Prober {
+public:
+    Prober(ProberSettings settings, EventLoop& loop, ProbeListener& listener)
+        : settings_(std::move(settings)), loop_(loop), listener_(listener),
+          account_(settings_.ping) {}
+    virtual ~Prober() = default;
+    Prober(const Prober&) = delete;
+    Prober& operator=(const Prober&) = delete;
+
+    /// What can be done before the first probe is due.
+    virtual Result<void> prepare() = 0;
+    /// The probe that was due at `due_ns` leaves, or waits for its connection. An error is one of
+    /// this machine, and ends the run.
+    virtual Result<void> send(uint64_t due_ns) = 0;
+    /// What the loop saw on a socket of this prober.
+    virtual Result<void> ready(ProberTag tag, uint32_t events) = 0;
+    /// Gives up what was to come before `now_ns`. After what had come was read: ready().
+    virtual Result<void> expire(uint64_t now_ns) = 0;
+    /// When expire() is due; UINT64_MAX: no probe waits for anything.
+    virtual uint64_t next_deadline_ns() const = 0;
+    /// The run is over: what still waits, also for a connection, stays `waiting` in the books.
+    virtual void finish() = 0;
+
+    PingResult& result() { return account_.result(); }
+    const PingResult& result() const { return account_.result(); }
+
+protected:
+    void arrived(const Arrival& arrival, ReceiveClock clock);
+    void failed(uint64_t sequence, Fate fate); ///< if it still waits
+    void give_up(uint64_t sequence);           ///< it has expired
+    uint64_t next_expiry_ns() const { return account_.next_expiry_ns().value_or(UINT64_MAX); }
+
+    const ProberSettings& settings() const { return settings_; }
+    EventLoop& loop() { return loop_; }
+    PingAccount& account() { return account_; }
+    void tell_trouble(const std::string& line) { listener_.on_trouble(result(), line); }
+
+private:
+    ProberSettings settings_;
+    EventLoop& loop_;
+    ProbeListener& listener_;
+    PingAccount account_;
+};
+
+/// The fate that an errno of the network means for a probe.
+Fate fate_of(int error);
+
+std::unique_ptr<Prober> make_udp_prober(
+    ProberSettings settings, EventLoop& loop, ProbeListener& listener);
+std::unique_ptr<Prober> make_tcp_prober(
+    ProberSettings settings, EventLoop& loop, ProbeListener& listener);
+
+} // namespace riposte::client

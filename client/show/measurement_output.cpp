@@ -1,0 +1,116 @@
+#include "client/show/measurement_output.h"
+
+#include "client/measure/histogram.h"
+#include "client/show/chart.h"
+#include "client/terminal.h"
+#include "common/text.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace riposte::client {
+
+namespace {
+
+std::unexpected<Error> file_error(std::string_view name, int error) {
+    return fail(Exit::usage, fmt::format("{}: {}", escape(name), reason(error)));
+}
+
+/// No descriptor for no name.
+Result<Fd> open_file(const std::string& name) {
+    if (name.empty())
+        return Fd();
+    Fd fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666));
+    if (!fd)
+        return file_error(name, errno);
+    return fd;
+}
+
+bool is_same_file(const Fd& a, const Fd& b) {
+    struct stat first{};
+    struct stat second{};
+    return a && b && ::fstat(a.get(), &first) == 0 && ::fstat(b.get(), &second) == 0 &&
+           S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+Result<void> replace_contents(const Fd& fd, std::string_view name, std::string_view text) {
+    // What is no regular file, a pipe for one, has no length to cut.
+    if (::ftruncate(fd.get(), 0) < 0 && errno != EINVAL)
+        return file_error(name, errno);
+    if (const int error = write_all(fd.get(), text); error != 0)
+        return file_error(name, error);
+    return {};
+}
+
+} // namespace
+
+Result<MeasurementFiles> MeasurementFiles::open(const ReportOptions& options) {
+    MeasurementFiles files;
+    files.distribution_name_ = options.histogram_file;
+    files.plot_name_ = options.plot_file;
+    auto distribution = open_file(options.histogram_file);
+    if (!distribution)
+        return std::unexpected(distribution.error());
+    auto plot = open_file(options.plot_file);
+    if (!plot)
+        return std::unexpected(plot.error());
+    if (is_same_file(*distribution, *plot))
+        return fail(
+            Exit::usage, fmt::format("--hist and --plot both write {}", escape(options.plot_file)));
+    files.distribution_ = std::move(*distribution);
+    files.plot_ = std::move(*plot);
+    return files;
+}
+
+Result<void> MeasurementFiles::write(
+    const std::string& title, const std::string& subtitle, std::span<const Plotted> curves) {
+    if (distribution_) {
+        Histogram all;
+        for (const Plotted& curve : curves)
+            all.merge(*curve.histogram);
+        const auto written = replace_contents(distribution_, distribution_name_, render_hgrm(all));
+        if (!written)
+            return written;
+    }
+    if (plot_)
+        return replace_contents(plot_, plot_name_, render_svg(title, subtitle, curves));
+    return {};
+}
+
+std::string charts(std::span<const Plotted> curves, bool color) {
+    const ChartStyle style{
+        .width = terminal_width(STDOUT_FILENO), .unicode = shows_unicode(), .color = color};
+    std::string text;
+    for (const Plotted& curve : curves) {
+        text += '\n';
+        text += render_chart(curve.name, *curve.histogram, style);
+    }
+    return text;
+}
+
+void report_met(
+    const Report& report, std::string_view name, const FailIf& conditions,
+    const std::function<std::optional<double>(const Metric&)>& measured) {
+    for (const Check& each : check(conditions, measured))
+        if (each.met)
+            report.error(fmt::format("{}: {}", name, describe(each)));
+}
+
+bool colors_output(Color choice) {
+    return wants_color(
+        choice, isatty(STDOUT_FILENO) == 1, secure_getenv("NO_COLOR"), secure_getenv("TERM"));
+}
+
+Result<void> print(std::string_view text) {
+    if (const int error = write_all(STDOUT_FILENO, text); error != 0)
+        return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
+    return {};
+}
+
+} // namespace riposte::client

@@ -1,0 +1,379 @@
+// Both probers against peers of the test's own on loopback. The test is the engine: it says when a
+// probe is due, and passes on what the loop sees, until what it waits for has come.
+#include "client/ping/prober.h"
+#include "common/clock.h"
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+using namespace riposte;
+using namespace riposte::client;
+
+namespace {
+
+constexpr uint64_t ms = 1'000'000;
+constexpr uint64_t long_ns = 30'000 * ms; ///< never reached by a test that passes
+constexpr uint64_t short_ns = 20 * ms;
+constexpr uint32_t probe_bytes = 56;
+
+/// A socket bound to a free port of 127.0.0.1; a stream's listens if asked to.
+struct Peer {
+    explicit Peer(int type, bool listens = true) : fd(::socket(AF_INET, type | SOCK_CLOEXEC, 0)) {
+        auto* in = reinterpret_cast<sockaddr_in*>(&address.storage);
+        in->sin_family = AF_INET;
+        in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        address.size = sizeof(sockaddr_in);
+        REQUIRE(::bind(fd.get(), address.get(), address.size) == 0);
+        REQUIRE(::getsockname(fd.get(), address.get(), &address.size) == 0);
+        if (type == SOCK_STREAM && listens)
+            REQUIRE(::listen(fd.get(), 16) == 0);
+    }
+    Fd accept() const { return Fd(::accept(fd.get(), nullptr, nullptr)); }
+
+    Fd fd;
+    SocketAddress address;
+};
+
+class Log final : public ProbeListener {
+public:
+    void on_arrival(const PingResult&, const Arrival& arrival) override {
+        arrivals.push_back(arrival);
+    }
+    void on_failure(const PingResult&, uint64_t, Fate fate) override { failures.push_back(fate); }
+    void on_trouble(const PingResult&, const std::string& line) override {
+        troubles.push_back(line);
+    }
+
+    std::vector<Arrival> arrivals;
+    std::vector<Fate> failures;
+    std::vector<std::string> troubles;
+};
+
+class Engine {
+public:
+    Engine(const Peer& peer, Transport transport, uint64_t timeout_ns, bool reconnect = false) {
+        auto opened = EventLoop::open();
+        REQUIRE(opened);
+        loop = std::make_unique<EventLoop>(std::move(*opened));
+        ProberSettings settings{
+            .target =
+                {.name = "the peer",
+                 .transport = transport,
+                 .timeout_ms = static_cast<uint32_t>(timeout_ns / ms),
+                 .source = "",
+                 .sources = {},
+                 .addresses = {peer.address}},
+            .address = peer.address,
+            .ping =
+                {.session = 77,
+                 .payload_bytes = probe_bytes,
+                 .timeout_ns = timeout_ns,
+                 .window = 1024},
+            .endpoint = 0,
+            .reconnect = reconnect};
+        const auto make = transport == Transport::udp ? make_udp_prober : make_tcp_prober;
+        prober = make(std::move(settings), *loop, log);
+        REQUIRE(prober->prepare());
+    }
+
+    void send() { REQUIRE(prober->send(monotonic_ns())); }
+    const PingCounts& counts() const { return prober->result().counts; }
+
+    /// Turns the loop until `done` says so.
+    void until(const std::function<bool()>& done) {
+        const uint64_t give_up_ns = monotonic_ns() + long_ns;
+        while (!done()) {
+            REQUIRE(monotonic_ns() < give_up_ns);
+            const uint64_t soon_ns = monotonic_ns() + 5 * ms;
+            for (const epoll_event& event :
+                 loop->wait(std::min(soon_ns, prober->next_deadline_ns()))) {
+                const ProberTag tag = ProberTag::unpack(event.data.u64);
+                REQUIRE(prober->ready(tag, event.events));
+            }
+            REQUIRE(prober->expire(monotonic_ns()));
+        }
+    }
+    void until_known() {
+        until([this] { return prober->next_deadline_ns() == UINT64_MAX; });
+    }
+    /// Turns it once there is something to turn it for.
+    void until_event() {
+        bool came = false;
+        while (!came)
+            for (const epoll_event& event : loop->wait(monotonic_ns() + long_ns)) {
+                REQUIRE(prober->ready(ProberTag::unpack(event.data.u64), event.events));
+                came = true;
+            }
+    }
+    /// All that waits now has waited too long.
+    void give_up() { REQUIRE(prober->expire(monotonic_ns() + 2 * long_ns)); }
+    void until_connected(uint64_t connections) {
+        until([=, this] { return prober->result().connections == connections; });
+    }
+
+    std::unique_ptr<EventLoop> loop;
+    Log log;
+    std::unique_ptr<Prober> prober;
+};
+
+using Buffer = std::array<char, probe_bytes>;
+
+Buffer receive(const Fd& fd) {
+    Buffer buffer{};
+    REQUIRE(::recv(fd.get(), buffer.data(), buffer.size(), MSG_WAITALL) == probe_bytes);
+    return buffer;
+}
+
+void answer(const Fd& fd, std::string_view bytes) {
+    REQUIRE(
+        ::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+        static_cast<ssize_t>(bytes.size()));
+}
+
+std::string_view view(const Buffer& buffer) {
+    return {buffer.data(), buffer.size()};
+}
+
+} // namespace
+
+TEST_CASE("UDP: an echo is answered, by the kernel's clock or ours") {
+    const Peer peer(SOCK_DGRAM);
+    Engine engine(peer, Transport::udp, long_ns);
+    engine.send();
+    Buffer buffer{};
+    SocketAddress from;
+    from.size = sizeof(from.storage);
+    REQUIRE(
+        ::recvfrom(peer.fd.get(), buffer.data(), buffer.size(), 0, from.get(), &from.size) ==
+        probe_bytes);
+    REQUIRE(
+        ::sendto(peer.fd.get(), buffer.data(), buffer.size(), 0, from.get(), from.size) ==
+        probe_bytes);
+    engine.until_known();
+    CHECK(engine.counts().answered == 1);
+    CHECK(engine.prober->result().clock != ReceiveClock::none);
+    // One byte more than a probe has is seen, although only its own size was asked for.
+    engine.send();
+    std::array<char, probe_bytes + 1> longer{};
+    REQUIRE(::recv(peer.fd.get(), longer.data(), probe_bytes, 0) == probe_bytes);
+    REQUIRE(
+        ::sendto(peer.fd.get(), longer.data(), longer.size(), 0, from.get(), from.size) ==
+        probe_bytes + 1);
+    engine.until_known();
+    CHECK(engine.counts().wrong_size == 1);
+}
+
+TEST_CASE("UDP: each probe to a closed port is refused, however many are under way") {
+    SocketAddress closed;
+    {
+        const Peer peer(SOCK_DGRAM);
+        closed = peer.address;
+    }
+    Peer elsewhere(SOCK_DGRAM);
+    elsewhere.address = closed;
+    Engine engine(elsewhere, Transport::udp, long_ns);
+    for (int i = 0; i < 100; i++)
+        engine.send();
+    engine.until_known();
+    CHECK(engine.counts().refused == 100);
+    CHECK(engine.log.failures == std::vector<Fate>(100, Fate::refused));
+}
+
+TEST_CASE("UDP: a probe that nobody answers is lost") {
+    const Peer peer(SOCK_DGRAM);
+    Engine engine(peer, Transport::udp, short_ns);
+    engine.send();
+    engine.until_known();
+    CHECK(engine.counts().lost == 1);
+}
+
+TEST_CASE("TCP: the probe that opens the connection is told how long that took") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    const Fd connection = peer.accept();
+    answer(connection, view(receive(connection)));
+    engine.until_known();
+    engine.send();
+    answer(connection, view(receive(connection)));
+    engine.until_known();
+    REQUIRE(engine.log.arrivals.size() == 2);
+    CHECK(engine.log.arrivals[0].connect_ns > 0);
+    CHECK(engine.log.arrivals[1].connect_ns == 0);
+    CHECK(engine.prober->result().connect.count() == 1);
+    CHECK(engine.counts().answered == 2);
+}
+
+TEST_CASE("TCP: where nobody listens, the probe and those that waited are refused") {
+    const Peer peer(SOCK_STREAM, false);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.send();
+    engine.until_known();
+    CHECK(engine.counts().refused == 2);
+    CHECK(engine.prober->result().connections == 0);
+}
+
+TEST_CASE(
+    "TCP: when the peer closes, what is unanswered is closed, and the next probe reconnects") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    engine.send();
+    {
+        const Fd connection = peer.accept();
+        const Buffer first = receive(connection);
+        receive(connection);
+        answer(connection, view(first).substr(0, 40));
+    }
+    engine.until_known();
+    CHECK(engine.counts().wrong_size == 1);
+    CHECK(engine.counts().closed == 1);
+    engine.send();
+    engine.until_connected(2);
+    const Fd connection = peer.accept();
+    answer(connection, view(receive(connection)));
+    engine.until_known();
+    CHECK(engine.counts().answered == 1);
+}
+
+TEST_CASE("TCP: a probe that times out leaves its connection to those that still wait there") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    const Fd old = peer.accept();
+    const uint64_t between_ns = monotonic_ns();
+    engine.send();
+    const Buffer first = receive(old);
+    const Buffer second = receive(old);
+    REQUIRE(engine.prober->expire(between_ns + long_ns)); // the first alone
+    REQUIRE(engine.log.failures == std::vector{Fate::lost});
+
+    engine.send();
+    engine.until_connected(2);
+    const Fd young = peer.accept();
+    answer(young, view(receive(young)));
+    answer(old, view(first));
+    answer(old, view(second));
+    engine.until_known();
+    CHECK(engine.counts().answered == 2);
+    CHECK(engine.counts().lost == 1);
+    CHECK(engine.counts().late == 0);
+    char byte = 0;
+    CHECK(::recv(old.get(), &byte, 1, 0) == 0); // nothing waits there any more
+}
+
+TEST_CASE("TCP: a connection whose probes have all timed out is closed") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    const Fd connection = peer.accept();
+    receive(connection);
+    engine.give_up();
+    CHECK(engine.counts().lost == 1);
+    char byte = 0;
+    CHECK(::recv(connection.get(), &byte, 1, 0) == 0);
+}
+
+TEST_CASE("TCP: half an answer at the timeout has the wrong size, and ends the connection") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    const Fd connection = peer.accept();
+    answer(connection, view(receive(connection)).substr(0, 30));
+    engine.until_event();
+    engine.give_up();
+    CHECK(engine.counts().wrong_size == 1);
+    REQUIRE(engine.log.arrivals.size() == 1);
+    CHECK(engine.log.arrivals[0].bytes == 30);
+    char byte = 0;
+    CHECK(::recv(connection.get(), &byte, 1, 0) == 0);
+}
+
+TEST_CASE("TCP: a connection that is not made in time loses its probe") {
+    // Its queue of connections is full, so that no more are made.
+    Peer peer(SOCK_STREAM, false);
+    REQUIRE(::listen(peer.fd.get(), 0) == 0);
+    Engine engine(peer, Transport::tcp, long_ns, true);
+    engine.send();
+    engine.until_connected(1);
+    engine.send();
+    engine.give_up();
+    CHECK(engine.counts().lost == 2);
+    CHECK(engine.prober->result().connections == 1);
+    CHECK(engine.prober->next_deadline_ns() == UINT64_MAX);
+}
+
+TEST_CASE("TCP: with --reconnect each probe has a connection, closed when it is answered") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns, true);
+    engine.send();
+    engine.send();
+    engine.until_connected(2);
+    const Fd one = peer.accept();
+    const Fd two = peer.accept();
+    answer(two, view(receive(two))); // in any order
+    answer(one, view(receive(one)));
+    engine.until_known();
+    CHECK(engine.counts().answered == 2);
+    for (const Fd* connection : {&one, &two}) {
+        char byte = 0;
+        CHECK(::recv(connection->get(), &byte, 1, 0) == 0);
+    }
+    for (const Arrival& arrival : engine.log.arrivals)
+        CHECK(arrival.connect_ns > 0);
+}
+
+TEST_CASE("TCP: a peer that does not read gets each probe whole all the same, later") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    const Fd connection = peer.accept();
+    const int small = 4096;
+    REQUIRE(::setsockopt(connection.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
+    constexpr uint64_t count = 500;
+    for (uint64_t i = 1; i < count; i++)
+        engine.send();
+    uint64_t echoed = 0;
+    engine.until([&] {
+        Buffer buffer{};
+        while (echoed < count &&
+               ::recv(connection.get(), buffer.data(), 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
+            answer(connection, view(receive(connection)));
+            echoed++;
+        }
+        return engine.counts().answered == count;
+    });
+    CHECK(engine.counts().corrupted == 0);
+    CHECK(engine.prober->result().connections == 1);
+}
+
+TEST_CASE("TCP: at the end of the run what waits for its connection is on the books as waiting") {
+    Peer peer(SOCK_STREAM, false);
+    REQUIRE(::listen(peer.fd.get(), 0) == 0);
+    Engine engine(peer, Transport::tcp, long_ns, true);
+    engine.send();
+    engine.until_connected(1);
+    engine.send();
+    engine.send();
+    CHECK(engine.counts().sent == 1);
+    engine.prober->finish();
+    CHECK(engine.counts().sent == 3);
+    CHECK(engine.counts().waiting() == 3);
+}
