@@ -1,0 +1,226 @@
+// The command: look whether somebody answers there and how, run, say what was measured.
+#include "client/load/load.h"
+
+#include "client/load/load_preflight.h"
+#include "client/load/load_reconnect.h"
+#include "client/load/load_report.h"
+#include "client/load/load_run.h"
+#include "client/load/load_tcp.h"
+#include "client/load/load_udp.h"
+#include "client/measure/probe.h"
+#include "client/report.h"
+#include "client/show/measurement_output.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr uint64_t descriptors_besides = 32; ///< those that are no connection
+/// Requests under way, at most: their times are remembered.
+constexpr uint64_t outstanding_max = uint64_t{1} << 24;
+
+uint64_t random_seed() {
+    uint64_t seed = 0;
+    // Fails only on kernels that have none; any seed will do then.
+    [[maybe_unused]] const ssize_t size = ::getrandom(&seed, sizeof(seed), 0);
+    return seed;
+}
+
+/// As many descriptors as this process may have.
+Result<void> allow_connections(const LoadOptions& options) {
+    const uint64_t outstanding = uint64_t{options.connections} * options.depth;
+    if (outstanding > outstanding_max)
+        return fail(
+            Exit::usage,
+            fmt::format(
+                "{} connections with {} requests outstanding each are {}; at most {} are possible",
+                options.connections, options.depth, outstanding, outstanding_max));
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return {};
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+        ::getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    const uint64_t possible =
+        limit.rlim_cur - std::min<uint64_t>(limit.rlim_cur, descriptors_besides);
+    if (options.connections > possible)
+        return fail(
+            Exit::usage,
+            fmt::format(
+                "{} connections are not possible here, {} are: the limit of open files is {} "
+                "(ulimit -Hn)",
+                options.connections, possible, limit.rlim_cur));
+    return {};
+}
+
+std::vector<std::byte> first_request(const LoadOptions& options, uint64_t seed) {
+    std::vector<std::byte> request(options.payload_bytes);
+    if (options.endpoint.transport == Transport::udp) {
+        write_probe(request, {.session = static_cast<uint32_t>(seed), .sequence = 1, .sent_ns = 0});
+        return request;
+    }
+    const LoadPattern pattern(seed, request.size());
+    size_t position = 0;
+    for (size_t done = 0; done < request.size();) {
+        const size_t size = std::min(request.size() - done, LoadPattern::piece_bytes_max);
+        std::ranges::copy(
+            pattern.at(position, size), request.begin() + static_cast<ptrdiff_t>(done));
+        position = pattern.advance(position, size);
+        done += size;
+    }
+    return request;
+}
+
+void note_preflight(
+    const Report& report, const LoadOptions& options, std::string_view name,
+    const Preflight& found) {
+    if (found.answering == Answering::other)
+        report.error(fmt::format(
+            "{}: no echo, another service (its answer: {}): the length of answers is checked, "
+            "their bytes are not",
+            name, byte_count(found.answer_bytes)));
+    if (found.closes && !options.reconnect)
+        report.error(fmt::format(
+            "{}: closes after an answer: a connection for each request{}", name,
+            options.depth > 1 ? ", one outstanding" : ""));
+}
+
+void describe_run(
+    LoadResult& result, const LoadOptions& options, const LoadSetup& setup,
+    const Preflight& found) {
+    result.name = setup.target.name;
+    result.address = to_string(setup.address);
+    result.transport = setup.target.transport;
+    result.payload_bytes = options.payload_bytes;
+    result.connections = options.connections;
+    result.depth = setup.depth;
+    result.rate = options.rate;
+    result.reconnect = options.reconnect;
+    result.closes = found.closes;
+    result.verify = options.verify;
+    result.answering = found.answering;
+    result.warmup_ns = uint64_t{options.warmup_ms} * 1'000'000;
+}
+
+std::unique_ptr<LoadEngine> make_engine(const LoadContext& context, bool reconnect) {
+    if (context.setup.target.transport == Transport::udp)
+        return std::make_unique<UdpLoad>(context);
+    if (reconnect)
+        return std::make_unique<ReconnectLoad>(context);
+    return std::make_unique<TcpLoad>(context);
+}
+
+/// Once, and only if requests were not even sent.
+void note_local_error(const Report& report, const LoadAccount& account) {
+    switch (account.local_error()) {
+    case 0:
+        return;
+    case EADDRNOTAVAIL:
+        report.error(
+            "no local port was free for some connections: each that was closed from here keeps "
+            "its port for a while; a lower rate or --source with another address helps");
+        return;
+    case EMFILE:
+    case ENFILE:
+        report.error("too many open files for some connections; raise the limit (ulimit -n)");
+        return;
+    default:
+        report.error(fmt::format(
+            "some requests were not sent by this machine: {}", reason(account.local_error())));
+    }
+}
+
+Result<void> show(
+    const CommonOptions& common, const LoadOptions& options, MeasurementFiles& files,
+    const LoadResult& result, Exit exit) {
+    const bool color = colors_output(common.color);
+    const std::vector<Plotted> curves = {
+        {.name = result.name, .histogram = &result.latency, .series = result.series.get()}};
+    std::string text = options.report.json ? load_json(result, options.report.fail_if, exit)
+                                           : load_summary(result, color);
+    if (options.report.histogram && !options.report.json)
+        text += charts(curves, color);
+    if (auto printed = print(text); !printed)
+        return printed;
+    std::string subtitle = load_header(result);
+    while (subtitle.ends_with('\n'))
+        subtitle.pop_back();
+    return files.write("riposte load " + result.name, subtitle, curves);
+}
+
+} // namespace
+
+Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
+    auto files = MeasurementFiles::open(options.report);
+    if (!files)
+        return std::unexpected(files.error());
+    if (const auto allowed = allow_connections(options); !allowed)
+        return std::unexpected(allowed.error());
+    auto target = resolve_target(options.endpoint, common);
+    if (!target)
+        return std::unexpected(target.error());
+    const uint64_t seed = random_seed();
+    const auto request = first_request(options, seed);
+    const SocketAddress address = choose_address(*target, request);
+    const auto found = preflight(*target, address, request);
+    if (!found)
+        return std::unexpected(found.error());
+    const Report report(common.color, false);
+    note_preflight(report, options, target->name, *found);
+
+    const bool reconnect = options.reconnect || found->closes;
+    const LoadSetup setup{
+        .target = std::move(*target),
+        .address = address,
+        .connections = options.connections,
+        .depth = reconnect ? 1 : options.depth,
+        .request_bytes = options.payload_bytes,
+        .answer_bytes = found->answer_bytes,
+        .echo = found->answering == Answering::echo,
+        .compare = options.verify,
+        .closes = found->closes,
+        .timeout_ns = uint64_t{common.timeout_ms} * 1'000'000,
+        .seed = seed};
+    const LoadPlan plan{
+        .rate = options.rate,
+        .warmup_ns = uint64_t{options.warmup_ms} * 1'000'000,
+        .duration_ns = uint64_t{options.duration_ms} * 1'000'000,
+        .count = options.count};
+    LoadResult result;
+    describe_run(result, options, setup, *found);
+    if (!options.report.json)
+        if (const auto printed = print(load_header(result)); !printed)
+            return std::unexpected(printed.error());
+
+    auto loop = EventLoop::open();
+    if (!loop)
+        return std::unexpected(loop.error());
+    LoadSchedule schedule(plan);
+    LoadAccount account(result, options.rate.has_value());
+    LoadContext context{.setup = setup, .loop = *loop, .schedule = schedule, .account = account};
+    const auto engine = make_engine(context, reconnect);
+    if (const auto run = LoadRun(context, *engine, plan, files->wants_series()).run(); !run)
+        return std::unexpected(run.error());
+
+    note_local_error(report, account);
+    const Exit exit = verdict(result, options.report.fail_if);
+    if (const auto shown = show(common, options, *files, result, exit); !shown)
+        return std::unexpected(shown.error());
+    report_met(report, result.name, options.report.fail_if, [&](const Metric& each) {
+        return metric(result, each);
+    });
+    return exit;
+}
+
+} // namespace riposte::client

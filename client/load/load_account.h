@@ -1,0 +1,115 @@
+// The books of a load run. Sans-I/O: told what became of each request, it keeps the counts and the
+// latencies of those that count (load_result.h).
+//
+// On the way of every request stands one histogram, not three: latencies go into that of the time
+// since the last fold(), from which the live line takes its figures; fold() adds it to the result.
+// In a closed loop the latency from the intended time is the one from sending, and is copied from
+// it at the end.
+#pragma once
+
+#include "client/load/load_result.h"
+
+#include <cstdint>
+
+namespace riposte::client {
+
+/// When a request was to be sent and when it was, on CLOCK_MONOTONIC. The same in a closed loop.
+struct Stamp {
+    uint64_t intended_ns = 0;
+    uint64_t sent_ns = 0;
+};
+
+enum class Outcome : uint8_t {
+    lost,
+    corrupted,
+    wrong_size,
+    refused,
+    unreachable,
+    closed,
+    local,
+};
+
+/// What an error of a socket means for the request that met it. 0: the peer ended the stream.
+Outcome outcome_of(int error);
+
+class LoadAccount {
+public:
+    LoadAccount(LoadResult& result, bool open_loop) : result_(result), open_loop_(open_loop) {}
+
+    /// Requests count that are intended at this time or later; none before it is called.
+    void measure_from(uint64_t ns) { measured_from_ns_ = ns; }
+    bool counts(const Stamp& stamp) const { return stamp.intended_ns >= measured_from_ns_; }
+
+    /// `count` requests of `bytes` each leave.
+    void sent(const Stamp& stamp, uint64_t count, uint64_t bytes) {
+        if (!counts(stamp))
+            return;
+        result_.counts.sent += count;
+        result_.counts.bytes_sent += count * bytes;
+    }
+
+    /// Open loop: requests leave more than a millisecond after their time.
+    void late(const Stamp& stamp, bool waited) {
+        if (counts(stamp))
+            (waited ? result_.late_blocked : result_.late_generator)++;
+    }
+
+    /// The right answers, of `bytes` each, to `count` requests of the same times came at `now_ns`.
+    void answered(const Stamp& stamp, uint64_t now_ns, uint64_t bytes, uint64_t count = 1) {
+        answers_ += count;
+        if (!counts(stamp))
+            return;
+        result_.counts.answered += count;
+        result_.counts.bytes_received += count * bytes;
+        last_answer_ns_ = now_ns;
+        const uint64_t latency_ns = since(stamp.intended_ns, now_ns);
+        recent_.record(latency_ns, count);
+        if (open_loop_)
+            result_.latency_from_send.record(since(stamp.sent_ns, now_ns), count);
+        if (result_.series)
+            for (uint64_t i = 0; i < count; i++)
+                result_.series->record(stamp.intended_ns, latency_ns);
+    }
+
+    /// Anything else became of it; `bytes` of an answer that was not right.
+    void failed(const Stamp& stamp, Outcome outcome, uint64_t bytes = 0);
+    /// The errno behind Outcome::local, for a hint.
+    void local_error(int error) { local_error_ = error; }
+    int local_error() const { return local_error_; }
+
+    /// A connection was made in `ns`, for a request or, of those that are kept, for many.
+    void connected(uint64_t ns) {
+        result_.counts.connections++;
+        result_.connect.record(ns);
+    }
+
+    LoadResult& result() { return result_; }
+
+    /// Measured requests that have no outcome yet.
+    uint64_t waiting() const;
+    uint64_t last_answer_ns() const { return last_answer_ns_; }
+    uint64_t greatest_latency_ns() const;
+
+    /// The latencies since the last fold().
+    const Histogram& recent() const { return recent_; }
+    /// All answers so far, those to the warm-up's requests too.
+    uint64_t answers() const { return answers_; }
+    void fold();
+    /// The run is over: what waits is unfinished.
+    void finish();
+
+private:
+    static uint64_t since(uint64_t start_ns, uint64_t now_ns) {
+        return now_ns > start_ns ? now_ns - start_ns : 0;
+    }
+
+    LoadResult& result_;
+    bool open_loop_;
+    uint64_t measured_from_ns_ = UINT64_MAX;
+    uint64_t answers_ = 0;
+    uint64_t last_answer_ns_ = 0;
+    int local_error_ = 0;
+    Histogram recent_;
+};
+
+} // namespace riposte::client

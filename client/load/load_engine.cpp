@@ -1,0 +1,31 @@
+#include "client/load/load_engine.h"
+
+namespace riposte::client {
+
+void LoadEngine::charge(uint64_t now_ns, int error) {
+    Stamp stamp;
+    if (schedule.is_open_loop()) {
+        if (schedule.due() == 0)
+            return;
+        stamp = take_due(now_ns);
+    } else {
+        if (schedule.take(1) == 0)
+            return;
+        stamp.intended_ns = stamp.sent_ns = schedule.stamp(now_ns);
+    }
+    account.sent(stamp, 1, 0);
+    const Outcome outcome = outcome_of(error);
+    if (outcome == Outcome::local)
+        account.local_error(error);
+    account.failed(stamp, outcome);
+}
+
+Stamp LoadEngine::take_due(uint64_t now_ns) {
+    const bool waited = schedule.has_waited();
+    const Stamp stamp{.intended_ns = schedule.take_due(), .sent_ns = now_ns};
+    if (now_ns > stamp.intended_ns + late_ns)
+        account.late(stamp, waited);
+    return stamp;
+}
+
+} // namespace riposte::client

@@ -1,0 +1,73 @@
+// Load over TCP with a connection for each request: because it was asked for, or because the peer
+// closes after an answer.
+//
+// A slot is what is a connection elsewhere: it carries one request at a time, from connecting to
+// the end of the connection. Whoever ends it: we do after the answer; a peer that closes by itself
+// is waited for, since until then its connection is not done. The latency counts from when the
+// connection was made; making it is figured apart.
+#pragma once
+
+#include "client/load/load_engine.h"
+#include "client/load/load_stream.h"
+
+namespace riposte::client {
+
+class ReconnectLoad final : public LoadEngine {
+public:
+    explicit ReconnectLoad(const LoadContext& context);
+    ~ReconnectLoad() override;
+
+    /// There is nothing to open before.
+    Result<void> open() override { return {}; }
+    void start() override;
+    void handle(std::span<const epoll_event> events, uint64_t now_ns) override;
+    void pump(uint64_t now_ns) override;
+    uint64_t next_pump_ns() const override { return retries_.next_ns(); }
+    void sweep(uint64_t now_ns) override;
+
+private:
+    enum class State : uint8_t {
+        idle,
+        connecting,
+        waiting, ///< for the answer
+        ending,  ///< for the peer's end of the stream; the answer is complete
+    };
+
+    struct Slot {
+        int fd = -1;
+        State state = State::idle;
+        AnswerStream answer;
+        AnswerCheck check = AnswerCheck::right;
+        bool too_long = false;
+        uint32_t send_at = 0; ///< of the next byte to write, in the pattern
+        uint32_t unwritten = 0;
+        Stamp stamp;
+        uint64_t started_ns = 0;  ///< when connecting began
+        uint64_t answered_ns = 0; ///< when the answer was complete
+    };
+
+    uint32_t index_of(const Slot& slot) const {
+        return static_cast<uint32_t>(&slot - slots_.data());
+    }
+
+    void next(Slot& slot, uint64_t now_ns);
+    void begin(Slot& slot, const Stamp& stamp);
+    void connected(Slot& slot, uint64_t now_ns);
+    int write(Slot& slot);
+    void receive(Slot& slot, uint64_t now_ns);
+    void take(Slot& slot, std::span<const std::byte> piece, uint64_t now_ns);
+    void ended(Slot& slot, int error, uint64_t now_ns);
+    void complete(Slot& slot, uint64_t now_ns);
+    void failed(Slot& slot, Outcome outcome, uint64_t now_ns);
+    void close(Slot& slot);
+
+    LoadPattern pattern_;
+    AnswerShape shape_;
+    std::vector<Slot> slots_;
+    std::vector<std::byte> buffer_;
+    uint32_t next_position_ = 0; ///< in the pattern, for the next request
+    RoundRobin ready_;           ///< open loop: idle slots
+    RetryQueue retries_;
+};
+
+} // namespace riposte::client

@@ -1,0 +1,169 @@
+#include "client/load/load_run.h"
+
+#include "client/load/load_report.h"
+#include "client/report.h"
+#include "common/clock.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr uint64_t tick_ns = 50'000'000;
+constexpr uint64_t show_ns = 200'000'000;
+/// How long answers are awaited after an interrupt, at least.
+constexpr uint64_t patience_ns = 10'000'000;
+
+uint64_t nanoseconds(const timeval& time) {
+    return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
+           static_cast<uint64_t>(time.tv_usec) * 1000;
+}
+
+/// User and system time of this process so far.
+uint64_t cpu_ns() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
+}
+
+} // namespace
+
+LoadRun::LoadRun(LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series)
+    : context_(context), engine_(engine), plan_(plan), wants_series_(wants_series) {}
+
+Result<void> LoadRun::run() {
+    if (auto opened = engine_.open(); !opened)
+        return opened;
+    const uint64_t now = monotonic_ns();
+    next_tick_ns_ = now + tick_ns;
+    shown_ns_ = now;
+    context_.schedule.start(now);
+    context_.account.measure_from(context_.schedule.measured_from_ns());
+    if (wants_series_)
+        result().series = std::make_unique<Series>(context_.schedule.measured_from_ns());
+    if (context_.schedule.phase() != LoadPhase::warming_up)
+        begin_measuring(now);
+    engine_.start();
+    engine_.pump(now);
+    send_and_receive();
+    await_answers();
+    engine_.finish();
+    context_.account.finish();
+    live_.erase();
+    return {};
+}
+
+void LoadRun::begin_measuring(uint64_t now_ns) {
+    measuring_ = true;
+    cpu_before_ns_ = cpu_ns();
+    result().started_at =
+        static_cast<double>(realtime_ns() - (now_ns - context_.schedule.measured_from_ns())) / 1e9;
+}
+
+uint64_t LoadRun::turn(uint64_t deadline_ns) {
+    const auto events = context_.loop.wait(deadline_ns);
+    const uint64_t now = monotonic_ns();
+    LoadSchedule& schedule = context_.schedule;
+    schedule.advance(now);
+    if (!measuring_ && schedule.phase() == LoadPhase::measuring)
+        begin_measuring(now);
+    engine_.handle(events, now);
+    if (now >= next_tick_ns_)
+        tick(now);
+    return now;
+}
+
+void LoadRun::send_and_receive() {
+    LoadSchedule& schedule = context_.schedule;
+    while (schedule.phase() != LoadPhase::over) {
+        const uint64_t deadline = std::min(
+            {next_tick_ns_, schedule.next_phase_ns(), engine_.next_pump_ns(),
+             // While all connections are full, an answer wakes us up.
+             schedule.due() > 0 ? UINT64_MAX : schedule.next_due_ns()});
+        const uint64_t now = turn(deadline);
+        if (context_.loop.interrupted()) {
+            result().interrupted = true;
+            schedule.stop(now);
+        }
+        engine_.pump(now);
+    }
+    schedule.close();
+    result().counts.unsent = schedule.unsent();
+    result().elapsed_ns = schedule.end_ns() - schedule.measured_from_ns();
+    if (measuring_)
+        result().cpu_ns = cpu_ns() - cpu_before_ns_;
+}
+
+/// The requests that are under way have their timeout; after an interrupt, twice the time that the
+/// slowest answer took so far. A run of so many requests is as long as it takes to answer them.
+void LoadRun::await_answers() {
+    LoadAccount& account = context_.account;
+    const uint64_t end_ns = context_.schedule.end_ns();
+    const uint64_t patience = std::max(patience_ns, 2 * account.greatest_latency_ns());
+    // One sweep more than the timeout.
+    const uint64_t timeout = context_.setup.timeout_ns + 2 * tick_ns;
+    uint64_t until_ns = end_ns + (result().interrupted ? std::min(patience, timeout) : timeout);
+    const bool is_counted = plan_.count && account.waiting() > 0;
+    uint64_t now = end_ns;
+    while (account.waiting() > 0 && now < until_ns) {
+        now = turn(std::min(next_tick_ns_, until_ns));
+        if (context_.loop.interrupted() && !std::exchange(result().interrupted, true))
+            until_ns = std::min(until_ns, now + patience);
+        if (!is_counted || account.last_answer_ns() < end_ns)
+            continue;
+        result().elapsed_ns = account.last_answer_ns() - context_.schedule.measured_from_ns();
+        result().cpu_ns = cpu_ns() - cpu_before_ns_;
+    }
+}
+
+void LoadRun::tick(uint64_t now_ns) {
+    next_tick_ns_ = now_ns + tick_ns;
+    engine_.sweep(now_ns);
+    if (context_.loop.take_interim()) {
+        context_.account.fold();
+        result().elapsed_ns = now_ns - std::min(now_ns, context_.schedule.measured_from_ns());
+        live_.erase();
+        write_all(STDERR_FILENO, load_interim(result()));
+    }
+    if (now_ns - shown_ns_ >= show_ns)
+        show(now_ns);
+}
+
+void LoadRun::show(uint64_t now_ns) {
+    LoadAccount& account = context_.account;
+    if (live_.is_shown()) {
+        const LoadSchedule& schedule = context_.schedule;
+        LoadProgress progress;
+        progress.warming_up = schedule.phase() == LoadPhase::warming_up;
+        const uint64_t from_ns = schedule.measured_from_ns();
+        const uint64_t measured_ns = now_ns - std::min(now_ns, from_ns);
+        const auto part = [&](uint64_t some, uint64_t all) {
+            progress.done = std::max(
+                progress.done.value_or(0),
+                std::min(1.0, static_cast<double>(some) / static_cast<double>(all)));
+        };
+        if (plan_.duration_ns > 0) {
+            part(measured_ns, plan_.duration_ns);
+            progress.left_ns =
+                from_ns + plan_.duration_ns - std::min(now_ns, from_ns + plan_.duration_ns);
+        }
+        if (plan_.count)
+            part(result().counts.sent, *plan_.count);
+        progress.rate = static_cast<double>(account.answers() - shown_answers_) /
+                        (static_cast<double>(now_ns - shown_ns_) / 1e9);
+        if (!account.recent().empty())
+            progress.p99_ns = account.recent().percentile_ns(99);
+        progress.errors = result().counts.errors();
+        live_.draw(load_progress(progress, live_.width(), shows_unicode()));
+    }
+    account.fold();
+    shown_ns_ = now_ns;
+    shown_answers_ = account.answers();
+}
+
+} // namespace riposte::client

@@ -1,0 +1,46 @@
+// The course of a load run: open, warm up, measure, wait for what is under way. And what is seen of
+// it meanwhile: the live line, the line for SIGQUIT.
+//
+// The loop reads the clock once for each batch of events; everything that is not about a request
+// happens every `tick`.
+#pragma once
+
+#include "client/load/load_engine.h"
+#include "client/load/load_result.h"
+#include "client/terminal.h"
+
+#include <cstdint>
+
+namespace riposte::client {
+
+class LoadRun {
+public:
+    /// `wants_series`: the result gets one.
+    LoadRun(LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series);
+
+    /// Everything is in the account's result afterwards. An error: nothing was measured.
+    Result<void> run();
+
+private:
+    void send_and_receive();
+    void await_answers();
+    /// Waits, and serves a batch; the time of it.
+    uint64_t turn(uint64_t deadline_ns);
+    void tick(uint64_t now_ns);
+    void show(uint64_t now_ns);
+    void begin_measuring(uint64_t now_ns);
+    LoadResult& result() { return context_.account.result(); }
+
+    LoadContext& context_;
+    LoadEngine& engine_;
+    LoadPlan plan_;
+    bool wants_series_;
+    LiveLine live_;
+    bool measuring_ = false;
+    uint64_t next_tick_ns_ = 0;
+    uint64_t shown_ns_ = 0;
+    uint64_t shown_answers_ = 0;
+    uint64_t cpu_before_ns_ = 0;
+};
+
+} // namespace riposte::client

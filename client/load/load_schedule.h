@@ -1,0 +1,90 @@
+// Which request is due when. Sans-I/O: it is told the time, and says what may be sent.
+//
+// A run is a warm-up, whose requests do not count, and the measured time. In a closed loop a
+// request may be sent whenever an answer has made room. In an open loop request k of either phase
+// is intended at the phase's start + k / rate, whatever the server does: nothing is remembered of
+// those that wait, since all of it follows from the index, and a pause of any length costs no
+// memory. What the warm-up still owes at its end is dropped; what the measured time owes is unsent.
+//
+// Times are nanoseconds of CLOCK_MONOTONIC.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace riposte::client {
+
+struct LoadPlan {
+    std::optional<double> rate = {}; ///< requests a second; absent: closed loop
+    uint64_t warmup_ns = 0;
+    uint64_t duration_ns = 0;           ///< of the measured time; 0: no end
+    std::optional<uint64_t> count = {}; ///< measured requests
+};
+
+enum class LoadPhase : uint8_t { warming_up, measuring, over };
+
+class LoadSchedule {
+public:
+    explicit LoadSchedule(const LoadPlan& plan);
+
+    /// The warm-up begins.
+    void start(uint64_t now_ns);
+    /// Time passes: to be called with each new time before anything is asked. At the end of the
+    /// measured time what is due by then may still be taken, once: until close().
+    void advance(uint64_t now_ns);
+    /// The end before its time.
+    void stop(uint64_t now_ns);
+    /// Nothing more is sent. What was due and not taken is unsent.
+    void close();
+
+    LoadPhase phase() const { return phase_; }
+    bool is_open_loop() const { return period_ns_ > 0; }
+    /// A request counts if it was intended at this time or later.
+    uint64_t measured_from_ns() const { return measured_from_ns_; }
+    /// When the measured time ended, or will; UINT64_MAX if that is not known yet.
+    uint64_t end_ns() const { return end_ns_; }
+    /// When advance() has something to do next, other than requests that fall due.
+    uint64_t next_phase_ns() const;
+
+    /// Closed loop: how many of `wanted` requests may be sent now. They are taken by it.
+    uint64_t take(uint64_t wanted);
+    /// Closed loop: the time to note for requests that are sent at `now_ns`.
+    uint64_t stamp(uint64_t now_ns) const {
+        return phase_ == LoadPhase::warming_up && now_ns >= measured_from_ns_
+                   ? measured_from_ns_ - 1
+                   : now_ns;
+    }
+
+    /// Open loop: how many requests are due and not taken.
+    uint64_t due() const { return due_ - taken_; }
+    /// Open loop: takes the one whose turn it is; its intended time. Only if one is due.
+    uint64_t take_due() { return intended_ns(taken_++); }
+    /// Open loop: was the one whose turn it is due already at the advance() before the last? Then
+    /// it waited for room, not for us to wake up.
+    bool has_waited() const { return taken_ < due_before_; }
+    /// Open loop: when the next one falls due; UINT64_MAX if none will.
+    uint64_t next_due_ns() const;
+    uint64_t unsent() const { return unsent_; }
+
+private:
+    uint64_t intended_ns(uint64_t index) const {
+        return base_ns_ + static_cast<uint64_t>(static_cast<double>(index) * period_ns_);
+    }
+    uint64_t fallen_due(uint64_t now_ns) const;
+    void enter(LoadPhase phase);
+
+    LoadPlan plan_;
+    double period_ns_ = 0; ///< open loop
+    LoadPhase phase_ = LoadPhase::warming_up;
+    uint64_t measured_from_ns_ = UINT64_MAX;
+    uint64_t end_ns_ = UINT64_MAX;
+    uint64_t limit_ = UINT64_MAX; ///< requests of this phase
+    uint64_t taken_ = 0;          ///< of this phase
+    // Open loop only.
+    uint64_t base_ns_ = 0;    ///< the phase's start
+    uint64_t due_ = 0;        ///< requests of this phase that are due, taken or not
+    uint64_t due_before_ = 0; ///< the same at the advance() before
+    uint64_t unsent_ = 0;
+};
+
+} // namespace riposte::client

@@ -1,0 +1,334 @@
+#include "client/load/load_udp.h"
+
+#include "common/clock.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <random>
+
+#include <fmt/format.h>
+#include <linux/errqueue.h>
+#include <netinet/in.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr size_t batch_max = 64;            ///< messages a system call
+constexpr size_t batch_bytes_max = 1 << 20; ///< held for each direction
+constexpr size_t overhead_bytes = 1280;     ///< what the kernel counts besides a small payload
+constexpr int attempts_max = 4;             ///< to send, with errors of earlier requests between
+
+size_t batch_size(size_t message_bytes) {
+    return std::clamp<size_t>(batch_bytes_max / message_bytes, 1, batch_max);
+}
+
+/// Room for all that can be on the way of one socket, as far as the system allows it: what is
+/// dropped here is no loss of the network's.
+void enlarge_buffers(int fd, uint64_t bytes) {
+    const int wanted = static_cast<int>(std::min<uint64_t>(bytes, 1 << 28));
+    for (const int name : {SO_RCVBUF, SO_SNDBUF}) {
+        int size = 0;
+        socklen_t length = sizeof(size);
+        if (::getsockopt(fd, SOL_SOCKET, name, &size, &length) == 0 && size < wanted)
+            ::setsockopt(fd, SOL_SOCKET, name, &wanted, sizeof(wanted));
+    }
+}
+
+void want_errors(int fd, int family) {
+    const int on = 1;
+    if (family == AF_INET6)
+        ::setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
+    else
+        ::setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+}
+
+/// Of a message from the error queue; 0 if it tells of none.
+int queued_error(msghdr& message) {
+    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+         part = CMSG_NXTHDR(&message, part)) {
+        if ((part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) ||
+            (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR)) {
+            sock_extended_err error{};
+            std::memcpy(&error, CMSG_DATA(part), sizeof(error));
+            return static_cast<int>(error.ee_errno);
+        }
+    }
+    return 0;
+}
+
+} // namespace
+
+UdpLoad::Batch::Batch(size_t bytes_each, size_t messages)
+    : message_bytes(bytes_each), bytes(bytes_each * messages), pieces(messages), headers(messages) {
+    for (size_t i = 0; i < messages; i++) {
+        pieces[i] = {.iov_base = message(i).data(), .iov_len = message_bytes};
+        headers[i].msg_hdr.msg_iov = &pieces[i];
+        headers[i].msg_hdr.msg_iovlen = 1;
+    }
+}
+
+// A byte more than an answer has: a longer one shows.
+UdpLoad::UdpLoad(const LoadContext& context)
+    : LoadEngine(context),
+      shape_{
+          .request_bytes = setup.request_bytes,
+          .answer_bytes = setup.answer_bytes,
+          .echo = setup.echo,
+          .compare = setup.compare},
+      in_(setup.answer_bytes + size_t{1}, batch_size(setup.answer_bytes + size_t{1})),
+      out_(setup.request_bytes, batch_size(setup.request_bytes)), probes_(out_.headers.size()),
+      scratch_(setup.request_bytes), ready_(setup.connections) {}
+
+Result<void> UdpLoad::open() {
+    std::mt19937_64 random(setup.seed);
+    sockets_.reserve(setup.connections);
+    for (uint32_t i = 0; i < setup.connections; i++) {
+        auto fd = begin_connect(setup.target, setup.address);
+        const int error = fd ? loop.add(fd->get(), EPOLLIN | EPOLLET, i) : 0;
+        if (!fd || error != 0) {
+            const Failure failure =
+                fd ? Failure{.address = setup.address, .error = error} : fd.error();
+            Error told = connect_error(setup.target, {&failure, 1});
+            told.message += fmt::format(" ({} of {} sockets were opened)", i, setup.connections);
+            return std::unexpected(std::move(told));
+        }
+        want_errors(fd->get(), setup.address.family());
+        const uint64_t bytes = std::max(setup.request_bytes, setup.answer_bytes);
+        enlarge_buffers(fd->get(), setup.depth * (2 * bytes + overhead_bytes));
+        const auto session = static_cast<uint32_t>(random());
+        sockets_.push_back({.fd = std::move(*fd), .book = DatagramBook(session, setup.depth)});
+    }
+    return {};
+}
+
+void UdpLoad::start() {
+    for (Socket& socket : sockets_)
+        has_room(socket);
+}
+
+void UdpLoad::handle(std::span<const epoll_event> events, uint64_t now_ns) {
+    for (const epoll_event& event : events) {
+        Socket& socket = sockets_[event.data.u64];
+        if ((event.events & EPOLLERR) != 0)
+            take_errors(socket, 0, now_ns);
+        receive_all(socket, false, now_ns);
+        has_room(socket);
+    }
+}
+
+// ---- What comes.
+
+/// How many messages came, of at most `wanted`; or -errno.
+int UdpLoad::receive(Socket& socket, size_t wanted) {
+    if (wanted == 1) {
+        const ssize_t size = ::recv(socket.fd.get(), in_.bytes.data(), in_.message_bytes, 0);
+        in_.headers[0].msg_len = static_cast<uint32_t>(std::max<ssize_t>(size, 0));
+        return size < 0 ? -errno : 1;
+    }
+    const int count =
+        ::recvmmsg(socket.fd.get(), in_.headers.data(), static_cast<unsigned>(wanted), 0, nullptr);
+    return count < 0 ? -errno : count;
+}
+
+/// Reads while answers are awaited, or all there is.
+void UdpLoad::receive_all(Socket& socket, bool to_the_end, uint64_t now_ns) {
+    for (bool first = true; first || to_the_end || socket.book.outstanding() > 0; first = false) {
+        const size_t wanted = std::clamp<size_t>(
+            to_the_end ? batch_max : socket.book.outstanding(), 1, in_.headers.size());
+        const int count = receive(socket, wanted);
+        if (count == -EAGAIN)
+            return;
+        if (count == -EINTR)
+            continue;
+        // The first read brings what was there when the wait ended; others, what came since.
+        if (!first)
+            now_ns = monotonic_ns();
+        if (count < 0) {
+            take_errors(socket, -count, now_ns);
+            continue;
+        }
+        for (size_t i = 0; i < static_cast<size_t>(count); i++)
+            take(socket, in_.message(i).first(in_.headers[i].msg_len), now_ns);
+        // Fewer than asked for: there were no more.
+        if (static_cast<size_t>(count) < wanted)
+            return;
+    }
+}
+
+void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t now_ns) {
+    const DatagramArrival arrival = socket.book.arrive(shape_, bytes, scratch_);
+    LoadCounts& counts = account.result().counts;
+    if (arrival.reordered && account.counts(arrival.stamp))
+        counts.reordered++;
+    switch (arrival.kind) {
+    case DatagramKind::answer:
+        account.answered(arrival.stamp, now_ns, bytes.size());
+        break;
+    case DatagramKind::corrupted:
+        account.failed(arrival.stamp, Outcome::corrupted, bytes.size());
+        break;
+    case DatagramKind::wrong_size:
+        account.failed(arrival.stamp, Outcome::wrong_size, bytes.size());
+        break;
+    case DatagramKind::duplicate:
+        counts.duplicated += schedule.phase() == LoadPhase::warming_up ? 0U : 1U;
+        break;
+    case DatagramKind::stray:
+        counts.stray += schedule.phase() == LoadPhase::warming_up ? 0U : 1U;
+        break;
+    }
+}
+
+/// One entry of the error queue; false if there is none.
+bool UdpLoad::take_error(Socket& socket) {
+    std::array<std::byte, probe_header_bytes> quoted{};
+    alignas(cmsghdr) std::array<char, 256> control{};
+    iovec piece{.iov_base = quoted.data(), .iov_len = quoted.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = ::recvmsg(socket.fd.get(), &message, MSG_ERRQUEUE);
+    if (size < 0)
+        return false;
+    const int error = queued_error(message);
+    const auto header =
+        read_probe_header(std::span<const std::byte>(quoted).first(static_cast<size_t>(size)));
+    auto stamp = header ? socket.book.fail(*header) : std::nullopt;
+    // Too little of it was quoted: most likely the one that has waited longest. One that is known
+    // to be over already is told twice.
+    if (!header)
+        stamp = socket.book.fail_oldest();
+    if (stamp && error != 0)
+        failed(*stamp, error);
+    return true;
+}
+
+/// `error`: what a system call returned, if that is how it showed.
+void UdpLoad::take_errors(Socket& socket, int error, uint64_t now_ns) {
+    bool queued = false;
+    while (take_error(socket))
+        queued = true;
+    if (!queued && error != 0)
+        if (const auto stamp = socket.book.fail_oldest())
+            failed(*stamp, error);
+    if (queued || error != 0)
+        pause(socket, now_ns);
+}
+
+void UdpLoad::failed(const Stamp& stamp, int error) {
+    const Outcome outcome = outcome_of(error);
+    if (outcome == Outcome::local)
+        account.local_error(error);
+    account.failed(stamp, outcome);
+}
+
+/// Closed loop: a socket that nobody listens to any more would be refused as fast as it can send.
+void UdpLoad::pause(Socket& socket, uint64_t now_ns) {
+    if (schedule.is_open_loop() || socket.paused)
+        return;
+    socket.paused = true;
+    retries_.push(index_of(socket), now_ns);
+}
+
+// ---- What leaves.
+
+void UdpLoad::has_room(Socket& socket) {
+    if (socket.book.room() == 0)
+        return;
+    if (schedule.is_open_loop())
+        ready_.push(index_of(socket));
+    else if (!socket.paused)
+        send(socket, schedule.take(socket.book.room()));
+}
+
+void UdpLoad::send(Socket& socket, uint64_t count) {
+    while (count > 0) {
+        const auto size = static_cast<size_t>(std::min<uint64_t>(count, out_.headers.size()));
+        const uint64_t now = monotonic_ns();
+        for (size_t i = 0; i < size; i++) {
+            const uint64_t sent_ns = schedule.is_open_loop() ? now : schedule.stamp(now);
+            const Stamp stamp = schedule.is_open_loop()
+                                    ? take_due(now)
+                                    : Stamp{.intended_ns = sent_ns, .sent_ns = sent_ns};
+            account.sent(stamp, 1, setup.request_bytes);
+            probes_[i] = socket.book.send(stamp);
+            write_probe(out_.message(i), probes_[i]);
+        }
+        send_batch(socket, size);
+        count -= size;
+    }
+}
+
+void UdpLoad::send_batch(Socket& socket, size_t count) {
+    int attempts = 0;
+    for (size_t sent = 0; sent < count;) {
+        const int size =
+            count == 1
+                ? (::send(socket.fd.get(), out_.bytes.data(), out_.message_bytes, MSG_NOSIGNAL) < 0
+                       ? -1
+                       : 1)
+                : ::sendmmsg(
+                      socket.fd.get(), &out_.headers[sent], static_cast<unsigned>(count - sent),
+                      MSG_NOSIGNAL);
+        if (size > 0) {
+            sent += static_cast<size_t>(size);
+            attempts = 0;
+            continue;
+        }
+        const int error = errno;
+        if (error == EINTR)
+            continue;
+        // Most likely about an earlier request, and told in place of sending this one.
+        const Outcome outcome = outcome_of(error);
+        if (outcome != Outcome::local && ++attempts < attempts_max) {
+            take_errors(socket, 0, monotonic_ns());
+            continue;
+        }
+        if (const auto stamp = socket.book.fail(probes_[sent]))
+            failed(*stamp, error);
+        pause(socket, monotonic_ns());
+        sent++;
+        attempts = 0;
+    }
+}
+
+void UdpLoad::pump(uint64_t now_ns) {
+    if (schedule.phase() != LoadPhase::over)
+        while (const auto index = retries_.pop(now_ns)) {
+            sockets_[*index].paused = false;
+            has_room(sockets_[*index]);
+        }
+    if (!schedule.is_open_loop())
+        return;
+    while (schedule.due() > 0 && !ready_.empty()) {
+        // After a pause each takes its share, in one system call.
+        const uint64_t share = (schedule.due() + ready_.size() - 1) / ready_.size();
+        Socket& socket = sockets_[ready_.pop()];
+        send(socket, std::min<uint64_t>(share, socket.book.room()));
+        has_room(socket);
+    }
+}
+
+void UdpLoad::sweep(uint64_t now_ns) {
+    for (Socket& socket : sockets_) {
+        const uint32_t before = socket.book.outstanding();
+        socket.book.expire(now_ns, setup.timeout_ns, [&](const Stamp& stamp) {
+            account.failed(stamp, Outcome::lost);
+        });
+        if (socket.book.outstanding() < before)
+            has_room(socket);
+    }
+}
+
+void UdpLoad::finish() {
+    const uint64_t now = monotonic_ns();
+    for (Socket& socket : sockets_)
+        receive_all(socket, true, now);
+}
+
+} // namespace riposte::client

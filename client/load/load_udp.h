@@ -1,0 +1,76 @@
+// Load over UDP: connected sockets, each with up to `depth` requests that wait (load_datagrams.h).
+//
+// What is due on a socket leaves in one sendmmsg(2), what has come is taken by one recvmmsg(2).
+// Events are edge-triggered, and a socket is read only while answers are awaited from it: with one
+// request outstanding that is one recv(2) an answer. What nobody waits for, a duplicate, stays
+// in the socket until the next read, or the last one. ICMP errors come by the error queue
+// (IP_RECVERR), where they quote the datagram that they are about.
+#pragma once
+
+#include "client/load/load_datagrams.h"
+#include "client/load/load_engine.h"
+#include "common/fd.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+namespace riposte::client {
+
+class UdpLoad final : public LoadEngine {
+public:
+    explicit UdpLoad(const LoadContext& context);
+
+    Result<void> open() override;
+    void start() override;
+    void handle(std::span<const epoll_event> events, uint64_t now_ns) override;
+    void pump(uint64_t now_ns) override;
+    uint64_t next_pump_ns() const override { return retries_.next_ns(); }
+    void sweep(uint64_t now_ns) override;
+    void finish() override;
+
+private:
+    struct Socket {
+        Fd fd;
+        DatagramBook book;
+        bool paused = false; ///< closed loop: after an error, for a while
+    };
+
+    /// Messages of a fixed size for recvmmsg(2) or sendmmsg(2).
+    struct Batch {
+        Batch(size_t message_bytes, size_t messages);
+        std::span<std::byte> message(size_t index) {
+            return {bytes.data() + index * message_bytes, message_bytes};
+        }
+
+        size_t message_bytes;
+        std::vector<std::byte> bytes;
+        std::vector<iovec> pieces;
+        std::vector<mmsghdr> headers;
+    };
+
+    uint32_t index_of(const Socket& socket) const {
+        return static_cast<uint32_t>(&socket - sockets_.data());
+    }
+
+    int receive(Socket& socket, size_t wanted);
+    void receive_all(Socket& socket, bool to_the_end, uint64_t now_ns);
+    void take(Socket& socket, std::span<const std::byte> bytes, uint64_t now_ns);
+    bool take_error(Socket& socket);
+    void take_errors(Socket& socket, int error, uint64_t now_ns);
+    void has_room(Socket& socket);
+    void send(Socket& socket, uint64_t count);
+    void send_batch(Socket& socket, size_t count);
+    void failed(const Stamp& stamp, int error);
+    void pause(Socket& socket, uint64_t now_ns);
+
+    DatagramShape shape_;
+    std::vector<Socket> sockets_;
+    Batch in_;
+    Batch out_;
+    std::vector<ProbeHeader> probes_; ///< of the messages in `out_`
+    std::vector<std::byte> scratch_;
+    RoundRobin ready_; ///< open loop: sockets with room
+    RetryQueue retries_;
+};
+
+} // namespace riposte::client

@@ -1,0 +1,738 @@
+// The parts of the load engine that know no socket: when requests are due, what the bytes of a
+// stream and the datagrams of a socket mean, what becomes of requests in the books.
+#include "client/load/load_account.h"
+#include "client/load/load_datagrams.h"
+#include "client/load/load_engine.h"
+#include "client/load/load_pattern.h"
+#include "client/load/load_preflight.h"
+#include "client/load/load_schedule.h"
+#include "client/load/load_stream.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+using namespace riposte::client;
+
+namespace {
+
+constexpr uint64_t second = 1'000'000'000;
+constexpr uint64_t millisecond = 1'000'000;
+constexpr uint64_t start = 1'000 * second;
+
+LoadSchedule started(const LoadPlan& plan) {
+    LoadSchedule schedule(plan);
+    schedule.start(start);
+    return schedule;
+}
+
+/// Takes all that is due.
+std::vector<uint64_t> take_all(LoadSchedule& schedule) {
+    std::vector<uint64_t> intended;
+    while (schedule.due() > 0)
+        intended.push_back(schedule.take_due());
+    return intended;
+}
+
+} // namespace
+
+// ---- The schedule, open loop.
+
+TEST_CASE("requests of an open loop are spaced evenly from the start on") {
+    LoadSchedule schedule = started({.rate = 1000, .duration_ns = second});
+    std::vector<uint64_t> all;
+    for (uint64_t now = start; now < start + second; now += 100'000) {
+        schedule.advance(now);
+        for (const uint64_t intended : take_all(schedule)) {
+            CHECK(intended <= now);
+            CHECK(intended + 100'000 > now);
+            all.push_back(intended);
+        }
+    }
+    REQUIRE(all.size() == 1000);
+    for (size_t k = 0; k < all.size(); k++)
+        CHECK(all[k] == start + k * millisecond);
+}
+
+TEST_CASE("the intended times of a rate that divides no second do not drift in a day") {
+    const double rate = 7;
+    const uint64_t day = 86'400 * second;
+    LoadSchedule schedule = started({.rate = rate});
+    schedule.advance(start + day);
+    CHECK(schedule.due() == 7 * 86'400 + 1);
+    uint64_t k = 0;
+    uint64_t worst = 0;
+    while (schedule.due() > 0) {
+        const uint64_t exact = start + k * second / 7;
+        const uint64_t intended = schedule.take_due();
+        worst = std::max(worst, intended > exact ? intended - exact : exact - intended);
+        k++;
+    }
+    CHECK(worst <= 1); // a nanosecond, by rounding
+}
+
+TEST_CASE("a request is due at its intended time and not a nanosecond before, at any rate") {
+    for (const double rate : {0.1, 3.0, 999.7, 20'000.0, 333'333.0, 5e6}) {
+        CAPTURE(rate);
+        LoadSchedule schedule = started({.rate = rate});
+        CHECK(take_all(schedule) == std::vector{start});
+        for (int i = 0; i < 1000; i++) {
+            const uint64_t next = schedule.next_due_ns();
+            schedule.advance(next - 1);
+            REQUIRE(schedule.due() == 0);
+            schedule.advance(next);
+            REQUIRE(take_all(schedule) == std::vector{next});
+        }
+    }
+}
+
+TEST_CASE("after a stall everything that fell due meanwhile is due, with its own intended time") {
+    LoadSchedule schedule = started({.rate = 1000, .duration_ns = 10 * second});
+    CHECK(take_all(schedule).size() == 1);
+    schedule.advance(start + 500 * millisecond);
+    CHECK(schedule.due() == 500);
+    CHECK_FALSE(schedule.has_waited());
+    const auto all = take_all(schedule);
+    CHECK(all.front() == start + millisecond);
+    CHECK(all.back() == start + 500 * millisecond);
+    CHECK(schedule.next_due_ns() == start + 501 * millisecond);
+}
+
+TEST_CASE("a request that found no room at an earlier look has waited for room") {
+    LoadSchedule schedule = started({.rate = 1000});
+    CHECK_FALSE(schedule.has_waited());
+    schedule.advance(start + 2 * millisecond);
+    CHECK(schedule.has_waited()); // the one of the start
+    schedule.take_due();
+    CHECK_FALSE(schedule.has_waited()); // those that fell due now
+    CHECK(schedule.due() == 2);
+}
+
+TEST_CASE("what is due and not taken at the end is unsent") {
+    LoadSchedule schedule = started({.rate = 100, .duration_ns = second});
+    schedule.advance(start + 500 * millisecond);
+    CHECK(take_all(schedule).size() == 51);
+    schedule.advance(start + 3 * second); // nobody looked for two seconds
+    CHECK(schedule.phase() == LoadPhase::over);
+    CHECK(schedule.end_ns() == start + second);
+    CHECK(schedule.due() == 49); // up to the end, not after
+    schedule.take_due();
+    schedule.close();
+    CHECK(schedule.due() == 0);
+    CHECK(schedule.unsent() == 48);
+    CHECK(schedule.next_due_ns() == UINT64_MAX);
+}
+
+TEST_CASE("the warm-up has a schedule of its own, and what it owes at its end is dropped") {
+    LoadSchedule schedule = started({.rate = 100, .warmup_ns = second, .duration_ns = second});
+    CHECK(schedule.phase() == LoadPhase::warming_up);
+    CHECK(schedule.measured_from_ns() == start + second);
+    CHECK(schedule.end_ns() == start + 2 * second);
+    schedule.advance(start + second - 1);
+    CHECK(schedule.due() == 100);
+    CHECK(schedule.next_due_ns() == UINT64_MAX); // the next phase comes first
+    CHECK(schedule.next_phase_ns() == start + second);
+    schedule.advance(start + second);
+    CHECK(schedule.phase() == LoadPhase::measuring);
+    CHECK(take_all(schedule) == std::vector{start + second});
+    schedule.advance(start + 2 * second);
+    CHECK(take_all(schedule).size() == 99);
+    schedule.close();
+    CHECK(schedule.unsent() == 0);
+}
+
+TEST_CASE("an open loop ends after so many measured requests") {
+    LoadSchedule schedule = started({.rate = 100, .warmup_ns = second, .count = 5});
+    schedule.advance(start + second - 1);
+    CHECK(schedule.due() == 100);
+    schedule.advance(start + 10 * second);
+    CHECK(take_all(schedule).size() == 5);
+    CHECK(schedule.next_due_ns() == UINT64_MAX);
+    CHECK(schedule.phase() == LoadPhase::measuring);
+    schedule.advance(start + 11 * second);
+    CHECK(schedule.phase() == LoadPhase::over);
+    CHECK(schedule.end_ns() == start + 11 * second);
+    schedule.close();
+    CHECK(schedule.unsent() == 0);
+}
+
+// ---- The schedule, closed loop.
+
+TEST_CASE("a closed loop takes what there is room for until the end of the measured time") {
+    LoadSchedule schedule = started({.warmup_ns = second, .duration_ns = second});
+    CHECK_FALSE(schedule.is_open_loop());
+    CHECK(schedule.take(1'000'000) == 1'000'000);
+    schedule.advance(start + second);
+    CHECK(schedule.take(7) == 7);
+    schedule.advance(start + 2 * second - 1);
+    CHECK(schedule.take(7) == 7);
+    schedule.advance(start + 2 * second);
+    CHECK(schedule.take(7) == 0);
+    schedule.close();
+    CHECK(schedule.unsent() == 0);
+}
+
+TEST_CASE("a closed loop's count does not count the warm-up") {
+    LoadSchedule schedule = started({.warmup_ns = second, .count = 10});
+    CHECK(schedule.take(100) == 100);
+    schedule.advance(start + second);
+    CHECK(schedule.take(7) == 7);
+    CHECK(schedule.take(7) == 3);
+    CHECK(schedule.take(7) == 0);
+    schedule.advance(start + 3 * second);
+    CHECK(schedule.phase() == LoadPhase::over);
+    CHECK(schedule.end_ns() == start + 3 * second);
+}
+
+TEST_CASE("what a closed loop takes in the warm-up is never stamped as measured") {
+    LoadSchedule schedule = started({.warmup_ns = second});
+    CHECK(schedule.stamp(start + 5) == start + 5);
+    CHECK(schedule.stamp(start + second + 5) == start + second - 1);
+    schedule.advance(start + second);
+    CHECK(schedule.stamp(start + second + 5) == start + second + 5);
+}
+
+TEST_CASE("a run that is stopped in its warm-up has measured nothing") {
+    LoadSchedule schedule = started({.rate = 100, .warmup_ns = second, .duration_ns = second});
+    schedule.advance(start + 500 * millisecond);
+    schedule.stop(start + 500 * millisecond);
+    CHECK(schedule.phase() == LoadPhase::over);
+    CHECK(schedule.end_ns() == schedule.measured_from_ns());
+    CHECK(schedule.due() == 0);
+    schedule.close();
+    CHECK(schedule.unsent() == 0);
+}
+
+// ---- Streams.
+
+namespace {
+
+/// What a server that echoes `requests` requests of `bytes` each sends, from a position on.
+std::vector<std::byte> echo_of(
+    const LoadPattern& pattern, size_t position, size_t bytes, size_t requests) {
+    std::vector<std::byte> stream;
+    for (size_t left = bytes * requests; left > 0;) {
+        const size_t size = std::min(left, LoadPattern::piece_bytes_max);
+        const auto piece = pattern.at(position, size);
+        stream.insert(stream.end(), piece.begin(), piece.end());
+        position = pattern.advance(position, size);
+        left -= size;
+    }
+    return stream;
+}
+
+/// Feeds `stream` in pieces of random sizes; the checks of the answers in it.
+std::vector<AnswerCheck> feed(
+    AnswerStream& answers, const AnswerShape& shape, std::span<const std::byte> stream,
+    size_t piece_max, std::mt19937& random) {
+    std::vector<AnswerCheck> checks;
+    std::uniform_int_distribution<size_t> sizes(1, piece_max);
+    while (!stream.empty()) {
+        const size_t size = std::min(stream.size(), sizes(random));
+        answers.take(
+            shape, stream.first(size), [&](AnswerCheck check) { checks.push_back(check); });
+        stream = stream.subspan(size);
+    }
+    return checks;
+}
+
+} // namespace
+
+TEST_CASE("an echo is right however it was cut, and whatever the size of a request") {
+    std::mt19937 random(1);
+    for (const size_t bytes : {1U, 2U, 64U, 1000U, 8191U, 8192U, 65'536U, 100'000U, 4U * 8191}) {
+        for (const size_t piece_max : {size_t{1}, size_t{3}, size_t{100}, size_t{65'536}}) {
+            const size_t requests = 1 + 400'000 / (bytes + 1000);
+            if (piece_max < 4 && bytes * requests > 200'000)
+                continue;
+            CAPTURE(bytes);
+            CAPTURE(piece_max);
+            const LoadPattern pattern(7, bytes);
+            const AnswerShape shape{.pattern = &pattern, .bytes = static_cast<uint32_t>(bytes)};
+            AnswerStream answers;
+            answers.restart(4711);
+            const auto checks =
+                feed(answers, shape, echo_of(pattern, 4711, bytes, requests), piece_max, random);
+            CHECK(checks == std::vector(requests, AnswerCheck::right));
+            CHECK(answers.received() == 0);
+        }
+    }
+}
+
+TEST_CASE("a damaged byte makes its own answer wrong and no other") {
+    std::mt19937 random(2);
+    const LoadPattern pattern(7, 64);
+    const AnswerShape shape{.pattern = &pattern, .bytes = 64};
+    for (const size_t damaged : {0U, 63U, 64U, 100U, 6399U}) {
+        for (const size_t piece_max : {1U, 10U, 64U, 1000U, 65'536U}) {
+            CAPTURE(damaged);
+            CAPTURE(piece_max);
+            auto stream = echo_of(pattern, 0, 64, 100);
+            stream[damaged] ^= std::byte{0x10};
+            AnswerStream answers;
+            answers.restart(0);
+            auto expected = std::vector(100, AnswerCheck::right);
+            expected[damaged / 64] = AnswerCheck::damaged;
+            CHECK(feed(answers, shape, stream, piece_max, random) == expected);
+        }
+    }
+}
+
+TEST_CASE("an answer that is left out, sent twice or another connection's is out of step") {
+    std::mt19937 random(3);
+    const LoadPattern pattern(7, 64);
+    const AnswerShape shape{.pattern = &pattern, .bytes = 64};
+    const auto stream = echo_of(pattern, 0, 64, 10);
+    const auto answer = [&](ptrdiff_t index) { return stream.begin() + 64 * index; };
+    AnswerStream answers;
+
+    std::vector<std::byte> left_out(answer(0), answer(3));
+    left_out.insert(left_out.end(), answer(4), answer(6));
+    answers.restart(0);
+    auto checks = feed(answers, shape, left_out, 50, random);
+    REQUIRE(checks.size() == 5);
+    CHECK(checks[2] == AnswerCheck::right);
+    CHECK(checks[3] == AnswerCheck::out_of_step);
+
+    std::vector<std::byte> twice(answer(0), answer(3));
+    twice.insert(twice.end(), answer(2), answer(4));
+    answers.restart(0);
+    checks = feed(answers, shape, twice, 50, random);
+    REQUIRE(checks.size() == 5);
+    CHECK(checks[2] == AnswerCheck::right);
+    CHECK(checks[3] == AnswerCheck::out_of_step);
+
+    answers.restart(1031); // where the neighbour begins
+    checks = feed(answers, shape, std::vector(answer(0), answer(1)), 64, random);
+    CHECK(checks == std::vector{AnswerCheck::out_of_step});
+
+    // A byte too few, and everything after it has moved.
+    std::vector<std::byte> byte_short(stream);
+    byte_short.erase(byte_short.begin() + 330);
+    answers.restart(0);
+    checks = feed(answers, shape, byte_short, 64, random);
+    REQUIRE(checks.size() == 9);
+    CHECK(checks[4] == AnswerCheck::right);
+    CHECK(checks[5] != AnswerCheck::right);
+    CHECK(checks[6] == AnswerCheck::out_of_step);
+    CHECK(answers.received() == 63);
+}
+
+TEST_CASE("answers that are not compared are counted by their length, without looking at them") {
+    AnswerStream answers;
+    answers.restart(0);
+    const AnswerShape shape{.pattern = nullptr, .bytes = 18};
+    CHECK(answers.missing(shape, 3) == 54);
+    size_t count = 0;
+    const auto take = [&](size_t bytes) {
+        answers.take(
+            shape, std::span<const std::byte>(static_cast<const std::byte*>(nullptr), bytes),
+            [&](AnswerCheck check) {
+                CHECK(check == AnswerCheck::right);
+                count++;
+            });
+    };
+    take(17);
+    CHECK(count == 0);
+    CHECK(answers.missing(shape, 1) == 1);
+    take(1 + 18 + 5);
+    CHECK(count == 2);
+    CHECK(answers.received() == 5);
+}
+
+TEST_CASE("no size of a request makes successive requests the same") {
+    for (const size_t bytes : {size_t{64}, size_t{8191}, size_t{8179}, size_t{16'382}}) {
+        const LoadPattern pattern(9, bytes);
+        CHECK(bytes % pattern.period() != 0);
+        const size_t second_at = pattern.advance(0, bytes);
+        CHECK_FALSE(pattern.matches(second_at, pattern.at(0, 64)));
+    }
+}
+
+// ---- Datagrams.
+
+namespace {
+
+constexpr uint32_t session = 0x1234'5678;
+constexpr DatagramShape echo_64{.request_bytes = 64, .answer_bytes = 64};
+
+std::vector<std::byte> datagram(const ProbeHeader& header, size_t bytes = 64) {
+    std::vector<std::byte> probe(bytes);
+    write_probe(probe, header);
+    return probe;
+}
+
+DatagramArrival arrive(
+    DatagramBook& book, std::span<const std::byte> bytes, const DatagramShape& shape = echo_64) {
+    std::vector<std::byte> scratch(shape.request_bytes);
+    return book.arrive(shape, bytes, scratch);
+}
+
+Stamp at(uint64_t ns) {
+    return {.intended_ns = ns - 1, .sent_ns = ns};
+}
+
+} // namespace
+
+TEST_CASE("an answer in any order finds its request and frees its place") {
+    std::mt19937 random(4);
+    for (const uint32_t depth : {1U, 2U, 3U, 16U, 100U}) {
+        CAPTURE(depth);
+        DatagramBook book(session, depth);
+        std::vector<std::pair<uint64_t, std::vector<std::byte>>> under_way;
+        uint64_t now = start;
+        uint64_t greatest_answered = 0; // the time it was sent
+        for (int i = 0; i < 2000; i++) {
+            CHECK(book.outstanding() == under_way.size());
+            CHECK(book.room() == depth - under_way.size());
+            const bool sends =
+                under_way.empty() || (under_way.size() < depth && (random() & 1U) != 0);
+            if (sends) {
+                under_way.emplace_back(now, datagram(book.send(at(now))));
+                now++;
+                continue;
+            }
+            const size_t which = random() % under_way.size();
+            const DatagramArrival arrival = arrive(book, under_way[which].second);
+            REQUIRE(arrival.kind == DatagramKind::answer);
+            CHECK(arrival.stamp.sent_ns == under_way[which].first);
+            CHECK(arrival.stamp.intended_ns == under_way[which].first - 1);
+            CHECK(arrival.reordered == (under_way[which].first < greatest_answered));
+            greatest_answered = std::max(greatest_answered, under_way[which].first);
+            under_way.erase(under_way.begin() + static_cast<ptrdiff_t>(which));
+        }
+    }
+}
+
+TEST_CASE("an answer after one to a later request is reordered, and only that") {
+    DatagramBook book(session, 4);
+    const auto first = datagram(book.send(at(1)));
+    const auto second_one = datagram(book.send(at(2)));
+    const auto third = datagram(book.send(at(3)));
+    CHECK_FALSE(arrive(book, second_one).reordered);
+    CHECK(arrive(book, first).reordered);
+    CHECK_FALSE(arrive(book, third).reordered);
+}
+
+TEST_CASE("a second answer is a duplicate, however many requests were sent since") {
+    DatagramBook book(session, 2);
+    const auto first = datagram(book.send(at(1)));
+    CHECK(arrive(book, first).kind == DatagramKind::answer);
+    CHECK(arrive(book, first).kind == DatagramKind::duplicate);
+    for (uint64_t i = 0; i < 100'000; i++)
+        REQUIRE(arrive(book, datagram(book.send(at(2 + i)))).kind == DatagramKind::answer);
+    CHECK(arrive(book, first).kind == DatagramKind::duplicate);
+    CHECK(book.outstanding() == 0);
+}
+
+TEST_CASE("an answer to a request that was given up is a stray, not a duplicate") {
+    DatagramBook book(session, 2);
+    const auto first = datagram(book.send(at(start)));
+    const auto later = datagram(book.send(at(start + 10)));
+    std::vector<uint64_t> lost;
+    const auto note = [&](const Stamp& stamp) { lost.push_back(stamp.sent_ns); };
+    book.expire(start + second - 1, second, note);
+    CHECK(lost.empty());
+    book.expire(start + second, second, note);
+    CHECK(lost == std::vector{start});
+    CHECK(book.room() == 1);
+    CHECK(arrive(book, first).kind == DatagramKind::stray);
+    CHECK(arrive(book, later).kind == DatagramKind::answer);
+    book.expire(start + 5 * second, second, note);
+    CHECK(lost.size() == 1);
+}
+
+TEST_CASE("every request that waits too long is lost, those sent after a loss too") {
+    DatagramBook book(session, 8);
+    uint64_t lost = 0;
+    for (uint64_t i = 0; i < 50; i++) {
+        const uint64_t now = start + i * second;
+        book.expire(now, 3 * second, [&](const Stamp& stamp) {
+            CHECK(stamp.sent_ns == now - 3 * second);
+            lost++;
+        });
+        const auto unanswered = book.send(at(now));
+        const auto answered = book.send(at(now));
+        CHECK(unanswered.sequence != answered.sequence);
+        CHECK(arrive(book, datagram(answered)).kind == DatagramKind::answer);
+        CHECK(book.outstanding() == std::min<uint64_t>(i + 1, 3));
+    }
+    CHECK(lost == 47);
+}
+
+TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
+    for (size_t damaged = 0; damaged < 64; damaged++) {
+        CAPTURE(damaged);
+        DatagramBook book(session, 4);
+        for (uint64_t i = 0; i < 300; i++)
+            arrive(book, datagram(book.send(at(1 + i))));
+        book.send(at(998));
+        auto answer = datagram(book.send(at(999)));
+        answer[damaged] ^= std::byte{0x01};
+        const DatagramArrival arrival = arrive(book, answer);
+        CHECK(arrival.kind == DatagramKind::corrupted);
+        CHECK(arrival.stamp.sent_ns == 999);
+        CHECK(book.outstanding() == 1);
+    }
+}
+
+TEST_CASE("without comparing, a damaged answer is an answer") {
+    DatagramBook book(session, 1);
+    auto answer = datagram(book.send(at(1)));
+    answer[40] ^= std::byte{0x01};
+    const DatagramShape shape{.request_bytes = 64, .answer_bytes = 64, .compare = false};
+    CHECK(arrive(book, answer, shape).kind == DatagramKind::answer);
+}
+
+TEST_CASE("a shorter and a longer answer are of the wrong size") {
+    for (const size_t bytes : {1U, 10U, 23U, 24U, 63U, 65U, 1000U}) {
+        CAPTURE(bytes);
+        DatagramBook book(session, 2);
+        book.send(at(1));
+        auto answer = datagram(book.send(at(2)));
+        answer.resize(bytes);
+        const DatagramArrival arrival = arrive(book, answer);
+        CHECK(arrival.kind == DatagramKind::wrong_size);
+        if (bytes >= probe_header_bytes) // less is nearly the same for both
+            CHECK(arrival.stamp.sent_ns == 2);
+    }
+}
+
+TEST_CASE("what nobody asked for is a stray and changes nothing") {
+    DatagramBook book(session, 2);
+    book.send(at(1));
+    std::mt19937 random(5);
+    std::vector<std::byte> noise(64);
+    for (std::byte& byte : noise)
+        byte = static_cast<std::byte>(random());
+    CHECK(arrive(book, noise).kind == DatagramKind::stray);
+    CHECK(arrive(book, {}).kind == DatagramKind::stray);
+    // Another session's, and one that was never sent.
+    CHECK(
+        arrive(book, datagram({.session = session + 1, .sequence = 2, .sent_ns = 1})).kind ==
+        DatagramKind::stray);
+    CHECK(
+        arrive(book, datagram({.session = session, .sequence = 2000, .sent_ns = 1})).kind ==
+        DatagramKind::stray);
+    CHECK(book.outstanding() == 1);
+}
+
+TEST_CASE("of a service that is no echo, an answer is the oldest request's") {
+    const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
+    const std::vector<std::byte> answer(5);
+    DatagramBook book(session, 3);
+    book.send(at(1));
+    book.send(at(2));
+    CHECK(arrive(book, answer, shape).stamp.sent_ns == 1);
+    book.send(at(3));
+    CHECK(arrive(book, std::span(answer).first(4), shape).kind == DatagramKind::wrong_size);
+    CHECK(arrive(book, answer, shape).stamp.sent_ns == 3);
+    CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
+}
+
+TEST_CASE("a request that ended otherwise waits no more") {
+    DatagramBook book(session, 3);
+    const ProbeHeader first = book.send(at(1));
+    const ProbeHeader second_one = book.send(at(2));
+    book.send(at(3));
+    REQUIRE(book.fail(second_one));
+    CHECK_FALSE(book.fail(second_one));
+    CHECK_FALSE(book.fail({.session = session + 1, .sequence = first.sequence, .sent_ns = 1}));
+    CHECK(book.fail_oldest()->sent_ns == 1);
+    CHECK(book.fail_oldest()->sent_ns == 3);
+    CHECK_FALSE(book.fail_oldest());
+}
+
+// ---- The books.
+
+TEST_CASE("requests of the warm-up do not count, whatever becomes of them") {
+    LoadResult result;
+    LoadAccount account(result, false);
+    account.sent(at(100), 1, 64); // before it is known what counts
+    account.measure_from(start);
+    account.sent(at(start), 3, 64); // intended a nanosecond before
+    account.answered(at(start), start + 5, 64);
+    account.failed(at(start), Outcome::lost);
+    account.finish();
+    CHECK(result.counts == LoadCounts{});
+    CHECK(result.latency.empty());
+    CHECK(account.answers() == 1);
+}
+
+TEST_CASE("each request has one outcome") {
+    LoadResult result;
+    LoadAccount account(result, false);
+    account.measure_from(start);
+    const Stamp stamp{.intended_ns = start, .sent_ns = start};
+    account.sent(stamp, 10, 64);
+    account.answered(stamp, start + 7, 64);
+    account.failed(stamp, Outcome::lost);
+    account.failed(stamp, Outcome::corrupted, 64);
+    account.failed(stamp, Outcome::wrong_size, 10);
+    account.failed(stamp, Outcome::refused);
+    account.failed(stamp, Outcome::unreachable);
+    account.failed(stamp, Outcome::closed);
+    account.failed(stamp, Outcome::local);
+    CHECK(account.waiting() == 2);
+    account.finish();
+    const LoadCounts expected{
+        .sent = 10,
+        .answered = 1,
+        .lost = 1,
+        .corrupted = 1,
+        .wrong_size = 1,
+        .refused = 1,
+        .unreachable = 1,
+        .closed = 1,
+        .local = 1,
+        .unfinished = 2,
+        .bytes_sent = 640,
+        .bytes_received = 138};
+    CHECK(result.counts == expected);
+}
+
+TEST_CASE("an open loop's latency counts from the intended time, the other one from sending") {
+    LoadResult result;
+    LoadAccount account(result, true);
+    account.measure_from(start);
+    const Stamp stamp{.intended_ns = start, .sent_ns = start + 40};
+    account.sent(stamp, 1, 64);
+    account.answered(stamp, start + 100, 64);
+    CHECK(account.greatest_latency_ns() == 100);
+    CHECK(account.recent().count() == 1);
+    account.fold();
+    CHECK(account.recent().empty());
+    account.finish();
+    CHECK(result.latency.max_ns() == 100);
+    CHECK(result.latency_from_send.max_ns() == 60);
+    CHECK(result.latency.count() == 1);
+}
+
+TEST_CASE("answers that come together count as if they came one by one") {
+    LoadResult together_result;
+    LoadResult apart_result;
+    LoadAccount together(together_result, false);
+    LoadAccount apart(apart_result, false);
+    uint64_t sent_ns = start;
+    for (const uint64_t count : {3U, 1U, 16U, 4096U, 2U}) {
+        const Stamp stamp{.intended_ns = sent_ns, .sent_ns = sent_ns};
+        const uint64_t now = sent_ns + 1000 * count;
+        sent_ns += 77;
+        for (LoadAccount* account : {&together, &apart}) {
+            account->measure_from(start);
+            account->sent(stamp, count, 64);
+        }
+        together.answered(stamp, now, 64, count);
+        for (uint64_t i = 0; i < count; i++)
+            apart.answered(stamp, now, 64);
+    }
+    CHECK(together.answers() == apart.answers());
+    together.finish();
+    apart.finish();
+    CHECK(together_result.counts == apart_result.counts);
+    const Histogram& one = together_result.latency;
+    const Histogram& other = apart_result.latency;
+    CHECK(one.count() == 4118);
+    CHECK(one.count() == other.count());
+    CHECK(one.min_ns() == other.min_ns());
+    CHECK(one.max_ns() == other.max_ns());
+    CHECK(one.mean_ns() == doctest::Approx(other.mean_ns()));
+    CHECK(one.stddev_ns() == doctest::Approx(other.stddev_ns()));
+    for (const double percent : {1.0, 50.0, 99.0, 99.97})
+        CHECK(one.percentile_ns(percent) == other.percentile_ns(percent));
+}
+
+TEST_CASE("a closed loop's latencies are the same") {
+    LoadResult result;
+    LoadAccount account(result, false);
+    account.measure_from(start);
+    const Stamp stamp{.intended_ns = start, .sent_ns = start};
+    account.sent(stamp, 2, 64);
+    account.answered(stamp, start + 100, 64);
+    account.fold();
+    account.answered(stamp, start + 50, 64);
+    account.finish();
+    CHECK(result.latency.count() == 2);
+    CHECK(result.latency.min_ns() == 50);
+    CHECK(result.latency_from_send.buckets().size() == result.latency.buckets().size());
+    CHECK(result.latency_from_send.max_ns() == 100);
+}
+
+TEST_CASE("errors of the network, of the peer and of this machine are told apart") {
+    const std::map<int, Outcome> outcomes = {
+        {0, Outcome::closed},
+        {ECONNRESET, Outcome::closed},
+        {EPIPE, Outcome::closed},
+        {ECONNREFUSED, Outcome::refused},
+        {ETIMEDOUT, Outcome::lost},
+        {EHOSTUNREACH, Outcome::unreachable},
+        {ENETUNREACH, Outcome::unreachable},
+        {EADDRNOTAVAIL, Outcome::local},
+        {EMFILE, Outcome::local},
+        {ENOBUFS, Outcome::local},
+        {EMSGSIZE, Outcome::local}};
+    for (const auto& [error, outcome] : outcomes) {
+        CAPTURE(error);
+        CHECK(outcome_of(error) == outcome);
+    }
+}
+
+// ---- Small things of the engines.
+
+TEST_CASE("connections with room take turns, and each stands in line once") {
+    RoundRobin ready(3);
+    CHECK(ready.empty());
+    ready.push(2);
+    ready.push(0);
+    ready.push(2);
+    CHECK(ready.size() == 2);
+    CHECK(ready.pop() == 2);
+    ready.push(2);
+    ready.push(1);
+    CHECK(ready.size() == 3);
+    CHECK(ready.pop() == 0);
+    CHECK(ready.pop() == 2);
+    CHECK(ready.pop() == 1);
+    CHECK(ready.empty());
+}
+
+TEST_CASE("a broken connection is tried again after a while, not before") {
+    RetryQueue retries;
+    CHECK(retries.next_ns() == UINT64_MAX);
+    retries.push(4, start);
+    retries.push(5, start + 1);
+    CHECK(retries.next_ns() == start + retry_ns);
+    CHECK_FALSE(retries.pop(start + retry_ns - 1));
+    CHECK(retries.pop(start + retry_ns) == 4U);
+    CHECK_FALSE(retries.pop(start + retry_ns));
+    CHECK(retries.pop(start + second) == 5U);
+}
+
+// ---- What the first exchange shows.
+
+TEST_CASE("the first answer tells an echo, damaged as it may be, from another service") {
+    const auto request = datagram({.session = 1, .sequence = 1, .sent_ns = 0});
+    auto answer = request;
+    const Preflight echo = judge_answer(answer, request, false);
+    CHECK(echo.answering == Answering::echo);
+    CHECK(echo.answer_bytes == 64);
+    CHECK_FALSE(echo.closes);
+    answer[3] ^= std::byte{0xff};
+    CHECK(judge_answer(answer, request, true).answering == Answering::echo);
+    CHECK(judge_answer(answer, request, true).closes);
+    answer.resize(20);
+    const Preflight shorter = judge_answer(answer, request, false);
+    CHECK(shorter.answering == Answering::other);
+    CHECK(shorter.answer_bytes == 20);
+    std::ranges::fill(answer, std::byte{'x'});
+    answer.resize(64, std::byte{'x'});
+    CHECK(judge_answer(answer, request, false).answering == Answering::other);
+}
