@@ -1,5 +1,7 @@
 // Wires the client: command line -> the command -> exit code.
+#include "client/load/load.h"
 #include "client/options.h"
+#include "client/ping/ping.h"
 #include "client/report.h"
 #include "client/send.h"
 
@@ -16,12 +18,14 @@ namespace {
 struct Run {
     const CommonOptions& common;
 
-    Result<void> operator()(const Answer& answer) const {
+    Result<Exit> operator()(const Answer& answer) const {
         if (const int error = write_all(STDOUT_FILENO, answer.text); error != 0)
             return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
-        return {};
+        return Exit::ok;
     }
-    Result<void> operator()(const SendOptions& options) const { return send(common, options); }
+    Result<Exit> operator()(const SendOptions& options) const { return send(common, options); }
+    Result<Exit> operator()(const PingOptions& options) const { return ping(common, options); }
+    Result<Exit> operator()(const LoadOptions& options) const { return load(common, options); }
 };
 
 } // namespace
@@ -32,10 +36,10 @@ int main(int argc, char** argv) {
 
     const Result<Options> options = parse_options(argc, argv);
     const Color color = options ? options->common.color : Color::automatic;
-    const Result<void> result = options ? std::visit(Run{options->common}, options->command)
-                                        : Result<void>(std::unexpected(options.error()));
+    const Result<Exit> result = options ? std::visit(Run{options->common}, options->command)
+                                        : Result<Exit>(std::unexpected(options.error()));
     if (result)
-        return static_cast<int>(Exit::ok);
+        return static_cast<int>(*result);
     Report(color, false).error(result.error().message);
     return static_cast<int>(result.error().exit);
 }

@@ -1,15 +1,16 @@
 // CLI11 stays in this file, and decides only which words are options and which are operands. What
-// they mean, and every message that a user is likely to meet, is written here, so that it does not
-// change with the library's version.
-
+// they mean is in options_read.cpp. Every message that a user is likely to meet is ours, so that it
+// does not change with the library's version.
 #include "client/options.h"
 
 #include "build_features.h"
+#include "client/options_words.h"
 #include "common/text.h"
-#include "common/units.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -20,75 +21,15 @@ namespace riposte::client {
 
 namespace {
 
-/// What the common options were given, as written.
-struct CommonWords {
-    bool udp = false;
-    bool ipv4 = false;
-    bool ipv6 = false;
-    std::string timeout = "5s";
-    std::string source;
-    std::string color = "auto";
-};
-
-struct SendWords {
-    CommonWords common;
-    std::string endpoint;
-    std::optional<std::string> message;
-    bool verbose = false;
-};
-
 constexpr const char* version_text = "riposte " RIPOSTE_VERSION;
-
-constexpr const char* root_help = R"(Usage: riposte COMMAND [OPTION]... OPERAND...
-
-Sends messages to TCP and UDP responders, and shows what they answer.
-
-Commands:
-  send                 one message, its answer on standard output
-
-Options:
-  -h, --help           print this help, or a command's, and exit
-      --version        print the version and exit
-
-Examples:
-  riposte send localhost                  say hello over TCP, port 7001
-  riposte send --help                     more about this command
-)";
-
-constexpr const char* send_help = R"(Usage: riposte send [OPTION]... ENDPOINT [MESSAGE|-]
-
-Sends one message, and prints its answer byte for byte on standard output.
-
-ENDPOINT is [tcp://|udp://]HOST[:PORT]. HOST is a name, an IPv4 address or
-[IPv6]; without a port it is 7001, without a scheme TCP. Without MESSAGE a
-greeting is sent; - reads the message from standard input. A MESSAGE that
-begins with a dash stands after --.
-
-Options:
-  -u                   UDP, where ENDPOINT does not say tcp:// or udp://
-  -4, -6               IPv4 only, IPv6 only
-  -W, --timeout TIME   wait that long to connect, and for the answer to go on:
-                       500ms, 10s, 2m; a bare number is seconds [5s]
-      --source ADDR    send from this local address
-      --color WHEN     auto, always or never, on standard error [auto]
-  -v, --verbose        tell on standard error what happens
-  -h, --help           print this help and exit
-      --version        print the version and exit
-
-Exit status:
-  0  answered
-  1  refused, timed out, reset, or closed without an answer
-  2  usage or local error
-
-Examples:
-  riposte send tcp://127.0.0.1:7001       the greeting, over TCP
-  riposte send -u localhost hello         one datagram, to port 7001
-  riposte send -v 'tcp://[::1]:7' hello   tell what happens
-  riposte send server:7 - <file >copy     a file through an echo service
-)";
 
 std::unexpected<Error> usage(std::string message) {
     return fail(Exit::usage, std::move(message));
+}
+
+/// The last of several wins for CLI11; that there are several is refused by find_repeated().
+void add_value(CLI::App& command, const char* names, Word& word) {
+    command.add_option(names, word)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
 void add_common(CLI::App& command, CommonWords& words) {
@@ -97,11 +38,19 @@ void add_common(CLI::App& command, CommonWords& words) {
     command.add_flag("-u", words.udp);
     command.add_flag("-4", words.ipv4);
     command.add_flag("-6", words.ipv6);
-    command.add_option("-W,--timeout", words.timeout)->type_name("TIME");
-    command.add_option("--source", words.source)->type_name("ADDR");
-    command.add_option("--color", words.color)->type_name("WHEN");
+    add_value(command, "-W,--timeout", words.timeout);
+    add_value(command, "--source", words.source);
+    add_value(command, "--color", words.color);
     // Left over words are told by find_unknown(), with what was probably meant.
     command.allow_extras();
+}
+
+void add_report(CLI::App& command, ReportWords& words) {
+    command.add_flag("-j,--json", words.json);
+    command.add_flag("--histogram", words.histogram);
+    add_value(command, "--hist", words.histogram_file);
+    add_value(command, "--plot", words.plot_file);
+    add_value(command, "--fail-if", words.fail_if);
 }
 
 CLI::App& add_send(CLI::App& root, SendWords& words) {
@@ -113,9 +62,64 @@ CLI::App& add_send(CLI::App& root, SendWords& words) {
     return command;
 }
 
+/// Its operands are what is left over: a list of operands would take "[::1]" for a list in
+/// brackets.
+CLI::App& add_ping(CLI::App& root, PingWords& words) {
+    CLI::App& command = *root.add_subcommand("ping");
+    add_common(command, words.common);
+    add_report(command, words.report);
+    add_value(command, "-c,--count", words.count);
+    add_value(command, "-i,--interval", words.interval);
+    add_value(command, "-w,--deadline", words.deadline);
+    add_value(command, "-s,--size", words.size);
+    command.add_flag("-q,--quiet", words.quiet);
+    command.add_flag("-D,--timestamps", words.timestamps);
+    command.add_flag("--reconnect", words.reconnect);
+    return command;
+}
+
+CLI::App& add_load(CLI::App& root, LoadWords& words) {
+    CLI::App& command = *root.add_subcommand("load");
+    add_common(command, words.common);
+    add_report(command, words.report);
+    add_value(command, "-c,--connections", words.connections);
+    add_value(command, "-d,--duration", words.duration);
+    add_value(command, "-n,--count", words.count);
+    add_value(command, "-r,--rate", words.rate);
+    add_value(command, "-s,--size", words.size);
+    add_value(command, "--depth", words.depth);
+    add_value(command, "--warmup", words.warmup);
+    command.add_flag("--reconnect", words.reconnect);
+    command.add_flag("--no-verify", words.no_verify);
+    command.add_option("ENDPOINT", words.endpoint);
+    return command;
+}
+
 std::string command_name(const CLI::App& command) {
     const CLI::App* parent = command.get_parent();
     return (parent != nullptr ? parent->get_name() + " " : "") + command.get_name();
+}
+
+std::string see_help(const CLI::App& command) {
+    return fmt::format("see '{} --help'", command_name(command));
+}
+
+bool looks_like_option(std::string_view word) {
+    return word.starts_with('-') && word != "-";
+}
+
+/// `word` may have a value: "--timout=3".
+Error unknown_option(const CLI::App& command, std::string_view word) {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : command.get_options())
+        for (const std::string& name : option->get_lnames())
+            names.push_back("--" + name);
+    const std::vector<std::string_view> known(names.begin(), names.end());
+    const std::string_view near = nearest(word.substr(0, word.find('=')), known);
+    return {
+        Exit::usage,
+        near.empty() ? fmt::format("unknown option '{}'; {}", escape(word), see_help(command))
+                     : fmt::format("unknown option '{}'; did you mean {}?", escape(word), near)};
 }
 
 /// The first word that `command` has no use for, if any, as an error.
@@ -128,81 +132,60 @@ std::optional<Error> find_unknown(const CLI::App& command) {
         words.erase(mark);
     if (words.empty())
         return std::nullopt;
-    const std::string shown = escape(words.front());
-    const std::string help = fmt::format("see '{} --help'", command_name(command));
-    if (!has_options || !words.front().starts_with('-'))
-        return Error{
-            Exit::usage,
-            fmt::format("unexpected operand '{}'; quote what has spaces, or {}", shown, help)};
-    std::vector<std::string> names;
-    for (const CLI::Option* option : command.get_options())
-        for (const std::string& name : option->get_lnames())
-            names.push_back("--" + name);
-    const std::vector<std::string_view> known(names.begin(), names.end());
-    const std::string_view near = nearest(words.front(), known);
+    if (has_options && words.front().starts_with('-'))
+        return unknown_option(command, words.front());
     return Error{
-        Exit::usage, near.empty()
-                         ? fmt::format("unknown option '{}'; {}", shown, help)
-                         : fmt::format("unknown option '{}'; did you mean {}?", shown, near)};
+        Exit::usage, fmt::format(
+                         "unexpected operand '{}'; quote what has spaces, or {}",
+                         escape(words.front()), see_help(command))};
 }
 
-Result<CommonOptions> read_common(const CommonWords& words) {
-    CommonOptions common;
-    if (words.ipv4 && words.ipv6)
-        return usage("-4 and -6 exclude each other");
-    if (words.ipv4 || words.ipv6)
-        common.family = words.ipv4 ? Family::ipv4 : Family::ipv6;
-    const auto timeout_ms = parse_duration_ms(words.timeout);
-    if (!timeout_ms)
-        return usage(fmt::format("--timeout: {}", timeout_ms.error()));
-    if (*timeout_ms == 0)
-        return usage("--timeout: must be more than zero");
-    common.timeout_ms = *timeout_ms;
-    common.source = words.source;
-    if (common.source.starts_with('[') && common.source.ends_with(']'))
-        common.source = common.source.substr(1, common.source.size() - 2);
-    if (words.color == "always")
-        common.color = Color::always;
-    else if (words.color == "never")
-        common.color = Color::never;
-    else if (words.color != "auto")
-        return usage(
-            fmt::format("--color: '{}' is none of auto, always and never", escape(words.color)));
-    return common;
+/// Those of ping: what `command` had no use for, and what stands behind a --, which comes back to
+/// the root. No endpoint begins with a dash.
+Result<std::vector<std::string>> take_endpoints(const CLI::App& command, const CLI::App& root) {
+    std::vector<std::string> endpoints;
+    for (const CLI::App* app : {&command, &root})
+        for (std::string& word : app->remaining()) {
+            if (word == "--")
+                continue;
+            if (looks_like_option(word))
+                return std::unexpected(unknown_option(command, word));
+            endpoints.push_back(std::move(word));
+        }
+    return endpoints;
 }
 
-Result<Endpoint> read_endpoint(const std::string& text, bool udp) {
-    auto endpoint = parse_endpoint(text, {.wildcard = false, .default_port = default_port});
-    if (!endpoint)
-        return usage(fmt::format(
-            "endpoint '{}', column {}: {}", escape(text), endpoint.error().offset + 1,
-            endpoint.error().message));
-    if (endpoint->port == 0)
-        return usage(fmt::format("endpoint '{}': nobody listens on port 0", escape(text)));
-    if (udp && endpoint->transport == Transport::tcp)
-        return usage("-u and tcp:// contradict each other; leave one of them out");
-    if (!endpoint->transport)
-        endpoint->transport = udp ? Transport::udp : Transport::tcp;
-    return std::move(*endpoint);
+/// An option with a value that was given more than once.
+std::optional<Error> find_repeated(const CLI::App& command) {
+    for (const CLI::Option* option : command.get_options())
+        if (option->get_items_expected_max() > 0 && option->count() > 1 &&
+            !option->get_positional())
+            return Error{
+                Exit::usage,
+                fmt::format(
+                    "{} is given {} times; give it once", option->get_name(), option->count())};
+    return std::nullopt;
 }
 
-Result<Options> read_send(const SendWords& words) {
-    auto common = read_common(words.common);
-    if (!common)
-        return std::unexpected(common.error());
-    if (words.endpoint.empty())
-        return usage("no ENDPOINT; try 'riposte send localhost', or see 'riposte send --help'");
-    auto endpoint = read_endpoint(words.endpoint, words.common.udp);
-    if (!endpoint)
-        return std::unexpected(endpoint.error());
-    const std::string_view greeting =
-        endpoint->transport == Transport::udp ? "Hello!" : "Hello, i'm client!";
-    SendOptions send{
-        .endpoint = std::move(*endpoint),
-        .message = words.message.value_or(std::string(greeting)),
-        .message_from_input = words.message == "-",
-        .verbose = words.verbose};
-    return Options{.common = std::move(*common), .command = std::move(send)};
+/// The faults that CLI11 would word in its own way or not see: it takes the next word for the value
+/// of "--size=".
+std::optional<Error> find_bad_value(const CLI::App& command, std::span<const char* const> words) {
+    for (const std::string_view word : words) {
+        if (word == "--")
+            break;
+        const size_t equals = word.find('=');
+        if (equals == std::string_view::npos || !word.starts_with("--"))
+            continue;
+        const std::string name(word.substr(0, equals));
+        const CLI::Option* option = command.get_option_no_throw(name);
+        if (option == nullptr)
+            continue;
+        if (option->get_items_expected_max() == 0)
+            return Error{Exit::usage, fmt::format("{} takes no value", name)};
+        if (equals + 1 == word.size())
+            return Error{Exit::usage, fmt::format("{} needs a value", name)};
+    }
+    return std::nullopt;
 }
 
 /// No command at all, or a word that is none.
@@ -227,32 +210,89 @@ std::string first_line(std::string_view text) {
     return std::string(text.substr(0, text.find('\n')));
 }
 
+/// The command line as CLI11 splits it.
+struct CommandLine {
+    CLI::App root{"", "riposte"};
+    SendWords send_words;
+    PingWords ping_words;
+    LoadWords load_words;
+    CLI::App& send = add_send(root, send_words);
+    CLI::App& ping = add_ping(root, ping_words);
+    CLI::App& load = add_load(root, load_words);
+
+    CommandLine() {
+        root.set_help_flag("-h,--help");
+        root.set_version_flag("--version", version_text);
+        root.require_subcommand(0, 1);
+        root.allow_extras();
+    }
+
+    const CLI::App* command() const {
+        for (const CLI::App* each : {&send, &ping, &load})
+            if (each->parsed())
+                return each;
+        return nullptr;
+    }
+
+    std::string_view help() const {
+        if (send.parsed())
+            return send_help;
+        if (ping.parsed())
+            return ping_help;
+        return load.parsed() ? load_help : root_help;
+    }
+};
+
+Result<Options> read_command(
+    CommandLine& line, const CLI::App& command, std::span<const char* const> words) {
+    // What stands in front of the command; what stands behind it comes later among the root's, too.
+    if (words.front() != command.get_name() && std::string_view(words.front()) != "--")
+        return std::unexpected(missing_command(line.root));
+    if (auto error = find_bad_value(command, words))
+        return std::unexpected(std::move(*error));
+    if (&command == &line.ping) {
+        auto endpoints = take_endpoints(command, line.root);
+        if (!endpoints)
+            return std::unexpected(std::move(endpoints.error()));
+        line.ping_words.endpoints = std::move(*endpoints);
+    } else {
+        // What stands after a -- that the command has no use for comes back to the root.
+        for (const CLI::App* app : {&command, &std::as_const(line.root)})
+            if (auto error = find_unknown(*app))
+                return std::unexpected(std::move(*error));
+    }
+    if (auto error = find_repeated(command))
+        return std::unexpected(std::move(*error));
+    if (&command == &line.send)
+        return read_send(line.send_words);
+    return &command == &line.ping ? read_ping(line.ping_words) : read_load(line.load_words);
+}
+
 } // namespace
 
 Result<Options> parse_options(int argc, const char* const* argv) {
-    CLI::App root("", "riposte");
-    SendWords send_words;
-    root.set_help_flag("-h,--help");
-    root.set_version_flag("--version", version_text);
-    root.require_subcommand(0, 1);
-    root.allow_extras();
-    const CLI::App& send = add_send(root, send_words);
+    CommandLine line;
+    const auto answer = [](std::string_view text) {
+        return Options{.common = {}, .command = Answer{std::string(text)}};
+    };
     try {
-        root.parse(argc, argv);
+        line.root.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
-        return Options{.common = {}, .command = Answer{send.parsed() ? send_help : root_help}};
+        return answer(line.help());
     } catch (const CLI::CallForVersion&) {
-        return Options{.common = {}, .command = Answer{std::string(version_text) + "\n"}};
+        return answer(std::string(version_text) + "\n");
+    } catch (const CLI::ArgumentMismatch& error) {
+        // The last word is an option without its value: "--size: 1 required TEXT missing".
+        const std::string text = error.what();
+        return usage(fmt::format("{} needs a value", text.substr(0, text.find(':'))));
     } catch (const CLI::ParseError& error) {
         return usage(fmt::format("{}; see 'riposte --help'", first_line(error.what())));
     }
-    if (!send.parsed())
-        return std::unexpected(missing_command(root));
-    // What stands after a -- that the command has no use for comes back to the root.
-    for (const CLI::App* app : {&send, &std::as_const(root)})
-        if (auto error = find_unknown(*app))
-            return std::unexpected(std::move(*error));
-    return read_send(send_words);
+    const std::span words(argv + (argc > 0 ? 1 : 0), argv + argc);
+    const CLI::App* command = line.command();
+    if (command == nullptr)
+        return std::unexpected(missing_command(line.root));
+    return read_command(line, *command, words);
 }
 
 } // namespace riposte::client

@@ -91,7 +91,7 @@ struct LoadOptions {
 
 struct Options {
     CommonOptions common;
-    std::variant<Answer, SendOptions> command;
+    std::variant<Answer, SendOptions, PingOptions, LoadOptions> command;
 };
 
 /// Exit::usage with one clear line on any fault (CLI11's own exit codes never get out).

@@ -305,7 +305,7 @@ Result<void> judge(
     std::unreachable();
 }
 
-Result<void> send(const CommonOptions& common, const SendOptions& options) {
+Result<Exit> send(const CommonOptions& common, const SendOptions& options) {
     const Result<std::string> message = load_message(options);
     if (!message)
         return std::unexpected(message.error());
@@ -313,8 +313,12 @@ Result<void> send(const CommonOptions& common, const SendOptions& options) {
     if (!target)
         return std::unexpected(target.error());
     const Report report(common.color, options.verbose);
-    return target->transport == Transport::tcp ? send_stream(*target, *message, report)
-                                               : send_datagram(*target, *message, report);
+    const Result<void> sent = target->transport == Transport::tcp
+                                  ? send_stream(*target, *message, report)
+                                  : send_datagram(*target, *message, report);
+    if (!sent)
+        return std::unexpected(sent.error());
+    return Exit::ok;
 }
 
 } // namespace riposte::client

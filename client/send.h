@@ -42,7 +42,8 @@ Exchange exchange_stream(
 Result<void> judge(
     const Exchange& exchange, std::string_view name, size_t message_bytes, uint32_t timeout_ms);
 
-/// The command. Exit::failed: no whole answer. Exit::usage: anything wrong on this side.
-Result<void> send(const CommonOptions& common, const SendOptions& options);
+/// The command. Exit::ok: a whole answer; else it is an error. Exit::failed: no whole answer.
+/// Exit::usage: anything wrong on this side.
+Result<Exit> send(const CommonOptions& common, const SendOptions& options);
 
 } // namespace riposte::client

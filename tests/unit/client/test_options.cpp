@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -27,6 +28,20 @@ SendOptions send_options(const std::vector<const char*>& words) {
     REQUIRE_MESSAGE(options.has_value(), options.error().message);
     REQUIRE(std::holds_alternative<SendOptions>(options->command));
     return std::get<SendOptions>(options->command);
+}
+
+PingOptions ping_options(const std::vector<const char*>& words) {
+    const auto options = parse(words);
+    REQUIRE_MESSAGE(options.has_value(), options.error().message);
+    REQUIRE(std::holds_alternative<PingOptions>(options->command));
+    return std::get<PingOptions>(options->command);
+}
+
+LoadOptions load_options(const std::vector<const char*>& words) {
+    const auto options = parse(words);
+    REQUIRE_MESSAGE(options.has_value(), options.error().message);
+    REQUIRE(std::holds_alternative<LoadOptions>(options->command));
+    return std::get<LoadOptions>(options->command);
 }
 
 CommonOptions common_options(const std::vector<const char*>& words) {
@@ -116,7 +131,8 @@ TEST_CASE("a timeout that is none is refused") {
     CHECK(
         refusal({"send", "-W", "soon", "host"}) ==
         "--timeout: 'soon' is not a duration; write a number with a unit, like 250ms, 10s or 2m");
-    CHECK(refusal({"send", "host", "-W"}).starts_with("--timeout: "));
+    CHECK(refusal({"send", "host", "-W"}) == "--timeout needs a value");
+    CHECK(refusal({"send", "host", "--timeout="}) == "--timeout needs a value");
 }
 
 TEST_CASE("-4 and -6 choose the family and exclude each other") {
@@ -173,17 +189,22 @@ TEST_CASE("a mistyped option is told with the one that was meant") {
 TEST_CASE("no command, or a mistyped one, is told with what there is") {
     CHECK(refusal({}) == "no command; try 'riposte send localhost', or see 'riposte --help'");
     CHECK(refusal({"snd", "host"}) == "unknown command 'snd'; did you mean send?");
+    CHECK(refusal({"pin", "host"}) == "unknown command 'pin'; did you mean ping?");
+    CHECK(refusal({"lod", "host"}) == "unknown command 'lod'; did you mean load?");
+    CHECK(refusal({"host", "ping"}) == "unknown command 'host'; see 'riposte --help'");
     CHECK(refusal({"frobnicate"}) == "unknown command 'frobnicate'; see 'riposte --help'");
 }
 
 TEST_CASE("--version names the program and its version") {
     CHECK(answer({"--version"}) == "riposte 0.1.0\n");
-    CHECK(answer({"send", "--version"}) == "riposte 0.1.0\n");
+    for (const char* command : {"send", "ping", "load"})
+        CHECK(answer({command, "--version"}) == "riposte 0.1.0\n");
 }
 
 TEST_CASE("--help fits 80 columns and needs nothing else to be right") {
     for (const std::string& text :
          {answer({"--help"}), answer({"-h"}), answer({"send", "--help"}),
+          answer({"ping", "--help"}), answer({"load", "-h"}),
           answer({"send", "-W", "soon", "--help"})}) {
         CHECK(text.starts_with("Usage: riposte "));
         CHECK(text.ends_with("\n"));
@@ -199,7 +220,350 @@ TEST_CASE("--help of send names every option and operand, and gives examples") {
          {"-u ", "-4,", "-6 ", "-W, --timeout", "--source", "--color", "-v, --verbose",
           "-h, --help", "--version", "ENDPOINT [MESSAGE|-]", "Examples:", "Exit status:"})
         CHECK_MESSAGE(text.find(word) != std::string::npos, word);
-    CHECK(answer({"--help"}).find("send") != std::string::npos);
+}
+
+TEST_CASE("--help of ping and load names every option, and gives examples") {
+    const std::vector<const char*> common{
+        "-u ",        "-4,",       "-6 ",      "-W, --timeout", "--source",     "--color",
+        "--plot",     "--fail-if", "--hist ",  "--histogram",   "--reconnect",  "-j, --json",
+        "-h, --help", "--version", "Signals:", "Examples:",     "Exit status:", "-s, --size"};
+    const std::vector<const char*> ping{"ENDPOINT...",    "-c, --count", "-i, --interval",
+                                        "-w, --deadline", "-q, --quiet", "-D, --timestamps"};
+    const std::vector<const char*> load{"ENDPOINT\n",  "-c, --connections", "-d, --duration",
+                                        "-n, --count", "-r, --rate",        "--depth",
+                                        "--warmup",    "--no-verify"};
+    for (const auto& [command, own] : {std::pair{"ping", ping}, std::pair{"load", load}}) {
+        const std::string text = answer({command, "--help"});
+        for (const auto& words : {common, own})
+            for (const char* word : words)
+                CHECK_MESSAGE(text.find(word) != std::string::npos, command << ": " << word);
+    }
+}
+
+TEST_CASE("--help names every command") {
+    const std::string text = answer({"--help"});
+    for (const char* word : {"\n  send ", "\n  ping ", "\n  load "})
+        CHECK_MESSAGE(text.find(word) != std::string::npos, word);
+}
+
+TEST_CASE("an option that takes one value is given once, one that takes none has none") {
+    CHECK(refusal({"send", "-W1", "-W2", "h"}) == "--timeout is given 2 times; give it once");
+    CHECK(
+        refusal({"ping", "-c", "1", "h", "--count=2"}) == "--count is given 2 times; give it once");
+    CHECK(refusal({"load", "--no-verify=yes", "h"}) == "--no-verify takes no value");
+    CHECK(refusal({"ping", "h", "-c"}) == "--count needs a value");
+    CHECK(ping_options({"ping", "-q", "-q", "h"}).quiet);
+}
+
+TEST_CASE("a mistyped option is told with the nearest of its own command's") {
+    CHECK(
+        refusal({"ping", "--intervall=1", "h"}) ==
+        "unknown option '--intervall=1'; did you mean --interval?");
+    CHECK(
+        refusal({"load", "--conections", "5", "h"}) ==
+        "unknown option '--conections'; did you mean --connections?");
+    CHECK(
+        refusal({"load", "--interval", "5", "h"}) ==
+        "unknown option '--interval'; see 'riposte load --help'");
+    CHECK(refusal({"ping", "-n", "5", "h"}) == "unknown option '-n'; see 'riposte ping --help'");
+    CHECK(refusal({"send", "-q", "h"}) == "unknown option '-q'; see 'riposte send --help'");
+}
+
+TEST_CASE("ping probes once a second with 56 bytes until interrupted, unless told otherwise") {
+    const PingOptions ping = ping_options({"ping", "localhost"});
+    REQUIRE(ping.endpoints.size() == 1);
+    CHECK(ping.endpoints.front() == Endpoint{Transport::tcp, "localhost", 7001});
+    CHECK_FALSE(ping.count.has_value());
+    CHECK(ping.interval_us == 1'000'000);
+    CHECK_FALSE(ping.deadline_ms.has_value());
+    CHECK(ping.payload_bytes == 56);
+    CHECK_FALSE(ping.quiet);
+    CHECK_FALSE(ping.timestamps);
+    CHECK_FALSE(ping.reconnect);
+    CHECK_FALSE(ping.report.json);
+    CHECK_FALSE(ping.report.histogram);
+    CHECK(ping.report.histogram_file.empty());
+    CHECK(ping.report.plot_file.empty());
+    CHECK(ping.report.fail_if.empty());
+    CHECK(common_options({"ping", "localhost"}).timeout_ms == 5000);
+}
+
+TEST_CASE("ping takes what it is told") {
+    const PingOptions ping = ping_options(
+        {"ping", "-c", "10", "-i", "200us", "-w", "1m", "-s", "1KiB", "-q", "-D", "--reconnect",
+         "--histogram", "--hist", "a.hgrm", "--plot=a.svg", "--fail-if", "p99>2ms,loss>1%", "h:9"});
+    CHECK(ping.endpoints.front() == Endpoint{Transport::tcp, "h", 9});
+    CHECK(ping.count == 10);
+    CHECK(ping.interval_us == 200);
+    CHECK(ping.deadline_ms == 60'000);
+    CHECK(ping.payload_bytes == 1024);
+    CHECK(ping.quiet);
+    CHECK(ping.timestamps);
+    CHECK(ping.reconnect);
+    CHECK(ping.report.histogram);
+    CHECK(ping.report.histogram_file == "a.hgrm");
+    CHECK(ping.report.plot_file == "a.svg");
+    CHECK(ping.report.fail_if.size() == 2);
+    CHECK(ping_options({"ping", "-jq", "h"}).report.json);
+    const PingOptions spelled = ping_options(
+        {"ping", "--count=1", "--interval=1.5", "--deadline=2", "--size=24", "--timestamps",
+         "--quiet", "--json", "h"});
+    CHECK(spelled.count == 1);
+    CHECK(spelled.interval_us == 1'500'000);
+    CHECK(spelled.deadline_ms == 2000);
+    CHECK(spelled.payload_bytes == 24);
+    CHECK(spelled.timestamps);
+    CHECK(spelled.quiet);
+    CHECK(spelled.report.json);
+}
+
+TEST_CASE("ping takes several endpoints, before and after its options and behind --") {
+    const PingOptions ping =
+        ping_options({"ping", "a", "udp://b:2", "-c", "3", "[::1]", "[::1]:4", "--", "load", "f"});
+    const std::vector<Endpoint> expected{
+        {Transport::tcp, "a", 7001}, {Transport::udp, "b", 2},       {Transport::tcp, "::1", 7001},
+        {Transport::tcp, "::1", 4},  {Transport::tcp, "load", 7001}, {Transport::tcp, "f", 7001}};
+    CHECK(ping.endpoints == expected);
+    for (const Endpoint& each : ping_options({"ping", "-u", "a", "udp://b"}).endpoints)
+        CHECK(each.transport == Transport::udp);
+    CHECK(
+        refusal({"ping", "-u", "a", "tcp://b"}) ==
+        "-u and tcp:// contradict each other; leave one of them out");
+    CHECK(refusal({"ping", "a", "b:0"}) == "endpoint 'b:0': nobody listens on port 0");
+    CHECK(refusal({"ping", "a", "--", "-c"}) == "unknown option '-c'; see 'riposte ping --help'");
+    CHECK(
+        refusal({"ping"}) ==
+        "no ENDPOINT; try 'riposte ping localhost', or see 'riposte ping --help'");
+    std::vector<const char*> many(258, "h");
+    many.front() = "ping";
+    CHECK(refusal(many) == "at most 256 ENDPOINTs at once");
+    many.pop_back();
+    CHECK(ping_options(many).endpoints.size() == 256);
+}
+
+TEST_CASE("ping's numbers are held to their limits") {
+    const std::vector<std::pair<std::vector<const char*>, std::string>> cases{
+        {{"-c", "0"}, "--count: must be from 1 to 1,000,000,000,000,000"},
+        {{"-c", "-1"}, "--count: '-1' is not a whole number"},
+        {{"-c", "5x"}, "--count: '5x' is not a whole number"},
+        {{"-c", "1.5"}, "--count: '1.5' is not a whole number"},
+        {{"-c", ""}, "--count: '' is not a whole number"},
+        {{"-c", " 5"}, "--count: ' 5' is not a whole number"},
+        {{"-c", "99999999999999999999999"}, "--count: must be from 1 to 1,000,000,000,000,000"},
+        {{"-c", "99999999999999999999999x"},
+         "--count: '99999999999999999999999x' is not a whole number"},
+        {{"-i", "99us"}, "--interval: must be at least 100us; for more, use riposte load"},
+        {{"-i", "0"}, "--interval: must be at least 100us; for more, use riposte load"},
+        {{"-i", "100.5us"},
+         "--interval: '100.5us' is finer than a microsecond; write whole microseconds"},
+        {{"-i", "1x"},
+         "--interval: '1x' has the unknown unit 'x'; the units are us, ms, s, m or h"},
+        {{"-w", "0"}, "--deadline: must be more than zero"},
+        {{"-w", "x"},
+         "--deadline: 'x' is not a duration; write a number with a unit, like 250ms, 10s or 2m"},
+        {{"-W", "0"}, "--timeout: must be more than zero"},
+        {{"-s", "23"}, "--size: must be at least 24, which the probe's header takes"},
+        {{"-s", "65508"}, "--size: must be at most 65,507 bytes"},
+        {{"-s", "64KB"},
+         "--size: '64KB' has the unknown unit 'KB'; the units are B, KiB, MiB or GiB"},
+        {{"--hist", ""}, "--hist: the file's name is empty"},
+        {{"--plot", ""}, "--plot: the file's name is empty"},
+        {{"--plot", "x", "--hist=x"}, "--hist and --plot name the same file"},
+        {{"-j", "--histogram"},
+         "-j and --histogram exclude each other; -j prints nothing but JSON"}};
+    for (const auto& [words, message] : cases) {
+        std::vector<const char*> line{"ping", "host"};
+        line.insert(line.end(), words.begin(), words.end());
+        CHECK(refusal(line) == message);
+    }
+    CHECK(ping_options({"ping", "-i", "100us", "h"}).interval_us == 100);
+    CHECK(ping_options({"ping", "-s", "65507", "h"}).payload_bytes == 65507);
+    CHECK(ping_options({"ping", "-c", "1000000000000000", "h"}).count == 1'000'000'000'000'000);
+}
+
+TEST_CASE("the probes that can wait at once are bounded, over all endpoints") {
+    // 2^19 of them at the limit.
+    CHECK(ping_options({"ping", "-i", "1ms", "-W", "524288ms", "h"}).interval_us == 1000);
+    CHECK(
+        refusal({"ping", "-i", "1ms", "-W", "524289ms", "h"}) ==
+        "--interval 1ms and --timeout 524289ms: 524,289 probes could wait at once, and 524,288 "
+        "may; raise -i or lower -W");
+    CHECK(
+        refusal({"ping", "-i", "100us", "-W", "1m", "h"}) ==
+        "--interval 100us and --timeout 1m: 600,000 probes could wait at once, and 524,288 may; "
+        "raise -i or lower -W");
+    CHECK(ping_options({"ping", "-i", "1ms", "-W", "262144ms", "a", "b"}).endpoints.size() == 2);
+    CHECK(
+        refusal({"ping", "-i", "1ms", "-W", "262144ms", "a", "b", "c"}) ==
+        "--interval 1ms and --timeout 262144ms: 786,432 probes could wait at once, and 524,288 "
+        "may; raise -i or lower -W");
+}
+
+TEST_CASE("a fault of --fail-if is told with its column") {
+    CHECK(
+        refusal({"ping", "--fail-if", "p99>2ms, loss>0.1", "h"}) ==
+        "--fail-if 'p99>2ms, loss>0.1', column 15: '0.1' has no %; write loss>0.1%");
+    CHECK(
+        refusal({"load", "--fail-if=p9x>2ms", "h"}) ==
+        "--fail-if 'p9x>2ms', column 1: unknown metric 'p9x'; did you mean p99?");
+    CHECK(
+        refusal({"load", "--fail-if", "", "h"}) ==
+        "--fail-if '', column 1: no condition; write one like p99>2ms or loss>0.1%");
+}
+
+TEST_CASE("a condition on what is never measured there is refused") {
+    CHECK(
+        refusal({"ping", "--fail-if", "connect.p99>1ms", "tcp://a", "udp://b"}) ==
+        "--fail-if connect.p99>1ms: udp://b:7001 makes no connection");
+    CHECK(
+        refusal({"load", "-u", "--fail-if", "connect.max>1ms", "a"}) ==
+        "--fail-if connect.max>1ms: udp://a:7001 makes no connection");
+    CHECK(
+        refusal({"load", "--fail-if", "jitter>1ms", "a"}) ==
+        "--fail-if jitter>1ms: jitter is measured by riposte ping only");
+    CHECK(
+        refusal({"load", "--fail-if", "late > 0", "a"}) ==
+        "--fail-if late > 0: late is measured by riposte ping only");
+    CHECK(ping_options({"ping", "--fail-if", "connect.p99>1ms", "a"}).report.fail_if.size() == 1);
+    CHECK(
+        ping_options({"ping", "-u", "--fail-if", "jitter>1ms,late>0", "a"}).report.fail_if.size() ==
+        2);
+}
+
+TEST_CASE("--reconnect is for TCP") {
+    CHECK(
+        refusal({"ping", "--reconnect", "a", "udp://b:9"}) ==
+        "--reconnect is for TCP; udp://b:9 makes no connection");
+    CHECK(
+        refusal({"load", "--reconnect", "-u", "b"}) ==
+        "--reconnect is for TCP; udp://b:7001 makes no connection");
+}
+
+TEST_CASE("load runs ten connections for ten seconds in a closed loop, unless told otherwise") {
+    const LoadOptions load = load_options({"load", "localhost"});
+    CHECK(load.endpoint == Endpoint{Transport::tcp, "localhost", 7001});
+    CHECK(load.connections == 10);
+    CHECK(load.duration_ms == 10'000);
+    CHECK_FALSE(load.count.has_value());
+    CHECK_FALSE(load.rate.has_value());
+    CHECK(load.payload_bytes == 64);
+    CHECK(load.depth == 1);
+    CHECK(load.warmup_ms == 1000);
+    CHECK_FALSE(load.reconnect);
+    CHECK(load.verify);
+    CHECK(common_options({"load", "localhost"}).timeout_ms == 5000);
+}
+
+TEST_CASE("load takes what it is told") {
+    const LoadOptions load =
+        load_options({"load",     "-c",        "50",     "-d",          "5s",   "-n",
+                      "1000",     "-r",        "2500.5", "-s",          "1KiB", "--depth",
+                      "8",        "--warmup",  "250ms",  "--no-verify", "-j",   "--hist=h",
+                      "--plot=p", "--fail-if", "rate<1", "udp://h"});
+    CHECK(load.endpoint == Endpoint{Transport::udp, "h", 7001});
+    CHECK(load.connections == 50);
+    CHECK(load.duration_ms == 5000);
+    CHECK(load.count == 1000);
+    CHECK(load.rate == 2500.5);
+    CHECK(load.payload_bytes == 1024);
+    CHECK(load.depth == 8);
+    CHECK(load.warmup_ms == 250);
+    CHECK_FALSE(load.verify);
+    CHECK(load.report.json);
+    CHECK(load.report.histogram_file == "h");
+    CHECK(load.report.plot_file == "p");
+    CHECK(load.report.fail_if.size() == 1);
+    const LoadOptions spelled = load_options(
+        {"load", "--connections=1", "--duration=1", "--count=1", "--rate=1", "--size=1", "--json",
+         "h"});
+    CHECK(spelled.connections == 1);
+    CHECK(spelled.duration_ms == 1000);
+    CHECK(spelled.count == 1);
+    CHECK(spelled.rate == 1);
+    CHECK(spelled.payload_bytes == 1);
+    CHECK(spelled.report.json);
+}
+
+TEST_CASE("a count alone bounds no time, and needs no warm-up") {
+    const LoadOptions alone = load_options({"load", "-n", "1000", "h"});
+    CHECK(alone.duration_ms == 0);
+    CHECK(alone.warmup_ms == 0);
+    const LoadOptions both = load_options({"load", "-n", "1000", "-d", "2s", "h"});
+    CHECK(both.duration_ms == 2000);
+    CHECK(both.warmup_ms == 200);
+    CHECK(load_options({"load", "-n", "1000", "--warmup", "2s", "h"}).warmup_ms == 2000);
+    const LoadOptions endless = load_options({"load", "-d", "0", "h"});
+    CHECK(endless.duration_ms == 0);
+    CHECK(endless.warmup_ms == 1000);
+}
+
+TEST_CASE("the warm-up is a tenth of the duration, at most a second") {
+    CHECK(load_options({"load", "-d", "2s", "h"}).warmup_ms == 200);
+    CHECK(load_options({"load", "-d", "5ms", "h"}).warmup_ms == 0);
+    CHECK(load_options({"load", "-d", "1h", "h"}).warmup_ms == 1000);
+    CHECK(load_options({"load", "-d", "1h", "--warmup=0", "h"}).warmup_ms == 0);
+    CHECK(load_options({"load", "--warmup=1m", "h"}).warmup_ms == 60'000);
+}
+
+TEST_CASE("a rate makes it an open loop, with room for what is late") {
+    CHECK(load_options({"load", "-r", "10", "h"}).depth == 64);
+    CHECK(load_options({"load", "-r", "10", "--depth=2", "h"}).depth == 2);
+    CHECK(load_options({"load", "-r", "10", "--reconnect", "h"}).depth == 1);
+    CHECK(load_options({"load", "--reconnect", "--depth", "1", "h"}).reconnect);
+    CHECK(
+        refusal({"load", "--reconnect", "--depth", "2", "h"}) ==
+        "--reconnect and --depth exclude each other; a connection has one request then");
+}
+
+TEST_CASE("load's numbers are held to their limits") {
+    const std::vector<std::pair<std::vector<const char*>, std::string>> cases{
+        {{"-c", "0"}, "--connections: must be from 1 to 100,000"},
+        {{"-c", "100001"}, "--connections: must be from 1 to 100,000"},
+        {{"-c", "10k"}, "--connections: '10k' is not a whole number"},
+        {{"--depth", "0"}, "--depth: must be from 1 to 4,096"},
+        {{"--depth", "4097"}, "--depth: must be from 1 to 4,096"},
+        {{"-n", "0"}, "--count: must be from 1 to 1,000,000,000,000,000"},
+        {{"-n", "1e6"}, "--count: '1e6' is not a whole number"},
+        {{"-d", "-1s"}, "--duration: '-1s' is negative; write a duration like 250ms, 10s or 2m"},
+        {{"--warmup", "x"},
+         "--warmup: 'x' is not a duration; write a number with a unit, like 250ms, 10s or 2m"},
+        {{"-r", "0"}, "--rate: must be from 0.001 to 100000000"},
+        {{"-r", "0.0009"}, "--rate: must be from 0.001 to 100000000"},
+        {{"-r", "100000001"}, "--rate: must be from 0.001 to 100000000"},
+        {{"-r", "-5"}, "--rate: '-5' is not a number; write requests a second, like 5000 or 0.5"},
+        {{"-r", "1e3"}, "--rate: '1e3' is not a number; write requests a second, like 5000 or 0.5"},
+        {{"-r", "5/s"}, "--rate: '5/s' is not a number; write requests a second, like 5000 or 0.5"},
+        {{"-s", "0"}, "--size: must be at least 1"},
+        {{"-s", "16777217"}, "--size: must be at most 16,777,216 bytes"},
+        {{"-u", "-s", "23"}, "--size: must be at least 24, which the probe's header takes"},
+        {{"-u", "-s", "65508"}, "--size: must be at most 65,507 bytes"},
+        {{"-j", "--histogram"},
+         "-j and --histogram exclude each other; -j prints nothing but JSON"}};
+    for (const auto& [words, message] : cases) {
+        std::vector<const char*> line{"load", "host"};
+        line.insert(line.end(), words.begin(), words.end());
+        CHECK(refusal(line) == message);
+    }
+    CHECK(load_options({"load", "-s", "16MiB", "h"}).payload_bytes == 16'777'216);
+    CHECK(load_options({"load", "-u", "-s", "65507", "h"}).payload_bytes == 65507);
+    CHECK(load_options({"load", "-c", "100000", "--depth=4096", "h"}).depth == 4096);
+    CHECK(load_options({"load", "-r", "0.001", "h"}).rate == 0.001);
+}
+
+TEST_CASE("load takes one endpoint") {
+    CHECK(
+        refusal({"load"}) ==
+        "no ENDPOINT; try 'riposte load localhost', or see 'riposte load --help'");
+    CHECK(
+        refusal({"load", ""}) ==
+        "no ENDPOINT; try 'riposte load localhost', or see 'riposte load --help'");
+    CHECK(
+        refusal({"load", "a", "b"}) ==
+        "unexpected operand 'b'; quote what has spaces, or see 'riposte load --help'");
+    CHECK(load_options({"load", "--", "[::1]"}).endpoint.host == "::1");
+    CHECK(
+        refusal({"load", "-u", "tcp://h"}) ==
+        "-u and tcp:// contradict each other; leave one of them out");
 }
 
 TEST_CASE("colour: the option decides, else NO_COLOR, the terminal and its kind") {

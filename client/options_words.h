@@ -1,0 +1,78 @@
+// Between the two halves of the command line: options.cpp splits it into words, options_read.cpp
+// says what they mean. Values stand here as they were written; absent ones have not been given.
+#pragma once
+
+#include "client/options.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace riposte::client {
+
+using Word = std::optional<std::string>;
+
+struct CommonWords {
+    bool udp = false;
+    bool ipv4 = false;
+    bool ipv6 = false;
+    Word timeout;
+    Word source;
+    Word color;
+};
+
+struct SendWords {
+    CommonWords common;
+    Word endpoint;
+    Word message;
+    bool verbose = false;
+};
+
+struct ReportWords {
+    bool json = false;
+    bool histogram = false;
+    Word histogram_file;
+    Word plot_file;
+    Word fail_if;
+};
+
+struct PingWords {
+    CommonWords common;
+    std::vector<std::string> endpoints;
+    Word count;
+    Word interval;
+    Word deadline;
+    Word size;
+    bool quiet = false;
+    bool timestamps = false;
+    bool reconnect = false;
+    ReportWords report;
+};
+
+struct LoadWords {
+    CommonWords common;
+    Word endpoint;
+    Word connections;
+    Word duration;
+    Word count;
+    Word rate;
+    Word size;
+    Word depth;
+    Word warmup;
+    bool reconnect = false;
+    bool no_verify = false;
+    ReportWords report;
+};
+
+Result<Options> read_send(const SendWords& words);
+Result<Options> read_ping(const PingWords& words);
+Result<Options> read_load(const LoadWords& words);
+
+/// The texts of --help: options_help.cpp.
+extern const std::string_view root_help;
+extern const std::string_view send_help;
+extern const std::string_view ping_help;
+extern const std::string_view load_help;
+
+} // namespace riposte::client
