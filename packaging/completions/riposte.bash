@@ -1,0 +1,104 @@
+# bash completion for riposte(1). It needs nothing of the package bash-completion.
+# shellcheck shell=bash
+
+# Bash splits words at the characters of COMP_WORDBREAKS: tcp://host:7 and --color=always are
+# several. Sets `words` to those of the command line as they were written, up to the cursor, and
+# `skip` to how much of the last one stands before the part that completion replaces.
+_riposte_words() {
+    local i word joined=''
+    words=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]-}
+        if [[ $i -gt 0 && ($word == [:=]* || $joined == *[:=]) ]]; then
+            joined+=$word
+            words[${#words[@]} - 1]=$joined
+        else
+            joined=$word
+            words+=("$joined")
+        fi
+    done
+    word=${COMP_WORDS[COMP_CWORD]-}
+    [[ $word =~ ^[:=]+$ ]] && word=''
+    skip=$((${#joined} - ${#word}))
+}
+
+# _riposte_reply PREFIX COMPGEN-OPTION...: what completes `value`, with PREFIX in front, without
+# what stands already.
+_riposte_reply() {
+    local prefix=$1 reply
+    shift
+    COMPREPLY=()
+    while IFS= read -r reply; do
+        reply=$prefix$reply
+        COMPREPLY+=("${reply:skip}")
+    done < <(compgen "$@" -- "$value")
+}
+
+# _riposte_value OPTION PREFIX: completes the option's value, where there is something to offer.
+_riposte_value() {
+    case $1 in
+        --color) _riposte_reply "$2" -W 'auto always never' ;;
+        --hist | --plot)
+            compopt -o filenames 2>/dev/null
+            _riposte_reply "$2" -f
+            ;;
+    esac
+}
+
+_riposte() {
+    local words skip value command i operands=0
+    _riposte_words
+    value=${words[${#words[@]} - 1]}
+    COMPREPLY=()
+    if [[ ${#words[@]} -le 2 ]]; then
+        _riposte_reply '' -W 'send ping load -h --help --version'
+        return
+    fi
+
+    # Of each command: options that take a value, and those that take none.
+    local valued='-W --timeout --source --color' flags='-u -4 -6 -h --help --version'
+    command=${words[1]}
+    case $command in
+        send) flags+=' -v --verbose' ;;
+        ping)
+            valued+=' --hist --plot --fail-if -s --size'
+            valued+=' -c --count -i --interval -w --deadline'
+            flags+=' -j --json --histogram --reconnect -q --quiet -D --timestamps'
+            ;;
+        load)
+            valued+=' --hist --plot --fail-if -s --size'
+            valued+=' -c --connections -d --duration -n --count -r --rate --depth --warmup'
+            flags+=' -j --json --histogram --reconnect --no-verify'
+            ;;
+        *) return ;;
+    esac
+
+    # What stands before the word that is completed.
+    local over='' option=''
+    for ((i = 2; i < ${#words[@]} - 1; i++)); do
+        if [[ $option ]]; then
+            option=''
+        elif [[ -z $over && ${words[i]} == -- ]]; then
+            over=yes
+        elif [[ -z $over && " $valued " == *" ${words[i]} "* ]]; then
+            option=${words[i]}
+        elif [[ $over || ${words[i]} != -* ]]; then
+            operands=$((operands + 1))
+        fi
+    done
+
+    if [[ $option ]]; then
+        _riposte_value "$option" ''
+    elif [[ -z $over && $value == --*=* ]]; then
+        option=${value%%=*}
+        value=${value#*=}
+        [[ " $valued " == *" $option "* ]] && _riposte_value "$option" "$option="
+    elif [[ -z $over && $value == -* ]]; then
+        _riposte_reply '' -W "$valued $flags"
+    elif [[ $command != send || $operands -eq 0 ]]; then # the second of send is a message
+        compopt -o nospace 2>/dev/null
+        _riposte_reply '' -W 'tcp:// udp://'
+    fi
+}
+
+complete -F _riposte riposte

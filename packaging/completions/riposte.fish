@@ -1,0 +1,71 @@
+# fish completion for riposte(1).
+
+# __riposte_command: is there none yet? __riposte_command NAME: is it this one?
+function __riposte_command
+    set -l words (commandline -opc)
+    if test (count $argv) -eq 0
+        test (count $words) -eq 1
+    else
+        test (count $words) -ge 2; and contains -- $words[2] $argv
+    end
+end
+
+# Is send's endpoint still to come? What follows it is a message.
+function __riposte_wants_endpoint
+    __riposte_command ping load; and return 0
+    __riposte_command send; or return 1
+    set -l words (commandline -opc)
+    set -l skip 0
+    for word in $words[3..]
+        if test $skip -eq 1
+            set skip 0
+        else if contains -- $word -W --timeout --source --color
+            set skip 1
+        else if not string match -q -- '-*' $word
+            return 1
+        end
+    end
+end
+
+complete -c riposte -f
+complete -c riposte -n __riposte_command -a send -d 'One message, its answer on standard output'
+complete -c riposte -n __riposte_command -a ping -d 'Probes at a fixed pace: round trips, loss, jitter'
+complete -c riposte -n __riposte_command -a load -d 'As many requests as go, or as asked for'
+complete -c riposte -s h -l help -d 'Print help and exit'
+complete -c riposte -l version -d 'Print the version and exit'
+complete -c riposte -n __riposte_wants_endpoint -a 'tcp:// udp://' -d Endpoint
+
+set -l any '__riposte_command send ping load'
+complete -c riposte -n $any -s u -d 'UDP where the endpoint does not say which'
+complete -c riposte -n $any -s 4 -d 'IPv4 only'
+complete -c riposte -n $any -s 6 -d 'IPv6 only'
+complete -c riposte -n $any -s W -l timeout -x -d 'The longest wait, like 500ms or 10s'
+complete -c riposte -n $any -l source -x -d 'Send from this local address'
+complete -c riposte -n $any -l color -x -a 'auto always never' -d Colour
+
+complete -c riposte -n '__riposte_command send' -s v -l verbose -d 'Tell what happens'
+
+set -l measures '__riposte_command ping load'
+complete -c riposte -n $measures -s j -l json -d 'Nothing but one JSON document'
+complete -c riposte -n $measures -l histogram -d 'A histogram in the terminal'
+complete -c riposte -n $measures -l hist -r -F -d 'The distribution in the format of HdrHistogram'
+complete -c riposte -n $measures -l plot -r -F -d 'Over time and by percentile, as SVG'
+complete -c riposte -n $measures -l fail-if -x -d "Exit 1 if a condition is met: 'p99>2ms,loss>0.1%'"
+complete -c riposte -n $measures -s s -l size -x -d 'Bytes of each probe or request'
+complete -c riposte -n $measures -l reconnect -d 'TCP: a connection for each probe or request'
+
+set -l ping '__riposte_command ping'
+complete -c riposte -n $ping -s c -l count -x -d 'End after that many probes'
+complete -c riposte -n $ping -s i -l interval -x -d 'From probe to probe, like 200us or 10ms'
+complete -c riposte -n $ping -s w -l deadline -x -d 'End after that long'
+complete -c riposte -n $ping -s q -l quiet -d 'Only the summary'
+complete -c riposte -n $ping -s D -l timestamps -d 'The time in front of each line'
+
+set -l load '__riposte_command load'
+complete -c riposte -n $load -s c -l connections -x -d 'Connections, or sockets'
+complete -c riposte -n $load -s d -l duration -x -d 'Measured time'
+complete -c riposte -n $load -s n -l count -x -d 'End after that many requests'
+complete -c riposte -n $load -s r -l rate -x -d 'Open loop: requests a second in all'
+complete -c riposte -n $load -l depth -x -d 'Outstanding requests on each connection'
+complete -c riposte -n $load -l warmup -x -d 'Before measuring'
+complete -c riposte -n $load -l no-verify -d 'Do not compare the answers'
