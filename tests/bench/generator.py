@@ -1,0 +1,307 @@
+"""Is `riposte load` the bottleneck that hides the server? It against a plain epoll loop of the same
+kind (plain_load.cpp), over the same riposted.
+
+    generator.py --riposted PROGRAM --riposte PROGRAM --plain PROGRAM [--backend epoll|io_uring]
+                 [--rounds N] [--seconds S] [--rows WORDS] [--json FILE]
+
+The server has a core of its own, and so has the generator that is measured. A round runs plain,
+riposte, riposte, plain: what drifts evenly is the same for both, and a ratio is made of each round,
+never of two runs that stand far apart. The figures are the medians of the rounds, with the least and
+the greatest in brackets. The last row is plain against plain: how far its ratio is from 1 is what this
+machine can not tell apart.
+
+A ratio of requests/s says which of them drives more only where the generator was the limit; the CPU
+shares of generator and server in the same time say whether it was. CPU time for each request, user and
+system together, tells them apart in any case. On loopback a sender's core pays for much of what the
+receiver gets, and so it is never the generator's code alone.
+
+Status 0 if all of it ran, whatever the figures are.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+WAIT = 60.0
+
+CONFIG = """
+[limits]
+connections = 8192
+connections_per_source = 8192
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    bytes: int
+    connections: int
+    depth: int
+    verify: bool
+    control: bool = False
+
+    @property
+    def name(self):
+        size = f"{self.bytes // 1024}KiB" if self.bytes % 1024 == 0 else f"{self.bytes}B"
+        return (f"{'control-' if self.control else ''}{size}-{self.connections}x{self.depth}"
+                f"-{'verify' if self.verify else 'plain'}")
+
+
+def all_rows():
+    shapes = [(64, 50, 1), (64, 50, 16), (64, 1000, 1), (64, 1000, 16), (16384, 50, 1)]
+    rows = [Row(*shape, verify) for shape in shapes for verify in (True, False)]
+    return rows + [Row(64, 50, 1, True, control=True)]
+
+
+@dataclasses.dataclass
+class Run:
+    program: str
+    requests: int
+    seconds: float
+    cpu_seconds: float
+    server_share: float
+
+    @property
+    def rate(self):
+        return self.requests / self.seconds
+
+    @property
+    def cpu_per_request(self):
+        return self.cpu_seconds / self.requests
+
+    @property
+    def share(self):
+        return self.cpu_seconds / self.seconds
+
+
+class Server:
+    """riposted with one echo, pinned to a core."""
+
+    def __init__(self, program, backend, core):
+        self.directory = tempfile.TemporaryDirectory(prefix="riposte-bench-")
+        config = os.path.join(self.directory.name, "riposted.toml")
+        self.log = os.path.join(self.directory.name, "log")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(CONFIG)
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [program, "-c", config, "--backend", backend, "--workers", "1",
+                 "--listen", "echo=tcp://127.0.0.1:0"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        try:
+            self.port = self._await_port()
+        except BaseException:
+            self.close()
+            raise
+
+    def _await_port(self):
+        deadline = time.monotonic() + WAIT
+        while time.monotonic() < deadline:
+            with open(self.log, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+            found = re.search(r"listening: echo on tcp://127\.0\.0\.1:(\d+)$", text, re.M)
+            if found and "ready: " in text:
+                return int(found[1])
+            if self.process.poll() is not None:
+                raise SystemExit(f"generator.py: riposted ended:\n{text}")
+            time.sleep(0.01)
+        raise SystemExit("generator.py: riposted did not get ready")
+
+    def cpu_seconds(self):
+        """User and system time of all its threads."""
+        total = 0
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[0])
+        return total / 1e9
+
+    def close(self):
+        self.process.terminate()
+        try:
+            self.process.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.directory.cleanup()
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        cores = sorted(os.sched_getaffinity(0))
+        self.server_core, self.generator_core = cores[0], cores[-1]
+        self.shares_core = len(cores) == 1
+        self.warmup = min(0.3, options.seconds)
+        self.server = Server(options.riposted, options.backend, self.server_core)
+
+    def command(self, program, row):
+        seconds, warmup = self.options.seconds, self.warmup
+        if program == "plain":
+            return [self.options.plain, "-p", str(self.server.port), "-c", str(row.connections),
+                    "-s", str(row.bytes), "-D", str(row.depth), "-d", str(seconds),
+                    "-w", str(warmup), *(["-V"] if row.verify else [])]
+        return [self.options.riposte, "load", "-j", "-c", str(row.connections),
+                "-s", str(row.bytes), "--depth", str(row.depth), "-d", f"{seconds * 1000:.0f}ms",
+                "--warmup", f"{warmup * 1000:.0f}ms", *([] if row.verify else ["--no-verify"]),
+                f"tcp://127.0.0.1:{self.server.port}"]
+
+    def run(self, program, row):
+        command = self.command(program, row)
+        core = self.generator_core
+        client = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True,
+                                  preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        # The middle of the run: connecting and the warm-up's start are left out.
+        time.sleep(self.warmup)
+        before, start = self.server.cpu_seconds(), time.monotonic()
+        time.sleep(self.options.seconds * 0.8)
+        share = (self.server.cpu_seconds() - before) / (time.monotonic() - start)
+        out, error = client.communicate(timeout=WAIT + self.options.seconds)
+        if client.returncode != 0:
+            raise SystemExit(f"generator.py: {' '.join(command)}\nended with {client.returncode}:\n"
+                             f"{out}{error}")
+        found = json.loads(out)
+        if program == "plain":
+            return Run(program, found["requests"], found["seconds"], found["cpu_seconds"], share)
+        seconds = found["elapsed"]
+        return Run(program, found["counts"]["answered"], seconds,
+                   found["generator"]["cpu_share"] * seconds, share)
+
+    def row(self, row):
+        """The runs of each round: [plain, other, other, plain]."""
+        other = "plain" if row.control else "riposte"
+        return [[self.run(program, row) for program in ("plain", other, other, "plain")]
+                for _ in range(self.options.rounds)]
+
+
+@dataclasses.dataclass
+class Figure:
+    """What the rounds gave: median, least and greatest."""
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values):
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __str__(self):
+        return f"{self.median:.3f} ({self.least:.2f}..{self.greatest:.2f})"
+
+
+def summarize(row, rounds):
+    def both(value, places):
+        return [statistics.mean(value(runs[place]) for place in places) for runs in rounds]
+
+    def ratio(value):
+        return Figure.of([b / a for a, b in zip(both(value, (0, 3)), both(value, (1, 2)))])
+
+    def median(value, places):
+        return statistics.median(both(value, places))
+
+    result = {"row": row.name, **dataclasses.asdict(row),
+              "rate_ratio": ratio(lambda run: run.rate),
+              "cpu_ratio": ratio(lambda run: run.cpu_per_request)}
+    for name, places in (("plain", (0, 3)), ("riposte", (1, 2))):
+        result[name] = {
+            "rate": median(lambda run: run.rate, places),
+            "cpu_us_per_request": 1e6 * median(lambda run: run.cpu_per_request, places),
+            "cpu_share": median(lambda run: run.share, places),
+            "server_cpu_share": median(lambda run: run.server_share, places)}
+    result["limit"] = limit_of(result["riposte"])
+    return result
+
+
+def limit_of(side):
+    generator, server = side["cpu_share"] >= 0.95, side["server_cpu_share"] >= 0.95
+    return {(True, True): "both", (True, False): "generator", (False, True): "server",
+            (False, False): "neither"}[generator, server]
+
+
+LINE = "{:<26}{:>9}{:>9}  {:<19}{:>7}{:>8}  {:<19}{:>8}{:>8}  {}"
+
+
+def print_head(bench):
+    options = bench.options
+    print(f"riposte load against a plain epoll loop, on core {bench.generator_core}; riposted "
+          f"({options.backend}) on core {bench.server_core}.")
+    if bench.shares_core:
+        print("There is one core only: generator and server share it.")
+    print(f"{options.rounds} rounds of {options.seconds:g} s: plain, riposte, riposte, plain; median "
+          "(least..greatest).\nIn the control's second column is plain again. CPU %: "
+          "generator/server.\n")
+    print("{:<26}{:>18}  {:<19}{:>15}  {:<19}{:>16}".format(
+        "", "requests/s", "ratio", "CPU us/request", "ratio", "CPU %"))
+    print(LINE.format("row", "plain", "riposte", "(more is better)", "plain", "riposte",
+                      "(less is better)", "plain", "riposte", "limit"), flush=True)
+
+
+def print_row(result):
+    plain, riposte = result["plain"], result["riposte"]
+
+    def shares(side):
+        return f"{100 * side['cpu_share']:.0f}/{100 * side['server_cpu_share']:.0f}"
+
+    print(LINE.format(
+        result["row"], f"{plain['rate']:.0f}", f"{riposte['rate']:.0f}", str(result["rate_ratio"]),
+        f"{plain['cpu_us_per_request']:.3f}", f"{riposte['cpu_us_per_request']:.3f}",
+        str(result["cpu_ratio"]), shares(plain), shares(riposte), result["limit"]), flush=True)
+
+
+def as_json(value):
+    if dataclasses.is_dataclass(value):
+        return dataclasses.asdict(value)
+    raise TypeError(repr(value))
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    for program in ("riposted", "riposte", "plain"):
+        parser.add_argument(f"--{program}", required=True, type=os.path.abspath)
+    parser.add_argument("--backend", default="epoll", choices=("auto", "epoll", "io_uring"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--rows", nargs="+", metavar="WORD",
+                        help="only rows whose name contains one of these")
+    parser.add_argument("--json", metavar="FILE", help="all figures of all runs")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.seconds < 0.05:
+        parser.error("at least one round, of at least 0.05 seconds")
+    options.chosen = [row for row in all_rows()
+                      if not options.rows or any(word in row.name for word in options.rows)]
+    if not options.chosen:
+        parser.error("no such row; there are: " + " ".join(row.name for row in all_rows()))
+    return options
+
+
+def main(arguments):
+    options = parse(arguments)
+    bench = Bench(options)
+    results = []
+    try:
+        print_head(bench)
+        for row in options.chosen:
+            rounds = bench.row(row)
+            result = summarize(row, rounds)
+            result["rounds"] = rounds
+            results.append(result)
+            print_row(result)
+    finally:
+        bench.server.close()
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"backend": options.backend, "seconds": options.seconds, "rows": results},
+                      file, default=as_json, indent=1)
+            file.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
