@@ -1,0 +1,465 @@
+"""`riposte ping` from its start to its end: the pace it keeps, the memory it takes, the signals, limits
+and files of a run, and what it says about all of them.
+
+Nothing here fails because the machine is slow: what is asserted of times are lower bounds, counts, and
+order; the figures of the long run are shown as comments.
+"""
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree
+from signal import SIGCONT, SIGINT, SIGQUIT, SIGSTOP, SIGTERM
+
+import client
+from client import SANITIZER, Running, comment, parse_json, run, run_json
+from daemon import RiposteTest
+from peers import TcpPeer, UdpPeer, bound, echo_datagram, echo_stream, spelled, wait_until
+
+
+def in_us(seconds):
+    return f"{seconds * 1e6:.1f} us"
+
+
+class Case(RiposteTest):
+    maxDiff = None
+
+    def echo(self, handler=echo_datagram):
+        """An echo over UDP; `handler` may do something else."""
+        peer = UdpPeer(handler)
+        self.addCleanup(peer.close)
+        return peer.endpoint
+
+    def stream_echo(self, handler=echo_stream):
+        peer = TcpPeer(handler)
+        self.addCleanup(peer.close)
+        return peer.endpoint
+
+    def hole(self):
+        """A socket that takes everything and answers nothing."""
+        return spelled("udp", self.keep(bound(socket.SOCK_DGRAM)).getsockname())
+
+    def losing(self, lost):
+        """An echo that does not answer the probes with these numbers, counted from 1."""
+        seen = []
+
+        def handler(server, data, client_address):
+            seen.append(data)
+            if len(seen) not in lost:
+                server.sendto(data, client_address)
+
+        return self.echo(handler)
+
+    def path(self, name):
+        directory = tempfile.mkdtemp(prefix="riposte-")
+        self.addCleanup(shutil.rmtree, directory)
+        return os.path.join(directory, name)
+
+    def start(self, *arguments, **keywords):
+        return self.enterContext(Running("ping", *arguments, **keywords))
+
+    def ends(self, done, code, stderr=""):
+        self.assertEqual((done.returncode, done.stderr), (code, stderr), str(done))
+        return done
+
+
+class Pace(Case):
+    def test_a_thousand_probes_a_second_for_ten_seconds(self):
+        _, address = self.serve("echo", transport="udp")
+        # Its document may be longer than a pipe that nobody reads from meanwhile.
+        path = self.path("document")
+        with open(path, "wb") as document:
+            process = self.start("-j", "-c", 10000, "-i", "1ms", spelled("udp", address),
+                                 stdout=document)
+        time.sleep(2)
+        memory = []
+        while process.poll() is None:
+            memory.append(process.rss_kib() or memory[-1])
+            time.sleep(0.2)
+        done = process.finish()
+        with open(path, encoding="ascii") as document:
+            done.stdout = document.read()
+        self.assertEqual(done.stderr, "")
+        found = parse_json(done).json["endpoints"][0]
+        counts = {key: count for key, count in found["counts"].items() if count}
+        # A socket's buffer may overflow where a busy machine lets the daemon wait: that is a loss, and
+        # all that may happen.
+        lost = counts.pop("lost", 0)
+        self.assertEqual(counts, {"sent": 10000, "answered": 10000 - lost})
+        self.assertEqual(done.returncode, 1 if lost else 0)
+        # Each left, and none early: the last one was due 9.999 s after the first.
+        self.assertEqual(found["lateness"]["count"], 10000)
+        self.assertGreaterEqual(found["elapsed"], 9.999)
+        self.assertEqual(found["rtt"]["count"], 10000 - lost)
+        allowed = 1024 if SANITIZER == "none" else 64 * 1024  # a sanitizer's quarantine fills
+        self.assertLess(memory[-1] - memory[0], allowed, "KiB more after 10 s than after 2 s")
+        comment(f"1,000 probes/s for 10 s, {lost} lost: sent late by " + ", ".join(
+            f"{name} {in_us(found['lateness'][name])}"
+            for name in ("median", "p95", "p99", "p99_9", "max")))
+        comment("rtt " + ", ".join(f"{name} {in_us(found['rtt'][name])}"
+                                   for name in ("min", "median", "p99", "max")))
+        comment(f"memory: {memory[0]} KiB after 2 s, {memory[-1]} KiB at the end")
+
+    def test_a_stall_of_the_client_is_told_and_not_hidden(self):
+        # Stopped for 1.2 s in the middle, the probes due then leave late, all of them, and each is
+        # counted from when it was due: coordinated omission is what that is not.
+        sent = []
+        process = self.start("-c", 400, "-i", "10ms", "-j", self.echo(self.noting(sent)))
+        wait_until(lambda: len(sent) >= 50, "50 probes sent")
+        self.stall(process)
+        found = self.ends(parse_json(process.finish()), 0).json["endpoints"][0]
+        self.assertEqual(found["counts"]["sent"], 400)
+        self.assertEqual(found["counts"]["answered"], 400)
+        self.assertGreaterEqual(found["elapsed"], 3.99)
+        lateness, rtt = found["lateness"], found["rtt"]
+        self.assertGreaterEqual(lateness["max"], 1.0)
+        self.assertGreaterEqual(rtt["max"], 1.0)
+        # 120 of 400 were due meanwhile, evenly spaced: more than a hundred are late by 100 ms.
+        self.assertGreaterEqual(self.above(lateness, 0.1), 100)
+        self.assertGreaterEqual(self.above(rtt, 0.1), 100)
+        # The schedule is absolute: what the times in the probes have beyond it is all lateness, to
+        # the nanosecond, and as much at the end as at the start.
+        beyond = [moment - 10_000_000 * index for index, moment in enumerate(sent)]
+        self.assertAlmostEqual((max(beyond) - min(beyond)) / 1e9, lateness["max"] - lateness["min"],
+                               places=8)
+
+    @staticmethod
+    def noting(sent):
+        """An echo that notes when each probe was sent, in nanoseconds: the probe says it."""
+        def handler(server, data, address):
+            sent.append(int.from_bytes(data[16:24], "big"))
+            server.sendto(data, address)
+
+        return handler
+
+    @staticmethod
+    def stall(process):
+        process.signal(SIGSTOP)
+        wait_until(process.is_stopped, "stopped")
+        time.sleep(1.2)
+        process.signal(SIGCONT)
+
+    @staticmethod
+    def above(distribution, seconds):
+        return sum(count for low, _, count in distribution["histogram"] if low >= seconds)
+
+    def test_a_line_says_how_late_its_probe_left(self):
+        process = self.start("-c", 400, "-i", "10ms", self.echo())
+        while "seq=30 " not in process.line():
+            pass
+        self.stall(process)
+        done = self.ends(process.finish(), 0)
+        late = [(float(value) * {"ms": 1, "s": 1000}[unit], float(rtt)) for rtt, value, unit in
+                re.findall(r"time=([\d.]+) ms \(sent ([\d.]+) (ms|s) late\)", done.stdout)]
+        self.assertGreaterEqual(len(late), 100)
+        longest = max(late)
+        self.assertGreaterEqual(longest[0], 1000)
+        self.assertGreaterEqual(longest[1], 1000)
+
+    def test_the_time_from_sending_knows_nothing_of_a_stall_of_the_client(self):
+        # Nothing is on its way while it is stopped, and one probe is due meanwhile.
+        process = self.start("-j", "-c", 2, "-i", "2s", self.echo(self.noting(arrived := [])))
+        wait_until(lambda: arrived, "a probe sent")
+        time.sleep(0.3)
+        process.signal(SIGSTOP)
+        wait_until(process.is_stopped, "stopped")
+        time.sleep(3)
+        process.signal(SIGCONT)
+        found = self.ends(parse_json(process.finish()), 0).json["endpoints"][0]
+        self.assertGreaterEqual(found["lateness"]["max"], 1.0)
+        self.assertGreaterEqual(found["rtt"]["max"] - found["rtt_from_send"]["max"], 0.9)
+
+    def test_probes_leave_at_their_time_whether_or_not_the_last_was_answered(self):
+        # Nothing is ever answered within an interval: the pace does not wait for answers.
+        arrivals = []
+
+        def handler(_server, data, _client):
+            arrivals.append(int.from_bytes(data[8:16], "big"))
+
+        done = run_json("ping", "-j", "-c", 20, "-i", "10ms", "-W", "1s", self.echo(handler))
+        self.ends(done, 1)
+        self.assertEqual(arrivals, list(range(1, 21)))
+        found = done.json["endpoints"][0]
+        self.assertEqual((found["counts"]["sent"], found["counts"]["lost"]), (20, 20))
+        self.assertLess(found["elapsed"], 20)  # one after the other it would have been 20 s
+
+
+class Life(Case):
+    def test_count_ends_it(self):
+        done = self.ends(run("ping", "-c", 4, "-i", "10ms", self.echo()), 0)
+        self.assertEqual(re.findall(r"seq=(\d+) time=", done.stdout), ["1", "2", "3", "4"])
+        self.assertRegex(done.stdout, r"^PING udp://127\.0\.0\.1:\d+: 56 bytes of payload, every 10ms\n")
+        self.assertIn("4 sent, 4 answered, 0 lost (0%)", done.stdout)
+
+    def test_sigint_ends_it_with_a_summary(self):
+        for number in (SIGINT, SIGTERM):
+            process = self.start("-i", "10ms", self.echo())
+            while "seq=3 " not in process.line():
+                pass
+            process.signal(number)
+            done = self.ends(process.finish(), 0)
+            self.assertIn("ping statistics ---\n", done.stdout)
+            self.assertRegex(done.stdout, r"\d+ sent, \d+ answered, 0 lost \(0%\)")
+
+    def test_sigint_ends_it_by_its_result(self):
+        process = self.start("-i", "10ms", "-W", "100ms", self.hole())
+        while "no answer to seq=1 " not in process.line():
+            pass
+        process.signal(SIGINT)
+        done = self.ends(process.finish(), 1)
+        self.assertRegex(done.stdout, r"\d+ sent, 0 answered, [1-9]\d* lost \(100%\)")
+
+    def test_sigint_in_json(self):
+        process = self.start("-j", "-i", "10ms", self.echo())
+        process.await_handlers()
+        time.sleep(0.5)  # some probes go; how many does not matter
+        process.signal(SIGINT)
+        done = parse_json(process.finish())
+        counts = done.json["endpoints"][0]["counts"]
+        self.assertEqual(counts["sent"], counts["answered"] + counts["waiting"])
+
+    def test_a_second_sigint_ends_it_at_once(self):
+        process = self.start("-i", "10ms", "-W", "60s", self.hole())
+        process.await_handlers()
+        process.signal(SIGSTOP)
+        wait_until(process.is_stopped, "stopped")
+        # Both are there when it goes on: the second comes before the first is dealt with. (A second
+        # SIGINT would be one with the first, as long as that one is pending.)
+        process.signal(SIGINT)
+        process.signal(SIGTERM)
+        process.signal(SIGCONT)
+        self.assertEqual(process.finish().returncode, 130)
+
+    def test_sigquit_asks_for_a_line(self):
+        process = self.start("-i", "10ms", self.echo())
+        while "seq=3 " not in process.line():
+            pass
+        process.signal(SIGQUIT)
+        self.assertRegex(process.error_line(),
+                         r"^\d+/\d+ answered, 0% loss, median/p99/max [\d.]+/[\d.]+/[\d.]+ ms\n$")
+        process.signal(SIGQUIT)
+        self.assertRegex(process.error_line(), r"^\d+/\d+ answered, ")
+        process.signal(SIGINT)
+        self.ends(process.finish(), 0)
+
+    def test_sigquit_names_each_of_several(self):
+        first, second = self.echo(), self.echo()
+        process = self.start("-j", "-i", "10ms", first, second)
+        process.await_handlers((SIGINT, SIGQUIT))
+        time.sleep(0.3)
+        process.signal(SIGQUIT)
+        lines = [process.error_line(), process.error_line()]
+        for endpoint, line in zip((first, second), lines):
+            self.assertTrue(line.startswith(endpoint + ": "), line)
+        process.signal(SIGINT)
+        self.ends(parse_json(process.finish()), 0)
+
+    def test_a_deadline_ends_it(self):
+        began = time.monotonic()
+        done = self.ends(run_json("ping", "-j", "-w", "2s", "-i", "50ms", self.echo()), 0)
+        self.assertGreaterEqual(time.monotonic() - began, 2)
+        counts = done.json["endpoints"][0]["counts"]
+        self.assertGreaterEqual(counts["answered"], 1)
+        self.assertLessEqual(counts["sent"], 41)
+
+    def test_a_deadline_does_not_wait_for_answers(self):
+        began = time.monotonic()
+        done = run("ping", "-w", "300ms", "-i", "10ms", "-W", "60s", self.hole())
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertGreaterEqual(time.monotonic() - began, 0.3)
+        self.assertIn("0 answered", done.stdout)
+
+    def test_quiet_is_a_summary_alone(self):
+        done = self.ends(run("ping", "-q", "-c", 3, "-i", "10ms", self.echo()), 0)
+        self.assertNotIn("seq=", done.stdout)
+        self.assertIn("3 sent, 3 answered", done.stdout)
+
+    def test_time_stamps(self):
+        before = time.time()
+        done = self.ends(run("ping", "-D", "-c", 3, "-i", "10ms", self.echo()), 0)
+        stamps = [float(stamp) for stamp in
+                  re.findall(r"^\[(\d+\.\d{6})\] 56 bytes from", done.stdout, re.M)]
+        self.assertEqual(len(stamps), 3, done.stdout)
+        self.assertEqual(stamps, sorted(stamps))
+        self.assertGreaterEqual(stamps[0], int(before))
+        self.assertLessEqual(stamps[-1], time.time() + 1)
+
+    def test_a_line_is_out_when_its_answer_is_in(self):
+        # Standard output is a pipe: somebody who reads it sees each line when it is printed.
+        process = self.start("-i", "60s", self.echo())
+        self.assertTrue(process.line().startswith("PING "))
+        self.assertIn("seq=1 time=", process.line())
+        process.signal(SIGINT)
+        self.ends(process.finish(), 0)
+
+    def test_a_reader_that_leaves_ends_it(self):
+        process = self.start("-i", "5ms", self.echo())
+        process.line()
+        process.process.stdout.close()
+        process.process.stdout = None
+        self.assertEqual(process.process.wait(client.WAIT), 2)
+        self.assertEqual(process.process.stderr.read(),
+                         b"riposte: standard output: broken pipe\n")
+
+    def test_a_full_disk_is_told(self):
+        for arguments in ((), ("-q",), ("-j",)):
+            with open("/dev/full", "wb") as full, self.subTest(arguments=arguments):
+                done = run("ping", *arguments, "-c", 2, "-i", "10ms", self.echo(), stdout=full)
+                self.ends(done, 2, "riposte: standard output: no space left on device\n")
+
+    def test_no_count_is_refused_politely(self):
+        for arguments, message in [
+            (("-c", "0"), r"-c|--count"),
+            (("-i", "0"), r"-i|--interval"),
+            (("-s", "23"), r"-s|--size"),
+            (("-s", "65508"), r"-s|--size"),
+            (("-W", "0"), r"--timeout"),
+        ]:
+            with self.subTest(arguments=arguments):
+                done = run("ping", *arguments, "udp://127.0.0.1:9")
+                self.assertEqual((done.returncode, done.stdout), (2, ""), str(done))
+                self.assertRegex(done.stderr, rf"^riposte: .*({message}).*\n$")
+
+
+class FailIf(Case):
+    def ping(self, condition, endpoint, code, **keywords):
+        done = run_json("ping", "-j", "-c", 10, "-i", "10ms", "-W", "2s", "--fail-if", condition,
+                        endpoint, **keywords)
+        self.assertEqual(done.returncode, code, str(done))
+        self.assertEqual(done.json["exit"], code)
+        return done.json["endpoints"][0]["fail_if"]
+
+    def test_met_fails(self):
+        checks = self.ping("max>=1us", self.echo(), 1)
+        self.assertTrue(checks[0]["met"])
+        self.assertGreater(checks[0]["value"], 0)
+
+    def test_held_does_not(self):
+        checks = self.ping(" p99 > 60s , loss>0.1%,answered<10", self.echo(), 0)
+        self.assertEqual([check["condition"] for check in checks],
+                         ["p99 > 60s", "loss>0.1%", "answered<10"])
+        self.assertEqual([check["met"] for check in checks], [False] * 3)
+
+    def test_loss_may_be_tolerated(self):
+        # Two of ten are lost: without a condition that fails, "loss>50%" allows it.
+        done = run("ping", "-c", 10, "-i", "10ms", "-W", "2s", self.losing({2, 5}))
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertIn("2 lost (20%)", done.stdout)
+        self.assertEqual(self.ping("loss>50%", self.losing({2, 5}), 0)[0]["value"], 20)
+        self.ping("loss>=20%", self.losing({2, 5}), 1)
+        self.ping("loss>20%", self.losing({2, 5}), 0)
+
+    def test_what_was_not_measured_fails(self):
+        checks = self.ping("p50>60s,loss>100%", self.hole(), 1)
+        self.assertTrue(checks[0]["met"])
+        self.assertNotIn("value", checks[0])
+
+    def test_what_is_met_is_told(self):
+        done = run("ping", "-q", "-c", 10, "-i", "10ms", "--fail-if", "answered>5", self.echo())
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertIn("answered is 10 (--fail-if answered>5)", done.stdout + done.stderr)
+
+    def test_a_bad_condition_is_told_with_its_column(self):
+        for condition, column in (("p99>2", 5), ("loss>0.1%,pp>1ms", 11), ("", 1), ("p99", 4)):
+            with self.subTest(condition=condition):
+                done = run("ping", "-c", 1, "--fail-if", condition, "udp://127.0.0.1:9")
+                self.assertEqual((done.returncode, done.stdout), (2, ""), str(done))
+                self.assertRegex(done.stderr, rf"^riposte: --fail-if .*column {column}\b.*\n")
+
+
+class Pictures(Case):
+    def test_a_histogram_fits_the_terminal(self):
+        for columns in (80, 120, 60):
+            with self.subTest(columns=columns):
+                done = self.ends(run("ping", "--histogram", "-q", "-c", 30, "-i", "5ms", self.echo(),
+                                     env={"COLUMNS": str(columns)}), 0)
+                chart = done.stdout
+                self.assertLessEqual(max(map(len, chart.splitlines())), max(columns, 80))
+                for mark in ("p50", "p99"):
+                    self.assertRegex(chart, rf"(?i){mark}|median")
+
+    def test_a_plot_is_well_formed_and_says_its_units(self):
+        path = self.path("plot.svg")
+        name = "tcp://" + self.stream_echo().partition("//")[2]
+        self.ends(run("ping", "-q", "-c", 30, "-i", "5ms", "--plot", path, name), 0)
+        root = xml.etree.ElementTree.parse(path).getroot()
+        self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
+        text = " ".join("".join(element.itertext()) for element in root.iter())
+        self.assertRegex(text, r"\b(us|µs|μs|ms|s)\b")
+        self.assertRegex(text, r"(?i)latency|rtt")
+        self.assertIn(name, text)
+        # Self-contained: nothing to fetch, nothing to run.
+        with open(path, encoding="utf-8") as file:
+            source = file.read()
+        self.assertNotRegex(source.replace("http://www.w3.org/", ""), r"https?://")
+        self.assertNotIn("<script", source)
+
+    def test_a_table_of_the_distribution_counts_every_answer(self):
+        path = self.path("rtt.hgrm")
+        self.ends(run("ping", "-q", "-c", 30, "-i", "5ms", "--hist", path, self.echo()), 0)
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+        self.assertRegex(text, r"^\s*Value\s+Percentile\s+TotalCount\s+1/\(1-Percentile\)\n")
+        self.assertRegex(text, r"#\[Max\s*=\s*[\d.]+, Total count\s*=\s*30\]")
+        rows = re.findall(r"^\s*([\d.]+)\s+([\d.]+)\s+(\d+)", text, re.M)
+        self.assertEqual(int(rows[-1][2]), 30)
+        self.assertEqual([row[2] for row in rows], sorted((row[2] for row in rows), key=int))
+
+    def test_a_file_that_can_not_be_written_stops_it_before_anything_is_sent(self):
+        for option in ("--plot", "--hist"):
+            with self.subTest(option=option):
+                questions = []
+                endpoint = self.echo(lambda server, data, address: questions.append(data))
+                done = run("ping", "-c", 1, option, "/nonexistent/file", endpoint)
+                self.assertEqual((done.returncode, done.stdout), (2, ""), str(done))
+                self.assertRegex(done.stderr, r"^riposte: .*/nonexistent/file.*no such file")
+                self.assertEqual(questions, [])
+
+    def test_a_disk_that_fills_up_is_told(self):
+        for option in ("--plot", "--hist"):
+            with self.subTest(option=option):
+                done = run("ping", "-q", "-c", 1, option, "/dev/full", self.echo())
+                self.assertEqual(done.returncode, 2, str(done))
+                self.assertIn("no space left on device", done.stderr)
+
+
+class Documents(Case):
+    """Every document that riposte prints is one that its schema allows."""
+
+    def test_documents_are_held_against_their_schema(self):
+        # run_json() and parse_json() do it in all tests; this one says if they could not.
+        done = self.ends(run_json("ping", "-j", "-c", 2, "-i", "10ms", self.echo()), 0)
+        client.validate(done.json)
+        self.assertEqual(done.json["schema"], "riposte/ping/1")
+        # And the schema forbids what is none.
+        del done.json["endpoints"][0]["counts"]["sent"]
+        with self.assertRaisesRegex(AssertionError, "sent"):
+            client.validate(done.json)
+
+    def test_the_document_stands_alone_on_standard_output(self):
+        for arguments in ((), ("-q",), ("-D",), ("--color", "always")):
+            done = self.ends(run_json("ping", "-j", *arguments, "-c", 2, "-i", "10ms", self.echo()), 0)
+            self.assertEqual(done.json["endpoints"][0]["counts"]["answered"], 2)
+
+    def test_figures_agree_with_each_other(self):
+        done = self.ends(run_json("ping", "-j", "-c", 50, "-i", "5ms", self.stream_echo()), 0)
+        found = done.json["endpoints"][0]
+        for name in ("rtt", "rtt_from_send", "lateness", "connect"):
+            each = found[name]
+            order = [each[key] for key in ("min", "median", "p95", "p99", "p99_9", "max")]
+            self.assertEqual(order, sorted(order), name)
+            self.assertEqual(sum(row[2] for row in each["histogram"]), each["count"], name)
+            for low, high, count in each["histogram"]:
+                self.assertLessEqual(low, high)
+                self.assertGreater(count, 0)
+        self.assertEqual(found["rtt"]["count"], 50)
+        self.assertEqual(found["connect"]["count"], found["connections"])
+        self.assertGreaterEqual(found["rtt"]["max"], found["rtt_from_send"]["max"])
+
+
+if __name__ == "__main__":
+    unittest.main()

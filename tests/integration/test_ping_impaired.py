@@ -1,0 +1,273 @@
+"""`riposte ping` through a network that loses, copies, swaps, damages and delays as it was told
+(tests/support/impairment.py): what it counts is exactly what was done, and its figures are those of
+its own lines.
+
+The schedules are known before the client starts, and order never depends on the clock. What does
+depend on it are the answers that come in time or late, with seconds to spare: TIMEOUT for those in
+time, and for the late ones half a second after TIMEOUT on one side and the end of the run, which a
+last probe without an answer keeps seconds away, on the other.
+"""
+
+import math
+import os
+import random
+import re
+import unittest
+
+from client import SANITIZER, Running, comment, parse_json, run
+from impairment import (Fate, TcpProxy, UdpProxy, clean, expected_counts, order_of_answers,
+                        random_schedule)
+from peers import UdpPeer, echo_datagram
+
+SEEDS = range(1, 13) if "RIPOSTE_SEED" not in os.environ else [int(os.environ["RIPOSTE_SEED"])]
+TIMEOUT = 4 if SANITIZER == "none" else 8
+PAYLOAD_BYTES = 56
+
+
+def nearest_rank(values, percent):
+    """The smallest value that at least `percent` % of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(1, math.ceil(len(ordered) * percent / 100)) - 1]
+
+
+class Impaired(unittest.TestCase):
+    maxDiff = None
+
+    def proxy(self, schedule, **options):
+        proxy = UdpProxy(schedule, TIMEOUT, **options)
+        self.addCleanup(proxy.close)
+        return proxy
+
+    def start(self, proxy, *arguments, interval="10ms"):
+        client = Running("ping", "-j", "-c", len(proxy.schedule), "-i", interval, "-W", f"{TIMEOUT}s",
+                         "-s", PAYLOAD_BYTES, *arguments, proxy.endpoint)
+        self.enterContext(client)
+        return client
+
+    @staticmethod
+    def counts(done, expected):
+        return {key: done.json["endpoints"][0]["counts"][key] for key in expected}
+
+    def check(self, client, proxy, expected, code):
+        done = parse_json(client.finish())
+        self.assertEqual(self.counts(done, expected), expected, proxy.raw_log())
+        self.assertEqual(done.returncode, code, str(done))
+        return done
+
+    def exactly(self, schedule, code=1, **expected):
+        """One fault alone: the counts are these, and zero where nothing is said."""
+        schedule = schedule + clean(3)
+        proxy = self.proxy(schedule)
+        want = expected_counts(clean(len(schedule)), PAYLOAD_BYTES)
+        want["answered"] = len(schedule) - sum(
+            expected.get(key, 0) for key in ("lost", "corrupted", "wrong_size"))
+        want.update(expected)
+        # The model that the seeded schedules are held against counts as the hand does.
+        self.assertEqual(expected_counts(schedule, PAYLOAD_BYTES), want)
+        return self.check(self.start(proxy), proxy, want, code)
+
+
+class OneFault(Impaired):
+    def test_a_clean_path_has_no_fault(self):
+        self.exactly(clean(20), code=0)
+
+    def test_losses_on_the_way_there_and_back(self):
+        self.exactly([Fate(drop=True, there=True), *clean(4), Fate(drop=True), Fate(drop=True)],
+                     lost=3)
+
+    def test_copies_made_there_and_back(self):
+        # One too many of the second, two too many of the third: right answers are no failure.
+        self.exactly([Fate(), Fate(copies=2, there=True), Fate(copies=3)], code=0, duplicated=3)
+
+    def test_answers_that_come_after_those_to_later_probes(self):
+        # 0 1 3 2 | 4 6 7 8 5 | 11 9 10: RFC 4737 calls 2, 5, 9 and 10 reordered.
+        schedule = clean(12)
+        schedule[2].hold, schedule[5].hold, schedule[9].hold, schedule[10].hold = 1, 3, 2, 1
+        self.assertEqual(order_of_answers(schedule), [0, 1, 3, 2, 4, 6, 7, 8, 5, 11, 9, 10])
+        self.exactly(schedule, code=0, reordered=4)
+
+    def test_a_swapped_copy_is_a_copy_and_not_swapped(self):
+        # Both copies come late; the first is reordered, the second a duplicate.
+        self.exactly([Fate(), Fate(copies=2, hold=2), Fate(), Fate()], code=0, duplicated=1,
+                     reordered=1)
+
+    def test_damage_anywhere(self):
+        # Magic, session, sequence number (high and low byte), time of sending, pattern, last byte.
+        for there in (True, False):
+            with self.subTest(there=there):
+                self.exactly([Fate(flips=(offset,), there=there)
+                              for offset in (0, 3, 4, 8, 15, 16, 23, 24, 55)], corrupted=9)
+
+    def test_damage_to_a_fifth_of_all_bytes(self):
+        self.exactly([Fate(flips=tuple(range(0, 55, 5))), Fate(flips=tuple(range(11)))],
+                     corrupted=2)
+
+    def test_answers_cut_and_extended(self):
+        self.exactly([Fate(size=24), Fate(size=55), Fate(size=30, there=True), Fate(size=57),
+                      Fate(size=1400, there=True)], wrong_size=5)
+
+    def test_empty_answers_tell_nothing_of_their_probes(self):
+        self.exactly([Fate(), Fate(size=0), Fate(), Fate(size=0, there=True)], lost=2, stray=2)
+
+    def test_datagrams_that_answer_nothing(self):
+        self.exactly([Fate(), Fate(stray=True), Fate(), Fate(stray=True, hold=1), Fate()], code=0,
+                     stray=2, reordered=1)
+
+    def test_an_answer_after_the_timeout_is_late_and_stays_lost(self):
+        schedule = [Fate(), Fate(late=True), Fate(late=True, there=True)] + clean(3)
+        proxy = self.proxy(schedule + [Fate(drop=True)])
+        want = expected_counts(proxy.schedule, PAYLOAD_BYTES)
+        self.assertEqual({key: count for key, count in want.items() if count},
+                         {"sent": 7, "answered": 4, "lost": 3, "late": 2, "reordered": 2})
+        self.check(self.start(proxy, interval="500ms"), proxy, want, 1)
+
+
+class Seeded(Impaired):
+    """Twelve seeds at once: 300 probes, 20 ms apart, an echo behind each proxy."""
+
+    def test_every_count_is_exact(self):
+        count, interval_ms = 300, 20
+        late_until = 1000 // interval_ms  # in the first second, so that the late ones come in the run
+        runs = []
+        for seed in SEEDS:
+            schedule = random_schedule(seed, count, PAYLOAD_BYTES, late_until)
+            proxy = self.proxy(schedule, echo=self.echo())
+            runs.append((seed, proxy, self.start(proxy, interval=f"{interval_ms}ms")))
+        for seed, proxy, client in runs:
+            with self.subTest(seed=seed):
+                want = expected_counts(proxy.schedule, PAYLOAD_BYTES)
+                for kind in ("answered", "lost", "late", "corrupted", "wrong_size", "duplicated",
+                             "reordered", "stray"):
+                    self.assertGreater(want[kind], 0, f"this seed tries no {kind}")
+                done = self.check(client, proxy, want, 1)
+                self.assertEqual([entry.sequence for entry in proxy.log],
+                                 list(range(1, count + 1)))
+                result = done.json["endpoints"][0]
+                self.assertEqual(result["rtt"]["count"], want["answered"])
+                self.assertEqual(sum(row[2] for row in result["rtt"]["histogram"]), want["answered"])
+
+    def echo(self):
+        peer = UdpPeer(echo_datagram)
+        self.addCleanup(peer.close)
+        return peer.socket.getsockname()
+
+
+LINE = re.compile(r"^56 bytes from 127\.0\.0\.1:\d+: seq=(\d+) time=([\d.]+) ms")
+
+
+class Figures(Impaired):
+    COUNT = 400
+
+    def delayed(self):
+        chance = random.Random(7001)
+        return [Fate(delay_ms=round(chance.uniform(2, 50), 3)) for _ in range(self.COUNT)]
+
+    def test_percentiles_are_those_of_the_lines(self):
+        proxy = self.proxy(self.delayed())
+        done = run("ping", "-c", self.COUNT, "-i", "5ms", "-W", f"{TIMEOUT}s", proxy.endpoint)
+        self.assertEqual(done.returncode, 0, str(done))
+        times = {}
+        for line in done.stdout.splitlines():
+            if found := LINE.match(line):
+                times[int(found[1])] = float(found[2])
+        self.assertEqual(sorted(times), list(range(1, self.COUNT + 1)))
+
+        # No answer was there before the proxy sent it (1%, 50 us: two clocks are compared).
+        for entry in proxy.log:
+            self.assertGreaterEqual(times[entry.sequence] * 1.01 + 0.05, entry.held_s() * 1000,
+                                    str(entry))
+            self.assertGreaterEqual(entry.held_s() * 1000, entry.fate.delay_ms)
+
+        shown = self.summary(done.stdout)
+        values = list(times.values())
+        for name, percent in (("median", 50), ("p95", 95), ("p99", 99), ("p99.9", 99.9)):
+            self.near(shown[name], nearest_rank(values, percent), 0.01, name)
+        self.near(shown["min"], min(values), 0.001, "min")
+        self.near(shown["max"], max(values), 0.001, "max")
+        mean = sum(values) / len(values)
+        self.near(shown["mean"], mean, 0.001, "mean")
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+        self.near(shown["stddev"], deviation, 0.001, "stddev")
+        comment(f"rtt of {len(values)} answers held 2 to 50 ms: {shown}")
+
+    def near(self, shown, exact, relative, name):
+        # Half a unit of the last of three decimals, besides.
+        self.assertLessEqual(abs(shown - exact), exact * relative + 0.0011,
+                             f"{name} is {shown} in the summary, {exact} in the lines")
+
+    @staticmethod
+    def summary(text):
+        """The row `rtt` of the summary's table, by column."""
+        lines = text.splitlines()
+        for index, line in enumerate(lines):
+            if re.match(r"^rtt\s+[\d.]", line):
+                names = lines[index - 1].split()
+                values = line.split()[1:]
+                names = names[-len(values):]
+                return dict(zip(names, map(float, values), strict=True))
+        raise AssertionError("no row rtt in the summary:\n" + text)
+
+    def test_percentiles_of_the_document_are_not_below_the_delays(self):
+        # Each time is at least the delay of its probe, and so is each percentile. Delays swap answers:
+        # how many, the proxy's log says.
+        proxy = self.proxy(self.delayed())
+        client = self.start(proxy, interval="5ms")
+        done = parse_json(client.finish())
+        want = expected_counts(clean(self.COUNT), PAYLOAD_BYTES)
+        want["reordered"] = self.reordered(proxy)
+        self.assertEqual(self.counts(done, want), want)
+        held = [entry.held_s() for entry in proxy.log]
+        rtt = done.json["endpoints"][0]["rtt"]
+        for name, percent in (("median", 50), ("p95", 95), ("p99", 99), ("p99_9", 99.9)):
+            self.assertGreaterEqual(rtt[name] * 1.01, nearest_rank(held, percent), name)
+        self.assertGreaterEqual(rtt["max"] * 1.01, max(held))
+
+    @staticmethod
+    def reordered(proxy):
+        highest = count = 0
+        for entry in sorted(proxy.log, key=lambda entry: entry.left[0]):
+            count += entry.sequence < highest
+            highest = max(highest, entry.sequence)
+        return count
+
+
+class Stream(Impaired):
+    """Over TCP. Where connections end, each probe has its own: on a common one it would depend on the
+    clock whether the next is sent before the end of the last is known."""
+
+    def exactly(self, schedule, *arguments, code=1, **expected):
+        proxy = TcpProxy(schedule + clean(3), PAYLOAD_BYTES)
+        self.addCleanup(proxy.close)
+        want = expected_counts(clean(len(proxy.schedule)), PAYLOAD_BYTES)
+        want["answered"] -= sum(expected.get(key, 0)
+                                for key in ("lost", "corrupted", "wrong_size", "closed"))
+        want.update(expected)
+        done = self.check(self.start(proxy, *arguments, interval="20ms"), proxy, want, code)
+        found = done.json["endpoints"][0]
+        connections = len(proxy.schedule) if "--reconnect" in arguments else 1
+        self.assertEqual(found["connections"], connections)
+        self.assertEqual(found["connect"]["count"], connections)
+        self.assertEqual(proxy.connections, connections)
+
+    def test_an_answer_in_pieces_is_whole(self):
+        self.exactly([Fate(copies=7), Fate(copies=56), Fate(), Fate(copies=2)], code=0)
+
+    def test_damage(self):
+        self.exactly([Fate(), Fate(flips=(0,)), Fate(flips=(15,)), Fate(), Fate(flips=(55,))],
+                     corrupted=3)
+
+    def test_a_connection_that_ends_before_the_answer(self):
+        # Closed, and reset.
+        self.exactly([Fate(), Fate(drop=True), Fate(), Fate(drop=True, hold=1), Fate()],
+                     "--reconnect", closed=2)
+
+    def test_an_answer_that_is_cut_off(self):
+        self.exactly([Fate(), Fate(size=20), Fate(), Fate(size=55)], "--reconnect", wrong_size=2)
+
+    def test_every_fault_with_a_connection_a_probe(self):
+        self.exactly([Fate(), Fate(flips=(30,)), Fate(drop=True), Fate(copies=3), Fate(size=1)],
+                     "--reconnect", corrupted=1, closed=1, wrong_size=1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,468 @@
+"""`riposte ping` against peers that are not ours, or not an echo, or broken: what is measured, what is
+said, and the exit code. Each case over TCP and UDP where both make sense.
+"""
+
+import random
+import re
+import socket
+import unittest
+from signal import SIGINT
+
+from client import Running, run, run_json
+from daemon import RiposteTest
+from peers import (Backlog, Socat, TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream,
+                   has_ipv6, read_exactly, reset, send_last, spelled, swallow)
+
+SIZE = 56
+KINDS = (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM))
+
+
+def random_bytes(size, seed=7001):
+    return random.Random(seed).randbytes(size)
+
+
+class Case(RiposteTest):
+    maxDiff = None
+
+    def ping(self, *arguments, count=3, interval="20ms", code=0, **keywords):
+        """What the document says of each endpoint. The exit code is `code`; None: 0 or 1."""
+        done = run_json("ping", "-j", "-c", count, "-i", interval, *arguments, **keywords)
+        self.assertEqual(done.stderr, "")
+        self.assertIn(done.returncode, (0, 1) if code is None else (code,), str(done))
+        self.assertEqual(done.json["exit"], done.returncode)
+        return done.json["endpoints"]
+
+    def text(self, *arguments, count=3, interval="20ms", code=0, stderr="", **keywords):
+        done = run("ping", "-c", count, "-i", interval, *arguments, **keywords)
+        self.assertEqual((done.returncode, done.stderr), (code, stderr), str(done))
+        return done.stdout
+
+    def assert_counts(self, endpoint, **expected):
+        """These counts, and zero for all that are not named. (Servers with a thread a connection may
+        answer connections in another order than that of the probes.)"""
+        counts = {key: count for key, count in endpoint["counts"].items() if count}
+        if endpoint.get("connections", 0) > 1:
+            counts.pop("reordered", None)
+        self.assertEqual(counts, expected)
+
+    def tcp(self, handler, **options):
+        peer = TcpPeer(handler, **options)
+        self.addCleanup(peer.close)
+        return peer.endpoint
+
+    def udp(self, handler, **options):
+        peer = UdpPeer(handler, **options)
+        self.addCleanup(peer.close)
+        return peer.endpoint
+
+    def echo(self, transport, **options):
+        if transport == "tcp":
+            return self.tcp(echo_stream, **options)
+        return self.udp(echo_datagram, **options)
+
+    def probes(self, answer):
+        """A handler that calls answer(connection, probe) for each probe."""
+        def serve(connection):
+            while len(probe := read_exactly(connection, SIZE)) == SIZE:
+                answer(connection, probe)
+        return serve
+
+
+class Echoes(Case):
+    def socat(self, scheme, listening, other):
+        return self.keep(Socat(scheme, listening, other)).endpoint
+
+    def answers_all(self, endpoint, *arguments, **expected):
+        found = self.ping(*arguments, endpoint, count=10)[0]
+        self.assert_counts(found, sent=10, answered=10)
+        self.assertEqual(found["service"], "echo")
+        self.assertEqual(found["rtt"]["count"], 10)
+        for key, value in expected.items():
+            self.assertEqual(found[key], value, key)
+        return found
+
+    def test_socat_over_tcp(self):
+        found = self.answers_all(
+            self.socat("tcp", "TCP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr", "EXEC:cat"),
+            connections=1, transport="tcp")
+        self.assertEqual(found["connect"]["count"], 1)
+
+    def test_socat_over_udp(self):
+        found = self.answers_all(
+            self.socat("udp", "UDP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr", "PIPE"),
+            transport="udp")
+        self.assertNotIn("connect", found)
+        self.assertNotIn("connections", found)
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
+    def test_socat_over_ipv6(self):
+        endpoint = self.socat("tcp", "TCP6-LISTEN:0,bind=[::1],fork,reuseaddr", "EXEC:cat")
+        endpoint = "tcp://[::1]:" + endpoint.rpartition(":")[2]  # socat spells out all the zeros
+        found = self.answers_all(endpoint)
+        self.assertEqual(found["address"], endpoint.removeprefix("tcp://"))
+
+    def test_a_connection_a_probe(self):
+        endpoint = self.socat("tcp", "TCP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr", "EXEC:cat")
+        found = self.answers_all(endpoint, "--reconnect", connections=10)
+        self.assertEqual(found["connect"]["count"], 10)
+
+    def test_our_own_echo(self):
+        for transport, _ in KINDS:
+            for host in ("127.0.0.1", *(["[::1]"] if has_ipv6() else [])):
+                with self.subTest(transport=transport, host=host):
+                    _, address = self.serve("echo", transport=transport, host=host)
+                    self.answers_all(spelled(transport, address))
+
+    def test_all_sizes_come_back(self):
+        for transport, _ in KINDS:
+            endpoint = self.echo(transport)
+            for size in (24, 1472, 9000, 65507):
+                with self.subTest(transport=transport, size=size):
+                    found = self.ping("-s", size, endpoint)[0]
+                    self.assert_counts(found, sent=3, answered=3)
+                    self.assertEqual(found["payload_bytes"], size)
+
+    def test_bytes_that_come_one_by_one(self):
+        def answer(connection, probe):
+            for byte in probe:
+                connection.sendall(bytes([byte]))
+
+        found = self.ping(self.tcp(self.probes(answer)))[0]
+        self.assert_counts(found, sent=3, answered=3)
+
+    def test_where_the_time_of_arrival_was_taken_is_told(self):
+        # UDP on loopback has the kernel's time stamps; whatever it is, it is said.
+        found = self.ping(self.echo("udp"))[0]
+        self.assertIn(found["clock"], ("kernel", "user_space", "mixed"))
+        text = self.text(self.echo("udp"))
+        self.assertRegex(text, r"times of arrival: (kernel|user space) clock")
+
+    def test_the_source_is_what_the_server_sees(self):
+        clients = []
+
+        def answer(server, data, client):
+            clients.append(client[0])
+            server.sendto(data, client)
+
+        self.ping("--source", "127.0.0.3", self.udp(answer))
+        self.assertEqual(clients, ["127.0.0.3"] * 3)
+
+
+class Nobody(Case):
+    def test_a_closed_port_refuses(self):
+        for transport, kind in KINDS:
+            with self.subTest(transport=transport):
+                endpoint = spelled(transport, self.keep(closed_port(kind)).getsockname())
+                found = self.ping(endpoint, code=1)[0]
+                self.assert_counts(found, sent=3, refused=3)
+                self.assertEqual(found["loss_percent"], 100)
+                self.assertNotIn("rtt", found)
+                address = endpoint.partition("//")[2]
+                text = self.text(endpoint, code=1)
+                for sequence in (1, 2, 3):
+                    self.assertIn(f"seq={sequence} refused: nobody listens on {address}\n", text)
+                self.assertIn("3 refused (100%)", text)
+                self.assertIn("0 lost", text)
+
+    def test_a_bound_socket_that_never_answers(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+            hole.bind(("127.0.0.1", 0))
+            self.black_hole(spelled("udp", hole.getsockname()))
+
+    def test_a_connection_that_is_never_answered(self):
+        self.black_hole(self.tcp(swallow))
+
+    def test_a_queue_of_connections_that_is_full(self):
+        self.black_hole(self.keep(Backlog()).endpoint)
+
+    def black_hole(self, endpoint):
+        found = self.ping("-W", "300ms", endpoint, code=1)[0]
+        self.assert_counts(found, sent=3, lost=3)
+        self.assertEqual(found["loss_percent"], 100)
+        text = self.text("-W", "300ms", endpoint, code=1)
+        for sequence in (1, 2, 3):
+            self.assertIn(f"no answer to seq={sequence} within 300ms\n", text)
+        self.assertIn("3 lost (100%)", text)
+        self.assertIn("no answer came", text)
+
+    def test_an_endpoint_that_comes_to_life(self):
+        # Refused first, then answered: each probe by itself, one connection once there is a listener.
+        for transport, kind in KINDS:
+            with self.subTest(transport=transport):
+                self.revive(transport, kind)
+
+    def revive(self, transport, kind):
+        closed = self.keep(closed_port(kind))
+        address = closed.getsockname()
+        with Running("ping", "-i", "10ms", spelled(transport, address)) as client:
+            for _ in range(3):
+                while "refused" not in client.line():
+                    pass
+            if transport == "tcp":
+                self.tcp(echo_stream, listener=closed)
+            else:
+                closed.close()
+                self.udp(echo_datagram, address=address)
+            while "time=" not in client.line():
+                pass
+            client.signal(SIGINT)
+            done = client.finish()
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertRegex(done.stdout, r"[1-9]\d* answered")
+        self.assertRegex(done.stdout, r"[1-9]\d* refused")
+
+
+class Breakers(Case):
+    """Streams that end, and what is between the lines."""
+
+    def test_a_server_that_closes_at_once(self):
+        found = self.ping(self.tcp(lambda connection: None), code=1)[0]
+        self.assert_counts(found, sent=3, closed=3)
+        found = self.ping("--reconnect", self.tcp(lambda connection: None), code=1)[0]
+        self.assert_counts(found, sent=3, closed=3)
+        self.assertEqual(found["connections"], 3)
+
+    def test_a_server_that_resets_at_once(self):
+        found = self.ping(self.tcp(reset), code=1)[0]
+        self.assert_counts(found, sent=3, closed=3)
+
+    def test_a_server_that_reads_and_closes(self):
+        found = self.ping(self.tcp(lambda connection: read_exactly(connection, SIZE)), code=1)[0]
+        self.assert_counts(found, sent=3, closed=3)
+        text = self.text(self.tcp(lambda connection: read_exactly(connection, SIZE)), code=1)
+        self.assertIn("seq=1 closed: the connection ended before the answer\n", text)
+
+    def test_a_server_that_reads_and_resets(self):
+        def serve(connection):
+            read_exactly(connection, SIZE)
+            reset(connection)
+
+        found = self.ping(self.tcp(serve), code=1)[0]
+        self.assert_counts(found, sent=3, closed=3)
+
+    def test_an_echo_of_one_probe_a_connection(self):
+        # It goes on by connecting again. Only a probe that is due before the last one's answer, with
+        # the end of the connection, came can be lost to that end: here, if the machine is slow.
+        found = self.ping(
+            self.tcp(lambda connection: send_last(connection, read_exactly(connection, SIZE))),
+            count=10, interval="100ms", code=None)[0]
+        self.goes_on(found, 10, 0.1)
+
+    def goes_on(self, found, count, interval):
+        counts = found["counts"]
+        self.assertEqual(counts["answered"] + counts["closed"], count)
+        self.assertGreaterEqual(found["connections"], counts["answered"])
+        self.assertGreaterEqual(counts["answered"], 2)
+        self.assertTrue(counts["closed"] == 0 or found["rtt"]["max"] >= interval, found)
+
+    def test_a_server_that_answers_short_and_closes(self):
+        endpoint = self.tcp(
+            lambda connection: send_last(connection, read_exactly(connection, SIZE)[:20]))
+        found = self.ping("--reconnect", endpoint, code=1)[0]
+        self.assert_counts(found, sent=3, wrong_size=3)
+        # On one connection after the other: what is sent on one that is about to end is `closed`.
+        counts = self.ping(endpoint, code=1, interval="100ms")[0]["counts"]
+        self.assertGreaterEqual(counts["wrong_size"], 1)
+        self.assertEqual(counts["wrong_size"] + counts["closed"], 3)
+
+    def test_a_server_that_answers_short_and_stays(self):
+        def serve(connection):
+            connection.sendall(read_exactly(connection, SIZE)[:40])
+            swallow(connection)
+
+        # A connection each: each is given up when its time is over, with the size that came.
+        found = self.ping("-W", "2s", "--reconnect", self.tcp(serve), code=1)[0]
+        self.assert_counts(found, sent=3, wrong_size=3)
+        # One for all: with the first, the others' connection is given up.
+        found = self.ping("-W", "2s", self.tcp(serve), code=1)[0]
+        counts = found["counts"]
+        self.assertGreaterEqual(counts["wrong_size"], 1)
+        self.assertEqual(counts["wrong_size"] + counts["closed"] + counts["lost"], 3)
+
+    def test_a_stream_that_answers_long(self):
+        endpoint = self.tcp(
+            self.probes(lambda connection, probe: connection.sendall(probe + b"more")))
+        found = self.ping("--reconnect", endpoint, count=10, code=1)[0]
+        self.assert_counts(found, sent=10, wrong_size=10)
+        # On one connection the surplus of one answer stands before the next, if that one is due.
+        counts = self.ping(endpoint, count=10, code=1)[0]["counts"]
+        self.assertGreaterEqual(counts["wrong_size"], 1)
+        self.assertEqual(counts["wrong_size"] + counts["answered"], 10)
+
+    def test_datagrams_cut_and_extended(self):
+        for change in (lambda data: data[:30], lambda data: data + b"more"):
+            endpoint = self.udp(lambda s, data, client, f=change: s.sendto(f(data), client))
+            found = self.ping(endpoint, code=1)[0]
+            self.assert_counts(found, sent=3, wrong_size=3)
+
+    def test_datagrams_damaged(self):
+        endpoint = self.udp(
+            lambda server, data, client: server.sendto(data[:-1] + bytes([data[-1] ^ 1]), client))
+        found = self.ping(endpoint, code=1)[0]
+        self.assert_counts(found, sent=3, corrupted=3)
+        self.assertIn("corrupted at byte 55", self.text(endpoint, code=1))
+
+    def test_each_datagram_twice(self):
+        def twice(server, data, client):
+            server.sendto(data, client)
+            server.sendto(data, client)
+
+        # The last one's copy may come when all is over.
+        found = self.ping(self.udp(twice), count=10)[0]
+        self.assertIn(found["counts"].pop("duplicated"), (9, 10))
+        self.assert_counts(found, sent=10, answered=10)
+        self.assertIn("(duplicate)", self.text(self.udp(twice), count=10))
+
+
+class OtherServices(Case):
+    """What answers is no echo: it is measured all the same, and said so once."""
+
+    SAID = "the service is no echo: its answers are timed, not verified\n"
+
+    def measured(self, endpoint, *arguments):
+        found = self.ping(*arguments, endpoint)[0]
+        self.assertEqual(found["service"], "other")
+        self.assert_counts(found, sent=3, answered=3)
+        text = self.text(*arguments, endpoint)
+        self.assertEqual(text.count(self.SAID), 1, text)
+        # (A server that talks first may have answered before the probe left: in no time.)
+        sequences = re.findall(r"(?m)^\d+ bytes from \S+: seq=(\d+)", text)
+        self.assertEqual(sorted(sequences), ["1", "2", "3"])
+        return found
+
+    def closing(self, service):
+        """A service of ours that ends each connection behind its answer."""
+        _, address = self.serve(service)
+        endpoint = spelled("tcp", address)
+        self.assertEqual(self.measured(endpoint, "--reconnect")["connections"], 3)
+        # Without being told to, it goes on with another connection, as in Breakers.
+        found = self.ping(endpoint, count=5, interval="200ms", code=None)[0]
+        self.assertEqual(found["service"], "other")
+        self.assertEqual(found["counts"]["answered"] + found["counts"]["closed"], 5)
+        self.assertGreaterEqual(found["counts"]["answered"], 2)
+
+    def test_hello_over_tcp(self):
+        self.closing("hello")
+
+    def test_hello_over_udp_is_an_echo(self):
+        _, address = self.serve("hello", transport="udp")
+        found = self.ping(spelled("udp", address))[0]
+        self.assertEqual(found["service"], "echo")
+        self.assert_counts(found, sent=3, answered=3)
+
+    def test_daytime(self):
+        self.closing("daytime")
+        _, address = self.serve("daytime", transport="udp")
+        self.measured(spelled("udp", address))
+
+    def test_time(self):
+        self.closing("time")
+        _, address = self.serve("time", transport="udp")
+        self.measured(spelled("udp", address))
+
+    def test_chargen(self):
+        _, address = self.serve("chargen")
+        found = self.ping(spelled("tcp", address))[0]
+        self.assertEqual((found["service"], found["counts"]["answered"]), ("other", 3))
+
+    def test_discard(self):
+        for transport, _ in KINDS:
+            with self.subTest(transport=transport):
+                _, address = self.serve("discard", transport=transport)
+                found = self.ping("-W", "300ms", spelled(transport, address), code=1)[0]
+                self.assert_counts(found, sent=3, lost=3)
+
+    # Over TCP a connection each: on a common one, two answers read at once look like one.
+
+    def test_garbage_of_the_same_size(self):
+        self.measured(self.garbage("udp", SIZE))
+        self.measured(self.garbage("tcp", SIZE), "--reconnect")
+
+    def test_garbage_of_another_size(self):
+        for size in (7, 700):
+            with self.subTest(size=size):
+                self.measured(self.garbage("udp", size))
+                self.measured(self.garbage("tcp", size), "--reconnect")
+
+    def garbage(self, transport, size):
+        data = random_bytes(size)
+        if transport == "udp":
+            return self.udp(lambda server, _, client: server.sendto(data, client))
+        return self.tcp(self.probes(lambda connection, _: connection.sendall(data)))
+
+
+class Several(Case):
+    def test_each_is_measured_by_itself_and_compared(self):
+        endpoints = [self.echo("tcp"), self.echo("udp")]
+        found = self.ping(*endpoints, count=5)
+        self.assertEqual([endpoint["name"] for endpoint in found], endpoints)
+        for endpoint in found:
+            self.assert_counts(endpoint, sent=5, answered=5)
+        text = self.text(*endpoints, count=5)
+        for endpoint in endpoints:
+            self.assertEqual(len(re.findall(
+                rf"^{re.escape(endpoint)}: 56 bytes from \S+: seq=\d+ time=", text, re.M)), 5, text)
+            self.assertIn(f"--- {endpoint} ping statistics ---\n", text)
+        table = re.split(r"(?m)^in ms\s+loss\s+min\s+median\s+p95\s+p99\s+max\s+jitter$", text)[1]
+        for endpoint in endpoints:
+            self.assertRegex(table, rf"(?m)^{re.escape(endpoint)}\s+0%(\s+[\d.]+\*?){{6}}$")
+
+    def test_a_dead_one_does_not_hurt_the_other(self):
+        for transport, kind in KINDS:
+            with self.subTest(transport=transport):
+                dead = spelled(transport, self.keep(closed_port(kind)).getsockname())
+                alive = self.echo(transport)
+                found = self.ping(dead, alive, count=5, code=1)
+                self.assert_counts(found[0], sent=5, refused=5)
+                self.assert_counts(found[1], sent=5, answered=5)
+                text = self.text(dead, alive, count=5, code=1)
+                self.assertRegex(text, rf"(?m)^{re.escape(dead)}\s+100%$")
+                self.assertRegex(text, rf"(?m)^{re.escape(alive)}\s+0%(\s+[\d.]+)+$")
+
+    def test_a_hole_does_not_delay_the_other(self):
+        # Connecting to the first never ends; the second's probes leave on their own schedule.
+        hole = self.keep(Backlog()).endpoint
+        found = self.ping("-W", "3s", hole, self.echo("tcp"), count=5, code=1)
+        self.assert_counts(found[0], sent=5, lost=5)
+        self.assert_counts(found[1], sent=5, answered=5)
+
+    def test_the_same_endpoint_twice(self):
+        endpoint = self.echo("udp")
+        for found in self.ping(endpoint, endpoint, count=5):
+            self.assert_counts(found, sent=5, answered=5)
+
+
+class Names(Case):
+    def refused(self, *arguments, message):
+        done = run("ping", "-q", "-c", "1", *arguments)
+        self.assertEqual(done.returncode, 2, str(done))
+        self.assertNotIn("statistics", done.stdout)
+        self.assertRegex(done.stderr, message)
+
+    def test_a_name_that_can_not_be_is_told(self):
+        # A label longer than 63 bytes is refused before any name server is asked.
+        name = "x" * 64 + ".invalid"
+        for scheme, _ in KINDS:
+            self.refused(f"{scheme}://{name}:7001", message=rf"^riposte: .*{name}.*\n$")
+
+    def test_one_bad_name_of_several_stops_all_before_anything_is_sent(self):
+        questions = []
+        endpoint = self.udp(lambda server, data, client: questions.append(data))
+        self.refused(endpoint, "udp://" + "x" * 64 + ".invalid", message=r"^riposte: .*xxx")
+        self.assertEqual(questions, [])
+
+    def test_localhost(self):
+        _, address = self.serve("echo")
+        found = self.ping(f"localhost:{address[1]}")[0]
+        self.assertEqual(found["name"], f"tcp://localhost:{address[1]}")
+        self.assertEqual(found["address"], f"127.0.0.1:{address[1]}")
+        self.assert_counts(found, sent=3, answered=3)
+
+    def test_a_source_that_is_not_ours_is_told(self):
+        for scheme, _ in KINDS:
+            self.refused("--source", "192.0.2.1", f"{scheme}://127.0.0.1:9",
+                         message=r"^riposte: --source 192\.0\.2\.1: cannot assign requested address")
+
+
+if __name__ == "__main__":
+    unittest.main()
