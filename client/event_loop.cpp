@@ -70,13 +70,13 @@ timespec to_timespec(uint64_t ns) {
 
 } // namespace
 
-Result<EventLoop> EventLoop::open(uint64_t spin_ns) {
+Result<EventLoop> EventLoop::open() {
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     Fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     Fd wake(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (!epoll || !timer || !wake)
         return fail(Exit::usage, fmt::format("event loop: {}", errno_text(errno)));
-    EventLoop loop(std::move(epoll), std::move(timer), std::move(wake), spin_ns);
+    EventLoop loop(std::move(epoll), std::move(timer), std::move(wake));
     for (const auto& [fd, tag] :
          {std::pair{loop.timer_.get(), timer_tag}, std::pair{loop.wake_.get(), wake_tag}})
         if (const int error = loop.add(fd, EPOLLIN | (tag == timer_tag ? EPOLLET : 0U), tag);
@@ -90,9 +90,8 @@ Result<EventLoop> EventLoop::open(uint64_t spin_ns) {
     return loop;
 }
 
-EventLoop::EventLoop(Fd epoll, Fd timer, Fd wake, uint64_t spin_ns)
-    : epoll_(std::move(epoll)), timer_(std::move(timer)), wake_(std::move(wake)),
-      spin_ns_(spin_ns) {}
+EventLoop::EventLoop(Fd epoll, Fd timer, Fd wake)
+    : epoll_(std::move(epoll)), timer_(std::move(timer)), wake_(std::move(wake)) {}
 
 EventLoop::EventLoop(EventLoop&&) noexcept = default;
 
@@ -120,11 +119,10 @@ void EventLoop::remove(int fd) {
 
 std::span<const epoll_event> EventLoop::wait(uint64_t deadline_ns) {
     // The timer is armed for that very time already: it will tell, and the clock needs no look.
-    const bool is_armed = spin_ns_ == 0 && deadline_ns == armed_ns_;
+    const bool is_armed = deadline_ns == armed_ns_;
     const uint64_t now =
         is_armed || deadline_ns == 0 || deadline_ns == UINT64_MAX ? 0 : monotonic_ns();
-    // Near enough: look, and let the caller look at the clock again.
-    const bool sleeps = deadline_ns > now && deadline_ns - now > spin_ns_;
+    const bool sleeps = deadline_ns > now;
     if (sleeps && deadline_ns != armed_ns_) {
         // A timer that is set to zero is off.
         const itimerspec at{

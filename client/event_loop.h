@@ -2,8 +2,9 @@
 //
 // Deadlines are absolute times of CLOCK_MONOTONIC: a loop that is late does not move them. The
 // timer is a timerfd, because epoll_wait(2)'s own timeout may be late by a thousandth of itself (a
-// millisecond in a second) and is only as fine as a millisecond. A deadline nearer than `spin_ns`
-// is waited for without sleeping.
+// millisecond in a second) and is only as fine as a millisecond. Who can not afford the tens of
+// microseconds that waking takes, waits for somewhat earlier, and then looks (deadline 0) until it
+// is time.
 //
 // SIGINT and SIGTERM ask for the end (interrupted()); a second one ends the process at once with
 // status 130, whatever it is doing. SIGQUIT asks for an interim line (take_interim()). All of them
@@ -23,7 +24,7 @@ namespace riposte::client {
 
 class EventLoop {
 public:
-    static Result<EventLoop> open(uint64_t spin_ns = 0);
+    static Result<EventLoop> open();
     EventLoop(EventLoop&&) noexcept;
     EventLoop& operator=(EventLoop&&) = delete;
     ~EventLoop();
@@ -42,14 +43,13 @@ public:
     bool take_interim();      ///< SIGQUIT came since the last call
 
 private:
-    EventLoop(Fd epoll, Fd timer, Fd wake, uint64_t spin_ns);
+    EventLoop(Fd epoll, Fd timer, Fd wake);
 
     static constexpr size_t events_max = 256;
 
     Fd epoll_;
     Fd timer_;
     Fd wake_; ///< an eventfd that the signal handlers write to
-    uint64_t spin_ns_;
     uint64_t armed_ns_ = UINT64_MAX;
     std::array<epoll_event, events_max> events_{};
 };

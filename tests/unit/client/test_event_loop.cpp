@@ -16,8 +16,8 @@ using namespace riposte::client;
 
 namespace {
 
-EventLoop open_loop(uint64_t spin_ns = 0) {
-    auto loop = EventLoop::open(spin_ns);
+EventLoop open_loop() {
+    auto loop = EventLoop::open();
     REQUIRE_MESSAGE(loop.has_value(), loop.error().message);
     return std::move(*loop);
 }
@@ -73,17 +73,6 @@ TEST_CASE("what is ready comes with its tag, without waiting for the deadline") 
     CHECK(loop.wait(0)[0].data.u64 == 43);
     loop.remove(event.get());
     CHECK(loop.wait(0).empty());
-}
-
-TEST_CASE("within the spin nothing sleeps, and the deadline holds all the same") {
-    EventLoop loop = open_loop(forever_ns);
-    const uint64_t deadline = monotonic_ns() + 1'000'000;
-    uint64_t turns = 0;
-    while (monotonic_ns() < deadline) {
-        CHECK(loop.wait(deadline).empty());
-        turns++;
-    }
-    CHECK(turns > 1); // a sleeping wait would have come back once
 }
 
 TEST_CASE("a bad descriptor is refused with its errno") {
