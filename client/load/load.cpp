@@ -148,7 +148,7 @@ Result<void> show(
     const std::vector<Plotted> curves = {
         {.name = result.name, .histogram = &result.latency, .series = result.series.get()}};
     std::string text = options.report.json ? load_json(result, options.report.fail_if, exit)
-                                           : load_summary(result, color);
+                                           : '\n' + load_summary(result, color);
     if (options.report.histogram && !options.report.json)
         text += charts(curves, color);
     if (auto printed = print(text); !printed)
