@@ -128,15 +128,9 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
 
 Exit verdict(const LoadResult& result, const FailIf& fail_if) {
     const LoadCounts& counts = result.counts;
-    if (counts.answered == 0 || has_failures(counts, fail_if))
-        return Exit::failed;
     if ((counts.local > 0 || counts.unsent > 0) && !mentions(fail_if, MetricKind::errors))
         return Exit::failed;
-    const auto measured = [&](const Metric& wanted) { return metric(result, wanted); };
-    for (const Check& each : check(fail_if, measured))
-        if (each.met)
-            return Exit::failed;
-    return Exit::ok;
+    return common_verdict(result, fail_if);
 }
 
 } // namespace riposte::client

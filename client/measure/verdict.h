@@ -4,6 +4,7 @@
 
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "common/error.h"
 
 #include <cstdint>
 #include <optional>
@@ -55,6 +56,19 @@ bool has_failures(const Counts& counts, const FailIf& fail_if) {
         return false;
     return fails(counts.lost, MetricKind::lost) || fails(counts.refused, MetricKind::refused) ||
            counts.unreachable > 0 || counts.closed > 0;
+}
+
+/// Exit::ok: something was answered, nothing failed that no condition excuses, and none is met. The
+/// result's own metric() says what was measured.
+template<class Result>
+Exit common_verdict(const Result& result, const FailIf& fail_if) {
+    if (result.counts.answered == 0 || has_failures(result.counts, fail_if))
+        return Exit::failed;
+    const auto measured = [&](const Metric& wanted) { return metric(result, wanted); };
+    for (const Check& each : check(fail_if, measured))
+        if (each.met)
+            return Exit::failed;
+    return Exit::ok;
 }
 
 /// Of a run without a right answer: why, as far as the counts tell, and where to look.

@@ -65,13 +65,7 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
 }
 
 Exit verdict(const PingResult& result, const FailIf& fail_if) {
-    if (result.counts.answered == 0 || has_failures(result.counts, fail_if))
-        return Exit::failed;
-    const auto measured = [&](const Metric& wanted) { return metric(result, wanted); };
-    for (const Check& each : check(fail_if, measured))
-        if (each.met)
-            return Exit::failed;
-    return Exit::ok;
+    return common_verdict(result, fail_if);
 }
 
 } // namespace riposte::client
