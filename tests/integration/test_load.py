@@ -126,15 +126,16 @@ class Courses(Case):
         self.assertLess(found["counts"]["sent"], 1_000_000_000)
 
     def test_a_rate_is_kept_exactly(self):
-        # With room for all of them under way at once nothing can block.
+        # With room for all of them under way at once nothing can block. A socket's buffer of the
+        # default size holds all of the datagrams too: whoever has to wait for a CPU loses none.
         for arguments in (("-c", 1, "--depth", 4096), ("-c", 4, "--depth", 1024)):
-            for transport in ("tcp", "udp"):
+            for transport, rate in (("tcp", 2000), ("udp", 200)):
                 with self.subTest(arguments=arguments, transport=transport):
-                    found = self.load("-r", 2000, "-d", "1s", "--warmup", "100ms", *arguments,
+                    found = self.load("-r", rate, "-d", "1s", "--warmup", "100ms", *arguments,
                                       self.endpoint(transport=transport))
-                    self.assert_counts(found, sent=2000, answered=2000)
+                    self.assert_counts(found, sent=rate, answered=rate)
                     self.assertEqual((found["mode"]["loop"], found["mode"]["rate"]),
-                                     ("open", 2000))
+                                     ("open", rate))
                     self.assertEqual(found["generator"]["late_blocked"], 0)
 
     def test_a_rate_and_a_count(self):
