@@ -95,7 +95,11 @@ Result<void> read_integer(const Value& value, uint32_t min, uint32_t max, uint32
     return {};
 }
 
-Result<void> read_duration(const Value& value, uint32_t min_ms, uint32_t& target_ms) {
+/// A duration in the unit of `parse`: a string, or a number of seconds.
+template<class T>
+Result<T> duration(
+    const Value& value, std::expected<T, std::string> (*parse)(std::string_view),
+    std::string_view example) {
     std::string text;
     if (const auto* string = value.node.as_string())
         text = string->get();
@@ -104,15 +108,35 @@ Result<void> read_duration(const Value& value, uint32_t min_ms, uint32_t& target
     else if (const auto* number = value.node.as_floating_point())
         text = fmt::format("{}", number->get());
     else
-        return value.wrong_type("a string like \"10s\", or a number of seconds");
-    const auto duration_ms = parse_duration_ms(text);
-    if (!duration_ms)
-        return value.refuse(fmt::format("{}: {}", value.key, duration_ms.error()));
-    if (*duration_ms < min_ms)
+        return value.wrong_type(
+            fmt::format("a string like \"{}\", or a number of seconds", example));
+    auto parsed = parse(text);
+    if (!parsed)
+        return value.refuse(fmt::format("{}: {}", value.key, parsed.error()));
+    return *parsed;
+}
+
+Result<void> read_duration(const Value& value, uint32_t min_ms, uint32_t& target_ms) {
+    const auto read_ms = duration(value, parse_duration_ms, "10s");
+    if (!read_ms)
+        return std::unexpected(read_ms.error());
+    if (*read_ms < min_ms)
         return value.refuse(fmt::format(
-            "'{}' is {}; it must be at least {}", value.key, format_duration(*duration_ms),
+            "'{}' is {}; it must be at least {}", value.key, format_duration(*read_ms),
             format_duration(min_ms)));
-    target_ms = *duration_ms;
+    target_ms = *read_ms;
+    return {};
+}
+
+Result<void> read_busy_poll(const Value& value, Config& config) {
+    const auto read_us = duration(value, parse_duration_us, "50us");
+    if (!read_us)
+        return std::unexpected(read_us.error());
+    if (*read_us > busy_poll_us_max)
+        return value.refuse(fmt::format(
+            "'{}' is {}; it must be at most {}", value.key, format_duration_us(*read_us),
+            format_duration_us(busy_poll_us_max)));
+    config.busy_poll_us = static_cast<uint32_t>(*read_us);
     return {};
 }
 
@@ -227,27 +251,22 @@ constexpr std::array<Key<ListenSection>, 3> listen_keys{{
      }},
 }};
 
+template<uint32_t LimitsConfig::* limit>
+Result<void> read_count(const Value& value, LimitsConfig& limits) {
+    return read_integer(value, 1, connections_max, limits.*limit);
+}
+
+template<uint32_t LimitsConfig::* limit>
+Result<void> read_timeout(const Value& value, LimitsConfig& limits) {
+    return read_duration(value, 1, limits.*limit);
+}
+
 constexpr std::array<Key<LimitsConfig>, 5> limits_keys{{
-    {"connections",
-     [](const Value& value, LimitsConfig& limits) {
-         return read_integer(value, 1, connections_max, limits.connections_max);
-     }},
-    {"connections_per_source",
-     [](const Value& value, LimitsConfig& limits) {
-         return read_integer(value, 1, connections_max, limits.connections_per_source_max);
-     }},
-    {"idle_timeout",
-     [](const Value& value, LimitsConfig& limits) {
-         return read_duration(value, 1, limits.idle_timeout_ms);
-     }},
-    {"write_stall_timeout",
-     [](const Value& value, LimitsConfig& limits) {
-         return read_duration(value, 1, limits.write_stall_timeout_ms);
-     }},
-    {"linger_timeout",
-     [](const Value& value, LimitsConfig& limits) {
-         return read_duration(value, 1, limits.linger_timeout_ms);
-     }},
+    {"connections", read_count<&LimitsConfig::connections_max>},
+    {"connections_per_source", read_count<&LimitsConfig::connections_per_source_max>},
+    {"idle_timeout", read_timeout<&LimitsConfig::idle_timeout_ms>},
+    {"write_stall_timeout", read_timeout<&LimitsConfig::write_stall_timeout_ms>},
+    {"linger_timeout", read_timeout<&LimitsConfig::linger_timeout_ms>},
 }};
 
 Result<void> read_listen_section(
@@ -299,7 +318,7 @@ Result<void> read_listen(const Value& value, Config& config) {
     return {};
 }
 
-constexpr std::array<Key<Config>, 6> top_keys{{
+constexpr std::array<Key<Config>, 7> top_keys{{
     {"backend",
      [](const Value& value, Config& config) {
          return read_word(
@@ -307,6 +326,7 @@ constexpr std::array<Key<Config>, 6> top_keys{{
      }},
     {"workers", [](const Value& value,
                    Config& config) { return read_integer(value, 0, workers_max, config.workers); }},
+    {"busy_poll", read_busy_poll},
     {"drain_timeout",
      [](const Value& value, Config& config) {
          return read_duration(value, 0, config.drain_timeout_ms);
@@ -356,19 +376,6 @@ std::string unknown_key(Place place, std::string_view key) {
     if (!near.empty())
         return fmt::format("unknown key '{}'{}; did you mean '{}'?", shown, here->in, near);
     return fmt::format("unknown key '{}'{}; it must be {}", shown, here->in, one_of(here->names));
-}
-
-/// toml++'s own words, in one line: "Error while parsing string: ..." -> "bad string: ...".
-std::string syntax_error(std::string_view description) {
-    constexpr std::string_view prefix = "Error while parsing ";
-    std::string text = "bad TOML: ";
-    if (description.starts_with(prefix)) {
-        text = "bad ";
-        description.remove_prefix(prefix.size());
-    }
-    text += description;
-    std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-    return text + "; see riposted.toml(5)";
 }
 
 } // namespace

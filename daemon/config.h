@@ -41,7 +41,8 @@ struct LimitsConfig {
 
 struct Config {
     BackendChoice backend = BackendChoice::automatic;
-    uint32_t workers = 1; ///< as written; 0: one per CPU
+    uint32_t workers = 1;      ///< as written; 0: one per CPU
+    uint32_t busy_poll_us = 0; ///< a worker looks for work so long before it sleeps; 0: not at all
     uint32_t drain_timeout_ms = 5'000;
     LogLevel log_level = LogLevel::info;
     std::vector<ListenConfig> listen; ///< never empty once validated

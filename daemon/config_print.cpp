@@ -51,8 +51,9 @@ std::string print_listen(const ListenConfig& listen) {
 
 std::string print_config(const Config& config) {
     std::string out = fmt::format(
-        "backend = {}\nworkers = {}\ndrain_timeout = {}\nlog_level = {}\n",
+        "backend = {}\nworkers = {}\nbusy_poll = {}\ndrain_timeout = {}\nlog_level = {}\n",
         quoted(to_string(config.backend)), config.workers,
+        quoted(format_duration_us(config.busy_poll_us)),
         quoted(format_duration(config.drain_timeout_ms)), quoted(to_string(config.log_level)));
     for (const ListenConfig& listen : config.listen)
         out += print_listen(listen);

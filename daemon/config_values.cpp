@@ -75,6 +75,18 @@ std::string unknown_word(
     return fmt::format("unknown {} '{}'; it must be {}", noun, shown, one_of(names));
 }
 
+std::string syntax_error(std::string_view description) {
+    constexpr std::string_view prefix = "Error while parsing ";
+    std::string text = "bad TOML: ";
+    if (description.starts_with(prefix)) {
+        text = "bad ";
+        description.remove_prefix(prefix.size());
+    }
+    text += description;
+    std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+    return text + "; see riposted.toml(5)";
+}
+
 void add_address(ListenConfig& listen, Endpoint endpoint) {
     if (endpoint.transport) {
         listen.addresses.push_back(std::move(endpoint));

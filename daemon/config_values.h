@@ -12,6 +12,7 @@
 namespace riposte {
 
 inline constexpr uint32_t workers_max = 256;
+inline constexpr uint32_t busy_poll_us_max = 10'000;
 /// Of all [[listen]] sections together; each is a socket per worker.
 inline constexpr size_t listen_addresses_max = 1024;
 
@@ -25,6 +26,9 @@ std::string one_of(std::span<const std::string_view> names);
 /// "unknown backend 'epol'; did you mean 'epoll'?", or all names where none is near.
 std::string unknown_word(
     std::string_view noun, std::string_view word, std::span<const std::string_view> names);
+
+/// toml++'s own words, in one line: "Error while parsing string: ..." -> "bad string: ...".
+std::string syntax_error(std::string_view description);
 
 /// Adds an address as it was written: without a scheme it is TCP and UDP.
 void add_address(ListenConfig& listen, Endpoint endpoint);

@@ -298,7 +298,8 @@ void Supervisor::stop(const char* signal) {
 // Reports -----------------------------------------------------------------------------------------
 
 WorkerPlan Supervisor::plan(uint32_t index) const {
-    return {listeners_.plan(index), worker_share(config_.limits, worker_count_)};
+    return {
+        listeners_.plan(index), worker_share(config_.limits, worker_count_), config_.busy_poll_us};
 }
 
 Totals Supervisor::totals() const {

@@ -50,10 +50,12 @@ Worker::Worker(Environment& environment, Backend& backend, Pools pools, const Wo
 }
 
 bool Worker::turn() {
-    size_t count = backend_.turn(state_.ops, events_, wait());
+    size_t count = backend_.turn(state_.ops, events_, busy_poll_.wait(until_deadline()));
     state_.ops.clear();
     state_.now_ms = state_.environment.now_ms();
     state_.wall_seconds = state_.environment.wall_seconds();
+    if (busy_poll_.on())
+        busy_poll_.turned(count, state_.environment.now_us());
     uint64_t closed = state_.metrics.get(Count::connections_closed);
     for (const Event& event : std::span(events_).first(count))
         handle(event);
@@ -64,8 +66,9 @@ bool Worker::turn() {
     return !stopped();
 }
 
-std::chrono::milliseconds Worker::wait() const noexcept {
-    uint64_t next = std::min({connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_});
+std::chrono::milliseconds Worker::until_deadline() noexcept {
+    uint64_t next =
+        std::min({connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_});
     if (next == Timers::never)
         return std::chrono::milliseconds(-1);
     return std::chrono::milliseconds(next > state_.now_ms ? next - state_.now_ms : 0);
@@ -167,6 +170,7 @@ void Worker::resume(bool fd_freed) {
 void Worker::apply(const WorkerPlan& plan) {
     state_.limits = plan.limits;
     connections_.set_max(plan.limits.connections_max);
+    busy_poll_.set(plan.busy_poll_us);
     for (Listening& at : listening_) {
         bool planned = std::ranges::any_of(plan.listeners, [&](const WorkerListener& socket) {
             return socket.id == at.socket.id;

@@ -6,6 +6,7 @@
 // same code.
 #pragma once
 
+#include "daemon/busy_poll.h"
 #include "daemon/connections.h"
 #include "daemon/environment.h"
 #include "daemon/io/backend.h"
@@ -24,6 +25,7 @@ namespace riposte {
 struct WorkerPlan {
     std::vector<WorkerListener> listeners;
     LimitsConfig limits;
+    uint32_t busy_poll_us = 0; ///< see BusyPoll
 };
 
 class Worker {
@@ -72,13 +74,14 @@ private:
     void keep_deadlines();
 
     bool stopped() const noexcept;
-    std::chrono::milliseconds wait() const noexcept;
+    std::chrono::milliseconds until_deadline() noexcept;
 
     Backend& backend_;
     WorkerState state_;
     Connections connections_;
     std::deque<Listening> listening_; ///< places stay where they are: connections point to them
     std::array<Event, 256> events_{};
+    BusyPoll busy_poll_;
     uint64_t drain_deadline_ms_ = Timers::never;
     uint64_t resume_ms_ = Timers::never; ///< the earliest paused listener's
     log::Limit accept_limit_{1, 10'000};

@@ -35,6 +35,7 @@
 
 #include "daemon/io/buffer_pool.h"
 
+#include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -87,6 +88,18 @@ struct Event {
     bool last = true;
 };
 
+/// How a turn waits that has no event to tell.
+struct Wait {
+    std::chrono::milliseconds sleep;   ///< at most, in all; for ever if negative; 0: not at all
+    std::chrono::microseconds spin{0}; ///< of that, at first, looking for events without sleeping
+
+    /// What there is to sleep after a look in vain.
+    std::chrono::microseconds rest() const noexcept {
+        assert(sleep.count() < 0 || spin <= sleep);
+        return sleep.count() < 0 ? sleep : sleep - spin;
+    }
+};
+
 class Backend {
 public:
     Backend() = default;
@@ -96,11 +109,10 @@ public:
     virtual ~Backend() = default;
 
     /// Takes every operation, then returns how many events it wrote (what does not fit comes with
-    /// the next call). Waits only if it has none: at most `wait`, for ever if that is negative.
-    /// Returns early, perhaps with none, after wake().
-    virtual size_t turn(
-        std::span<const Op> ops, std::span<Event> events,
-        std::chrono::milliseconds wait) noexcept = 0;
+    /// the next call). Waits only if it has none. To look without sleeping trades CPU for time and
+    /// changes nothing else: whatever ends a sleep ends a look. Returns early, perhaps with no
+    /// event, after wake().
+    virtual size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept = 0;
 
     /// Ends the wait of a turn, now or the next one. The only member that another thread may call.
     virtual void wake() noexcept = 0;

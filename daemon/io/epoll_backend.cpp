@@ -1,5 +1,6 @@
 #include "daemon/io/epoll_backend.h"
 
+#include "common/spin.h"
 #include "common/text.h"
 #include "daemon/io/reset.h"
 
@@ -46,8 +47,7 @@ void EpollBackend::wake() noexcept {
     [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }
 
-size_t EpollBackend::turn(
-    std::span<const Op> ops, std::span<Event> events, std::chrono::milliseconds wait) noexcept {
+size_t EpollBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept {
     apply(ops);
     // Operations that were complete at once are told at once, but not twice in a row without
     // looking at the kernel: always-ready work must not hide the rest.
@@ -57,7 +57,7 @@ size_t EpollBackend::turn(
         return outbox_.deliver(events);
     }
     looked_ = true;
-    wait_for_events(have || !ready_.empty() ? std::chrono::milliseconds(0) : wait);
+    wait_for_events(have || !ready_.empty() ? Wait{std::chrono::milliseconds(0)} : wait);
     work(events.size());
     return outbox_.deliver(events);
 }
@@ -186,11 +186,23 @@ void EpollBackend::try_send(int fd, State& s) {
 
 // Events ------------------------------------------------------------------------------------------
 
-void EpollBackend::wait_for_events(std::chrono::milliseconds wait) {
-    int timeout =
-        wait.count() < 0 ? -1 : static_cast<int>(std::min<int64_t>(wait.count(), INT_MAX));
-    int count = ::epoll_wait(
-        epoll_.get(), epoll_events_.data(), static_cast<int>(epoll_events_.size()), timeout);
+int EpollBackend::ask_kernel(int timeout_ms) {
+    return ::epoll_wait(
+        epoll_.get(), epoll_events_.data(), static_cast<int>(epoll_events_.size()), timeout_ms);
+}
+
+void EpollBackend::wait_for_events(Wait wait) {
+    int count = 0;
+    bool found = wait.spin.count() > 0 && spin(wait.spin, 1, [&] {
+                     count = ask_kernel(0);
+                     return count != 0;
+                 });
+    if (!found) {
+        // Rounded up: a deadline that is told too early would be asked for again and again.
+        int64_t rest_ms = std::chrono::ceil<std::chrono::milliseconds>(wait.rest()).count();
+        count =
+            ask_kernel(rest_ms < 0 ? -1 : static_cast<int>(std::min<int64_t>(rest_ms, INT_MAX)));
+    }
     for (int i = 0; i < count; ++i) {
         const epoll_event& event = epoll_events_[static_cast<size_t>(i)];
         if (event.data.fd == wake_.get()) {

@@ -8,6 +8,9 @@
 // Work is bounded: per turn, at most `buffers_per_turn` reads of a connection, `accepts_per_turn`
 // connections of a listener, one batch of datagrams of a socket. What has more to do is remembered
 // in `ready_` and goes on in the next turn, which then does not wait.
+//
+// A look without sleeping is epoll_wait(2) without a timeout, again and again: a system call each
+// time, but a short one, that takes no lock while nothing is ready.
 #pragma once
 
 #include "common/error.h"
@@ -32,9 +35,7 @@ public:
     static Result<std::unique_ptr<Backend>> open(Pools pools);
     ~EpollBackend() override;
 
-    size_t turn(
-        std::span<const Op> ops, std::span<Event> events,
-        std::chrono::milliseconds wait) noexcept override;
+    size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
     void wake() noexcept override;
 
 private:
@@ -60,7 +61,8 @@ private:
     void abort_fd(int fd);
     void close_fd(const Op& op);
 
-    void wait_for_events(std::chrono::milliseconds wait);
+    void wait_for_events(Wait wait);
+    int ask_kernel(int timeout_ms);
     void note(int fd, uint32_t epoll_events);
     void work(size_t room);
     void accept_some(int fd, State& state);

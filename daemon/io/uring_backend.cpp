@@ -1,6 +1,7 @@
 #include "daemon/io/uring_backend.h"
 
 #include "build_features.h"
+#include "common/spin.h"
 #include "daemon/io/reset.h"
 
 #include <algorithm>
@@ -160,12 +161,11 @@ void UringBackend::push_wake_poll() {
 
 // Events ------------------------------------------------------------------------------------------
 
-size_t UringBackend::turn(
-    std::span<const Op> ops, std::span<Event> events, std::chrono::milliseconds wait) noexcept {
+size_t UringBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept {
     apply(ops);
     refill();
     bool have = !outbox_.empty() || io_uring_cq_ready(&ring_) > 0;
-    submit(have ? std::chrono::milliseconds(0) : wait);
+    submit(have ? Wait{std::chrono::milliseconds(0)} : wait);
     size_t count = outbox_.deliver(events);
     return count + reap(events.subspan(count));
 }
@@ -186,25 +186,40 @@ void UringBackend::refill() {
         io_uring_buf_ring_advance(stock_, added);
 }
 
-void UringBackend::submit(std::chrono::milliseconds wait) {
+void UringBackend::submit(Wait wait) {
     // Errors (EINTR, EBUSY, ETIME) all mean the same: look at what is there and come again.
-    if (wait.count() == 0) {
+    if (wait.sleep.count() == 0) {
         io_uring_submit_and_get_events(&ring_);
         return;
     }
-    __kernel_timespec timeout{
-        .tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1'000'000};
+    if (wait.spin.count() > 0 && look(wait.spin))
+        return;
+    int64_t rest_us = wait.rest().count();
+    __kernel_timespec timeout{.tv_sec = rest_us / 1'000'000, .tv_nsec = rest_us % 1'000'000 * 1000};
     io_uring_cqe* first = nullptr;
-    io_uring_submit_and_wait_timeout(
-        &ring_, &first, 1, wait.count() < 0 ? nullptr : &timeout, nullptr);
+    io_uring_submit_and_wait_timeout(&ring_, &first, 1, rest_us < 0 ? nullptr : &timeout, nullptr);
+}
+
+bool UringBackend::look(std::chrono::microseconds limit) {
+    constexpr int looks_per_clock = 16; // a look costs less than the clock
+    constexpr unsigned asks_for_us = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+    if (io_uring_sq_ready(&ring_) > 0)
+        io_uring_submit_and_get_events(&ring_);
+    return spin(limit, looks_per_clock, [&] {
+        if (io_uring_cq_ready(&ring_) > 0)
+            return true;
+        if ((io_uring_smp_load_acquire(ring_.sq.kflags) & asks_for_us) == 0)
+            return false;
+        io_uring_get_events(&ring_);
+        return io_uring_cq_ready(&ring_) > 0; // that work need not have ended in any
+    });
 }
 
 size_t UringBackend::reap(std::span<Event> events) {
     size_t count = 0;
-    io_uring_cqe* entry = nullptr;
-    while (count < events.size() && io_uring_peek_cqe(&ring_, &entry) == 0) {
-        const io_uring_cqe cqe = *entry; // ours to read until it is seen, and no longer
-        io_uring_cqe_seen(&ring_, entry);
+    while (count < events.size() && io_uring_cq_ready(&ring_) > 0) {
+        const io_uring_cqe cqe = ring_.cq.cqes[*ring_.cq.khead & ring_.cq.ring_mask];
+        io_uring_cq_advance(&ring_, 1); // from here on the entry is the kernel's again
         OpKind kind = kind_of(cqe.user_data);
         bool last = (cqe.flags & IORING_CQE_F_MORE) == 0;
         Event event{kind, token_of(cqe.user_data), cqe.res, no_buffer, last};

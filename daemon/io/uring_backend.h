@@ -10,6 +10,12 @@
 //                 datagrams in numbers than multishot recvmsg (liburing issue 1506), and one way
 //                 for both kernel backends; send_to: sendmmsg(2)
 //
+// A look without sleeping makes no system call: completions appear in memory, and so does the flag
+// by which the kernel asks to be entered because it has work that ends in some (IORING_SQ_TASKRUN).
+// Completions are therefore read without liburing's peek, which enters the kernel whenever that
+// flag is up: under load that would be a call more per turn for what the next submission brings
+// anyway.
+//
 // A completion's user_data holds kind, token and buffer, so nothing is looked up and nothing that
 // is in flight is remembered here but the datagram streams.
 //
@@ -47,9 +53,7 @@ public:
         Pools pools, Features permitted = {true, true});
     ~UringBackend() override;
 
-    size_t turn(
-        std::span<const Op> ops, std::span<Event> events,
-        std::chrono::milliseconds wait) noexcept override;
+    size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
     void wake() noexcept override;
 
     /// What the kernel lacks and is done the next best way; "" if nothing.
@@ -86,7 +90,8 @@ private:
     void push_wake_poll();
 
     void refill();
-    void submit(std::chrono::milliseconds wait);
+    void submit(Wait wait);
+    bool look(std::chrono::microseconds limit);
     size_t reap(std::span<Event> events);
     void on_receive(const io_uring_cqe& cqe, Event& event);
     size_t on_readable(const io_uring_cqe& cqe, std::span<Event> events);

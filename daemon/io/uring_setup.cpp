@@ -86,7 +86,9 @@ std::expected<void, std::string> UringBackend::set_up() {
 std::expected<void, std::string> UringBackend::set_up_ring() {
     // From the best down. SUBMIT_ALL: one bad entry does not hold up the rest. DEFER_TASKRUN (6.1):
     // completion work runs when we ask for it and not in the middle of something else.
-    constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+    // TASKRUN_FLAG: there being such work can be seen in memory.
+    constexpr unsigned common =
+        IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG;
     constexpr std::array<unsigned, 2> choices = {
         common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
         common | IORING_SETUP_COOP_TASKRUN};

@@ -27,7 +27,19 @@ Bench::Bench()
     : streams_(std::move(*BufferPool::create(stream_buffers, stream_buffer_bytes))),
       datagrams_(std::move(*DatagramPool::create(datagram_buffers))) {}
 
-size_t Bench::turn(milliseconds wait) {
+std::unique_ptr<Bench> looking(std::unique_ptr<Bench> bench) {
+    bench->look_first(milliseconds(2));
+    return bench;
+}
+
+size_t Bench::turn(milliseconds sleep) {
+    std::chrono::microseconds spin = look_first_;
+    if (sleep.count() >= 0)
+        spin = std::min<std::chrono::microseconds>(spin, sleep);
+    return turn(Wait{sleep, spin});
+}
+
+size_t Bench::turn(Wait wait) {
     std::vector<Event> events(span_, Event{OpKind::stop, {}, 0});
     const size_t count = backend_->turn(ops_, events, wait);
     ops_.clear();

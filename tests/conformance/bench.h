@@ -66,6 +66,8 @@ public:
     /// No further descriptor can be had until permit_descriptors().
     virtual void refuse_descriptors() = 0;
     virtual void permit_descriptors() = 0;
+    /// Does what a peer does end a turn's wait? Where it does not, only wake() does.
+    virtual bool peers_wake() const = 0;
 
     // Peers. Nothing here waits: results are sizes, 0 at EOF, or -errno.
     virtual int connect(int listener) = 0;
@@ -85,7 +87,10 @@ public:
     // Turning the backend.
     void give(const Op& op) { ops_.push_back(op); }
     /// One turn with what was given; events wait in the bench until a case asks for them.
-    size_t turn(std::chrono::milliseconds wait = std::chrono::milliseconds(0));
+    size_t turn(std::chrono::milliseconds sleep = std::chrono::milliseconds(0));
+    size_t turn(Wait wait);
+    /// Each wait that a case does not choose itself begins with a look of this length.
+    void look_first(std::chrono::microseconds spin) { look_first_ = spin; }
     /// How many events a turn may write.
     void set_span(size_t size) { span_ = size; }
     /// The next event of this kind and token; turns until it is there. Fails the case if it does
@@ -133,6 +138,7 @@ private:
     std::vector<Op> ops_;
     std::vector<Event> waiting_;
     size_t span_ = 256;
+    std::chrono::microseconds look_first_{0};
     uint32_t next_slot_ = 10;
     int accepting_ = -1; ///< the listener whose accept stream is armed
 };
@@ -140,8 +146,9 @@ private:
 std::unique_ptr<Bench> make_simulated();
 std::unique_ptr<Bench> make_epoll();
 std::unique_ptr<Bench> make_uring();
-std::unique_ptr<Bench> make_uring_uncapped(); ///< as on a kernel before 6.17
-std::unique_ptr<Bench> make_uring_coop();     ///< as on a kernel before 6.1
+std::unique_ptr<Bench> make_uring_uncapped();                 ///< as on a kernel before 6.17
+std::unique_ptr<Bench> make_uring_coop();                     ///< as on a kernel before 6.1
+std::unique_ptr<Bench> looking(std::unique_ptr<Bench> bench); ///< before it sleeps
 
 struct Simulated {
     static std::unique_ptr<Bench> make() { return make_simulated(); }
@@ -158,6 +165,15 @@ struct UringUncapped {
 struct UringCoop {
     static std::unique_ptr<Bench> make() { return make_uring_coop(); }
 };
+struct EpollLooking {
+    static std::unique_ptr<Bench> make() { return looking(make_epoll()); }
+};
+struct UringLooking {
+    static std::unique_ptr<Bench> make() { return looking(make_uring()); }
+};
+struct UringCoopLooking {
+    static std::unique_ptr<Bench> make() { return looking(make_uring_coop()); }
+};
 
 } // namespace riposte::test
 
@@ -166,14 +182,20 @@ TYPE_TO_STRING_AS("epoll", riposte::test::Epoll);
 TYPE_TO_STRING_AS("io_uring", riposte::test::Uring);
 TYPE_TO_STRING_AS("io_uring without capped receive", riposte::test::UringUncapped);
 TYPE_TO_STRING_AS("io_uring without deferred task run", riposte::test::UringCoop);
+TYPE_TO_STRING_AS("epoll that looks first", riposte::test::EpollLooking);
+TYPE_TO_STRING_AS("io_uring that looks first", riposte::test::UringLooking);
+TYPE_TO_STRING_AS(
+    "io_uring without deferred task run that looks first", riposte::test::UringCoopLooking);
 
 /// The backends of this build.
 #if RIPOSTE_HAVE_IO_URING
 #define CONFORMANCE_SUBJECTS                                                                       \
-    riposte::test::Simulated, riposte::test::Epoll, riposte::test::Uring,                          \
-        riposte::test::UringUncapped, riposte::test::UringCoop
+    riposte::test::Simulated, riposte::test::Epoll, riposte::test::EpollLooking,                   \
+        riposte::test::Uring, riposte::test::UringUncapped, riposte::test::UringCoop,              \
+        riposte::test::UringLooking, riposte::test::UringCoopLooking
 #else
-#define CONFORMANCE_SUBJECTS riposte::test::Simulated, riposte::test::Epoll
+#define CONFORMANCE_SUBJECTS                                                                       \
+    riposte::test::Simulated, riposte::test::Epoll, riposte::test::EpollLooking
 #endif
 
 /// A case that every backend must pass; each is a test of its own. The body gets `Bench& bench`.

@@ -88,6 +88,7 @@ public:
         refused_ = true;
     }
     void permit_descriptors() override { permit(); }
+    bool peers_wake() const override { return true; }
 
     int connect(int listener) override {
         Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

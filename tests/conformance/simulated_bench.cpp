@@ -31,6 +31,7 @@ public:
     bool is_open(int fd) override { return network_.is_stream(fd); }
     void refuse_descriptors() override { network_.set_descriptors(0); }
     void permit_descriptors() override { network_.set_descriptors(1000); }
+    bool peers_wake() const override { return false; }
 
     int connect(int listener) override {
         const auto port = static_cast<uint16_t>(1024 + network_.streams());

@@ -14,6 +14,7 @@ from daemon import needs_root, become_nobody, run_riposted
 FULL = """
 backend = "epoll"
 workers = 2
+busy_poll = "50us"
 drain_timeout = "250ms"
 log_level = "debug"
 
@@ -73,6 +74,7 @@ class Check(unittest.TestCase):
     def test_a_bad_duration_is_shown_with_line_and_column(self):
         self.refused('drain_timeout = "5 parsecs"\n', "1:", "parsecs")
         self.refused('[limits]\nidle_timeout = "-3s"\n', "2:", "idle_timeout|-3s")
+        self.refused('workers = 2\nbusy_poll = "11ms"\n', "2:13: ", "busy_poll.*11ms.*10ms")
 
     def test_a_negative_number_is_shown_with_line_and_column(self):
         self.refused('workers = -1\n', "1:", "workers|-1")
@@ -118,8 +120,8 @@ class Check(unittest.TestCase):
 
     def test_what_is_printed_is_what_was_configured(self):
         printed = tomllib.loads(run_riposted("-c", self.file(FULL), "--print-config").stdout)
-        self.assertEqual((printed["backend"], printed["workers"], printed["drain_timeout"]),
-                         ("epoll", 2, "250ms"))
+        self.assertEqual((printed["backend"], printed["workers"], printed["busy_poll"],
+                          printed["drain_timeout"]), ("epoll", 2, "50us", "250ms"))
         self.assertEqual(printed["limits"]["idle_timeout"], "2m")
         self.assertEqual(printed["limits"]["write_stall_timeout"], "5s")
         self.assertEqual(printed["limits"]["connections"], 100)

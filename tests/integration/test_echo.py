@@ -39,6 +39,27 @@ class Echo(RiposteTest):
             self.assertTrue(received == data, f"{size} bytes sent, {len(received)} came back")
             client.close()
 
+    def test_with_busy_poll_single_requests_bulk_and_datagrams(self):
+        """Requests that come while a worker looks, and others, after a pause, that find it asleep."""
+        daemon = self.daemon("--listen", "echo=127.0.0.1:0", config="busy_poll = '50us'\n")
+        client = self.connect(("127.0.0.1", daemon.port("echo", "tcp")))
+        asker = self.datagram_socket()
+        asker.connect(("127.0.0.1", daemon.port("echo", "udp")))
+        for number in range(200):
+            question = self.random.randbytes(1 + number * 10)
+            client.sendall(question)
+            self.assertTrue(receive_exactly(client, len(question)) == question)
+            asker.send(question)
+            self.assertTrue(asker.recv(4000) == question)
+            if number % 10 == 0:
+                time.sleep(0.005)
+        data = self.random.randbytes(1 << 20)
+        writer = threading.Thread(target=self.write_and_finish, args=(client, data))
+        writer.start()
+        received = receive_all(client)
+        writer.join()
+        self.assertTrue(received == data, f"{len(received)} of {len(data)} bytes came back")
+
     @needs_ipv6
     def test_over_ipv6(self):
         _, address = self.serve("echo", host="[::1]")

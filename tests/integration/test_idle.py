@@ -1,4 +1,4 @@
-"""An idle daemon makes no system call but the watchdog's."""
+"""An idle daemon makes no system call but the watchdog's, and uses no CPU."""
 
 import os
 import re
@@ -64,6 +64,23 @@ class Idle(RiposteTest):
             receive_exactly(client, 1)
         time.sleep(1)  # a deadline that nobody needs any more may still wake it once
         self.assertEqual(self.calls(daemon), [])
+
+    def test_with_busy_poll_it_makes_none_and_uses_no_cpu(self):
+        """A look that does not end would show in one or the other: io_uring's makes no call."""
+        daemon, address = self.serve("echo", config="busy_poll = '10ms'\n")
+        clients = [self.connect(address) for _ in range(5)]
+        for client in clients:
+            client.send(b"x")
+            receive_exactly(client, 1)
+        time.sleep(1)
+        before = daemon.cpu_ticks()
+        time.sleep(SECONDS)
+        # A hundred a second if it looked all the time; one that was begun before may end now.
+        self.assertLessEqual(daemon.cpu_ticks() - before, 1)
+        self.assertEqual(self.calls(daemon), [])
+        for client in clients:
+            client.send(b"y")
+            self.assertEqual(receive_exactly(client, 1), b"y")
 
     @needs_systemd
     def test_with_a_watchdog_it_makes_the_watchdogs_only(self):

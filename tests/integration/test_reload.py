@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import threading
+import time
 
 from daemon import ANSWER, RiposteTest, await_true, receive_all, receive_exactly
 
@@ -166,6 +167,26 @@ class Reload(RiposteTest):
         for client in (first, second, third):
             self.talk(client)
         self.assertTrue(self.is_turned_away())
+
+    def test_busy_poll_changes(self):
+        """Seen by the CPU that single requests cost. A round in which somebody else had the CPU shows
+        too little of it, and is repeated."""
+        config = listen("echo", f"tcp://127.0.0.1:{self.port}")
+        self.start(config)
+        client = self.connect(("127.0.0.1", self.port))
+
+        def ticks():
+            before = self.subject.cpu_ticks()
+            for _ in range(20):
+                self.talk(client)
+                time.sleep(0.02)
+            return self.subject.cpu_ticks() - before
+
+        asleep = min(ticks() for _ in range(3))
+        self.reload("busy_poll = '10ms'\n" + config)
+        await_true(lambda: ticks() > 3 * asleep + 3, "a worker looks before it sleeps")
+        self.reload(config)
+        await_true(lambda: ticks() <= asleep + 1, "workers sleep at once again")
 
     def test_a_shorter_idle_timeout_holds_for_connections_that_are_there(self):
         config = listen("echo", f"tcp://127.0.0.1:{self.port}")

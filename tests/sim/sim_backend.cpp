@@ -55,10 +55,11 @@ void SimBackend::wake() noexcept {
     woken_signal_.notify_one();
 }
 
-size_t SimBackend::turn(
-    std::span<const Op> ops, std::span<Event> events, std::chrono::milliseconds wait) noexcept {
+size_t SimBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept {
     ++turn_;
-    last_wait_ = wait;
+    last_wait_ = wait.sleep;
+    if (wait.sleep.count() >= 0 && wait.spin > wait.sleep && violation_.empty())
+        violation_ = fmt::format("turn {}: a look goes past the deadline", turn_);
     // finish and abort never queue behind anything: a backend may do them first, or in their place.
     const bool first = settings_.faults.any_order && random_.chance(50);
     const uint64_t place = place_;
@@ -75,8 +76,8 @@ size_t SimBackend::turn(
     size_t count = deliver(events);
     idle_ = ops.empty() && count == 0 && pending_.empty() &&
             std::ranges::none_of(handles_, [](const auto& entry) { return entry.second.closing; });
-    if (count == 0 && settings_.blocks && wait.count() != 0)
-        sleep(wait);
+    if (count == 0 && settings_.blocks && wait.sleep.count() != 0)
+        sleep(wait.sleep);
     return count;
 }
 

@@ -10,6 +10,8 @@
 // violation(); an operation that breaks it is not carried out. An operation counts as in flight
 // until its last event was delivered, because that is all that a worker can know.
 //
+// It does not look before it sleeps: here only time and other threads could bring anything.
+//
 // Buffers: like io_uring's provided ring it can keep some in stock (taken before each turn), or
 // take one when it has bytes for it, like epoll.
 #pragma once
@@ -60,9 +62,7 @@ public:
     SimBackend(SimNetwork& network, Pools pools, uint64_t seed, const Settings& settings);
     ~SimBackend() override;
 
-    size_t turn(
-        std::span<const Op> ops, std::span<Event> events,
-        std::chrono::milliseconds wait) noexcept override;
+    size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
     void wake() noexcept override;
 
     /// What the worker did against the contract; "" if nothing.

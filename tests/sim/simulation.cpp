@@ -144,7 +144,8 @@ void Simulation::choose_clients() {
 }
 
 WorkerPlan Simulation::plan() const {
-    WorkerPlan plan{.listeners = {}, .limits = limits_};
+    constexpr uint32_t busy_poll_us = 2500; // not a whole number of the simulated milliseconds
+    WorkerPlan plan{.listeners = {}, .limits = limits_, .busy_poll_us = busy_poll_us};
     for (const SimListener& listener : listeners_) {
         if (listener.removed)
             continue;

@@ -58,6 +58,7 @@ private:
     public:
         explicit Surroundings(const World& world) : world_(world) {}
         uint64_t now_ms() noexcept override { return world_.now_ms; }
+        uint64_t now_us() noexcept override { return world_.now_ms * 1000; }
         int64_t wall_seconds() noexcept override { return world_.wall_seconds(); }
         SocketAddress peer_address(int fd) override { return world_.network.stream_of(fd).peer; }
         uint32_t unacknowledged_bytes(int fd) noexcept override {

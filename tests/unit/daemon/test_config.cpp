@@ -45,6 +45,7 @@ Config parsed(std::string_view toml) {
 void check_equal(const Config& a, const Config& b) {
     CHECK(a.backend == b.backend);
     CHECK(a.workers == b.workers);
+    CHECK(a.busy_poll_us == b.busy_poll_us);
     CHECK(a.drain_timeout_ms == b.drain_timeout_ms);
     CHECK(a.log_level == b.log_level);
     CHECK(a.limits == b.limits);
@@ -102,6 +103,7 @@ TEST_CASE("the embedded default is hello on loopback, TCP and UDP") {
     CHECK(config.listen[0].origin == "default");
     CHECK(config.backend == BackendChoice::automatic);
     CHECK(config.workers == 1);
+    CHECK(config.busy_poll_us == 0);
     CHECK(validate(config).has_value());
 }
 
@@ -117,6 +119,7 @@ TEST_CASE("every key of the documentation is read") {
     const Config config = parsed(R"(
 backend = "epoll"
 workers = 0
+busy_poll = "50us"
 drain_timeout = "250ms"
 log_level = "debug"
 
@@ -138,6 +141,7 @@ linger_timeout = "2m"
 )");
     CHECK(config.backend == BackendChoice::epoll);
     CHECK(config.workers == 0);
+    CHECK(config.busy_poll_us == 50);
     CHECK(config.drain_timeout_ms == 250);
     CHECK(config.log_level == LogLevel::debug);
     REQUIRE(config.listen.size() == 2);
@@ -146,12 +150,12 @@ linger_timeout = "2m"
         config.listen[0].addresses ==
         std::vector<Endpoint>{{Transport::tcp, "127.0.0.1", 7001}, {Transport::udp, "::1", 7001}});
     CHECK(config.listen[0].options.message == "Hi!");
-    CHECK(config.listen[0].origin == "riposted.toml:7:1");
+    CHECK(config.listen[0].origin == "riposted.toml:8:1");
     CHECK(config.listen[1].service == ServiceKind::echo);
     CHECK(
         config.listen[1].addresses ==
         std::vector<Endpoint>{{Transport::tcp, "*", 7}, {Transport::udp, "*", 7}});
-    CHECK(config.listen[1].origin == "riposted.toml:12:1");
+    CHECK(config.listen[1].origin == "riposted.toml:13:1");
     CHECK(
         config.limits == LimitsConfig{
                              .connections_max = 100,
@@ -164,6 +168,11 @@ linger_timeout = "2m"
 TEST_CASE("what is at the edge of a range is accepted") {
     CHECK(parsed("workers = 256").workers == 256);
     CHECK(parsed("drain_timeout = 0").drain_timeout_ms == 0);
+    CHECK(parsed("busy_poll = \"0\"").busy_poll_us == 0);
+    CHECK(parsed("busy_poll = 0").busy_poll_us == 0);
+    CHECK(parsed("busy_poll = \"1us\"").busy_poll_us == 1);
+    CHECK(parsed("busy_poll = \"10ms\"").busy_poll_us == 10'000);
+    CHECK(parsed("busy_poll = 0.01").busy_poll_us == 10'000);
     CHECK(parsed("limits.connections = 1").limits.connections_max == 1);
     CHECK(parsed("limits.connections = 1000000").limits.connections_max == 1'000'000);
     CHECK(parsed("limits.idle_timeout = \"1ms\"").limits.idle_timeout_ms == 1);
@@ -176,7 +185,7 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
         {"\n\nwokers = 2", "riposted.toml:3:1: unknown key 'wokers'; did you mean 'workers'?"},
         {"  Backend = 2", "riposted.toml:1:3: unknown key 'Backend'; did you mean 'backend'?"},
         {"colour = 2", "riposted.toml:1:1: unknown key 'colour'; it must be backend, workers, "
-                       "drain_timeout, log_level, listen or limits"},
+                       "busy_poll, drain_timeout, log_level, listen or limits"},
         {"[limit]\nconnections = 1", "riposted.toml:1:2: unknown key 'limit'; did you mean "
                                      "'limits'?"},
         {"[limits]\nidle_timout = 1", "riposted.toml:2:1: unknown key 'idle_timout' in [limits]; "
@@ -188,7 +197,7 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
         {listen("port = 1"), "riposted.toml:3:1: unknown key 'port' in [[listen]]; it must be "
                              "service, address or message"},
         {"\"a\\nb\" = 1", "riposted.toml:1:1: unknown key 'a\\nb'; it must be backend, workers, "
-                          "drain_timeout, log_level, listen or limits"},
+                          "busy_poll, drain_timeout, log_level, listen or limits"},
     });
 }
 
@@ -276,6 +285,24 @@ TEST_CASE("a bad duration is refused with the key and what would be right") {
          "riposted.toml:2:23: 'write_stall_timeout' is 0s; it must be at least 1ms"},
         {"[limits]\nlinger_timeout = 0.0",
          "riposted.toml:2:18: 'linger_timeout' is 0s; it must be at least 1ms"},
+    });
+}
+
+TEST_CASE("a busy_poll that is no duration, too fine or too long is refused") {
+    check_errors({
+        {"busy_poll = \"50 us\"", "riposted.toml:1:13: busy_poll: '50 us' has the unknown unit "
+                                  "' us'; the units are us, ms, s, m or h"},
+        {"busy_poll = \"0.5us\"", "riposted.toml:1:13: busy_poll: '0.5us' is finer than a "
+                                  "microsecond; write whole microseconds"},
+        {"busy_poll = -1", "riposted.toml:1:13: busy_poll: '-1' is negative; write a duration like "
+                           "200us, 10ms or 1s"},
+        {"busy_poll = true", "riposted.toml:1:13: 'busy_poll' is a boolean; it must be a string "
+                             "like \"50us\", or a number of seconds"},
+        {"\n  busy_poll = \"10001us\"",
+         "riposted.toml:2:15: 'busy_poll' is 10001us; it must be at most 10ms"},
+        {"busy_poll = 50", "riposted.toml:1:13: 'busy_poll' is 50s; it must be at most 10ms"},
+        {"[limits]\nbusy_poll = \"50us\"", "riposted.toml:2:1: 'busy_poll' does not belong here; "
+                                           "put it before the first section"},
     });
 }
 
@@ -433,6 +460,7 @@ TEST_CASE("the first fault in the file is the one reported") {
 TEST_CASE("the default prints as the file of the documentation") {
     CHECK(print_config(default_config()) == R"(backend = "auto"
 workers = 1
+busy_poll = "0s"
 drain_timeout = "5s"
 log_level = "info"
 
@@ -454,6 +482,7 @@ TEST_CASE("what is printed reads back to an equal configuration") {
     Config config;
     config.backend = BackendChoice::io_uring;
     config.workers = 0;
+    config.busy_poll_us = 50;
     config.drain_timeout_ms = 0;
     config.log_level = LogLevel::warning;
     config.limits = {
