@@ -14,6 +14,7 @@
 #include <fmt/ranges.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 
 namespace riposte {
 
@@ -60,14 +61,28 @@ std::optional<int> get_option(int fd, int level, int name) {
     return value;
 }
 
+/// Is the address that was asked for the address that a socket bound to `address` answers from?
+/// (Of a broadcast or multicast one, or of all, it is not, and the kernel has to tell.)
+bool answers_from(const SocketAddress& address) {
+    if (address.family() == AF_INET) {
+        const uint32_t host = ntohl(as<sockaddr_in>(address).sin_addr.s_addr);
+        return host != INADDR_ANY && host != INADDR_BROADCAST && !IN_MULTICAST(host);
+    }
+    const auto specific = as<sockaddr_in6>(address);
+    const in6_addr& host = specific.sin6_addr;
+    return !IN6_IS_ADDR_UNSPECIFIED(&host) && !IN6_IS_ADDR_MULTICAST(&host) &&
+           !IN6_IS_ADDR_V4MAPPED(&host); // which may stand for all of IPv4
+}
+
 /// What a worker relies on, whoever opened the socket. False: see errno.
-bool set_options(int fd, int family, Transport transport) {
+bool set_options(int fd, const SocketAddress& address, Transport transport) {
     if (transport == Transport::tcp) // accepted sockets inherit it
         return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    // The reply leaves from the address that was asked. On a dual-stack socket the IPv6 message
-    // tells of IPv4 as well, v4-mapped.
-    return family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-                              : set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    set_option(fd, SOL_UDP, UDP_GRO, 1); // a kernel without it hands over one by one
+    // On a dual-stack socket the IPv6 message tells of IPv4 as well, v4-mapped.
+    const int tell = answers_from(address) ? 0 : 1;
+    return address.family() == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, tell)
+                                        : set_option(fd, IPPROTO_IP, IP_PKTINFO, tell);
 }
 
 /// All that has to be set before bind(2). False: see errno.
@@ -81,7 +96,7 @@ bool set_bind_options(int fd, const ListenAddress& address, bool reuse_port) {
     if (address.address.family() == AF_INET6 &&
         !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, address.dual_stack ? 0 : 1))
         return false;
-    return set_options(fd, address.address.family(), address.transport);
+    return set_options(fd, address.address, address.transport);
 }
 
 std::unexpected<Error> refuse(int fd, std::string_view name, std::string_view why) {
@@ -218,8 +233,7 @@ Result<ListenAddress> prepare_inherited(int fd, std::string_view name) {
     ListenAddress address{*transport, local_address(fd), false};
     const int flags = ::fcntl(fd, F_GETFL);
     if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-        ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
-        !set_options(fd, address.address.family(), *transport))
+        ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || !set_options(fd, address.address, *transport))
         return fail(
             Exit::os, fmt::format(
                           "inherited socket {} '{}': can not set its options: {}", fd, escape(name),

@@ -6,8 +6,6 @@
 #include <cassert>
 #include <cerrno>
 
-#include <fmt/format.h>
-
 namespace riposte {
 namespace {
 
@@ -44,7 +42,7 @@ Worker::Worker(Environment& environment, Backend& backend, Pools pools, const Wo
           .limits = plan.limits,
           .now_ms = environment.now_ms(),
           .wall_seconds = environment.wall_seconds()},
-      connections_(state_) {
+      connections_(state_), datagrams_(state_) {
     state_.ops.reserve(size_t{plan.limits.connections_max} * 2 + 256);
     apply(plan);
 }
@@ -239,28 +237,8 @@ void Worker::on_datagram(const Event& event) {
     if (event.last)
         at.armed = false;
     if (event.result >= 0) {
-        BufferPool& buffers = state_.pools.datagrams.buffers();
-        auto size = static_cast<size_t>(event.result);
-        state_.metrics.add(Count::datagrams_received);
-        std::span<std::byte> datagram = buffers.bytes(event.buffer).first(size);
-        if (log::enabled(LogLevel::debug))
-            log_datagram(at, event.buffer, datagram);
-        DatagramReply reply = at.socket.service->datagram({state_.wall_seconds}, datagram);
-        if (reply.verdict == DatagramReply::Verdict::send) {
-            assert(reply.size <= size);
-            buffers.move(event.buffer, Owner::worker, Owner::backend);
-            ++at.replies;
-            state_.ops.push_back(
-                {.kind = OpKind::send_to,
-                 .token = {at.slot, at.generation},
-                 .fd = at.socket.fd,
-                 .buffer = event.buffer,
-                 .size = reply.size});
-        } else {
-            bool too_long = reply.verdict == DatagramReply::Verdict::too_long;
-            state_.metrics.add(too_long ? Count::datagrams_too_long : Count::datagrams_unanswered);
-            release_datagram(event.buffer);
-        }
+        datagrams_.arrived(at, event.buffer, static_cast<uint32_t>(event.result));
+        wake_starved();
     } else if (event.result != -ECANCELED) {
         on_datagram_error(at, -event.result);
     }
@@ -272,9 +250,12 @@ void Worker::on_datagram_error(Listening& at, int error) {
     if (error == EINTR)
         return;
     if (error == ENOBUFS) {
-        // All are on their way, in or out; the first that comes back re-arms.
-        const BufferPool& buffers = state_.pools.datagrams.buffers();
-        at.starved = buffers.held(Owner::pool) == 0;
+        // Where all are on their way, the first that comes back re-arms.
+        uint32_t replies = 0;
+        for (const Listening& each : listening_)
+            replies += each.replies;
+        at.starved = datagrams_.all_taken(replies);
+        starved_ = starved_ || at.starved;
         return;
     }
     uint64_t suppressed = 0;
@@ -286,36 +267,22 @@ void Worker::on_datagram_error(Listening& at, int error) {
 }
 
 void Worker::on_datagram_sent(const Event& event) {
-    state_.metrics.add(event.result >= 0 ? Count::datagrams_sent : Count::datagrams_send_failed);
     Listening& from = listening(event);
-    --from.replies;
+    datagrams_.sent(from, event);
     forget_if_done(from);
-    release_datagram(event.buffer);
+    wake_starved();
 }
 
-void Worker::release_datagram(BufferId buffer) {
-    state_.pools.datagrams.buffers().move(buffer, Owner::worker, Owner::pool);
+void Worker::wake_starved() {
+    if (!starved_ || state_.pools.datagrams.buffers().held(Owner::pool) == 0)
+        return;
+    starved_ = false;
     for (Listening& at : listening_) {
         if (!at.starved)
             continue;
         at.starved = false;
         arm(at);
     }
-}
-
-void Worker::log_datagram(
-    const Listening& at, BufferId buffer, std::span<const std::byte> datagram) {
-    uint64_t suppressed = 0;
-    if (!debug_limit_.allow(state_.now_ms, suppressed))
-        return;
-    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
-    SocketAddress peer{.storage = arrival.peer.any, .size = arrival.peer_size};
-    std::string_view text(reinterpret_cast<const char*>(datagram.data()), datagram.size());
-    log::write(
-        LogLevel::debug,
-        fmt::format(
-            "received from {}: \"{}\"{}", to_string(peer), escape(text), log::left_out(suppressed)),
-        {{"RIPOSTE_PEER", to_string(peer)}, {"RIPOSTE_LISTENER", at.socket.label}});
 }
 
 // Endings -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 
 #include "daemon/busy_poll.h"
 #include "daemon/connections.h"
+#include "daemon/datagrams.h"
 #include "daemon/environment.h"
 #include "daemon/io/backend.h"
 #include "daemon/listeners.h"
@@ -59,9 +60,8 @@ private:
     void on_accept(const Event& event);
     void on_datagram(const Event& event);
     void on_datagram_sent(const Event& event);
-    void log_datagram(const Listening& at, BufferId buffer, std::span<const std::byte> datagram);
     void on_datagram_error(Listening& listening, int error);
-    void release_datagram(BufferId buffer); ///< and re-arms who waits for one
+    void wake_starved(); ///< when a datagram buffer has come back
 
     Listening& free_place();
     Listening& listening(const Event& event);
@@ -79,6 +79,7 @@ private:
     Backend& backend_;
     WorkerState state_;
     Connections connections_;
+    Datagrams datagrams_;
     std::deque<Listening> listening_; ///< places stay where they are: connections point to them
     std::array<Event, 256> events_{};
     BusyPoll busy_poll_;
@@ -86,7 +87,7 @@ private:
     uint64_t resume_ms_ = Timers::never; ///< the earliest paused listener's
     log::Limit accept_limit_{1, 10'000};
     log::Limit datagram_limit_{1, 10'000};
-    log::Limit debug_limit_{1000, 1000};
+    bool starved_ = false; ///< some listener waits for a datagram buffer
 };
 
 } // namespace riposte

@@ -18,16 +18,23 @@
 //     send may be short; the rest is the worker's job, so that the simulator tests production code.
 //  4. An empty pool ends a receive stream with -ENOBUFS. A starved stream is re-armed at once,
 //     unless every buffer is with the worker or in one of its sends: then when it releases one.
-//     Anything else is a lost wake-up, or a loop that spins until a slow peer reads.
+//     Anything else is a lost wake-up, or a loop that spins until a slow peer reads. (A backend may
+//     keep free buffers at hand: that the pool has none left does not say that all are in use.)
 //  5. `stop` ends only a stream: events that were on their way still come, then the last one, with
 //     -ECANCELED unless something else ended it first. `finish` and `abort` are done before turn()
 //     looks at anything else, never queued: a queued one can hit a foreign socket that got the same
 //     fd number. `close` is given only when nothing is in flight for that fd.
 //  6. Every fd that came out of `accept` is closed through the seam, a refused connection's too.
 //  7. `send_to` never waits: -EAGAIN means that the datagram was dropped, and the worker counts it.
+//     Of a train some datagrams may go and others not; the event says how many bytes went.
 //  8. Identity is slot + generation (Token), never the fd number, which the kernel uses again.
 //  9. A listener is never shut down or closed here; its owner is elsewhere, and it may be shared
 //     with other workers and other processes.
+//
+// Datagrams may come and go as trains: several of one size, the last of which may be shorter, in
+// one buffer (UDP_GRO, UDP_SEGMENT; udp(7)). Arrival::segment_bytes says so of what came,
+// Op::segment_bytes of what goes; the peer sees single datagrams either way. A backend may also
+// join neighbouring `send_to` operations into one train, but each gets its own event.
 //
 // A stream of `receive` ends when at least Op::size bytes were delivered (less than one buffer
 // more): that is the backpressure. Its last event is then the one that carried the last bytes.
@@ -47,10 +54,11 @@ enum class OpKind : uint8_t {
     // Streams: many events, until one says last.
     accept,       ///< fd: listening socket; events: a connected, close-on-exec fd, or -errno
     receive,      ///< fd: connection; events: bytes in a stream buffer, 0 at EOF, or -errno
-    receive_from, ///< fd: datagram socket; events: a datagram (0 is a real size), or -errno
+    receive_from, ///< fd: datagram socket; events: a datagram (0 is a real size) or train, or
+                  ///< -errno
     // One event each, which is the last.
     send,    ///< bytes [offset, offset + size) of a stream buffer; event: how many went, or -errno
-    send_to, ///< `size` bytes of a datagram buffer back to its peer; event likewise
+    send_to, ///< `size` bytes of a datagram buffer to its Arrival's peer; event likewise
     close,   ///< event: 0 or -errno; the fd is gone either way
     // No event of their own.
     stop,   ///< ends the stream `target` that was started with this token
@@ -73,6 +81,7 @@ struct Token {
 struct Op {
     OpKind kind;
     OpKind target = OpKind::stop; ///< stop only: accept, receive or receive_from
+    uint16_t segment_bytes = 0; ///< send_to: of a train, less than `size`; 0: one datagram
     Token token{};
     int fd = -1;
     BufferId buffer = no_buffer; ///< send, send_to

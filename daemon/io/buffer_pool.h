@@ -62,20 +62,24 @@ private:
     uint32_t held_[3];
 };
 
-/// Where a datagram came from and to which of our addresses: the reply leaves from that one.
-/// Families are those of the socket (v4-mapped addresses on a dual-stack one).
-struct Arrival {
+/// Where a datagram, or a train of them, came from and to which of our addresses: the reply leaves
+/// from that one. Families are those of the socket (v4-mapped addresses on a dual-stack one). What
+/// an IPv4 or IPv6 datagram needs is in the first cache line; the rest of `any` is never touched.
+struct alignas(64) Arrival {
+    socklen_t peer_size;
+    sa_family_t local_family; ///< AF_UNSPEC: the kernel did not say; it chooses for the reply
+    /// 0: one datagram. Else the buffer holds a train: datagrams of this size one behind the other,
+    /// the last of which may be shorter (UDP_GRO). None of them is empty.
+    uint16_t segment_bytes;
+    union {
+        in_pktinfo v4;
+        in6_pktinfo v6;
+    } local;
     union {
         sockaddr_storage any;
         sockaddr_in v4;
         sockaddr_in6 v6;
     } peer;
-    socklen_t peer_size;
-    sa_family_t local_family; ///< AF_UNSPEC: the kernel did not say; it chooses for the reply
-    union {
-        in_pktinfo v4;
-        in6_pktinfo v6;
-    } local;
 };
 
 /// The largest datagram: 65,535 bytes of IPv6 payload, rounded up.

@@ -191,6 +191,12 @@ void Bench::send_rest(const Link& link, BufferId buffer, uint32_t offset, uint32
          .size = size});
 }
 
+int Bench::ask(int fd, const std::string& address, std::span<const std::byte> bytes) {
+    const int who = asker(fd, address);
+    REQUIRE(question(who, bytes));
+    return who;
+}
+
 void Bench::close(const Link& link) {
     give({.kind = OpKind::close, .token = link.token, .fd = link.fd});
     const Event event = expect(OpKind::close, link.token);

@@ -75,8 +75,14 @@ public:
     virtual int32_t peer_receive(int peer, std::span<std::byte> bytes) = 0;
     virtual void peer_finish(int peer) = 0;
     virtual void peer_reset(int peer) = 0;
-    /// Asks the datagram socket at `address` ("127.0.0.2", "::1") of it. Returns the asker.
-    virtual int ask(int fd, const std::string& address, std::span<const std::byte> bytes) = 0;
+    /// Somebody who will ask the datagram socket at `address` ("127.0.0.2", "::1") of it.
+    virtual int asker(int fd, const std::string& address) = 0;
+    /// Asks; with `segment_bytes`, a train of datagrams of this size. False if the machine can not
+    /// send one.
+    virtual bool question(
+        int asker, std::span<const std::byte> bytes, uint16_t segment_bytes = 0) = 0;
+    /// Both: one datagram. Returns the asker.
+    int ask(int fd, const std::string& address, std::span<const std::byte> bytes);
     virtual SocketAddress asker_address(int asker) = 0;
     virtual SocketAddress asked_address(int asker) = 0;
     /// What came back: `peer` is the asker, `local` the address that it came from.

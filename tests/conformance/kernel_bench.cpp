@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -116,19 +117,27 @@ public:
         fd.reset();
     }
 
-    int ask(int fd, const std::string& address, std::span<const std::byte> bytes) override {
+    int asker(int fd, const std::string& address) override {
         const SocketAddress to = numeric_address(address, local_address(fd).port());
         Fd asker(::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
         REQUIRE(asker);
         std::erase(accepted_, asker.get());
         const SocketAddress from = numeric_address(to.family() == AF_INET ? "127.0.0.1" : "::1", 0);
         REQUIRE(::bind(asker.get(), from.get(), from.size) == 0);
-        const ssize_t sent =
-            ::sendto(asker.get(), bytes.data(), bytes.size(), 0, to.get(), to.size);
-        REQUIRE(sent == static_cast<ssize_t>(bytes.size()));
         asked_.push_back(to);
         askers_.push_back(std::move(asker));
         return static_cast<int>(askers_.size() - 1);
+    }
+    bool question(int asker, std::span<const std::byte> bytes, uint16_t segment_bytes) override {
+        const int fd = askers_[index(asker)].get();
+        const int segment = segment_bytes;
+        if (::setsockopt(fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) != 0 && segment != 0)
+            return false;
+        const SocketAddress& to = asked_[index(asker)];
+        const ssize_t sent = ::sendto(fd, bytes.data(), bytes.size(), 0, to.get(), to.size);
+        if (segment == 0)
+            REQUIRE(sent == static_cast<ssize_t>(bytes.size()));
+        return sent == static_cast<ssize_t>(bytes.size());
     }
     SocketAddress asker_address(int asker) override {
         return local_address(askers_[index(asker)].get());

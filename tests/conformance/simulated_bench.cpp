@@ -49,19 +49,26 @@ public:
     void peer_finish(int peer) override { network_.peer_finish(static_cast<StreamId>(peer)); }
     void peer_reset(int peer) override { network_.peer_reset(static_cast<StreamId>(peer)); }
 
-    int ask(int fd, const std::string& address, std::span<const std::byte> bytes) override {
+    int asker(int fd, const std::string& address) override {
         const bool v6 = address.find(':') != std::string::npos;
         const auto asked = static_cast<uint8_t>(address.back() - '0');
-        const auto port = static_cast<uint16_t>(first_asker_port + questions_.size());
-        questions_.push_back(
-            {.peer = v6 ? sim::ipv6_address(9, port) : sim::ipv4_address(9, port),
-             .local = v6 ? sim::ipv6_address(asked, 7) : sim::ipv4_address(asked, 7),
-             .bytes = {bytes.begin(), bytes.end()}});
-        REQUIRE(network_.ask(fd, questions_.back()));
-        return static_cast<int>(questions_.size() - 1);
+        const auto port = static_cast<uint16_t>(first_asker_port + askers_.size());
+        askers_.push_back(
+            {.fd = fd,
+             .peer = v6 ? sim::ipv6_address(9, port) : sim::ipv4_address(9, port),
+             .asked = v6 ? sim::ipv6_address(asked, 7) : sim::ipv4_address(asked, 7)});
+        return static_cast<int>(askers_.size() - 1);
     }
-    SocketAddress asker_address(int asker) override { return question(asker).peer; }
-    SocketAddress asked_address(int asker) override { return question(asker).local; }
+    bool question(int asker, std::span<const std::byte> bytes, uint16_t segment_bytes) override {
+        const Asker& from = at(asker);
+        return network_.ask(
+            from.fd, {.peer = from.peer,
+                      .local = from.asked,
+                      .bytes = {bytes.begin(), bytes.end()},
+                      .segment_bytes = segment_bytes});
+    }
+    SocketAddress asker_address(int asker) override { return at(asker).peer; }
+    SocketAddress asked_address(int asker) override { return at(asker).asked; }
     void block_answer(BufferId /*buffer*/) override {
         sim::Faults faults;
         faults.dropped_answer = 100;
@@ -70,7 +77,7 @@ public:
     std::optional<sim::Datagram> answer(int asker) override {
         auto& answers = network_.answers();
         const auto found = std::ranges::find_if(answers, [&](const sim::Datagram& datagram) {
-            return datagram.peer.port() == question(asker).peer.port();
+            return datagram.peer.port() == at(asker).peer.port();
         });
         if (found == answers.end())
             return std::nullopt;
@@ -83,13 +90,17 @@ private:
     using StreamId = sim::StreamId;
     static constexpr size_t first_asker_port = 5000;
 
-    const sim::Datagram& question(int asker) const {
-        return questions_[static_cast<size_t>(asker)];
-    }
+    struct Asker {
+        int fd;
+        SocketAddress peer;
+        SocketAddress asked;
+    };
+
+    const Asker& at(int asker) const { return askers_[static_cast<size_t>(asker)]; }
 
     sim::SimBackend* backend_ = nullptr; ///< the bench owns it
     sim::SimNetwork network_{{.to_server_bytes = 128 * 1024, .to_peer_bytes = 64 * 1024}};
-    std::vector<sim::Datagram> questions_;
+    std::vector<Asker> askers_;
 };
 
 } // namespace

@@ -1,13 +1,20 @@
-"""Datagrams: every size, both families, several local addresses, bursts."""
+"""Datagrams: every size, both families, several local addresses, bursts, trains."""
 
 import contextlib
 import errno
+import fcntl
+import os
+import re
+import signal
 import socket
+import struct
 
-from daemon import RiposteTest, await_true, needs_ipv6, receive_all
+from daemon import RiposteTest, await_true, libc, needs_ipv6, needs_root, receive_all
 
 SIZES = (0, 1, 2, 3, 100, 511, 512, 513, 1023, 1024, 1472, 1473, 2048, 4096, 9000, 32767, 32768,
          65000, 65506, 65507)
+
+UDP_SEGMENT, UDP_GRO = 103, 104
 
 
 class Sizes(RiposteTest):
@@ -169,3 +176,193 @@ class Addresses(RiposteTest):
         stream = self.connect(("127.0.0.1", daemon.port("hello", "tcp")))
         stream.send(b"x")
         self.assertEqual(receive_all(stream), b"Hello, i'm server!")
+
+
+def datagrams_of(data, segment):
+    return [data[at:at + segment] for at in range(0, len(data), segment)]
+
+
+class Trains(RiposteTest):
+    """Datagrams of one size that the kernel carries as one (UDP_SEGMENT, UDP_GRO)."""
+
+    TRAINS = ((1, 2), (1, 64), (48, 48 * 50 + 7), (1200, 32 * 1200), (1472, 44 * 1472 - 1),
+              (9000, 30_000), (9000, 65_000))
+
+    def send_train(self, client, data, segment, address):
+        try:
+            client.sendmsg([data], [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", segment))], 0,
+                           address)
+        except OSError as problem:
+            self.skipTest(f"this machine can not send trains: {problem}")
+
+    def receive_train(self, client):
+        """What came as one, and the size of the datagrams in it (0: it is one)."""
+        data, control, _, server = client.recvmsg(70_000, 200)
+        for level, kind, value in control:
+            if (level, kind) == (socket.SOL_UDP, UDP_GRO):
+                return data, struct.unpack("i", value)[0], server
+        return data, 0, server
+
+    def joining_socket(self, *arguments):
+        client = self.datagram_socket(*arguments)
+        try:
+            client.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+        except OSError as problem:
+            self.skipTest(f"this kernel does not join datagrams: {problem}")
+        return client
+
+    def check(self, service="echo", host="127.0.0.1"):
+        daemon, address = self.serve(service, transport="udp", host=host)
+        single = self.datagram_socket((address[0], 0))
+        joining = self.joining_socket((address[0], 0))
+        for segment, size in self.TRAINS:
+            data = self.random.randbytes(size)
+            self.send_train(single, data, segment, address)
+            for index, expected in enumerate(datagrams_of(data, segment)):
+                answer, server = single.recvfrom(70_000)
+                self.assertTrue(answer == expected, f"datagram {index} of {size} by {segment}")
+                self.assertEqual(server[:2], address)
+            self.send_train(joining, data, segment, address)
+            answer, answer_segment, server = self.receive_train(joining)
+            self.assertTrue(answer == data, f"{size} by {segment}: {len(answer)} bytes came back")
+            self.assertEqual((answer_segment, server[:2]), (segment, address))
+        self.assert_silent(single)
+        return daemon
+
+    def counted(self, daemon):
+        """(received, answered, unanswered, too long) by the daemon's own account."""
+        seen = len(daemon.lines("statistics: "))
+        daemon.signal(signal.SIGUSR1)
+        line = daemon.wait_log(r"^riposted: statistics: (.*)$", count=seen + 1)[1]
+        found = re.search(r"datagrams (\d+) received, (\d+) answered", line)
+        unanswered = re.search(r"(\d+) datagrams unanswered", line)
+        too_long = re.search(r"(\d+) answers longer", line)
+        return (int(found[1]), int(found[2]), int(unanswered[1]) if unanswered else 0,
+                int(too_long[1]) if too_long else 0)
+
+    def test_a_train_comes_back_datagram_for_datagram_and_is_counted_so(self):
+        daemon = self.check()
+        count = 2 * sum(-(-size // segment) for segment, size in self.TRAINS)
+        self.assertEqual(self.counted(daemon), (count, count, 0, 0))
+
+    def test_hello_gives_every_datagram_of_a_train_back_too(self):
+        self.check("hello")
+
+    @needs_ipv6
+    def test_trains_over_ipv6(self):
+        self.check(host="[::1]")
+
+    def test_trains_and_single_datagrams_of_one_client_keep_their_order(self):
+        _, address = self.serve("echo", transport="udp")
+        client = self.datagram_socket()
+        for _ in range(30):
+            expected = []
+            for _ in range(6):
+                segment = self.random.choice((1, 10, 100, 1200))
+                data = self.random.randbytes(self.random.randrange(segment * 8))
+                if len(data) > segment:
+                    self.send_train(client, data, segment, address)
+                    expected += datagrams_of(data, segment)
+                else:
+                    client.sendto(data, address)
+                    expected.append(data)
+            self.assertTrue([client.recv(70_000) for _ in expected] == expected)
+
+    def many_clients(self, *arguments):
+        daemon, address = self.serve("echo", *arguments, transport="udp")
+        clients = [self.datagram_socket() for _ in range(8)]
+        rounds = 10
+        for _ in range(rounds):
+            trains = [self.random.randbytes(16 * 300) for _ in clients]
+            for client, data in zip(clients, trains):
+                self.send_train(client, data, 300, address)
+            for client, data in zip(clients, trains):
+                self.assertEqual([client.recv(70_000) for _ in range(16)], datagrams_of(data, 300))
+        count = rounds * len(clients) * 16
+        self.assertEqual(self.counted(daemon), (count, count, 0, 0))
+
+    def test_trains_of_several_clients_come_back_to_the_right_one(self):
+        self.many_clients()
+
+    def test_trains_over_two_workers(self):
+        self.many_clients("--workers", "2")
+
+    def test_a_client_that_joins_gets_all_of_a_burst_of_single_datagrams(self):
+        _, address = self.serve("echo", transport="udp")
+        client = self.joining_socket()
+        for _ in range(20):
+            burst = [self.random.randbytes(200) for _ in range(32)]
+            for data in burst:
+                client.sendto(data, address)
+            answered = b""
+            while len(answered) < 32 * 200:
+                data, segment, _ = self.receive_train(client)
+                self.assertIn(segment, (0, 200))
+                answered += data
+            self.assertTrue(answered == b"".join(burst))
+
+    def test_a_train_to_all_addresses_is_answered_from_the_one_that_was_asked(self):
+        daemon = self.daemon("--listen", "echo=udp://0.0.0.0:0")
+        client = self.datagram_socket(("0.0.0.0", 0))
+        for host in ("127.0.0.1", "127.0.0.5"):
+            address = (host, daemon.port("echo", "udp"))
+            self.send_train(client, b"abcdefgh", 3, address)
+            self.assertEqual([client.recvfrom(10) for _ in range(3)],
+                             [(b"abc", address), (b"def", address), (b"gh", address)])
+
+    def test_every_service_answers_each_datagram_of_a_train(self):
+        services = ("chargen", "daytime", "discard", "time")
+        daemon = self.daemon(*(argument for service in services
+                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")))
+        client = self.datagram_socket()
+
+        def ask(service, segment, size):
+            address = ("127.0.0.1", daemon.port(service, "udp"))
+            self.send_train(client, b"?" * size, segment, address)
+
+        ask("chargen", 60, 10 * 60 + 5)
+        pattern = bytes(range(0x20, 0x20 + 60))
+        self.assertEqual([client.recv(1000) for _ in range(11)], [pattern] * 10 + [pattern[:5]])
+        ask("chargen", 1000, 3 * 1000)  # 512 bytes is chargen's longest
+        self.assertEqual([len(client.recv(2000)) for _ in range(3)], [512] * 3)
+        ask("daytime", 100, 20 * 100 + 3)  # the last one is too short to be answered
+        for _ in range(20):
+            self.assertRegex(client.recv(1000), rb"^\w+day, .*-UTC\r\n$")
+        ask("time", 4, 50 * 4 + 2)
+        self.assertEqual({len(client.recv(1000)) for _ in range(50)}, {4})
+        ask("time", 3, 4 * 3)
+        ask("discard", 100, 25 * 100)
+        self.assert_silent(client)
+        asked = 11 + 3 + 21 + 51 + 4 + 25
+        self.assertEqual(self.counted(daemon), (asked, 11 + 3 + 20 + 50, 25, 1 + 1 + 4))
+
+    @needs_root
+    def test_datagrams_larger_than_the_paths_packets_are_answered_all_the_same(self):
+        """Segmentation takes none that must be fragmented: they go one by one."""
+        enter_network_of_one_s_own(self, mtu=1500)
+        daemon, address = self.serve("echo", transport="udp")
+        client = self.datagram_socket()
+        for size in (1472, 1473, 4000):
+            burst = [self.random.randbytes(size) for _ in range(8)]
+            daemon.signal(signal.SIGSTOP)  # so that they are answered together
+            for data in burst:
+                client.sendto(data, address)
+            daemon.signal(signal.SIGCONT)
+            self.assertTrue([client.recv(70_000) for _ in burst] == burst, f"{size} bytes")
+        self.assertEqual(self.counted(daemon)[:2], (24, 24))
+
+
+def enter_network_of_one_s_own(test, mtu):
+    """Until the end of the test: nothing but a loopback interface with this MTU."""
+    clone_newnet, iff_up = 0x40000000, 1
+    siocgifflags, siocsifflags, siocsifmtu = 0x8913, 0x8914, 0x8922
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    test.addCleanup(os.close, before)
+    if libc.unshare(clone_newnet) != 0:
+        test.skipTest("this machine permits no network namespace")
+    test.addCleanup(lambda: test.assertEqual(libc.setns(before, clone_newnet), 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, siocsifmtu, struct.pack("16si20x", b"lo", mtu))
+        flags = struct.unpack("16sh", fcntl.ioctl(control, siocgifflags,
+                                                  struct.pack("16sh22x", b"lo", 0))[:18])[1]
+        fcntl.ioctl(control, siocsifflags, struct.pack("16sh22x", b"lo", flags | iff_up))

@@ -28,8 +28,8 @@ bool is_stream_kind(OpKind kind) {
 
 std::string describe(const Op& op) {
     return fmt::format(
-        "{} fd {} token {}.{} buffer {} [{}, +{})", name(op.kind), op.fd, op.token.slot,
-        op.token.generation, static_cast<int32_t>(op.buffer), op.offset, op.size);
+        "{} fd {} token {}.{} buffer {} [{}, +{}) by {}", name(op.kind), op.fd, op.token.slot,
+        op.token.generation, static_cast<int32_t>(op.buffer), op.offset, op.size, op.segment_bytes);
 }
 
 std::string describe(const Event& event) {
@@ -216,21 +216,31 @@ void SimBackend::send_datagram(const Op& op) {
         return;
     if (op.size > datagram_sizes_[op.buffer])
         return violated(op, "the answer is longer than its question");
-    auto result = static_cast<int32_t>(op.size);
-    if (by_chance(settings_.faults.dropped_answer)) {
-        result = -EAGAIN;
-    } else {
-        const Arrival& arrival = pools_.datagrams.arrival(op.buffer);
-        Datagram answer{
-            .peer = {.storage = arrival.peer.any, .size = arrival.peer_size},
-            .local = asked_[op.buffer],
-            .bytes = {}};
-        std::ranges::copy(
-            buffers.bytes(op.buffer).first(op.size), std::back_inserter(answer.bytes));
-        network_.send_to(std::move(answer));
-    }
+    if (op.segment_bytes >= op.size && op.segment_bytes != 0)
+        return violated(op, "a train of one datagram");
+    const int32_t result = send_datagrams(op);
     ++found->second.answers;
     complete(op.fd, found->second, {OpKind::send_to, op.token, result, op.buffer, true});
+}
+
+/// Each datagram of a train goes, or is dropped, by itself. Returns what the event says.
+int32_t SimBackend::send_datagrams(const Op& op) {
+    const Arrival& arrival = pools_.datagrams.arrival(op.buffer);
+    std::span<const std::byte> rest = pools_.datagrams.buffers().bytes(op.buffer).first(op.size);
+    const size_t step = op.segment_bytes != 0 ? op.segment_bytes : op.size;
+    int32_t result = -EAGAIN;
+    do {
+        const auto bytes = rest.first(std::min(step, rest.size()));
+        rest = rest.subspan(bytes.size());
+        if (by_chance(settings_.faults.dropped_answer))
+            continue;
+        result = std::max(result, 0) + static_cast<int32_t>(bytes.size());
+        network_.send_to(
+            {.peer = {.storage = arrival.peer.any, .size = arrival.peer_size},
+             .local = asked_[op.buffer],
+             .bytes = {bytes.begin(), bytes.end()}});
+    } while (!rest.empty());
+    return result;
 }
 
 void SimBackend::start_close(const Op& op) {

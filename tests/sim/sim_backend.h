@@ -45,7 +45,7 @@ struct Faults {
     uint32_t no_buffers = 0;     ///< a receive ends with -ENOBUFS for no reason
     uint32_t peer_gone = 0;      ///< an accept finds a connection that was reset: -ECONNABORTED
     uint32_t no_descriptors = 0; ///< an accept ends with -EMFILE, -ENFILE or -ENOMEM
-    uint32_t dropped_answer = 0; ///< a send_to ends with -EAGAIN
+    uint32_t dropped_answer = 0; ///< a datagram of a send_to does not go: -EAGAIN
 
     static Faults none() { return {}; }
 };
@@ -54,9 +54,10 @@ class SimBackend final : public Backend {
 public:
     struct Settings {
         Faults faults;
-        uint32_t stock = 0;  ///< stream buffers held in advance; 0: taken on demand
-        bool blocks = false; ///< turn() really waits for wake() when nothing can happen
-        bool trace = false;  ///< print every operation and event
+        uint32_t stock = 0;          ///< stream buffers held in advance; 0: taken on demand
+        uint32_t datagram_stock = 0; ///< datagram buffers likewise
+        bool blocks = false;         ///< turn() really waits for wake() when nothing can happen
+        bool trace = false;          ///< print every operation and event
     };
 
     SimBackend(SimNetwork& network, Pools pools, uint64_t seed, const Settings& settings);
@@ -108,12 +109,14 @@ private:
     void start_stream(const Op& op);
     void start_send(const Op& op);
     void send_datagram(const Op& op);
+    int32_t send_datagrams(const Op& op);
     void start_close(const Op& op);
     void stop_stream(const Op& op);
     void shut_down(const Op& op);
 
     void refill();
     BufferId take_buffer();
+    BufferId take_datagram_buffer();
     void work();
     bool work_on(int fd, Handle& handle);
     bool end_stopped(int fd, Handle& handle);
@@ -144,6 +147,7 @@ private:
     std::vector<Pending> pending_;
     std::set<std::pair<uint32_t, uint32_t>> tokens_; ///< of every connection so far
     std::vector<BufferId> stock_;
+    std::vector<BufferId> datagram_stock_;
     std::vector<uint32_t> datagram_sizes_; ///< by buffer: of the question that lies in it
     std::vector<SocketAddress> asked_;     ///< by buffer: the address of ours that was asked
     std::string violation_;

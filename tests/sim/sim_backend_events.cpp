@@ -30,6 +30,19 @@ BufferId SimBackend::take_buffer() {
     return buffer;
 }
 
+/// As the kernel's backends do it: all sockets take from one stock, which is filled up whenever
+/// one of them is looked at, whether it then has a datagram or not.
+BufferId SimBackend::take_datagram_buffer() {
+    BufferPool& buffers = pools_.datagrams.buffers();
+    if (settings_.datagram_stock == 0)
+        return buffers.take(Owner::backend);
+    if (datagram_stock_.empty())
+        return no_buffer;
+    const BufferId buffer = datagram_stock_.back();
+    datagram_stock_.pop_back();
+    return buffer;
+}
+
 void SimBackend::complete(int fd, const Handle& handle, const Event& event) {
     const uint64_t late = random_.below(settings_.faults.delay_turns_max + 1);
     pending_.push_back({event, fd, handle.serial, turn_ + late});
@@ -158,11 +171,17 @@ bool SimBackend::receive_data(int fd, Handle& handle) {
 }
 
 bool SimBackend::receive_datagram(int fd, Handle& handle) {
+    BufferPool& buffers = pools_.datagrams.buffers();
+    while (datagram_stock_.size() < settings_.datagram_stock) {
+        const BufferId buffer = buffers.take(Owner::backend);
+        if (buffer == no_buffer)
+            break;
+        datagram_stock_.push_back(buffer);
+    }
     if (!network_.has_datagram(fd))
         return false;
-    BufferPool& buffers = pools_.datagrams.buffers();
     const bool spurious = by_chance(settings_.faults.no_buffers);
-    const BufferId buffer = spurious ? no_buffer : buffers.take(Owner::backend);
+    const BufferId buffer = spurious ? no_buffer : take_datagram_buffer();
     if (buffer == no_buffer) {
         end(fd, handle, -ENOBUFS);
         return true;
@@ -173,6 +192,7 @@ bool SimBackend::receive_datagram(int fd, Handle& handle) {
     Arrival& arrival = pools_.datagrams.arrival(buffer);
     arrival.peer.any = datagram.peer.storage;
     arrival.peer_size = datagram.peer.size;
+    arrival.segment_bytes = datagram.segment_bytes;
     arrival.local_family = static_cast<sa_family_t>(datagram.local.family());
     if (arrival.local_family == AF_INET) {
         sockaddr_in v4{};

@@ -248,6 +248,17 @@ constexpr uint16_t first_port = 2000;
 
 } // namespace
 
+size_t SimAskers::Question::count() const {
+    const size_t step = datagram.segment_bytes;
+    return step == 0 ? 1 : (datagram.bytes.size() + step - 1) / step;
+}
+
+std::span<const std::byte> SimAskers::Question::at(size_t index) const {
+    const std::span<const std::byte> all = datagram.bytes;
+    const size_t step = datagram.segment_bytes;
+    return step == 0 ? all : all.subspan(index * step, std::min(step, all.size() - index * step));
+}
+
 void SimAskers::ask(World& world, Random& random, const SimListener& listener) {
     constexpr std::array<uint32_t, 5> sizes = {0, 3, 4, 100, 2000};
     const uint32_t size =
@@ -261,11 +272,16 @@ void SimAskers::ask(World& world, Random& random, const SimListener& listener) {
         .peer = v6 ? ipv6_address(source, port) : ipv4_address(source, port),
         .local = v6 ? ipv6_address(asked, 7) : ipv4_address(asked, 7),
         .bytes = std::vector<std::byte>(size)};
+    if (size > 1 && random.chance(40))
+        datagram.segment_bytes = static_cast<uint16_t>(
+            random.between(std::max(1U, size / 100), std::min(size - 1, 700U)));
     for (size_t i = 0; i < size; ++i)
         datagram.bytes[i] = sent_byte(number, i);
     if (!world.network.ask(listener.fd, datagram))
         return;
-    questions_.push_back({std::move(datagram), listener.kind, world.wall_seconds(), false});
+    trains_ += datagram.segment_bytes != 0;
+    questions_.push_back({std::move(datagram), listener.kind, world.wall_seconds()});
+    asked_ += questions_.back().count();
 }
 
 void SimAskers::check_answers(World& world) {
@@ -277,35 +293,46 @@ void SimAskers::check_answers(World& world) {
             continue;
         if (number >= questions_.size())
             fault_ = "an answer to nobody";
-        else if (questions_[number].answered)
-            fault_ = fmt::format("question {} was answered twice", number);
-        else if (!right(world, questions_[number], answer))
+        else if (!take(world, questions_[number], answer))
             fault_ = fmt::format(
-                "a wrong answer of {} bytes to question {} of {} ({} bytes)", answer.bytes.size(),
-                number, to_string(questions_[number].kind),
-                questions_[number].datagram.bytes.size());
-        else
-            questions_[number].answered = true;
+                "a wrong answer of {} bytes to question {} of {} ({} bytes by {}), after {} of {} "
+                "datagrams",
+                answer.bytes.size(), number, to_string(questions_[number].kind),
+                questions_[number].datagram.bytes.size(), questions_[number].datagram.segment_bytes,
+                questions_[number].next, questions_[number].count());
     }
 }
 
-bool SimAskers::right(const World& world, const Question& question, const Datagram& answer) const {
-    const Datagram& asked = question.datagram;
-    if (!same(answer.peer, asked.peer) || !same(answer.local, asked.local) ||
-        answer.bytes.size() > asked.bytes.size())
+/// Is it the answer to one of the datagrams that are left? Those before it got none.
+bool SimAskers::take(const World& world, Question& question, const Datagram& answer) const {
+    for (size_t index = question.next; index < question.count(); ++index) {
+        if (!right(world, question, question.at(index), answer))
+            continue;
+        question.next = index + 1;
+        ++question.answers;
+        return true;
+    }
+    return false;
+}
+
+bool SimAskers::right(
+    const World& world, const Question& question, std::span<const std::byte> asked,
+    const Datagram& answer) {
+    if (!same(answer.peer, question.datagram.peer) ||
+        !same(answer.local, question.datagram.local) || answer.bytes.size() > asked.size())
         return false;
     const std::string_view text = text_of(answer.bytes);
     switch (question.kind) {
     case ServiceKind::hello:
     case ServiceKind::echo:
-        return answer.bytes == asked.bytes;
+        return std::ranges::equal(answer.bytes, asked);
     case ServiceKind::discard:
         return false;
     case ServiceKind::chargen:
         for (size_t i = 0; i < text.size(); ++i)
             if (answer.bytes[i] != chargen_byte(i))
                 return false;
-        return text.size() == std::min<size_t>(asked.bytes.size(), 512);
+        return text.size() == std::min<size_t>(asked.size(), 512);
     case ServiceKind::daytime:
         for (int64_t s = question.asked_seconds; s <= world.wall_seconds(); ++s)
             if (text == daytime_line(s))
@@ -323,11 +350,15 @@ bool SimAskers::right(const World& world, const Question& question, const Datagr
 uint32_t SimAskers::unanswered() const {
     uint32_t count = 0;
     for (const Question& question : questions_) {
-        const size_t size = question.datagram.bytes.size();
-        const bool too_short = (question.kind == ServiceKind::daytime &&
-                                size < daytime_line(question.asked_seconds).size()) ||
-                               (question.kind == ServiceKind::time && size < 4);
-        count += !question.answered && question.kind != ServiceKind::discard && !too_short;
+        uint32_t due = 0;
+        for (size_t index = 0; index < question.count(); ++index) {
+            const size_t size = question.at(index).size();
+            const bool too_short = (question.kind == ServiceKind::daytime &&
+                                    size < daytime_line(question.asked_seconds).size()) ||
+                                   (question.kind == ServiceKind::time && size < 4);
+            due += question.kind != ServiceKind::discard && !too_short;
+        }
+        count += due - std::min(due, question.answers);
     }
     return count;
 }

@@ -125,15 +125,19 @@ private:
     std::string fault_;
 };
 
-/// The peers of the datagram listeners: each question has a port of its own, so that an answer
-/// tells which one it belongs to.
+/// The peers of the datagram listeners. Each question, a datagram or a train of them, has a port of
+/// its own, so that an answer tells which one it belongs to; the answers to a train come in its
+/// order.
 class SimAskers {
 public:
     void ask(World& world, Random& random, const SimListener& listener);
     /// Takes the answers that came and checks each.
     void check_answers(World& world);
-    /// Questions that are still to be answered, dropped ones included.
+    /// Datagrams that are still to be answered, dropped ones included.
     uint32_t unanswered() const;
+    /// Datagrams that were asked.
+    uint64_t asked() const { return asked_; }
+    uint64_t trains() const { return trains_; }
     const std::string& fault() const { return fault_; }
 
 private:
@@ -141,12 +145,21 @@ private:
         Datagram datagram;
         ServiceKind kind;
         int64_t asked_seconds;
-        bool answered;
+        size_t next = 0;      ///< the datagram of it that may be answered next
+        uint32_t answers = 0; ///< that came
+
+        size_t count() const;
+        std::span<const std::byte> at(size_t index) const; ///< one datagram of it
     };
 
-    bool right(const World& world, const Question& question, const Datagram& answer) const;
+    bool take(const World& world, Question& question, const Datagram& answer) const;
+    static bool right(
+        const World& world, const Question& question, std::span<const std::byte> asked,
+        const Datagram& answer);
 
     std::vector<Question> questions_; ///< by port - first_port
+    uint64_t asked_ = 0;
+    uint64_t trains_ = 0;
     std::string fault_;
 };
 

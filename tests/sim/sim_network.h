@@ -34,6 +34,7 @@ struct Datagram {
     SocketAddress peer;
     SocketAddress local; ///< the address of ours that was asked
     std::vector<std::byte> bytes;
+    uint16_t segment_bytes = 0; ///< of a question: a train of datagrams of this size
 };
 
 /// First in, first out; `bytes()` is what waits.

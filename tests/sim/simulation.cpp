@@ -23,6 +23,7 @@ BufferPool stream_pool(Random& random, bool scarce) {
 void Simulation::Tally::add(const Tally& other) {
     answered += other.answered;
     datagrams += other.datagrams;
+    trains += other.trains;
     starved += other.starved;
     refused += other.refused;
     timeouts += other.timeouts;
@@ -48,7 +49,12 @@ Simulation::Simulation(uint64_t seed, bool trace)
     backend_ = std::make_unique<SimBackend>(
         network_, Pools{streams_, datagrams_}, seed + 1,
         SimBackend::Settings{
-            .faults = choose_faults(), .stock = choose_stock(), .blocks = false, .trace = trace});
+            .faults = choose_faults(),
+            .stock = choose_stock(),
+            .datagram_stock =
+                random_.chance(50) ? random_.between(1, datagrams_.buffers().count()) : 0,
+            .blocks = false,
+            .trace = trace});
     worker_ =
         std::make_unique<Worker>(surroundings_, *backend_, Pools{streams_, datagrams_}, plan());
 }

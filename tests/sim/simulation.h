@@ -42,6 +42,7 @@ public:
     struct Tally {
         uint64_t answered = 0;  ///< clients that got all
         uint64_t datagrams = 0; ///< answers
+        uint64_t trains = 0;    ///< of datagrams, asked
         uint64_t starved = 0;   ///< turns with every stream buffer taken
         uint64_t refused = 0;
         uint64_t timeouts = 0;

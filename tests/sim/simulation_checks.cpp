@@ -109,6 +109,10 @@ void Simulation::check_counters() {
         count(Count::datagrams_sent) + count(Count::datagrams_send_failed) +
             count(Count::datagrams_too_long) + count(Count::datagrams_unanswered))
         return fail("datagrams were received of which nothing became");
+    if (peaceful() && count(Count::datagrams_received) != askers_.asked())
+        return fail(fmt::format(
+            "{} datagrams were asked, {} are counted", askers_.asked(),
+            count(Count::datagrams_received)));
     uint64_t read = 0;
     for (StreamId id = 0; id < network_.streams(); ++id)
         read += network_.stream(id).read;
@@ -119,6 +123,7 @@ void Simulation::check_counters() {
     tally_.refused += count(Count::connections_refused);
     tally_.resets += count(Count::connections_reset);
     tally_.datagrams += count(Count::datagrams_sent);
+    tally_.trains += askers_.trains();
 }
 
 } // namespace riposte::sim

@@ -71,6 +71,7 @@ TEST_CASE("calm: every client and every datagram is answered in full") {
     if (!seeds.trace) {
         CHECK(tally.answered > 1000);
         CHECK(tally.datagrams > 1000);
+        CHECK(tally.trains > 500);
     }
 }
 

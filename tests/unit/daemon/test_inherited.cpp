@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/un.h>
 
 using namespace riposte;
@@ -154,10 +155,13 @@ TEST_CASE("inherited sockets win over configured addresses, which are not bound"
 TEST_CASE("an inherited socket gets the options that a bound one has") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
+    const int on = 1;
+    Named told = udp("hello"); // as PassPacketInfo= would
+    REQUIRE(::setsockopt(told.fd.get(), IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0);
     const auto listeners = Listeners::open(
         hello_on({"tcp://127.0.0.1:0"}),
         inherit(
-            tcp("hello"), udp("hello"), Named{foreign_socket("*", Transport::udp), "hello"},
+            tcp("hello"), std::move(told), Named{foreign_socket("*", Transport::udp), "hello"},
             Named{foreign_socket("*", Transport::tcp), "hello"}),
         1);
     REQUIRE_MESSAGE(listeners.has_value(), outcome(listeners));
@@ -167,7 +171,8 @@ TEST_CASE("an inherited socket gets the options that a bound one has") {
         CHECK((::fcntl(listener.fd, F_GETFD) & FD_CLOEXEC) != 0);
     }
     CHECK(option(plan[0].fd, IPPROTO_TCP, TCP_NODELAY) == 1);
-    CHECK(option(plan[1].fd, IPPROTO_IP, IP_PKTINFO) == 1);
+    CHECK(option(plan[1].fd, SOL_UDP, UDP_GRO) == 1);
+    CHECK(option(plan[1].fd, IPPROTO_IP, IP_PKTINFO) == 0); // it answers from its own address
     CHECK(option(plan[2].fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1);
     const bool dual = option(plan[2].fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
     CHECK(

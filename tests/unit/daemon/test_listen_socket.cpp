@@ -16,6 +16,7 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -88,21 +89,37 @@ TEST_CASE("accepted sockets do not delay either") {
     CHECK(option(accepted.get(), IPPROTO_TCP, TCP_NODELAY) == 1);
 }
 
-TEST_CASE("a udp socket does not block, tells the address asked and shares its port with nobody") {
+TEST_CASE("a udp socket does not block, takes trains and shares its port with nobody") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
-    const Opened v4 = open_one("udp://127.0.0.1:0");
-    CHECK((::fcntl(v4.fd, F_GETFL) & O_NONBLOCK) != 0);
-    CHECK((::fcntl(v4.fd, F_GETFD) & FD_CLOEXEC) != 0);
-    CHECK(option(v4.fd, IPPROTO_IP, IP_PKTINFO) == 1);
-    CHECK(option(v4.fd, SOL_SOCKET, SO_REUSEADDR) == 0);
-    CHECK(option(v4.fd, SOL_SOCKET, SO_REUSEPORT) == 0);
-    for (const std::string address : {"udp://[::1]:0", "udp://*:0"}) {
+    for (const std::string address : {"udp://127.0.0.1:0", "udp://[::1]:0", "udp://*:0"}) {
         CAPTURE(address);
-        const Opened v6 = open_one(address);
-        CHECK(option(v6.fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1);
-        CHECK(option(v6.fd, SOL_SOCKET, SO_REUSEADDR) == 0);
+        const Opened opened = open_one(address);
+        CHECK((::fcntl(opened.fd, F_GETFL) & O_NONBLOCK) != 0);
+        CHECK((::fcntl(opened.fd, F_GETFD) & FD_CLOEXEC) != 0);
+        CHECK(option(opened.fd, SOL_UDP, UDP_GRO) == 1);
+        CHECK(option(opened.fd, SOL_SOCKET, SO_REUSEADDR) == 0);
+        CHECK(option(opened.fd, SOL_SOCKET, SO_REUSEPORT) == 0);
     }
+}
+
+TEST_CASE("a udp socket tells the address asked, unless it is bound to that one") {
+    if (!has_ipv6())
+        SKIP("no IPv6 here");
+    const auto tells = [](const char* address) {
+        const Opened opened = open_one(address);
+        return option(opened.fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6
+                   ? option(opened.fd, IPPROTO_IPV6, IPV6_RECVPKTINFO)
+                   : option(opened.fd, IPPROTO_IP, IP_PKTINFO);
+    };
+    CHECK(tells("udp://0.0.0.0:0") == 1);
+    CHECK(tells("udp://[::]:0") == 1);
+    CHECK(tells("udp://*:0") == 1);
+    CHECK(tells("udp://224.0.0.251:0") == 1);
+    CHECK(tells("udp://255.255.255.255:0") == 1);
+    CHECK(tells("udp://127.0.0.1:0") == 0);
+    CHECK(tells("udp://127.0.0.7:0") == 0);
+    CHECK(tells("udp://[::1]:0") == 0);
 }
 
 TEST_CASE("an IPv6 address is IPv6 only, and the star is both") {

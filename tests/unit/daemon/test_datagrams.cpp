@@ -1,0 +1,221 @@
+// A service's replies to what arrived in one buffer, and what is counted of them.
+#include "daemon/datagrams.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+
+namespace {
+
+class StandingClock final : public Environment {
+public:
+    uint64_t now_ms() noexcept override { return 1; }
+    uint64_t now_us() noexcept override { return 1000; }
+    int64_t wall_seconds() noexcept override { return 1; }
+    SocketAddress peer_address(int) override { return {}; }
+    uint32_t unacknowledged_bytes(int) noexcept override { return 0; }
+};
+
+/// Answers as many bytes of a datagram as its first one says; 'd' drops, 'l' is too long.
+class Asked final : public Service {
+public:
+    DatagramReply datagram(
+        const ServiceContext&, std::span<std::byte> datagram) const noexcept override {
+        if (datagram.empty())
+            return {DatagramReply::Verdict::send, 0};
+        const auto first = static_cast<char>(datagram[0]);
+        if (first == 'd')
+            return {DatagramReply::Verdict::drop, 0};
+        if (first == 'l')
+            return {DatagramReply::Verdict::too_long, 0};
+        return {DatagramReply::Verdict::send, static_cast<uint32_t>(first - '0')};
+    }
+};
+
+/// A worker's datagram half with `buffers` of 64 bytes, and one listener.
+struct Subject {
+    explicit Subject(uint32_t buffers) : datagram_pool(*DatagramPool::create(buffers, 64)) {
+        at.socket.service = std::make_shared<Asked>();
+        at.socket.fd = 9;
+    }
+
+    BufferId arrive(std::string_view text, uint16_t segment) {
+        BufferPool& pool = datagram_pool.buffers();
+        const BufferId buffer = pool.take(Owner::worker);
+        std::ranges::copy(std::as_bytes(std::span(text)), pool.bytes(buffer).begin());
+        Arrival& arrival = datagram_pool.arrival(buffer);
+        arrival = {};
+        arrival.peer_size = 16;
+        arrival.peer.v4.sin_port = 77;
+        arrival.segment_bytes = segment;
+        datagrams.arrived(at, buffer, static_cast<uint32_t>(text.size()));
+        CHECK(pool.held(Owner::worker) == 0);
+        return buffer;
+    }
+
+    /// The bytes of operation `index`, and for a train "/segment".
+    std::string op(size_t index) {
+        const Op& op = state.ops.at(index);
+        const auto bytes = datagram_pool.buffers().bytes(op.buffer).first(op.size);
+        CHECK(datagram_pool.buffers().owner(op.buffer) == Owner::backend);
+        CHECK(datagram_pool.arrival(op.buffer).peer.v4.sin_port == 77);
+        std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        return op.segment_bytes == 0 ? text : text + "/" + std::to_string(op.segment_bytes);
+    }
+
+    /// Tells that operation `index` ended like this.
+    void sent(size_t index, int32_t result) {
+        const BufferId buffer = state.ops.at(index).buffer;
+        datagram_pool.buffers().move(buffer, Owner::backend, Owner::worker);
+        datagrams.sent(at, {OpKind::send_to, {}, result, buffer});
+    }
+
+    uint64_t count(Count which) const { return state.metrics.get(which); }
+
+    StandingClock clock{};
+    BufferPool streams{*BufferPool::create(1, 1)};
+    DatagramPool datagram_pool;
+    WorkerState state{.environment = clock, .pools = {streams, datagram_pool}};
+    Datagrams datagrams{state};
+    Listening at{};
+};
+
+} // namespace
+
+TEST_CASE("a datagram's reply goes from the buffer that it came in") {
+    Subject subject(1);
+    subject.arrive("4abcdef", 0);
+    REQUIRE(subject.state.ops.size() == 1);
+    CHECK(subject.op(0) == "4abc");
+    CHECK(subject.at.replies == 1);
+    subject.sent(0, 4);
+    CHECK(subject.at.replies == 0);
+    CHECK(subject.count(Count::datagrams_received) == 1);
+    CHECK(subject.count(Count::datagrams_sent) == 1);
+    CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 1);
+}
+
+TEST_CASE("an empty datagram is one, and so is an empty reply") {
+    Subject subject(2);
+    subject.arrive("", 0);
+    subject.arrive("0abc", 0);
+    REQUIRE(subject.state.ops.size() == 2);
+    CHECK(subject.op(0).empty());
+    CHECK(subject.op(1).empty());
+    subject.sent(0, 0);
+    subject.sent(1, -EAGAIN);
+    CHECK(subject.count(Count::datagrams_received) == 2);
+    CHECK(subject.count(Count::datagrams_sent) == 1);
+    CHECK(subject.count(Count::datagrams_send_failed) == 1);
+}
+
+TEST_CASE("the replies to a train move together and are one train") {
+    Subject subject(1);
+    SUBCASE("as long as their questions") {
+        subject.arrive("3aa3bb2c", 3);
+        CHECK(subject.op(0) == "3aa3bb2c/3");
+    }
+    SUBCASE("shorter ones") {
+        subject.arrive("2aa2bb2cc1", 3);
+        CHECK(subject.op(0) == "2a2b2c1/2");
+    }
+    SUBCASE("with a short one at the end") {
+        subject.arrive("3aaa3bbb1ccc", 4);
+        CHECK(subject.op(0) == "3aa3bb1/3");
+    }
+    SUBCASE("with gaps") {
+        subject.arrive("dxxx2aaalxxx2bbb", 4);
+        CHECK(subject.op(0) == "2a2b/2");
+        CHECK(subject.count(Count::datagrams_unanswered) == 1);
+        CHECK(subject.count(Count::datagrams_too_long) == 1);
+        CHECK(subject.count(Count::datagrams_received) == 4);
+    }
+    SUBCASE("a single one is no train") {
+        subject.arrive("dxxx2aaadxxx", 4);
+        CHECK(subject.op(0) == "2a");
+    }
+    CHECK(subject.state.ops.size() == 1);
+}
+
+TEST_CASE("a train without a reply gives its buffer back") {
+    Subject subject(1);
+    subject.arrive("dxxxdxxxlx", 4);
+    CHECK(subject.state.ops.empty());
+    CHECK(subject.at.replies == 0);
+    CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 1);
+    CHECK(subject.count(Count::datagrams_unanswered) == 2);
+    CHECK(subject.count(Count::datagrams_too_long) == 1);
+}
+
+TEST_CASE("a reply of another size starts a train in a buffer of its own") {
+    Subject subject(4);
+    SUBCASE("longer") {
+        subject.arrive("2aaa2bbb3ccc3ddd", 4);
+        REQUIRE(subject.state.ops.size() == 2);
+        CHECK(subject.op(0) == "2a2b/2");
+        CHECK(subject.op(1) == "3cc3dd/3");
+    }
+    SUBCASE("behind a shorter one") {
+        subject.arrive("3aaa2bbb3ccc1ddd2eee", 4);
+        REQUIRE(subject.state.ops.size() == 3);
+        CHECK(subject.op(0) == "3aa2b/3");
+        CHECK(subject.op(1) == "3cc1/3");
+        CHECK(subject.op(2) == "2e");
+    }
+    SUBCASE("an empty one, and what follows it") {
+        subject.arrive("2aaa0bbb2ccc", 4);
+        REQUIRE(subject.state.ops.size() == 3);
+        CHECK(subject.op(0) == "2a");
+        CHECK(subject.op(1).empty());
+        CHECK(subject.op(2) == "2c");
+    }
+    CHECK(subject.at.replies == subject.state.ops.size());
+    CHECK(subject.datagram_pool.buffers().held(Owner::backend) == subject.state.ops.size());
+}
+
+TEST_CASE("a reply that needs a buffer and finds none is dropped and counted; the rest goes") {
+    Subject subject(1);
+    subject.arrive("2aaa3bbb2ccc1ddd2eee", 4);
+    REQUIRE(subject.state.ops.size() == 1);
+    CHECK(subject.op(0) == "2a2c1/2");
+    CHECK(subject.count(Count::datagrams_send_failed) == 2);
+    subject.sent(0, 5);
+    CHECK(subject.count(Count::datagrams_received) == 5);
+    CHECK(subject.count(Count::datagrams_sent) == 3);
+}
+
+TEST_CASE("of a train that was sent, the datagrams are counted that went") {
+    struct Case {
+        int32_t result;
+        uint64_t went;
+    };
+    // Of 4, 4, 4 and 2 bytes.
+    for (const auto [result, went] :
+         {Case{14, 4}, Case{12, 3}, Case{10, 3}, Case{8, 2}, Case{6, 2}, Case{4, 1}, Case{2, 1},
+          Case{-EAGAIN, 0}}) {
+        CAPTURE(result);
+        Subject subject(1);
+        subject.arrive("4aaa4bbb4ccc2d", 4);
+        subject.sent(0, result);
+        CHECK(subject.count(Count::datagrams_sent) == went);
+        CHECK(subject.count(Count::datagrams_send_failed) == 4 - went);
+        CHECK(subject.at.replies == 0);
+    }
+}
+
+TEST_CASE("all buffers are taken when none is in the pool and none at hand of the backend") {
+    Subject subject(2);
+    CHECK_FALSE(subject.datagrams.all_taken(0));
+    subject.arrive("1", 0);
+    CHECK_FALSE(subject.datagrams.all_taken(1));
+    const BufferId at_hand = subject.datagram_pool.buffers().take(Owner::backend);
+    CHECK_FALSE(subject.datagrams.all_taken(1));
+    subject.datagram_pool.buffers().move(at_hand, Owner::backend, Owner::worker);
+    CHECK(subject.datagrams.all_taken(1));
+}
