@@ -79,7 +79,7 @@ public:
     void abort_all(std::string_view reason);
 
     uint32_t open() const noexcept { return open_; } ///< not free; refused ones included
-    uint64_t next_deadline_ms() const noexcept { return timers_.next_ms(); }
+    uint64_t next_deadline_ms() noexcept { return timers_.next_ms(); }
 
 private:
     void on_receive(uint32_t slot, const Event& event);

@@ -21,6 +21,7 @@ void Timers::link(uint32_t entry, uint64_t tick) noexcept {
     head = entry;
     e.linked = true;
     tick_ = linked_ == 0 ? tick : std::min(tick_, tick);
+    next_tick_ = std::min(next_tick_, tick);
     ++linked_;
 }
 
@@ -55,6 +56,9 @@ void Timers::clear(uint32_t entry) noexcept {
 
 uint32_t Timers::expired(uint64_t now_ms) noexcept {
     uint64_t now_tick = now_ms / tick_ms;
+    if (linked_ == 0 || now_tick < next_tick_)
+        return none;
+    next_tick_ = 0;
     // After a long sleep every bucket is due, but only once.
     uint64_t tick = now_tick > tick_ + buckets ? now_tick - buckets : tick_;
     for (; linked_ > 0 && tick <= now_tick; ++tick) {
@@ -78,14 +82,20 @@ uint32_t Timers::expired(uint64_t now_ms) noexcept {
     return none;
 }
 
-uint64_t Timers::next_ms() const noexcept {
+uint64_t Timers::next_ms() noexcept {
     if (linked_ == 0)
         return never;
+    if (next_tick_ == 0)
+        next_tick_ = find_next_tick();
+    return next_tick_ * tick_ms;
+}
+
+uint64_t Timers::find_next_tick() const noexcept {
     for (uint64_t tick = tick_; tick < tick_ + buckets; ++tick)
         for (uint32_t i = heads_[tick % buckets]; i != none; i = entries_[i].next)
             if (entries_[i].tick <= tick)
-                return tick * tick_ms;
-    return (tick_ + buckets) * tick_ms;
+                return tick;
+    return tick_ + buckets;
 }
 
 } // namespace riposte

@@ -32,8 +32,9 @@ public:
     static constexpr uint32_t none = UINT32_MAX;
     uint32_t expired(uint64_t now_ms) noexcept;
 
-    /// When expired() should be asked next; `never` if nothing is set. May be early.
-    uint64_t next_ms() const noexcept;
+    /// When expired() should be asked next; `never` if nothing is set. May be early. It is asked
+    /// for in every turn of a worker, and looked for only when the last answer has passed.
+    uint64_t next_ms() noexcept;
 
 private:
     static constexpr uint32_t buckets = 1024; // 16 s a turn; longer deadlines go round
@@ -48,11 +49,13 @@ private:
 
     void link(uint32_t entry, uint64_t tick) noexcept;
     void unlink(uint32_t entry) noexcept;
+    uint64_t find_next_tick() const noexcept;
 
     std::vector<Entry> entries_;
     std::array<uint32_t, buckets> heads_ = filled();
     uint32_t linked_ = 0;
-    uint64_t tick_ = 0; ///< no linked entry has an earlier one
+    uint64_t tick_ = 0;      ///< no linked entry has an earlier one
+    uint64_t next_tick_ = 0; ///< nor one that is due before this; 0: not known
 
     static constexpr std::array<uint32_t, buckets> filled() {
         std::array<uint32_t, buckets> heads{};
