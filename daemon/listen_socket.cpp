@@ -178,6 +178,12 @@ bool has_ipv6() {
     return fd.has_value() || (fd.error() != EAFNOSUPPORT && fd.error() != EADDRNOTAVAIL);
 }
 
+void accept_with_first_bytes(int fd, bool defer) {
+    constexpr int seconds = 1;
+    set_option(
+        fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, defer ? seconds : 0); // refused, all goes on as is
+}
+
 std::expected<Fd, int> bind_socket(const ListenAddress& address, bool reuse_port) {
     const int type = address.transport == Transport::tcp ? SOCK_STREAM : SOCK_DGRAM;
     Fd fd(::socket(address.address.family(), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

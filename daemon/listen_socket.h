@@ -42,6 +42,12 @@ bool has_ipv6();
 /// The error is an errno.
 std::expected<Fd, int> bind_socket(const ListenAddress& address, bool reuse_port);
 
+/// Whether a connection is handed over only when its peer has said something, be it FIN, or after a
+/// second without (TCP_DEFER_ACCEPT, tcp(7)): one wake-up instead of two, and until then it takes
+/// neither a descriptor nor a slot. The price: one that said nothing yet is reset, not finished,
+/// when its listener is closed.
+void accept_with_first_bytes(int fd, bool defer);
+
 /// Why bind_socket() failed: the exit code, what went wrong, what to do about it.
 Error bind_error(int error, const ListenAddress& address);
 

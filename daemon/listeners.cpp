@@ -68,6 +68,15 @@ void set_service(Entry& entry, ServiceKind kind, const ServiceOptions& options) 
     entry.service = make_service(kind, options);
 }
 
+/// Both ways: the service of a socket may be another one than before.
+void set_accepting(const Entry& entry) {
+    if (entry.transport != Transport::tcp)
+        return;
+    for (const Bound& bound : entry.bounds)
+        for (const Socket& socket : bound.sockets)
+            accept_with_first_bytes(socket.fd.get(), entry.service->answers_once());
+}
+
 bool mentions(const Config& config, std::string_view key) {
     for (const ListenConfig& listen : config.listen) {
         for (const Endpoint& endpoint : listen.addresses) {
@@ -308,12 +317,13 @@ Result<void> Listeners::apply(const Config& config) {
     if (impl_->inherited) {
         for (Entry& entry : impl_->entries)
             set_service(entry, entry.kind, options_of(config, entry.kind));
-        return {};
+    } else {
+        auto change = impl_->prepare(config);
+        if (!change)
+            return std::unexpected(change.error());
+        impl_->commit(std::move(*change));
     }
-    auto change = impl_->prepare(config);
-    if (!change)
-        return std::unexpected(change.error());
-    impl_->commit(std::move(*change));
+    std::ranges::for_each(impl_->entries, set_accepting);
     return {};
 }
 

@@ -11,6 +11,8 @@ class Hello final : public Service {
 public:
     explicit Hello(std::string message) : message_(std::move(message)) {}
 
+    bool answers_once() const noexcept override { return true; }
+
     StreamReply arrived(const ServiceContext&, StreamState&, std::span<std::byte> buffer, size_t)
         const noexcept override {
         return greet(buffer);

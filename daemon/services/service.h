@@ -76,6 +76,10 @@ public:
     /// soon as a connection opens, and again whenever there is room, until it says finish.
     virtual bool speaks_first() const noexcept { return false; }
 
+    /// Is a connection over with the answer to its first message (hello)? Then it is of no use to
+    /// anybody before that message, and the kernel may keep it until then.
+    virtual bool answers_once() const noexcept { return false; }
+
     /// `size` bytes (at least 1) arrived at the front of `buffer`, whose whole length may be used.
     /// Unless a service says otherwise they are thrown away.
     virtual StreamReply arrived(

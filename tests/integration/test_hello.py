@@ -68,6 +68,14 @@ class Stream(RiposteTest):
         self.assertEqual(client.recv(1024), ANSWER)
         self.assertEqual(client.recv(1024), b"")
 
+    def test_a_client_that_says_nothing_at_first_is_accepted_and_answered_when_it_does(self):
+        daemon, address = self.serve()
+        before = daemon.fds()
+        client = self.connect(address)
+        await_true(lambda: daemon.fds() > before, "the kernel has handed it over")
+        client.send(GREETING)
+        self.assertEqual(receive_all(client), ANSWER)
+
     def test_it_answers_the_first_bytes_and_does_not_wait_for_more(self):
         _, address = self.serve()
         client = self.connect(address)

@@ -37,7 +37,10 @@ class Drain(RiposteTest):
 
     def test_clients_of_hello_that_wait_are_finished(self):
         daemon, address = self.serve("hello")
+        before = daemon.fds()
         clients = [self.connect(address) for _ in range(10)]
+        # The kernel keeps those that say nothing for a second, and would reset them.
+        await_true(lambda: daemon.fds() == before + 10, "they are accepted")
         talker = self.connect(address)
         talker.send(b"x")
         self.assertEqual(receive_all(talker), ANSWER)

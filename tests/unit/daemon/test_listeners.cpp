@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 using namespace riposte;
 using namespace riposte::test;
@@ -207,6 +210,32 @@ TEST_CASE("a changed message or service keeps the socket and its id") {
     CHECK(service[0].service != message[0].service);
     CHECK(service[0].label == fmt::format("echo on tcp://127.0.0.1:{}", port_of(before[0].fd)));
     CHECK(service[1].service == before[1].service);
+}
+
+TEST_CASE("the kernel keeps a connection until its first message for hello, and for hello alone") {
+    const auto deferred = [](const Listeners& listeners, uint32_t worker) {
+        std::vector<bool> found;
+        for (const WorkerListener& listener : listeners.plan(worker)) {
+            int seconds = 0;
+            socklen_t size = sizeof seconds;
+            REQUIRE(::getsockopt(listener.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) == 0);
+            found.push_back(seconds > 0);
+        }
+        return found;
+    };
+    constexpr const char* first = "tcp://127.0.0.1:0";
+    constexpr const char* second = "tcp://127.0.0.2:0";
+    Listeners listeners = open_ok(
+        config_of({listen_on(ServiceKind::hello, {first}), listen_on(ServiceKind::echo, {second})}),
+        2);
+    for (const uint32_t worker : {0u, 1u})
+        CHECK(deferred(listeners, worker) == std::vector{true, false});
+    REQUIRE(
+        outcome(listeners.apply(config_of(
+            {listen_on(ServiceKind::daytime, {first}),
+             listen_on(ServiceKind::hello, {second})}))) == "applied");
+    for (const uint32_t worker : {0u, 1u})
+        CHECK(deferred(listeners, worker) == std::vector{false, true});
 }
 
 TEST_CASE("a reload adds listeners with new ids, in the order of the configuration") {
