@@ -255,8 +255,12 @@ void Connections::push_send(uint32_t slot) {
     Connection& c = slots_[slot];
     const SendQueues::Chunk& chunk = queues_.front(c.owed);
     state_.pools.streams.move(c.owed.head, Owner::worker, Owner::backend);
+    // The last bytes and the FIN go in one segment, if nothing is left to say in between.
+    bool last = c.finish_requested && !c.farewell_due && !c.generating &&
+                chunk.end - chunk.begin == c.owed.bytes;
     state_.ops.push_back(
         {.kind = OpKind::send,
+         .more = last,
          .token = {slot, c.generation},
          .fd = c.fd,
          .buffer = c.owed.head,

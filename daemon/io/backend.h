@@ -81,7 +81,8 @@ struct Token {
 struct Op {
     OpKind kind;
     OpKind target = OpKind::stop; ///< stop only: accept, receive or receive_from
-    uint16_t segment_bytes = 0; ///< send_to: of a train, less than `size`; 0: one datagram
+    bool more = false;            ///< send: finish or close follows at once (MSG_MORE)
+    uint16_t segment_bytes = 0;   ///< send_to: of a train, less than `size`; 0: one datagram
     Token token{};
     int fd = -1;
     BufferId buffer = no_buffer; ///< send, send_to

@@ -171,7 +171,8 @@ void EpollBackend::end_stream(int fd, State& s, int32_t result, BufferId buffer)
 
 void EpollBackend::try_send(int fd, State& s) {
     std::span<std::byte> bytes = pools_.streams.bytes(s.send.buffer);
-    ssize_t n = ::send(fd, bytes.data() + s.send.offset, s.send.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (s.send.more ? MSG_MORE : 0);
+    ssize_t n = ::send(fd, bytes.data() + s.send.offset, s.send.size, flags);
     int32_t result = n >= 0 ? static_cast<int32_t>(n) : -errno;
     if (result == -EAGAIN) {
         uint32_t edges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;

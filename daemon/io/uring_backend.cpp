@@ -97,7 +97,8 @@ void UringBackend::push(const Op& op) {
     case OpKind::send: {
         entry = sqe();
         std::span<std::byte> bytes = pools_.streams.bytes(op.buffer);
-        io_uring_prep_send(entry, op.fd, bytes.data() + op.offset, op.size, MSG_NOSIGNAL);
+        const int flags = MSG_NOSIGNAL | (op.more ? MSG_MORE : 0);
+        io_uring_prep_send(entry, op.fd, bytes.data() + op.offset, op.size, flags);
         entry->user_data = pack(op.kind, op.token, op.buffer);
         break;
     }

@@ -172,18 +172,20 @@ Bytes Bench::receive_all(const Link& link, size_t size, int32_t& end) {
     return all;
 }
 
-BufferId Bench::send(const Link& link, uint32_t size, uint64_t from) {
+BufferId Bench::send(const Link& link, uint32_t size, uint64_t from, bool more) {
     const BufferId buffer = streams_.take(Owner::worker);
     REQUIRE(buffer != no_buffer);
     std::ranges::copy(pattern(size, from), streams_.bytes(buffer).begin());
-    send_rest(link, buffer, 0, size);
+    send_rest(link, buffer, 0, size, more);
     return buffer;
 }
 
-void Bench::send_rest(const Link& link, BufferId buffer, uint32_t offset, uint32_t size) {
+void Bench::send_rest(
+    const Link& link, BufferId buffer, uint32_t offset, uint32_t size, bool more) {
     streams_.move(buffer, Owner::worker, Owner::backend);
     give(
         {.kind = OpKind::send,
+         .more = more,
          .token = link.token,
          .fd = link.fd,
          .buffer = buffer,

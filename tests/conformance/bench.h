@@ -121,8 +121,9 @@ public:
     /// Receives until `size` bytes came or the stream says something else, which is `end`.
     Bytes receive_all(const Link& link, size_t size, int32_t& end);
     /// Starts to send a pattern of `size` bytes; the buffer is the backend's until the event.
-    BufferId send(const Link& link, uint32_t size, uint64_t from = 0);
-    void send_rest(const Link& link, BufferId buffer, uint32_t offset, uint32_t size);
+    BufferId send(const Link& link, uint32_t size, uint64_t from = 0, bool more = false);
+    void send_rest(
+        const Link& link, BufferId buffer, uint32_t offset, uint32_t size, bool more = false);
     void release(BufferId buffer) { streams_.move(buffer, Owner::worker, Owner::pool); }
     void close(const Link& link);
     /// What a peer gets, until `size` bytes came or the stream says something else.

@@ -131,6 +131,32 @@ CONFORMANCE_CASE("after finish the peer sees EOF behind all bytes, and can still
     bench.close(link);
 }
 
+CONFORMANCE_CASE("bytes that a finish takes along arrive with it, however many they are") {
+    const int listener = bench.listen();
+    for (const uint32_t size : {1u, 100u, 1459u, buffer_bytes}) {
+        const Link link = bench.link(listener);
+        const BufferId buffer = bench.send(link, size, 0, true);
+        REQUIRE(bench.expect(OpKind::send, link.token).result == static_cast<int32_t>(size));
+        bench.release(buffer);
+        bench.give({.kind = OpKind::finish, .token = link.token, .fd = link.fd});
+        int32_t end = 1;
+        CHECK(bench.peer_take(link.peer, size + 1, end) == pattern(size));
+        CHECK(end == 0);
+        bench.close(link);
+    }
+}
+
+CONFORMANCE_CASE("a close takes along what a send held back") {
+    const Link link = bench.link(bench.listen());
+    const BufferId buffer = bench.send(link, 100, 0, true);
+    REQUIRE(bench.expect(OpKind::send, link.token).result == 100);
+    bench.release(buffer);
+    bench.close(link);
+    int32_t end = 1;
+    CHECK(bench.peer_take(link.peer, 1000, end) == pattern(100));
+    CHECK(end == 0);
+}
+
 CONFORMANCE_CASE("abort ends what is in flight, once each, and the peer sees a reset") {
     const Link link = bench.link(bench.listen());
     BufferId buffer = no_buffer;

@@ -72,6 +72,9 @@ size_t SimBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait w
                 apply(op);
         }
     }
+    if (std::ranges::any_of(handles_, [](const auto& entry) { return entry.second.held_back; }) &&
+        violation_.empty())
+        violation_ = fmt::format("turn {}: what a send held back is followed by nothing", turn_);
     work();
     size_t count = deliver(events);
     idle_ = ops.empty() && count == 0 && pending_.empty() &&
@@ -202,6 +205,8 @@ void SimBackend::start_send(const Op& op) {
         return violated(op, "a send after finish or abort");
     if (op.size == 0)
         return violated(op, "a send of nothing");
+    if (handle->held_back)
+        return violated(op, "a send after one that said it was the last");
     handle->sending = true;
     handle->sent = false;
     handle->send = op;
@@ -255,6 +260,7 @@ void SimBackend::start_close(const Op& op) {
     if (handle->token && !bind_token(op, *handle))
         return;
     handle->token = op.token;
+    handle->held_back = false;
     handle->closing = true;
     handle->close_turn = turn_ + random_.below(settings_.faults.delay_turns_max + 1);
 }
@@ -281,9 +287,11 @@ void SimBackend::shut_down(const Op& op) {
         if (handle->sending || handle->finished)
             return violated(op, "a send is in flight, or it was finished before");
         handle->finished = true;
+        handle->held_back = false;
         network_.finish(op.fd);
     } else {
         handle->aborted = true;
+        handle->held_back = false;
         handle->abort_place = place_;
         network_.abort(op.fd);
     }

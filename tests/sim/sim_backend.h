@@ -90,6 +90,7 @@ private:
         bool sending = false; ///< until its event was delivered
         bool sent = false;    ///< ... which is on its way
         Op send{};
+        bool held_back = false; ///< `more` was sent whole: the end has to follow at once
         bool finished = false;
         bool aborted = false;
         uint64_t abort_place = 0; ///< among all operations

@@ -283,12 +283,15 @@ void SimBackend::delivered(const Pending& pending) {
     if (found == handles_.end() || found->second.serial != pending.serial)
         return; // a close
     Handle& handle = found->second;
-    if (event.kind == OpKind::send)
+    if (event.kind == OpKind::send) {
         handle.sending = false;
-    else if (event.kind == OpKind::send_to)
+        handle.held_back = !handle.aborted && handle.send.more &&
+                           event.result == static_cast<int32_t>(handle.send.size);
+    } else if (event.kind == OpKind::send_to) {
         --handle.answers;
-    else if (event.last)
+    } else if (event.last) {
         handle.armed = false;
+    }
 }
 
 } // namespace riposte::sim
