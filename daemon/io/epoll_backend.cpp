@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <utility>
 
 #include <climits>
 #include <fmt/format.h>
@@ -33,7 +34,6 @@ EpollBackend::EpollBackend(Pools pools, Fd epoll, Fd wake)
     : pools_(pools), epoll_(std::move(epoll)), wake_(std::move(wake)), datagrams_(pools.datagrams) {
     states_.resize(1024);
     ready_.reserve(1024);
-    working_.reserve(1024);
 }
 
 EpollBackend::~EpollBackend() {
@@ -57,7 +57,7 @@ size_t EpollBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait
         return outbox_.deliver(events);
     }
     looked_ = true;
-    wait_for_events(have || !ready_.empty() ? Wait{std::chrono::milliseconds(0)} : wait);
+    wait_for_events(have || has_ready() ? Wait{std::chrono::milliseconds(0)} : wait);
     work(events.size());
     return outbox_.deliver(events);
 }
@@ -116,8 +116,7 @@ void EpollBackend::start_stream(const Op& op) {
     s.stream = op;
     s.armed = true;
     bool receive = op.kind == OpKind::receive;
-    if (receive)
-        s.left = op.size;
+    s.left = receive ? op.size : 1;
     uint32_t edges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
     if (!watch(op.fd, s, receive ? edges : EPOLLIN | EPOLLEXCLUSIVE))
         end_stream(op.fd, s, -errno); // ENOMEM, or ENOSPC of max_user_watches
@@ -235,17 +234,14 @@ void EpollBackend::make_ready(int fd, State& s) {
 }
 
 void EpollBackend::work(size_t room) {
-    working_.swap(ready_);
-    for (size_t i = 0; i < working_.size(); ++i) {
-        int fd = working_[i];
+    // What gets ready meanwhile has its turn in the next one.
+    const size_t end = ready_.size();
+    for (; ready_begin_ < end && outbox_.size() < room; ++ready_begin_) {
+        int fd = ready_[ready_begin_];
         State& s = state(fd);
         s.in_ready = false;
         if (!s.armed)
             continue;
-        if (outbox_.size() >= room) {
-            make_ready(fd, s);
-            continue;
-        }
         if (s.stream.kind == OpKind::receive)
             receive_some(fd, s);
         else if (s.stream.kind == OpKind::accept)
@@ -253,21 +249,27 @@ void EpollBackend::work(size_t room) {
         else
             receive_datagrams(fd, s);
     }
-    working_.clear();
+    if (!has_ready()) {
+        ready_.clear();
+        ready_begin_ = 0;
+    }
 }
 
 void EpollBackend::accept_some(int fd, State& s) {
     s.readable = false; // level-triggered: the kernel says it again
-    for (int i = 0; i < accepts_per_turn; ++i) {
+    // An accept(2) in vain makes a socket and throws it away. So the first one is alone, and each
+    // turn that finds as many as it asked for lets the next one ask for twice as many.
+    const uint32_t quota = std::exchange(s.left, 1);
+    for (uint32_t i = 0; i < quota; ++i) {
         int accepted = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (accepted >= 0) {
-            outbox_.push({OpKind::accept, s.stream.token, accepted, no_buffer, false});
-            continue;
+        if (accepted < 0) {
+            if (errno != EAGAIN)
+                end_stream(fd, s, -errno);
+            return;
         }
-        if (errno != EAGAIN)
-            end_stream(fd, s, -errno);
-        return;
+        outbox_.push({OpKind::accept, s.stream.token, accepted, no_buffer, false});
     }
+    s.left = std::min(quota * 2, accepts_per_turn);
 }
 
 void EpollBackend::receive_some(int fd, State& s) {

@@ -30,7 +30,7 @@ namespace riposte {
 class EpollBackend final : public Backend {
 public:
     static constexpr int buffers_per_turn = 4;
-    static constexpr int accepts_per_turn = 32;
+    static constexpr uint32_t accepts_per_turn = 32;
 
     static Result<std::unique_ptr<Backend>> open(Pools pools);
     ~EpollBackend() override;
@@ -43,7 +43,7 @@ private:
     struct State {
         Op stream{.kind = OpKind::stop}; ///< accept, receive or receive_from while `armed`
         Op send{.kind = OpKind::send};   ///< while `sending`
-        uint32_t left = 0;               ///< receive: bytes until the stream ends
+        uint32_t left = 0; ///< receive: bytes until the stream ends; accept: how many in this turn
         bool armed : 1 = false;
         bool sending : 1 = false;
         bool registered : 1 = false;
@@ -74,14 +74,15 @@ private:
     bool watch(int fd, State& state, uint32_t epoll_events);
     void end_stream(int fd, State& state, int32_t result, BufferId buffer = no_buffer);
     void make_ready(int fd, State& state);
+    bool has_ready() const noexcept { return ready_begin_ < ready_.size(); }
 
     Pools pools_;
     Fd epoll_;
     Fd wake_;
     DatagramBatch datagrams_;
     std::vector<State> states_;
-    std::vector<int> ready_;
-    std::vector<int> working_; ///< work()'s copy of ready_
+    std::vector<int> ready_; ///< a queue
+    size_t ready_begin_ = 0; ///< what stands before it has had its turn
     Outbox outbox_;
     bool looked_ = true; ///< the last turn asked the kernel; false: this one must
     std::array<epoll_event, 256> epoll_events_{};

@@ -22,6 +22,20 @@ CONFORMANCE_CASE("accept gives every connection and goes on") {
     CHECK(bench.quiet());
 }
 
+CONFORMANCE_CASE("a burst of connections is accepted to the last, and one after it too") {
+    const int listener = bench.listen();
+    for (const int burst : {1, 40, 1, 3}) {
+        std::vector<int> fds;
+        for (int i = 0; i < burst; ++i)
+            bench.connect(listener);
+        for (int i = 0; i < burst; ++i)
+            fds.push_back(bench.accept(listener));
+        std::ranges::sort(fds);
+        CHECK(std::ranges::adjacent_find(fds) == fds.end());
+    }
+    CHECK(bench.quiet());
+}
+
 CONFORMANCE_CASE("a stopped accept ends once, and later connections wait for the next one") {
     const int listener = bench.listen();
     const Op accept{.kind = OpKind::accept, .token = Bench::accept_token, .fd = listener};
