@@ -61,7 +61,7 @@ class Connections {
 public:
     /// A draining connection is finished when it was quiet for this long.
     static constexpr uint32_t drain_quiet_ms = 20;
-    static constexpr uint32_t window_buffers = 4;
+    static constexpr uint32_t window_buffers = 2;
 
     explicit Connections(WorkerState& state);
 

@@ -59,6 +59,7 @@ bool Worker::turn() {
         handle(event);
     keep_deadlines();
     connections_.wake_starved();
+    trim_buffers();
     if (resume_ms_ != Timers::never)
         resume(state_.metrics.get(Count::connections_closed) != closed);
     return !stopped();
@@ -66,7 +67,7 @@ bool Worker::turn() {
 
 std::chrono::milliseconds Worker::until_deadline() noexcept {
     uint64_t next =
-        std::min({connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_});
+        std::min({connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_, trim_ms_});
     if (next == Timers::never)
         return std::chrono::milliseconds(-1);
     return std::chrono::milliseconds(next > state_.now_ms ? next - state_.now_ms : 0);
@@ -102,6 +103,18 @@ void Worker::keep_deadlines() {
         return;
     connections_.end_drain();
     drain_deadline_ms_ = state_.now_ms + drain_repeat_ms; // for what was accepted meanwhile
+}
+
+void Worker::trim_buffers() {
+    BufferPool& streams = state_.pools.streams;
+    BufferPool& datagrams = state_.pools.datagrams.buffers();
+    if (state_.now_ms >= trim_ms_) {
+        trim_ms_ = Timers::never;
+        streams.trim(warm_buffers);
+        datagrams.trim(warm_buffers);
+    } else if (trim_ms_ == Timers::never && (streams.stirred() || datagrams.stirred())) {
+        trim_ms_ = state_.now_ms + trim_after_ms;
+    }
 }
 
 // Listeners ---------------------------------------------------------------------------------------

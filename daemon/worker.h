@@ -34,6 +34,10 @@ public:
     /// After EMFILE and its like, accepting pauses for this long, or until a connection closes.
     static constexpr uint32_t accept_pause_ms = 500;
     static constexpr uint32_t drain_repeat_ms = 50;
+    /// So long after buffers were used, those of them that are free again are given back to the
+    /// system, but for some that stay warm. An idle worker holds no more.
+    static constexpr uint32_t trim_after_ms = 1000;
+    static constexpr uint32_t warm_buffers = 16;
 
     Worker(Environment& environment, Backend& backend, Pools pools, const WorkerPlan& plan);
 
@@ -72,6 +76,7 @@ private:
     void forget_if_done(Listening& listening) noexcept;
     void resume(bool fd_freed);
     void keep_deadlines();
+    void trim_buffers();
 
     bool stopped() const noexcept;
     std::chrono::milliseconds until_deadline() noexcept;
@@ -85,6 +90,7 @@ private:
     BusyPoll busy_poll_;
     uint64_t drain_deadline_ms_ = Timers::never;
     uint64_t resume_ms_ = Timers::never; ///< the earliest paused listener's
+    uint64_t trim_ms_ = Timers::never;
     log::Limit accept_limit_{1, 10'000};
     log::Limit datagram_limit_{1, 10'000};
     bool starved_ = false; ///< some listener waits for a datagram buffer

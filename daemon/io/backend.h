@@ -36,8 +36,9 @@
 // Op::segment_bytes of what goes; the peer sees single datagrams either way. A backend may also
 // join neighbouring `send_to` operations into one train, but each gets its own event.
 //
-// A stream of `receive` ends when at least Op::size bytes were delivered (less than one buffer
-// more): that is the backpressure. Its last event is then the one that carried the last bytes.
+// A stream of `receive` ends when Op::size bytes were delivered (or more, by less than one buffer,
+// if the kernel can not do better): that is the backpressure. Its last event is then the one that
+// carried the last bytes.
 #pragma once
 
 #include "daemon/io/buffer_pool.h"

@@ -2,12 +2,14 @@
 
 #include "common/text.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace riposte {
 
@@ -33,7 +35,8 @@ BufferPool::BufferPool(std::byte* memory, uint32_t count, uint32_t bytes)
 BufferPool::BufferPool(BufferPool&& other) noexcept
     : memory_(std::exchange(other.memory_, nullptr)), buffer_bytes_(other.buffer_bytes_),
       owner_(std::move(other.owner_)), free_(std::move(other.free_)),
-      held_{other.held_[0], other.held_[1], other.held_[2]} {}
+      held_{other.held_[0], other.held_[1], other.held_[2]}, touched_end_(other.touched_end_),
+      stirred_(other.stirred_) {}
 
 BufferPool::~BufferPool() {
     if (memory_)
@@ -49,7 +52,29 @@ BufferId BufferPool::take(Owner to) noexcept {
     owner_[id] = to;
     --held_[static_cast<size_t>(Owner::pool)];
     ++held_[static_cast<size_t>(to)];
+    touched_end_ = std::max(touched_end_, id + 1);
+    stirred_ = true;
     return id;
+}
+
+void BufferPool::trim(uint32_t keep) noexcept {
+    const size_t warm = free_.size() - std::min<size_t>(keep, free_.size());
+    // Whole pages alone: what shares one with a neighbour stays.
+    const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+    for (BufferId id : std::span(free_).first(warm)) {
+        const size_t begin = (size_t{id} * buffer_bytes_ + page - 1) / page * page;
+        const size_t end = (size_t{id} + 1) * buffer_bytes_ / page * page;
+        if (id < touched_end_ && begin < end)
+            ::madvise(memory_ + begin, end - begin, MADV_DONTNEED);
+    }
+    // In use or warm: the rest may be touched.
+    touched_end_ = 0;
+    for (BufferId id : std::span(free_).subspan(warm))
+        touched_end_ = std::max(touched_end_, id + 1);
+    for (BufferId id = count(); id-- > touched_end_;)
+        if (owner_[id] != Owner::pool)
+            touched_end_ = id + 1;
+    stirred_ = false;
 }
 
 void BufferPool::move(BufferId id, Owner from, Owner to) noexcept {

@@ -1,7 +1,8 @@
 // Buffers, and who owns each one.
 //
 // A pool is one mapping of `count` buffers of `bytes` each. Memory is reserved at start and touched
-// only when used; the free list is a stack, so that the warm buffers are used again first. Each
+// only when used, page by page; the free list is a stack, so that the warm buffers are used again
+// first, and what lies deep in it can be given back to the system (trim()). Each
 // buffer has one owner at a time, and every move states from whom to whom and is asserted at both
 // ends: a buffer that two own, or none, is the fault that corrupts other people's bytes.
 //
@@ -39,6 +40,10 @@ public:
     BufferId take(Owner to) noexcept;
     /// Passes a buffer on. To the pool means: it is free again.
     void move(BufferId id, Owner from, Owner to) noexcept;
+    /// Gives the memory of free buffers back to the system, but for the `keep` warmest ones.
+    void trim(uint32_t keep) noexcept;
+    /// Was a buffer taken since the last trim()?
+    bool stirred() const noexcept { return stirred_; }
     /// Everything that `from` has is free again, because it is going away.
     void reclaim(Owner from) noexcept;
 
@@ -60,6 +65,8 @@ private:
     std::vector<Owner> owner_;
     std::vector<BufferId> free_; ///< capacity reserved: never allocates after create()
     uint32_t held_[3];
+    BufferId touched_end_ = 0; ///< from here on no buffer has been touched since the last trim()
+    bool stirred_ = false;
 };
 
 /// Where a datagram, or a train of them, came from and to which of our addresses: the reply leaves

@@ -279,6 +279,7 @@ void EpollBackend::receive_some(int fd, State& s) {
         if (buffer == no_buffer)
             return end_stream(fd, s, -ENOBUFS);
         std::span<std::byte> bytes = pool.bytes(buffer);
+        bytes = bytes.first(std::min<size_t>(bytes.size(), s.left));
         ssize_t n = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
         if (n <= 0) {
             int error = n < 0 ? errno : 0;

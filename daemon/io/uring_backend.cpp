@@ -129,7 +129,8 @@ void UringBackend::push_receive(const Op& op) {
         set_total_cap(*entry, op.size);
         entry->len = op.size; // and of one pass
     } else {
-        io_uring_prep_recv(entry, op.fd, nullptr, pools_.streams.buffer_bytes(), 0);
+        const uint32_t size = std::min(op.size, pools_.streams.buffer_bytes());
+        io_uring_prep_recv(entry, op.fd, nullptr, size, 0);
     }
     entry->flags |= IOSQE_BUFFER_SELECT;
     entry->buf_group = stock_group;

@@ -65,7 +65,7 @@ private:
     static constexpr unsigned completion_entries = 4096;
     static constexpr unsigned submission_entries_min = 32;
     static constexpr uint32_t stock_entries = 1024; ///< of the provided-buffer ring
-    static constexpr uint32_t stock_at_start = 64;  ///< 1 MiB of 16 KiB buffers: a core's cache
+    static constexpr uint32_t stock_at_start = 64;  ///< a batch of the kernel's takes fewer
 
     struct DatagramStream {
         Op op;

@@ -1,5 +1,8 @@
 #include "daemon/io/buffer_pool.h"
 
+#include <algorithm>
+#include <vector>
+
 #include <doctest/doctest.h>
 
 using namespace riposte;
@@ -41,4 +44,59 @@ TEST_CASE("a pool that memory can not hold is an error that says what to do") {
         pool.error().message ==
         "no memory for 1048576 buffers of 2147483648 bytes: Cannot allocate memory; lower "
         "'connections' or raise the memory limit");
+}
+
+TEST_CASE(
+    "a trimmed pool has given back what was free, but for the warm buffers, and nothing else") {
+    constexpr uint32_t bytes = 16'384;
+    auto pool = BufferPool::create(8, bytes);
+    REQUIRE(pool);
+    CHECK_FALSE(pool->stirred());
+    std::vector<BufferId> taken;
+    for (int i = 0; i < 6; ++i) {
+        taken.push_back(pool->take(Owner::worker));
+        std::ranges::fill(pool->bytes(taken.back()), std::byte{0x5a});
+    }
+    CHECK(pool->stirred());
+    // The last two stay in use; of the four that are released, the last one stays warm.
+    for (int i = 0; i < 4; ++i)
+        pool->move(taken[static_cast<size_t>(i)], Owner::worker, Owner::pool);
+    pool->trim(1);
+    CHECK_FALSE(pool->stirred());
+    for (size_t i = 0; i < taken.size(); ++i) {
+        CAPTURE(i);
+        // What the system gives anew is zero.
+        const std::byte expected = i < 3 ? std::byte{0} : std::byte{0x5a};
+        const auto all = pool->bytes(taken[i]);
+        CHECK(std::ranges::count(all, expected) == bytes);
+    }
+    // Everything is still there to be taken, the warm one first.
+    CHECK(pool->take(Owner::backend) == taken[3]);
+    CHECK(pool->held(Owner::pool) == 5);
+    pool->move(taken[4], Owner::worker, Owner::pool);
+    pool->trim(0);
+    CHECK(pool->bytes(taken[4])[0] == std::byte{0});
+    CHECK(pool->bytes(taken[5])[0] == std::byte{0x5a});
+    pool->trim(100);
+    CHECK(pool->bytes(taken[5])[0] == std::byte{0x5a});
+}
+
+TEST_CASE("a trimmed pool of buffers that share pages leaves what is in use alone") {
+    for (const uint32_t bytes : {100u, 4096u + 100u, 3u * 4096u - 8u}) {
+        CAPTURE(bytes);
+        auto pool = BufferPool::create(16, bytes);
+        REQUIRE(pool);
+        std::vector<BufferId> kept;
+        std::vector<BufferId> given_back;
+        for (int i = 0; i < 16; ++i) {
+            const BufferId id = pool->take(Owner::worker);
+            std::ranges::fill(pool->bytes(id), std::byte{0x5a});
+            (i % 2 == 0 ? given_back : kept).push_back(id);
+        }
+        for (const BufferId id : given_back)
+            pool->move(id, Owner::worker, Owner::pool);
+        pool->trim(0);
+        for (const BufferId id : kept)
+            CHECK(std::ranges::count(pool->bytes(id), std::byte{0x5a}) == bytes);
+    }
 }
