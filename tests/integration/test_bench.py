@@ -9,8 +9,16 @@ import unittest
 
 from daemon import RIPOSTE, RIPOSTED
 
+BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bench")
+sys.path.insert(0, BENCH)
+
+import marks  # noqa: E402
+import rows  # noqa: E402
+
 PLAIN_LOAD = os.environ.get("PLAIN_LOAD", "build/tests/bench/plain_load")
-GENERATOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bench/generator.py")
+TOOLS = os.environ.get("RIPOSTE_BENCH_GENERATORS", "build/tests/bench")
+GENERATOR = os.path.join(BENCH, "generator.py")
+COMPARE = os.path.join(BENCH, "compare.py")
 SECONDS_MAX = 100
 
 
@@ -44,6 +52,102 @@ class Generator(unittest.TestCase):
         done = self.run_it("--rows", "65B")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no such row; there are: 64B-50x1-verify ", done.stderr)
+
+
+class Compare(unittest.TestCase):
+    """Without the peers, which want libraries that the build does not."""
+
+    def setUp(self):
+        self.directory = self.enterContext(tempfile.TemporaryDirectory())
+
+    def run_it(self, *arguments):
+        return subprocess.run(
+            [sys.executable, COMPARE, "--riposted", RIPOSTED, "--riposte", RIPOSTE, "--tools", TOOLS,
+             "--peers", os.path.join(self.directory, "none"), *arguments],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+
+    def compare(self, *arguments):
+        path = os.path.join(self.directory, "figures.json")
+        done = self.run_it("--rounds", "1", "--seconds", "0.2", "--json", path, *arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        with open(path, encoding="utf-8") as file:
+            return json.load(file), done.stdout
+
+    def test_each_kind_of_row_runs_through_and_is_printed(self):
+        names = ["tcp-512-pipelined", "tcp-hello", "udp-trains-gso", "one-at-a-time-spin"]
+        picture = os.path.join(self.directory, "figures.svg")
+        found, text = self.compare("--servers", "riposte epoll", "--rows", *names,
+                                   "--picture", picture)
+        self.assertEqual(list(found["rows"]), names)
+        for name in names:
+            row = found["rows"][name]
+            self.assertIn(f"\n{row['title']}\n", text)
+            for server, figure in row["servers"].items():
+                self.assertTrue(server.startswith("riposte epoll"), server)
+                self.assertEqual(figure["faults"], 0)
+                self.assertGreater(figure["cpu"], 0)
+                self.assertGreater(figure["rate"], 0)
+                [[forward, backward]] = row["runs"][server]
+                self.assertTrue(forward["units"] > 0 and backward["units"] > 0)
+        # Without the reference there is no ratio, and nothing to draw.
+        self.assertEqual(os.path.getsize(picture), 0)
+
+    def test_gate_memory_and_start_are_measured(self):
+        found, text = self.compare("--servers", "riposte epoll", "--rows", "gate", "ready")
+        self.assertEqual(found["gate"], {"riposte epoll": True})
+        self.assertRegex(text, r"(?m)^riposte epoll +passed +\d+ other echoes, the longest ")
+        self.assertEqual(list(found["ready"]), ["riposte epoll"])
+        self.assertEqual([mark["mark"] for mark in found["marks"]], ["seconds from exec to READY"])
+
+    def test_what_is_not_there_is_left_out_and_said(self):
+        found, text = self.compare("--servers", "riposte epoll", "bare epoll", "--rows", "udp-64-1")
+        self.assertIn("left out: bare epoll loop: ", text)
+        self.assertIn("its library is not installed", found["absent"]["bare epoll loop"])
+        self.assertEqual(list(found["rows"]["udp-64-1"]["servers"]), ["riposte epoll"])
+
+    def test_a_row_that_there_is_not_is_told(self):
+        done = self.run_it("--rows", "tcp-65")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("no such row; there are: tcp-64-1 ", done.stderr)
+
+
+class Marks(unittest.TestCase):
+    """How runs become a verdict."""
+
+    def judged(self, mark, **servers):
+        """`servers`: name: (kind, CPU of each run, generator's share)."""
+        runs = {name: [[rows.Run(1, 1, 0, generator, 1, 1, 1, cpu) for cpu in pair] for pair in pairs]
+                for name, (_, pairs, generator) in servers.items()}
+        row = {"compares": "cpu", "runs": runs, "servers": {
+            name: {"kind": kind, "cpu": pairs[0][0], "faults": 0,
+                   "limit": "generator" if generator > 0.95 else "both"}
+            for name, (kind, pairs, generator) in servers.items()}}
+        return marks.judge_mark(mark, row, {"cheater": False})
+
+    def test_the_ratio_is_made_within_a_round_and_to_the_best_peer(self):
+        # What drifts between rounds is the same for both.
+        [found] = self.judged(
+            marks.Mark("row", 0.8, "best peer", ("ours",)),
+            ours=("ours", [(3, 5), (30, 50), (7, 9)], 0.5),
+            good=("peer", [(4, 6), (40, 60), (10, 10)], 0.5),
+            slow=("peer", [(9, 9), (90, 90), (20, 20)], 0.5))
+        self.assertEqual(found["mark"], "row against good")
+        self.assertAlmostEqual(found["figure"], 0.8)
+        self.assertTrue(found["reached"])
+        self.assertEqual((found["least"], found["greatest"]), (0.8, 0.8))
+
+    def test_one_that_failed_the_gate_or_whose_generator_was_the_limit_is_no_peer(self):
+        mark = marks.Mark("row", 0.8, "best peer", ("ours",))
+        others = {"cheater": ("peer", [(1, 1)], 0.5), "bare": ("limit", [(1, 1)], 0.5),
+                  "idle": ("peer", [(2, 2)], 0.99)}
+        [found] = self.judged(mark, ours=("ours", [(4, 4)], 0.5), true=("peer", [(4, 4)], 0.5),
+                              **others)
+        self.assertEqual(found["mark"], "row against true")
+        self.assertFalse(found["reached"] or found["generator_bound"])
+        # Unless there is no other; that is said.
+        [found] = self.judged(mark, ours=("ours", [(1, 1)], 0.99), **others)
+        self.assertEqual(found["mark"], "row against idle")
+        self.assertTrue(found["reached"] and found["generator_bound"])
 
 
 if __name__ == "__main__":

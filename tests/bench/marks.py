@@ -1,0 +1,106 @@
+"""The marks that were set before the work, and how far they were reached.
+
+The best peer of a row is the one with the least median among those that passed the gate, made no fault
+and were not held back by the generator. Where all were (a connection costs its client more than its
+server, so that one core of clients never fills one of a server), the least of all is taken, and said.
+A mark's figure is the median over the rounds of the ratio within
+each round.
+"""
+
+import dataclasses
+import statistics
+
+import figures
+
+OURS = ("riposte io_uring", "riposte epoll")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    row: str
+    limit: float
+    against: str  # "best peer" or a server's name
+    ours: tuple = OURS
+
+
+MARKS = (
+    Mark("tcp-64-50", 0.92, "best peer"),
+    Mark("tcp-64-50", 1.03, "bare io_uring loop"),
+    Mark("tcp-64-1000", 0.92, "best peer"),
+    Mark("tcp-64-1000", 1.03, "bare io_uring loop"),
+    Mark("tcp-16k", 0.95, "best peer"),
+    Mark("tcp-512-pipelined", 0.95, "best peer"),
+    Mark("tcp-bulk", 0.95, "best peer"),
+    Mark("tcp-hello", 0.80, "best peer"),
+    Mark("udp-64-50", 0.85, "best peer"),
+    Mark("udp-trains-gso", 0.20, "best peer"),
+    Mark("udp-trains", 0.80, "best peer"),
+    Mark("one-at-a-time", 1.00, "best peer"),
+    Mark("one-at-a-time", 0.60, "best peer",
+         ("riposte io_uring, busy_poll", "riposte epoll, busy_poll")),
+)
+MEMORY_BYTES = 300
+READY_SECONDS = 0.010
+GROWTH = 1.15
+
+
+def best_peer(row, gate):
+    """Its name, or None. One that was held back by the generator counts only where all were."""
+    fit = {name: figure for name, figure in row["servers"].items()
+           if figure["kind"] == "peer" and gate.get(name, True) and not figure["faults"]}
+    if row["compares"] == "cpu":
+        fit = {name: figure for name, figure in fit.items()
+               if figure["limit"] != "generator"} or fit
+    return min(fit, key=lambda name: fit[name][row["compares"]], default=None)
+
+
+def judge_mark(mark, row, gate):
+    against = best_peer(row, gate) if mark.against == "best peer" else mark.against
+    found = []
+    for ours in mark.ours:
+        if against not in row["runs"] or ours not in row["runs"]:
+            continue
+        ratios = figures.ratios(row["runs"][ours], row["runs"][against], row["compares"])
+        ratio = statistics.median(ratios)
+        held_back = row["compares"] == "cpu" and row["servers"][ours]["limit"] == "generator"
+        found.append({"mark": f"{mark.row} against {against}", "ours": ours, "limit": mark.limit,
+                      "figure": ratio, "least": min(ratios), "greatest": max(ratios),
+                      "reached": ratio <= mark.limit, "generator_bound": held_back})
+    return found
+
+
+def plain(name, ours, limit, values):
+    figure = statistics.median(values)
+    return {"mark": name, "ours": ours, "limit": limit, "figure": figure, "least": min(values),
+            "greatest": max(values), "reached": figure <= limit, "generator_bound": False}
+
+
+def judge(found):
+    judged = []
+    for mark in MARKS:
+        if mark.row in found["rows"]:
+            judged += judge_mark(mark, found["rows"][mark.row], found.get("gate", {}))
+    for ours in OURS:
+        if ours in found.get("memory", {}):
+            values = [max(found["memory"][ours].values())]  # whatever was said before
+            judged.append(plain("bytes of an idle connection", ours, MEMORY_BYTES, values))
+        if ours in found.get("ready", {}):
+            judged.append(plain("seconds from exec to READY", ours, READY_SECONDS,
+                                found["ready"][ours]))
+        if ours in found.get("growth", {}):
+            judged.append(plain("10,000 connections to 50", ours, GROWTH, found["growth"][ours]))
+    return judged
+
+
+def show(judged):
+    if not judged:
+        return
+    print("\nMarks: riposte's figure, to the other's where there is one\n"
+          f"{'':<44}{'':<28}{'at most':>8}{'is':>8}")
+    for mark in judged:
+        remark = "reached" if mark["reached"] else "MISSED"
+        if mark["generator_bound"]:
+            remark += ", the generator was the limit"
+        places = 4 if mark["limit"] < 0.1 else 0 if mark["limit"] > 10 else 3
+        print(f"{mark['mark']:<44}{mark['ours']:<28}{mark['limit']:>8g}"
+              f"{mark['figure']:>8.{places}f}  {remark}", flush=True)

@@ -1,0 +1,102 @@
+"""The figures of a run as a picture: for each row, how far each server is from riposted.
+
+A dot stands at the ratio of the server's figure to that of riposted with io_uring, on a logarithmic
+axis: to the right of 1 it costs more. Self-contained SVG, legible in light and dark.
+"""
+
+import math
+from xml.sax.saxutils import escape
+
+import figures
+
+LEFT, RIGHT, TOP, STEP, BOTTOM = 330, 30, 78, 26, 46
+WIDTH = 900
+COLOURS = {  # name: light, dark
+    "riposte io_uring": ("#0b62c4", "#6cb2ff"),
+    "riposte epoll": ("#0b8a6f", "#4fd1b3"),
+    "Asio": ("#b3541e", "#f0a36b"),
+    "libuv": ("#8a4fbf", "#c79bf2"),
+    "libevent": ("#a8324a", "#f08ba0"),
+    "Go": ("#13808f", "#62cfdf"),
+    "Tokio": ("#7a6a00", "#d9c84a"),
+    "node": ("#3d7a2a", "#93d67c"),
+    "xinetd": ("#555555", "#aaaaaa"),
+    "bare epoll loop": ("#666666", "#999999"),
+    "bare io_uring loop": ("#666666", "#999999"),
+    "bare mmsg loop": ("#666666", "#999999"),
+}
+TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+
+
+def style():
+    def rules(index):
+        return "".join(f".c{i}{{fill:{both[index]};stroke:{both[index]}}}"
+                       for i, both in enumerate(COLOURS.values()))
+
+    return ("<style>text{font:13px system-ui,sans-serif;fill:#222}.t{font-size:15px;font-weight:600}"
+            ".s{font-size:12px;fill:#555}.g{stroke:#ddd}.o{stroke:#888}rect{fill:#fff}"
+            f".hollow{{fill:none;stroke-width:1.6}}{rules(0)}"
+            "@media(prefers-color-scheme:dark){text{fill:#ddd}.s{fill:#aaa}.g{stroke:#333}"
+            f".o{{stroke:#888}}rect{{fill:#14161a}}{rules(1)}}}</style>")
+
+
+def mark(name, x, y):
+    number = list(COLOURS).index(name)
+    title = f"<title>{escape(name)}</title>"
+    if name.startswith("bare"):
+        size = 5 if "epoll" in name else 4
+        shape = {"bare epoll loop": f"M{x - size},{y - size}h{2 * size}v{2 * size}h{-2 * size}z",
+                 "bare io_uring loop": f"M{x},{y - 6}l6,6l-6,6l-6,-6z",
+                 "bare mmsg loop": f"M{x},{y - 6}l6,10h-12z"}[name]
+        return f'<path class="c{number} hollow" style="fill:none" d="{shape}">{title}</path>'
+    radius = 6 if name.startswith("riposte") else 4.5
+    return f'<circle class="c{number}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{title}</circle>'
+
+
+def draw(found):
+    rows = [row for row in found["rows"].values() if figures.REFERENCE in row["servers"]]
+    ratios = [server["ratio"] for row in rows for name, server in row["servers"].items()
+              if name in COLOURS]
+    if not ratios:
+        return ""
+    low, high = math.log(min(*ratios, 0.7) * 0.93), math.log(max(*ratios, 2) * 1.07)
+
+    def across(ratio):
+        return LEFT + (math.log(ratio) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+
+    height = TOP + STEP * len(rows) + BOTTOM
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+             f'width="{WIDTH}" height="{height}" role="img" '
+             'aria-label="What a request costs, to riposted">',
+             style(), f'<rect width="{WIDTH}" height="{height}"/>',
+             '<text class="t" x="16" y="24">What the server pays, riposted with io_uring = 1 '
+             '(to the right: more)</text>', *legend()]
+    bottom = TOP + STEP * len(rows)
+    for tick in TICKS:
+        if low <= math.log(tick) <= high:
+            x = across(tick)
+            parts.append(f'<line class="{"o" if tick == 1 else "g"}" x1="{x:.1f}" x2="{x:.1f}" '
+                         f'y1="{TOP}" y2="{bottom}"/><text class="s" text-anchor="middle" '
+                         f'x="{x:.1f}" y="{bottom + 16}">{tick:g}</text>')
+    for index, row in enumerate(rows):
+        y = TOP + STEP * (index + 0.5)
+        parts.append(f'<text x="{LEFT - 12}" y="{y + 4:.1f}" text-anchor="end">'
+                     f'{escape(row["title"])}</text>')
+        servers = [name for name in reversed(COLOURS) if name in row["servers"]]
+        parts += [mark(name, across(row["servers"][name]["ratio"]), y) for name in servers]
+    what = found["conditions"]
+    parts.append(f'<text class="s" x="16" y="{height - 10}">CPU time of the server for a request, '
+                 'datagram, MiB or connection; the median time where the row says one at a time. '
+                 f'Loopback, Linux {escape(what["kernel"].split("-")[0])}, two cores.</text></svg>\n')
+    return "\n".join(parts)
+
+
+def legend():
+    x, y = 24, 44
+    for name in COLOURS:
+        width = 24 + 7.2 * len(name)
+        if x + width > WIDTH - 16:
+            x, y = 24, y + 20
+        yield mark(name, x, y)
+        yield f'<text class="s" x="{x + 10}" y="{y + 4}">{escape(name)}</text>'
+        x += width

@@ -1,0 +1,247 @@
+"""The servers under test: riposted, its peers, and the limits, each started on a core and a port of
+its own, and what the kernel's books say of it: CPU time, memory.
+
+A subject is how to start one; a server is one that runs. Every subject serves a mode: `echo` (TCP),
+`hello` (TCP: answers `Hello, i'm server!` and closes), `udp` (each datagram goes back). Peers and limits
+are programs of peers/ with the command line `NAME MODE PORT`; what other packages bring is started with
+a configuration of ours. One that is not there is left out, and said.
+"""
+
+import contextlib
+import dataclasses
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+WAIT = 30.0
+CONNECTIONS_MAX = 15_000
+
+RIPOSTED_CONFIG = f"""
+busy_poll = "{{busy_poll}}"
+[limits]
+connections = {CONNECTIONS_MAX}
+connections_per_source = {CONNECTIONS_MAX}
+"""
+
+XINETD_CONFIG = """
+defaults
+{{
+    instances = UNLIMITED
+    per_source = UNLIMITED
+    cps = 1000000 1
+}}
+service echo
+{{
+    id = echo-{transport}
+    type = INTERNAL UNLISTED
+    socket_type = {socket_type}
+    protocol = {transport}
+    wait = {wait}
+    user = root
+    bind = 127.0.0.1
+    port = {port}
+    disable = no
+}}
+"""
+
+
+class Unavailable(Exception):
+    """A subject that can not be started here; the reason is its text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    name: str
+    kind: str  # ours, peer, limit
+    modes: tuple
+
+    def command(self, programs, mode, port, directory):
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Riposted(Subject):
+    backend: str = "io_uring"
+    workers: int = 1
+    busy_poll: str = "0"
+
+    def command(self, programs, mode, port, directory):
+        config = os.path.join(directory, "riposted.toml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(RIPOSTED_CONFIG.format(busy_poll=self.busy_poll))
+        service = "hello" if mode == "hello" else "echo"
+        transport = "udp" if mode == "udp" else "tcp"
+        return [programs.riposted, "-c", config, "--backend", self.backend,
+                "--workers", str(self.workers), "--log-level", "warning",
+                "--listen", f"{service}={transport}://127.0.0.1:{port}"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program(Subject):
+    """One of peers/; `program` is its file's name."""
+    program: str = ""
+
+    def command(self, programs, mode, port, directory):
+        path = os.path.join(programs.peers, self.program)
+        if self.program.endswith(".js"):
+            path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", self.program)
+            node = shutil.which("node") or shutil.which("nodejs")
+            if not node:
+                raise Unavailable("node is not installed")
+            return [node, path, mode, str(port)]
+        if not os.path.exists(path):
+            raise Unavailable(f"{path} was not built: its library is not installed")
+        return [path, mode, str(port)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Xinetd(Subject):
+    def command(self, programs, mode, port, directory):
+        program = shutil.which("xinetd") or shutil.which("xinetd", path="/usr/sbin:/sbin")
+        if not program:
+            raise Unavailable("xinetd is not installed")
+        config = os.path.join(directory, "xinetd.conf")
+        datagrams = mode == "udp"
+        with open(config, "w", encoding="ascii") as file:
+            file.write(XINETD_CONFIG.format(
+                transport="udp" if datagrams else "tcp", port=port,
+                socket_type="dgram" if datagrams else "stream", wait="yes" if datagrams else "no"))
+        return [program, "-dontfork", "-f", config,
+                "-pidfile", os.path.join(directory, "xinetd.pid")]
+
+
+BOTH = ("echo", "hello", "udp")
+IO_URING = Riposted("riposte io_uring", "ours", BOTH)
+EPOLL = Riposted("riposte epoll", "ours", BOTH, backend="epoll")
+IO_URING_2 = Riposted("riposte io_uring, 2 workers", "ours", BOTH, workers=2)
+EPOLL_2 = Riposted("riposte epoll, 2 workers", "ours", BOTH, backend="epoll", workers=2)
+IO_URING_SPIN = Riposted("riposte io_uring, busy_poll", "ours", BOTH, busy_poll="50us")
+EPOLL_SPIN = Riposted("riposte epoll, busy_poll", "ours", BOTH, backend="epoll", busy_poll="50us")
+# What the first one is, once more: how far the two are apart is what can not be told apart.
+CONTROL = Riposted("riposte io_uring (control)", "control", BOTH)
+
+PEERS = (
+    Program("Asio", "peer", BOTH, program="asio"),
+    Program("libuv", "peer", BOTH, program="libuv"),
+    Program("libevent", "peer", BOTH, program="libevent"),
+    Program("Go", "peer", BOTH, program="go"),
+    Program("Tokio", "peer", BOTH, program="tokio"),
+    Program("node", "peer", BOTH, program="node.js"),
+    # Its UDP echo throws away what came meanwhile: no peer there.
+    Xinetd("xinetd", "peer", ("echo",)),
+)
+BARE_EPOLL = Program("bare epoll loop", "limit", BOTH, program="bare_epoll")
+BARE_IO_URING = Program("bare io_uring loop", "limit", BOTH, program="bare_uring")
+BARE_MMSG = Program("bare mmsg loop", "limit", ("udp",), program="bare_mmsg")
+LIMITS = (BARE_EPOLL, BARE_IO_URING, BARE_MMSG)
+
+
+def raise_descriptors():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def free_port():
+    """One that is free for TCP and UDP, below those that the kernel gives to clients."""
+    for _ in range(1000):
+        port = int.from_bytes(os.urandom(2), "little") % 20_000 + 10_000
+        with contextlib.suppress(OSError), \
+                socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+            stream.bind(("127.0.0.1", port))
+            datagram.bind(("127.0.0.1", port))
+            return port
+    raise Unavailable("no port is free")
+
+
+def is_bound(mode, port):
+    """Is there a socket that listens on (TCP) or is bound to (UDP) this port?"""
+    files = ("udp", "udp6") if mode == "udp" else ("tcp", "tcp6")
+    state = "07" if mode == "udp" else "0A"
+    for name in files:
+        with contextlib.suppress(FileNotFoundError), \
+                open(f"/proc/net/{name}", encoding="ascii") as file:
+            for line in file:
+                fields = line.split()
+                if fields[1].endswith(f":{port:04X}") and fields[3] == state:
+                    return True
+    return False
+
+
+class Server:
+    """A subject that runs, pinned to `cores`."""
+
+    def __init__(self, subject, programs, mode, cores):
+        self.subject = subject
+        self.directory = tempfile.TemporaryDirectory(prefix="riposte-bench-")
+        self.log = os.path.join(self.directory.name, "log")
+        self.port = free_port()
+        try:
+            command = subject.command(programs, mode, self.port, self.directory.name)
+            with open(self.log, "wb") as log:
+                self.process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    preexec_fn=lambda: (raise_descriptors(), os.sched_setaffinity(0, cores)))
+        except BaseException:
+            self.directory.cleanup()
+            raise
+        try:
+            self._await_ready(mode)
+        except BaseException:
+            self.close()
+            raise
+
+    def _await_ready(self, mode):
+        deadline = time.monotonic() + WAIT
+        while not is_bound(mode, self.port):
+            if self.process.poll() is not None:
+                with open(self.log, encoding="utf-8", errors="replace") as file:
+                    raise Unavailable(f"it ended: {file.read().strip()[-300:]}")
+            if time.monotonic() > deadline:
+                raise Unavailable("it did not listen in time")
+            time.sleep(0.005)
+
+    def processes(self):
+        """Its own and its children's, which is where xinetd's streams are."""
+        found, new = [], [self.process.pid]
+        while new:
+            pid = new.pop()
+            found.append(pid)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+                        new += map(int, file.read().split())
+        return found
+
+    def cpu_seconds(self):
+        """User and system time of all its threads, by the scheduler."""
+        total = 0
+        for pid in self.processes():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                            open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+                        total += int(file.read().split()[0])
+        return total / 1e9
+
+    def memory_bytes(self):
+        """What is resident (Rss)."""
+        with open(f"/proc/{self.process.pid}/smaps_rollup", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("Rss:"):
+                    return int(line.split()[1]) * 1024
+        raise Unavailable("the kernel does not tell its memory")
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.directory.cleanup()
