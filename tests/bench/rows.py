@@ -17,7 +17,7 @@ class Run:
     """One run of one server: what was done in the measured time, and what it cost."""
     units: float
     seconds: float
-    faults: int             # wrong, lost, failed: a run with any does not count
+    faults: int             # wrong or failed: who made any is no peer. A lost datagram is none
     generator_share: float  # of its core
     p50: float              # seconds
     p99: float
@@ -69,7 +69,7 @@ class Load(Row):
         latency = found["latency"]
         counts = found["counts"]
         return Run(mebibytes if self.unit == "MiB" else answered, found["elapsed"],
-                   counts["corrupted"] + counts["wrong_size"] + counts["errors"],
+                   counts["corrupted"] + counts["wrong_size"] + counts["errors"] - counts["lost"],
                    found["generator"]["cpu_share"],
                    latency["median"], latency["p99"], latency["p99_9"])
 

@@ -136,18 +136,21 @@ class Marks(unittest.TestCase):
         self.assertTrue(found["reached"])
         self.assertEqual((found["least"], found["greatest"]), (0.8, 0.8))
 
-    def test_one_that_failed_the_gate_or_whose_generator_was_the_limit_is_no_peer(self):
-        mark = marks.Mark("row", 0.8, "best peer", ("ours",))
-        others = {"cheater": ("peer", [(1, 1)], 0.5), "bare": ("limit", [(1, 1)], 0.5),
-                  "idle": ("peer", [(2, 2)], 0.99)}
-        [found] = self.judged(mark, ours=("ours", [(4, 4)], 0.5), true=("peer", [(4, 4)], 0.5),
-                              **others)
+    def test_one_that_failed_the_gate_is_no_peer_and_a_limit_neither(self):
+        [found] = self.judged(
+            marks.Mark("row", 0.8, "best peer", ("ours",)), ours=("ours", [(4, 4)], 0.5),
+            true=("peer", [(4, 4)], 0.5), cheater=("peer", [(1, 1)], 0.5),
+            bare=("limit", [(1, 1)], 0.5))
         self.assertEqual(found["mark"], "row against true")
         self.assertFalse(found["reached"] or found["generator_bound"])
-        # Unless there is no other; that is said.
-        [found] = self.judged(mark, ours=("ours", [(1, 1)], 0.99), **others)
-        self.assertEqual(found["mark"], "row against idle")
-        self.assertTrue(found["reached"] and found["generator_bound"])
+
+    def test_that_the_generator_held_one_of_them_back_is_said(self):
+        mark = marks.Mark("row", 0.8, "best peer", ("ours",))
+        for ours, theirs in ((0.99, 0.5), (0.5, 0.99)):
+            [found] = self.judged(mark, ours=("ours", [(1, 1)], ours),
+                                  true=("peer", [(2, 2)], theirs), slow=("peer", [(3, 3)], 0.5))
+            self.assertEqual(found["mark"], "row against true")
+            self.assertTrue(found["reached"] and found["generator_bound"])
 
 
 if __name__ == "__main__":
