@@ -9,11 +9,13 @@ from xml.sax.saxutils import escape
 
 import figures
 
-LEFT, RIGHT, TOP, STEP, BOTTOM = 330, 30, 78, 26, 46
-WIDTH = 900
+LEFT, RIGHT, TOP, STEP, BOTTOM = 410, 60, 78, 26, 64
+WIDTH = 960
+MOST = 6  # what costs more stands at the edge, with how much it is
 COLOURS = {  # name: light, dark
     "riposte io_uring": ("#0b62c4", "#6cb2ff"),
     "riposte epoll": ("#0b8a6f", "#4fd1b3"),
+    "riposte io_uring, busy_poll": ("#0b62c4", "#6cb2ff"),
     "Asio": ("#b3541e", "#f0a36b"),
     "libuv": ("#8a4fbf", "#c79bf2"),
     "libevent": ("#a8324a", "#f08ba0"),
@@ -25,7 +27,7 @@ COLOURS = {  # name: light, dark
     "bare io_uring loop": ("#666666", "#999999"),
     "bare mmsg loop": ("#666666", "#999999"),
 }
-TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+TICKS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4, 5, 6)
 
 
 def style():
@@ -49,8 +51,9 @@ def mark(name, x, y):
                  "bare io_uring loop": f"M{x},{y - 6}l6,6l-6,6l-6,-6z",
                  "bare mmsg loop": f"M{x},{y - 6}l6,10h-12z"}[name]
         return f'<path class="c{number} hollow" style="fill:none" d="{shape}">{title}</path>'
-    radius = 6 if name.startswith("riposte") else 4.5
-    return f'<circle class="c{number}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{title}</circle>'
+    radius = 5.5 if name.startswith("riposte") else 4.5
+    hollow = ' hollow" style="fill:none' if "busy_poll" in name else ""
+    return f'<circle class="c{number}{hollow}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">{title}</circle>'
 
 
 def draw(found):
@@ -59,10 +62,10 @@ def draw(found):
               if name in COLOURS]
     if not ratios:
         return ""
-    low, high = math.log(min(*ratios, 0.7) * 0.93), math.log(max(*ratios, 2) * 1.07)
+    low, high = math.log(min(*ratios, 0.8) * 0.95), math.log(MOST)
 
     def across(ratio):
-        return LEFT + (math.log(ratio) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+        return LEFT + (math.log(min(ratio, MOST)) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 
     height = TOP + STEP * len(rows) + BOTTOM
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
@@ -83,11 +86,21 @@ def draw(found):
         parts.append(f'<text x="{LEFT - 12}" y="{y + 4:.1f}" text-anchor="end">'
                      f'{escape(row["title"])}</text>')
         servers = [name for name in reversed(COLOURS) if name in row["servers"]]
-        parts += [mark(name, across(row["servers"][name]["ratio"]), y) for name in servers]
+        found_here = {name: row["servers"][name]["ratio"] for name in servers}
+        parts += [mark(name, across(ratio), y) for name, ratio in found_here.items()]
+        beyond = sorted(ratio for ratio in found_here.values() if ratio > MOST)
+        if beyond:
+            span = f"{beyond[0]:.0f}" if len(beyond) == 1 else f"{beyond[0]:.0f}–{beyond[-1]:.0f}"
+            parts.append(f'<text class="s" x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{span}</text>')
     what = found["conditions"]
-    parts.append(f'<text class="s" x="16" y="{height - 10}">CPU time of the server for a request, '
-                 'datagram, MiB or connection; the median time where the row says one at a time. '
-                 f'Loopback, Linux {escape(what["kernel"].split("-")[0])}, two cores.</text></svg>\n')
+    notes = ("CPU time of the server for a request, datagram, MiB or connection; the median round trip "
+             "where one request",
+             "goes at a time or in a millisecond. Loopback, Linux "
+             f"{what['kernel'].split('-')[0]}, {what['cpu']}, {what['cpus']} cores shared by server and "
+             "generator.")
+    parts += [f'<text class="s" x="16" y="{height - 26 + 16 * line}">{escape(note)}</text>'
+              for line, note in enumerate(notes)]
+    parts.append("</svg>\n")
     return "\n".join(parts)
 
 
