@@ -54,18 +54,21 @@ def summarize(row, runs):
             "runs": runs}
 
 
-LINE = "{:<27}{:>8}{:>16}{:>7}{:>11}{:>7}{:>7}{:>7}  {}"
+LINE = "{:<27}{:>7}{:>6}{:>7}{:>11}{:>6}{:>6}{:>7} {}"  # 80 columns
 
 
 def print_head(bench, conditions):
     print(f"Linux {conditions['kernel']}, {conditions['cpu']}, {conditions['cpus']} CPUs; servers on "
           f"core {bench.server_core}, generator on core {bench.generator_core}, over loopback.\n"
           f"{conditions['rounds']} rounds of {conditions['seconds']:g} s, forward and backward; "
-          "medians (least..greatest).", flush=True)
+          "medians, and how far the rounds are from them.\n"
+          "!: the generator had no time left while the server had some. F: wrong answers.", flush=True)
 
 
 def in_us(seconds):
     us = seconds * 1e6
+    if us >= 1e5:
+        return f"{us / 1000:.0f}m"
     return f"{us:.0f}" if us >= 100 else f"{us:.1f}"
 
 
@@ -76,17 +79,15 @@ def rate(value):
 def print_row(row, result):
     of = "CPU us" if row.compares == "cpu" else "p50 us"
     print(f"\n{row.title}")
-    print(LINE.format("", of, f"of a {row.unit}"[:16], "ratio", f"{row.unit}s/s"[:11],
-                      "p50", "p99", "p99.9", "busy"))
+    print(LINE.format(f"of a {row.unit}, in us", of.removesuffix(" us"), "", "ratio", "a second",
+                      "p50", "p99", "p99.9", "").rstrip())
     for name, figure in sorted(result["servers"].items(),
                                key=lambda item: item[1][row.compares]):
         value, spread = figure[row.compares], figure[f"{row.compares}_spread"]
-        remark = {"generator": "generator!", "server": "server", "both": "both",
-                  "neither": ""}[figure["limit"]]
-        if figure["faults"]:
-            remark += f" {figure['faults']} FAULTS"
+        remark = ("!" if figure["limit"] == "generator" else "") + ("F" if figure["faults"] else "")
+        far = max(spread[1] - value, value - spread[0]) / value
         print(LINE.format(
-            name, in_us(value) if value >= 1e-5 else f"{value * 1e6:.3f}",
-            f"({spread[0] * 1e6:.2f}..{spread[1] * 1e6:.2f})",
+            name, in_us(value) if value >= 1e-5 else f"{value * 1e6:.3f}", f"±{100 * far:.0f}%",
             f"{figure['ratio']:.3f}" if "ratio" in figure else "", rate(figure["rate"]),
-            in_us(figure["p50"]), in_us(figure["p99"]), in_us(figure["p99_9"]), remark), flush=True)
+            in_us(figure["p50"]), in_us(figure["p99"]), in_us(figure["p99_9"]), remark).rstrip(),
+              flush=True)

@@ -93,12 +93,13 @@ def judge(found):
 def show(judged):
     if not judged:
         return
-    print("\nMarks: riposte's figure, to the other's where there is one\n"
-          f"{'':<44}{'':<28}{'at most':>8}{'is':>8}")
+    print("\nMarks: riposte's figure, to the other's (!: the generator was the limit)\n"
+          f"{'':<33}{'':<21}{'at most':>8}{'is':>8}")
     for mark in judged:
         remark = "reached" if mark["reached"] else "MISSED"
         if mark["generator_bound"]:
-            remark += ", the generator was the limit"
+            remark += "!"
         places = 4 if mark["limit"] < 0.1 else 0 if mark["limit"] > 10 else 3
-        print(f"{mark['mark']:<44}{mark['ours']:<28}{mark['limit']:>8g}"
+        what = mark["mark"].replace(" against ", " / ").removesuffix(" loop")
+        print(f"{what:<33}{mark['ours'].removeprefix('riposte '):<21}{mark['limit']:>8g}"
               f"{mark['figure']:>8.{places}f}  {remark}", flush=True)
