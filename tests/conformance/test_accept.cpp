@@ -26,6 +26,7 @@ CONFORMANCE_CASE("a burst of connections is accepted to the last, and one after 
     const int listener = bench.listen();
     for (const int burst : {1, 40, 1, 3}) {
         std::vector<int> fds;
+        fds.reserve(static_cast<size_t>(burst));
         for (int i = 0; i < burst; ++i)
             bench.connect(listener);
         for (int i = 0; i < burst; ++i)
