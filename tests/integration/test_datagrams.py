@@ -240,10 +240,16 @@ class Trains(RiposteTest):
         return (int(found[1]), int(found[2]), int(unanswered[1]) if unanswered else 0,
                 int(too_long[1]) if too_long else 0)
 
+    def assert_counted(self, daemon, expected):
+        # A client may have the answer before the daemon has counted it.
+        with contextlib.suppress(AssertionError):
+            await_true(lambda: self.counted(daemon) == expected, "counted", timeout=10)
+        self.assertEqual(self.counted(daemon), expected)
+
     def test_a_train_comes_back_datagram_for_datagram_and_is_counted_so(self):
         daemon = self.check()
         count = 2 * sum(-(-size // segment) for segment, size in self.TRAINS)
-        self.assertEqual(self.counted(daemon), (count, count, 0, 0))
+        self.assert_counted(daemon, (count, count, 0, 0))
 
     def test_hello_gives_every_datagram_of_a_train_back_too(self):
         self.check("hello")
@@ -279,7 +285,7 @@ class Trains(RiposteTest):
             for client, data in zip(clients, trains):
                 self.assertEqual([client.recv(70_000) for _ in range(16)], datagrams_of(data, 300))
         count = rounds * len(clients) * 16
-        self.assertEqual(self.counted(daemon), (count, count, 0, 0))
+        self.assert_counted(daemon, (count, count, 0, 0))
 
     def test_trains_of_several_clients_come_back_to_the_right_one(self):
         self.many_clients()
@@ -334,7 +340,7 @@ class Trains(RiposteTest):
         ask("discard", 100, 25 * 100)
         self.assert_silent(client)
         asked = 11 + 3 + 21 + 51 + 4 + 25
-        self.assertEqual(self.counted(daemon), (asked, 11 + 3 + 20 + 50, 25, 1 + 1 + 4))
+        self.assert_counted(daemon, (asked, 11 + 3 + 20 + 50, 25, 1 + 1 + 4))
 
     @needs_root
     def test_datagrams_larger_than_the_paths_packets_are_answered_all_the_same(self):
@@ -349,7 +355,7 @@ class Trains(RiposteTest):
                 client.sendto(data, address)
             daemon.signal(signal.SIGCONT)
             self.assertTrue([client.recv(70_000) for _ in burst] == burst, f"{size} bytes")
-        self.assertEqual(self.counted(daemon)[:2], (24, 24))
+        self.assert_counted(daemon, (24, 24, 0, 0))
 
 
 def enter_network_of_one_s_own(test, mtu):
