@@ -95,7 +95,8 @@ class Bench:
 
     def row(self, row):
         """{server's name: [[forward, backward] of each round]}"""
-        wanted = [s for s in row.servers if figures.chosen(s.name, self.options.servers)]
+        wanted = [s for s in row.servers if s.serves(row.mode, row.connections)
+                  and figures.chosen(s.name, self.options.servers)]
         servers = [server for server in (self.start(s, row.mode) for s in wanted) if server]
         runs = {server.subject.name: [] for server in servers}
         try:

@@ -124,17 +124,13 @@ class Connects(Row):
                    found["p50_us"] / 1e6, found["p99_us"] / 1e6, found["p99_9_us"] / 1e6)
 
 
-PROCESSES_MAX = 100  # xinetd has one for each connection
 STREAM = (IO_URING, EPOLL, *PEERS, BARE_EPOLL, BARE_IO_URING, CONTROL)
-DATAGRAM = (IO_URING, EPOLL, *(peer for peer in PEERS if "udp" in peer.modes), BARE_EPOLL, BARE_IO_URING, BARE_MMSG, CONTROL)
+DATAGRAM = (IO_URING, EPOLL, *PEERS, BARE_EPOLL, BARE_IO_URING, BARE_MMSG, CONTROL)
 ONE = (IO_URING, EPOLL, IO_URING_SPIN, EPOLL_SPIN, *PEERS, BARE_EPOLL, BARE_IO_URING, CONTROL)
 
 
 def tcp(connections, **more):
-    servers = STREAM
-    if connections > PROCESSES_MAX:
-        servers = tuple(server for server in STREAM if server.name != "xinetd")
-    return {"unit": "request", "mode": "echo", "connections": connections, "servers": servers, **more}
+    return {"unit": "request", "mode": "echo", "connections": connections, "servers": STREAM, **more}
 
 
 def udp(sockets, **more):
@@ -153,8 +149,7 @@ ROWS = (
     Load("tcp-bulk", "TCP, streaming echo, 4 connections",
          **tcp(4, unit="MiB", depth=16, bytes=65_536)),
     Connects("tcp-hello", "TCP, connect, hello, close; 50 at a time",
-             **tcp(50, unit="connection", mode="hello",
-                   servers=tuple(s for s in STREAM if "hello" in s.modes))),
+             **tcp(50, unit="connection", mode="hello")),
     Load("udp-64-1", "UDP, 64 bytes, 1 socket", **udp(1)),
     Load("udp-64-50", "UDP, 64 bytes, 50 sockets", **udp(50, servers=(*DATAGRAM, IO_URING_2, EPOLL_2))),
     Trains("udp-trains", "UDP, 1,200 bytes, trains of 32 from 4 sockets",

@@ -45,7 +45,7 @@ def gate(bench):
     print("\nThe gate: 24 MiB, read from half a second late on, byte exact, others not stalled")
     passed = {}
     for subject in (IO_URING, EPOLL, *PEERS):
-        if not figures.chosen(subject.name, bench.options.servers) or "echo" not in subject.modes:
+        if not figures.chosen(subject.name, bench.options.servers) or not subject.serves("echo"):
             continue
         server = bench.start(subject, "echo")
         if server is None:
@@ -68,7 +68,7 @@ def growth(bench):
     print("\nTCP, 64 bytes: CPU of a request with 10,000 connections, to that with 50")
     found = {}
     for subject in (IO_URING, EPOLL, *PEERS):
-        if subject not in many.servers or not figures.chosen(subject.name, bench.options.servers):
+        if not subject.serves(many.mode, many.connections) or not figures.chosen(subject.name, bench.options.servers):
             continue
         server = bench.start(subject, "echo")
         if server is None:
@@ -119,8 +119,8 @@ def memory(bench):
     print(f"{'':<27}{'no message':>14}{'64 bytes':>14}{'16 KiB':>14}")
     found = {}
     for subject in (IO_URING, EPOLL, *PEERS):
-        if subject.name in ("xinetd",) or not figures.chosen(subject.name, bench.options.servers):
-            continue  # a process for each connection
+        if not subject.serves("echo", HELD) or not figures.chosen(subject.name, bench.options.servers):
+            continue
         values = {size: hold(bench, subject, size) for size in sizes}
         if any(value is None for value in values.values()):
             continue

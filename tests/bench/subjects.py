@@ -59,6 +59,10 @@ class Subject:
     name: str
     kind: str  # ours, peer, limit
     modes: tuple
+    connections_max: int = CONNECTIONS_MAX
+
+    def serves(self, mode, connections=1):
+        return mode in self.modes and connections <= self.connections_max
 
     def command(self, programs, mode, port, directory):
         raise NotImplementedError
@@ -132,8 +136,8 @@ PEERS = (
     Program("Go", "peer", BOTH, program="go"),
     Program("Tokio", "peer", BOTH, program="tokio"),
     Program("node", "peer", BOTH, program="node.js"),
-    # Its UDP echo throws away what came meanwhile: no peer there.
-    Xinetd("xinetd", "peer", ("echo",)),
+    # Its UDP echo throws away what came meanwhile: no peer there. It has a process a connection.
+    Xinetd("xinetd", "peer", ("echo",), connections_max=100),
 )
 BARE_EPOLL = Program("bare epoll loop", "limit", BOTH, program="bare_epoll")
 BARE_IO_URING = Program("bare io_uring loop", "limit", BOTH, program="bare_uring")
