@@ -76,6 +76,20 @@ class Stream(RiposteTest):
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
 
+    def test_the_answer_and_its_end_come_in_one_segment(self):
+        # SYN-ACK, the question's ACK, and this one. In two segments they would be four in all.
+        _, address = self.serve()
+
+        def segments():
+            client = self.connect(address)
+            client.send(GREETING)
+            self.assertEqual(receive_all(client), ANSWER)
+            segs_in = 140  # in struct tcp_info
+            info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, segs_in + 4)
+            client.close()
+            return int.from_bytes(info[segs_in:], sys.byteorder)
+        await_true(lambda: segments() <= 3, "one segment of them")
+
     def test_it_answers_the_first_bytes_and_does_not_wait_for_more(self):
         _, address = self.serve()
         client = self.connect(address)
