@@ -71,17 +71,19 @@ CONFORMANCE_CASE("sends to a peer that reads late wait for it, and every byte ar
         REQUIRE(event->result > 0);
         sent += static_cast<uint32_t>(event->result);
         offset += static_cast<uint32_t>(event->result);
-        if (offset < buffer_bytes) {
+        // What went may end in the middle of a buffer: nothing may be in flight behind it then.
+        if (offset < buffer_bytes && sent < total) {
             bench.send_rest(link, event->buffer, offset, buffer_bytes - offset);
-        } else {
-            bench.release(event->buffer);
-            offset = 0;
-            if (sent < total)
-                bench.send(link, buffer_bytes, sent);
+            continue;
         }
+        bench.release(event->buffer);
+        offset = 0;
+        if (sent < total)
+            bench.send(link, buffer_bytes, sent);
     }
     int32_t end = 0;
     std::ranges::copy(bench.peer_take(link.peer, sent - got.size(), end), std::back_inserter(got));
+    CHECK(got.size() == sent);
     CHECK(got == pattern(sent));
 }
 
