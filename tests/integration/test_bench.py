@@ -82,6 +82,7 @@ class Compare(unittest.TestCase):
         for name in names:
             row = found["rows"][name]
             self.assertIn(f"\n{row['title']}\n", text)
+            self.assertIn("riposte epoll", row["servers"], text)
             for server, figure in row["servers"].items():
                 self.assertTrue(server.startswith("riposte epoll"), server)
                 self.assertEqual(figure["faults"], 0)
