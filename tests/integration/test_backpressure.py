@@ -126,6 +126,20 @@ class NeverReads(RiposteTest):
         for client in clients:
             client.close()
 
+    def test_what_they_held_is_given_back_when_they_are_gone(self):
+        daemon, address = self.serve("chargen", config="[limits]\nwrite_stall_timeout = '60s'\n")
+        before = daemon.rss_kib()
+        clients = [self.connect(address, receive_buffer=4096) for _ in range(100)]
+        # At least one buffer of 64 KiB for each, all of it written.
+        await_true(lambda: daemon.rss_kib() - before > 6 * 1024, "each connection holds a buffer")
+        held = daemon.rss_kib() - before
+        for client in clients:
+            client.close()
+        # Without a word of anybody: the daemon wakes up for it by itself.
+        await_true(lambda: daemon.rss_kib() - before < held / 2, f"half of {held} KiB is given back")
+        reader = self.connect(address)
+        self.assertEqual(len(receive_exactly(reader, 1 << 20)), 1 << 20)
+
     def test_stalled_echo_clients_do_not_starve_one_who_reads(self):
         daemon, address = self.serve("echo", config="[limits]\nwrite_stall_timeout = '60s'\n")
         stalled = []
