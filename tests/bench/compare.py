@@ -85,16 +85,18 @@ class Bench:
         client = self.run_generator(command)
         await_descriptors(client, row.connections)
         time.sleep(WARMUP + 0.05 * seconds)
-        before, start = server.cpu_seconds(), time.monotonic()
+        user, before, start = server.user_seconds(), server.cpu_seconds(), time.monotonic()
         time.sleep(0.9 * seconds)
-        share = (server.cpu_seconds() - before) / (time.monotonic() - start)
+        used, took = server.cpu_seconds() - before, time.monotonic() - start
+        user = server.user_seconds() - user
         out, error = client.communicate(timeout=WAIT + seconds)
         try:
             run = row.read(json.loads(out))
         except (ValueError, KeyError, ZeroDivisionError) as reason:
             raise Unavailable(f"{os.path.basename(command[0])} ended with {client.returncode} "
                               f"({reason!r}): {(error or out).strip()[-200:]}") from reason
-        run.server_share = share
+        run.server_share = used / took
+        run.user_share = min(user / used, 1.0) if used > 0 else 0.0
         return run
 
     def try_measure(self, row, server, runs):

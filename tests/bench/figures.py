@@ -47,6 +47,8 @@ def summarize(row, runs):
             values = [mean(pair, lambda run, key=key: getattr(run, key)) for pair in rounds]
             figure[key] = statistics.median(values)
             figure[f"{key}_spread"] = [min(values), max(values)]
+        # Sampled in ticks, few of which are in one run: only all of them together say something.
+        figure["user_share"] = statistics.mean(run.user_share for run in flat)
         if REFERENCE in runs:
             figure["ratio"] = statistics.median(ratios(rounds, runs[REFERENCE], row.compares))
         servers[name] = figure
@@ -54,7 +56,7 @@ def summarize(row, runs):
             "runs": runs}
 
 
-LINE = "{:<27}{:>7}{:>6}{:>7}{:>11}{:>6}{:>6}{:>7} {}"  # 80 columns
+LINE = "{:<27}{:>7}{:>5}{:>6}{:>5}{:>10}{:>6}{:>6}{:>6} {}"  # 80 columns
 
 
 def print_head(bench, conditions):
@@ -62,6 +64,7 @@ def print_head(bench, conditions):
           f"core {bench.server_core}, generator on core {bench.generator_core}, over loopback.\n"
           f"{conditions['rounds']} rounds of {conditions['seconds']:g} s, forward and backward; "
           "medians, and how far the rounds are from them.\n"
+          "user: of the CPU time, what was not the kernel's.\n"
           "!: the generator had no time left while the server had some. F: wrong answers.", flush=True)
 
 
@@ -79,7 +82,7 @@ def rate(value):
 def print_row(row, result):
     of = "CPU us" if row.compares == "cpu" else "p50 us"
     print(f"\n{row.title}")
-    print(LINE.format(f"of a {row.unit}, in us", of.removesuffix(" us"), "", "ratio", "a second",
+    print(LINE.format(f"of a {row.unit}, in us", of.removesuffix(" us"), "", "ratio", "user", "a second",
                       "p50", "p99", "p99.9", "").rstrip())
     for name, figure in sorted(result["servers"].items(),
                                key=lambda item: item[1][row.compares]):
@@ -88,6 +91,7 @@ def print_row(row, result):
         far = max(spread[1] - value, value - spread[0]) / value
         print(LINE.format(
             name, in_us(value) if value >= 1e-5 else f"{value * 1e6:.3f}", f"±{100 * far:.0f}%",
-            f"{figure['ratio']:.3f}" if "ratio" in figure else "", rate(figure["rate"]),
+            f"{figure['ratio']:.3f}" if "ratio" in figure else "",
+            f"{100 * figure['user_share']:.0f}%", rate(figure["rate"]),
             in_us(figure["p50"]), in_us(figure["p99"]), in_us(figure["p99_9"]), remark).rstrip(),
               flush=True)

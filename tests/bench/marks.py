@@ -3,16 +3,21 @@
 The best peer of a row is the one with the least median among those that passed the gate and made no
 fault. Where the generator held it or riposted back, that is said: neither was then seen at its best. (A
 connection costs its client more than its server, so that one core of clients never fills one of a
-server. To leave such peers out would leave the slowest as the best.) A mark's figure is the median over the rounds of the ratio within
-each round.
+server. To leave such peers out would leave the slowest as the best.) A mark's figure is the median over
+the rounds of the ratio within each round.
+
+Beside it stands what the best of the bare loops makes of the same mark. They do nothing but move bytes,
+without a thought for who reads late: a mark that they miss too is the kernel's to reach.
 """
 
 import dataclasses
 import statistics
 
 import figures
+from subjects import BARE_EPOLL, BARE_IO_URING
 
 OURS = ("riposte io_uring", "riposte epoll")
+BARE = (BARE_EPOLL.name, BARE_IO_URING.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,9 @@ def best_peer(row, gate):
 def judge_mark(mark, row, gate):
     against = best_peer(row, gate) if mark.against == "best peer" else mark.against
     found = []
+    bare = [statistics.median(figures.ratios(row["runs"][name], row["runs"][against], row["compares"]))
+            for name, figure in row["servers"].items()
+            if figure["kind"] == "limit" and against in row["runs"]]
     for ours in mark.ours:
         if against not in row["runs"] or ours not in row["runs"]:
             continue
@@ -63,14 +71,16 @@ def judge_mark(mark, row, gate):
             row["servers"][name]["limit"] == "generator" for name in (ours, against))
         found.append({"mark": f"{mark.row} against {against}", "ours": ours, "limit": mark.limit,
                       "figure": ratio, "least": min(ratios), "greatest": max(ratios),
-                      "reached": ratio <= mark.limit, "generator_bound": held_back})
+                      "reached": ratio <= mark.limit, "generator_bound": held_back,
+                      "bare": min(bare, default=None)})
     return found
 
 
-def plain(name, ours, limit, values):
+def plain(name, ours, limit, values, bare=None):
     figure = statistics.median(values)
     return {"mark": name, "ours": ours, "limit": limit, "figure": figure, "least": min(values),
-            "greatest": max(values), "reached": figure <= limit, "generator_bound": False}
+            "greatest": max(values), "reached": figure <= limit, "generator_bound": False,
+            "bare": bare}
 
 
 def judge(found):
@@ -86,20 +96,25 @@ def judge(found):
             judged.append(plain("seconds from exec to READY", ours, READY_SECONDS,
                                 found["ready"][ours]))
         if ours in found.get("growth", {}):
-            judged.append(plain("10,000 connections to 50", ours, GROWTH, found["growth"][ours]))
+            bare = [statistics.median(ratios) for name, ratios in found["growth"].items()
+                    if name in BARE]
+            judged.append(plain("10,000 connections to 50", ours, GROWTH, found["growth"][ours],
+                                min(bare, default=None)))
     return judged
 
 
 def show(judged):
     if not judged:
         return
-    print("\nMarks: riposte's figure, to the other's (!: the generator was the limit)\n"
-          f"{'':<33}{'':<21}{'at most':>8}{'is':>8}")
+    print("\nMarks: riposte's figure, to the other's, and that of the best bare loop\n"
+          "(!: the generator was the limit)\n"
+          f"{'':<28}{'':<20}{'at most':>8}{'is':>7}{'bare':>7}")
     for mark in judged:
         remark = "reached" if mark["reached"] else "MISSED"
         if mark["generator_bound"]:
             remark += "!"
         places = 4 if mark["limit"] < 0.1 else 0 if mark["limit"] > 10 else 3
         what = mark["mark"].replace(" against ", " / ").removesuffix(" loop")
-        print(f"{what:<33}{mark['ours'].removeprefix('riposte '):<21}{mark['limit']:>8g}"
-              f"{mark['figure']:>8.{places}f}  {remark}", flush=True)
+        bare = "" if mark["bare"] is None else f"{mark['bare']:.{places}f}"
+        print(f"{what:<28}{mark['ours'].removeprefix('riposte '):<20}{mark['limit']:>8g}"
+              f"{mark['figure']:>7.{places}f}{bare:>7}  {remark}", flush=True)

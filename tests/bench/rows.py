@@ -23,6 +23,7 @@ class Run:
     p99: float
     p99_9: float
     server_share: float = 0.0  # of its core; set by who samples it
+    user_share: float = 0.0    # ... of that, in user mode: its own code and its libraries
 
     @property
     def rate(self):

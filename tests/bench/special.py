@@ -12,7 +12,7 @@ import time
 
 import figures
 import rows
-from subjects import EPOLL, IO_URING, PEERS, Server, Unavailable
+from subjects import BARE_EPOLL, BARE_IO_URING, EPOLL, IO_URING, PEERS, Server, Unavailable
 
 HELD = 10_000
 STARTS = 21
@@ -67,8 +67,9 @@ def growth(bench):
     many = next(row for row in rows.ROWS if row.name == "tcp-64-10000")
     print("\nTCP, 64 bytes: CPU of a request with 10,000 connections, to that with 50")
     found = {}
-    for subject in (IO_URING, EPOLL, *PEERS):
-        if not subject.serves(many.mode, many.connections) or not figures.chosen(subject.name, bench.options.servers):
+    for subject in (IO_URING, EPOLL, *PEERS, BARE_EPOLL, BARE_IO_URING):
+        if not subject.serves(many.mode, many.connections) \
+                or not figures.chosen(subject.name, bench.options.servers):
             continue
         server = bench.start(subject, "echo")
         if server is None:

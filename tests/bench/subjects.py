@@ -222,16 +222,23 @@ class Server:
                         new += map(int, file.read().split())
         return found
 
-    def cpu_seconds(self):
-        """User and system time of all its threads, by the scheduler."""
-        total = 0
+    def tasks(self, name):
+        """The text of this file of /proc, of each of its threads."""
         for pid in self.processes():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 for task in os.listdir(f"/proc/{pid}/task"):
                     with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
-                            open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
-                        total += int(file.read().split()[0])
-        return total / 1e9
+                            open(f"/proc/{pid}/task/{task}/{name}", encoding="ascii") as file:
+                        yield file.read()
+
+    def cpu_seconds(self):
+        """User and system time of all its threads, by the scheduler."""
+        return sum(int(text.split()[0]) for text in self.tasks("schedstat")) / 1e9
+
+    def user_seconds(self):
+        """What of it was in user mode, as most kernels tell it: by where the clock's tick fell."""
+        ticks = sum(int(text.rpartition(")")[2].split()[11]) for text in self.tasks("stat"))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self):
         """What is resident (Rss)."""

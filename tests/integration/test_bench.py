@@ -88,6 +88,7 @@ class Compare(unittest.TestCase):
                 self.assertEqual(figure["faults"], 0)
                 self.assertGreater(figure["cpu"], 0)
                 self.assertGreater(figure["rate"], 0)
+                self.assertTrue(0 <= figure["user_share"] <= 1)
                 [[forward, backward]] = row["runs"][server]
                 self.assertTrue(forward["units"] > 0 and backward["units"] > 0)
         # Without the reference there is no ratio, and nothing to draw.
@@ -136,6 +137,7 @@ class Marks(unittest.TestCase):
         self.assertAlmostEqual(found["figure"], 0.8)
         self.assertTrue(found["reached"])
         self.assertEqual((found["least"], found["greatest"]), (0.8, 0.8))
+        self.assertIsNone(found["bare"])
 
     def test_one_that_failed_the_gate_is_no_peer_and_a_limit_neither(self):
         [found] = self.judged(
@@ -144,6 +146,8 @@ class Marks(unittest.TestCase):
             bare=("limit", [(1, 1)], 0.5))
         self.assertEqual(found["mark"], "row against true")
         self.assertFalse(found["reached"] or found["generator_bound"])
+        # ... but what the limit makes of the mark stands beside it.
+        self.assertAlmostEqual(found["bare"], 0.25)
 
     def test_that_the_generator_held_one_of_them_back_is_said(self):
         mark = marks.Mark("row", 0.8, "best peer", ("ours",))
