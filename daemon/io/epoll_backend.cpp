@@ -33,7 +33,6 @@ Result<std::unique_ptr<Backend>> EpollBackend::open(Pools pools) {
 EpollBackend::EpollBackend(Pools pools, Fd epoll, Fd wake)
     : pools_(pools), epoll_(std::move(epoll)), wake_(std::move(wake)), datagrams_(pools.datagrams) {
     states_.resize(1024);
-    ready_.reserve(1024);
 }
 
 EpollBackend::~EpollBackend() {
@@ -57,7 +56,7 @@ size_t EpollBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait
         return outbox_.deliver(events);
     }
     looked_ = true;
-    wait_for_events(have || has_ready() ? Wait{std::chrono::milliseconds(0)} : wait);
+    wait_for_events(have || !ready_.empty() ? Wait{std::chrono::milliseconds(0)} : wait);
     work(events.size());
     return outbox_.deliver(events);
 }
@@ -230,14 +229,13 @@ void EpollBackend::make_ready(int fd, State& s) {
     if (s.in_ready)
         return;
     s.in_ready = true;
-    ready_.push_back(fd);
+    ready_.push(fd);
 }
 
 void EpollBackend::work(size_t room) {
     // What gets ready meanwhile has its turn in the next one.
-    const size_t end = ready_.size();
-    for (; ready_begin_ < end && outbox_.size() < room; ++ready_begin_) {
-        int fd = ready_[ready_begin_];
+    for (size_t left = ready_.size(); left > 0 && outbox_.size() < room; --left) {
+        const int fd = ready_.pop();
         State& s = state(fd);
         s.in_ready = false;
         if (!s.armed)
@@ -248,10 +246,6 @@ void EpollBackend::work(size_t room) {
             accept_some(fd, s);
         else
             receive_datagrams(fd, s);
-    }
-    if (!has_ready()) {
-        ready_.clear();
-        ready_begin_ = 0;
     }
 }
 

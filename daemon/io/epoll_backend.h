@@ -17,6 +17,7 @@
 #include "common/fd.h"
 #include "daemon/io/backend.h"
 #include "daemon/io/datagram_socket.h"
+#include "daemon/io/fifo.h"
 #include "daemon/io/outbox.h"
 
 #include <array>
@@ -74,15 +75,13 @@ private:
     bool watch(int fd, State& state, uint32_t epoll_events);
     void end_stream(int fd, State& state, int32_t result, BufferId buffer = no_buffer);
     void make_ready(int fd, State& state);
-    bool has_ready() const noexcept { return ready_begin_ < ready_.size(); }
 
     Pools pools_;
     Fd epoll_;
     Fd wake_;
     DatagramBatch datagrams_;
     std::vector<State> states_;
-    std::vector<int> ready_; ///< a queue
-    size_t ready_begin_ = 0; ///< what stands before it has had its turn
+    Fifo<int> ready_;
     Outbox outbox_;
     bool looked_ = true; ///< the last turn asked the kernel; false: this one must
     std::array<epoll_event, 256> epoll_events_{};
