@@ -56,7 +56,7 @@ size_t EpollBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait
         return outbox_.deliver(events);
     }
     looked_ = true;
-    wait_for_events(have || !ready_.empty() ? Wait{std::chrono::milliseconds(0)} : wait);
+    wait_for_events(have || has_ready() ? Wait{std::chrono::milliseconds(0)} : wait);
     work(events.size());
     return outbox_.deliver(events);
 }
@@ -154,6 +154,8 @@ void EpollBackend::close_fd(const Op& op) {
     assert(!s.armed && !s.sending);
     bool in_ready = s.in_ready; // the list still names the number; work() finds nothing armed
     s = State{.in_ready = in_ready};
+    if (stays_with_ == op.fd)
+        stays_with_ = -1;
     int32_t result = ::close(op.fd) == 0 ? 0 : -errno;
     outbox_.push({OpKind::close, op.token, result, no_buffer, true});
 }
@@ -229,23 +231,43 @@ void EpollBackend::make_ready(int fd, State& s) {
     if (s.in_ready)
         return;
     s.in_ready = true;
-    ready_.push(fd);
+    if (fd == stays_with_) {
+        assert(first_ < 0); // work() takes it before it looks for another to stay with
+        first_ = fd;
+    } else {
+        ready_.push(fd);
+    }
 }
 
 void EpollBackend::work(size_t room) {
+    const uint32_t much = pools_.streams.buffer_bytes() / 2;
+    bool enough = false;
     // What gets ready meanwhile has its turn in the next one.
-    for (size_t left = ready_.size(); left > 0 && outbox_.size() < room; --left) {
-        const int fd = ready_.pop();
+    size_t left = ready_.size() + (first_ >= 0 ? 1 : 0);
+    for (; left > 0 && !enough && outbox_.size() < room; --left) {
+        const int fd = first_ >= 0 ? std::exchange(first_, -1) : ready_.pop();
         State& s = state(fd);
         s.in_ready = false;
         if (!s.armed)
             continue;
-        if (s.stream.kind == OpKind::receive)
-            receive_some(fd, s);
-        else if (s.stream.kind == OpKind::accept)
+        if (s.stream.kind == OpKind::receive) {
+            enough = receive_some(fd, s) >= much;
+            if (enough)
+                stay_with(fd);
+        } else if (s.stream.kind == OpKind::accept) {
             accept_some(fd, s);
-        else
+        } else {
             receive_datagrams(fd, s);
+        }
+    }
+}
+
+void EpollBackend::stay_with(int fd) {
+    if (fd != stays_with_) {
+        stays_with_ = fd;
+        stays_ = 0;
+    } else if (++stays_ == stays_max) {
+        stays_with_ = -1; // the others first
     }
 }
 
@@ -266,12 +288,15 @@ void EpollBackend::accept_some(int fd, State& s) {
     s.left = std::min(quota * 2, accepts_per_turn);
 }
 
-void EpollBackend::receive_some(int fd, State& s) {
+uint32_t EpollBackend::receive_some(int fd, State& s) {
     BufferPool& pool = pools_.streams;
+    uint32_t received = 0;
     for (int i = 0; i < buffers_per_turn; ++i) {
         BufferId buffer = pool.take(Owner::backend);
-        if (buffer == no_buffer)
-            return end_stream(fd, s, -ENOBUFS);
+        if (buffer == no_buffer) {
+            end_stream(fd, s, -ENOBUFS);
+            return received;
+        }
         std::span<std::byte> bytes = pool.bytes(buffer);
         bytes = bytes.first(std::min<size_t>(bytes.size(), s.left));
         ssize_t n = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
@@ -279,21 +304,26 @@ void EpollBackend::receive_some(int fd, State& s) {
             int error = n < 0 ? errno : 0;
             pool.move(buffer, Owner::backend, Owner::pool);
             if (error != EAGAIN)
-                return end_stream(fd, s, -error);
-            s.readable = s.ending = false;
-            return;
+                end_stream(fd, s, -error);
+            else
+                s.readable = s.ending = false;
+            return received;
         }
         pool.move(buffer, Owner::backend, Owner::worker);
         auto size = static_cast<uint32_t>(n);
+        received += size;
         s.readable = size == bytes.size() || s.ending;
-        if (size >= s.left)
-            return end_stream(fd, s, static_cast<int32_t>(n), buffer);
+        if (size >= s.left) {
+            end_stream(fd, s, static_cast<int32_t>(n), buffer);
+            return received;
+        }
         s.left -= size;
         outbox_.push({OpKind::receive, s.stream.token, static_cast<int32_t>(n), buffer, false});
         if (!s.readable)
-            return;
+            return received;
     }
     make_ready(fd, s);
+    return received;
 }
 
 void EpollBackend::receive_datagrams(int fd, State& s) {

@@ -9,6 +9,10 @@
 // connections of a listener, one batch of datagrams of a socket. What has more to do is remembered
 // in `ready_` and goes on in the next turn, which then does not wait.
 //
+// Who sends much is answered while its bytes are in the cache: a turn ends with half a buffer of
+// one connection, and that one is the first in the next, `stays_max` times in a row. Where several
+// stream at once, that costs less CPU time than to take a piece of each in turn.
+//
 // A look without sleeping is epoll_wait(2) without a timeout, again and again: a system call each
 // time, but a short one, that takes no lock while nothing is ready.
 #pragma once
@@ -32,6 +36,7 @@ class EpollBackend final : public Backend {
 public:
     static constexpr int buffers_per_turn = 4;
     static constexpr uint32_t accepts_per_turn = 32;
+    static constexpr int stays_max = 4;
 
     static Result<std::unique_ptr<Backend>> open(Pools pools);
     ~EpollBackend() override;
@@ -67,7 +72,8 @@ private:
     void note(int fd, uint32_t epoll_events);
     void work(size_t room);
     void accept_some(int fd, State& state);
-    void receive_some(int fd, State& state);
+    uint32_t receive_some(int fd, State& state); ///< how many bytes
+    void stay_with(int fd);
     void receive_datagrams(int fd, State& state);
     void try_send(int fd, State& state);
 
@@ -75,6 +81,7 @@ private:
     bool watch(int fd, State& state, uint32_t epoll_events);
     void end_stream(int fd, State& state, int32_t result, BufferId buffer = no_buffer);
     void make_ready(int fd, State& state);
+    bool has_ready() const noexcept { return first_ >= 0 || !ready_.empty(); }
 
     Pools pools_;
     Fd epoll_;
@@ -82,6 +89,9 @@ private:
     DatagramBatch datagrams_;
     std::vector<State> states_;
     Fifo<int> ready_;
+    int first_ = -1;      ///< comes before all of `ready_`
+    int stays_with_ = -1; ///< gets to be `first_` when it has more
+    int stays_ = 0;       ///< how often it was
     Outbox outbox_;
     bool looked_ = true; ///< the last turn asked the kernel; false: this one must
     std::array<epoll_event, 256> epoll_events_{};

@@ -79,6 +79,16 @@ Event Bench::expect(OpKind kind, Token token) {
     }
 }
 
+Event Bench::next() {
+    for (int turns = 0; waiting_.empty(); ++turns) {
+        REQUIRE_MESSAGE(turns < turns_max, "no event came");
+        turn(milliseconds(turns == 0 ? 0 : 20));
+    }
+    const Event event = waiting_.front();
+    waiting_.erase(waiting_.begin());
+    return event;
+}
+
 std::optional<Event> Bench::look_for(OpKind kind, Token token) {
     for (int turns = 0; turns < quiet_turns; ++turns) {
         const bool there = std::ranges::any_of(waiting_, [&](const Event& event) {

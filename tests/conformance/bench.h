@@ -104,6 +104,8 @@ public:
     Event expect(OpKind kind, Token token);
     /// The same if it is there after a few turns.
     std::optional<Event> look_for(OpKind kind, Token token);
+    /// The next event, whatever it is.
+    Event next();
     /// Is there no event at all, even after a few turns?
     bool quiet();
     std::string describe_waiting() const;

@@ -3,6 +3,7 @@
 #include "tests/support/skip.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <iterator>
 
@@ -161,6 +162,38 @@ CONFORMANCE_CASE("a peer's reset ends a receive with -ECONNRESET") {
     CHECK(event.last);
     CHECK(event.buffer == no_buffer);
     bench.close(link);
+}
+
+CONFORMANCE_CASE("peers that send without end do not keep a small one from its turn") {
+    const int listener = bench.listen();
+    const std::array busy = {bench.link(listener), bench.link(listener)};
+    const Link small = bench.link(listener);
+    const Bytes plenty = pattern(size_t{4} * Bench::stream_buffer_bytes);
+    for (const Link& link : busy) {
+        bench.peer_give(link.peer, plenty);
+        bench.receive(link, 2 * Bench::stream_buffer_bytes);
+    }
+    bench.receive(small, 100);
+    bench.peer_give(small.peer, pattern(10));
+    // They never run dry, and are armed again at once.
+    int others = 0;
+    for (;; ++others) {
+        REQUIRE(others < 60);
+        const Event event = bench.next();
+        if (event.token == small.token) {
+            CHECK(bench.take(event) == pattern(10));
+            break;
+        }
+        const Link& link = event.token == busy[0].token ? busy[0] : busy[1];
+        REQUIRE(event.token == link.token);
+        if (event.result > 0)
+            bench.take(event);
+        else
+            REQUIRE(event.result == -ENOBUFS);
+        bench.peer_send(link.peer, plenty); // as much as there is room for
+        if (event.last)
+            bench.receive(link, 2 * Bench::stream_buffer_bytes);
+    }
 }
 
 CONFORMANCE_CASE("an events span of one loses nothing and keeps the order of each stream") {
