@@ -79,6 +79,11 @@ def rate(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
+def user_share(figure):
+    """Of a server that mostly waits, the ticks say nothing."""
+    return f"{100 * figure['user_share']:.0f}%" if figure["server_share"] >= 0.5 else ""
+
+
 def print_row(row, result):
     of = "CPU us" if row.compares == "cpu" else "p50 us"
     print(f"\n{row.title}")
@@ -92,6 +97,6 @@ def print_row(row, result):
         print(LINE.format(
             name, in_us(value) if value >= 1e-5 else f"{value * 1e6:.3f}", f"±{100 * far:.0f}%",
             f"{figure['ratio']:.3f}" if "ratio" in figure else "",
-            f"{100 * figure['user_share']:.0f}%", rate(figure["rate"]),
+            user_share(figure), rate(figure["rate"]),
             in_us(figure["p50"]), in_us(figure["p99"]), in_us(figure["p99_9"]), remark).rstrip(),
               flush=True)
