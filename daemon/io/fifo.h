@@ -1,5 +1,5 @@
-// A queue in one piece of memory that is not larger than twice what was ever in it at once, however
-// long it is never empty.
+// A queue in one piece of memory, whose size goes by how much was in it at once, and not by how
+// long it was never empty.
 #pragma once
 
 #include <algorithm>
