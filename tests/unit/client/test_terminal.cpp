@@ -41,7 +41,8 @@ std::string width_with_columns(const char* columns) {
     });
 }
 
-/// What a LiveLine does to a terminal, as the bytes that arrive there.
+/// What a LiveLine does to a terminal, as the bytes that arrive there. A terminal hands them on by
+/// and by: a mark behind them says that all are there.
 template<class Use>
 std::string drawn(const char* term, Use use) {
     const Pty pty = open_pty(72);
@@ -49,10 +50,19 @@ std::string drawn(const char* term, Use use) {
         set_environment("TERM", term);
         ::dup2(pty.slave.get(), STDERR_FILENO);
         use();
-        ::fcntl(pty.master.get(), F_SETFL, O_NONBLOCK);
-        char bytes[512];
-        const ssize_t size = ::read(pty.master.get(), bytes, sizeof(bytes));
-        return std::string(bytes, static_cast<size_t>(size < 0 ? 0 : size));
+        constexpr char mark = '\x1e';
+        std::string text;
+        if (::write(pty.slave.get(), &mark, 1) != 1)
+            return text;
+        while (!text.ends_with(mark)) {
+            char bytes[512];
+            const ssize_t size = ::read(pty.master.get(), bytes, sizeof(bytes));
+            if (size <= 0)
+                return text;
+            text.append(bytes, static_cast<size_t>(size));
+        }
+        text.pop_back();
+        return text;
     });
 }
 
