@@ -156,15 +156,12 @@ class Bench:
     def run(self, program, row):
         """One in which nothing came back says nothing of either program: a machine that is busy with
         something else gave one of them no CPU for all of a short run. It is made again."""
-        for _ in range(TRIES - 1):
+        for _ in range(TRIES):
             run = self.try_run(program, row)
             if run.requests > 0:
                 return run
-        run = self.try_run(program, row)
-        if run.requests == 0:
-            raise SystemExit(f"generator.py: {row.name}: {TRIES} runs of {program}, and no answer in "
-                             "any; more --seconds may help")
-        return run
+        raise SystemExit(f"generator.py: {row.name}: {TRIES} runs of {program}, and no answer in any; "
+                         "more --seconds may help")
 
     def try_run(self, program, row):
         command = self.command(program, row)

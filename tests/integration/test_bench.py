@@ -12,8 +12,11 @@ from daemon import RIPOSTE, RIPOSTED
 BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bench")
 sys.path.insert(0, BENCH)
 
+import compare  # noqa: E402
+import generator  # noqa: E402
 import marks  # noqa: E402
 import rows  # noqa: E402
+from subjects import Unavailable  # noqa: E402
 
 PLAIN_LOAD = os.environ.get("PLAIN_LOAD", "build/tests/bench/plain_load")
 TOOLS = os.environ.get("RIPOSTE_BENCH_GENERATORS", "build/tests/bench")
@@ -111,6 +114,42 @@ class Compare(unittest.TestCase):
         done = self.run_it("--rows", "tcp-65")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no such row; there are: tcp-64-1 ", done.stderr)
+
+
+class Again(unittest.TestCase):
+    """A run in which nothing was answered is made again, and not without end."""
+
+    def generator(self, requests):
+        bench = generator.Bench.__new__(generator.Bench)
+        runs = iter(generator.Run("plain", count, 1, 1, 1) for count in requests)
+        bench.try_run = lambda program, row: next(runs)
+        return bench.run("plain", generator.all_rows()[0])
+
+    def test_the_generator(self):
+        self.assertEqual(self.generator([0] * (generator.TRIES - 1) + [7]).requests, 7)
+        with self.assertRaisesRegex(SystemExit, "no answer in any; more --seconds may help"):
+            self.generator([0] * generator.TRIES + [7])
+
+    def compare(self, outcomes):
+        bench = compare.Bench.__new__(compare.Bench)
+        outcomes = iter(outcomes)
+
+        def measure_once(row, server):
+            outcome = next(outcomes)
+            if isinstance(outcome, Unavailable):
+                raise outcome
+            return outcome
+
+        bench.measure_once = measure_once
+        return bench.measure(None, None)
+
+    def test_the_comparison(self):
+        nothing = rows.Run(0, 1, 0, 1, 1, 1, 1, 1)
+        good = rows.Run(5, 1, 0, 1, 1, 1, 1, 1)
+        failed = Unavailable("it said so")
+        self.assertIs(self.compare([nothing, failed, good]), good)
+        with self.assertRaisesRegex(Unavailable, "it said so"):
+            self.compare([failed] * compare.TRIES + [good])
 
 
 class Marks(unittest.TestCase):
