@@ -337,7 +337,7 @@ void Connections::fail(uint32_t slot, std::string_view reason) {
 uint32_t Connections::window_bytes() const noexcept {
     const BufferPool& pool = state_.pools.streams;
     bool scarce = uint64_t{pool.held(Owner::worker)} * 4 >= uint64_t{pool.count()} * 3;
-    return pool.buffer_bytes() * (scarce ? 1 : window_buffers);
+    return pool.buffer_bytes() * (scarce ? 1 : state_.window_buffers);
 }
 
 void Connections::log_refused(const SocketAddress& address, std::string_view why) {

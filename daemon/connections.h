@@ -1,10 +1,11 @@
 // Every TCP connection of one worker: opens them, feeds events to their service, carries out what
 // advance() decides, and holds them to their deadlines.
 //
-// Bounds: a connection owes at most its window and one buffer more, and what it owes lies in at
-// most twice as many buffers as its bytes need, because a small arrival is copied behind the last
-// one. A reader that never reads costs that, once. When three quarters of all buffers are out, the
-// window shrinks to one buffer, so that slow readers can not starve the others.
+// Bounds: a connection owes at most its window (Backend::window_buffers()) and one buffer more, and
+// what it owes lies in at most twice as many buffers as its bytes need, because a small arrival is
+// copied behind the last one. A reader that never reads costs that, once. When three quarters of
+// all buffers are out, the window shrinks to one buffer, so that slow readers can not starve the
+// others.
 //
 // Deadlines of an open connection: while something is owed, the write-stall timeout, renewed by
 // each byte that the peer takes; else the idle timeout, renewed by each byte that it sends. After
@@ -48,7 +49,8 @@ struct Listening {
 struct WorkerState {
     Environment& environment;
     Pools pools;
-    LimitsConfig limits{}; ///< this worker's share
+    uint32_t window_buffers = 1; ///< what a connection may owe while buffers are plenty
+    LimitsConfig limits{};       ///< this worker's share
     Metrics metrics{};
     std::vector<Op> ops{}; ///< for the next turn
     uint64_t now_ms = 0;   ///< both clocks stand still during a turn
@@ -61,7 +63,6 @@ class Connections {
 public:
     /// A draining connection is finished when it was quiet for this long.
     static constexpr uint32_t drain_quiet_ms = 20;
-    static constexpr uint32_t window_buffers = 2;
 
     explicit Connections(WorkerState& state);
 

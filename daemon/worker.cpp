@@ -39,6 +39,7 @@ Worker::Worker(Environment& environment, Backend& backend, Pools pools, const Wo
       state_{
           .environment = environment,
           .pools = pools,
+          .window_buffers = backend.window_buffers(),
           .limits = plan.limits,
           .now_ms = environment.now_ms(),
           .wall_seconds = environment.wall_seconds()},

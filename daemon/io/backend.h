@@ -113,7 +113,9 @@ struct Wait {
 
 class Backend {
 public:
-    Backend() = default;
+    /// `window_buffers`: how much a connection may owe for streams to be cheapest, in stream
+    /// buffers; at least 1. How much of it a worker grants is the worker's decision.
+    explicit Backend(uint32_t window_buffers) noexcept : window_buffers_(window_buffers) {}
     Backend(const Backend&) = delete;
     Backend& operator=(const Backend&) = delete;
     /// Whatever is in flight is forgotten, and the buffers that it had are free again.
@@ -127,6 +129,11 @@ public:
 
     /// Ends the wait of a turn, now or the next one. The only member that another thread may call.
     virtual void wake() noexcept = 0;
+
+    uint32_t window_buffers() const noexcept { return window_buffers_; }
+
+private:
+    const uint32_t window_buffers_;
 };
 
 /// The buffers that a worker and its backend pass to each other.

@@ -31,7 +31,8 @@ Result<std::unique_ptr<Backend>> EpollBackend::open(Pools pools) {
 }
 
 EpollBackend::EpollBackend(Pools pools, Fd epoll, Fd wake)
-    : pools_(pools), epoll_(std::move(epoll)), wake_(std::move(wake)), datagrams_(pools.datagrams) {
+    : Backend(stream_window_buffers), pools_(pools), epoll_(std::move(epoll)),
+      wake_(std::move(wake)), datagrams_(pools.datagrams) {
     states_.resize(1024);
 }
 

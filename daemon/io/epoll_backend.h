@@ -37,6 +37,8 @@ public:
     static constexpr int buffers_per_turn = 4;
     static constexpr uint32_t accepts_per_turn = 32;
     static constexpr int stays_max = 4;
+    /// What it receives it sends while it is hot in the cache: more would only be colder.
+    static constexpr uint32_t stream_window_buffers = 2;
 
     static Result<std::unique_ptr<Backend>> open(Pools pools);
     ~EpollBackend() override;

@@ -57,7 +57,8 @@ std::expected<std::unique_ptr<UringBackend>, std::string> UringBackend::open(
 }
 
 UringBackend::UringBackend(Pools pools, Features permitted)
-    : pools_(pools), permitted_(permitted), datagrams_(pools.datagrams) {}
+    : Backend(stream_window_buffers), pools_(pools), permitted_(permitted),
+      datagrams_(pools.datagrams) {}
 
 UringBackend::~UringBackend() {
     if (ring_made_)

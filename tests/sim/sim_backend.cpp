@@ -40,8 +40,8 @@ std::string describe(const Event& event) {
 }
 
 SimBackend::SimBackend(SimNetwork& network, Pools pools, uint64_t seed, const Settings& settings)
-    : network_(network), pools_(pools), random_(seed), settings_(settings),
-      datagram_sizes_(pools.datagrams.buffers().count()),
+    : Backend(settings.window_buffers), network_(network), pools_(pools), random_(seed),
+      settings_(settings), datagram_sizes_(pools.datagrams.buffers().count()),
       asked_(pools.datagrams.buffers().count()) {}
 
 SimBackend::~SimBackend() {

@@ -54,6 +54,7 @@ class SimBackend final : public Backend {
 public:
     struct Settings {
         Faults faults;
+        uint32_t window_buffers = 2;
         uint32_t stock = 0;          ///< stream buffers held in advance; 0: taken on demand
         uint32_t datagram_stock = 0; ///< datagram buffers likewise
         bool blocks = false;         ///< turn() really waits for wake() when nothing can happen

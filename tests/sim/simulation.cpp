@@ -50,6 +50,7 @@ Simulation::Simulation(uint64_t seed, bool trace)
         network_, Pools{streams_, datagrams_}, seed + 1,
         SimBackend::Settings{
             .faults = choose_faults(),
+            .window_buffers = random_.between(1, 16),
             .stock = choose_stock(),
             .datagram_stock =
                 random_.chance(50) ? random_.between(1, datagrams_.buffers().count()) : 0,

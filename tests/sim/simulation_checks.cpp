@@ -42,7 +42,7 @@ void Simulation::check() {
 void Simulation::check_owed() {
     if (stop_by_ms_ != never_ms)
         return; // what arrives after it was told to finish is thrown away
-    const uint64_t most = uint64_t{streams_.buffer_bytes()} * (Connections::window_buffers + 1);
+    const uint64_t most = uint64_t{streams_.buffer_bytes()} * (backend_->window_buffers() + 1);
     for (const SimClient& client : clients_) {
         if (client.kind() != ServiceKind::echo || !client.connected())
             continue;
