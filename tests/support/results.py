@@ -3,6 +3,7 @@
     passed|failed|skipped  STAGE  NAME  REASON
 
     results.py collect STAGE testlog.json FILE    adds what Meson logged: each line of TAP is a test
+    results.py tap STAGE PROGRAM STATUS TAP FILE  adds what a program wrote into TAP, and its status
     results.py count STAGE FILE                   "N passed, ..." of one stage
     results.py report FILE                        skips with their reasons, failures, the summary
 """
@@ -50,6 +51,13 @@ def of_one_program(entry):
     return tests
 
 
+def collect_tap(stage, program, status, tap_path, path):
+    with open(tap_path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    result = "OK" if status == "0" else "FAIL"
+    add(stage, [{"name": program, "result": result, "returncode": status, "stdout": text}], path)
+
+
 def collect(stage, log_path, path):
     try:
         with open(log_path, encoding="utf-8", errors="replace") as file:
@@ -58,6 +66,10 @@ def collect(stage, log_path, path):
         entries = []
     if not entries:
         entries = [{"name": "meson test", "result": "no test was run at all", "stdout": ""}]
+    add(stage, entries, path)
+
+
+def add(stage, entries, path):
     with open(path, "a", encoding="utf-8") as out:
         for entry in entries:
             for result, name, reason, comments in of_one_program(entry):
@@ -94,6 +106,8 @@ def report(path):
 def main(arguments):
     if len(arguments) == 4 and arguments[0] == "collect":
         return collect(*arguments[1:])
+    if len(arguments) == 6 and arguments[0] == "tap":
+        return collect_tap(*arguments[1:])
     if len(arguments) == 3 and arguments[0] == "count":
         print(summary([row for row in read(arguments[2]) if row[1] == arguments[1]]))
         return 0
