@@ -61,6 +61,14 @@ class InRoot(unittest.TestCase):
                 for path in self.root.run("dpkg", "-L", "riposted").split()
                 if "/systemd/system/" in path}
 
+    def enable_other_sockets(self):
+        """As systemctl(1) does it, all that the package left disabled; their names."""
+        others = {unit: path for unit, path in self.units().items()
+                  if re.fullmatch(r"riposted-\w+\.socket", unit)}
+        for unit, path in others.items():
+            (self.path / ENABLED / unit).symlink_to(path)
+        return set(others)
+
     def enabled(self):
         """The units of ours that some target wants."""
         return {path.name for path in (self.path / "etc/systemd/system").glob("*.wants/riposte*")}
@@ -146,12 +154,9 @@ class Units(InRoot):
     def test_what_was_disabled_and_enabled_stays_so_through_an_upgrade(self):
         self.install()
         (self.path / ENABLED / "riposted.socket").unlink()
-        others = {unit: path for unit, path in self.units().items()
-                  if re.fullmatch(r"riposted-\w+\.socket", unit)}
-        for unit, path in others.items():
-            (self.path / ENABLED / unit).symlink_to(path)
+        others = self.enable_other_sockets()
         self.upgrade()
-        self.assertEqual(self.enabled(), set(others))
+        self.assertEqual(self.enabled(), others)
 
 
 class Told(InRoot):
@@ -185,14 +190,13 @@ class Told(InRoot):
 
     def test_an_upgrade_restarts_the_service_that_runs_and_stops_no_socket(self):
         self.install()
-        (self.path / ENABLED / "riposted-echo.socket").symlink_to(
-            self.units()["riposted-echo.socket"])
-        self.run_units("riposted.socket", "riposted-echo.socket", "riposted.service")
+        sockets = {"riposted.socket"} | self.enable_other_sockets()
+        self.run_units("riposted.service", *sockets)
         self.assertEqual(self.told("restart", self.upgrade), ["riposted.service"])
         # To start what is active is to do nothing; it is there for sockets that a version brings.
         self.assertEqual(self.verbs(), {"restart", "start"})
         self.assertEqual({line.split()[1] for line in self.lines if line.startswith("start ")},
-                         {"riposted.socket", "riposted-echo.socket"})
+                         sockets)
 
     def test_an_upgrade_starts_no_service_that_does_not_run(self):
         self.install()
