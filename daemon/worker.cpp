@@ -88,6 +88,7 @@ void Worker::handle(const Event& event) {
     case OpKind::receive:
     case OpKind::send:
     case OpKind::close:
+    case OpKind::release:
         connections_.handle(event);
         break;
     case OpKind::stop:

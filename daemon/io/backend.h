@@ -23,8 +23,13 @@
 //  5. `stop` ends only a stream: events that were on their way still come, then the last one, with
 //     -ECANCELED unless something else ended it first. `finish` and `abort` are done before turn()
 //     looks at anything else, never queued: a queued one can hit a foreign socket that got the same
-//     fd number. `close` is given only when nothing is in flight for that fd.
-//  6. Every fd that came out of `accept` is closed through the seam, a refused connection's too.
+//     fd number. `close` and `release` are given only when nothing is in flight for that fd.
+//  6. Every fd that came out of `accept` leaves through the seam, a refused connection's too: by
+//     `close`, or by `release`, which closes nothing. After the event of a release the backend
+//     knows nothing of the fd any more: bytes that come stay in the kernel, whatever happens on it
+//     wakes nobody, and the number may come again, as another connection. A connection that another
+//     process accepted, non-blocking like ours, is as good as one of our own from its first
+//     operation on.
 //  7. `send_to` never waits: -EAGAIN means that the datagram was dropped, and the worker counts it.
 //     Of a train some datagrams may go and others not; the event says how many bytes went.
 //  8. Identity is slot + generation (Token), never the fd number, which the kernel uses again.
@@ -61,6 +66,7 @@ enum class OpKind : uint8_t {
     send,    ///< bytes [offset, offset + size) of a stream buffer; event: how many went, or -errno
     send_to, ///< `size` bytes of a datagram buffer to its Arrival's peer; event likewise
     close,   ///< event: 0 or -errno; the fd is gone either way
+    release, ///< event: 0; the fd is open, and the worker's alone: the backend has forgotten it
     // No event of their own.
     stop,   ///< ends the stream `target` that was started with this token
     finish, ///< shutdown(fd, SHUT_WR): FIN after what was sent

@@ -82,6 +82,9 @@ void EpollBackend::apply(std::span<const Op> ops) {
         case OpKind::close:
             close_fd(op);
             break;
+        case OpKind::release:
+            release_fd(op);
+            break;
         case OpKind::stop:
             stop_stream(op.fd);
             break;
@@ -150,13 +153,26 @@ void EpollBackend::abort_fd(int fd) {
     }
 }
 
-void EpollBackend::close_fd(const Op& op) {
-    State& s = state(op.fd);
+void EpollBackend::forget(int fd) {
+    State& s = state(fd);
     assert(!s.armed && !s.sending);
     bool in_ready = s.in_ready; // the list still names the number; work() finds nothing armed
     s = State{.in_ready = in_ready};
-    if (stays_with_ == op.fd)
+    if (stays_with_ == fd)
         stays_with_ = -1;
+}
+
+void EpollBackend::release_fd(const Op& op) {
+    // A registration outlives close(2) for as long as another process has the connection open, and
+    // would wake us for whatever comes on it.
+    if (state(op.fd).registered)
+        ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, op.fd, nullptr);
+    forget(op.fd);
+    outbox_.push({OpKind::release, op.token, 0, no_buffer, true});
+}
+
+void EpollBackend::close_fd(const Op& op) {
+    forget(op.fd);
     int32_t result = ::close(op.fd) == 0 ? 0 : -errno;
     outbox_.push({OpKind::close, op.token, result, no_buffer, true});
 }

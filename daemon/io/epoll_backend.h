@@ -68,6 +68,8 @@ private:
     void stop_stream(int fd);
     void abort_fd(int fd);
     void close_fd(const Op& op);
+    void release_fd(const Op& op);
+    void forget(int fd);
 
     void wait_for_events(Wait wait);
     int ask_kernel(int timeout_ms);

@@ -107,6 +107,9 @@ void UringBackend::push(const Op& op) {
         io_uring_prep_close(entry, op.fd);
         entry->user_data = pack(op.kind, op.token);
         break;
+    case OpKind::release: // nothing is in flight, and nothing else is kept of a connection
+        outbox_.push({OpKind::release, op.token, 0, no_buffer, true});
+        break;
     case OpKind::stop:
         push_stop(op);
         break;
@@ -244,6 +247,7 @@ size_t UringBackend::reap(std::span<Event> events) {
         case OpKind::accept:
         case OpKind::close:
         case OpKind::send_to:
+        case OpKind::release:
         case OpKind::abort:
             break;
         }

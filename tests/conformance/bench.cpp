@@ -216,6 +216,15 @@ void Bench::close(const Link& link) {
     CHECK(event.result == 0);
 }
 
+void Bench::let_go(const Link& link) {
+    give({.kind = OpKind::release, .token = link.token, .fd = link.fd});
+    const Event event = expect(OpKind::release, link.token);
+    CHECK(event.last);
+    CHECK(event.result == 0);
+    CHECK(event.buffer == no_buffer);
+    CHECK(is_open(link.fd));
+}
+
 Bytes Bench::peer_take(int peer, size_t size, int32_t& end) {
     Bytes all;
     end = 1;

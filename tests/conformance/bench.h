@@ -75,6 +75,15 @@ public:
     virtual int32_t peer_receive(int peer, std::span<std::byte> bytes) = 0;
     virtual void peer_finish(int peer) = 0;
     virtual void peer_reset(int peer) = 0;
+
+    // What the backend has released. The number is free afterwards, the connection open under
+    // another, which is returned: as when another process has it.
+    virtual int pass_on(int fd) = 0;
+    /// What waits in the kernel for a connection that the backend does not know: size, or -errno.
+    virtual int32_t read_directly(int fd, std::span<std::byte> bytes) = 0;
+    /// The backend has it again, as one that it has never seen.
+    virtual void bring_back(int fd) = 0;
+
     /// Somebody who will ask the datagram socket at `address` ("127.0.0.2", "::1") of it.
     virtual int asker(int fd, const std::string& address) = 0;
     /// Asks; with `segment_bytes`, a train of datagrams of this size. False if the machine can not
@@ -128,6 +137,7 @@ public:
         const Link& link, BufferId buffer, uint32_t offset, uint32_t size, bool more = false);
     void release(BufferId buffer) { streams_.move(buffer, Owner::worker, Owner::pool); }
     void close(const Link& link);
+    void let_go(const Link& link); ///< release, to its event
     /// What a peer gets, until `size` bytes came or the stream says something else.
     Bytes peer_take(int peer, size_t size, int32_t& end);
     void peer_give(int peer, std::span<const std::byte> bytes);

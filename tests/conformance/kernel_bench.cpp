@@ -117,6 +117,21 @@ public:
         fd.reset();
     }
 
+    int pass_on(int fd) override {
+        constexpr int out_of_the_way = 500;
+        const int number = ::fcntl(fd, F_DUPFD_CLOEXEC, out_of_the_way);
+        REQUIRE(number >= 0);
+        ::close(fd);
+        std::erase(accepted_, fd);
+        accepted_.push_back(number);
+        return number;
+    }
+    int32_t read_directly(int fd, std::span<std::byte> bytes) override {
+        const ssize_t size = ::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
+        return size >= 0 ? static_cast<int32_t>(size) : -errno;
+    }
+    void bring_back(int /*fd*/) override {}
+
     int asker(int fd, const std::string& address) override {
         const SocketAddress to = numeric_address(address, local_address(fd).port());
         Fd asker(::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

@@ -49,6 +49,12 @@ public:
     void peer_finish(int peer) override { network_.peer_finish(static_cast<StreamId>(peer)); }
     void peer_reset(int peer) override { network_.peer_reset(static_cast<StreamId>(peer)); }
 
+    int pass_on(int fd) override { return network_.pass_on(fd); }
+    int32_t read_directly(int fd, std::span<std::byte> bytes) override {
+        return network_.receive(fd, bytes);
+    }
+    void bring_back(int fd) override { backend_->introduce(fd); }
+
     int asker(int fd, const std::string& address) override {
         const bool v6 = address.find(':') != std::string::npos;
         const auto asked = static_cast<uint8_t>(address.back() - '0');

@@ -13,8 +13,9 @@
 namespace riposte::sim {
 namespace {
 
-constexpr std::array<std::string_view, 9> kind_names = {
-    "accept", "receive", "receive_from", "send", "send_to", "close", "stop", "finish", "abort"};
+constexpr std::array<std::string_view, 10> kind_names = {
+    "accept", "receive", "receive_from", "send",   "send_to",
+    "close",  "release", "stop",         "finish", "abort"};
 
 std::string_view name(OpKind kind) {
     return kind_names[static_cast<size_t>(kind)];
@@ -121,6 +122,8 @@ void SimBackend::apply(const Op& op) {
         return send_datagram(op);
     case OpKind::close:
         return start_close(op);
+    case OpKind::release:
+        return release_fd(op);
     case OpKind::stop:
         return stop_stream(op);
     case OpKind::finish:
@@ -263,6 +266,18 @@ void SimBackend::start_close(const Op& op) {
     handle->held_back = false;
     handle->closing = true;
     handle->close_turn = turn_ + random_.below(settings_.faults.delay_turns_max + 1);
+}
+
+void SimBackend::release_fd(const Op& op) {
+    Handle* handle = connection(op);
+    if (handle == nullptr || !bind_token(op, *handle))
+        return;
+    if (handle->armed || handle->sending || handle->held_back)
+        return violated(op, "something is in flight");
+    if (handle->finished || handle->aborted)
+        return violated(op, "it was ended");
+    complete(op.fd, *handle, {OpKind::release, op.token, 0});
+    handles_.erase(op.fd); // whatever else is given for it breaks the contract
 }
 
 void SimBackend::stop_stream(const Op& op) {

@@ -75,6 +75,8 @@ public:
     std::chrono::milliseconds last_wait() const { return last_wait_; }
     /// Is a stream armed or an answer under way on this listener?
     bool uses(int fd) const;
+    /// A connection that another process has accepted; see backend.h.
+    void introduce(int fd) { handles_[fd] = {.serial = ++serial_, .announced = true}; }
     void set_faults(const Faults& faults) { settings_.faults = faults; }
 
 private:
@@ -113,6 +115,7 @@ private:
     void send_datagram(const Op& op);
     int32_t send_datagrams(const Op& op);
     void start_close(const Op& op);
+    void release_fd(const Op& op);
     void stop_stream(const Op& op);
     void shut_down(const Op& op);
 

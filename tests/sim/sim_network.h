@@ -118,6 +118,8 @@ public:
     void finish(int fd);
     void abort(int fd); ///< shutdown both ways; close() will send RST
     int32_t close(int fd);
+    /// The connection goes on under another number, as in another process; this one is free.
+    int pass_on(int fd);
     Datagram receive_from(int fd); ///< of has_datagram()
     bool has_datagram(int fd) const { return !entry(fd).datagrams.empty(); }
     bool has_connection(int fd) const { return !entry(fd).backlog.empty(); }
