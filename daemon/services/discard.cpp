@@ -6,6 +6,8 @@ namespace {
 
 class Discard final : public Service {
 public:
+    bool resumable(const StreamState&) const noexcept override { return true; }
+
     DatagramReply datagram(const ServiceContext&, std::span<std::byte>) const noexcept override {
         return {DatagramReply::Verdict::drop, 0};
     }

@@ -6,6 +6,8 @@ namespace {
 
 class Echo final : public Service {
 public:
+    bool resumable(const StreamState&) const noexcept override { return true; }
+
     StreamReply arrived(const ServiceContext&, StreamState&, std::span<std::byte>, size_t size)
         const noexcept override {
         return {.size = static_cast<uint32_t>(size), .finish = false};

@@ -13,14 +13,19 @@ public:
 
     bool answers_once() const noexcept override { return true; }
 
-    StreamReply arrived(const ServiceContext&, StreamState&, std::span<std::byte> buffer, size_t)
-        const noexcept override {
-        return greet(buffer);
+    /// Until it has greeted; the cursor says that it did.
+    bool resumable(const StreamState& state) const noexcept override { return state.cursor == 0; }
+
+    StreamReply arrived(
+        const ServiceContext&, StreamState& state, std::span<std::byte> buffer,
+        size_t) const noexcept override {
+        return greet(state, buffer);
     }
 
     StreamReply peer_finished(
-        const ServiceContext&, StreamState&, std::span<std::byte> buffer) const noexcept override {
-        return greet(buffer);
+        const ServiceContext&, StreamState& state,
+        std::span<std::byte> buffer) const noexcept override {
+        return greet(state, buffer);
     }
 
     DatagramReply datagram(
@@ -29,7 +34,8 @@ public:
     }
 
 private:
-    StreamReply greet(std::span<std::byte> buffer) const noexcept {
+    StreamReply greet(StreamState& state, std::span<std::byte> buffer) const noexcept {
+        state.cursor = 1;
         return answer_and_finish(buffer, std::as_bytes(std::span(message_)));
     }
 

@@ -80,6 +80,10 @@ public:
     /// anybody before that message, and the kernel may keep it until then.
     virtual bool answers_once() const noexcept { return false; }
 
+    /// May another process go on with a connection in this state, knowing of it only the name of
+    /// its service? So at least: nothing that was said depends on what was said before.
+    virtual bool resumable(const StreamState& /*state*/) const noexcept { return false; }
+
     /// `size` bytes (at least 1) arrived at the front of `buffer`, whose whole length may be used.
     /// Unless a service says otherwise they are thrown away.
     virtual StreamReply arrived(

@@ -46,6 +46,25 @@ Datagram datagram(const Service& service, std::string_view bytes) {
 
 } // namespace
 
+TEST_CASE("who may go on in another process, and who may not") {
+    for (const ServiceKind kind : {ServiceKind::echo, ServiceKind::discard}) {
+        const auto service = make_service(kind, {});
+        StreamState state;
+        std::vector<std::byte> buffer(100);
+        CHECK(service->resumable(state));
+        service->arrived(context, state, buffer, 100);
+        CHECK(service->resumable(state));
+    }
+    for (const ServiceKind kind : {ServiceKind::daytime, ServiceKind::chargen, ServiceKind::time})
+        CHECK_FALSE(make_service(kind, {})->resumable({}));
+    const auto hello = make_service(ServiceKind::hello, {});
+    StreamState state;
+    std::vector<std::byte> buffer(100);
+    CHECK(hello->resumable(state));
+    hello->arrived(context, state, buffer, 1);
+    CHECK_FALSE(hello->resumable(state)); // its first message came
+}
+
 TEST_CASE("each service has a name that reads back") {
     REQUIRE(service_names().size() == 6);
     for (std::string_view name : service_names()) {
