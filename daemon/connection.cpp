@@ -13,6 +13,11 @@ Step advance_open(const Connection& c, uint32_t window_bytes) noexcept {
         return Step::generate;
     if (c.finish_requested && !owes && !c.farewell_due)
         return c.peer_finished ? Step::leave : Step::finish;
+    if (c.handing_over && !c.peer_finished && !c.finish_requested) {
+        if (c.receiving)
+            return c.stopping ? Step::wait : Step::stop;
+        return owes || c.sending ? Step::wait : Step::release;
+    }
     // Half a window, so that a stream is re-armed for a useful amount, not for every byte sent.
     if (!c.receiving && !c.peer_finished && !c.starved && c.owed.bytes <= window_bytes / 2)
         return Step::receive;
@@ -24,6 +29,7 @@ Step advance_open(const Connection& c, uint32_t window_bytes) noexcept {
 Step advance(const Connection& c, uint32_t window_bytes) noexcept {
     switch (c.state) {
     case ConnectionState::free:
+    case ConnectionState::releasing:
         return Step::wait;
     case ConnectionState::open:
         return advance_open(c, window_bytes);

@@ -1,7 +1,8 @@
 // One TCP connection: its state, and advance(), the one function that decides what happens next.
 //
 //     free -> open -> finishing -> closing -> free
-//               \---------\----> aborting ----^
+//              | \---------\----> aborting ----^
+//              \--> releasing -----------------^
 //
 //   open       bytes go both ways. `finish_requested`: no more is added to what is owed.
 //   finishing  everything owed was sent and our FIN followed; the peer's input is read and thrown
@@ -10,6 +11,13 @@
 //   aborting   something failed; what is in flight is being ended by force.
 //   closing    the connection is over; the fd is closed as soon as nothing is in flight for it, and
 //              the slot is free when the close has been confirmed.
+//   releasing  the connection is to live on in the next process: everything that was read is
+//              answered and sent, nothing is in flight, and the slot is free when the backend has
+//              said that it knows the fd no more.
+//
+// `handing_over` is the way there: no more is read (the stream is told to stop), and what it had
+// read is answered and sent. Whoever ends meanwhile, by the peer's FIN, the service's word or an
+// error, ends as always.
 #pragma once
 
 #include "daemon/io/backend.h"
@@ -24,7 +32,7 @@ namespace riposte {
 
 struct Listening;
 
-enum class ConnectionState : uint8_t { free, open, finishing, aborting, closing };
+enum class ConnectionState : uint8_t { free, open, finishing, aborting, closing, releasing };
 
 struct Connection {
     ConnectionState state = ConnectionState::free;
@@ -37,10 +45,13 @@ struct Connection {
     bool farewell_due : 1 = false;     ///< ... and the service was not told yet
     bool finish_requested : 1 = false; ///< FIN when nothing is owed any more
     bool starved : 1 = false;          ///< waits for a buffer to be released
+    bool handing_over : 1 = false;     ///< to be released as soon as nothing is owed or in flight
+    ServiceKind kind = ServiceKind::hello; ///< of `service`; what its listener serves may be new
 
     int fd = -1;
     uint32_t generation = 0;
-    Listening* listening = nullptr; ///< where it was accepted; lives longer than the connection
+    Listening* listening = nullptr; ///< where it was accepted; lives longer than the connection.
+                                    ///< Null: adopted, and nobody serves it any more
     SendQueue owed{};
     std::shared_ptr<const Service>
         service{}; ///< from its accept to its end, whatever a reload does
@@ -61,6 +72,7 @@ enum class Step : uint8_t {
     leave,    ///< to `closing`
     stop,     ///< the receive stream
     close,
+    release, ///< to `releasing`
 };
 
 /// Pure: what to do now. The caller does it, updates the connection, and asks again until `wait`.

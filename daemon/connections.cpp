@@ -25,55 +25,74 @@ Connections::Connections(WorkerState& state)
 
 void Connections::set_max(uint32_t max) {
     max_ = std::min(max, Token::max - 1);
-    if (max_ <= slots_.size())
-        return;
+    if (max_ > slots_.size())
+        grow(max_);
+}
+
+void Connections::grow(uint32_t slots) {
+    assert(slots < Token::max);
     auto old_size = static_cast<uint32_t>(slots_.size());
-    slots_.resize(max_);
-    free_.reserve(max_);
-    starved_.reserve(max_);
-    woken_.reserve(max_);
-    timers_.grow(max_);
-    for (uint32_t slot = max_; slot-- > old_size;)
+    slots_.resize(slots);
+    free_.reserve(slots);
+    starved_.reserve(slots);
+    woken_.reserve(slots);
+    timers_.grow(slots);
+    for (uint32_t slot = slots; slot-- > old_size;)
         free_.push_back(slot);
-    SourceTable sources(max_);
+    SourceTable sources(slots);
     for (const Connection& c : slots_)
         if (c.state != ConnectionState::free)
-            sources.enter(c.source, max_);
+            sources.enter(c.source, slots);
     sources_ = std::move(sources);
 }
 
-void Connections::accepted(int fd, Listening& listening) {
-    SocketAddress peer = state_.environment.peer_address(fd);
-    SourceKey source = source_key(peer);
-    std::string_view why;
+/// Counts one more connection of this source; or says why that may not be.
+std::string_view Connections::enter(const SourceKey& source) {
     if (open_ >= max_ || free_.empty())
-        why = "the limit 'connections' is reached";
-    else if (!sources_.enter(source, state_.limits.connections_per_source_max))
-        why = "its source has reached 'connections_per_source'";
-    ++open_;
-    if (!why.empty()) {
-        state_.metrics.add(Count::connections_refused);
-        log_refused(peer, why);
-        push_close(refused_slot, 0, fd);
-        return;
-    }
+        return "the limit 'connections' is reached";
+    if (!sources_.enter(source, state_.limits.connections_per_source_max))
+        return "its source has reached 'connections_per_source'";
+    return "";
+}
+
+/// Whoever is there now has a place in sources_ and no listener yet.
+uint32_t Connections::open_slot(int fd, const SocketAddress& peer, const SourceKey& source) {
     uint32_t slot = free_.back();
     free_.pop_back();
     Connection& c = slots_[slot];
     assert(c.state == ConnectionState::free && c.owed.head == no_buffer);
     c = Connection{
         .state = ConnectionState::open,
-        .generating = listening.socket.service->speaks_first(),
         .fd = fd,
         .generation = (c.generation + 1) & Token::max,
-        .listening = &listening,
-        .service = listening.socket.service,
         .source = source,
         .source_port = peer.port()};
+    ++open_;
+    return slot;
+}
+
+void Connections::accepted(int fd, Listening& listening) {
+    SocketAddress peer = state_.environment.peer_address(fd);
+    SourceKey source = source_key(peer);
+    std::string_view why = enter(source);
+    if (!why.empty()) {
+        ++open_;
+        state_.metrics.add(Count::connections_refused);
+        log_refused("refused a connection", peer, why);
+        push_close(refused_slot, 0, fd);
+        return;
+    }
+    uint32_t slot = open_slot(fd, peer, source);
+    Connection& c = slots_[slot];
+    c.kind = listening.socket.kind;
+    c.listening = &listening;
+    c.service = listening.socket.service;
+    c.generating = c.service->speaks_first();
     ++listening.connections;
     state_.metrics.add(Count::connections_accepted);
     if (log::enabled(LogLevel::debug))
         log_peer(slot, "", fmt::format(" ({})", listening.socket.label));
+    offer(slot); // accepted while it drains
     set_deadline(slot);
     run(slot);
 }
@@ -94,11 +113,15 @@ void Connections::handle(const Event& event) {
         c.sending = false;
         --sends_in_flight_;
         on_sent(slot, event.result);
+    } else if (event.kind == OpKind::release) {
+        on_released(slot);
+        return;
     } else {
         assert(event.kind == OpKind::close && c.close_given);
         on_closed(slot);
         return;
     }
+    reconsider(slot);
     run(slot);
 }
 
@@ -166,7 +189,7 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
     if (BufferId sent = queues_.consume(c.owed, size); sent != no_buffer)
         release(sent);
     bool grace_over = state_.draining && state_.now_ms >= state_.drain_grace_ms;
-    if (grace_over && c.state == ConnectionState::open && c.owed.bytes == 0)
+    if (grace_over && c.state == ConnectionState::open && c.owed.bytes == 0 && !c.handing_over)
         c.finish_requested = true;
     set_deadline(slot);
 }
@@ -175,15 +198,21 @@ void Connections::on_closed(uint32_t slot) {
     Connection& c = slots_[slot];
     assert(!c.receiving && !c.sending && c.owed.head == no_buffer);
     timers_.clear(slot);
+    free_slot(slot);
+    state_.metrics.add(Count::connections_closed);
+}
+
+void Connections::free_slot(uint32_t slot) {
+    Connection& c = slots_[slot];
     sources_.leave(c.source);
-    --c.listening->connections;
+    if (c.listening != nullptr)
+        --c.listening->connections;
     c.state = ConnectionState::free;
     c.listening = nullptr;
     c.service.reset();
     c.starved = false;
     free_.push_back(slot);
     --open_;
-    state_.metrics.add(Count::connections_closed);
 }
 
 void Connections::run(uint32_t slot) {
@@ -224,6 +253,9 @@ bool Connections::take_step(uint32_t slot, Step step) {
     case Step::close:
         c.close_given = true;
         push_close(slot, c.generation, c.fd);
+        return true;
+    case Step::release:
+        give_release(slot);
         return true;
     }
     return false;
@@ -324,11 +356,13 @@ void Connections::wake_starved() {
 
 void Connections::fail(uint32_t slot, std::string_view reason) {
     Connection& c = slots_[slot];
-    if (c.state == ConnectionState::aborting || c.close_given)
+    if (c.state == ConnectionState::aborting || c.state == ConnectionState::releasing ||
+        c.close_given)
         return;
     if (log::enabled(LogLevel::debug))
         log_peer(slot, "ended", fmt::format(": {}", reason));
     drop_owed(c);
+    keep(slot);
     timers_.clear(slot);
     c.state = ConnectionState::aborting;
     state_.ops.push_back({.kind = OpKind::abort, .token = {slot, c.generation}, .fd = c.fd});
@@ -340,14 +374,15 @@ uint32_t Connections::window_bytes() const noexcept {
     return pool.buffer_bytes() * (scarce ? 1 : state_.window_buffers);
 }
 
-void Connections::log_refused(const SocketAddress& address, std::string_view why) {
+void Connections::log_refused(
+    std::string_view what, const SocketAddress& address, std::string_view why) {
     uint64_t suppressed = 0;
     if (!refused_limit_.allow(state_.now_ms, suppressed))
         return;
     std::string peer = to_string(address);
     log::write(
         LogLevel::warning,
-        fmt::format("refused a connection from {}: {}{}", peer, why, log::left_out(suppressed)),
+        fmt::format("{} from {}: {}{}", what, peer, why, log::left_out(suppressed)),
         {{"RIPOSTE_PEER", peer}});
 }
 
@@ -364,7 +399,8 @@ void Connections::log_peer(uint32_t slot, std::string_view what, std::string_vie
         line = fmt::format("connection from {}{}{}{}", peer, what.empty() ? "" : " ", what, detail);
     log::write(
         LogLevel::debug, line + log::left_out(suppressed),
-        {{"RIPOSTE_PEER", peer}, {"RIPOSTE_LISTENER", c.listening->socket.label}});
+        {{"RIPOSTE_PEER", peer},
+         {"RIPOSTE_LISTENER", c.listening != nullptr ? c.listening->socket.label : "none"}});
 }
 
 } // namespace riposte

@@ -12,6 +12,11 @@
 // our FIN, the linger timeout, once. The kernel buffers megabytes, so that a slow reader can take
 // bytes for a long time before there is room for one of ours: while the write-stall timeout runs,
 // each quarter of it asks the kernel what the peer has acknowledged.
+//
+// A drain may hand connections over to the next process, as many as it was told (`handing_over` in
+// connection.h); they are left open, and taken with take_handed_over(). The next process adopts
+// them. What it can not keep (a limit, a service that is gone) it finishes, with FIN: such ones
+// have a slot beyond the limit until they have ended.
 #pragma once
 
 #include "daemon/connection.h"
@@ -45,6 +50,12 @@ struct Listening {
     bool in_flight() const noexcept { return armed || replies > 0; }
 };
 
+/// An open connection on which nothing is in flight, for the next process.
+struct HandedOver {
+    int fd = -1;
+    ServiceKind kind = ServiceKind::hello;
+};
+
 /// What the parts of one worker share.
 struct WorkerState {
     Environment& environment;
@@ -71,13 +82,21 @@ public:
 
     /// Takes over an accepted fd, or refuses it: closes it without a word.
     void accepted(int fd, Listening& listening);
-    void handle(const Event& event); ///< receive, send, close
+    void handle(const Event& event); ///< receive, send, close, release
 
     void expire();       ///< deadlines that passed
     void wake_starved(); ///< after buffers were released
-    void begin_drain();
+    void begin_drain(uint32_t handover_max);
     void end_drain(); ///< its time is over: nobody is waited for any more
     void abort_all(std::string_view reason);
+
+    /// Room for `count` more, beyond the limit if need be, until they have ended.
+    void make_room(uint32_t count);
+    /// Takes over a connection of the process before this one, or finishes it: over a limit, or
+    /// nobody serves it any more (`listening` is null). There must be room.
+    void adopted(int fd, ServiceKind kind, Listening* listening);
+    /// Those that were released since the last time, now the caller's.
+    std::vector<HandedOver> take_handed_over();
 
     uint32_t open() const noexcept { return open_; } ///< not free; refused ones included
     uint64_t next_deadline_ms() noexcept { return timers_.next_ms(); }
@@ -87,6 +106,17 @@ private:
     void on_data(uint32_t slot, BufferId buffer, uint32_t size);
     void on_sent(uint32_t slot, int32_t result);
     void on_closed(uint32_t slot);
+    void on_released(uint32_t slot);
+
+    void grow(uint32_t slots);
+    std::string_view enter(const SourceKey& source);
+    uint32_t open_slot(int fd, const SocketAddress& peer, const SourceKey& source);
+    void free_slot(uint32_t slot);
+
+    void offer(uint32_t slot);
+    void keep(uint32_t slot);
+    void reconsider(uint32_t slot);
+    void give_release(uint32_t slot);
 
     void run(uint32_t slot); ///< advance() until it says wait
     bool take_step(uint32_t slot, Step step);
@@ -111,7 +141,7 @@ private:
     uint32_t window_bytes() const noexcept;
     ServiceContext context() const { return {state_.wall_seconds}; }
 
-    void log_refused(const SocketAddress& peer, std::string_view why);
+    void log_refused(std::string_view what, const SocketAddress& peer, std::string_view why);
     void log_peer(uint32_t slot, std::string_view what, std::string_view detail);
 
     WorkerState& state_;
@@ -124,6 +154,8 @@ private:
     SourceTable sources_;
     uint32_t max_ = 0;
     uint32_t open_ = 0;
+    uint32_t handover_left_ = 0; ///< how many more may be handed over
+    std::vector<HandedOver> handed_over_;
     uint32_t sends_in_flight_ = 0; ///< each with a buffer that comes back to us
     bool released_ = false;        ///< a stream buffer came back since the starved were woken
     log::Limit debug_limit_{1000, 1000};

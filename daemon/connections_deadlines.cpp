@@ -13,6 +13,9 @@ void Connections::set_deadline(uint32_t slot) {
     uint32_t timeout = limits.idle_timeout_ms;
     if (c.state == ConnectionState::finishing) {
         timeout = limits.linger_timeout_ms;
+    } else if (c.handing_over && !owes(c)) {
+        timers_.clear(slot); // its stream is being stopped, then it goes
+        return;
     } else if (owes(c)) {
         timeout = limits.write_stall_timeout_ms / 4;
         c.progress_ms = state_.now_ms;
@@ -66,7 +69,8 @@ void Connections::on_deadline(uint32_t slot) {
     }
 }
 
-void Connections::begin_drain() {
+void Connections::begin_drain(uint32_t handover_max) {
+    handover_left_ = handover_max;
     for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
         Connection& c = slots_[slot];
         if (c.state != ConnectionState::open)
@@ -75,6 +79,9 @@ void Connections::begin_drain() {
             c.generating = false;
         if (c.owed.bytes == 0)
             set_deadline(slot);
+        offer(slot);
+        if (c.handing_over)
+            run(slot);
     }
 }
 
@@ -96,6 +103,7 @@ void Connections::abort_all(std::string_view reason) {
         fail(slot, reason);
         run(slot);
     }
+    handover_left_ = 0; // whoever would have gone has given its place back
 }
 
 } // namespace riposte

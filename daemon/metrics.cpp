@@ -16,6 +16,8 @@ struct Named {
 
 /// What an operator wants to hear of only when it happened.
 constexpr auto exceptions = std::to_array<Named>({
+    {Count::connections_adopted, "adopted"},
+    {Count::connections_handed_over, "handed over"},
     {Count::connections_refused, "refused"},
     {Count::connections_reset, "reset"},
     {Count::idle_timeouts, "idle timeouts"},
@@ -35,9 +37,9 @@ void Totals::add(const Metrics& metrics) noexcept {
 }
 
 uint64_t Totals::connections_open() const noexcept {
-    uint64_t accepted = (*this)[Count::connections_accepted];
-    uint64_t closed = (*this)[Count::connections_closed];
-    return accepted > closed ? accepted - closed : 0; // a reader may see `closed` the later
+    uint64_t came = (*this)[Count::connections_accepted] + (*this)[Count::connections_adopted];
+    uint64_t left = (*this)[Count::connections_closed] + (*this)[Count::connections_handed_over];
+    return came > left ? came - left : 0; // a reader may see who left the later
 }
 
 std::string Totals::describe() const {

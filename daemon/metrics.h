@@ -12,9 +12,11 @@ namespace riposte {
 
 enum class Count : uint8_t {
     connections_accepted,
-    connections_closed,  ///< accepted - closed is what is open now
-    connections_refused, ///< over 'connections' or 'connections_per_source'
-    connections_reset,   ///< ended by the peer's RST or another error
+    connections_closed,      ///< accepted + adopted - closed - handed over is what is open now
+    connections_adopted,     ///< from the process before this one; open, like an accepted one
+    connections_handed_over, ///< kept for the next process; gone, like a closed one
+    connections_refused,     ///< over 'connections' or 'connections_per_source'
+    connections_reset,       ///< ended by the peer's RST or another error
     idle_timeouts,
     write_stall_timeouts,
     linger_timeouts,

@@ -302,7 +302,18 @@ void Worker::wake_starved() {
 
 // Endings -----------------------------------------------------------------------------------------
 
-void Worker::drain(uint32_t timeout_ms) {
+void Worker::adopt(std::span<const AdoptedConnection> connections) {
+    connections_.make_room(static_cast<uint32_t>(connections.size()));
+    for (const AdoptedConnection& each : connections) {
+        // It may have left since the connection was given to it.
+        auto at = std::ranges::find_if(listening_, [&](const Listening& listening) {
+            return listening.used && !listening.leaving && listening.socket.id == each.listener;
+        });
+        connections_.adopted(each.fd, each.kind, at == listening_.end() ? nullptr : &*at);
+    }
+}
+
+void Worker::drain(uint32_t timeout_ms, uint32_t handover_max) {
     if (state_.draining)
         return;
     state_.draining = true;
@@ -311,7 +322,7 @@ void Worker::drain(uint32_t timeout_ms) {
     for (Listening& at : listening_)
         if (at.used && !at.leaving)
             leave(at);
-    connections_.begin_drain();
+    connections_.begin_drain(handover_max);
 }
 
 void Worker::abort() {

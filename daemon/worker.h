@@ -17,6 +17,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,13 @@ struct WorkerPlan {
     std::vector<WorkerListener> listeners;
     LimitsConfig limits;
     uint32_t busy_poll_us = 0; ///< see BusyPoll
+};
+
+/// A connection of the process before this one, and whose it is to be.
+struct AdoptedConnection {
+    int fd = -1; ///< non-blocking; passed on with the struct
+    ServiceKind kind = ServiceKind::hello;
+    uint64_t listener = 0; ///< the id of a WorkerListener of that service; 0: there is none
 };
 
 class Worker {
@@ -51,13 +59,18 @@ public:
     /// No connection is lost. settled() says when nothing is in flight on those that are gone.
     void apply(const WorkerPlan& plan);
     bool settled() const noexcept;
-    /// Stops accepting, finishes what is owed, closes; after `timeout_ms`, by force.
-    void drain(uint32_t timeout_ms);
+    /// Connections go on as if they had been accepted here, or are finished if they can not stay.
+    void adopt(std::span<const AdoptedConnection> connections);
+    /// Stops accepting, finishes what is owed, closes; after `timeout_ms`, by force. Up to
+    /// `handover_max` connections that another process can go on with are not closed: see
+    /// take_handed_over().
+    void drain(uint32_t timeout_ms, uint32_t handover_max = 0);
     /// Ends every connection now, by force.
     void abort();
 
     const Metrics& metrics() const noexcept { return state_.metrics; }
     uint32_t connections() const noexcept { return connections_.open(); }
+    std::vector<HandedOver> take_handed_over() { return connections_.take_handed_over(); }
 
 private:
     void handle(const Event& event);

@@ -30,10 +30,12 @@ void Simulation::Tally::add(const Tally& other) {
     drains += other.drains;
     reloads += other.reloads;
     resets += other.resets;
+    restarts += other.restarts;
+    handed_over += other.handed_over;
 }
 
 Simulation::Simulation(uint64_t seed, bool trace)
-    : seed_(seed), trace_(trace), kind_(static_cast<Kind>(seed % 4)), random_(seed),
+    : seed_(seed), trace_(trace), kind_(static_cast<Kind>(seed % kinds)), random_(seed),
       network_(
           {.to_server_bytes = random_.between(100, 20'000),
            .to_peer_bytes = random_.between(50, 8'000),
@@ -46,8 +48,14 @@ Simulation::Simulation(uint64_t seed, bool trace)
     world_.messages.push_back(choose_message());
     choose_listeners();
     choose_clients();
+    start_process();
+}
+
+Simulation::~Simulation() = default;
+
+void Simulation::start_process() {
     backend_ = std::make_unique<SimBackend>(
-        network_, Pools{streams_, datagrams_}, seed + 1,
+        network_, Pools{streams_, datagrams_}, seed_ + 1 + processes_++ * 1'000'003,
         SimBackend::Settings{
             .faults = choose_faults(),
             .window_buffers = random_.between(1, 16),
@@ -55,12 +63,10 @@ Simulation::Simulation(uint64_t seed, bool trace)
             .datagram_stock =
                 random_.chance(50) ? random_.between(1, datagrams_.buffers().count()) : 0,
             .blocks = false,
-            .trace = trace});
+            .trace = trace_});
     worker_ =
         std::make_unique<Worker>(surroundings_, *backend_, Pools{streams_, datagrams_}, plan());
 }
-
-Simulation::~Simulation() = default;
 
 // Choices -----------------------------------------------------------------------------------------
 
@@ -117,11 +123,22 @@ SimListener& Simulation::open_listener(ServiceKind kind, Transport transport) {
     return listeners_.back();
 }
 
+ServiceKind Simulation::choose_kind() {
+    // Chargen never ends by itself, and a drain cuts it off.
+    for (;;) {
+        const auto kind = static_cast<ServiceKind>(random_.below(6));
+        if (kind_ != Kind::restarts)
+            return kind;
+        if (kind != ServiceKind::chargen)
+            return random_.chance(40) ? ServiceKind::echo : kind;
+    }
+}
+
 void Simulation::choose_listeners() {
     const uint32_t count = random_.between(1, 4);
     const uint32_t udp_percent = random_.chance(30) ? 90 : 30;
     for (uint32_t i = 0; i < count; ++i) {
-        const auto kind = static_cast<ServiceKind>(random_.below(6));
+        const ServiceKind kind = choose_kind();
         const bool udp = random_.chance(udp_percent);
         open_listener(
             i == 1 && random_.chance(40) ? listeners_[0].kind : kind,
@@ -146,7 +163,7 @@ void Simulation::choose_clients() {
             honest ? honest_script(random_, listener.kind) : hostile_script(random_);
         clients_.emplace_back(i, listener, script);
     }
-    if (kind_ == Kind::changes)
+    if (kind_ == Kind::changes || kind_ == Kind::restarts)
         changes_left_ = random_.between(1, 4);
 }
 
@@ -170,11 +187,15 @@ WorkerPlan Simulation::plan() const {
 // The run -----------------------------------------------------------------------------------------
 
 std::string Simulation::run() {
-    while (failure_.empty() && running()) {
-        check();
+    do {
+        while (failure_.empty() && running()) {
+            check();
+            if (failure_.empty())
+                act();
+        }
         if (failure_.empty())
-            act();
-    }
+            check_handed_over();
+    } while (failure_.empty() && restart());
     if (failure_.empty())
         check_end();
     if (failure_.empty())
@@ -244,7 +265,8 @@ void Simulation::let_time_pass() {
                         client.describe()));
         if (worker_->connections() > 0)
             return fail("the worker would sleep for ever, but no connection may last for ever");
-        return drain(random_.below(500));
+        ending_ = true;
+        return drain(random_.below(500), random_.below(3));
     }
     if (next > world_.now_ms) {
         still_turns_ = 0;
@@ -264,6 +286,12 @@ uint64_t Simulation::next_act_ms() const {
 
 void Simulation::change() {
     --changes_left_;
+    if (kind_ == Kind::restarts) {
+        constexpr uint32_t patience_ms = 60'000;
+        if (stop_by_ms_ == never_ms)
+            drain(patience_ms, UINT32_MAX);
+        return;
+    }
     if (stop_by_ms_ != never_ms) {
         if (random_.chance(50))
             abort();
@@ -273,7 +301,7 @@ void Simulation::change() {
     if (choice < 7)
         reload();
     else if (choice < 9)
-        drain(random_.below(1500));
+        drain(random_.below(1500), random_.below(10));
     else
         abort();
 }
@@ -287,9 +315,8 @@ void Simulation::reload() {
     if (random_.chance(40))
         listeners_[random_.below(static_cast<uint32_t>(listeners_.size()))].removed = true;
     if (random_.chance(40)) {
-        const SimListener& listener = open_listener(
-            static_cast<ServiceKind>(random_.below(6)),
-            random_.chance(30) ? Transport::udp : Transport::tcp);
+        const SimListener& listener =
+            open_listener(choose_kind(), random_.chance(30) ? Transport::udp : Transport::tcp);
         if (listener.transport == Transport::tcp) {
             Script script = hostile_script(random_);
             script.start_ms += world_.now_ms;
@@ -299,12 +326,44 @@ void Simulation::reload() {
     worker_->apply(plan());
 }
 
-void Simulation::drain(uint32_t timeout_ms) {
+void Simulation::drain(uint32_t timeout_ms, uint32_t handover_max) {
     ++tally_.drains;
     // Forced at the deadline, again after drain_repeat_ms for what came meanwhile; a timer's tick
     // of tolerance each.
     stop_by_ms_ = world_.now_ms + timeout_ms + 2 * (Worker::drain_repeat_ms + Timers::tick_ms);
-    worker_->drain(timeout_ms);
+    worker_->drain(timeout_ms, handover_max);
+}
+
+/// The next process, if there is one.
+bool Simulation::restart() {
+    const bool next =
+        !ending_ && (kind_ == Kind::restarts || (kind_ == Kind::changes && random_.chance(60)));
+    if (!next)
+        return false;
+    ++tally_.restarts;
+    end_process();
+    if (!failure_.empty())
+        return false;
+    world_.now_ms += random_.below(300);
+    stop_by_ms_ = never_ms;
+    if (kind_ == Kind::changes)
+        limits_ = choose_limits();
+    start_process();
+    std::vector<AdoptedConnection> adopted;
+    for (const HandedOver& each : std::exchange(handed_over_, {}))
+        adopted.push_back(adopt(each));
+    worker_->adopt(adopted);
+    return true;
+}
+
+AdoptedConnection Simulation::adopt(const HandedOver& connection) {
+    backend_->introduce(connection.fd);
+    const int listener_fd = network_.stream_of(connection.fd).listener;
+    const auto at = std::ranges::find_if(listeners_, [&](const SimListener& listener) {
+        return !listener.removed && listener.fd == listener_fd && listener.kind == connection.kind;
+    });
+    const bool unknown = at == listeners_.end() || (!peaceful() && random_.chance(10));
+    return {connection.fd, connection.kind, unknown ? 0 : at->id};
 }
 
 void Simulation::abort() {

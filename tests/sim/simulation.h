@@ -6,12 +6,17 @@
 // would sleep for ever (or until a timeout) while an honest client still waits, and a busy loop as
 // turns in which nothing happens and time does not move.
 //
-// A seed's remainder by four is its kind:
+// A run may be that of several processes: what a drain hands over, the next worker adopts, over the
+// same network. Its peers are to notice nothing.
+//
+// A seed's remainder by five is its kind:
 //   0 calm     honest clients, a prompt backend
 //   1 rough    honest clients, a backend that is slow, out of order and piecemeal, and scarce
 //              buffers: everybody must still be answered in full, without a timeout
 //   2 hostile  clients that do anything, errors, tight limits
-//   3 changes  the same, with reloads, drains and aborts in between
+//   3 changes  the same, with reloads, drains, aborts and restarts in between
+//   4 restarts honest clients and a backend like the rough one's, through up to four restarts:
+//              everybody must still be answered in full, without a timeout, by whichever process
 #pragma once
 
 #include "daemon/environment.h"
@@ -28,7 +33,8 @@
 
 namespace riposte::sim {
 
-enum class Kind : uint8_t { calm, rough, hostile, changes };
+enum class Kind : uint8_t { calm, rough, hostile, changes, restarts };
+inline constexpr uint64_t kinds = 5;
 
 class Simulation {
 public:
@@ -49,6 +55,8 @@ public:
         uint64_t drains = 0;
         uint64_t reloads = 0;
         uint64_t resets = 0;
+        uint64_t restarts = 0;
+        uint64_t handed_over = 0;
 
         void add(const Tally& other);
     };
@@ -70,7 +78,9 @@ private:
         const World& world_;
     };
 
-    bool peaceful() const { return kind_ == Kind::calm || kind_ == Kind::rough; }
+    bool peaceful() const {
+        return kind_ == Kind::calm || kind_ == Kind::rough || kind_ == Kind::restarts;
+    }
     Faults choose_faults();
     LimitsConfig choose_limits();
     uint32_t choose_stock();
@@ -78,13 +88,17 @@ private:
     SimListener& open_listener(ServiceKind kind, Transport transport);
     void choose_listeners();
     void choose_clients();
+    ServiceKind choose_kind();
     WorkerPlan plan() const;
+    void start_process();
 
     bool running();
     void act();
     void change();
     void reload();
-    void drain(uint32_t timeout_ms);
+    void drain(uint32_t timeout_ms, uint32_t handover_max);
+    bool restart();
+    AdoptedConnection adopt(const HandedOver& connection);
     void abort();
     void close_removed();
     void let_time_pass();
@@ -92,7 +106,10 @@ private:
 
     void check();
     void check_owed();
+    void check_handed_over();
     void check_end();
+    void end_process();
+    Totals totals() const;
     void check_counters();
     void fail(std::string what);
 
@@ -114,6 +131,10 @@ private:
     uint32_t changes_left_ = 0;
     std::unique_ptr<SimBackend> backend_;
     std::unique_ptr<Worker> worker_;
+    std::vector<HandedOver> handed_over_; ///< by the process that has stopped
+    Totals past_;                         ///< of the processes before this one
+    uint64_t processes_ = 0;
+    bool ending_ = false; ///< there is no next one
 
     uint64_t turns_ = 0;
     uint64_t still_turns_ = 0; ///< in which nothing happened

@@ -13,6 +13,12 @@ void Simulation::fail(std::string what) {
         failure_ = std::move(what);
 }
 
+Totals Simulation::totals() const {
+    Totals totals = past_;
+    totals.add(worker_->metrics());
+    return totals;
+}
+
 void Simulation::check() {
     if (!backend_->violation().empty())
         return fail("the worker broke the contract of the seam: " + backend_->violation());
@@ -24,9 +30,9 @@ void Simulation::check() {
         return fail(askers_.fault());
     if (world_.now_ms > stop_by_ms_)
         return fail("the drain has passed its deadline");
-    const Metrics& metrics = worker_->metrics();
-    const uint64_t accepted = metrics.get(Count::connections_accepted);
-    const uint64_t open = accepted - metrics.get(Count::connections_closed);
+    const Totals totals = this->totals();
+    const uint64_t accepted = totals[Count::connections_accepted];
+    const uint64_t open = totals.connections_open();
     // A limit that was lowered ends nobody, but lets nobody in.
     const bool grew = std::exchange(accepted_, accepted) < accepted;
     const uint32_t limit = grew ? limits_.connections_max : connections_max_;
@@ -56,14 +62,54 @@ void Simulation::check_owed() {
     }
 }
 
+/// What a process leaves open is what it has handed over: whole, as far as it was read.
+void Simulation::check_handed_over() {
+    handed_over_ = worker_->take_handed_over();
+    tally_.handed_over += handed_over_.size();
+    if (network_.open_streams() != handed_over_.size())
+        return fail(fmt::format(
+            "{} connections are open, {} were handed over", network_.open_streams(),
+            handed_over_.size()));
+    for (const HandedOver& each : handed_over_) {
+        if (!network_.is_stream(each.fd))
+            return fail(fmt::format("handed over, but descriptor {} is closed", each.fd));
+        const Stream& stream = network_.stream_of(each.fd);
+        if (stream.finished || stream.aborted)
+            return fail(fmt::format("handed over, but descriptor {} was ended", each.fd));
+        if (stream.peer_closed)
+            continue; // what was sent to it is counted nowhere
+        const bool echo = each.kind == ServiceKind::echo;
+        if (!echo && each.kind != ServiceKind::discard && stream.read > 0)
+            return fail(fmt::format("handed over, but its {} was asked", to_string(each.kind)));
+        if (stream.written != (echo ? stream.read : 0))
+            return fail(fmt::format(
+                "handed over with {} bytes read and {} written", stream.read, stream.written));
+    }
+}
+
+void Simulation::end_process() {
+    if (worker_->connections() != 0)
+        return fail(fmt::format("{} slots are still in use", worker_->connections()));
+    past_ = totals();
+    worker_.reset();
+    backend_.reset();
+    if (streams_.held(Owner::pool) != streams_.count())
+        return fail(fmt::format(
+            "{} stream buffers are lost", streams_.count() - streams_.held(Owner::pool)));
+    const BufferPool& datagrams = datagrams_.buffers();
+    if (datagrams.held(Owner::pool) != datagrams.count())
+        fail(fmt::format(
+            "{} datagram buffers are lost", datagrams.count() - datagrams.held(Owner::pool)));
+}
+
 void Simulation::check_end() {
+    for (const HandedOver& each : std::exchange(handed_over_, {}))
+        network_.close(each.fd); // the service manager's end of it
     check();
     if (!backend_->violation().empty())
         return fail("the worker broke the contract of the seam: " + backend_->violation());
     if (stop_by_ms_ == never_ms)
         return fail("the worker stopped without being told to");
-    if (worker_->connections() != 0)
-        return fail(fmt::format("{} slots are still in use", worker_->connections()));
     if (network_.open_streams() != 0)
         return fail(fmt::format("{} descriptors were not closed", network_.open_streams()));
     if (!worker_->settled())
@@ -83,24 +129,18 @@ void Simulation::check_end() {
     }
     for (const SimClient& client : clients_)
         tally_.answered += client.complete();
-    worker_.reset();
-    backend_.reset();
-    if (streams_.held(Owner::pool) != streams_.count())
-        return fail(fmt::format(
-            "{} stream buffers are lost", streams_.count() - streams_.held(Owner::pool)));
-    const BufferPool& datagrams = datagrams_.buffers();
-    if (datagrams.held(Owner::pool) != datagrams.count())
-        fail(fmt::format(
-            "{} datagram buffers are lost", datagrams.count() - datagrams.held(Owner::pool)));
+    end_process();
 }
 
 void Simulation::check_counters() {
-    const Metrics& metrics = worker_->metrics();
-    const auto count = [&](Count which) { return metrics.get(which); };
-    if (count(Count::connections_accepted) != count(Count::connections_closed))
-        return fail(fmt::format(
-            "{} connections were accepted, {} closed", count(Count::connections_accepted),
-            count(Count::connections_closed)));
+    const Totals totals = this->totals();
+    const auto count = [&](Count which) { return totals[which]; };
+    const uint64_t came = count(Count::connections_accepted) + count(Count::connections_adopted);
+    const uint64_t left = count(Count::connections_closed) + count(Count::connections_handed_over);
+    if (came != left)
+        return fail(fmt::format("{} connections came, {} left", came, left));
+    if (peaceful() && count(Count::connections_refused) > 0)
+        return fail("somebody was refused, and there was room for all");
     const uint64_t timeouts = count(Count::idle_timeouts) + count(Count::write_stall_timeouts) +
                               count(Count::linger_timeouts);
     if (peaceful() && timeouts > 0)

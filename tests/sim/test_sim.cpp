@@ -1,6 +1,6 @@
 // Whole workers over the simulated backend, a schedule for each seed; see simulation.h.
 //
-//   RIPOSTE_SIM_SEEDS=20000   how many seeds, instead of 2,000
+//   RIPOSTE_SIM_SEEDS=20000   how many seeds, instead of 2,500
 //   RIPOSTE_SIM_SEED=4711     only this one, with a trace of its operations and events
 #include "daemon/log.h"
 #include "tests/sim/simulation.h"
@@ -33,11 +33,11 @@ struct Seeds {
     explicit Seeds(Kind kind) {
         const uint64_t replayed = number_from("RIPOSTE_SIM_SEED", never_ms);
         first = static_cast<uint64_t>(kind);
-        end = number_from("RIPOSTE_SIM_SEEDS", 2000);
+        end = number_from("RIPOSTE_SIM_SEEDS", 2500);
         trace = replayed != never_ms;
         if (!trace)
             return;
-        other_kind = replayed % 4 != first;
+        other_kind = replayed % kinds != first;
         first = replayed;
         end = replayed + 1;
     }
@@ -51,7 +51,7 @@ struct Seeds {
 Simulation::Tally run(const Seeds& seeds) {
     log::open(log::Sink::none);
     Simulation::Tally tally;
-    for (uint64_t seed = seeds.first; seed < seeds.end; seed += 4) {
+    for (uint64_t seed = seeds.first; seed < seeds.end; seed += kinds) {
         CAPTURE(seed); // shown also when an assert of the daemon ends the program
         Simulation simulation(seed, seeds.trace);
         const std::string failure = simulation.run();
@@ -106,5 +106,18 @@ TEST_CASE("changes: reloads, drains and aborts at any moment end cleanly and in 
     if (!seeds.trace) {
         CHECK(tally.reloads > 100);
         CHECK(tally.drains > 100);
+        CHECK(tally.handed_over > 100);
+    }
+}
+
+TEST_CASE("restarts: every client is answered in full, whichever process does it") {
+    const Seeds seeds(Kind::restarts);
+    if (seeds.other_kind)
+        SKIP("another kind of seed is replayed");
+    const Simulation::Tally tally = run(seeds);
+    if (!seeds.trace) {
+        CHECK(tally.restarts > 500);
+        CHECK(tally.handed_over > 1000);
+        CHECK(tally.answered > 1000);
     }
 }

@@ -130,6 +130,61 @@ TEST_CASE("a closing connection stops its stream once and closes when nothing is
     CHECK(next(c) == Step::wait);
 }
 
+TEST_CASE("a connection that is handed over stops to receive, sends what it owes, and goes") {
+    Connection c = open_connection();
+    c.handing_over = true;
+    CHECK(next(c) == Step::stop);
+    c.stopping = true;
+    CHECK(next(c) == Step::wait);
+    c.owed.bytes = window; // bytes that were on their way
+    CHECK(next(c) == Step::send);
+    c.sending = true;
+    CHECK(next(c) == Step::wait);
+    c.receiving = c.stopping = false;
+    CHECK(next(c) == Step::wait);
+    c.owed.bytes = window / 4; // a short send: no more is read, however little is owed
+    CHECK(next(c) == Step::wait);
+    c.sending = false;
+    CHECK(next(c) == Step::send);
+    c.owed.bytes = 0;
+    CHECK(next(c) == Step::release);
+}
+
+TEST_CASE("one that never received is handed over at once, starved or not") {
+    for (const bool starved : {false, true}) {
+        Connection c = open_connection();
+        c.receiving = false;
+        c.handing_over = true;
+        c.starved = starved;
+        CHECK(next(c) == Step::release);
+    }
+}
+
+TEST_CASE("whoever ends while it is to be handed over ends as always") {
+    Connection c = open_connection();
+    c.handing_over = c.stopping = true;
+    c.finish_requested = true;
+    CHECK(next(c) == Step::finish);
+
+    c.finish_requested = false;
+    c.receiving = c.stopping = false;
+    c.peer_finished = c.farewell_due = true;
+    CHECK(next(c) == Step::farewell);
+    c.farewell_due = false;
+    c.finish_requested = true;
+    CHECK(next(c) == Step::leave);
+}
+
+TEST_CASE("one that is being released waits for nothing else") {
+    Connection c = open_connection();
+    c.state = ConnectionState::releasing;
+    c.receiving = false;
+    c.handing_over = true;
+    CHECK(next(c) == Step::wait);
+    c.owed.bytes = 1; // never so
+    CHECK(next(c) == Step::wait);
+}
+
 TEST_CASE("an aborting connection waits for what was in flight, without stopping it") {
     Connection c = open_connection();
     c.state = ConnectionState::aborting;

@@ -17,6 +17,18 @@ TEST_CASE("totals are the sum over workers") {
     CHECK(totals.connections_open() == 4);
 }
 
+TEST_CASE("what came from the process before is open, and what went to the next is not") {
+    Metrics metrics;
+    metrics.add(Count::connections_accepted, 4);
+    metrics.add(Count::connections_adopted, 20);
+    metrics.add(Count::connections_closed, 3);
+    metrics.add(Count::connections_handed_over, 15);
+    Totals totals;
+    totals.add(metrics);
+    CHECK(totals.connections_open() == 6);
+    CHECK(totals.describe().ends_with("; 20 adopted; 15 handed over"));
+}
+
 TEST_CASE("a reader that sees a close before its accept counts none, not a huge number") {
     Metrics metrics;
     metrics.add(Count::connections_closed);
