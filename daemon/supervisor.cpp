@@ -37,6 +37,9 @@ uint32_t resolve_workers(uint32_t configured) {
     return static_cast<uint32_t>(std::max(CPU_COUNT(&cpus), 1));
 }
 
+/// What a stop may take beyond its timeouts: the forced end, the store.
+constexpr uint64_t stop_margin_us = 15'000'000;
+
 std::string plural(uint64_t count, std::string_view noun) {
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
@@ -282,7 +285,10 @@ void Supervisor::stop(const char* signal) {
         phase_ = Phase::draining;
         uint64_t open = totals().connections_open();
         log::info("draining: {}", plural(open, "connection"));
-        systemd::notify_stopping(fmt::format("draining {}", plural(open, "connection")));
+        systemd::notify_stopping(
+            fmt::format("draining {}", plural(open, "connection")),
+            (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
+                stop_margin_us);
         for (auto& worker : workers_)
             worker->drain(config_.drain_timeout_ms);
     } else if (phase_ == Phase::draining) {

@@ -13,6 +13,7 @@
 #include "common/text.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 
@@ -131,6 +132,17 @@ void send(const std::string& state) {
     sd_notify(0, state.c_str());
 }
 
+int send_with(const std::string& state, std::span<const int> descriptors) {
+    const int result = sd_pid_notify_with_fds(
+        0, 0, state.c_str(), descriptors.data(), static_cast<unsigned>(descriptors.size()));
+    return result > 0 ? 0 : result == 0 ? ENOTCONN : -result;
+}
+
+int barrier(uint64_t timeout_us) {
+    const int result = sd_notify_barrier(0, timeout_us);
+    return result > 0 ? 0 : result == 0 ? ENOTCONN : -result;
+}
+
 #else
 
 Result<std::vector<std::string>> unescaped_names(unsigned announced) {
@@ -143,6 +155,14 @@ Result<std::vector<std::string>> unescaped_names(unsigned announced) {
 }
 
 void send(const std::string& /*state*/) {}
+
+int send_with(const std::string& /*state*/, std::span<const int> /*descriptors*/) {
+    return ENOSYS;
+}
+
+int barrier(uint64_t /*timeout_us*/) {
+    return ENOSYS;
+}
 
 #endif
 
@@ -200,12 +220,34 @@ void notify_reloading() {
         static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1000));
 }
 
-void notify_stopping(std::string_view status) {
-    send(fmt::format("STOPPING=1\n{}", status_line(status)));
+void notify_stopping(std::string_view status, uint64_t extend_us) {
+    send(fmt::format("STOPPING=1\n{}\nEXTEND_TIMEOUT_USEC={}", status_line(status), extend_us));
 }
 
 void notify_watchdog() {
     send("WATCHDOG=1");
+}
+
+uint32_t store_capacity() {
+#if RIPOSTE_HAVE_SYSTEMD
+    const auto told = environment("FDSTORE");
+    const auto manager = environment("NOTIFY_SOCKET");
+    if (told && manager && !manager->empty())
+        return std::min(parse_number(*told).value_or(0), store_capacity_max);
+#endif
+    return 0;
+}
+
+int store(std::string_view name, std::span<const int> descriptors) {
+    return send_with(fmt::format("FDSTORE=1\nFDNAME={}", name), descriptors);
+}
+
+void remove_stored(std::string_view name) {
+    send(fmt::format("FDSTOREREMOVE=1\nFDNAME={}", name));
+}
+
+int await_processed(uint64_t timeout_us) {
+    return barrier(timeout_us);
 }
 
 } // namespace riposte::systemd

@@ -1,5 +1,5 @@
 // What passes between the daemon and its service manager: inherited sockets, readiness, status,
-// watchdog, reload, stopping. See sd_listen_fds_with_names(3), sd_notify(3),
+// watchdog, reload, stopping, stored descriptors. See sd_listen_fds_with_names(3), sd_notify(3),
 // sd_watchdog_enabled(3). Built without libsystemd, or started by hand, each of these does nothing
 // and says so in its result.
 #pragma once
@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,7 +33,26 @@ std::optional<uint64_t> watchdog_interval_us();
 void notify_ready(std::string_view status);
 void notify_status(std::string_view status);
 void notify_reloading(); ///< RELOADING=1 with MONOTONIC_USEC, as Type=notify-reload needs
-void notify_stopping(std::string_view status);
+/// With the time that it may take (EXTEND_TIMEOUT_USEC), however short TimeoutStopSec= is.
+void notify_stopping(std::string_view status, uint64_t extend_us);
 void notify_watchdog();
+
+// The file descriptor store, where descriptors wait for the next process of the service.
+
+/// How many may be stored: FDSTORE= in the environment, from systemd 254 on set by the manager; 0
+/// if it is not there, not a number, or there is nobody to tell. Never more than the environment of
+/// the next process can name: 128 KiB (execve(2)), in which each has a name and a colon.
+uint32_t store_capacity();
+inline constexpr uint32_t store_capacity_max = 6000;
+
+/// SCM_MAX_FD of unix(7).
+inline constexpr size_t descriptors_per_message = 253;
+
+/// Stores up to descriptors_per_message of them under one name of printable ASCII without a colon.
+/// 0 or an errno; that the store was full is not told.
+int store(std::string_view name, std::span<const int> descriptors);
+void remove_stored(std::string_view name); ///< all of that name
+/// Waits until the manager has processed whatever it was told. 0 or an errno.
+int await_processed(uint64_t timeout_us);
 
 } // namespace riposte::systemd

@@ -62,7 +62,7 @@ inline bool has_environment(const char* name) {
 inline void forget_service_manager() {
     for (const char* name :
          {"JOURNAL_STREAM", "INVOCATION_ID", "NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS",
-          "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_PID", "WATCHDOG_USEC"})
+          "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_PID", "WATCHDOG_USEC", "FDSTORE"})
         unset_environment(name);
 }
 

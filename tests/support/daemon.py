@@ -92,7 +92,8 @@ class Daemon:
             argv += ["-c", self.config_path]
         argv += arguments
         env = {key: value for key, value in os.environ.items()
-               if not key.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "JOURNAL_STREAM", "RIPOSTE"))}
+               if not key.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", "FDSTORE", "JOURNAL_STREAM",
+                                      "RIPOSTE"))}
         env.update(environment or {})
         if notify:
             self._open_notify_socket(env)

@@ -157,13 +157,14 @@ TEST_CASE("sockets are taken with their names, close-on-exec, and the variables 
 TEST_CASE("each notification is one datagram of the form that sd_notify(3) gives") {
     CHECK(notified([] { systemd::notify_ready("listening"); }) == "[READY=1\nSTATUS=listening]");
     CHECK(notified([] { systemd::notify_status("3 open"); }) == "[STATUS=3 open]");
-    CHECK(
-        notified([] { systemd::notify_stopping("draining"); }) == "[STOPPING=1\nSTATUS=draining]");
+    CHECK(notified([] {
+              systemd::notify_stopping("draining", 7'000'000);
+          }) == "[STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=7000000]");
     CHECK(notified([] { systemd::notify_watchdog(); }) == "[WATCHDOG=1]");
     CHECK(notified([] {
-              systemd::notify_stopping("a");
+              systemd::notify_stopping("a", 1);
               systemd::notify_watchdog();
-          }) == "[STOPPING=1\nSTATUS=a][WATCHDOG=1]");
+          }) == "[STOPPING=1\nSTATUS=a\nEXTEND_TIMEOUT_USEC=1][WATCHDOG=1]");
 }
 
 TEST_CASE("a reload is announced with the monotonic time in microseconds") {
@@ -226,7 +227,8 @@ TEST_CASE("without a service manager notifications do nothing") {
               systemd::notify_reloading();
               systemd::notify_watchdog();
               test::set_environment("NOTIFY_SOCKET", "/nonexistent/notify");
-              systemd::notify_stopping("a");
-              return std::string("survived");
+              systemd::notify_stopping("a", 1);
+              systemd::remove_stored("a");
+              return std::string(systemd::await_processed(1000) != 0 ? "survived" : "confirmed");
           }) == "survived");
 }
