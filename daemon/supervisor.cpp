@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -37,8 +38,9 @@ uint32_t resolve_workers(uint32_t configured) {
     return static_cast<uint32_t>(std::max(CPU_COUNT(&cpus), 1));
 }
 
+constexpr uint64_t store_wait_us = 10'000'000;
 /// What a stop may take beyond its timeouts: the forced end, the store.
-constexpr uint64_t stop_margin_us = 15'000'000;
+constexpr uint64_t stop_margin_us = 30'000'000;
 
 std::string plural(uint64_t count, std::string_view noun) {
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
@@ -69,6 +71,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     auto inherited = systemd::take_inherited_sockets();
     if (!inherited)
         return std::unexpected(inherited.error());
+    Inheritance inheritance = take_connections(*inherited);
     auto listeners =
         Listeners::open(config, std::move(*inherited), resolve_workers(config.workers));
     if (!listeners)
@@ -78,13 +81,15 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
         return std::unexpected(done.error());
     if (auto done = supervisor->start_workers(); !done)
         return std::unexpected(done.error());
+    supervisor->take_over(std::move(inheritance));
     supervisor->report_start();
     return supervisor;
 }
 
 Supervisor::Supervisor(const Options& options, const Config& config, Listeners listeners)
     : options_(options), config_(config), listeners_(std::move(listeners)),
-      worker_count_(resolve_workers(config.workers)), labels_(listeners_.labels()) {}
+      worker_count_(resolve_workers(config.workers)), handover_max_(systemd::store_capacity()),
+      labels_(listeners_.labels()) {}
 
 Supervisor::~Supervisor() {
     // Only after a failed start are there workers that run on.
@@ -129,6 +134,32 @@ Result<void> Supervisor::start_workers() {
     return {};
 }
 
+void Supervisor::take_over(Inheritance inheritance) {
+    for (const std::string& problem : inheritance.problems)
+        log::warning("{}", problem);
+    if (inheritance.names.empty())
+        return;
+    // Only now that nothing can fail any more: until here, another try would find them again.
+    for (const std::string& name : inheritance.names)
+        systemd::remove_stored(name);
+    if (const int error = systemd::await_processed(store_wait_us); error != 0)
+        log::warning(
+            "the service manager did not confirm that it has let go of the connections that it "
+            "kept: {}; those that end here may look open to their peers",
+            errno_text(error));
+    std::vector<std::vector<WorkerListener>> plans;
+    plans.reserve(worker_count_);
+    for (uint32_t index = 0; index < worker_count_; ++index)
+        plans.push_back(listeners_.plan(index));
+    const size_t count = inheritance.connections.size();
+    auto placed = place_connections(std::move(inheritance.connections), plans);
+    for (uint32_t index = 0; index < worker_count_; ++index)
+        workers_[index]->adopt(std::move(placed[index]));
+    log::info(
+        "adopted {}{}", plural(count, "connection"),
+        inheritance.ended > 0 ? fmt::format(", {} had ended", inheritance.ended) : "");
+}
+
 void Supervisor::report_start() {
     for (const std::string& label : labels_)
         log::info("listening: {}", label);
@@ -149,6 +180,7 @@ Exit Supervisor::run() {
     auto stopped = [](const auto& worker) { return worker->stopped(); };
     while (!std::ranges::all_of(workers_, stopped))
         wait();
+    hand_over();
     log_statistics();
     log::info("stopped");
     return Exit::ok;
@@ -289,8 +321,10 @@ void Supervisor::stop(const char* signal) {
             fmt::format("draining {}", plural(open, "connection")),
             (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
                 stop_margin_us);
-        for (auto& worker : workers_)
-            worker->drain(config_.drain_timeout_ms);
+        for (uint32_t index = 0; index < worker_count_; ++index) {
+            const uint32_t rest = index < handover_max_ % worker_count_ ? 1 : 0;
+            workers_[index]->drain(config_.drain_timeout_ms, handover_max_ / worker_count_ + rest);
+        }
     } else if (phase_ == Phase::draining) {
         phase_ = Phase::aborting;
         log::warning(
@@ -299,6 +333,22 @@ void Supervisor::stop(const char* signal) {
         for (auto& worker : workers_)
             worker->abort();
     }
+}
+
+void Supervisor::hand_over() {
+    std::vector<StoredConnection> connections;
+    for (auto& worker : workers_)
+        for (const HandedOver& each : worker->take_handed_over())
+            connections.push_back({Fd(each.fd), each.kind});
+    if (connections.empty())
+        return;
+    Stored stored = store_connections(std::move(connections));
+    if (!stored.problem.empty())
+        log::warning(
+            "{} can not go on in the next process: {}", plural(stored.left.size(), "connection"),
+            stored.problem);
+    log::info("handed over {}", plural(stored.count, "connection"));
+    finish_connections(std::move(stored.left), config_.limits.linger_timeout_ms);
 }
 
 // Reports -----------------------------------------------------------------------------------------

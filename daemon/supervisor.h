@@ -8,11 +8,15 @@
 // A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
 // gone; only then are they closed. The watchdog is petted only while every worker's loop turns:
 // each tick asks for a sign of life, and the next one pets if all have given it.
+//
+// A drain hands connections over to the next process where the service manager keeps descriptors
+// for it (handover.h); when the workers have stopped, they are stored.
 #pragma once
 
 #include "common/error.h"
 #include "common/fd.h"
 #include "daemon/config.h"
+#include "daemon/handover.h"
 #include "daemon/listeners.h"
 #include "daemon/options.h"
 #include "daemon/worker_thread.h"
@@ -41,6 +45,7 @@ private:
     Supervisor(const Options& options, const Config& config, Listeners listeners);
     Result<void> open_channels();
     Result<void> start_workers();
+    void take_over(Inheritance inheritance);
     void report_start();
 
     void wait();
@@ -52,6 +57,7 @@ private:
     Result<void> adopt();
     void finish_reload();
     void stop(const char* signal);
+    void hand_over();
     void log_statistics() const;
 
     WorkerPlan plan(uint32_t index) const;
@@ -67,6 +73,7 @@ private:
     std::vector<std::unique_ptr<WorkerThread>> workers_;
     BackendChoice backend_ = BackendChoice::epoll; ///< what the first worker got
     uint32_t worker_count_;
+    uint32_t handover_max_ = 0; ///< how many connections the service manager would keep
 
     enum class Phase : uint8_t { running, draining, aborting } phase_ = Phase::running;
     uint64_t plan_sequence_ = 0;

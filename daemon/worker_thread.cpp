@@ -100,8 +100,10 @@ void WorkerThread::read_mailbox() {
         worker_->apply(*mail.plan);
         applied_ = mail.plan_sequence;
     }
+    if (!mail.adopted.empty())
+        worker_->adopt(mail.adopted);
     if (mail.drain_timeout_ms)
-        worker_->drain(*mail.drain_timeout_ms);
+        worker_->drain(*mail.drain_timeout_ms, mail.handover_max);
     if (mail.abort)
         worker_->abort();
 }
@@ -122,8 +124,15 @@ void WorkerThread::apply(WorkerPlan plan, uint64_t sequence) {
     });
 }
 
-void WorkerThread::drain(uint32_t timeout_ms) {
-    post([&](Mailbox& mail) { mail.drain_timeout_ms = timeout_ms; });
+void WorkerThread::adopt(std::vector<AdoptedConnection> connections) {
+    post([&](Mailbox& mail) { mail.adopted = std::move(connections); });
+}
+
+void WorkerThread::drain(uint32_t timeout_ms, uint32_t handover_max) {
+    post([&](Mailbox& mail) {
+        mail.drain_timeout_ms = timeout_ms;
+        mail.handover_max = handover_max;
+    });
 }
 
 void WorkerThread::abort() {

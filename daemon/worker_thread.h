@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace riposte {
 
@@ -47,7 +48,8 @@ public:
 
     // Commands, see Worker.
     void apply(WorkerPlan plan, uint64_t sequence);
-    void drain(uint32_t timeout_ms);
+    void adopt(std::vector<AdoptedConnection> connections);
+    void drain(uint32_t timeout_ms, uint32_t handover_max);
     void abort();
     /// Asks for a sign of life: answered() becomes `number` when the worker's loop comes round.
     void ping(uint64_t number);
@@ -55,13 +57,17 @@ public:
     uint64_t settled() const noexcept { return settled_.load(std::memory_order_acquire); }
     bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
     uint64_t answered() const noexcept { return answered_.load(std::memory_order_acquire); }
+    /// Only when it has stopped. The descriptors are the caller's.
+    std::vector<HandedOver> take_handed_over() { return worker_->take_handed_over(); }
     const Metrics& metrics() const noexcept { return worker_->metrics(); }
 
 private:
     struct Mailbox {
         std::optional<WorkerPlan> plan;
         uint64_t plan_sequence = 0;
+        std::vector<AdoptedConnection> adopted;
         std::optional<uint32_t> drain_timeout_ms;
+        uint32_t handover_max = 0; ///< of that drain
         bool abort = false;
     };
 

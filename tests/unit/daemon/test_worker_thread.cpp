@@ -125,7 +125,7 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
         CHECK(::recv(client.get(), &byte, 1, 0) == -1);
         CHECK(errno == ECONNRESET);
     } else {
-        worker->drain(patience_ms);
+        worker->drain(patience_ms, 0);
         char byte = 0;
         CHECK(::recv(client.get(), &byte, 1, 0) == 0); // FIN, not RST
         client.reset();
@@ -135,7 +135,56 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
     CHECK(worker->metrics().get(Count::connections_closed) == 2);
 }
 
+/// Two workers, one after the other, and a conversation that the first begins.
+void pass_on(BackendChoice backend, std::string& skip) {
+    Listening socket;
+    Fixture fixture;
+    LimitsConfig limits{.connections_max = 16};
+    auto first = start(backend, {{socket.lend(1, ServiceKind::echo)}, limits}, fixture, skip);
+    if (!first)
+        return;
+    Fd client = socket.connect();
+    Fd other = socket.connect();
+    CHECK(exchange(client, "before") == "before");
+    CHECK(exchange(other, "before") == "before");
+    first->drain(patience_ms, 1);
+    char byte = 0;
+    pollfd ends[] = {{client.get(), POLLIN, 0}, {other.get(), POLLIN, 0}};
+    REQUIRE(::poll(ends, 2, patience_ms) == 1);
+    if (ends[0].revents != 0)
+        std::swap(client, other);
+    CHECK(::recv(other.get(), &byte, 1, 0) == 0);
+    other.reset();
+    fixture.wait_until([&] { return first->stopped(); });
+    const auto handed = first->take_handed_over();
+    REQUIRE(handed.size() == 1);
+    CHECK((handed[0].kind == ServiceKind::echo));
+    CHECK(first->metrics().get(Count::connections_handed_over) == 1);
+    CHECK(first->metrics().get(Count::connections_closed) == 1);
+    first.reset();
+    REQUIRE(::send(client.get(), "between", 7, MSG_NOSIGNAL) == 7);
+
+    auto second = start(backend, {{socket.lend(5, ServiceKind::echo)}, limits}, fixture, skip);
+    REQUIRE(second);
+    second->adopt({{handed[0].fd, handed[0].kind, 5}});
+    char buffer[16];
+    REQUIRE(::recv(client.get(), buffer, sizeof buffer, 0) == 7);
+    CHECK(std::string_view(buffer, 7) == "between");
+    CHECK(exchange(client, "after") == "after");
+    CHECK(second->metrics().get(Count::connections_adopted) == 1);
+    client.reset();
+    second->drain(patience_ms, 0);
+    fixture.wait_until([&] { return second->stopped(); });
+    CHECK(second->metrics().get(Count::connections_closed) == 1);
+}
+
 } // namespace
+
+TEST_CASE("what a worker on epoll hands over, the next one goes on with") {
+    std::string skip;
+    pass_on(BackendChoice::epoll, skip);
+    CHECK(skip.empty());
+}
 
 TEST_CASE("a worker on epoll serves, adopts a plan, answers a ping, drains") {
     std::string skip;
@@ -154,6 +203,13 @@ TEST_CASE("a worker on epoll ends by force") {
 TEST_CASE("a worker on io_uring serves, adopts a plan, answers a ping, drains") {
     std::string skip;
     live_and_die(BackendChoice::io_uring, false, skip);
+    if (!skip.empty())
+        SKIP(skip);
+}
+
+TEST_CASE("what a worker on io_uring hands over, the next one goes on with") {
+    std::string skip;
+    pass_on(BackendChoice::io_uring, skip);
     if (!skip.empty())
         SKIP(skip);
 }
