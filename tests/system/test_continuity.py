@@ -77,7 +77,7 @@ class Continuity(Installed):
         self.assert_sockets_well()
 
     def test_a_hang_is_ended_by_the_watchdog_and_refuses_nobody(self):
-        # The packaged 10s are shortened, so that the test need not wait for them.
+        # The packaged 30s are shortened, so that the test need not wait for them.
         self.drop_in("[Service]\nWatchdogSec=2s\n")
         self.machine.systemctl("restart", "riposted.service")
         self.busy.phase("hang")
