@@ -40,13 +40,14 @@ def flip_datagram(server, data, client):
 
 
 def hold_one_back():
-    """Each datagram is answered when the next one comes."""
-    held = []
+    """Each datagram is answered when the next one of the same client comes: another run of a generator
+    numbers from the start again, and would take an answer to the one before for its own."""
+    held = {}
 
     def answer(server, data, client):
-        if held:
-            server.sendto(held.pop(), client)
-        held.append(data)
+        if client in held:
+            server.sendto(held[client], client)
+        held[client] = data
     return answer
 
 

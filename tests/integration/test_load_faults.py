@@ -116,7 +116,9 @@ class Faults(Case):
         counts = found["counts"]
         self.assertEqual(counts["sent"], 24)
         self.assertEqual(counts["answered"] + counts["closed"], 24)
-        self.assertEqual(counts["answered"], 4 * counts["connections"])
+        # The last connection may have had fewer than four left to answer.
+        self.assertLessEqual(counts["answered"], 4 * counts["connections"])
+        self.assertGreater(counts["answered"], 4 * (counts["connections"] - 1))
 
     def test_a_request_that_is_never_answered_is_lost_after_the_timeout(self):
         def answer(connection, request, index):
