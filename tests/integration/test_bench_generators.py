@@ -261,7 +261,10 @@ class RoundTrip(Case):
                                  else (TcpPeer, flip_stream))
                 found = self.until(lambda found: found["corrupted"] > 0, "round_trip",
                                    port_of(self.peer(kind, handler)), *arguments)
-                self.assertEqual((found["requests"], found["lost"], found["late"]), (0, 0, 0))
+                self.assertEqual(found["requests"], 0)
+                self.assertLessEqual(found["late"], found["lost"])
+                if "-u" not in arguments:  # A datagram's answer may come after its time.
+                    self.assertEqual(found["lost"], 0)
 
     def test_a_datagram_of_another_length_is_corrupted(self):
         for change in (lambda data: data + b"!", lambda data: data[:-1], lambda data: b""):
