@@ -5,8 +5,6 @@
 #include <cassert>
 #include <cstring>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/random.h>
 
 namespace riposte {
@@ -16,32 +14,6 @@ LimitsConfig worker_share(const LimitsConfig& limits, uint32_t workers) {
     share.connections_max = (limits.connections_max + workers - 1) / workers;
     share.connections_per_source_max = (limits.connections_per_source_max + workers - 1) / workers;
     return share;
-}
-
-SourceKey source_key(const SocketAddress& address) {
-    SourceKey key{};
-    if (address.family() == AF_INET) {
-        sockaddr_in v4{};
-        std::memcpy(&v4, &address.storage, sizeof v4);
-        key[10] = key[11] = 0xff;
-        std::memcpy(&key[12], &v4.sin_addr, 4);
-    } else if (address.family() == AF_INET6) {
-        sockaddr_in6 v6{};
-        std::memcpy(&v6, &address.storage, sizeof v6);
-        std::memcpy(key.data(), &v6.sin6_addr, key.size());
-    }
-    return key;
-}
-
-SocketAddress source_address(const SourceKey& key, uint16_t port) {
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(port);
-    std::memcpy(&v6.sin6_addr, key.data(), key.size());
-    SocketAddress address;
-    std::memcpy(&address.storage, &v6, sizeof v6);
-    address.size = sizeof v6;
-    return address;
 }
 
 SourceTable::SourceTable(uint32_t connections_max)

@@ -5,10 +5,9 @@
 // kernel's choice, so with several workers a source may be refused a little below its limit.
 #pragma once
 
-#include "common/address.h"
 #include "daemon/config.h"
+#include "daemon/source_key.h"
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -16,13 +15,6 @@ namespace riposte {
 
 /// One worker's share of the limits of the process.
 LimitsConfig worker_share(const LimitsConfig& limits, uint32_t workers);
-
-/// An IPv4 (v4-mapped) or IPv6 address without its port; all zero: not an internet address.
-using SourceKey = std::array<uint8_t, 16>;
-
-SourceKey source_key(const SocketAddress& address);
-/// The way back, for messages (an IPv6 zone is lost).
-SocketAddress source_address(const SourceKey& key, uint16_t port);
 
 /// How many connections each source has open. Open addressing with linear probing in a table that
 /// is fixed when it is made, at most half full, because it never holds more sources than there are

@@ -4,35 +4,11 @@
 #include <map>
 #include <random>
 
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
-#include <netinet/in.h>
 
 using namespace riposte;
 
 namespace {
-
-SocketAddress ipv4(const char* text, uint16_t port = 1) {
-    sockaddr_in v4{};
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(port);
-    REQUIRE(inet_pton(AF_INET, text, &v4.sin_addr) == 1);
-    SocketAddress address;
-    std::memcpy(&address.storage, &v4, sizeof v4);
-    address.size = sizeof v4;
-    return address;
-}
-
-SocketAddress ipv6(const char* text, uint16_t port = 1) {
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(port);
-    REQUIRE(inet_pton(AF_INET6, text, &v6.sin6_addr) == 1);
-    SocketAddress address;
-    std::memcpy(&address.storage, &v6, sizeof v6);
-    address.size = sizeof v6;
-    return address;
-}
 
 SourceKey key(uint32_t number) {
     SourceKey key{};
@@ -41,17 +17,6 @@ SourceKey key(uint32_t number) {
 }
 
 } // namespace
-
-TEST_CASE("an IPv4 address and its v4-mapped form are one source, whatever the port") {
-    CHECK(source_key(ipv4("192.0.2.7", 1)) == source_key(ipv6("::ffff:192.0.2.7", 2)));
-    CHECK(source_key(ipv4("192.0.2.7")) != source_key(ipv4("192.0.2.8")));
-    CHECK(source_key(ipv6("2001:db8::1")) != source_key(ipv6("2001:db8::2")));
-}
-
-TEST_CASE("a source's address can be shown again") {
-    CHECK(to_string(source_address(source_key(ipv4("192.0.2.7")), 80)) == "192.0.2.7:80");
-    CHECK(to_string(source_address(source_key(ipv6("2001:db8::1")), 80)) == "[2001:db8::1]:80");
-}
 
 TEST_CASE("a source is refused at its limit and let in again below it") {
     SourceTable table(8);

@@ -1,0 +1,27 @@
+// A peer's address as the limits and the access lists know it: 16 bytes, whatever the family, and
+// without port or zone. IPv4 stands there v4-mapped (RFC 4291, 2.5.5.2), so that a peer is the same
+// one on an IPv4 socket and on a dual-stack one.
+#pragma once
+
+#include "common/address.h"
+
+#include <array>
+#include <cstdint>
+
+namespace riposte {
+
+/// In network byte order; all zero: not an internet address.
+using SourceKey = std::array<uint8_t, 16>;
+
+/// Bits of the key before those of an IPv4 address: ::ffff:0:0/96.
+inline constexpr uint8_t ipv4_offset_bits = 96;
+
+SourceKey source_key(const SocketAddress& address);
+/// The way back, for messages (an IPv6 zone is lost).
+SocketAddress source_address(const SourceKey& key, uint16_t port);
+
+bool is_ipv4(const SourceKey& key) noexcept;
+/// The first `bits` (0 to 128) of the key, the others zero.
+SourceKey first_bits(const SourceKey& key, uint8_t bits) noexcept;
+
+} // namespace riposte
