@@ -46,9 +46,8 @@ std::optional<SourceKey> parse_address(const std::string& host) {
 /// The digits behind the slash, at most `max`.
 std::optional<uint8_t> parse_length(std::string_view text, uint8_t max) {
     unsigned length = 0;
-    const char* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, length);
-    if (error != std::errc{} || stop != end || length > max)
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
+    if (error != std::errc{} || end != text.data() + text.size() || length > max)
         return std::nullopt;
     return static_cast<uint8_t>(length);
 }

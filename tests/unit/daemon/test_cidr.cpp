@@ -29,6 +29,7 @@ bool holds(std::string_view prefix, std::string_view address) {
 
 CidrSet set(const std::vector<std::string_view>& prefixes) {
     std::vector<Cidr> all;
+    all.reserve(prefixes.size());
     for (const std::string_view prefix : prefixes)
         all.push_back(cidr(prefix));
     return CidrSet(all);
