@@ -5,7 +5,8 @@
 // answered, or 200 ms over and the missing ones lost. A datagram carries a sequence number of its
 // own, and every answer is compared byte for byte. An answer settles the datagram whose number it
 // carries, right or corrupted; one of an earlier train is late if that datagram had been given up,
-// and duplicated if not. So of what a flow sent, all is answered, corrupted, lost or under way.
+// and duplicated if not. So of what a flow sent, all is answered, corrupted, lost or under way;
+// what comes corrupted when it had been given up is both.
 //
 //     datagram_trains -p PORT [-f FLOWS] [-s BYTES] [-t TRAIN] [-g] [-d SECONDS] [-w WARMUP]
 //                     [-b BIND_ADDRESSES]

@@ -107,10 +107,11 @@ class Case(RiposteTest):
 
 class DatagramTrains(Case):
     def assert_accounted(self, found, at_once):
-        """What was sent is answered, corrupted, lost or under way."""
-        under_way = found["sent"] - found["answered"] - found["corrupted"] - found["lost"]
-        self.assertGreaterEqual(under_way, 0)
-        self.assertLessEqual(under_way, at_once)
+        """What was sent is answered, corrupted, lost or under way. (What comes corrupted after its time is
+        lost and corrupted.)"""
+        self.assertGreaterEqual(found["sent"], found["answered"] + found["corrupted"])
+        self.assertGreaterEqual(found["sent"], found["answered"] + found["lost"])
+        self.assertLessEqual(found["sent"], found["answered"] + found["corrupted"] + found["lost"] + at_once)
         self.assertLessEqual(found["late"], found["lost"])
 
     def trains(self, seen, port, *arguments, flows=2, train=8):
@@ -178,13 +179,14 @@ class DatagramTrains(Case):
                     self.assertEqual(found["answered"], 0)
 
     def test_the_answer_of_another_flow_is_corrupted(self):
-        clients = {}
+        clients = []  # who was here last stands last: another run has other flows
 
         def cross(server, data, client):
-            clients.setdefault(client)
-            others = [other for other in clients if other != client]
-            if others:
-                server.sendto(data, others[0])
+            if client in clients:
+                clients.remove(client)
+            if clients:
+                server.sendto(data, clients[-1])
+            clients.append(client)
 
         found = self.until(lambda found: found["corrupted"] > 0, "datagram_trains",
                            port_of(self.peer(UdpPeer, cross)), "-f", 2, "-t", 1)
@@ -199,7 +201,7 @@ class DatagramTrains(Case):
 
         peer = self.peer(UdpPeer, every_other)
         found = self.trains("lost", port_of(peer))
-        self.assertEqual((found["corrupted"], found["duplicated"], found["late"]), (0, 0, 0))
+        self.assertEqual((found["corrupted"], found["duplicated"]), (0, 0))
 
     def test_an_answer_after_its_train_is_late_and_not_the_next_ones(self):
         found = self.trains("late", port_of(self.peer(UdpPeer, hold_one_back())), flows=1, train=1)
