@@ -12,6 +12,14 @@ from daemon import (ANSWER, WAIT, RiposteTest, await_true, needs_systemd, receiv
 
 
 class Drain(RiposteTest):
+    def await_received(self, daemon, size):
+        """Until so many bytes were read by the daemon."""
+        def received():
+            count = len(daemon.lines("statistics: ")) + 1
+            daemon.signal(signal.SIGUSR1)
+            return int(daemon.wait_log(r"statistics: .*bytes (\d+) received", count)[1]) == size
+        await_true(received, f"{size} bytes are received")
+
     def test_sigterm_without_connections_ends_it_with_status_0(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             daemon, _ = self.serve()
@@ -25,8 +33,7 @@ class Drain(RiposteTest):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         data = self.random.randbytes(200_000)
         client.sendall(data)
-        daemon.wait_log("ready")
-        time.sleep(0.2)  # the daemon has it all, and owes most of it
+        self.await_received(daemon, len(data))  # and it owes most of it
         daemon.signal(signal.SIGTERM)
         daemon.wait_log(r"draining: 1 connection")
         time.sleep(0.2)
@@ -83,7 +90,7 @@ class Drain(RiposteTest):
         client.recv(100)
         time.sleep(0.2)
         daemon.signal(signal.SIGTERM)
-        self.assertEqual(daemon.wait(10), 0)
+        self.assertEqual(daemon.wait(), 0)
 
     def test_a_client_that_keeps_its_side_open_does_not_hold_it_for_ever(self):
         daemon, address = self.serve("echo", config="drain_timeout = '500ms'\n")
@@ -91,7 +98,7 @@ class Drain(RiposteTest):
         client.send(b"a")
         receive_exactly(client, 1)
         daemon.signal(signal.SIGTERM)
-        self.assertEqual(daemon.wait(10), 0)
+        self.assertEqual(daemon.wait(), 0)
         client.close()
 
     def test_a_second_sigterm_aborts_at_once(self):
@@ -105,14 +112,14 @@ class Drain(RiposteTest):
         time.sleep(0.3)
         self.assertIsNone(daemon.poll())
         daemon.signal(signal.SIGTERM)
-        self.assertEqual(daemon.wait(10), 0)
+        self.assertEqual(daemon.wait(), 0)
 
     def test_with_two_workers_both_drain(self):
         daemon, address = self.serve("echo", "--workers", "2")
         clients = [self.connect(address) for _ in range(40)]
         for client in clients:
             client.sendall(b"y" * 3000)
-        time.sleep(0.2)
+        self.await_received(daemon, 40 * 3000)
         daemon.signal(signal.SIGTERM)
         for client in clients:
             self.assertEqual(receive_all(client), b"y" * 3000)
@@ -181,6 +188,13 @@ class Notify(RiposteTest):
                 return message
         raise AssertionError(f"no {key}= within {WAIT:g} s")
 
+    def assert_no_more_messages(self, daemon):
+        """Some may be on their way, more of them the later this comes; then it is quiet. (Petting goes on
+        without end where it should not.)"""
+        with self.assertRaises(TimeoutError):
+            for _ in range(200):
+                self.message(daemon)
+
     def start(self, *arguments, **options):
         return self.daemon("--listen", "echo=tcp://127.0.0.1:0", *arguments, notify=True, **options)
 
@@ -244,9 +258,7 @@ class Notify(RiposteTest):
         self.await_message(daemon, "WATCHDOG", "1")
         daemon.signal(signal.SIGSTOP)
         daemon.notifications.settimeout(1)
-        with self.assertRaises(TimeoutError):
-            for _ in range(10):  # what was on its way
-                self.message(daemon)
+        self.assert_no_more_messages(daemon)
         daemon.signal(signal.SIGCONT)
         daemon.notifications.settimeout(WAIT)
         self.await_message(daemon, "WATCHDOG", "1")
@@ -261,16 +273,17 @@ class Notify(RiposteTest):
             self.skipTest("no thread of its own for the worker")
         with Frozen(self, workers):
             daemon.notifications.settimeout(2)
-            with self.assertRaises(TimeoutError):
-                for _ in range(10):
-                    self.message(daemon)
+            self.assert_no_more_messages(daemon)
         daemon.notifications.settimeout(WAIT)
         self.await_message(daemon, "WATCHDOG", "1")
 
     @staticmethod
     def is_worker(daemon, task):
-        with open(f"/proc/{daemon.pid}/task/{task}/comm", encoding="ascii") as file:
-            return not file.read().startswith(("iou-", "asan", "tsan"))
+        try:
+            with open(f"/proc/{daemon.pid}/task/{task}/comm", encoding="ascii") as file:
+                return not file.read().startswith(("iou-", "asan", "tsan"))
+        except OSError:  # one of the kernel's has ended meanwhile
+            return False
 
     def test_no_socket_no_message_and_no_harm(self):
         daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0",
