@@ -1,5 +1,6 @@
 """An idle daemon makes no system call but the watchdog's, and uses no CPU."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -47,9 +48,10 @@ class Idle(RiposteTest):
     def is_traced(daemon):
         """Each thread, and not only the first."""
         for task in os.listdir(f"/proc/{daemon.pid}/task"):
-            with open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as file:
-                if "TracerPid:\t0\n" in file.read():
-                    return False
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                with open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as file:
+                    if "TracerPid:\t0\n" in file.read():
+                        return False
         return True
 
     def test_without_connections_it_makes_none(self):

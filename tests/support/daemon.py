@@ -11,6 +11,7 @@ The environment (tests/integration/meson.build sets it):
     RIPOSTE_FEATURES      what the build has: "io_uring systemd"
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -213,6 +214,14 @@ class Daemon:
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def sleeps(self):
+        """Whether each thread waits for something."""
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                if self._proc(f"task/{task}/stat").rpartition(")")[2].split()[0] != "S":
+                    return False
+        return True
 
     # Ending
 
