@@ -111,18 +111,17 @@ class Counts(Case):
 class Courses(Case):
     def test_a_duration_is_measured_time(self):
         began = time.monotonic()
-        found = self.load("-d", "500ms", "--warmup", "300ms", "-c", 2, self.endpoint())
-        self.assertGreaterEqual(time.monotonic() - began, 0.8)
-        self.assertAlmostEqual(found["elapsed"], 0.5, places=9)
+        found, seconds = self.load_for(500, "--warmup", "300ms", "-c", 2, self.endpoint())
+        self.assertGreaterEqual(time.monotonic() - began, 0.3 + seconds)
+        self.assertAlmostEqual(found["elapsed"], seconds, places=9)
         self.assertAlmostEqual(found["warmup"], 0.3, places=9)
         self.assertEqual(found["counts"]["sent"], found["counts"]["answered"])
-        self.assertGreater(found["counts"]["answered"], 0)
 
     def test_whichever_comes_first_ends_it(self):
         endpoint = self.endpoint()
         found = self.load("-d", "60s", "--warmup", 0, "-n", 50, endpoint)
         self.assert_counts(found, sent=50, answered=50)
-        found = self.load("-d", "200ms", "-n", 1_000_000_000, endpoint)
+        found, _ = self.load_for(200, "-n", 1_000_000_000, endpoint)
         self.assertLess(found["counts"]["sent"], 1_000_000_000)
 
     def test_a_rate_is_kept_exactly(self):
@@ -192,7 +191,7 @@ class ManyConnections(Case):
         process = self.start("-j", "-c", CONNECTIONS, "-d", 0, "--warmup", 0, "-s", 100, endpoint,
                              preexec=narrow)
         await_true(lambda: self.established(port) >= CONNECTIONS, "2,000 connections at once")
-        time.sleep(0.5)
+        self.await_answers(process)
         process.signal(SIGINT)
         found = parse_json(process.finish()).json
         self.assert_consistent(found, 0)
@@ -214,9 +213,16 @@ class ManyConnections(Case):
 
     def test_more_than_the_server_takes_is_told(self):
         _, endpoint = self.service(config="[limits]\nconnections = 10\n")
-        line = self.refuses("-j", "-c", 20, "-n", 100, endpoint)
-        self.assertRegex(line, r": \d+ of 20 connections were opened, the others closed again at "
-                               r"once; does the server limit them")
+
+        def told():
+            # It notices if they are closed within 20 ms. A server that is later closes them on requests.
+            process = self.start("-j", "-c", 20, "-n", 100, endpoint)
+            done = process.finish()
+            self.assertEqual(done.returncode, 1, str(done))
+            return done.stdout == "" and done.stderr
+        self.assertRegex(await_true(told, "it is told"),
+                         r"^riposte: \S+: \d+ of 20 connections were opened, the others closed again at "
+                         r"once; does the server limit them.*\n$")
 
     def test_more_than_descriptors_is_told(self):
         few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
@@ -276,7 +282,7 @@ class Signals(Case):
         endpoint = endpoint or self.endpoint()
         process = self.start("-d", 0, "--warmup", 0, *arguments, endpoint, **keywords)
         process.await_handlers((SIGINT, SIGTERM, SIGQUIT))
-        time.sleep(0.3)  # some requests; too short a time can only hide a fault
+        self.await_answers(process)
         return process
 
     def test_sigint_ends_it_with_a_summary(self):

@@ -140,8 +140,8 @@ class Stalls(LoadCase):
         endpoint = self.echo()
         shares = []
         for _ in range(3):
-            found = self.load("-c", 50, "--depth", 16, "-d", "500ms", "--warmup", "100ms", "-s", 1024,
-                              endpoint)
+            found, _ = self.load_for(500, "-c", 50, "--depth", 16, "--warmup", "100ms", "-s", 1024,
+                                     endpoint)
             generator = found["generator"]
             limited = generator["cpu_share"] >= 0.95
             self.assertEqual(generator["bottleneck"], limited)

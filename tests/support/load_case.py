@@ -8,10 +8,12 @@ import itertools
 import math
 import socket
 import threading
+from signal import SIGQUIT
 
-from client import Running, run, run_json
+from client import Running, parse_json, run, run_json
 from daemon import RiposteTest
-from peers import TcpPeer, UdpPeer, bound, echo_datagram, echo_stream, read_exactly, spelled
+from peers import (TcpPeer, UdpPeer, bound, echo_datagram, echo_stream, read_exactly, spelled,
+                   wait_until)
 
 SIZE = 64  # of requests, unless -s says otherwise
 OUTCOMES = ("answered", "lost", "corrupted", "wrong_size", "refused", "unreachable", "closed", "local",
@@ -108,6 +110,25 @@ class LoadCase(RiposteTest):
             self.assertEqual(done.stderr, stderr, str(done))
         self.assert_consistent(done.json, code)
         return done.json
+
+    def load_for(self, milliseconds, *arguments, **keywords):
+        """The document of a run that goes on for so long, and for how long, in seconds. Something must be
+        answered: if the machine let nothing be, it is given more time."""
+        for factor in (1, 4, 16):
+            done = run("load", "-j", "-d", f"{milliseconds * factor}ms", *arguments, **keywords)
+            found = parse_json(done).json
+            if found["counts"]["answered"] > 0:
+                break
+        self.assertEqual((done.returncode, done.stderr), (0, ""), str(done))
+        self.assert_consistent(found, 0)
+        return found, milliseconds * factor / 1000
+
+    def await_answers(self, process):
+        """Waits until a run that goes on has measured answers. What it says of that is read."""
+        def answered():
+            process.signal(SIGQUIT)
+            return "median" in process.error_line()
+        wait_until(answered, "the first answer")
 
     def text(self, *arguments, code=0, stderr="", **keywords):
         """Standard output of a run without."""
