@@ -279,17 +279,17 @@ class Dead(LoadCase):
 
     def test_a_service_that_falls_silent(self):
         endpoint = self.tcp(after_first(swallow))
-        found = self.load("-n", 4, "-c", 2, "-W", "300ms", endpoint, code=1)
+        found = self.load("-n", 4, "-c", 2, "-W", "2s", endpoint, code=1)
         self.assert_counts(found, sent=4, lost=4, errors=4)
         self.assertEqual(found["loss_percent"], 100)
         self.assertNotIn("latency", found)
-        text = self.text("-n", 4, "-c", 2, "-W", "300ms", self.tcp(after_first(swallow)), code=1)
+        text = self.text("-n", 4, "-c", 2, "-W", "2s", self.tcp(after_first(swallow)), code=1)
         self.assertIn("4 lost (100%)", text)
         self.assertIn("\nno answer came", text)
 
     def test_datagrams_that_fall_silent(self):
         endpoint = self.udp(after_first_socket(lambda *_: None))
-        found = self.load("-n", 4, "-c", 2, "-W", "300ms", endpoint, code=1)
+        found = self.load("-n", 4, "-c", 2, "-W", "2s", endpoint, code=1)
         self.assert_counts(found, sent=4, lost=4, errors=4)
 
     def test_a_server_that_closes_at_once(self):
