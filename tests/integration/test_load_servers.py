@@ -241,7 +241,7 @@ class Echoes(LoadCase):
         # Each client address has a child of its own, which echoes. Between two of them nobody listens
         # for a moment: the warm-up gets over that.
         endpoint = self.socat("udp", "UDP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr")
-        found = self.load("-n", 200, "-c", 1, "--warmup", "500ms", "-W", "3s", endpoint)
+        found = self.load("-n", 200, "-c", 1, "--warmup", "2s", "-W", "3s", endpoint)
         self.assert_counts(found, sent=200, answered=200)
 
     def test_an_echo_of_the_test(self):

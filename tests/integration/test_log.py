@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 
-from daemon import (ANSWER, BACKEND, GREETING, RIPOSTED, RiposteTest, receive_all,
+from daemon import (ANSWER, BACKEND, GREETING, RIPOSTED, RiposteTest, await_true, receive_all,
                     receive_exactly)
 
 
@@ -41,6 +41,7 @@ class Debug(RiposteTest):
     def test_at_error_a_good_start_writes_nothing(self):
         daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0", "--log-level", "error",
                              ready=False)
+        await_true(daemon.awaits_signals, "it can be stopped")
         time.sleep(0.5)
         daemon.stop()
         self.assertEqual(daemon.log(), "")

@@ -62,6 +62,14 @@ class Case(RiposteTest):
     def start(self, *arguments, **keywords):
         return self.enterContext(Running("ping", *arguments, **keywords))
 
+    def await_answers(self, process, endpoints=1):
+        """Waits until each endpoint has answered. What the client says of that is read."""
+        def answered():
+            process.signal(SIGQUIT)
+            lines = [process.error_line() for _ in range(endpoints)]
+            return all(re.search(r"(^|: )[1-9]\d*/\d+ answered", line) for line in lines)
+        wait_until(answered, "the first answers")
+
     def ends(self, done, code, stderr=""):
         self.assertEqual((done.returncode, done.stderr), (code, stderr), str(done))
         return done
@@ -162,12 +170,12 @@ class Pace(Case):
 
     def test_the_time_from_sending_knows_nothing_of_a_stall_of_the_client(self):
         # Nothing is on its way while it is stopped, and one probe is due meanwhile.
-        process = self.start("-j", "-c", 2, "-i", "2s", self.echo(self.noting(arrived := [])))
-        wait_until(lambda: arrived, "a probe sent")
-        time.sleep(0.3)
+        process = self.start("-j", "-c", 2, "-i", "3s", self.echo())
+        process.await_handlers((SIGINT, SIGQUIT))
+        self.await_answers(process)
         process.signal(SIGSTOP)
         wait_until(process.is_stopped, "stopped")
-        time.sleep(3)
+        time.sleep(5)
         process.signal(SIGCONT)
         found = self.ends(parse_json(process.finish()), 0).json["endpoints"][0]
         self.assertGreaterEqual(found["lateness"]["max"], 1.0)
@@ -215,8 +223,8 @@ class Life(Case):
 
     def test_sigint_in_json(self):
         process = self.start("-j", "-i", "10ms", self.echo())
-        process.await_handlers()
-        time.sleep(0.5)  # some probes go; how many does not matter
+        process.await_handlers((SIGINT, SIGQUIT))
+        self.await_answers(process)  # how many probes go does not matter
         process.signal(SIGINT)
         done = parse_json(process.finish())
         counts = done.json["endpoints"][0]["counts"]
@@ -250,7 +258,7 @@ class Life(Case):
         first, second = self.echo(), self.echo()
         process = self.start("-j", "-i", "10ms", first, second)
         process.await_handlers((SIGINT, SIGQUIT))
-        time.sleep(0.3)
+        self.await_answers(process, endpoints=2)
         process.signal(SIGQUIT)
         lines = [process.error_line(), process.error_line()]
         for endpoint, line in zip((first, second), lines):

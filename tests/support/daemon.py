@@ -212,6 +212,11 @@ class Daemon:
         fields = self._proc("stat").rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
+    def awaits_signals(self):
+        """Whether SIGTERM is blocked, to be read: before it is, it just ends the process."""
+        blocked = int(re.search(r"^SigBlk:\s+([0-9a-f]+)$", self._proc("status"), re.M)[1], 16)
+        return bool(blocked >> (signal.SIGTERM - 1) & 1)
+
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
