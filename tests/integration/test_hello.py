@@ -10,6 +10,7 @@ import unittest
 
 from daemon import (ANSWER, GREETING, RiposteTest, await_true, needs_ipv6, needs_program, needs_root,
                     receive_all, run_riposte)
+from peers import closed_port
 
 TUTORIAL_TCP_CLIENT = """
 import socket, sys
@@ -137,7 +138,7 @@ class Stream(RiposteTest):
             client.send(GREETING)
             self.assertEqual(receive_all(client), ANSWER)
             client.close()
-        self.await_fds(daemon, before)
+        await_true(lambda: daemon.fds() <= before, "every descriptor is closed")
 
     def test_two_hundred_at_once_are_all_answered(self):
         daemon, address = self.serve()
@@ -148,7 +149,7 @@ class Stream(RiposteTest):
         for client in reversed(clients):
             self.assertEqual(receive_all(client), ANSWER)
             client.close()
-        self.await_fds(daemon, before)
+        await_true(lambda: daemon.fds() <= before, "every descriptor is closed")
 
     @needs_ipv6
     def test_it_answers_over_ipv6(self):
@@ -177,13 +178,6 @@ class Stream(RiposteTest):
             client = self.connect((host, port))
             client.send(GREETING)
             self.assertEqual(receive_all(client), ANSWER, host)
-
-    def await_fds(self, daemon, count):
-        for _ in range(1000):
-            if daemon.fds() <= count:
-                return
-            time.sleep(0.01)
-        self.fail(f"{daemon.fds()} descriptors are open, {count} at the start")
 
 
 class Datagram(RiposteTest):
@@ -297,9 +291,8 @@ class Client(RiposteTest):
     def test_riposte_says_in_one_line_that_nobody_answers_and_exits_1(self):
         unused = self.datagram_socket()
         for transport in ("tcp", "udp"):
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+            with closed_port(socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM) as closed:
+                port = closed.getsockname()[1]
                 done = run_riposte("send", "-W", "2s", f"{transport}://127.0.0.1:{port}")
             self.assertEqual((done.returncode, done.stdout), (1, b""))
             self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)

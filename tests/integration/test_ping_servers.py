@@ -11,7 +11,7 @@ from signal import SIGINT
 from client import Running, run, run_json
 from daemon import RiposteTest
 from peers import (Backlog, Socat, TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream,
-                   has_ipv6, read_exactly, reset, send_last, spelled, swallow)
+                   has_ipv6, opened_port, read_exactly, reset, send_last, spelled, swallow)
 
 SIZE = 56
 KINDS = (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM))
@@ -92,7 +92,7 @@ class Echoes(Case):
         # says so. Then another one is asked.
         for _ in range(10):
             endpoint = self.socat("udp", "UDP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr", "PIPE")
-            found = self.ping(endpoint, "-W", "1s", count=10, code=None)[0]
+            found = self.ping(endpoint, "-W", "5s", count=10, code=None)[0]
             if found["counts"]["wrong_size"] == 0:
                 break
         self.assert_counts(found, sent=10, answered=10)
@@ -199,16 +199,14 @@ class Nobody(Case):
 
     def revive(self, transport, kind):
         closed = self.keep(closed_port(kind))
-        address = closed.getsockname()
-        with Running("ping", "-i", "10ms", spelled(transport, address)) as client:
+        with Running("ping", "-i", "10ms", spelled(transport, closed.getsockname())) as client:
             for _ in range(3):
                 while "refused" not in client.line():
                     pass
             if transport == "tcp":
                 self.tcp(echo_stream, listener=closed)
             else:
-                closed.close()
-                self.udp(echo_datagram, address=address)
+                self.udp(echo_datagram, listener=opened_port(closed))
             while "time=" not in client.line():
                 pass
             client.signal(SIGINT)
@@ -277,10 +275,10 @@ class Breakers(Case):
             swallow(connection)
 
         # A connection each: each is given up when its time is over, with the size that came.
-        found = self.ping("-W", "2s", "--reconnect", self.tcp(serve), code=1)[0]
+        found = self.ping("-W", "4s", "--reconnect", self.tcp(serve), code=1)[0]
         self.assert_counts(found, sent=3, wrong_size=3)
         # One for all: with the first, the others' connection is given up.
-        found = self.ping("-W", "2s", self.tcp(serve), code=1)[0]
+        found = self.ping("-W", "4s", self.tcp(serve), code=1)[0]
         counts = found["counts"]
         self.assertGreaterEqual(counts["wrong_size"], 1)
         self.assertEqual(counts["wrong_size"] + counts["closed"] + counts["lost"], 3)

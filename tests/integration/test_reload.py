@@ -114,7 +114,7 @@ class Reload(RiposteTest):
         problems, answered, done = [], [0], threading.Event()
 
         def ask_on():
-            while not done.is_set():
+            while not answered[0] or not done.is_set():
                 try:
                     with socket.create_connection(("127.0.0.1", stays), timeout=20) as client:
                         client.send(b"x")
@@ -124,6 +124,7 @@ class Reload(RiposteTest):
                             problems.append("a short answer")
                 except OSError as problem:
                     problems.append(str(problem))
+                    return
         asker = threading.Thread(target=ask_on)
         asker.start()
         try:
@@ -169,24 +170,24 @@ class Reload(RiposteTest):
         self.assertTrue(self.is_turned_away())
 
     def test_busy_poll_changes(self):
-        """Seen by the CPU that single requests cost. A round in which somebody else had the CPU shows
-        too little of it, and is repeated."""
+        """Seen by the CPU that single requests cost: a look takes 10 ms of it, or what others leave of
+        them. A round that others disturbed is repeated."""
         config = listen("echo", f"tcp://127.0.0.1:{self.port}")
         self.start(config)
         client = self.connect(("127.0.0.1", self.port))
 
-        def ticks():
-            before = self.subject.cpu_ticks()
+        def cost():
+            before = self.subject.cpu_seconds()
             for _ in range(20):
                 self.talk(client)
                 time.sleep(0.02)
-            return self.subject.cpu_ticks() - before
+            return self.subject.cpu_seconds() - before
 
-        asleep = min(ticks() for _ in range(3))
+        asleep = min(cost() for _ in range(3))
         self.reload("busy_poll = '10ms'\n" + config)
-        await_true(lambda: ticks() > 3 * asleep + 3, "a worker looks before it sleeps")
+        await_true(lambda: cost() > 3 * asleep + 0.01, "a worker looks before it sleeps", 60)
         self.reload(config)
-        await_true(lambda: ticks() <= asleep + 1, "workers sleep at once again")
+        await_true(lambda: cost() < 2 * asleep + 0.005, "workers sleep at once again", 60)
 
     def test_a_shorter_idle_timeout_holds_for_connections_that_are_there(self):
         config = listen("echo", f"tcp://127.0.0.1:{self.port}")
@@ -194,11 +195,13 @@ class Reload(RiposteTest):
         client = self.connect(("127.0.0.1", self.port))
         self.talk(client)
         self.reload("[limits]\nidle_timeout = '300ms'\n" + config)
+        began = time.monotonic()
         self.talk(client)
         try:
             self.assertEqual(client.recv(10), b"")
         except ConnectionResetError:
             pass
+        self.assertGreater(time.monotonic() - began, 0.2)
 
     def test_a_bad_file_keeps_everything_and_is_logged_with_line_and_column(self):
         config = listen("hello", f"tcp://127.0.0.1:{self.port}", message="good")

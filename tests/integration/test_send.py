@@ -223,8 +223,8 @@ class Stream(Case):
         endpoint = self.tcp(serve)
         self.addCleanup(done.set)
         self.check(
-            riposte("send", "-W", "300ms", endpoint), 1, b"Hello, i'",
-            f"riposte: {endpoint}: the answer did not go on for 300ms (9 bytes had come); "
+            riposte("send", "-W", "3s", endpoint), 1, b"Hello, i'",
+            f"riposte: {endpoint}: the answer did not go on for 3s (9 bytes had come); "
             "-W waits longer\n")
 
     def test_a_server_that_never_reads_times_out(self):

@@ -212,6 +212,10 @@ class Daemon:
         fields = self._proc("stat").rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
+    def cpu_seconds(self):
+        """To the nanosecond; the clock of clock_getcpuclockid(3)."""
+        return time.clock_gettime(((~self.pid) << 3) | 2)
+
     def awaits_signals(self):
         """Whether SIGTERM is blocked, to be read: before it is, it just ends the process."""
         blocked = int(re.search(r"^SigBlk:\s+([0-9a-f]+)$", self._proc("status"), re.M)[1], 16)

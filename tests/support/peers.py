@@ -104,10 +104,10 @@ class TcpPeer:
 class UdpPeer:
     """Calls handler(socket, data, client) for each datagram, in one thread."""
 
-    def __init__(self, handler, host="127.0.0.1", address=None):
+    def __init__(self, handler, host="127.0.0.1", listener=None):
         self.handler = handler
         self.problems = []
-        self.socket = bound(socket.SOCK_DGRAM, *(address or (host,)))
+        self.socket = listener or bound(socket.SOCK_DGRAM, host)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self.endpoint = spelled("udp", self.socket.getsockname())
         self._stopped = False
@@ -183,7 +183,17 @@ def closed_port(kind):
     socket that does not listen; a UDP socket that is connected elsewhere, and takes nothing here."""
     server = bound(kind)
     if kind == socket.SOCK_DGRAM:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.connect(("127.0.0.1", 9))
+    return server
+
+
+def opened_port(closed):
+    """A socket on a UDP port of closed_port() that takes what comes there. The port stays ours all the
+    time."""
+    server = socket.socket(closed.family, socket.SOCK_DGRAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(closed.getsockname())
     return server
 
 
