@@ -197,6 +197,8 @@ class Machine:
         return target
 
     def journal(self, *arguments):
+        """What journalctl prints. What was logged before is there: the journal may be late with it."""
+        self.run("journalctl", "--sync")
         return self.run("journalctl", "--no-pager", *arguments).stdout
 
     def in_network(self, *command):

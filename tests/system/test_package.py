@@ -20,7 +20,8 @@ class Package(SystemTest):
         self.addCleanup(self.purge)
 
     def files(self):
-        listed = self.machine.run("find", "/", "-xdev", "-printf", r"%p %m %u %l\n").stdout.splitlines()
+        listed = self.machine.run("find", "/", "-ignore_readdir_race", "-xdev", "-printf",
+                                  r"%p %m %u %l\n").stdout.splitlines()
         return {line for line in listed if not NOT_OURS.match(line.split(" ")[0])}
 
     def install(self, *debs):
@@ -91,5 +92,6 @@ class Package(SystemTest):
 
     def processes(self):
         """The command lines of what runs by our name."""
-        found = self.machine.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout.split("\n")
+        # One that ends meanwhile has no name any more.
+        found = self.machine.run("sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null || :").stdout.split("\n")
         return [name for name in found if name.startswith("riposte")]

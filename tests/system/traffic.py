@@ -176,7 +176,7 @@ class Traffic:
         await self.paced("datagram", begin)
         # What is lost never comes; what is late comes while there is something newer.
         before, quiet = len(self.waiting), 0
-        while self.waiting and quiet < 30:
+        while self.waiting and quiet < 100:
             await asyncio.sleep(0.1)
             quiet = quiet + 1 if len(self.waiting) == before else 0
             before = len(self.waiting)
