@@ -31,7 +31,10 @@ void Connections::probe_stall(uint32_t slot) {
     uint32_t timeout = state_.limits.write_stall_timeout_ms;
     uint32_t before =
         std::exchange(c.unacknowledged, state_.environment.unacknowledged_bytes(c.fd));
-    if (before != UINT32_MAX && c.unacknowledged < before)
+    // The first look has nothing to compare with. One that comes when the time is over says that
+    // this process was late, and of the peer nothing: its time begins anew.
+    const bool is_over = state_.now_ms - c.progress_ms >= timeout;
+    if (before == UINT32_MAX ? is_over : c.unacknowledged < before)
         c.progress_ms = state_.now_ms;
     if (state_.now_ms - c.progress_ms >= timeout) {
         state_.metrics.add(Count::write_stall_timeouts);

@@ -4,6 +4,7 @@ Memory is measured here, so that this module is not run beside others.
 """
 
 import hashlib
+import signal
 import socket
 import threading
 import time
@@ -90,6 +91,26 @@ class LateReader(RiposteTest):
                 time.sleep(0.02)
         self.while_in_time(0.5, read)  # the window may open at every other read only
         self.assertIsNone(daemon.poll())
+
+
+    def test_a_daemon_that_had_no_cpu_for_long_does_not_lay_that_to_a_reader(self):
+        def read_for(client, seconds):
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                self.assertNotEqual(client.recv(4096), b"")
+                self.in_time()
+                time.sleep(0.02)
+
+        def read():
+            daemon, address = self.serve("chargen", config="[limits]\nwrite_stall_timeout = '1s'\n")
+            client = self.connect(address, receive_buffer=8192)
+            self.assertNotEqual(client.recv(1), b"")
+            time.sleep(0.1)  # all buffers are full, and it has not looked yet what became of them
+            daemon.signal(signal.SIGSTOP)
+            read_for(client, 1.3)
+            daemon.signal(signal.SIGCONT)
+            read_for(client, 1)
+        self.while_in_time(0.5, read)
 
 
 class NeverReads(RiposteTest):
