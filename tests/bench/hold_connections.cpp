@@ -38,6 +38,8 @@ void echo_once(const Fd& fd, unsigned number, std::vector<std::byte>& message) {
     std::vector<std::byte> answer(message.size());
     for (size_t done = 0; done < answer.size();) {
         const ssize_t size = recv(fd.get(), answer.data() + done, answer.size() - done, 0);
+        if (size < 0 && errno == EINTR)
+            continue;
         if (size < 0)
             die("recv");
         if (size == 0)

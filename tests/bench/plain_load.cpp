@@ -125,7 +125,7 @@ public:
         epoll_event events[events_max];
         while (now_ns() < end_ns) {
             const int count = epoll_wait(epoll_, events, events_max, 1000);
-            if (count < 0)
+            if (count < 0 && errno != EINTR)
                 die("epoll_wait");
             for (int i = 0; i < count; i++) {
                 if ((events[i].events & EPOLLOUT) != 0)

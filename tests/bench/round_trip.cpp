@@ -157,7 +157,7 @@ private:
     /// What recv says, -1 with EAGAIN when the wait is over.
     ssize_t look(std::byte* out, size_t room) const {
         if (!settings_.spin)
-            return checked(recv(fd_.get(), out, room, 0));
+            return checked(recv_asleep(out, room));
         uint64_t deadline_ns = 0;
         for (unsigned looks = 1;; looks++) {
             const ssize_t size = recv(fd_.get(), out, room, MSG_DONTWAIT);
@@ -172,6 +172,15 @@ private:
                 errno = EAGAIN;
                 return -1;
             }
+        }
+    }
+
+    /// A recv that has a timeout is interrupted by a stop of the process, too (signal(7)).
+    ssize_t recv_asleep(std::byte* out, size_t room) const {
+        for (;;) {
+            const ssize_t size = recv(fd_.get(), out, room, 0);
+            if (size >= 0 || errno != EINTR)
+                return size;
         }
     }
 
