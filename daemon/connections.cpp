@@ -133,8 +133,8 @@ void Connections::on_receive(uint32_t slot, const Event& event) {
     bool over = c.state == ConnectionState::aborting || c.state == ConnectionState::closing;
     if (event.result > 0) {
         on_data(slot, event.buffer, static_cast<uint32_t>(event.result));
-    } else if (over || event.result == -ECANCELED) {
-        return;
+    } else if (over || event.result == -ECANCELED || event.result == -EINTR) {
+        return; // if it is to go on, it is armed again
     } else if (event.result == 0) {
         c.peer_finished = true;
         if (c.state == ConnectionState::open && !c.finish_requested) {
@@ -179,6 +179,8 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
         drop_owed(c);
         return;
     }
+    if (result == -EINTR) // nothing went; it is given again
+        return;
     if (result <= 0) {
         state_.metrics.add(Count::connections_reset);
         fail(slot, errno_text(result == 0 ? EPIPE : -result));

@@ -16,6 +16,8 @@
 //     send_to passes it to the backend, and its event passes it back.
 //  3. At most one `send` is in flight per connection: two reorder bytes when a peer reads late. A
 //     send may be short; the rest is the worker's job, so that the simulator tests production code.
+//     With -EINTR nothing has happened, and the worker gives the operation again; a receive, too: a
+//     thread of the kernel's that waits on a ring's behalf is interrupted by a stop of the process.
 //  4. An empty pool ends a receive stream with -ENOBUFS. A starved stream is re-armed at once,
 //     unless every buffer is with the worker or in one of its sends: then when it releases one.
 //     Anything else is a lost wake-up, or a loop that spins until a slow peer reads. (A backend may

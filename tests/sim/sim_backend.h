@@ -43,6 +43,7 @@ struct Faults {
     uint32_t small_chunk = 0;    ///< a receive or send of fewer bytes than could be
     uint32_t end_early = 0;      ///< a stream ends with an event that need not be its last
     uint32_t no_buffers = 0;     ///< a receive ends with -ENOBUFS for no reason
+    uint32_t interrupted = 0;    ///< a receive or a send ends with -EINTR, and nothing has happened
     uint32_t peer_gone = 0;      ///< an accept finds a connection that was reset: -ECONNABORTED
     uint32_t no_descriptors = 0; ///< an accept ends with -EMFILE, -ENFILE or -ENOMEM
     uint32_t dropped_answer = 0; ///< a datagram of a send_to does not go: -EAGAIN

@@ -142,6 +142,10 @@ bool SimBackend::receive_one(int fd, Handle& handle) {
 }
 
 bool SimBackend::receive_data(int fd, Handle& handle) {
+    if (by_chance(settings_.faults.interrupted)) {
+        end(fd, handle, -EINTR);
+        return true;
+    }
     const bool bytes_wait = network_.stream_of(fd).to_server.size() > 0;
     const bool spurious = bytes_wait && by_chance(settings_.faults.no_buffers);
     const BufferId buffer = bytes_wait && !spurious ? take_buffer() : no_buffer;
@@ -220,7 +224,8 @@ bool SimBackend::send_some(int fd, Handle& handle) {
         pools_.streams.bytes(handle.send.buffer).subspan(handle.send.offset, handle.send.size);
     if (by_chance(settings_.faults.small_chunk))
         bytes = bytes.first(1 + random_.below(static_cast<uint32_t>(bytes.size())));
-    const int32_t result = network_.send(fd, bytes);
+    const bool interrupted = by_chance(settings_.faults.interrupted);
+    const int32_t result = interrupted ? -EINTR : network_.send(fd, bytes);
     handle.sent = true;
     complete(fd, handle, {OpKind::send, handle.send.token, result, handle.send.buffer, true});
     return true;

@@ -79,6 +79,7 @@ Faults Simulation::choose_faults() {
     faults.small_chunk = random_.chance(60) ? random_.below(80) : 0;
     faults.end_early = random_.chance(60) ? random_.below(50) : 0;
     faults.no_buffers = random_.chance(50) ? random_.below(30) : 0;
+    faults.interrupted = random_.chance(50) ? random_.below(10) : 0;
     if (peaceful())
         return faults;
     faults.peer_gone = random_.chance(50) ? random_.below(30) : 0;
