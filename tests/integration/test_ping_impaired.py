@@ -114,11 +114,11 @@ class OneFault(Impaired):
                      stray=2, reordered=1)
 
     def test_an_answer_after_the_timeout_is_late_and_stays_lost(self):
-        schedule = [Fate(), Fate(late=True), Fate(late=True, there=True)] + clean(3)
+        schedule = [Fate(), Fate(late=True), Fate(late=True, there=True)] + clean(7)
         proxy = self.proxy(schedule + [Fate(drop=True)])
         want = expected_counts(proxy.schedule, PAYLOAD_BYTES)
         self.assertEqual({key: count for key, count in want.items() if count},
-                         {"sent": 7, "answered": 4, "lost": 3, "late": 2, "reordered": 2})
+                         {"sent": 11, "answered": 8, "lost": 3, "late": 2, "reordered": 2})
         self.check(self.start(proxy, interval="500ms"), proxy, want, 1)
 
 
