@@ -302,7 +302,7 @@ void Simulation::change() {
     if (choice < 7)
         reload();
     else if (choice < 9)
-        drain(random_.below(1500), random_.below(10));
+        drain(random_.below(1500), random_.below(20));
     else
         abort();
 }

@@ -106,7 +106,7 @@ TEST_CASE("changes: reloads, drains and aborts at any moment end cleanly and in 
     if (!seeds.trace) {
         CHECK(tally.reloads > 100);
         CHECK(tally.drains > 100);
-        CHECK(tally.handed_over > 50);
+        CHECK(tally.handed_over > 100);
     }
 }
 
