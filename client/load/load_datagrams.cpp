@@ -11,6 +11,13 @@ namespace {
 
 constexpr size_t lost_max = 1024; ///< remembered
 
+/// Are the bytes the probe of that header? It is written into `probe`.
+bool is_probe(
+    std::span<const std::byte> bytes, const ProbeHeader& header, std::span<std::byte> probe) {
+    write_probe(probe, header);
+    return std::ranges::equal(bytes, probe);
+}
+
 } // namespace
 
 DatagramBook::DatagramBook(uint32_t session, uint32_t depth)
@@ -111,8 +118,11 @@ DatagramArrival DatagramBook::arrive(
         const bool same = std::memcmp(bytes.data(), probe.data(), probe.size()) == 0;
         return answered(*place, same ? kind : DatagramKind::corrupted);
     }
+    // A whole echo of a request that does not wait any more is not a damaged one of another,
+    // however alike the two are (of the shortest probes, all but a few bytes of the header).
+    const bool is_whole = header && is_ours(*header) && is_probe(bytes, *header, probe);
     // Damaged in its very header?
-    if (const auto place = resembling_place(bytes, probe))
+    if (const auto place = is_whole ? std::nullopt : resembling_place(bytes, probe))
         return answered(*place, right_size ? DatagramKind::corrupted : kind);
     if (!header || !is_ours(*header))
         return {};

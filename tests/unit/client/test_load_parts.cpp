@@ -433,6 +433,20 @@ TEST_CASE("a second answer is a duplicate, however many requests were sent since
     CHECK(book.outstanding() == 0);
 }
 
+TEST_CASE("a duplicate of the shortest request is none of another's damaged answers") {
+    const DatagramShape shape{
+        .request_bytes = probe_header_bytes, .answer_bytes = probe_header_bytes};
+    DatagramBook book(session, 2);
+    std::vector<std::byte> first(probe_header_bytes);
+    write_probe(first, book.send(at(1)));
+    CHECK(arrive(book, first, shape).kind == DatagramKind::answer);
+    book.send(at(2));
+    CHECK(arrive(book, first, shape).kind == DatagramKind::duplicate);
+    CHECK(book.outstanding() == 1);
+    first[0] ^= std::byte{0x01}; // now it is one of anybody's
+    CHECK(arrive(book, first, shape).kind == DatagramKind::corrupted);
+}
+
 TEST_CASE("an answer to a request that was given up is a stray, not a duplicate") {
     DatagramBook book(session, 2);
     const auto first = datagram(book.send(at(start)));
