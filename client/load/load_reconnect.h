@@ -36,7 +36,7 @@ private:
     struct Slot {
         int fd = -1;
         State state = State::idle;
-        AnswerStream answer;
+        LoadStream answer;
         AnswerCheck check = AnswerCheck::right;
         bool too_long = false;
         uint32_t send_at = 0; ///< of the next byte to write, in the pattern

@@ -24,7 +24,7 @@ struct AnswerShape {
     uint32_t bytes = 0;                   ///< of an answer
 };
 
-class AnswerStream {
+class LoadStream {
 public:
     /// Nothing came yet, and the next byte is that at `position` of the pattern.
     void restart(size_t position) {

@@ -41,7 +41,7 @@ private:
         uint32_t outstanding = 0; ///< requests without an answer, written or not
         uint32_t oldest = 0;      ///< the first entry of them in the connection's ring
         uint32_t entries = 0;     ///< in the ring
-        AnswerStream answers;
+        LoadStream answers;
         uint32_t send_at = 0;    ///< of the next byte to write, in the pattern
         uint64_t unwritten = 0;  ///< bytes of outstanding requests
         uint64_t started_ns = 0; ///< when connecting began

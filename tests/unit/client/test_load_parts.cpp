@@ -231,7 +231,7 @@ std::vector<std::byte> echo_of(
 
 /// Feeds `stream` in pieces of random sizes; the checks of the answers in it.
 std::vector<AnswerCheck> feed(
-    AnswerStream& answers, const AnswerShape& shape, std::span<const std::byte> stream,
+    LoadStream& answers, const AnswerShape& shape, std::span<const std::byte> stream,
     size_t piece_max, std::mt19937& random) {
     std::vector<AnswerCheck> checks;
     std::uniform_int_distribution<size_t> sizes(1, piece_max);
@@ -257,7 +257,7 @@ TEST_CASE("an echo is right however it was cut, and whatever the size of a reque
             CAPTURE(piece_max);
             const LoadPattern pattern(7, bytes);
             const AnswerShape shape{.pattern = &pattern, .bytes = static_cast<uint32_t>(bytes)};
-            AnswerStream answers;
+            LoadStream answers;
             answers.restart(4711);
             const auto checks =
                 feed(answers, shape, echo_of(pattern, 4711, bytes, requests), piece_max, random);
@@ -277,7 +277,7 @@ TEST_CASE("a damaged byte makes its own answer wrong and no other") {
             CAPTURE(piece_max);
             auto stream = echo_of(pattern, 0, 64, 100);
             stream[damaged] ^= std::byte{0x10};
-            AnswerStream answers;
+            LoadStream answers;
             answers.restart(0);
             auto expected = std::vector(100, AnswerCheck::right);
             expected[damaged / 64] = AnswerCheck::damaged;
@@ -292,7 +292,7 @@ TEST_CASE("an answer that is left out, sent twice or another connection's is out
     const AnswerShape shape{.pattern = &pattern, .bytes = 64};
     const auto stream = echo_of(pattern, 0, 64, 10);
     const auto answer = [&](ptrdiff_t index) { return stream.begin() + 64 * index; };
-    AnswerStream answers;
+    LoadStream answers;
 
     std::vector<std::byte> left_out(answer(0), answer(3));
     left_out.insert(left_out.end(), answer(4), answer(6));
@@ -327,7 +327,7 @@ TEST_CASE("an answer that is left out, sent twice or another connection's is out
 }
 
 TEST_CASE("answers that are not compared are counted by their length, without looking at them") {
-    AnswerStream answers;
+    LoadStream answers;
     answers.restart(0);
     const AnswerShape shape{.pattern = nullptr, .bytes = 18};
     CHECK(answers.missing(shape, 3) == 54);
