@@ -30,6 +30,11 @@ inline uint64_t realtime_ns() {
     return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
+/// Seconds since 1970-01-01T00:00:00Z (CLOCK_REALTIME), for people and their tools.
+inline double wall_time_seconds() {
+    return static_cast<double>(realtime_ns()) / 1e9;
+}
+
 /// Whole seconds since 1970-01-01T00:00:00Z (CLOCK_REALTIME).
 inline int64_t wall_seconds() {
     timespec now{};

@@ -17,6 +17,8 @@ namespace riposte {
 
 enum class Transport : uint8_t { tcp, udp };
 
+inline constexpr size_t transports = 2;
+
 std::string_view to_string(Transport transport);
 
 struct Endpoint {

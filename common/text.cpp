@@ -31,7 +31,7 @@ std::string escape(std::string_view bytes, size_t bytes_max) {
     }
     const size_t rest = bytes.size() - shown.size();
     if (rest > 0)
-        text += fmt::format("... {} more byte{}", rest, rest == 1 ? "" : "s");
+        text += fmt::format("... {}", plural(rest, "more byte"));
     return text;
 }
 
@@ -81,6 +81,10 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
         }
     }
     return best;
+}
+
+std::string plural(uint64_t count, std::string_view noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
 std::string errno_text(int error) {

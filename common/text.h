@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,9 @@ std::string escape(std::string_view bytes, size_t bytes_max = 128);
 /// The candidate with the smallest edit distance, or "" if none is near enough to be meant
 /// (more than a third of the word, rounded up, would have to change).
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
+
+/// "1 worker", "2 workers", "0 workers".
+std::string plural(uint64_t count, std::string_view noun);
 
 /// errno's text, thread-safe: "Address already in use".
 std::string errno_text(int error);

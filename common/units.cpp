@@ -7,6 +7,7 @@
 
 #include <array>
 #include <charconv>
+#include <ranges>
 #include <span>
 
 #include <fmt/format.h>
@@ -180,6 +181,13 @@ std::string format_duration_us(uint64_t microseconds) {
 
 std::expected<uint64_t, std::string> parse_size(std::string_view text) {
     return parse(text, size_kind);
+}
+
+std::string format_size(uint64_t bytes) {
+    for (const Unit& unit : std::views::reverse(size_units))
+        if (unit.factor > 1 && bytes > 0 && bytes % unit.factor == 0)
+            return fmt::format("{}{}", bytes / unit.factor, unit.name);
+    return fmt::format("{}", bytes);
 }
 
 std::optional<double> parse_decimal(std::string_view text) {

@@ -30,6 +30,9 @@ std::string format_duration_us(uint64_t microseconds);
 /// Bytes. Negative, empty, not a number, unknown unit, fractions of a byte or above 2^40 refused.
 std::expected<uint64_t, std::string> parse_size(std::string_view text);
 
+/// The shortest spelling that parse_size() reads back: "64KiB", "8MiB", "1500".
+std::string format_size(uint64_t bytes);
+
 /// A number without a unit: digits, and perhaps a point and more digits. No sign, no exponent.
 std::optional<double> parse_decimal(std::string_view text);
 

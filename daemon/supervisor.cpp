@@ -42,10 +42,6 @@ constexpr uint64_t store_wait_us = 10'000'000;
 /// What a stop may take beyond its timeouts: the forced end, the store.
 constexpr uint64_t stop_margin_us = 30'000'000;
 
-std::string plural(uint64_t count, std::string_view noun) {
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
 /// A connection is a descriptor: take all that we may have, and say so if that is too few.
 void raise_descriptor_limit(uint32_t connections_max) {
     rlimit limit{};
