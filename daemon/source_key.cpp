@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 
 namespace riposte {
 namespace {
@@ -16,17 +15,29 @@ static_assert(mapped.size() * 8 == ipv4_offset_bits);
 } // namespace
 
 SourceKey source_key(const SocketAddress& address) {
-    SourceKey key{};
     if (address.family() == AF_INET) {
         sockaddr_in v4{};
         std::memcpy(&v4, &address.storage, sizeof v4);
-        std::ranges::copy(mapped, key.begin());
-        std::memcpy(&key[mapped.size()], &v4.sin_addr, sizeof v4.sin_addr);
-    } else if (address.family() == AF_INET6) {
+        return ipv4_key(v4.sin_addr);
+    }
+    if (address.family() == AF_INET6) {
         sockaddr_in6 v6{};
         std::memcpy(&v6, &address.storage, sizeof v6);
-        std::memcpy(key.data(), &v6.sin6_addr, key.size());
+        return ipv6_key(v6.sin6_addr);
     }
+    return {};
+}
+
+SourceKey ipv4_key(const in_addr& address) noexcept {
+    SourceKey key{};
+    std::ranges::copy(mapped, key.begin());
+    std::memcpy(&key[mapped.size()], &address, sizeof address);
+    return key;
+}
+
+SourceKey ipv6_key(const in6_addr& address) noexcept {
+    SourceKey key{};
+    std::memcpy(key.data(), &address, key.size());
     return key;
 }
 

@@ -8,6 +8,8 @@
 #include <array>
 #include <cstdint>
 
+#include <netinet/in.h>
+
 namespace riposte {
 
 /// In network byte order; all zero: not an internet address.
@@ -17,6 +19,8 @@ using SourceKey = std::array<uint8_t, 16>;
 inline constexpr uint8_t ipv4_offset_bits = 96;
 
 SourceKey source_key(const SocketAddress& address);
+SourceKey ipv4_key(const in_addr& address) noexcept;
+SourceKey ipv6_key(const in6_addr& address) noexcept;
 /// The way back, for messages (an IPv6 zone is lost).
 SocketAddress source_address(const SourceKey& key, uint16_t port);
 
