@@ -82,6 +82,8 @@ struct alignas(64) Arrival {
         in_pktinfo v4;
         in6_pktinfo v6;
     } local;
+    bool to_group; ///< sent to a broadcast or multicast address, so not to us alone
+    bool cut;      ///< the kernel had more to tell than there was room for: not to be relied on
     union {
         sockaddr_storage any;
         sockaddr_in v4;

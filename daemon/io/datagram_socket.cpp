@@ -12,17 +12,25 @@
 namespace riposte {
 namespace {
 
-// Room for what can come: the addresses (a dual-stack socket may be given both) and the size of a
-// train's datagrams. What goes needs less.
+// Room for what can come: the addresses (a dual-stack socket is given both), the size of a train's
+// datagrams, and what an inherited socket may have been told to say besides (a time, a mark, a
+// label). What goes needs less.
 struct Control {
-    static constexpr size_t room =
-        CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(int));
+    static constexpr size_t room = CMSG_SPACE(sizeof(in6_pktinfo)) +
+                                   CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(int)) + 256;
     alignas(cmsghdr) std::byte bytes[room];
 };
+
+/// For a broadcast or multicast address the kernel puts that of the interface in its place.
+bool is_group(const in_pktinfo& info) {
+    return info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
+}
 
 void read_control(msghdr& message, uint32_t size, Arrival& arrival) {
     arrival.local_family = AF_UNSPEC;
     arrival.segment_bytes = 0;
+    arrival.to_group = false;
+    arrival.cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
             int segment = 0;
@@ -32,11 +40,15 @@ void read_control(msghdr& message, uint32_t size, Arrival& arrival) {
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             std::memcpy(&arrival.local.v6, CMSG_DATA(c), sizeof arrival.local.v6);
             arrival.local_family = AF_INET6; // on a dual-stack socket, what the reply must say
-        } else if (
-            c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO &&
-            arrival.local_family != AF_INET6) {
-            std::memcpy(&arrival.local.v4, CMSG_DATA(c), sizeof arrival.local.v4);
-            arrival.local_family = AF_INET;
+            arrival.to_group |= IN6_IS_ADDR_MULTICAST(&arrival.local.v6.ipi6_addr) != 0;
+        } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            in_pktinfo info{};
+            std::memcpy(&info, CMSG_DATA(c), sizeof info);
+            arrival.to_group |= is_group(info);
+            if (arrival.local_family != AF_INET6) {
+                arrival.local.v4 = info;
+                arrival.local_family = AF_INET;
+            }
         }
     }
 }
@@ -57,8 +69,8 @@ size_t write_control(Control& control, const Arrival& arrival, uint32_t segment_
     size_t used = 0;
     if (arrival.local_family == AF_INET) {
         in_pktinfo info = arrival.local.v4;
-        // The address asked, unless it was a broadcast or multicast one: the kernel put the
-        // interface's own address for it into ipi_spec_dst. The route chooses the interface.
+        // The address asked: ipi_spec_dst is what the reply leaves from, and never a group's. The
+        // route chooses the interface.
         info.ipi_ifindex = 0;
         put_control(control, used, IPPROTO_IP, IP_PKTINFO, info);
     } else if (arrival.local_family == AF_INET6) {
