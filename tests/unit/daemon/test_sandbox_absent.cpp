@@ -1,0 +1,10 @@
+// The build without libseccomp.
+#include "daemon/sandbox.h"
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+
+TEST_CASE("a build without libseccomp says so") {
+    CHECK(sandbox::seal({}).error() == "this build has no libseccomp");
+}
