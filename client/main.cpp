@@ -4,6 +4,7 @@
 #include "client/ping/ping.h"
 #include "client/report.h"
 #include "client/send.h"
+#include "client/status/status.h"
 
 #include <csignal>
 
@@ -26,6 +27,7 @@ struct Run {
     Result<Exit> operator()(const SendOptions& options) const { return send(common, options); }
     Result<Exit> operator()(const PingOptions& options) const { return ping(common, options); }
     Result<Exit> operator()(const LoadOptions& options) const { return load(common, options); }
+    Result<Exit> operator()(const StatusOptions& options) const { return status(common, options); }
 };
 
 } // namespace

@@ -95,6 +95,18 @@ CLI::App& add_load(CLI::App& root, LoadWords& words) {
     return command;
 }
 
+/// It asks over TCP or a unix socket alone, so there is no -u.
+CLI::App& add_status(CLI::App& root, StatusWords& words) {
+    CLI::App& command = *root.add_subcommand("status");
+    add_common(command, words.common);
+    command.remove_option(command.get_option("-u"));
+    command.add_flag("-j,--json", words.json);
+    command.add_flag("-w,--watch", words.watch);
+    add_value(command, "-i,--interval", words.interval);
+    command.add_option("ENDPOINT", words.endpoint);
+    return command;
+}
+
 std::string command_name(const CLI::App& command) {
     const CLI::App* parent = command.get_parent();
     return (parent != nullptr ? parent->get_name() + " " : "") + command.get_name();
@@ -216,9 +228,11 @@ struct CommandLine {
     SendWords send_words;
     PingWords ping_words;
     LoadWords load_words;
+    StatusWords status_words;
     CLI::App& send = add_send(root, send_words);
     CLI::App& ping = add_ping(root, ping_words);
     CLI::App& load = add_load(root, load_words);
+    CLI::App& status = add_status(root, status_words);
 
     CommandLine() {
         root.set_help_flag("-h,--help");
@@ -228,7 +242,7 @@ struct CommandLine {
     }
 
     const CLI::App* command() const {
-        for (const CLI::App* each : {&send, &ping, &load})
+        for (const CLI::App* each : {&send, &ping, &load, &status})
             if (each->parsed())
                 return each;
         return nullptr;
@@ -239,7 +253,9 @@ struct CommandLine {
             return send_help;
         if (ping.parsed())
             return ping_help;
-        return load.parsed() ? load_help : root_help;
+        if (load.parsed())
+            return load_help;
+        return status.parsed() ? status_help : root_help;
     }
 };
 
@@ -265,7 +281,9 @@ Result<Options> read_command(
         return std::unexpected(std::move(*error));
     if (&command == &line.send)
         return read_send(line.send_words);
-    return &command == &line.ping ? read_ping(line.ping_words) : read_load(line.load_words);
+    if (&command == &line.ping)
+        return read_ping(line.ping_words);
+    return &command == &line.load ? read_load(line.load_words) : read_status(line.status_words);
 }
 
 } // namespace

@@ -89,9 +89,26 @@ struct LoadOptions {
     ReportOptions report;
 };
 
+/// Where a daemon's metrics may be asked for.
+struct StatusPlace {
+    std::string path;  ///< of a unix socket; empty: `endpoint` it is
+    Endpoint endpoint; ///< transport (TCP) and port are always set then
+};
+
+inline constexpr uint16_t status_port = 9701;
+inline constexpr const char* status_socket = "/run/riposte/metrics.sock";
+
+struct StatusOptions {
+    std::vector<StatusPlace> places; ///< at least one; the first that can be reached is asked
+    bool usual_places = false;       ///< none was named, and these are where it usually is
+    bool json = false;
+    bool watch = false;
+    uint32_t interval_ms = 2000; ///< of --watch
+};
+
 struct Options {
     CommonOptions common;
-    std::variant<Answer, SendOptions, PingOptions, LoadOptions> command;
+    std::variant<Answer, SendOptions, PingOptions, LoadOptions, StatusOptions> command;
 };
 
 /// Exit::usage with one clear line on any fault (CLI11's own exit codes never get out).

@@ -13,6 +13,7 @@ Commands:
   send                 one message, its answer on standard output
   ping                 probes at a fixed pace: round trips, loss, jitter
   load                 as many requests as go, or as asked for: what it bears
+  status               what a daemon on this machine is doing
 
 Options:
   -h, --help           print this help, or a command's, and exit
@@ -22,6 +23,7 @@ Examples:
   riposte send localhost                  say hello over TCP, port 7001
   riposte ping -u -c 5 localhost          five datagrams, and how long they took
   riposte load -d 5s localhost:7          five seconds of load on an echo
+  riposte status --watch                  the daemon's doings, every 2 s
   riposte ping --help                     more about this command
 )";
 
@@ -155,6 +157,41 @@ Examples:
   riposte load --reconnect -c 50 server   connections a second
   riposte load -n 100000 -j server:7 >load.json
   riposte load -u -r 20000 -s 1200 --fail-if 'loss>0.01%' server:7
+)";
+
+const std::string_view status_help = R"(Usage: riposte status [OPTION]... [ENDPOINT]
+
+Tells what riposted is doing, from its metrics socket: backend, limits and how
+near they are, listeners with counts and rates, latency, what is refused and why.
+
+ENDPOINT is unix:/PATH or [tcp://]HOST[:PORT], without a port 9701. Without
+ENDPOINT it is unix:/run/riposte/metrics.sock, or else 127.0.0.1:9701. Rates are
+those of one second between two looks; with --watch, since the last one.
+
+Options:
+  -w, --watch          again and again, until Ctrl-C
+  -i, --interval TIME  with --watch: how often, 500ms, 10s, 2m [2s]
+  -j, --json           the daemon's own document, riposte/status/1; with
+                       --watch a line each time
+  -W, --timeout TIME   to connect, and for the answer [5s]
+  -4, -6               IPv4 only, IPv6 only
+      --source ADDR    ask from this local address
+      --color WHEN     auto, always or never [auto]
+  -h, --help           print this help and exit
+      --version        print the version and exit
+
+Metrics are off unless asked for: systemctl enable --now riposted-metrics.socket
+or, without systemd, in riposted.toml: [metrics] listen = "tcp://127.0.0.1:9701".
+
+Exit status:
+  0  it told
+  1  nobody answers there, or not rightly (with --watch: at the end)
+  2  usage or local error
+
+Examples:
+  riposte status                          how is it?
+  riposte status -w                       and how does it go on?
+  riposte status -j | jq .listeners       for programs
 )";
 
 } // namespace riposte::client

@@ -65,14 +65,24 @@ struct LoadWords {
     ReportWords report;
 };
 
+struct StatusWords {
+    CommonWords common;
+    Word endpoint;
+    Word interval;
+    bool json = false;
+    bool watch = false;
+};
+
 Result<Options> read_send(const SendWords& words);
 Result<Options> read_ping(const PingWords& words);
 Result<Options> read_load(const LoadWords& words);
+Result<Options> read_status(const StatusWords& words);
 
 /// The texts of --help: options_help.cpp.
 extern const std::string_view root_help;
 extern const std::string_view send_help;
 extern const std::string_view ping_help;
 extern const std::string_view load_help;
+extern const std::string_view status_help;
 
 } // namespace riposte::client

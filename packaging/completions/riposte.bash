@@ -51,7 +51,7 @@ _riposte() {
     value=${words[${#words[@]} - 1]}
     COMPREPLY=()
     if [[ ${#words[@]} -le 2 ]]; then
-        _riposte_reply '' -W 'send ping load -h --help --version'
+        _riposte_reply '' -W 'send ping load status -h --help --version'
         return
     fi
 
@@ -69,6 +69,10 @@ _riposte() {
             valued+=' --hist --plot --fail-if -s --size'
             valued+=' -c --connections -d --duration -n --count -r --rate --depth --warmup'
             flags+=' -j --json --histogram --reconnect --no-verify'
+            ;;
+        status)
+            valued+=' -i --interval'
+            flags=${flags#-u }' -j --json -w --watch'
             ;;
         *) return ;;
     esac
@@ -97,7 +101,11 @@ _riposte() {
         _riposte_reply '' -W "$valued $flags"
     elif [[ $command != send || $operands -eq 0 ]]; then # the second of send is a message
         compopt -o nospace 2>/dev/null
-        _riposte_reply '' -W 'tcp:// udp://'
+        if [[ $command == status ]]; then
+            _riposte_reply '' -W 'unix:/ tcp://'
+        else
+            _riposte_reply '' -W 'tcp:// udp://'
+        fi
     fi
 }
 

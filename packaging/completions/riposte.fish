@@ -31,12 +31,15 @@ complete -c riposte -f
 complete -c riposte -n __riposte_command -a send -d 'One message, its answer on standard output'
 complete -c riposte -n __riposte_command -a ping -d 'Probes at a fixed pace: round trips, loss, jitter'
 complete -c riposte -n __riposte_command -a load -d 'As many requests as go, or as asked for'
+complete -c riposte -n __riposte_command -a status -d 'What a daemon is doing'
 complete -c riposte -s h -l help -d 'Print help and exit'
 complete -c riposte -l version -d 'Print the version and exit'
 complete -c riposte -n __riposte_wants_endpoint -a 'tcp:// udp://' -d Endpoint
+complete -c riposte -n '__riposte_command status' -a 'unix:/ tcp://' -d 'Metrics socket'
 
-set -l any '__riposte_command send ping load'
-complete -c riposte -n $any -s u -d 'UDP where the endpoint does not say which'
+set -l any '__riposte_command send ping load status'
+set -l asks '__riposte_command send ping load'
+complete -c riposte -n $asks -s u -d 'UDP where the endpoint does not say which'
 complete -c riposte -n $any -s 4 -d 'IPv4 only'
 complete -c riposte -n $any -s 6 -d 'IPv6 only'
 complete -c riposte -n $any -s W -l timeout -x -d 'The longest wait, like 500ms or 10s'
@@ -53,6 +56,11 @@ complete -c riposte -n $measures -l plot -r -F -d 'Over time and by percentile, 
 complete -c riposte -n $measures -l fail-if -x -d "Exit 1 if a condition is met: 'p99>2ms,loss>0.1%'"
 complete -c riposte -n $measures -s s -l size -x -d 'Bytes of each probe or request'
 complete -c riposte -n $measures -l reconnect -d 'TCP: a connection for each probe or request'
+
+set -l looks '__riposte_command status'
+complete -c riposte -n $looks -s j -l json -d "The daemon's own JSON document"
+complete -c riposte -n $looks -s w -l watch -d 'Again and again, until interrupted'
+complete -c riposte -n $looks -s i -l interval -x -d 'With --watch: how often, like 500ms or 10s'
 
 set -l ping '__riposte_command ping'
 complete -c riposte -n $ping -s c -l count -x -d 'End after that many probes'

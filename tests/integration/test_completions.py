@@ -106,7 +106,7 @@ class Completion:
 
     def test_every_command_of_the_help_is_offered_and_no_other(self):
         commands = commands_of_help()
-        self.assertEqual(len(commands), 3)
+        self.assertEqual(len(commands), 4)
         offered = self.complete("riposte ")
         self.assertEqual({word for word in offered if not word.startswith("-")}, commands)
         self.assert_offers("riposte lo", {"load"})

@@ -44,6 +44,13 @@ LoadOptions load_options(const std::vector<const char*>& words) {
     return std::get<LoadOptions>(options->command);
 }
 
+StatusOptions status_options(const std::vector<const char*>& words) {
+    const auto options = parse(words);
+    REQUIRE_MESSAGE(options.has_value(), options.error().message);
+    REQUIRE(std::holds_alternative<StatusOptions>(options->command));
+    return std::get<StatusOptions>(options->command);
+}
+
 CommonOptions common_options(const std::vector<const char*>& words) {
     const auto options = parse(words);
     REQUIRE_MESSAGE(options.has_value(), options.error().message);
@@ -564,6 +571,37 @@ TEST_CASE("load takes one endpoint") {
     CHECK(
         refusal({"load", "-u", "tcp://h"}) ==
         "-u and tcp:// contradict each other; leave one of them out");
+}
+
+TEST_CASE("status asks where it is told to, or in the usual places") {
+    StatusOptions status = status_options({"status"});
+    CHECK(status.usual_places);
+    REQUIRE(status.places.size() == 2);
+    CHECK(status.places[0].path == "/run/riposte/metrics.sock");
+    CHECK(to_string(status.places[1].endpoint) == "tcp://127.0.0.1:9701");
+    CHECK_FALSE(status.watch);
+    CHECK(status.interval_ms == 2000);
+
+    status = status_options({"status", "-j", "-w", "-i", "500ms", "unix:/tmp/x.sock"});
+    CHECK_FALSE(status.usual_places);
+    REQUIRE(status.places.size() == 1);
+    CHECK(status.places[0].path == "/tmp/x.sock");
+    CHECK(status.json);
+    CHECK(status.watch);
+    CHECK(status.interval_ms == 500);
+
+    CHECK(to_string(status_options({"status", "[::1]"}).places[0].endpoint) == "tcp://[::1]:9701");
+    CHECK(to_string(status_options({"status", "a:80"}).places[0].endpoint) == "tcp://a:80");
+    CHECK(refusal({"status", "unix:x"}) == "endpoint 'unix:x': write unix:/PATH");
+    CHECK(
+        refusal({"status", ("unix:/" + std::string(107, 'x')).c_str()}).find("at most 107 bytes") !=
+        std::string::npos);
+    CHECK(
+        refusal({"status", "udp://a"}) ==
+        "endpoint 'udp://a': metrics are asked for over TCP, or unix:/PATH");
+    CHECK(refusal({"status", "-i", "1s"}) == "--interval is for --watch");
+    CHECK(refusal({"status", "-w", "-i", "0"}) == "--interval: must be more than zero");
+    CHECK(refusal({"status", "-u", "a"}) == "unknown option '-u'; see 'riposte status --help'");
 }
 
 TEST_CASE("colour: the option decides, else NO_COLOR, the terminal and its kind") {

@@ -1,0 +1,239 @@
+#include "client/show/table.h"
+#include "client/status/status_report.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include <doctest/doctest.h>
+
+using namespace riposte::client;
+
+namespace {
+
+const char* const document = R"({"schema":"riposte/status/1","version":"0.1.0","pid":4711,
+"time":1005.0,"start_time":100.0,"state":"running","new":[1],
+"backend":{"name":"io_uring","reason":""},"workers":1,"sandbox":"seccomp on",
+"reload":{"count":2,"ok":true,"time":990.0,"error":""},
+"limits":[{"name":"connections","used":12,"max":8192,"unit":""},
+          {"name":"buffer_memory","used":1048576,"max":134217728,"unit":"bytes"}],
+"listeners":[{"service":"hello","address":"tcp://127.0.0.1:7001","inherited":true,"connections":3,
+  "accepted":17,"received":0,"answered":0,"received_bytes":1000,"sent_bytes":2000,"refused":2},
+ {"service":"hello","address":"udp://127.0.0.1:7001","inherited":true,"connections":0,
+  "accepted":0,"received":700,"answered":600,"received_bytes":1000,"sent_bytes":900,"refused":100}],
+"listeners_omitted":0,
+"services":[{"service":"hello","transport":"tcp","answers":17,
+  "latency":{"p50":1e-5,"p99":2.5e-3,"p999":1.5,"mean":1.1e-5}}],
+"refused":[{"transport":"udp","reason":"prefix_rate","text":"datagrams over their prefix's rate",
+  "count":100}],
+"accept_errors":[],"scrapes":{"answered":5,"rejected":0}})";
+
+StatusFigures figures() {
+    auto read = riposte::client::read_status(std::string_view(document));
+    REQUIRE(read.has_value());
+    return *read;
+}
+
+std::string text_of(const StatusFigures& now, const StatusFigures* before = nullptr) {
+    std::string text;
+    for (const std::string& line : status_lines(now, before, false))
+        text += line + "\n";
+    return text;
+}
+
+bool contains(const std::string& text, std::string_view part) {
+    return text.find(part) != std::string::npos;
+}
+
+} // namespace
+
+TEST_CASE("a status reads like this") {
+    StatusFigures before = figures();
+    before.time -= 2;
+    before.listeners[0].accepted -= 4;
+    before.listeners[1].received -= 100;
+    before.listeners[1].received_bytes -= 1000;
+    before.refused[0].count -= 1;
+    CHECK(text_of(figures(), &before) == R"(riposted 0.1.0, running for 15m 05s, pid 4711
+  backend  io_uring, 1 worker
+  sandbox  seccomp on
+  config   taken over 15s ago, 2 reloads
+
+limits             used       of
+connections          12     8192  0.15%
+buffer_memory  1.00 MiB  128 MiB  0.78%
+
+listeners                   open  came  came/s  in B/s  out B/s  refused
+hello tcp://127.0.0.1:7001     3    17       2       0        0        2
+hello udp://127.0.0.1:7001         700      50     500        0      100
+
+answered after    p50     p99  p99.9   mean  answers
+hello tcp       10 us  2.5 ms  1.5 s  11 us       17
+
+refused, dropped, ended                 count  per s
+udp datagrams over their prefix's rate    100    0.5
+)");
+}
+
+TEST_CASE("what is out of order comes before everything but the head") {
+    StatusFigures now = figures();
+    now.state = "draining";
+    now.reload_ok = false;
+    now.reload_error = "riposted.toml:3:1: unknown key 'servce'; did you mean 'service'?";
+    now.limits[0].used = 8000;
+    now.accept_errors.push_back({"EMFILE", 3});
+    now.backend = "epoll";
+    now.backend_reason = "io_uring_setup: Operation not permitted";
+    const std::string text = text_of(now);
+    CHECK(contains(text, "draining for 15m 05s"));
+    CHECK(contains(text, "! it is stopping"));
+    CHECK(contains(text, "! reload failed 15s ago"));
+    CHECK(contains(text, "'servce'"));
+    CHECK(contains(text, "! connections at 97.7% of its limit"));
+    CHECK(contains(text, "! accepting paused 3 times for EMFILE"));
+    CHECK(contains(text, "epoll (io_uring_setup: Operation not permitted)"));
+    CHECK(text.rfind("! ") < text.find("limits "));
+}
+
+TEST_CASE("nothing is wider than a terminal, whatever stands in the document") {
+    StatusFigures now = figures();
+    StatusFigures before = now;
+    before.time -= 1e-3;
+    const std::string evil = std::string(5000, 'x') + "\x1b[2J\n\xff";
+    now.version = now.state = now.backend = now.backend_reason = now.sandbox = evil;
+    now.reload_ok = false;
+    now.reload_error = evil;
+    now.start_time = -1e18;
+    now.reload_time = 1e300;
+    now.limits.push_back({evil, UINT64_MAX, 1, "bytes"});
+    now.limits.push_back({evil, UINT64_MAX, 0, ""});
+    for (auto& at : now.listeners) {
+        at.service = evil;
+        at.address = "tcp://[fe80::1111:2222:3333:4444%a-very-long-interface]:65535";
+        at.connections = at.accepted = at.received = at.received_bytes = at.sent_bytes =
+            at.refused = UINT64_MAX;
+    }
+    now.listeners.push_back({evil, evil});
+    before.listeners = now.listeners;
+    for (auto& at : before.listeners)
+        at.accepted = at.received = at.received_bytes = at.sent_bytes = 0;
+    now.services.push_back({evil, evil, UINT64_MAX, 1e300, 1e300, -1, 1e300});
+    now.refused.push_back({evil, evil, evil, UINT64_MAX});
+    now.accept_errors.push_back({evil, UINT64_MAX});
+    now.listeners_omitted = UINT64_MAX;
+    now.pid = before.pid = now.workers = now.reloads = UINT64_MAX;
+    before.start_time = now.start_time;
+    CHECK(contains(text_of(now, &before), "+22")); // there are rates
+    for (const bool reload_ok : {false, true}) {
+        now.reload_ok = reload_ok;
+        for (const std::string& line : status_lines(now, &before, false)) {
+            CAPTURE(line);
+            CHECK(columns_of(line) <= 80);
+            CHECK(std::ranges::all_of(line, [](char c) { return c >= ' ' && c <= '~'; }));
+        }
+    }
+}
+
+TEST_CASE("rates have seven characters, however short the time between two looks") {
+    StatusFigures now = figures();
+    StatusFigures before = now;
+    now.start_time = before.start_time = 0;
+    before.time = 0;
+    now.time = 1e-300;
+    before.listeners[0].accepted = 0;
+    CHECK(contains(text_of(now, &before), " 1.0e+99 "));
+}
+
+TEST_CASE("a listener is never taken for another: a long address has a line of its own") {
+    StatusFigures now = figures();
+    now.listeners[0].address = "tcp://[fe80::1111:2222:3333:4444%a-long-link]:7001";
+    now.listeners[1].address = "udp://[fe80::1111:2222:9999:4444%a-long-link]:7001";
+    CHECK(contains(text_of(now), R"(
+listeners  open  came  came/s  in B/s  out B/s  refused
+hello tcp://[fe80::1111:2222:3333:4444%a-long-link]:7001
+              3    17                                 2
+hello udp://[fe80::1111:2222:9999:4444%a-long-link]:7001
+                  700                               100
+)"));
+    // Where there is room for it, it stands where all stand.
+    now.listeners[0].address = "tcp://[2001:db8::1:2]:7001";
+    CHECK(contains(text_of(now), "\nhello tcp://[2001:db8::1:2]:7001     3    17 "));
+}
+
+TEST_CASE("there are no rates of another process, nor of counts that shrank") {
+    StatusFigures before = figures();
+    before.time -= 1;
+    before.listeners[0].accepted += 1;
+    CHECK(contains(
+        text_of(figures(), &before),
+        "hello tcp://127.0.0.1:7001     3    17               0        0        2\n"));
+    before.pid += 1;
+    CHECK(text_of(figures(), &before) == text_of(figures()));
+}
+
+TEST_CASE("a screen holds as many lines as it has, and says how many more there are") {
+    const std::vector<std::string> lines{"a", "b", "c"};
+    CHECK(fit_rows(lines, 3) == lines);
+    CHECK(fit_rows(lines, 0) == lines);
+    CHECK(fit_rows(lines, 2) == std::vector<std::string>{"a", "... 2 more lines"});
+    CHECK(fit_rows(lines, 1) == std::vector<std::string>{"... 3 more lines"});
+}
+
+TEST_CASE("a line is cut where the terminal ends, its colours are not") {
+    CHECK(fit_columns("0123456789", 10) == "0123456789");
+    CHECK(fit_columns("0123456789", 9) == "012345678");
+    CHECK(fit_columns("\033[2mhead\033[0m", 4) == "\033[2mhead\033[0m");
+    CHECK(fit_columns("\033[2mhead\033[0m", 2) == "\033[2mhe\033[0m");
+    CHECK(fit_columns("ab\033[", 5) == "ab\033[");
+    CHECK(fit_columns("", 5).empty());
+}
+
+TEST_CASE("an error is broken into lines, and escaped only once") {
+    const std::vector<std::string> lines =
+        error_lines("tcp://a: it speaks no HTTP: \"\\x1b\" " + std::string(300, 'x'), false);
+    CHECK(lines.front() == "riposte: tcp://a: it speaks no HTTP: \"\\x1b\"");
+    CHECK(lines.size() > 4);
+    for (const std::string& line : lines)
+        CHECK(columns_of(line) <= 80);
+}
+
+TEST_CASE("a document that is none is refused by its first fault") {
+    const auto fault = [](std::string_view text) {
+        return riposte::client::read_status(text).error();
+    };
+    const auto replaced = [&](std::string_view what, std::string_view by) {
+        std::string text = document;
+        return text.replace(text.find(what), what.size(), by);
+    };
+    CHECK(fault("") == "it is no JSON: \"\"");
+    CHECK(fault("\x1b{") == "it is no JSON: \"\\x1b{\"");
+    CHECK(fault("[]") == "it is no object");
+    CHECK(fault(replaced("\"limits\":[", "\"limits\":[7,")) == "limits[0] is no object");
+    CHECK(
+        fault(replaced("\"latency\":{", "\"latency\":1,\"x\":{")) ==
+        "services[0].latency is no object");
+    CHECK(fault(replaced("\"pid\":4711", "\"pid\":1e999")).starts_with("it is no JSON"));
+    CHECK(fault("{}") == "schema is missing");
+    CHECK(
+        fault(replaced("status/1", "status/2")) ==
+        "its schema is \"riposte/status/2\", not riposte/status/1");
+    CHECK(
+        fault(replaced("\"accepted\":17", "\"accepted\":-1")) ==
+        "listeners[0].accepted is no whole number");
+    CHECK(fault(replaced("\"accepted\":17,", "")) == "listeners[0].accepted is missing");
+    CHECK(
+        fault(replaced("\"p99\":2.5e-3", "\"p99\":\"fast\"")) ==
+        "services[0].latency.p99 is no number");
+    CHECK(
+        fault(replaced("\"accept_errors\":[]", "\"accept_errors\":{}")) ==
+        "accept_errors is no list");
+    CHECK(fault(replaced("\"ok\":true", "\"ok\":1")) == "reload.ok is neither true nor false");
+    CHECK(fault(std::string(100'000, '[')).starts_with("it is no JSON"));
+}
+
+TEST_CASE("a document for programs is one line of ASCII that says the same") {
+    CHECK(
+        one_line("{\"z\":\"\xc2\x9b"
+                 "2J\x7f\",\r\n \"a\" : 18446744073709551615}\n\n") ==
+        "{\"z\":\"\\u009b2J\\u007f\",\"a\":18446744073709551615}\n");
+}
