@@ -1,0 +1,68 @@
+// The head of one HTTP request, as far as a scrape needs it: method, path, version, and which of
+// our representations its Accept fields ask for. RFC 9110 and 9112.
+//
+// A request is fed as its bytes arrive, in pieces of any size, and the pieces make no difference:
+// each byte is looked at once, in order, and the first one that decides is the one that counts. So
+// garbage is refused at its first control byte or at the end of its first line, and nobody has to
+// wait for the end of a head that is wrong already. What comes after the decision is not looked at:
+// a body, if there is one, is the server's to throw away.
+//
+// It holds one line and the Accept fields, never more than a head may have. It knows no socket.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace riposte {
+
+/// What /metrics can be asked for as.
+enum class Representation : uint8_t { text, openmetrics, json };
+
+inline constexpr size_t representation_kinds = 3;
+
+/// The best of ours by the value of an Accept field ("" if there is none). The highest q wins, then
+/// the range that is the most specific, then the one that is written first; where none of ours is
+/// acceptable, and among equals, it is text.
+Representation negotiate(std::string_view accept);
+
+class HttpRequest {
+public:
+    /// Request line, fields and the empty line, with their line ends.
+    static constexpr size_t head_bytes_max = 8192;
+
+    enum class State : uint8_t {
+        reading, ///< goes on
+        complete,
+        bad,
+        too_long,
+        wrong_version, ///< it is HTTP, but neither 1.0 nor 1.1
+    };
+
+    State feed(std::string_view bytes);
+    State state() const { return state_; }
+
+    // Of a complete request.
+    std::string_view method() const { return method_; }
+    std::string_view path() const { return path_; } ///< without the query; "/" where it has none
+    Representation representation() const { return negotiate(accept_); }
+
+private:
+    void feed_line();
+    State read_request_line(std::string_view line);
+    State read_field(std::string_view line);
+    State end_of_head() const;
+
+    State state_ = State::reading;
+    size_t size_ = 0;
+    std::string line_; ///< without its end
+    bool has_request_line_ = false;
+    bool needs_host_ = false; ///< HTTP/1.1
+    uint32_t hosts_ = 0;
+    std::string method_;
+    std::string path_;
+    std::string accept_;
+};
+
+} // namespace riposte
