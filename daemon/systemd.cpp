@@ -44,52 +44,14 @@ void clear_environment() {
         ::unsetenv(name); // NOLINT(concurrency-mt-unsafe): before threads start
 }
 
-/// What the variables say, checked against each other.
-struct Announced {
-    unsigned count = 0; ///< 0: nothing, or not for this process
-    std::vector<std::string> names;
-};
-
-std::optional<unsigned> parse_number(const std::string& text) {
+std::optional<unsigned> parse_number(std::string_view text) {
     unsigned number = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, number);
+    const char* const begin = text.data();
+    const char* const end = begin + text.size();
+    const auto [rest, error] = std::from_chars(begin, end, number);
     if (error != std::errc() || rest != end)
         return std::nullopt;
     return number;
-}
-
-/// How many descriptors were passed to this process: the variables, checked against each other.
-Result<unsigned> read_variables() {
-    const auto pid = environment("LISTEN_PID");
-    const auto fds = environment("LISTEN_FDS");
-    if (!pid || !fds)
-        return 0U;
-    const auto pid_number = parse_number(*pid);
-    if (!pid_number || *pid_number == 0)
-        return fail(
-            Exit::config,
-            fmt::format(
-                "LISTEN_PID={}: not a process id (set by whoever passes sockets)", escape(*pid)));
-    if (*pid_number != static_cast<unsigned>(::getpid()))
-        return 0U;
-    const auto count = parse_number(*fds);
-    if (!count || *count > count_max)
-        return fail(
-            Exit::config,
-            fmt::format(
-                "LISTEN_FDS={}: not a number of sockets (0 to {})", escape(*fds), count_max));
-
-    const auto names = environment("LISTEN_FDNAMES");
-    if (!names || *count == 0)
-        return *count;
-    const auto names_count = static_cast<size_t>(std::ranges::count(*names, ':')) + 1;
-    if (names_count != *count)
-        return fail(
-            Exit::config, fmt::format(
-                              "LISTEN_FDNAMES={}: {} name{} for LISTEN_FDS={}", escape(*names),
-                              names_count, names_count == 1 ? "" : "s", *count));
-    return *count;
 }
 
 /// Closed descriptors are refused before any is adopted; those are then owned, and close-on-exec.
@@ -175,8 +137,42 @@ std::string status_line(std::string_view status) {
 
 } // namespace
 
+Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid) {
+    const auto& [pid, fds, names] = variables;
+    if (!pid || !fds)
+        return 0U;
+    const auto pid_number = parse_number(*pid);
+    if (!pid_number || *pid_number == 0)
+        return fail(
+            Exit::config,
+            fmt::format(
+                "LISTEN_PID={}: not a process id (set by whoever passes sockets)", escape(*pid)));
+    if (*pid_number != own_pid)
+        return 0U;
+    const auto count = parse_number(*fds);
+    if (!count || *count > count_max)
+        return fail(
+            Exit::config,
+            fmt::format(
+                "LISTEN_FDS={}: not a number of sockets (0 to {})", escape(*fds), count_max));
+
+    if (!names || *count == 0)
+        return *count;
+    const auto names_count = static_cast<size_t>(std::ranges::count(*names, ':')) + 1;
+    if (names_count != *count)
+        return fail(
+            Exit::config, fmt::format(
+                              "LISTEN_FDNAMES={}: {} name{} for LISTEN_FDS={}", escape(*names),
+                              names_count, names_count == 1 ? "" : "s", *count));
+    return *count;
+}
+
 Result<std::vector<InheritedSocket>> take_inherited_sockets() {
-    const auto announced = read_variables();
+    const auto announced = count_passed(
+        {.pid = environment("LISTEN_PID"),
+         .fds = environment("LISTEN_FDS"),
+         .names = environment("LISTEN_FDNAMES")},
+        static_cast<unsigned>(::getpid()));
     if (!announced)
         return std::unexpected(announced.error());
     std::vector<InheritedSocket> sockets;
@@ -204,6 +200,11 @@ std::optional<uint64_t> watchdog_interval_us() {
     return std::nullopt;
 }
 
+bool has_manager() {
+    const auto manager = environment("NOTIFY_SOCKET");
+    return RIPOSTE_HAVE_SYSTEMD && manager && !manager->empty();
+}
+
 void notify_ready(std::string_view status) {
     send(fmt::format("READY=1\n{}", status_line(status)));
 }
@@ -228,12 +229,15 @@ void notify_watchdog() {
     send("WATCHDOG=1");
 }
 
+uint32_t parse_store_capacity(std::string_view text) {
+    return std::min(parse_number(text).value_or(0), store_capacity_max);
+}
+
 uint32_t store_capacity() {
 #if RIPOSTE_HAVE_SYSTEMD
     const auto told = environment("FDSTORE");
-    const auto manager = environment("NOTIFY_SOCKET");
-    if (told && manager && !manager->empty())
-        return std::min(parse_number(*told).value_or(0), store_capacity_max);
+    if (told && has_manager())
+        return parse_store_capacity(*told);
 #endif
     return 0;
 }

@@ -22,12 +22,26 @@ struct InheritedSocket {
     std::string name;
 };
 
+/// What the environment says of them; a variable that is not there is none.
+struct ListenVariables {
+    std::optional<std::string> pid;   ///< LISTEN_PID
+    std::optional<std::string> fds;   ///< LISTEN_FDS
+    std::optional<std::string> names; ///< LISTEN_FDNAMES
+};
+
+/// How many descriptors were passed to the process `own_pid`: the variables, each by itself and
+/// held against each other. 0: none, or they are meant for another process. Pure.
+Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid);
+
 /// Takes the descriptors of LISTEN_FDS, close-on-exec set, and clears the variables. Empty if there
 /// are none. Malformed variables, or any at all in a build without libsystemd, are Exit::config.
 Result<std::vector<InheritedSocket>> take_inherited_sockets();
 
 /// WATCHDOG_USEC when meant for this process: the watchdog must be petted within this time.
 std::optional<uint64_t> watchdog_interval_us();
+
+/// Is there a NOTIFY_SOCKET?
+bool has_manager();
 
 // Each sends one datagram to NOTIFY_SOCKET if there is one.
 void notify_ready(std::string_view status);
@@ -44,6 +58,8 @@ void notify_watchdog();
 /// the next process can name: 128 KiB (execve(2)), in which each has a name and a colon.
 uint32_t store_capacity();
 inline constexpr uint32_t store_capacity_max = 6000;
+/// What FDSTORE= says, as store_capacity() takes it. Pure.
+uint32_t parse_store_capacity(std::string_view text);
 
 /// SCM_MAX_FD of unix(7).
 inline constexpr size_t descriptors_per_message = 253;
