@@ -1,29 +1,32 @@
 // Three sinks behind one write(). The sink and the level are plain atomics: open() runs before the
 // threads, set_level() may run at any time (a reload), and a line in flight takes the old or the
-// new one. There is no lock: a line is one write(2) or one journal datagram, and the kernel keeps
-// those apart. A line that can not be written is lost: the log never makes the daemon wait or fail.
+// new one. A line is one write(2) or one journal datagram, and the kernel keeps those apart.
+//
+// The log never makes the daemon wait or fail. What a sink does not take at once, because nobody
+// reads the other end of the pipe, or the journal is busy, is lost; it is counted, and the first
+// line that goes through again is preceded by one that says how many were. The lock is there for
+// this: between the look whether standard error takes a line and the line itself, no other thread
+// may fill it. Nothing is waited for under it. (Another process with the same pipe could still do
+// so. Standard error is shared with whoever started us, so that its flags are not ours to change.)
 
 #include "daemon/log.h"
 
 #include "build_features.h"
+#include "daemon/journal.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
 #include <iterator>
+#include <mutex>
 #include <utility>
-#include <vector>
 
+#include <climits>
+#include <poll.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-#if RIPOSTE_HAVE_SYSTEMD
-// The journal would otherwise be told that every line comes from this file.
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
-#endif
 
 namespace riposte {
 
@@ -85,30 +88,49 @@ std::string one_line(std::string_view message) {
     return line;
 }
 
-/// One system call, but for a full pipe that takes a part of the line; what it then refuses (or
-/// EAGAIN, where somebody made stderr non-blocking) is lost.
-void write_stderr(std::string_view line) {
+std::mutex sink_mutex;
+uint64_t lost_lines = 0;     // since the last one that went through
+bool is_line_broken = false; // standard error took the beginning of a line only
+
+bool takes_bytes(int fd) {
+    pollfd look{.fd = fd, .events = POLLOUT, .revents = 0};
+    return ::poll(&look, 1, 0) == 1;
+}
+
+/// A pipe that takes anything takes PIPE_BUF bytes without a wait (pipe(7)). False if some are
+/// lost.
+bool write_stderr(std::string_view line) {
     while (!line.empty()) {
-        const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+        if (!takes_bytes(STDERR_FILENO))
+            return false;
+        const ssize_t written =
+            ::write(STDERR_FILENO, line.data(), std::min(line.size(), size_t{PIPE_BUF}));
         if (written < 0 && errno == EINTR)
             continue;
-        if (written <= 0)
-            return;
+        if (written <= 0) // EAGAIN, too, where somebody made it non-blocking
+            return false;
+        is_line_broken = true;
         line.remove_prefix(static_cast<size_t>(written));
     }
+    is_line_broken = false;
+    return true;
 }
 
-void write_prefixed(LogLevel level, std::string_view message) {
-    write_stderr(fmt::format("<{}>{}\n", static_cast<int>(level), message));
+bool write_line(std::string line) {
+    if (is_line_broken)
+        line.insert(line.begin(), '\n');
+    return write_stderr(line);
 }
 
-void write_plain(LogLevel level, std::string_view message) {
+bool write_prefixed(LogLevel level, std::string_view message) {
+    return write_line(fmt::format("<{}>{}\n", static_cast<int>(level), message));
+}
+
+bool write_plain(LogLevel level, std::string_view message) {
     const bool marked = level == LogLevel::error || level == LogLevel::warning;
-    write_stderr(fmt::format(
+    return write_line(fmt::format(
         "{}: {}{}{}\n", identifier, marked ? to_string(level) : "", marked ? ": " : "", message));
 }
-
-#if RIPOSTE_HAVE_SYSTEMD
 
 bool valid_field_name(std::string_view name) {
     // A leading underscore marks the fields that only journald may set; it drops ours.
@@ -117,39 +139,77 @@ bool valid_field_name(std::string_view name) {
     return name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == name.npos;
 }
 
-/// False if the journal did not take the line.
-bool write_journal(
-    LogLevel level, std::string_view message, std::initializer_list<Field> extra_fields) {
-    // sd_journal_sendv(3) reports success when there is no journal to send to (a chroot without its
-    // socket), so that has to be asked for.
-    if (::access("/run/systemd/journal/socket", W_OK) != 0)
-        return false;
-    std::vector<std::string> fields;
-    fields.reserve(3 + extra_fields.size());
-    fields.push_back(fmt::format("MESSAGE={}", message));
-    fields.push_back(fmt::format("PRIORITY={}", static_cast<int>(level)));
-    fields.push_back(fmt::format("SYSLOG_IDENTIFIER={}", identifier));
-    for (const Field& field : extra_fields) {
+/// What one write() is about.
+struct Line {
+    LogLevel level;
+    std::optional<Event> event;
+    std::string_view message; ///< without line breaks
+    Fields fields;
+};
+
+void add_field(std::string& fields, std::string_view name, std::string_view value) {
+    fmt::format_to(std::back_inserter(fields), "{}={}\n", name, value);
+}
+
+bool write_journal(const Line& line) {
+    std::string fields;
+    add_field(fields, "MESSAGE", line.message);
+    add_field(fields, "PRIORITY", fmt::to_string(static_cast<int>(line.level)));
+    add_field(fields, "SYSLOG_IDENTIFIER", identifier);
+    if (line.event) {
+        const EventName& event = name_of(*line.event);
+        add_field(fields, "MESSAGE_ID", event.id);
+        add_field(fields, "RIPOSTE_EVENT", event.name);
+    }
+    for (const Field& field : line.fields) {
         assert(valid_field_name(field.name));
         if (valid_field_name(field.name))
-            fields.push_back(fmt::format("{}={}", field.name, field.value));
+            add_field(fields, field.name, one_line(field.value));
     }
-    std::vector<iovec> parts;
-    parts.reserve(fields.size());
-    for (std::string& field : fields)
-        parts.push_back({field.data(), field.size()});
-    return sd_journal_sendv(parts.data(), static_cast<int>(parts.size())) == 0;
+    const journal::Taken taken = journal::send(fields);
+    // Standard error leads to the journal too, only without the fields.
+    return taken == journal::Taken::absent ? write_prefixed(line.level, line.message)
+                                           : taken == journal::Taken::yes;
 }
 
-#else
-
-bool write_journal(
-    LogLevel /*level*/, std::string_view /*message*/,
-    std::initializer_list<Field> /*extra_fields*/) {
-    return false;
+/// To the sink as it is now. False if it is lost.
+bool write_to_sink(const Line& line) {
+    switch (sink()) {
+    case Sink::none:
+        return true;
+    case Sink::plain:
+        return write_plain(line.level, line.message);
+    case Sink::prefixed:
+        return write_prefixed(line.level, line.message);
+    case Sink::journal:
+        return write_journal(line);
+    }
+    return true;
 }
 
-#endif
+/// False if this is lost, too.
+bool tell_lost(uint64_t count) {
+    const std::string message = fmt::format(
+        "{} of the log {} lost: nobody read in time",
+        count == 1 ? "1 line" : fmt::format("{} lines", count), count == 1 ? "was" : "were");
+    return write_to_sink(
+        {.level = LogLevel::warning,
+         .event = Event::log_lines_lost,
+         .message = message,
+         .fields = {{"RIPOSTE_LOST", fmt::to_string(count)}}});
+}
+
+void write_line_of(
+    LogLevel level, std::optional<Event> event, std::string_view message, Fields fields) {
+    if (!enabled(level))
+        return;
+    const std::string line = one_line(message);
+    const std::lock_guard lock(sink_mutex);
+    if (lost_lines > 0 && enabled(LogLevel::warning) && tell_lost(lost_lines))
+        lost_lines = 0;
+    if (!write_to_sink({.level = level, .event = event, .message = line, .fields = fields}))
+        ++lost_lines;
+}
 
 /// Is `stream`, the "device:inode" of JOURNAL_STREAM, what stderr is connected to?
 bool is_stderr(std::string_view stream) {
@@ -182,6 +242,8 @@ void open() {
 }
 
 void open(Sink sink) {
+    if (sink == Sink::journal)
+        journal::open();
     current_sink.store(sink, std::memory_order_relaxed);
 }
 
@@ -197,23 +259,12 @@ bool enabled(LogLevel level) noexcept {
     return level <= current_level.load(std::memory_order_relaxed) && sink() != Sink::none;
 }
 
-void write(LogLevel level, std::string_view message, std::initializer_list<Field> fields) {
-    if (!enabled(level))
-        return;
-    const std::string line = one_line(message);
-    switch (sink()) {
-    case Sink::none:
-        return;
-    case Sink::plain:
-        return write_plain(level, line);
-    case Sink::prefixed:
-        return write_prefixed(level, line);
-    case Sink::journal:
-        // Standard error leads to the journal too, only without the fields.
-        if (!write_journal(level, line, fields))
-            write_prefixed(level, line);
-        return;
-    }
+void write(LogLevel level, Event event, std::string_view message, Fields fields) {
+    write_line_of(level, event, message, fields);
+}
+
+void write(LogLevel level, std::string_view message, Fields fields) {
+    write_line_of(level, std::nullopt, message, fields);
 }
 
 std::string left_out(uint64_t suppressed) {

@@ -3,9 +3,16 @@
 // Three sinks, chosen once by open(): the journal with structured fields when standard error is
 // connected to it (JOURNAL_STREAM names stderr's device and inode, see systemd.exec(5)); standard
 // error with sd-daemon(3) `<N>` prefixes under a service manager; plain text otherwise. A line is
-// written with one system call, so that threads do not mix theirs. What a peer sent is escaped by
-// the caller (text.h), and a line that a peer can trigger goes through a Limit.
+// written with one system call, so that threads do not mix theirs. None is waited for: what a sink
+// does not take at once is lost and counted, and the next line says how many were. What a peer sent
+// is escaped by the caller (text.h), and a line that a peer can trigger goes through a Limit.
+//
+// A line that an operator may want explained has an Event (log_events.h), under which the journal
+// finds it and its catalog explains it, and fields with what the line says. All but those at the
+// level debug are such.
 #pragma once
+
+#include "daemon/log_events.h"
 
 #include <atomic>
 #include <cstdint>
@@ -44,9 +51,28 @@ Sink sink() noexcept;
 void set_level(LogLevel level) noexcept;
 bool enabled(LogLevel level) noexcept;
 
-/// One line. Fields are shown by the journal only.
-void write(LogLevel level, std::string_view message, std::initializer_list<Field> fields = {});
+using Fields = std::initializer_list<Field>;
 
+/// One line. Event and fields are for the journal only.
+void write(LogLevel level, Event event, std::string_view message, Fields fields = {});
+void write(LogLevel level, std::string_view message, Fields fields = {});
+
+template<class... Args>
+void error(Event event, Fields fields, fmt::format_string<Args...> format, Args&&... args) {
+    write(LogLevel::error, event, fmt::format(format, std::forward<Args>(args)...), fields);
+}
+template<class... Args>
+void warning(Event event, Fields fields, fmt::format_string<Args...> format, Args&&... args) {
+    if (enabled(LogLevel::warning))
+        write(LogLevel::warning, event, fmt::format(format, std::forward<Args>(args)...), fields);
+}
+template<class... Args>
+void info(Event event, Fields fields, fmt::format_string<Args...> format, Args&&... args) {
+    if (enabled(LogLevel::info))
+        write(LogLevel::info, event, fmt::format(format, std::forward<Args>(args)...), fields);
+}
+
+// Those that have no event yet.
 template<class... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
     write(LogLevel::error, fmt::format(format, std::forward<Args>(args)...));
@@ -61,6 +87,7 @@ void info(fmt::format_string<Args...> format, Args&&... args) {
     if (enabled(LogLevel::info))
         write(LogLevel::info, fmt::format(format, std::forward<Args>(args)...));
 }
+
 template<class... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
     if (enabled(LogLevel::debug))

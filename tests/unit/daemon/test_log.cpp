@@ -89,9 +89,9 @@ TEST_CASE("plain lines name the program, and mark warnings and errors") {
     const std::string text = stderr_of([] {
         log::open(log::Sink::plain);
         log::set_level(LogLevel::debug);
-        log::error("port {} is taken", 7001);
-        log::warning("falling back");
-        log::info("ready");
+        log::error(log::Event::stopped, {}, "port {} is taken", 7001);
+        log::warning(log::Event::stopped, {}, "falling back");
+        log::info(log::Event::stopped, {}, "ready");
         log::debug("{} bytes", 3);
     });
     CHECK(
@@ -105,9 +105,9 @@ TEST_CASE("prefixed lines carry the priority as sd-daemon(3) has it, and fields 
     const std::string text = stderr_of([] {
         log::open(log::Sink::prefixed);
         log::set_level(LogLevel::debug);
-        log::error("one");
-        log::warning("two");
-        log::info("three");
+        log::error(log::Event::stopped, {}, "one");
+        log::warning(log::Event::stopped, {}, "two");
+        log::info(log::Event::stopped, {}, "three");
         log::debug("four");
         log::write(LogLevel::info, "five", {{"PEER", "127.0.0.1"}});
     });
@@ -118,20 +118,20 @@ TEST_CASE("the level keeps back what is less urgent") {
     CHECK(stderr_of([] {
               log::open(log::Sink::prefixed);
               log::set_level(LogLevel::warning);
-              log::error("shown");
-              log::warning("shown");
-              log::info("kept back");
+              log::error(log::Event::stopped, {}, "shown");
+              log::warning(log::Event::stopped, {}, "shown");
+              log::info(log::Event::stopped, {}, "kept back");
               log::debug("kept back");
               log::write(LogLevel::info, "kept back");
               log::set_level(LogLevel::info);
-              log::info("shown");
+              log::info(log::Event::stopped, {}, "shown");
           }) == "<3>shown\n<4>shown\n<6>shown\n");
 }
 
 TEST_CASE("nothing is enabled and nothing is written without a sink") {
     CHECK(stderr_of([] {
               log::open(log::Sink::none);
-              log::error("lost");
+              log::error(log::Event::stopped, {}, "lost");
               log::write(LogLevel::error, "lost");
               if (log::enabled(LogLevel::error))
                   ::dprintf(STDERR_FILENO, "enabled");
@@ -141,8 +141,68 @@ TEST_CASE("nothing is enabled and nothing is written without a sink") {
 TEST_CASE("a message is one line, whatever is in it") {
     CHECK(stderr_of([] {
               log::open(log::Sink::plain);
-              log::info("a\nriposted: forged\r\t\x1b[31m\x7f\\n \u00fc{}", std::string(1, '\0'));
+              log::info(
+                  log::Event::stopped, {}, "a\nriposted: forged\r\t\x1b[31m\x7f\\n \u00fc{}",
+                  std::string(1, '\0'));
           }) == "riposted: a\\nriposted: forged\\r\\t\\x1b[31m\\x7f\\n \u00fc\\x00\n");
+}
+
+/// A pipe as standard error that nobody reads; `body` fills it, and its reading end comes along.
+std::string pipe_of(const std::function<void(int)>& body) {
+    return test::in_child([&] {
+        test::forget_service_manager();
+        ::alarm(60); // who waits for a reader waits for ever
+        int ends[2];
+        if (::pipe2(ends, O_CLOEXEC) != 0)
+            return std::string("no pipe");
+        ::dup2(ends[1], STDERR_FILENO);
+        body(ends[0]);
+        std::string text(1 << 20, '\0');
+        const ssize_t size = ::read(ends[0], text.data(), text.size());
+        text.resize(size > 0 ? static_cast<size_t>(size) : 0);
+        return text;
+    });
+}
+
+void read_all(int pipe) {
+    std::string text(1 << 20, '\0');
+    REQUIRE(::read(pipe, text.data(), text.size()) > 0);
+}
+
+TEST_CASE("a full pipe is not waited for: lines are lost, counted, and that is said once") {
+    constexpr int lines = 5000;
+    size_t taken = 0;
+    const std::string text = pipe_of([&](int end) {
+        log::open(log::Sink::plain);
+        for (int i = 0; i < lines; ++i)
+            log::info(log::Event::stopped, {}, "{}", std::string(100, 'x')); // 111 bytes a line
+        read_all(end);
+        log::info(log::Event::stopped, {}, "after");
+        log::info(log::Event::stopped, {}, "and again");
+    });
+    // A pipe holds 64 KiB in pages; only whole lines go in.
+    const std::string tail = " lines of the log were lost: nobody read in time\n"
+                             "riposted: after\nriposted: and again\n";
+    CAPTURE(text);
+    REQUIRE(text.ends_with(tail));
+    const std::string head = "riposted: warning: ";
+    REQUIRE(text.starts_with(head));
+    taken = std::stoul(text.substr(head.size()));
+    CHECK(taken > 4000);
+    CHECK(taken < lines);
+    CHECK(text == head + std::to_string(taken) + tail);
+}
+
+TEST_CASE("a line that is longer than a pipe takes at once does not run into the next one") {
+    const std::string text = pipe_of([&](int end) {
+        log::open(log::Sink::plain);
+        log::info(log::Event::stopped, {}, "{}", std::string(100'000, 'x'));
+        read_all(end);
+        log::info(log::Event::stopped, {}, "after");
+    });
+    CHECK(
+        text == "\nriposted: warning: 1 line of the log was lost: nobody read in time\n"
+                "riposted: after\n");
 }
 
 TEST_CASE("threads do not mix their lines") {
@@ -155,7 +215,9 @@ TEST_CASE("threads do not mix their lines") {
         for (int i = 0; i < threads; ++i) {
             writers.emplace_back([i] {
                 for (int line = 0; line < lines; ++line)
-                    log::info("{}", std::string(100, static_cast<char>('a' + i)));
+                    log::info(
+                        log::Event::stopped, {}, "{}",
+                        std::string(100, static_cast<char>('a' + i)));
             });
         }
         for (std::thread& writer : writers)
@@ -241,9 +303,11 @@ TEST_CASE("a journal that is not there makes its lines prefixed ones, and none i
 
 #if RIPOSTE_HAVE_SYSTEMD
 
-TEST_CASE("the journal gets message, priority, identifier and fields, and no code location") {
-    const std::string text = test::in_child([]() -> std::string {
-        // A journal of the test's own, in a mount namespace of its own.
+/// In a mount namespace of its own: what a journal of the test's own gets from `body`.
+std::string journal_of(const std::function<std::string(int journal)>& body) {
+    return test::in_child([&]() -> std::string {
+        test::forget_service_manager();
+        ::alarm(60);
         if (::unshare(CLONE_NEWNS) != 0 ||
             ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
             ::mount("tmpfs", "/run", "tmpfs", 0, nullptr) != 0 ||
@@ -258,16 +322,51 @@ TEST_CASE("the journal gets message, priority, identifier and fields, and no cod
             ::bind(journal.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
             return "bind failed";
         log::open(log::Sink::journal);
-        log::write(LogLevel::warning, "two\nlines", {{"PEER", "127.0.0.1"}, {"SERVICE", "echo"}});
-        char bytes[4096];
-        const ssize_t size = ::recv(journal.get(), bytes, sizeof bytes, MSG_DONTWAIT);
-        return size < 0 ? "nothing arrived" : std::string(bytes, static_cast<size_t>(size));
+        return body(journal.get());
+    });
+}
+
+std::string next_of(int journal) {
+    char bytes[4096];
+    const ssize_t size = ::recv(journal, bytes, sizeof bytes, MSG_DONTWAIT);
+    return size < 0 ? "" : std::string(bytes, static_cast<size_t>(size));
+}
+
+TEST_CASE("the journal gets message, priority, identifier and fields, and no code location") {
+    const std::string text = journal_of([](int journal) {
+        log::write(LogLevel::warning, "two\nlines", {{"PEER", "127.0.0.1"}, {"SERVICE", "a\nb"}});
+        const std::string first = next_of(journal);
+        log::info(log::Event::stopped, {{"PEER", "x"}}, "stopped");
+        return first + next_of(journal);
     });
     if (text == "not permitted")
         SKIP("a mount namespace needs privileges");
     CHECK(
         text == "MESSAGE=two\\nlines\nPRIORITY=4\nSYSLOG_IDENTIFIER=riposted\nPEER=127.0.0.1\n"
-                "SERVICE=echo\n");
+                "SERVICE=a\\nb\n"
+                "MESSAGE=stopped\nPRIORITY=6\nSYSLOG_IDENTIFIER=riposted\nMESSAGE_ID=" +
+                    std::string(name_of(log::Event::stopped).id) +
+                    "\nRIPOSTE_EVENT=stopped\nPEER=x\n");
+}
+
+TEST_CASE("a journal that does not read is not waited for, and hears afterwards what it missed") {
+    const std::string text = journal_of([](int journal) {
+        constexpr int lines = 5000;
+        for (int i = 0; i < lines; ++i)
+            log::info(log::Event::stopped, {}, "{}", std::string(100, 'x'));
+        int got = 0;
+        while (!next_of(journal).empty())
+            ++got;
+        log::info(log::Event::stopped, {}, "after");
+        const std::string lost = next_of(journal);
+        const std::string said = fmt::format("MESSAGE={} lines of the log were lost", lines - got);
+        return fmt::format(
+            "{} {} {}", got > 0 && got < lines, lost.starts_with(said),
+            next_of(journal).starts_with("MESSAGE=after\n"));
+    });
+    if (text == "not permitted")
+        SKIP("a mount namespace needs privileges");
+    CHECK(text == "true true true");
 }
 
 #endif
@@ -277,9 +376,9 @@ TEST_CASE("a closed standard error is survived") {
               test::forget_service_manager();
               ::close(STDERR_FILENO);
               log::open();
-              log::error("lost");
+              log::error(log::Event::stopped, {}, "lost");
               log::open(log::Sink::journal);
-              log::error("lost");
+              log::error(log::Event::stopped, {}, "lost");
               return std::string("survived");
           }) == "survived");
 }
