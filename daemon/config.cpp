@@ -11,7 +11,7 @@
 namespace riposte {
 namespace {
 
-constexpr std::array<Key<Config>, 7> top_keys{{
+constexpr std::array<Key<Config>, 10> top_keys{{
     {"backend",
      [](const Value& value, Config& config) {
          return read_word(
@@ -33,6 +33,9 @@ constexpr std::array<Key<Config>, 7> top_keys{{
      }},
     {"listen", read_listen},
     {"limits", read_limits},
+    {"datagrams", read_datagrams},
+    {"metrics", read_metrics},
+    {"access_log", read_access_log},
 }};
 
 } // namespace
@@ -44,10 +47,13 @@ std::string unknown_key(Place place, std::string_view key) {
         std::string_view in;
         std::string_view put_it;
     };
-    const std::array<Known, 3> sections{{
+    const std::array<Known, 6> sections{{
         {Place::top, key_names(top_keys), "", "before the first section"},
         {Place::listen, listen_key_names(), " in [[listen]]", "under [[listen]]"},
         {Place::limits, limits_key_names(), " in [limits]", "under [limits]"},
+        {Place::datagrams, datagrams_key_names(), " in [datagrams]", "under [datagrams]"},
+        {Place::metrics, metrics_key_names(), " in [metrics]", "under [metrics]"},
+        {Place::access_log, access_log_key_names(), " in [access_log]", "under [access_log]"},
     }};
     const std::string shown = escape(key, 40);
     for (const Known& other : sections)

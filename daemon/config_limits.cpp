@@ -5,11 +5,9 @@
 namespace riposte {
 namespace {
 
-constexpr uint32_t connections_max = 1'000'000;
-
 template<uint32_t LimitsConfig::* limit>
 Result<void> read_count(const Value& value, LimitsConfig& limits) {
-    return read_integer(value, 1, connections_max, limits.*limit);
+    return read_integer(value, 1, connections_most, limits.*limit);
 }
 
 template<uint32_t LimitsConfig::* limit>
@@ -17,22 +15,50 @@ Result<void> read_timeout(const Value& value, LimitsConfig& limits) {
     return read_duration(value, 1, limits.*limit);
 }
 
-constexpr std::array<Key<LimitsConfig>, 5> limits_keys{{
+template<uint32_t LimitsConfig::* bits, uint32_t most>
+Result<void> read_prefix(const Value& value, LimitsConfig& limits) {
+    return read_integer(value, 0, most, limits.*bits);
+}
+
+/// A gigabyte a second, more than a peer can be asked for.
+constexpr uint32_t rate_most = 1'000'000'000;
+
+template<uint32_t LimitsConfig::* rate>
+Result<void> read_rate(const Value& value, LimitsConfig& limits) {
+    return read_integer(value, 0, rate_most, limits.*rate);
+}
+
+/// Below, a worker could not have the few buffers that it needs at least.
+constexpr uint64_t buffer_memory_min_bytes = uint64_t{1} << 20;
+constexpr uint64_t buffer_memory_max_bytes = uint64_t{1} << 40;
+
+constexpr std::array<Key<LimitsConfig>, 13> limits_keys{{
     {"connections", read_count<&LimitsConfig::connections_max>},
     {"connections_per_source", read_count<&LimitsConfig::connections_per_source_max>},
+    {"source_prefix_ipv4", read_prefix<&LimitsConfig::source_prefix_ipv4_bits, 32>},
+    {"source_prefix_ipv6", read_prefix<&LimitsConfig::source_prefix_ipv6_bits, 128>},
+    {"when_full",
+     [](const Value& value, LimitsConfig& limits) {
+         return read_word(value, "when_full", parse_when_full, when_full_names(), limits.when_full);
+     }},
+    {"first_byte_timeout", read_timeout<&LimitsConfig::first_byte_timeout_ms>},
     {"idle_timeout", read_timeout<&LimitsConfig::idle_timeout_ms>},
     {"write_stall_timeout", read_timeout<&LimitsConfig::write_stall_timeout_ms>},
+    {"rate_min", read_rate<&LimitsConfig::rate_min>},
+    {"write_rate_min", read_rate<&LimitsConfig::write_rate_min>},
+    {"rate_window", read_timeout<&LimitsConfig::rate_window_ms>},
     {"linger_timeout", read_timeout<&LimitsConfig::linger_timeout_ms>},
+    {"buffer_memory",
+     [](const Value& value, LimitsConfig& limits) {
+         return read_size(
+             value, buffer_memory_min_bytes, buffer_memory_max_bytes, limits.buffer_memory_bytes);
+     }},
 }};
 
 } // namespace
 
 Result<void> read_limits(const Value& value, Config& config) {
-    const auto* table = value.node.as_table();
-    if (table == nullptr)
-        return value.wrong_type("a table, written as [limits]");
-    return read_section<LimitsConfig>(
-        value.document, Place::limits, *table, limits_keys, config.limits);
+    return read_table<LimitsConfig>(value, Place::limits, limits_keys, config.limits);
 }
 
 std::vector<std::string_view> limits_key_names() {

@@ -1,4 +1,4 @@
-// [[listen]]: which service answers on which addresses.
+// [[listen]]: which service answers on which addresses, and whom.
 
 #include "common/endpoint.h"
 #include "daemon/config_reader.h"
@@ -45,6 +45,11 @@ Result<void> read_addresses(const Value& value, ListenSection& section) {
     return {};
 }
 
+template<std::vector<Cidr> AccessConfig::* list>
+Result<void> read_list(const Value& value, ListenSection& section) {
+    return read_prefixes(value, section.listen.access.*list);
+}
+
 Result<void> read_message(const Value& value, ListenSection& section) {
     const auto* string = value.node.as_string();
     if (string == nullptr)
@@ -57,13 +62,19 @@ Result<void> read_message(const Value& value, ListenSection& section) {
     return {};
 }
 
-constexpr std::array<Key<ListenSection>, 3> listen_keys{{
+constexpr std::array<Key<ListenSection>, 6> listen_keys{{
     {"service",
      [](const Value& value, ListenSection& section) {
          section.has_service = true;
          return read_word(value, "service", parse_service, service_names(), section.listen.service);
      }},
     {"address", read_addresses},
+    {"allow", read_list<&AccessConfig::allow>},
+    {"deny", read_list<&AccessConfig::deny>},
+    {"connections",
+     [](const Value& value, ListenSection& section) {
+         return read_integer(value, 1, connections_most, section.listen.connections_max);
+     }},
     {"message",
      [](const Value& value, ListenSection& section) {
          section.message_at = value.node.source().begin;

@@ -32,19 +32,36 @@ std::string quoted(std::string_view text) {
     return out += '"';
 }
 
-std::string print_listen(const ListenConfig& listen) {
-    std::string addresses;
-    for (const Endpoint& endpoint : listen.addresses) {
-        if (!addresses.empty())
-            addresses += ", ";
-        addresses += quoted(to_string(endpoint));
+/// ["192.0.2.0/24", "::1"]
+template<class T>
+std::string strings(const std::vector<T>& values) {
+    std::string out;
+    for (const T& value : values) {
+        if (!out.empty())
+            out += ", ";
+        out += quoted(to_string(value));
     }
+    return fmt::format("[{}]", out);
+}
+
+std::string print_listen(const ListenConfig& listen) {
     std::string out = fmt::format(
-        "\n[[listen]]\nservice = {}\naddress = [{}]\n", quoted(to_string(listen.service)),
-        addresses);
+        "\n[[listen]]\nservice = {}\naddress = {}\nallow = {}\ndeny = {}\nconnections = {}\n",
+        quoted(to_string(listen.service)), strings(listen.addresses), strings(listen.access.allow),
+        strings(listen.access.deny), listen.connections_max);
     if (listen.service == ServiceKind::hello)
         out += fmt::format("message = {}\n", quoted(listen.options.message));
     return out;
+}
+
+std::string print_prefixes(const std::vector<Cidr>& prefixes) {
+    std::string out;
+    for (const Cidr& prefix : prefixes) {
+        if (!out.empty())
+            out += ", ";
+        out += quoted(to_string(prefix));
+    }
+    return "[" + out + "]";
 }
 
 } // namespace
@@ -60,11 +77,31 @@ std::string print_config(const Config& config) {
     const LimitsConfig& limits = config.limits;
     out += fmt::format(
         "\n[limits]\nconnections = {}\nconnections_per_source = {}\n"
-        "idle_timeout = {}\nwrite_stall_timeout = {}\nlinger_timeout = {}\n",
-        limits.connections_max, limits.connections_per_source_max,
+        "source_prefix_ipv4 = {}\nsource_prefix_ipv6 = {}\n"
+        "when_full = {}\nfirst_byte_timeout = {}\nidle_timeout = {}\n"
+        "write_stall_timeout = {}\nrate_min = {}\nwrite_rate_min = {}\nrate_window = {}\n"
+        "linger_timeout = {}\nbuffer_memory = {}\n",
+        limits.connections_max, limits.connections_per_source_max, limits.source_prefix_ipv4_bits,
+        limits.source_prefix_ipv6_bits, quoted(to_string(limits.when_full)),
+        quoted(format_duration(limits.first_byte_timeout_ms)),
         quoted(format_duration(limits.idle_timeout_ms)),
-        quoted(format_duration(limits.write_stall_timeout_ms)),
-        quoted(format_duration(limits.linger_timeout_ms)));
+        quoted(format_duration(limits.write_stall_timeout_ms)), limits.rate_min,
+        limits.write_rate_min, quoted(format_duration(limits.rate_window_ms)),
+        quoted(format_duration(limits.linger_timeout_ms)),
+        quoted(format_size(limits.buffer_memory_bytes)));
+    const DatagramsConfig& datagrams = config.datagrams;
+    out += fmt::format(
+        "\n[datagrams]\nprefix_ipv4 = {}\nprefix_ipv6 = {}\nrate_per_prefix = {}\n"
+        "bytes_per_prefix = {}\nrate = {}\nbytes = {}\nrate_exempt = {}\nport_exempt = {}\n",
+        datagrams.prefix_ipv4_bits, datagrams.prefix_ipv6_bits, datagrams.rate_per_prefix,
+        quoted(format_size(datagrams.bytes_per_prefix)), datagrams.rate,
+        quoted(format_size(datagrams.bytes)), print_prefixes(datagrams.rate_exempt),
+        print_prefixes(datagrams.port_exempt));
+    const AccessLogConfig& access_log = config.access_log;
+    out += fmt::format(
+        "\n[access_log]\nconnections = {}\ndatagrams_every = {}\nrate = {}\nbytes = {}\n",
+        access_log.connections, access_log.datagrams_every, access_log.rate, access_log.bytes);
+    out += fmt::format("\n[metrics]\nlisten = {}\n", strings(config.metrics.listen));
     return out;
 }
 

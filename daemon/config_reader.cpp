@@ -76,6 +76,18 @@ std::unexpected<Error> Value::wrong_type(std::string_view right) const {
     return refuse(fmt::format("'{}' is {}; it must be {}", key, type_name(node), right));
 }
 
+std::unexpected<Error> Value::not_a_table() const {
+    return wrong_type(fmt::format("a table, written as [{}]", key));
+}
+
+Result<void> read_boolean(const Value& value, bool& target) {
+    const auto* boolean = value.node.as_boolean();
+    if (boolean == nullptr)
+        return value.wrong_type("true or false");
+    target = boolean->get();
+    return {};
+}
+
 Result<void> read_integer(const Value& value, uint32_t min, uint32_t max, uint32_t& target) {
     const auto* integer = value.node.as_integer();
     if (integer == nullptr)
@@ -97,6 +109,57 @@ Result<void> read_duration(const Value& value, uint32_t min_ms, uint32_t& target
             "'{}' is {}; it must be at least {}", value.key, format_duration(*read_ms),
             format_duration(min_ms)));
     target_ms = *read_ms;
+    return {};
+}
+
+Result<void> read_size(const Value& value, uint64_t min, uint64_t max, uint64_t& target) {
+    std::string text;
+    if (const auto* string = value.node.as_string())
+        text = string->get();
+    else if (const auto* integer = value.node.as_integer())
+        text = fmt::format("{}", integer->get());
+    else
+        return value.wrong_type("a string like \"64KiB\", or a number of bytes");
+    const auto size = parse_size(text);
+    if (!size)
+        return value.refuse(fmt::format("{}: {}", value.key, size.error()));
+    if (*size < min || *size > max)
+        return value.refuse(fmt::format(
+            "'{}' is {}; it must be from {} to {}", value.key, format_size(*size), format_size(min),
+            format_size(max)));
+    target = *size;
+    return {};
+}
+
+Result<void> read_prefixes(const Value& value, std::vector<Cidr>& target) {
+    std::vector<Cidr> prefixes;
+    const auto read = [&](const toml::node& node) -> Result<void> {
+        const auto* string = node.as_string();
+        if (string == nullptr)
+            return value.document.refuse(
+                node.source().begin,
+                fmt::format(
+                    "an element of '{}' is {}; it must be a string like \"192.0.2.0/24\"",
+                    value.key, type_name(node)));
+        const auto prefix = parse_cidr(string->get());
+        if (!prefix)
+            return value.document.refuse(
+                value.document.inside(*string, prefix.error().offset), prefix.error().message);
+        prefixes.push_back(*prefix);
+        return {};
+    };
+    const auto* array = value.node.as_array();
+    if (array == nullptr && !value.node.is_string())
+        return value.wrong_type("a string or an array of strings");
+    if (array == nullptr) {
+        if (auto one = read(value.node); !one)
+            return one;
+    } else {
+        for (const toml::node& node : *array)
+            if (auto one = read(node); !one)
+                return one;
+    }
+    target = std::move(prefixes);
     return {};
 }
 

@@ -1,6 +1,7 @@
 // What reading the configuration is made of: a text that can point at itself, values that can
 // refuse themselves, and sections as tables of keys. toml++ ends here: only config.cpp and the
-// readers of its sections (config_listen.cpp, config_limits.cpp) include this.
+// readers of its sections (config_listen.cpp, config_limits.cpp, config_datagrams.cpp,
+// config_metrics.cpp, config_access_log.cpp) include this.
 //
 // A section is a table of keys, a name and a function that reads it; what is not in the table is
 // refused. Keys are visited in the order of the file, not in the map's, so that the first fault in
@@ -53,12 +54,20 @@ struct Value {
 
     std::unexpected<Error> refuse(std::string_view what) const;
     std::unexpected<Error> wrong_type(std::string_view right) const;
+    std::unexpected<Error> not_a_table() const;
 };
 
+Result<void> read_boolean(const Value& value, bool& target);
 Result<void> read_integer(const Value& value, uint32_t min, uint32_t max, uint32_t& target);
 
 /// A duration is a string with its unit, or a number of seconds.
 Result<void> read_duration(const Value& value, uint32_t min_ms, uint32_t& target_ms);
+/// A size is a string with its unit, or a number of bytes.
+Result<void> read_size(const Value& value, uint64_t min, uint64_t max, uint64_t& target);
+
+/// One prefix, or an array of them, which may be empty.
+Result<void> read_prefixes(const Value& value, std::vector<Cidr>& target);
+
 Result<void> read_duration_us(const Value& value, uint32_t max_us, uint32_t& target_us);
 
 /// A string out of a fixed set of words.
@@ -78,7 +87,7 @@ Result<void> read_word(
 
 // -- sections -------------------------------------------------------------------------------------
 
-enum class Place : uint8_t { top, listen, limits };
+enum class Place : uint8_t { top, listen, limits, datagrams, metrics, access_log };
 
 template<class Section>
 struct Key {
@@ -110,6 +119,16 @@ Result<void> read_section(
     return {};
 }
 
+/// A section that stands once, as [key].
+template<class Section>
+Result<void> read_table(
+    const Value& value, Place place, std::span<const Key<Section>> keys, Section& section) {
+    const auto* table = value.node.as_table();
+    if (table == nullptr)
+        return value.not_a_table();
+    return read_section<Section>(value.document, place, *table, keys, section);
+}
+
 template<class Section, size_t n>
 std::vector<std::string_view> key_names(const std::array<Key<Section>, n>& keys) {
     std::vector<std::string_view> all;
@@ -124,5 +143,14 @@ std::vector<std::string_view> listen_key_names();
 
 Result<void> read_limits(const Value& value, Config& config); ///< config_limits.cpp
 std::vector<std::string_view> limits_key_names();
+
+Result<void> read_datagrams(const Value& value, Config& config); ///< config_datagrams.cpp
+std::vector<std::string_view> datagrams_key_names();
+
+Result<void> read_metrics(const Value& value, Config& config); ///< config_metrics.cpp
+std::vector<std::string_view> metrics_key_names();
+
+Result<void> read_access_log(const Value& value, Config& config); ///< config_access_log.cpp
+std::vector<std::string_view> access_log_key_names();
 
 } // namespace riposte

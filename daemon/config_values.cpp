@@ -14,6 +14,7 @@ namespace riposte {
 namespace {
 
 constexpr std::array<std::string_view, 3> backend_names{"auto", "io_uring", "epoll"};
+constexpr std::array<std::string_view, 2> full_names{"refuse", "close_idle"};
 constexpr std::array<std::string_view, 4> level_names{"error", "warning", "info", "debug"};
 
 /// Two spellings of one host compare equal: letters' case, a final dot, an IPv6 address's zeros.
@@ -52,6 +53,21 @@ std::span<const std::string_view> backend_choice_names() {
     return backend_names;
 }
 
+std::string_view to_string(WhenFull when_full) {
+    return full_names[static_cast<size_t>(when_full)];
+}
+
+std::optional<WhenFull> parse_when_full(std::string_view text) {
+    const auto* found = std::ranges::find(full_names, text);
+    if (found == full_names.end())
+        return std::nullopt;
+    return static_cast<WhenFull>(found - full_names.begin());
+}
+
+std::span<const std::string_view> when_full_names() {
+    return full_names;
+}
+
 std::span<const std::string_view> log_level_names() {
     return level_names;
 }
@@ -77,13 +93,21 @@ std::string unknown_word(
 
 std::string syntax_error(std::string_view description) {
     constexpr std::string_view prefix = "Error while parsing ";
+    constexpr size_t description_bytes_max = 200;
     std::string text = "bad TOML: ";
     if (description.starts_with(prefix)) {
         text = "bad ";
         description.remove_prefix(prefix.size());
     }
-    text += description;
-    std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+    // It quotes the text as it is: a key of any length, or what would steer a terminal.
+    for (const char& c : description.substr(0, description_bytes_max)) {
+        if (c >= ' ' && c <= '~')
+            text += c;
+        else
+            text += escape({&c, 1});
+    }
+    if (description.size() > description_bytes_max)
+        text += "...";
     return text + "; see riposted.toml(5)";
 }
 
@@ -104,15 +128,47 @@ Config default_config() {
     config.listen.push_back(
         {.service = ServiceKind::hello,
          .addresses = {{Transport::tcp, "127.0.0.1", 7001}, {Transport::udp, "127.0.0.1", 7001}},
-         .options = {},
          .origin = "default"});
     return config;
 }
 
+namespace {
+
+/// Where each address was first written, by its normal form.
+class Taken {
+public:
+    Result<void> take(
+        const std::string& normal, const std::string& written, const std::string& at) {
+        const auto [first, is_new] = seen_.emplace(normal, at);
+        if (is_new)
+            return {};
+        if (first->second == at)
+            return fail(
+                Exit::config, fmt::format("{}: {} is listed twice; remove one", at, written));
+        return fail(
+            Exit::config,
+            fmt::format(
+                "{}: {} is already listened on at {}; remove one", at, written, first->second));
+    }
+
+    Result<void> take(Endpoint endpoint, const std::string& at) {
+        if (endpoint.port == 0) // each gets a free port of its own
+            return {};
+        const std::string written = to_string(endpoint);
+        endpoint.host = normal_host(endpoint.host);
+        return take(to_string(endpoint), written, at);
+    }
+
+private:
+    std::map<std::string, std::string> seen_;
+};
+
+} // namespace
+
 Result<void> validate(const Config& config) {
     if (config.listen.empty())
         return fail(Exit::config, "nothing to listen on; add a [[listen]] section or --listen");
-    std::map<std::string, std::string_view> seen; // normal form -> where it was first written
+    Taken taken;
     size_t addresses = 0;
     for (const ListenConfig& listen : config.listen) {
         addresses += listen.addresses.size();
@@ -122,23 +178,16 @@ Result<void> validate(const Config& config) {
                                   "{}: more than {} addresses to listen on; "
                                   "configure fewer",
                                   listen.origin, listen_addresses_max));
-        for (Endpoint endpoint : listen.addresses) {
-            if (endpoint.port == 0) // each gets a free port of its own
-                continue;
-            const std::string written = to_string(endpoint);
-            endpoint.host = normal_host(endpoint.host);
-            const auto [first, is_new] = seen.emplace(to_string(endpoint), listen.origin);
-            if (is_new)
-                continue;
-            if (first->second == listen.origin)
-                return fail(
-                    Exit::config,
-                    fmt::format("{}: {} is listed twice; remove one", listen.origin, written));
-            return fail(
-                Exit::config, fmt::format(
-                                  "{}: {} is already listened on at {}; remove one", listen.origin,
-                                  written, first->second));
-        }
+        for (const Endpoint& endpoint : listen.addresses)
+            if (auto took = taken.take(endpoint, listen.origin); !took)
+                return took;
+    }
+    for (const ScrapeAddress& address : config.metrics.listen) {
+        const std::string written = to_string(address);
+        auto took = address.is_unix() ? taken.take(written, escape(written), config.metrics.origin)
+                                      : taken.take(address.endpoint, config.metrics.origin);
+        if (!took)
+            return took;
     }
     return {};
 }

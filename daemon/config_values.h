@@ -18,6 +18,8 @@ inline constexpr size_t listen_addresses_max = 1024;
 
 std::optional<BackendChoice> parse_backend_choice(std::string_view text);
 std::span<const std::string_view> backend_choice_names();
+std::optional<WhenFull> parse_when_full(std::string_view text);
+std::span<const std::string_view> when_full_names();
 std::span<const std::string_view> log_level_names();
 
 /// "auto, io_uring or epoll"

@@ -2,6 +2,7 @@
 #include "daemon/config.h"
 #include "tests/support/skip.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -49,11 +50,15 @@ void check_equal(const Config& a, const Config& b) {
     CHECK(a.drain_timeout_ms == b.drain_timeout_ms);
     CHECK(a.log_level == b.log_level);
     CHECK(a.limits == b.limits);
+    CHECK(a.datagrams == b.datagrams);
+    CHECK(a.metrics == b.metrics);
     REQUIRE(a.listen.size() == b.listen.size());
     for (size_t i = 0; i < a.listen.size(); i++) {
         CHECK(a.listen[i].service == b.listen[i].service);
         CHECK(a.listen[i].addresses == b.listen[i].addresses);
         CHECK(a.listen[i].options == b.listen[i].options);
+        CHECK(a.listen[i].access == b.listen[i].access);
+        CHECK(a.listen[i].connections_max == b.listen[i].connections_max);
     }
 }
 
@@ -131,13 +136,22 @@ message = "Hi!"
 [[listen]]
 service = "echo"
 address = "*:7"
+connections = 1000
 
 [limits]
 connections = 100
 connections_per_source = 10
+source_prefix_ipv4 = 24
+source_prefix_ipv6 = 56
+when_full = "close_idle"
+first_byte_timeout = 20
 idle_timeout = 30
 write_stall_timeout = 1.5
+rate_min = 50
+write_rate_min = 0
+rate_window = "20s"
 linger_timeout = "2m"
+buffer_memory = "64MiB"
 )");
     CHECK(config.backend == BackendChoice::epoll);
     CHECK(config.workers == 0);
@@ -151,6 +165,8 @@ linger_timeout = "2m"
         std::vector<Endpoint>{{Transport::tcp, "127.0.0.1", 7001}, {Transport::udp, "::1", 7001}});
     CHECK(config.listen[0].options.message == "Hi!");
     CHECK(config.listen[0].origin == "riposted.toml:8:1");
+    CHECK(config.listen[0].connections_max == connections_most);
+    CHECK(config.listen[1].connections_max == 1000);
     CHECK(config.listen[1].service == ServiceKind::echo);
     CHECK(
         config.listen[1].addresses ==
@@ -160,9 +176,17 @@ linger_timeout = "2m"
         config.limits == LimitsConfig{
                              .connections_max = 100,
                              .connections_per_source_max = 10,
+                             .source_prefix_ipv4_bits = 24,
+                             .source_prefix_ipv6_bits = 56,
+                             .when_full = WhenFull::close_idle,
+                             .first_byte_timeout_ms = 20'000,
                              .idle_timeout_ms = 30'000,
                              .write_stall_timeout_ms = 1500,
-                             .linger_timeout_ms = 120'000});
+                             .rate_min = 50,
+                             .write_rate_min = 0,
+                             .rate_window_ms = 20'000,
+                             .linger_timeout_ms = 120'000,
+                             .buffer_memory_bytes = 64 << 20});
 }
 
 TEST_CASE("what is at the edge of a range is accepted") {
@@ -175,6 +199,8 @@ TEST_CASE("what is at the edge of a range is accepted") {
     CHECK(parsed("busy_poll = 0.01").busy_poll_us == 10'000);
     CHECK(parsed("limits.connections = 1").limits.connections_max == 1);
     CHECK(parsed("limits.connections = 1000000").limits.connections_max == 1'000'000);
+    CHECK(parsed("limits.source_prefix_ipv4 = 0").limits.source_prefix_ipv4_bits == 0);
+    CHECK(parsed("limits.source_prefix_ipv6 = 128").limits.source_prefix_ipv6_bits == 128);
     CHECK(parsed("limits.idle_timeout = \"1ms\"").limits.idle_timeout_ms == 1);
     CHECK(parsed(listen_with_message(1)).listen[0].options.message.size() == 1);
     CHECK(parsed(listen_with_message(1024)).listen[0].options.message.size() == 1024);
@@ -185,7 +211,8 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
         {"\n\nwokers = 2", "riposted.toml:3:1: unknown key 'wokers'; did you mean 'workers'?"},
         {"  Backend = 2", "riposted.toml:1:3: unknown key 'Backend'; did you mean 'backend'?"},
         {"colour = 2", "riposted.toml:1:1: unknown key 'colour'; it must be backend, workers, "
-                       "busy_poll, drain_timeout, log_level, listen or limits"},
+                       "busy_poll, drain_timeout, log_level, listen, limits, datagrams, metrics "
+                       "or access_log"},
         {"[limit]\nconnections = 1", "riposted.toml:1:2: unknown key 'limit'; did you mean "
                                      "'limits'?"},
         {"[limits]\nidle_timout = 1", "riposted.toml:2:1: unknown key 'idle_timout' in [limits]; "
@@ -195,9 +222,11 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
         {listen("adress = \"a:1\""), "riposted.toml:3:1: unknown key 'adress' in [[listen]]; did "
                                      "you mean 'address'?"},
         {listen("port = 1"), "riposted.toml:3:1: unknown key 'port' in [[listen]]; it must be "
-                             "service, address or message"},
+                             "service, address, allow, deny, connections "
+                             "or message"},
         {"\"a\\nb\" = 1", "riposted.toml:1:1: unknown key 'a\\nb'; it must be backend, workers, "
-                          "busy_poll, drain_timeout, log_level, listen or limits"},
+                          "busy_poll, drain_timeout, log_level, listen, limits, datagrams, metrics "
+                          "or access_log"},
     });
 }
 
@@ -259,6 +288,12 @@ TEST_CASE("numbers out of range are refused with the range") {
         {"[limits]\nconnections_per_source = -9223372036854775808",
          "riposted.toml:2:26: 'connections_per_source' is -9223372036854775808; it must be from "
          "1 to 1000000"},
+        {listen("address = \"a:1\"\nconnections = 0"),
+         "riposted.toml:4:15: 'connections' is 0; it must be from 1 to 1000000"},
+        {"[limits]\nsource_prefix_ipv4 = 33",
+         "riposted.toml:2:22: 'source_prefix_ipv4' is 33; it must be from 0 to 32"},
+        {"[limits]\nsource_prefix_ipv6 = 129",
+         "riposted.toml:2:22: 'source_prefix_ipv6' is 129; it must be from 0 to 128"},
     });
 }
 
@@ -450,6 +485,22 @@ TEST_CASE("a syntax error is told in one line with its place") {
     }
 }
 
+TEST_CASE("a syntax error quotes neither what steers a terminal nor without end") {
+    for (const char* character : {"\xc2\x9b", "\xe2\x80\xae", "\x7f", "\x1b"}) {
+        const auto config = parse_config(fmt::format("\"a\"{} = 1", character), "riposted.toml");
+        REQUIRE_FALSE(config.has_value());
+        const std::string& message = config.error().message;
+        CAPTURE(message);
+        CHECK(message.starts_with("riposted.toml:1:4: bad "));
+        CHECK(std::ranges::all_of(message, [](char c) { return c >= ' ' && c <= '~'; }));
+    }
+    const std::string line = std::string(100'000, 'a') + " = 1\n";
+    const auto twice = parse_config(line + line, "riposted.toml");
+    REQUIRE_FALSE(twice.has_value());
+    CHECK(twice.error().message.size() < 400);
+    CHECK(twice.error().message.ends_with("aaa...; see riposted.toml(5)"));
+}
+
 TEST_CASE("the first fault in the file is the one reported") {
     CHECK(error_of("workers = -1\nbackend = \"x\"").starts_with("riposted.toml:1:11: "));
     CHECK(error_of("backend = \"x\"\nworkers = -1").starts_with("riposted.toml:1:11: "));
@@ -467,19 +518,91 @@ log_level = "info"
 [[listen]]
 service = "hello"
 address = ["tcp://127.0.0.1:7001", "udp://127.0.0.1:7001"]
+allow = []
+deny = []
+connections = 1000000
 message = "Hello, i'm server!"
 
 [limits]
 connections = 8192
 connections_per_source = 1024
+source_prefix_ipv4 = 32
+source_prefix_ipv6 = 64
+when_full = "refuse"
+first_byte_timeout = "30s"
 idle_timeout = "1m"
 write_stall_timeout = "10s"
+rate_min = 0
+write_rate_min = 100
+rate_window = "10s"
 linger_timeout = "5s"
+buffer_memory = "128MiB"
+
+[datagrams]
+prefix_ipv4 = 24
+prefix_ipv6 = 56
+rate_per_prefix = 5000
+bytes_per_prefix = "8MiB"
+rate = 100000
+bytes = "128MiB"
+rate_exempt = ["127.0.0.0/8", "::1"]
+port_exempt = []
+
+[access_log]
+connections = false
+datagrams_every = 0
+rate = 100
+bytes = 32
+
+[metrics]
+listen = []
 )");
+}
+
+TEST_CASE("who may use a listener is read as one prefix or several") {
+    const auto listen = [](std::string_view lists) {
+        return parsed(fmt::format("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\n{}\n", lists))
+            .listen[0];
+    };
+    CHECK(listen("").access == AccessConfig{});
+    CHECK(listen("allow = []\ndeny = []").access == AccessConfig{});
+    const AccessConfig access =
+        listen("allow = [\"10.0.0.0/8\", \"::1\"]\ndeny = \"10.1.2.3\"").access;
+    CHECK(access.allow == std::vector{*parse_cidr("10.0.0.0/8"), *parse_cidr("::1")});
+    CHECK(access.deny == std::vector{*parse_cidr("10.1.2.3")});
+}
+
+TEST_CASE("a prefix that is none is refused at its place") {
+    const auto error = [](std::string_view line) {
+        return error_of(
+            fmt::format("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\n{}\n", line));
+    };
+    CHECK(
+        error("allow = 7") ==
+        "riposted.toml:4:9: 'allow' is an integer; it must be a string or an array of strings");
+    CHECK(
+        error("deny = [\"::1\", true]") ==
+        "riposted.toml:4:16: an element of 'deny' is a boolean; it must be a string like "
+        "\"192.0.2.0/24\"");
+    CHECK(error("allow = [\"10.0.0.0/33\"]").starts_with("riposted.toml:4:19: "));
+    CHECK(error("deny = \"fe80::1%eth0\"").starts_with("riposted.toml:4:16: "));
+    CHECK(
+        error_of("allow = []") ==
+        "riposted.toml:1:1: 'allow' does not belong here; put it under [[listen]]");
 }
 
 TEST_CASE("what is printed reads back to an equal configuration") {
     Config config;
+    config.metrics.listen = {{.path = "/run/a b"}};
+    config.datagrams = {
+        .prefix_ipv4_bits = 16,
+        .prefix_ipv6_bits = 128,
+        .rate_per_prefix = 1,
+        .bytes_per_prefix = 65'537,
+        .rate = 1'000'000'000,
+        .bytes = uint64_t{16} << 30,
+        .rate_exempt = {},
+        .port_exempt = {*parse_cidr("192.0.2.0/24"), *parse_cidr("2001:db8::/32")}};
     config.backend = BackendChoice::io_uring;
     config.workers = 0;
     config.busy_poll_us = 50;
@@ -488,9 +611,17 @@ TEST_CASE("what is printed reads back to an equal configuration") {
     config.limits = {
         .connections_max = 1,
         .connections_per_source_max = 2,
+        .source_prefix_ipv4_bits = 0,
+        .source_prefix_ipv6_bits = 128,
+        .when_full = WhenFull::close_idle,
+        .first_byte_timeout_ms = 4,
         .idle_timeout_ms = 3,
         .write_stall_timeout_ms = 2147483647,
-        .linger_timeout_ms = 7'200'000};
+        .rate_min = 1'000'000'000,
+        .write_rate_min = 1,
+        .rate_window_ms = 1,
+        .linger_timeout_ms = 7'200'000,
+        .buffer_memory_bytes = 3 << 20};
     uint16_t port = 1;
     for (const ServiceKind kind :
          {ServiceKind::hello, ServiceKind::echo, ServiceKind::discard, ServiceKind::daytime,
@@ -501,7 +632,10 @@ TEST_CASE("what is printed reads back to an equal configuration") {
                  {{Transport::tcp, "*", port++},
                   {Transport::udp, "fe80::1%eth0", port++},
                   {Transport::tcp, "localhost", 0}},
-             .options = {},
+             .access =
+                 {.allow = {*parse_cidr("192.0.2.0/24"), *parse_cidr("2001:db8::/32")},
+                  .deny = {*parse_cidr("192.0.2.66")}},
+             .connections_max = 5,
              .origin = ""});
     check_equal(parsed(print_config(config)), config);
 }

@@ -1,0 +1,65 @@
+// [datagrams]: to whom, and how much, datagrams are answered.
+
+#include "daemon/config_reader.h"
+
+namespace riposte {
+namespace {
+
+/// What the arithmetic of the buckets holds (rate_limit.h): 16 GiB a second, and as many answers as
+/// a machine can not send.
+constexpr uint64_t bytes_rate_max = uint64_t{16} << 30;
+constexpr uint32_t answers_rate_max = 1'000'000'000;
+
+template<uint64_t DatagramsConfig::* rate>
+Result<void> read_rate(const Value& value, DatagramsConfig& datagrams) {
+    uint32_t number = 0;
+    auto read = read_integer(value, 1, answers_rate_max, number);
+    if (read)
+        datagrams.*rate = number;
+    return read;
+}
+
+constexpr std::array<Key<DatagramsConfig>, 8> datagrams_keys{{
+    {"prefix_ipv4",
+     [](const Value& value, DatagramsConfig& datagrams) {
+         return read_integer(value, 0, 32, datagrams.prefix_ipv4_bits);
+     }},
+    {"prefix_ipv6",
+     [](const Value& value, DatagramsConfig& datagrams) {
+         return read_integer(value, 0, 128, datagrams.prefix_ipv6_bits);
+     }},
+    {"rate_per_prefix", read_rate<&DatagramsConfig::rate_per_prefix>},
+    {"bytes_per_prefix",
+     [](const Value& value, DatagramsConfig& datagrams) {
+         return read_size(value, bytes_rate_min, bytes_rate_max, datagrams.bytes_per_prefix);
+     }},
+    {"rate", read_rate<&DatagramsConfig::rate>},
+    {"bytes",
+     [](const Value& value, DatagramsConfig& datagrams) {
+         return read_size(value, 2 * bytes_rate_min, bytes_rate_max, datagrams.bytes);
+     }},
+    {"rate_exempt",
+     [](const Value& value, DatagramsConfig& datagrams) {
+         return read_prefixes(value, datagrams.rate_exempt);
+     }},
+    {"port_exempt",
+     [](const Value& value, DatagramsConfig& datagrams) {
+         return read_prefixes(value, datagrams.port_exempt);
+     }},
+}};
+
+} // namespace
+
+std::vector<Cidr> loopback_prefixes() {
+    return {*parse_cidr("127.0.0.0/8"), *parse_cidr("::1")};
+}
+
+Result<void> read_datagrams(const Value& value, Config& config) {
+    return read_table<DatagramsConfig>(value, Place::datagrams, datagrams_keys, config.datagrams);
+}
+
+std::vector<std::string_view> datagrams_key_names() {
+    return key_names(datagrams_keys);
+}
+
+} // namespace riposte
