@@ -41,6 +41,12 @@ public:
     static constexpr uint32_t stream_window_buffers = 2;
 
     static Result<std::unique_ptr<Backend>> open(Pools pools);
+
+    /// At most, with descriptors below this number: the table doubles, and while it does there are
+    /// two; a connection has an event or two, and a place in the queue, both of which double, too.
+    static constexpr uint64_t memory_bytes(uint64_t descriptors) noexcept {
+        return descriptors * (3 * sizeof(State) + 6 * sizeof(Event) + 3 * sizeof(int));
+    }
     ~EpollBackend() override;
 
     size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;

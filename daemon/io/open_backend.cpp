@@ -9,18 +9,18 @@
 namespace riposte {
 namespace {
 
-struct Uring {
-    std::unique_ptr<Backend> backend;
-    std::string lacking;
-};
-
-std::expected<Uring, std::string> open_uring([[maybe_unused]] Pools pools) {
+std::expected<OpenedBackend, std::string> open_uring([[maybe_unused]] Pools pools) {
 #if RIPOSTE_HAVE_IO_URING
     auto opened = UringBackend::open(pools);
     if (!opened)
         return std::unexpected(opened.error());
-    std::string lacking = (*opened)->lacking();
-    return Uring{std::move(*opened), lacking};
+    OpenedBackend uring;
+    uring.kind = BackendChoice::io_uring;
+    uring.lacking = (*opened)->lacking();
+    uring.ring_operations = (*opened)->operations();
+    uring.ring_unlimited = (*opened)->unlimited();
+    uring.backend = std::move(*opened);
+    return uring;
 #else
     return std::unexpected("this build has no liburing");
 #endif
@@ -33,8 +33,7 @@ Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools) {
     if (choice != BackendChoice::epoll) {
         auto uring = open_uring(pools);
         if (uring)
-            return OpenedBackend{
-                std::move(uring->backend), BackendChoice::io_uring, "", uring->lacking};
+            return std::move(*uring);
         reason = uring.error();
         if (choice == BackendChoice::io_uring)
             return fail(
@@ -45,7 +44,10 @@ Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools) {
     auto epoll = EpollBackend::open(pools);
     if (!epoll)
         return std::unexpected(epoll.error());
-    return OpenedBackend{std::move(*epoll), BackendChoice::epoll, reason, ""};
+    OpenedBackend opened;
+    opened.backend = std::move(*epoll);
+    opened.fallback_reason = reason;
+    return opened;
 }
 
 } // namespace riposte

@@ -19,6 +19,11 @@
 // A completion's user_data holds kind, token and buffer, so nothing is looked up and nothing that
 // is in flight is remembered here but the datagram streams.
 //
+// No seccomp filter sees what goes through a ring: it could open files, make sockets and connect
+// them where the process itself may not. So the kernel is told, before the first operation and for
+// good, that this one is for the operations above, and that nothing more is registered with it
+// (IORING_REGISTER_RESTRICTIONS, 5.10). Anything else ends with -EACCES.
+//
 // Needs 5.19 (provided-buffer rings, multishot accept). What is missing is found out by trying: the
 // set-up flags from the best down, then a self-test on a socket pair, because a denial can also
 // come at registration or at the first use. See io_uring_setup(2), io_uring_enter(2),
@@ -57,11 +62,23 @@ public:
         Pools pools, Features permitted = {true, true});
     ~UringBackend() override;
 
+    /// At most: both rings and the provided buffers', which the kernel holds and maps into the
+    /// process, and the replies that were sent in a turn.
+    static constexpr uint64_t memory_bytes() noexcept { return uint64_t{512} * 1024; }
+
     size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
     void wake() noexcept override;
 
     /// What the kernel lacks and is done the next best way; "" if nothing.
     std::string lacking() const;
+
+    /// How many operations the ring is limited to; 0 if the kernel would not have it limited, and
+    /// then unlimited() is the reason.
+    uint32_t operations() const noexcept;
+    const std::string& unlimited() const noexcept { return unlimited_; }
+
+    /// For the tests alone, which ask it for what it must refuse.
+    io_uring& ring() noexcept { return ring_; }
 
 private:
     static constexpr uint16_t stock_group = 0; ///< the provided-buffer ring's number
@@ -81,6 +98,7 @@ private:
     std::expected<void, std::string> set_up();
     std::expected<void, std::string> set_up_ring();
     std::expected<void, std::string> set_up_stock();
+    std::expected<void, std::string> limit_and_enable();
     std::expected<void, std::string> self_test();
     /// Runs one receive of the self-test: its first completion, or the error of the wait.
     int32_t try_receive(int fd, uint32_t cap, bool& ended);
@@ -108,6 +126,7 @@ private:
     Features permitted_;
     bool deferred_ = false; ///< DEFER_TASKRUN: completions appear only when we ask
     bool capped_ = true;    ///< multishot receive with a byte cap works
+    std::string unlimited_; ///< "" or why the ring takes every operation
     io_uring_buf_ring* stock_ = nullptr;
     uint32_t stock_held_ = 0;                ///< buffers in it
     uint32_t stock_target_ = stock_at_start; ///< doubles when it ran dry

@@ -1,4 +1,9 @@
 // Brings a ring up: what the kernel lets us have, found out by trying it.
+//
+// The ring is made disabled. What has to be registered is registered, then the restrictions, and
+// only then is it enabled: from there on it takes our operations and no registration, and the
+// self-test goes through the ring as it will be used. An operation that the backend learns to use
+// is added to `operations_allowed`, or ends with -EACCES.
 
 #include "common/text.h"
 #include "daemon/io/uring_backend.h"
@@ -17,6 +22,13 @@
 
 namespace riposte {
 namespace {
+
+constexpr std::array operations_allowed = {
+    IORING_OP_ACCEPT, IORING_OP_RECV,         IORING_OP_SEND,
+    IORING_OP_CLOSE,  IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD,
+};
+/// Of the flags that change how an operation is done: no fixed files, links, or threads.
+constexpr uint8_t flags_allowed = IOSQE_BUFFER_SELECT;
 
 std::string likely_cause(int error) {
     rlimit limit{};
@@ -75,6 +87,8 @@ std::expected<void, std::string> UringBackend::set_up() {
         return done;
     if (auto done = set_up_stock(); !done)
         return done;
+    if (auto done = limit_and_enable(); !done)
+        return done;
     if (auto done = self_test(); !done)
         return done;
     wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -87,9 +101,10 @@ std::expected<void, std::string> UringBackend::set_up() {
 std::expected<void, std::string> UringBackend::set_up_ring() {
     // From the best down. SUBMIT_ALL: one bad entry does not hold up the rest. DEFER_TASKRUN (6.1):
     // completion work runs when we ask for it and not in the middle of something else.
-    // TASKRUN_FLAG: there being such work can be seen in memory.
-    constexpr unsigned common =
-        IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG;
+    // TASKRUN_FLAG: there being such work can be seen in memory. R_DISABLED: see
+    // limit_and_enable().
+    constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
+                                IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED;
     constexpr std::array<unsigned, 2> choices = {
         common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
         common | IORING_SETUP_COOP_TASKRUN};
@@ -138,6 +153,31 @@ std::expected<void, std::string> UringBackend::set_up_stock() {
         return denied("io_uring_register_buf_ring", -result);
     refill();
     return {};
+}
+
+/// By io_uring_register(), for liburing 2.3 declares functions for both and exports neither.
+std::expected<void, std::string> UringBackend::limit_and_enable() {
+    // One that allowed a registration would be of the opcode IORING_RESTRICTION_REGISTER_OP.
+    std::array<io_uring_restriction, operations_allowed.size() + 1> restrictions{};
+    for (size_t i = 0; i < operations_allowed.size(); ++i) {
+        restrictions[i].opcode = IORING_RESTRICTION_SQE_OP;
+        restrictions[i].sqe_op = operations_allowed[i];
+    }
+    restrictions.back().opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+    restrictions.back().sqe_flags = flags_allowed;
+    const auto fd = static_cast<unsigned>(ring_.ring_fd);
+    int result = io_uring_register(
+        fd, IORING_REGISTER_RESTRICTIONS, restrictions.data(), restrictions.size());
+    if (result != 0) // it works all the same: whoever logs says what that means
+        unlimited_ = fmt::format("io_uring_register: {}", errno_text(-result));
+    result = io_uring_register(fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+    if (result != 0)
+        return denied("io_uring_register", -result);
+    return {};
+}
+
+uint32_t UringBackend::operations() const noexcept {
+    return unlimited_.empty() ? uint32_t{operations_allowed.size()} : 0;
 }
 
 int32_t UringBackend::try_receive(int fd, uint32_t cap, bool& ended) {

@@ -1,0 +1,116 @@
+// No seccomp filter sees what goes through a ring: what ours refuses is asked of it here. In a
+// child, since the kernel takes a ring down later, and interrupts the thread that had it meanwhile.
+#include "daemon/io/uring_backend.h"
+#include "tests/support/child.h"
+#include "tests/support/skip.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <string>
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+using namespace riposte;
+using namespace riposte::test;
+
+namespace {
+
+constexpr std::array operations = {IORING_OP_ACCEPT, IORING_OP_RECV,         IORING_OP_SEND,
+                                   IORING_OP_CLOSE,  IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD};
+constexpr int no_completion = 1;
+
+/// The result of one entry: on no descriptor, with no memory to read or write.
+int result_of(io_uring& ring, unsigned opcode, unsigned flags = 0) {
+    constexpr uint64_t ours = 0xabcdef;
+    io_uring_sqe* entry = io_uring_get_sqe(&ring);
+    if (entry == nullptr)
+        return no_completion;
+    io_uring_prep_rw(static_cast<int>(opcode), entry, -1, nullptr, 0, 0);
+    entry->flags = static_cast<uint8_t>(flags);
+    entry->user_data = ours;
+    io_uring_submit(&ring);
+    io_uring_cqe* cqe = nullptr;
+    __kernel_timespec limit{.tv_sec = 10, .tv_nsec = 0};
+    while (io_uring_wait_cqe_timeout(&ring, &cqe, &limit) == 0) {
+        const bool is_ours = cqe->user_data == ours;
+        const int result = cqe->res;
+        io_uring_cqe_seen(&ring, cqe);
+        if (is_ours)
+            return result;
+    }
+    return no_completion;
+}
+
+/// What `body` finds with the ring of a backend of the daemon's own.
+template<class Body>
+std::string with_ring(Body body) {
+    return in_child([&]() -> std::string {
+        auto streams = BufferPool::create(64, 4096);
+        auto datagrams = DatagramPool::create(8);
+        auto backend = UringBackend::open({*streams, *datagrams});
+        if (!backend)
+            return "skip: " + backend.error();
+        if (!(*backend)->unlimited().empty())
+            return "skip: " + (*backend)->unlimited();
+        return body((*backend)->ring());
+    });
+}
+
+} // namespace
+
+#define CHECK_RING(expression)                                                                     \
+    do {                                                                                           \
+        const std::string outcome = (expression);                                                  \
+        if (outcome.starts_with("skip: "))                                                         \
+            SKIP(outcome.substr(6));                                                               \
+        CHECK(outcome == "");                                                                      \
+    } while (false)
+
+TEST_CASE("the ring refuses every operation that is not the backend's") {
+    CHECK_RING(with_ring([](io_uring& ring) -> std::string {
+        const std::unique_ptr<io_uring_probe, decltype(&io_uring_free_probe)> known(
+            io_uring_get_probe(), &io_uring_free_probe);
+        if (!known || known->last_op < IORING_OP_SOCKET)
+            return "this kernel's operations are not known";
+        std::string wrong;
+        for (unsigned opcode = 0; opcode <= known->last_op; ++opcode) {
+            const bool used = std::ranges::find(operations, opcode) != operations.end();
+            const int result = result_of(ring, opcode);
+            if (result == no_completion || (result == -EACCES) == used)
+                wrong += fmt::format("{}: {}; ", opcode, result);
+        }
+        return wrong;
+    }));
+}
+
+TEST_CASE("the ring refuses every flag but the one that chooses a buffer") {
+    CHECK_RING(with_ring([](io_uring& ring) {
+        std::string wrong;
+        if (result_of(ring, IORING_OP_RECV, IOSQE_BUFFER_SELECT) != -EBADF)
+            wrong = "choosing a buffer; ";
+        for (const unsigned flag :
+             {IOSQE_FIXED_FILE, IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_ASYNC,
+              IOSQE_CQE_SKIP_SUCCESS}) {
+            const int result = result_of(ring, IORING_OP_RECV, flag);
+            if (result != -EACCES)
+                wrong += fmt::format("{}: {}; ", flag, result);
+        }
+        return wrong;
+    }));
+}
+
+TEST_CASE("the ring refuses every registration") {
+    CHECK_RING(with_ring([](io_uring& ring) {
+        std::string wrong;
+        const auto fd = static_cast<unsigned>(ring.ring_fd);
+        for (unsigned opcode = 0; opcode <= IORING_REGISTER_PBUF_RING; ++opcode) {
+            const int result = io_uring_register(fd, opcode, nullptr, 0);
+            if (result != -EACCES)
+                wrong += fmt::format("{}: {}; ", opcode, result);
+        }
+        return wrong;
+    }));
+}
