@@ -34,6 +34,12 @@ struct Listening;
 
 enum class ConnectionState : uint8_t { free, open, finishing, aborting, closing, releasing };
 
+/// What came or went since a time, to know a rate.
+struct RateWindow {
+    uint32_t since_ms = 0; ///< low bits of the clock; 0: none is open
+    uint32_t bytes = 0;    ///< stays at its maximum
+};
+
 struct Connection {
     ConnectionState state = ConnectionState::free;
     bool receiving : 1 = false;        ///< a receive stream is in flight
@@ -45,6 +51,10 @@ struct Connection {
     bool farewell_due : 1 = false;     ///< ... and the service was not told yet
     bool finish_requested : 1 = false; ///< FIN when nothing is owed any more
     bool starved : 1 = false;          ///< waits for a buffer to be released
+    bool heard : 1 = false;            ///< something came, or nothing needs to
+    bool evicted : 1 = false;          ///< closing, so that somebody else can have its place
+    uint8_t starved_rank : 2 = 0;      ///< ... and who is woken first, from 0 on
+    bool answered : 1 = false;         ///< bytes of ours were sent
     bool handing_over : 1 = false;     ///< to be released as soon as nothing is owed or in flight
     ServiceKind kind = ServiceKind::hello; ///< of `service`; what its listener serves may be new
 
@@ -59,7 +69,11 @@ struct Connection {
     SourceKey source{};                   ///< the peer's address
     uint16_t source_port = 0;             ///< host byte order
     uint32_t unacknowledged = UINT32_MAX; ///< when last looked; max: not yet since progress_ms
-    uint64_t progress_ms = 0;             ///< when the peer last took something, as far as we saw
+    uint32_t taking_unacknowledged = 0;   ///< when `taking` began; max: not known
+    RateWindow arriving{};                ///< what the peer sends
+    RateWindow taking{};                  ///< what we sent while something was owed without a break
+    uint64_t unchanged_ms = 0;            ///< since then each look found the same
+    uint64_t progress_ms = 0;             ///< when the peer last did something, as far as we saw
 };
 
 enum class Step : uint8_t {

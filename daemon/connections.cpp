@@ -5,96 +5,16 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <utility>
 
 #include <fmt/format.h>
 
 namespace riposte {
-namespace {
-
-/// Stands in the slot of an accepted fd that never got one, only to be closed.
-constexpr uint32_t refused_slot = Token::max;
-
-} // namespace
 
 Connections::Connections(WorkerState& state)
     : state_(state), queues_(state.pools.streams), timers_(state.limits.connections_max),
-      sources_(state.limits.connections_max) {
-    set_max(state.limits.connections_max);
-}
-
-void Connections::set_max(uint32_t max) {
-    max_ = std::min(max, Token::max - 1);
-    if (max_ > slots_.size())
-        grow(max_);
-}
-
-void Connections::grow(uint32_t slots) {
-    assert(slots < Token::max);
-    auto old_size = static_cast<uint32_t>(slots_.size());
-    slots_.resize(slots);
-    free_.reserve(slots);
-    starved_.reserve(slots);
-    woken_.reserve(slots);
-    timers_.grow(slots);
-    for (uint32_t slot = slots; slot-- > old_size;)
-        free_.push_back(slot);
-    SourceTable sources(slots);
-    for (const Connection& c : slots_)
-        if (c.state != ConnectionState::free)
-            sources.enter(c.source, slots);
-    sources_ = std::move(sources);
-}
-
-/// Counts one more connection of this source; or says why that may not be.
-std::string_view Connections::enter(const SourceKey& source) {
-    if (open_ >= max_ || free_.empty())
-        return "the limit 'connections' is reached";
-    if (!sources_.enter(source, state_.limits.connections_per_source_max))
-        return "its source has reached 'connections_per_source'";
-    return "";
-}
-
-/// Whoever is there now has a place in sources_ and no listener yet.
-uint32_t Connections::open_slot(int fd, const SocketAddress& peer, const SourceKey& source) {
-    uint32_t slot = free_.back();
-    free_.pop_back();
-    Connection& c = slots_[slot];
-    assert(c.state == ConnectionState::free && c.owed.head == no_buffer);
-    c = Connection{
-        .state = ConnectionState::open,
-        .fd = fd,
-        .generation = (c.generation + 1) & Token::max,
-        .source = source,
-        .source_port = peer.port()};
-    ++open_;
-    return slot;
-}
-
-void Connections::accepted(int fd, Listening& listening) {
-    SocketAddress peer = state_.environment.peer_address(fd);
-    SourceKey source = source_key(peer);
-    std::string_view why = enter(source);
-    if (!why.empty()) {
-        ++open_;
-        state_.metrics.add(Count::connections_refused);
-        log_refused("refused a connection", peer, why);
-        push_close(refused_slot, 0, fd);
-        return;
-    }
-    uint32_t slot = open_slot(fd, peer, source);
-    Connection& c = slots_[slot];
-    c.kind = listening.socket.kind;
-    c.listening = &listening;
-    c.service = listening.socket.service;
-    c.generating = c.service->speaks_first();
-    ++listening.connections;
-    state_.metrics.add(Count::connections_accepted);
-    if (log::enabled(LogLevel::debug))
-        log_peer(slot, "", fmt::format(" ({})", listening.socket.label));
-    offer(slot); // accepted while it drains
-    set_deadline(slot);
-    run(slot);
+      sources_(state.limits.connections_max, source_prefixes(state.limits)) {
+    evicting_.reserve(evictions_max);
+    apply_limits();
 }
 
 void Connections::handle(const Event& event) {
@@ -148,29 +68,42 @@ void Connections::on_receive(uint32_t slot, const Event& event) {
         if (pool.held(Owner::worker) + sends_in_flight_ == pool.count())
             starve(slot);
     } else {
-        state_.metrics.add(Count::connections_reset);
+        tally(c, Count::connections_reset);
         fail(slot, errno_text(-event.result));
     }
 }
 
 void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
     Connection& c = slots_[slot];
-    state_.metrics.add(Count::stream_received_bytes, size);
+    c.heard = true;
+    tally(c, Count::stream_received_bytes, size);
+    std::span<std::byte> bytes = state_.pools.streams.bytes(buffer);
+    state_.access_log.received(slot, bytes.first(size));
+    if (c.listening != nullptr)
+        ListenerCounts::add(c.listening->socket.counts->received_bytes, size);
     if (c.state != ConnectionState::open || c.finish_requested) {
         release(buffer);
         return;
     }
-    std::span<std::byte> bytes = state_.pools.streams.bytes(buffer);
     if (log::enabled(LogLevel::debug)) {
         std::string_view text(reinterpret_cast<const char*>(bytes.data()), size);
         log_peer(slot, "received", fmt::format(": \"{}\"", escape(text)));
     }
     bool owed = c.owed.bytes > 0;
     StreamReply reply = c.service->arrived(context(), c.service_state, bytes, size);
-    enqueue(slot, buffer, reply.size);
+    enqueue(slot, buffer, reply.size, state_.now_ns);
     c.finish_requested = reply.finish;
-    if (!owed)
-        set_deadline(slot);
+    if (owed) {
+        c.arriving = {}; // it is judged by what it takes
+        return;
+    }
+    if (dribbles(c, size)) {
+        c.finish_requested = true;
+        tally(c, Count::read_rates_low);
+        log_peer(slot, "ended", ": it sent less than rate_min");
+        state_.access_log.note(slot, "it sent less than rate_min");
+    }
+    set_deadline(slot);
 }
 
 void Connections::on_sent(uint32_t slot, int32_t result) {
@@ -182,17 +115,28 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
     if (result == -EINTR) // nothing went; it is given again
         return;
     if (result <= 0) {
-        state_.metrics.add(Count::connections_reset);
+        tally(c, Count::connections_reset);
         fail(slot, errno_text(result == 0 ? EPIPE : -result));
         return;
     }
     auto size = static_cast<uint32_t>(result);
-    state_.metrics.add(Count::stream_sent_bytes, size);
-    if (BufferId sent = queues_.consume(c.owed, size); sent != no_buffer)
+    tally(c, Count::stream_sent_bytes, size);
+    state_.access_log.sent(slot, size);
+    if (c.listening != nullptr)
+        ListenerCounts::add(c.listening->socket.counts->sent_bytes, size);
+    took(c, size);
+    c.answered = true;
+    const uint64_t since_ns = queues_.front(c.owed).since_ns;
+    if (BufferId sent = queues_.consume(c.owed, size); sent != no_buffer) {
         release(sent);
+        if (since_ns != SendQueues::unasked)
+            state_.metrics.answered(c.kind, Transport::tcp, state_.now_ns - since_ns);
+    }
     bool grace_over = state_.draining && state_.now_ms >= state_.drain_grace_ms;
-    if (grace_over && c.state == ConnectionState::open && c.owed.bytes == 0 && !c.handing_over)
+    if (grace_over && c.state == ConnectionState::open && c.owed.bytes == 0 && !c.handing_over) {
         c.finish_requested = true;
+        state_.access_log.note(slot, "drained");
+    }
     set_deadline(slot);
 }
 
@@ -201,20 +145,8 @@ void Connections::on_closed(uint32_t slot) {
     assert(!c.receiving && !c.sending && c.owed.head == no_buffer);
     timers_.clear(slot);
     free_slot(slot);
-    state_.metrics.add(Count::connections_closed);
-}
-
-void Connections::free_slot(uint32_t slot) {
-    Connection& c = slots_[slot];
-    sources_.leave(c.source);
-    if (c.listening != nullptr)
-        --c.listening->connections;
-    c.state = ConnectionState::free;
-    c.listening = nullptr;
-    c.service.reset();
-    c.starved = false;
-    free_.push_back(slot);
-    --open_;
+    ++freed_;
+    tally(c, Count::connections_closed);
 }
 
 void Connections::run(uint32_t slot) {
@@ -246,6 +178,7 @@ bool Connections::take_step(uint32_t slot, Step step) {
     case Step::leave:
         c.state = ConnectionState::closing;
         log_peer(slot, "ended", ": finished");
+        tell_end(slot, "finished");
         return true;
     case Step::stop:
         state_.ops.push_back(
@@ -271,6 +204,8 @@ void Connections::ask_service(uint32_t slot, Step step) {
         starve(slot);
         return;
     }
+    bool owed = c.owed.bytes > 0;
+    const uint64_t since_ns = step == Step::generate ? asked_ns(c) : SendQueues::unasked;
     StreamReply reply{};
     if (step == Step::farewell) {
         reply = c.service->peer_finished(context(), c.service_state, pool.bytes(buffer));
@@ -281,8 +216,9 @@ void Connections::ask_service(uint32_t slot, Step step) {
         c.generating = reply.size > 0 && !reply.finish && !state_.draining;
         c.finish_requested |= reply.finish;
     }
-    enqueue(slot, buffer, reply.size);
-    set_deadline(slot);
+    enqueue(slot, buffer, reply.size, since_ns);
+    if (!owed) // else the time of a peer that takes nothing goes on
+        set_deadline(slot);
 }
 
 void Connections::push_send(uint32_t slot) {
@@ -318,9 +254,21 @@ void Connections::push_close(uint32_t slot, uint32_t generation, int fd) {
     state_.ops.push_back({.kind = OpKind::close, .token = {slot, generation}, .fd = fd});
 }
 
-void Connections::enqueue(uint32_t slot, BufferId buffer, uint32_t size) {
-    if (size == 0 || !queues_.append(slots_[slot].owed, buffer, size))
+void Connections::enqueue(uint32_t slot, BufferId buffer, uint32_t size, uint64_t since_ns) {
+    if (size == 0 || !queues_.append(slots_[slot].owed, buffer, size, since_ns))
         release(buffer);
+}
+
+/// Who speaks first was asked by the connection as such: since when is known to the millisecond, or
+/// exactly, if that was in this turn. What it says later, nobody asked for.
+uint64_t Connections::asked_ns(const Connection& c) const noexcept {
+    if (c.answered || c.owed.bytes > 0)
+        return SendQueues::unasked;
+    return c.progress_ms >= state_.now_ms ? state_.now_ns : c.progress_ms * 1'000'000;
+}
+
+uint32_t Connections::buffers_used() const noexcept {
+    return state_.pools.streams.held(Owner::worker) + sends_in_flight_;
 }
 
 void Connections::drop_owed(Connection& c) {
@@ -333,29 +281,6 @@ void Connections::release(BufferId buffer) {
     released_ = true;
 }
 
-void Connections::starve(uint32_t slot) {
-    if (slots_[slot].starved)
-        return;
-    slots_[slot].starved = true;
-    starved_.push_back(slot);
-}
-
-void Connections::wake_starved() {
-    // All of them: the one that is woken alone may have nothing to receive, and the buffer would
-    // wait with it while another starves.
-    if (!released_)
-        return;
-    released_ = false;
-    woken_.swap(starved_);
-    for (uint32_t slot : woken_) {
-        if (!slots_[slot].starved)
-            continue;
-        slots_[slot].starved = false;
-        run(slot);
-    }
-    woken_.clear();
-}
-
 void Connections::fail(uint32_t slot, std::string_view reason) {
     Connection& c = slots_[slot];
     if (c.state == ConnectionState::aborting || c.state == ConnectionState::releasing ||
@@ -363,6 +288,7 @@ void Connections::fail(uint32_t slot, std::string_view reason) {
         return;
     if (log::enabled(LogLevel::debug))
         log_peer(slot, "ended", fmt::format(": {}", reason));
+    tell_end(slot, reason);
     drop_owed(c);
     keep(slot);
     timers_.clear(slot);
@@ -372,37 +298,9 @@ void Connections::fail(uint32_t slot, std::string_view reason) {
 
 uint32_t Connections::window_bytes() const noexcept {
     const BufferPool& pool = state_.pools.streams;
-    bool scarce = uint64_t{pool.held(Owner::worker)} * 4 >= uint64_t{pool.count()} * 3;
+    const uint64_t out = buffers_used();
+    bool scarce = out * 4 >= uint64_t{pool.count()} * 3;
     return pool.buffer_bytes() * (scarce ? 1 : state_.window_buffers);
-}
-
-void Connections::log_refused(
-    std::string_view what, const SocketAddress& address, std::string_view why) {
-    uint64_t suppressed = 0;
-    if (!refused_limit_.allow(state_.now_ms, suppressed))
-        return;
-    std::string peer = to_string(address);
-    log::write(
-        LogLevel::warning,
-        fmt::format("{} from {}: {}{}", what, peer, why, log::left_out(suppressed)),
-        {{"RIPOSTE_PEER", peer}});
-}
-
-void Connections::log_peer(uint32_t slot, std::string_view what, std::string_view detail) {
-    uint64_t suppressed = 0;
-    if (!log::enabled(LogLevel::debug) || !debug_limit_.allow(state_.now_ms, suppressed))
-        return;
-    const Connection& c = slots_[slot];
-    std::string peer = to_string(source_address(c.source, c.source_port));
-    std::string line;
-    if (what == "received")
-        line = fmt::format("received from {}{}", peer, detail);
-    else
-        line = fmt::format("connection from {}{}{}{}", peer, what.empty() ? "" : " ", what, detail);
-    log::write(
-        LogLevel::debug, line + log::left_out(suppressed),
-        {{"RIPOSTE_PEER", peer},
-         {"RIPOSTE_LISTENER", c.listening != nullptr ? c.listening->socket.label : "none"}});
 }
 
 } // namespace riposte

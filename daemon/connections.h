@@ -4,14 +4,15 @@
 // Bounds: a connection owes at most its window (Backend::window_buffers()) and one buffer more, and
 // what it owes lies in at most twice as many buffers as its bytes need, because a small arrival is
 // copied behind the last one. A reader that never reads costs that, once. When three quarters of
-// all buffers are out, the window shrinks to one buffer, so that slow readers can not starve the
-// others.
+// all buffers are out, the window shrinks to one buffer. When all are, whoever reads nothing is
+// reset: see connections_starved.cpp.
 //
 // Deadlines of an open connection: while something is owed, the write-stall timeout, renewed by
-// each byte that the peer takes; else the idle timeout, renewed by each byte that it sends. After
-// our FIN, the linger timeout, once. The kernel buffers megabytes, so that a slow reader can take
-// bytes for a long time before there is room for one of ours: while the write-stall timeout runs,
-// each quarter of it asks the kernel what the peer has acknowledged.
+// each byte that the peer takes; else the idle timeout, renewed by each byte that it sends, or,
+// before the first byte of a peer that is to speak first, the first-byte timeout. After our FIN,
+// the linger timeout, once. The kernel buffers megabytes, so that a slow reader can take bytes for
+// a long time before there is room for one of ours: while the write-stall timeout runs, each
+// quarter of it asks the kernel what the peer has acknowledged.
 //
 // A drain may hand connections over to the next process, as many as it was told (`handing_over` in
 // connection.h); they are left open, and taken with take_handed_over(). The next process adopts
@@ -19,6 +20,7 @@
 // have a slot beyond the limit until they have ended.
 #pragma once
 
+#include "daemon/access_log.h"
 #include "daemon/connection.h"
 #include "daemon/environment.h"
 #include "daemon/io/backend.h"
@@ -27,8 +29,11 @@
 #include "daemon/log.h"
 #include "daemon/metrics.h"
 #include "daemon/timers.h"
+#include "daemon/victims.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -63,8 +68,10 @@ struct WorkerState {
     uint32_t window_buffers = 1; ///< what a connection may owe while buffers are plenty
     LimitsConfig limits{};       ///< this worker's share
     Metrics metrics{};
+    AccessLog access_log{};
     std::vector<Op> ops{}; ///< for the next turn
-    uint64_t now_ms = 0;   ///< both clocks stand still during a turn
+    uint64_t now_ns = 0;   ///< all clocks stand still during a turn
+    uint64_t now_ms = 0;   ///< the same
     int64_t wall_seconds = 0;
     bool draining = false;
     uint64_t drain_grace_ms = 0; ///< from then on, a connection that owes nothing is finished
@@ -74,18 +81,27 @@ class Connections {
 public:
     /// A draining connection is finished when it was quiet for this long.
     static constexpr uint32_t drain_quiet_ms = 20;
+    /// So many can be on their way out at a time, to make way for others: what comes in one turn.
+    static constexpr uint32_t evictions_max = 256;
+
+    /// While somebody waits for a buffer: who took nothing for longer is reset, the longest first.
+    static constexpr uint32_t stalled_ms = 1000;
+    static constexpr uint32_t relief_pause_ms = 50;
+    static constexpr uint32_t reliefs_max = 256; ///< in one turn
 
     explicit Connections(WorkerState& state);
 
-    /// Room for `max` connections, at most Token::max - 1. Never shrinks below what is open.
-    void set_max(uint32_t max);
+    /// The limits of the state are new. Room for so many connections, at most Token::max - 1; never
+    /// shrinks below what is open.
+    void apply_limits();
 
     /// Takes over an accepted fd, or refuses it: closes it without a word.
     void accepted(int fd, Listening& listening);
     void handle(const Event& event); ///< receive, send, close, release
 
+    void end_evicted();  ///< after the last event of a turn
     void expire();       ///< deadlines that passed
-    void wake_starved(); ///< after buffers were released
+    void wake_starved(); ///< after buffers were released; if none were, resets who is stalled
     void begin_drain(uint32_t handover_max);
     void end_drain(); ///< its time is over: nobody is waited for any more
     void abort_all(std::string_view reason);
@@ -98,10 +114,17 @@ public:
     /// Those that were released since the last time, now the caller's.
     std::vector<HandedOver> take_handed_over();
 
-    uint32_t open() const noexcept { return open_; } ///< not free; refused ones included
-    uint64_t next_deadline_ms() noexcept { return timers_.next_ms(); }
+    uint32_t slots() const noexcept { return static_cast<uint32_t>(slots_.size()); }
+    uint32_t open() const noexcept { return open_; }   ///< not free; refused ones included
+    uint64_t freed() const noexcept { return freed_; } ///< connections that were closed, ever
+    /// Stream buffers that hold what is owed or read; the others are there for anybody.
+    uint32_t buffers_used() const noexcept;
+    uint64_t next_deadline_ms() noexcept { return std::min(timers_.next_ms(), next_relief_ms()); }
 
 private:
+    /// Stands in the slot of an accepted fd that never got one, only to be closed.
+    static constexpr uint32_t refused_slot = Token::max;
+
     void on_receive(uint32_t slot, const Event& event);
     void on_data(uint32_t slot, BufferId buffer, uint32_t size);
     void on_sent(uint32_t slot, int32_t result);
@@ -109,8 +132,24 @@ private:
     void on_released(uint32_t slot);
 
     void grow(uint32_t slots);
-    std::string_view enter(const SourceKey& source);
+    void count_sources();
+    uint32_t evictions_room() const noexcept;
+    bool make_way();
+    bool evict();
+    uint64_t idle_since_ms(uint32_t slot) const noexcept;
+    /// Why a connection may not be, and as what it is counted.
+    struct Refusal {
+        Count reason;
+        std::string_view why;
+    };
+
+    std::optional<Refusal> enter(const SourceKey& source, const WorkerListener& listener);
+    void refuse(
+        int fd, const SocketAddress& peer, const Refusal& refusal, const WorkerListener& listener);
     uint32_t open_slot(int fd, const SocketAddress& peer, const SourceKey& source);
+    void tally(const Connection& c, Count count, uint64_t n = 1) noexcept {
+        state_.metrics.add(c.kind, count, n);
+    }
     void free_slot(uint32_t slot);
 
     void offer(uint32_t slot);
@@ -124,24 +163,44 @@ private:
     void push_send(uint32_t slot);
     void push_receive(uint32_t slot);
 
-    void enqueue(uint32_t slot, BufferId buffer, uint32_t size);
+    void enqueue(uint32_t slot, BufferId buffer, uint32_t size, uint64_t since_ns);
+    uint64_t asked_ns(const Connection& c) const noexcept;
     void drop_owed(Connection& c); ///< all but a chunk in flight
     void release(BufferId buffer);
     void starve(uint32_t slot);
+    void relieve();
+    uint64_t next_relief_ms() const noexcept;
+    uint64_t stalled_since_ms(uint32_t slot) noexcept;
+    bool look(Connection& c) noexcept;
 
     void fail(uint32_t slot, std::string_view reason);
+    void tell_end(uint32_t slot, std::string_view how);
     void set_deadline(uint32_t slot);
     void on_deadline(uint32_t slot);
     void probe_stall(uint32_t slot);
+    void end_idle(uint32_t slot);
+    uint32_t window_clock_ms() const noexcept;
+    bool dribbles(Connection& c, uint32_t size) noexcept;
+    uint32_t open_taking_window(Connection& c) noexcept;
+    static void took(Connection& c, uint32_t size) noexcept;
+    bool takes_too_little(Connection& c) noexcept;
+    bool first_byte_due(const Connection& c) const noexcept;
     static bool owes(const Connection& c) noexcept {
         return c.owed.bytes > 0 || c.generating || c.farewell_due;
     }
     void push_close(uint32_t slot, uint32_t generation, int fd);
 
+    /// Null: adopted, and nobody serves it any more.
+    static const WorkerListener* listener_of(const Connection& c) noexcept {
+        return c.listening != nullptr ? &c.listening->socket : nullptr;
+    }
+
     uint32_t window_bytes() const noexcept;
     ServiceContext context() const { return {state_.wall_seconds}; }
 
-    void log_refused(std::string_view what, const SocketAddress& peer, std::string_view why);
+    void log_refused(
+        log::Event event, std::string_view what, const SocketAddress& peer,
+        const WorkerListener* listener, std::string_view why);
     void log_peer(uint32_t slot, std::string_view what, std::string_view detail);
 
     WorkerState& state_;
@@ -150,11 +209,18 @@ private:
     SendQueues queues_;
     std::vector<uint32_t> starved_;
     std::vector<uint32_t> woken_; ///< wake_starved()'s working copy
+    Victims stalled_;
+    uint64_t relief_ms_ = 0;  ///< nobody is reset before
+    uint64_t watched_ms_ = 0; ///< since then somebody has been waiting without a long break
     Timers timers_;
     SourceTable sources_;
+    Victims victims_;
     uint32_t max_ = 0;
     uint32_t open_ = 0;
-    uint32_t handover_left_ = 0; ///< how many more may be handed over
+    uint64_t freed_ = 0;
+    uint32_t evicted_ = 0;           ///< of them, on their way out
+    std::vector<uint32_t> evicting_; ///< of those, in this turn
+    uint32_t handover_left_ = 0;     ///< how many more may be handed over
     std::vector<HandedOver> handed_over_;
     uint32_t sends_in_flight_ = 0; ///< each with a buffer that comes back to us
     bool released_ = false;        ///< a stream buffer came back since the starved were woken

@@ -3,22 +3,25 @@
 #include "daemon/connections.h"
 
 #include <algorithm>
-#include <utility>
+
+#include <fmt/format.h>
 
 namespace riposte {
 
 void Connections::set_deadline(uint32_t slot) {
     Connection& c = slots_[slot];
     const LimitsConfig& limits = state_.limits;
-    uint32_t timeout = limits.idle_timeout_ms;
+    c.progress_ms = state_.now_ms;
+    uint32_t timeout = first_byte_due(c) ? limits.first_byte_timeout_ms : limits.idle_timeout_ms;
+    if (c.state == ConnectionState::finishing || !owes(c))
+        c.taking = {};
     if (c.state == ConnectionState::finishing) {
         timeout = limits.linger_timeout_ms;
     } else if (c.handing_over && !owes(c)) {
         timers_.clear(slot); // its stream is being stopped, then it goes
         return;
     } else if (owes(c)) {
-        timeout = limits.write_stall_timeout_ms / 4;
-        c.progress_ms = state_.now_ms;
+        timeout = std::min(limits.write_stall_timeout_ms / 4, open_taking_window(c));
         c.unacknowledged = UINT32_MAX;
     } else if (state_.draining) {
         timeout = state_.now_ms >= state_.drain_grace_ms ? 0 : drain_quiet_ms;
@@ -29,20 +32,25 @@ void Connections::set_deadline(uint32_t slot) {
 void Connections::probe_stall(uint32_t slot) {
     Connection& c = slots_[slot];
     uint32_t timeout = state_.limits.write_stall_timeout_ms;
-    uint32_t before =
-        std::exchange(c.unacknowledged, state_.environment.unacknowledged_bytes(c.fd));
+    const bool first = c.unacknowledged == UINT32_MAX;
+    const bool took = look(c);
     // The first look has nothing to compare with. One that comes when the time is over says that
     // this process was late, and of the peer nothing: its time begins anew.
     const bool is_over = state_.now_ms - c.progress_ms >= timeout;
-    if (before == UINT32_MAX ? is_over : c.unacknowledged < before)
+    if (first ? is_over : took)
         c.progress_ms = state_.now_ms;
     if (state_.now_ms - c.progress_ms >= timeout) {
-        state_.metrics.add(Count::write_stall_timeouts);
+        tally(c, Count::write_stall_timeouts);
         fail(slot, "the peer took nothing within write_stall_timeout");
         return;
     }
-    uint64_t end = c.progress_ms + timeout;
-    timers_.set(slot, std::min(state_.now_ms + std::max(timeout / 4, 1u), end));
+    if (takes_too_little(c)) {
+        tally(c, Count::write_rates_low);
+        fail(slot, "the peer took less than write_rate_min");
+        return;
+    }
+    const uint32_t wait = std::max(std::min(timeout / 4, open_taking_window(c)), 1u);
+    timers_.set(slot, std::min(state_.now_ms + wait, c.progress_ms + timeout));
 }
 
 void Connections::expire() {
@@ -56,20 +64,38 @@ void Connections::on_deadline(uint32_t slot) {
     Connection& c = slots_[slot];
     if (c.state == ConnectionState::finishing) {
         // Everything was sent, and the kernel goes on delivering it after the close.
-        state_.metrics.add(Count::linger_timeouts);
+        tally(c, Count::linger_timeouts);
         log_peer(slot, "ended", ": the peer did not finish within linger_timeout");
+        tell_end(slot, "the peer did not finish within linger_timeout");
         c.state = ConnectionState::closing;
     } else if (c.state != ConnectionState::open) {
         return;
     } else if (owes(c)) {
         probe_stall(slot);
     } else {
-        if (!state_.draining) {
-            state_.metrics.add(Count::idle_timeouts);
-            log_peer(slot, "idle", ": nothing came within idle_timeout");
-        }
-        c.finish_requested = true;
+        end_idle(slot);
     }
+}
+
+/// The shorter one counts: who never spoke is idle, too.
+bool Connections::first_byte_due(const Connection& c) const noexcept {
+    return !c.heard && state_.limits.first_byte_timeout_ms <= state_.limits.idle_timeout_ms;
+}
+
+void Connections::end_idle(uint32_t slot) {
+    Connection& c = slots_[slot];
+    c.finish_requested = true;
+    if (state_.draining) {
+        state_.access_log.note(slot, "drained");
+        return;
+    }
+    const bool silent = first_byte_due(c);
+    tally(c, silent ? Count::first_byte_timeouts : Count::idle_timeouts);
+    const std::string_view why =
+        silent ? "it said nothing within first_byte_timeout" : "nothing came within idle_timeout";
+    state_.access_log.note(slot, why);
+    if (log::enabled(LogLevel::debug))
+        log_peer(slot, "idle", fmt::format(": {}", why));
 }
 
 void Connections::begin_drain(uint32_t handover_max) {
@@ -91,10 +117,12 @@ void Connections::begin_drain(uint32_t handover_max) {
 void Connections::end_drain() {
     for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
         Connection& c = slots_[slot];
-        if (c.state == ConnectionState::finishing)
+        if (c.state == ConnectionState::finishing) {
             c.state = ConnectionState::closing; // it was sent everything: no need for a reset
-        else if (c.state == ConnectionState::open)
+            tell_end(slot, "drained");
+        } else if (c.state == ConnectionState::open) {
             fail(slot, "drain_timeout has passed");
+        }
         run(slot);
     }
 }

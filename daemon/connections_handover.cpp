@@ -54,9 +54,10 @@ void Connections::on_released(uint32_t slot) {
     const Connection& c = slots_[slot];
     assert(c.state == ConnectionState::releasing);
     log_peer(slot, "handed over", "");
+    tell_end(slot, "handed over");
     handed_over_.push_back({c.fd, c.kind});
     free_slot(slot);
-    state_.metrics.add(Count::connections_handed_over);
+    tally(c, Count::connections_handed_over);
 }
 
 std::vector<HandedOver> Connections::take_handed_over() {
@@ -74,30 +75,39 @@ void Connections::make_room(uint32_t count) {
 void Connections::adopted(int fd, ServiceKind kind, Listening* listening) {
     SocketAddress peer = state_.environment.peer_address(fd);
     SourceKey source = source_key(peer);
-    std::string_view why = "its service is no longer there";
+    std::optional<Refusal> refusal =
+        Refusal{Count::connections_refused, "its service is no longer there"};
     if (listening != nullptr)
-        why = enter(source);
-    const bool stays = why.empty();
-    if (!stays)
-        sources_.enter(source, UINT32_MAX); // until it has ended
+        refusal = enter(source, listening->socket);
+    const bool stays = !refusal;
+    if (!stays) { // it counts until it has ended
+        sources_.enter(source, UINT32_MAX);
+        if (listening != nullptr)
+            listening->socket.load->enter(UINT32_MAX);
+    }
     uint32_t slot = open_slot(fd, peer, source);
     Connection& c = slots_[slot];
     c.kind = kind;
+    c.heard = true; // perhaps by the process before
     c.listening = listening;
     if (listening != nullptr) {
         c.service = listening->socket.service;
         ++listening->connections;
+        ListenerCounts::add(listening->socket.counts->opened);
     }
-    state_.metrics.add(Count::connections_adopted);
+    tally(c, Count::connections_adopted);
     if (stays && state_.draining) {
         offer(slot);
     } else if (!stays) {
         // In the middle of a conversation, a close could meet unread input: FIN, and the rest of
         // the way of any finished connection.
-        state_.metrics.add(Count::connections_refused);
-        log_refused("finished an adopted connection", peer, why);
+        tally(c, refusal->reason);
+        log_refused(
+            log::Event::adopted_finished, "finished an adopted connection", peer, listener_of(c),
+            refusal->why);
         state_.ops.push_back({.kind = OpKind::finish, .token = {slot, c.generation}, .fd = fd});
         c.state = ConnectionState::finishing;
+        state_.access_log.note(slot, refusal->why);
     }
     set_deadline(slot);
     run(slot);

@@ -2,6 +2,7 @@
 
 #include "common/address.h"
 #include "common/text.h"
+#include "daemon/source_key.h"
 
 #include <algorithm>
 #include <cassert>
@@ -31,45 +32,91 @@ void ReplyTrain::append(std::span<const std::byte> reply) noexcept {
     ++count_;
 }
 
-Datagrams::Datagrams(WorkerState& state)
-    : state_(state), replies_(state.pools.datagrams.buffers().count()) {}
+Datagrams::Datagrams(WorkerState& state, uint32_t rate_entries)
+    : state_(state), rates_(rate_entries), replies_(state.pools.datagrams.buffers().count()) {}
+
+void Datagrams::set(const DatagramsConfig& share, std::shared_ptr<const PortSet> served) {
+    rules_ = ReflectionRules(std::move(served), share.port_exempt);
+    rates_.set(share);
+}
 
 void Datagrams::arrived(Listening& at, BufferId buffer, uint32_t size) {
     BufferPool& buffers = state_.pools.datagrams.buffers();
     const uint32_t segment = state_.pools.datagrams.arrival(buffer).segment_bytes;
-    const size_t step = segment != 0 ? segment : size;
+    const uint32_t step = segment != 0 ? segment : size;
+    const uint32_t count = segment != 0 ? (size + segment - 1) / segment : 1;
+    state_.metrics.add(at.socket.kind, Count::datagrams_received, count);
+    state_.metrics.add(at.socket.kind, Count::datagram_received_bytes, size);
+    ListenerCounts::add(at.socket.counts->received, count);
+    ListenerCounts::add(at.socket.counts->received_bytes, size);
+    const uint32_t admitted = admit(at, buffer, step, count);
+    if (const uint32_t first = state_.access_log.first_sample(count); first < count) [[unlikely]]
+        tell_access(at, buffer, buffers.bytes(buffer).first(size), step, first, admitted);
+    bool replied = false;
+    if (admitted > 0) { // an empty datagram is one, too
+        const uint32_t bytes = admitted < count ? admitted * step : size;
+        replied = ask_service(at, buffer, buffers.bytes(buffer).first(bytes), step);
+    }
+    buffers.move(buffer, Owner::worker, replied ? Owner::backend : Owner::pool);
+}
+
+/// How many of the `count` datagrams in the buffer, of up to `size` bytes, may be answered.
+uint32_t Datagrams::admit(const Listening& at, BufferId buffer, uint32_t size, uint32_t count) {
+    SourceKey source;
+    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    RateLimit::Grant grant{};
+    if (const auto refusal = rules_.refuses(arrival, source))
+        grant = {0, *refusal};
+    else if (at.socket.access != nullptr && !at.socket.access->permits(source))
+        grant = {0, Count::datagrams_denied};
+    else
+        grant = rates_.ask(source, count, size, state_.now_ms);
+    if (grant.datagrams < count) {
+        state_.metrics.add(at.socket.kind, grant.refusal, count - grant.datagrams);
+        ListenerCounts::add(at.socket.counts->refused, count - grant.datagrams);
+        if (log::enabled(LogLevel::debug))
+            log_refused(at, buffer, count - grant.datagrams, grant.refusal);
+    }
+    return grant.datagrams;
+}
+
+/// The datagrams lie at the front of the buffer, `step` bytes each but for the last. Is there a
+/// reply? Then the buffer is to go to the backend.
+bool Datagrams::ask_service(
+    Listening& at, BufferId buffer, std::span<std::byte> datagrams, size_t step) {
     const bool logs = log::enabled(LogLevel::debug);
     const Service& service = *at.socket.service;
-    std::span<std::byte> rest = buffers.bytes(buffer).first(size);
-    ReplyTrain train(buffer, rest);
-    uint64_t received = 0;
+    ReplyTrain train(buffer, datagrams);
+    uint32_t answers = 0;
+    uint64_t answer_bytes = 0;
     uint64_t unanswered = 0;
     uint64_t too_long = 0;
-    do { // an empty datagram is one, too
-        std::span<std::byte> datagram = rest.first(std::min(step, rest.size()));
-        rest = rest.subspan(datagram.size());
-        ++received;
+    do {
+        std::span<std::byte> datagram = datagrams.first(std::min(step, datagrams.size()));
+        datagrams = datagrams.subspan(datagram.size());
         if (logs)
             log_datagram(at, buffer, datagram);
         DatagramReply reply = service.datagram({state_.wall_seconds}, datagram);
         if (reply.verdict == DatagramReply::Verdict::send) {
             assert(reply.size <= datagram.size());
+            ++answers;
+            answer_bytes += reply.size;
             answer(at, buffer, train, datagram.first(reply.size));
         } else {
             ++(reply.verdict == DatagramReply::Verdict::too_long ? too_long : unanswered);
         }
-    } while (!rest.empty());
-    state_.metrics.add(Count::datagrams_received, received);
+    } while (!datagrams.empty());
+    rates_.charge(answers, answer_bytes);
     if (unanswered > 0)
-        state_.metrics.add(Count::datagrams_unanswered, unanswered);
+        state_.metrics.add(at.socket.kind, Count::datagrams_unanswered, unanswered);
     if (too_long > 0)
-        state_.metrics.add(Count::datagrams_too_long, too_long);
+        state_.metrics.add(at.socket.kind, Count::datagrams_too_long, too_long);
     const bool replied = train.count() > 0;
     if (replied)
         push(at, train);
     if (train.buffer() != buffer) // then the first train lies in that one
-        buffers.move(train.buffer(), Owner::worker, Owner::backend);
-    buffers.move(buffer, Owner::worker, replied ? Owner::backend : Owner::pool);
+        state_.pools.datagrams.buffers().move(train.buffer(), Owner::worker, Owner::backend);
+    return replied;
 }
 
 void Datagrams::answer(
@@ -78,7 +125,7 @@ void Datagrams::answer(
     if (!train.takes(reply.size())) {
         const BufferId another = pool.buffers().take(Owner::worker);
         if (another == no_buffer) {
-            state_.metrics.add(Count::datagrams_send_failed);
+            state_.metrics.add(at.socket.kind, Count::datagrams_send_failed);
             return;
         }
         push(at, train);
@@ -93,7 +140,8 @@ void Datagrams::answer(
 /// The caller passes the buffer on, as soon as nothing more is read from it.
 void Datagrams::push(Listening& at, const ReplyTrain& train) {
     assert(train.count() > 0);
-    replies_[train.buffer()] = {static_cast<uint16_t>(train.count()), train.segment_bytes()};
+    replies_[train.buffer()] = {
+        static_cast<uint16_t>(train.count()), train.segment_bytes(), at.socket.kind, state_.now_ns};
     ++at.replies;
     state_.ops.push_back(
         {.kind = OpKind::send_to,
@@ -111,10 +159,17 @@ void Datagrams::sent(Listening& from, const Event& event) {
         count =
             (static_cast<uint32_t>(event.result) + reply.segment_bytes - 1U) / reply.segment_bytes;
     assert(count <= reply.count);
-    if (count > 0)
-        state_.metrics.add(Count::datagrams_sent, count);
+    if (count > 0) {
+        const auto size = static_cast<uint32_t>(event.result);
+        state_.metrics.add(reply.service, Count::datagrams_sent, count);
+        state_.metrics.add(reply.service, Count::datagram_sent_bytes, size);
+        state_.metrics.answered(
+            reply.service, Transport::udp, state_.now_ns - reply.since_ns, count);
+        ListenerCounts::add(from.socket.counts->answered, count);
+        ListenerCounts::add(from.socket.counts->sent_bytes, size);
+    }
     if (count < reply.count)
-        state_.metrics.add(Count::datagrams_send_failed, reply.count - count);
+        state_.metrics.add(reply.service, Count::datagrams_send_failed, reply.count - count);
     --from.replies;
     state_.pools.datagrams.buffers().move(event.buffer, Owner::worker, Owner::pool);
 }
@@ -136,6 +191,39 @@ void Datagrams::log_datagram(
         LogLevel::debug,
         fmt::format(
             "received from {}: \"{}\"{}", to_string(peer), escape(text), log::left_out(suppressed)),
+        {{"RIPOSTE_PEER", to_string(peer)}, {"RIPOSTE_LISTENER", at.socket.label}});
+}
+
+/// Of a train, the datagram `first` and those that are as many further as there is one told of.
+void Datagrams::tell_access(
+    const Listening& at, BufferId buffer, std::span<const std::byte> datagrams, uint32_t step,
+    uint32_t first, uint32_t admitted) {
+    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    const AccessPeer peer{
+        .address = {.storage = arrival.peer.any, .size = arrival.peer_size},
+        .listener = at.socket.label,
+        .service = at.socket.kind};
+    uint64_t index = first;
+    do { // an empty datagram is one, too
+        const auto rest = datagrams.subspan(static_cast<size_t>(index) * step);
+        state_.access_log.datagram(
+            peer, rest.first(std::min<size_t>(step, rest.size())), index >= admitted,
+            state_.now_ms);
+        index += state_.access_log.datagrams_every();
+    } while (index * step < datagrams.size());
+}
+
+void Datagrams::log_refused(const Listening& at, BufferId buffer, uint32_t count, Count why) {
+    uint64_t suppressed = 0;
+    if (!refused_limit_.allow(state_.now_ms, suppressed))
+        return;
+    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    SocketAddress peer{.storage = arrival.peer.any, .size = arrival.peer_size};
+    log::write(
+        LogLevel::debug,
+        fmt::format(
+            "not answered: {} {} from {}{}", count, name_of(why), to_string(peer),
+            log::left_out(suppressed)),
         {{"RIPOSTE_PEER", to_string(peer)}, {"RIPOSTE_LISTENER", at.socket.label}});
 }
 

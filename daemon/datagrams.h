@@ -1,4 +1,9 @@
-// The datagrams of one worker: asks the service about each, and gathers its replies for sending.
+// The datagrams of one worker: asks whether they may be answered and the service about each, and
+// gathers its replies for sending.
+//
+// Whether they may be answered is decided once for a train, which has one source: by the rules
+// (reflection.h) all or none, by the rates (rate_limit.h) the first ones of it. What is refused is
+// counted by its reason and logged nowhere but at the level debug.
 //
 // What arrives in a buffer is a datagram or a train of them (Arrival::segment_bytes). The service
 // answers each one in place. The replies then move together at the buffer's front and leave as one
@@ -10,6 +15,8 @@
 #include "daemon/connections.h"
 #include "daemon/io/backend.h"
 #include "daemon/log.h"
+#include "daemon/rate_limit.h"
+#include "daemon/reflection.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -47,7 +54,11 @@ private:
 
 class Datagrams {
 public:
-    explicit Datagrams(WorkerState& state);
+    /// `rate_entries`: see RateLimit.
+    Datagrams(WorkerState& state, uint32_t rate_entries);
+
+    /// From now on.
+    void set(const DatagramsConfig& share, std::shared_ptr<const PortSet> served);
 
     /// What arrived in `buffer`, which is the worker's: goes to the backend with the replies, or
     /// back to the pool.
@@ -63,16 +74,27 @@ private:
     struct Reply {
         uint16_t count;
         uint16_t segment_bytes;
+        ServiceKind service; ///< that was asked; its listener may have another one by now
+        uint64_t since_ns;   ///< when the question arrived
     };
 
+    uint32_t admit(const Listening& at, BufferId buffer, uint32_t size, uint32_t count);
+    bool ask_service(Listening& at, BufferId buffer, std::span<std::byte> datagrams, size_t step);
     void push(Listening& at, const ReplyTrain& train);
     void answer(
         Listening& at, BufferId question, ReplyTrain& train, std::span<const std::byte> reply);
     void log_datagram(const Listening& at, BufferId buffer, std::span<const std::byte> datagram);
+    void tell_access(
+        const Listening& at, BufferId buffer, std::span<const std::byte> datagrams, uint32_t step,
+        uint32_t first, uint32_t admitted);
+    void log_refused(const Listening& at, BufferId buffer, uint32_t count, Count why);
 
     WorkerState& state_;
+    ReflectionRules rules_;
+    RateLimit rates_;
     std::vector<Reply> replies_; ///< by buffer
     log::Limit debug_limit_{1000, 1000};
+    log::Limit refused_limit_{1000, 1000};
 };
 
 } // namespace riposte

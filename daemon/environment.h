@@ -15,8 +15,7 @@ public:
     Environment& operator=(const Environment&) = delete;
     virtual ~Environment() = default;
 
-    virtual uint64_t now_ms() noexcept = 0;      ///< monotonic
-    virtual uint64_t now_us() noexcept = 0;      ///< the same clock
+    virtual uint64_t now_ns() noexcept = 0;      ///< monotonic
     virtual int64_t wall_seconds() noexcept = 0; ///< since 1970, UTC
     virtual SocketAddress peer_address(int fd) = 0;
     /// What the kernel has of us for this peer and the peer has not acknowledged (SIOCOUTQ,
@@ -26,8 +25,7 @@ public:
 
 class SystemEnvironment final : public Environment {
 public:
-    uint64_t now_ms() noexcept override { return monotonic_ms(); }
-    uint64_t now_us() noexcept override { return monotonic_ns() / 1000; }
+    uint64_t now_ns() noexcept override { return monotonic_ns(); }
     int64_t wall_seconds() noexcept override { return riposte::wall_seconds(); }
     SocketAddress peer_address(int fd) override { return riposte::peer_address(fd); }
     uint32_t unacknowledged_bytes(int fd) noexcept override;

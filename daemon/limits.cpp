@@ -5,22 +5,64 @@
 #include <cassert>
 #include <cstring>
 
+#include <sched.h>
 #include <sys/random.h>
 
 namespace riposte {
+
+uint32_t worker_count(uint32_t configured) {
+    if (configured > 0)
+        return configured;
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0)
+        return 1;
+    return static_cast<uint32_t>(std::max(CPU_COUNT(&cpus), 1));
+}
 
 LimitsConfig worker_share(const LimitsConfig& limits, uint32_t workers) {
     LimitsConfig share = limits;
     share.connections_max = (limits.connections_max + workers - 1) / workers;
     share.connections_per_source_max = (limits.connections_per_source_max + workers - 1) / workers;
+    share.buffer_memory_bytes = limits.buffer_memory_bytes / workers;
     return share;
 }
 
-SourceTable::SourceTable(uint32_t connections_max)
-    : entries_(std::bit_ceil(std::max<size_t>(connections_max, 1) * 2)), seed_(0) {
+bool ListenerLoad::enter(uint32_t max) noexcept {
+    uint32_t open = open_.load(std::memory_order_relaxed);
+    while (open < max)
+        if (open_.compare_exchange_weak(open, open + 1, std::memory_order_relaxed))
+            return true;
+    return false;
+}
+
+void ListenerLoad::leave() noexcept {
+    [[maybe_unused]] const uint32_t before = open_.fetch_sub(1, std::memory_order_relaxed);
+    assert(before > 0);
+}
+
+SourcePrefixes source_prefixes(const LimitsConfig& limits) noexcept {
+    return {
+        .ipv4_bits = static_cast<uint8_t>(limits.source_prefix_ipv4_bits),
+        .ipv6_bits = static_cast<uint8_t>(limits.source_prefix_ipv6_bits)};
+}
+
+size_t SourceTable::places(uint32_t connections_max) noexcept {
+    return std::bit_ceil(std::max<size_t>(connections_max, 1) * 2);
+}
+
+SourceTable::SourceTable(uint32_t connections_max, SourcePrefixes prefixes)
+    : entries_(places(connections_max)), prefixes_(prefixes), seed_(0) {
     // Without entropy the table still works; only who collides becomes predictable.
     if (getrandom(&seed_, sizeof seed_, GRND_NONBLOCK) != sizeof seed_)
         seed_ = reinterpret_cast<uintptr_t>(this);
+}
+
+/// IPv4 stands behind 96 bits of its own, whichever its prefix: no IPv6 source is the same one.
+SourceKey SourceTable::source_of(const SourceKey& address) const noexcept {
+    if (is_ipv4(address))
+        return first_bits(address, static_cast<uint8_t>(ipv4_offset_bits + prefixes_.ipv4_bits));
+    return first_bits(address, prefixes_.ipv6_bits);
 }
 
 size_t SourceTable::home(const SourceKey& key) const noexcept {
@@ -44,7 +86,8 @@ size_t SourceTable::find(const SourceKey& key) const noexcept {
     return place;
 }
 
-bool SourceTable::enter(const SourceKey& key, uint32_t max) noexcept {
+bool SourceTable::enter(const SourceKey& address, uint32_t max) noexcept {
+    const SourceKey key = source_of(address);
     Entry& entry = entries_[find(key)];
     if (entry.connections >= max)
         return false;
@@ -53,8 +96,8 @@ bool SourceTable::enter(const SourceKey& key, uint32_t max) noexcept {
     return true;
 }
 
-void SourceTable::leave(const SourceKey& key) noexcept {
-    size_t hole = find(key);
+void SourceTable::leave(const SourceKey& address) noexcept {
+    size_t hole = find(source_of(address));
     assert(entries_[hole].connections > 0);
     if (--entries_[hole].connections > 0)
         return;

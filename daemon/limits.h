@@ -1,31 +1,67 @@
 // The bounds that a peer could push against, as one worker holds them.
 //
 // Limits of the process are shared out: with N workers, each holds a N-th (rounded up) of the
-// connections and of the connections of one source. Which worker a connection comes to is the
-// kernel's choice, so with several workers a source may be refused a little below its limit.
+// connections and of the connections of one source, and a N-th of the buffers. Which worker a
+// connection comes to is the kernel's choice, so with several workers a source may be refused a
+// little below its limit.
 #pragma once
 
 #include "daemon/config.h"
 #include "daemon/source_key.h"
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
 namespace riposte {
 
+/// How many workers run: as configured, or where that is 0 one per CPU.
+uint32_t worker_count(uint32_t configured);
+
 /// One worker's share of the limits of the process.
 LimitsConfig worker_share(const LimitsConfig& limits, uint32_t workers);
+
+/// How many connections one address has open, with all workers together: a share each would not do,
+/// because the kernel spreads connections by their ports, and a small limit has no equal parts. The
+/// workers touch it when a connection comes and when it has gone, never in between.
+class ListenerLoad {
+public:
+    /// Counts one more, unless there are `max`.
+    bool enter(uint32_t max) noexcept;
+    void leave() noexcept;
+    uint32_t open() const noexcept { return open_.load(std::memory_order_relaxed); }
+
+private:
+    std::atomic<uint32_t> open_{0}; ///< orders nothing else
+};
+
+/// Addresses that agree in their first bits are one source: who has an IPv6 subnet has 2^64 of
+/// them.
+struct SourcePrefixes {
+    uint8_t ipv4_bits = 32;
+    uint8_t ipv6_bits = 128;
+
+    bool operator==(const SourcePrefixes&) const = default;
+};
+
+SourcePrefixes source_prefixes(const LimitsConfig& limits) noexcept;
 
 /// How many connections each source has open. Open addressing with linear probing in a table that
 /// is fixed when it is made, at most half full, because it never holds more sources than there are
 /// connections. Constant time, no allocation.
 class SourceTable {
 public:
-    explicit SourceTable(uint32_t connections_max);
+    explicit SourceTable(uint32_t connections_max, SourcePrefixes prefixes = {});
 
-    /// Counts one more connection of this source, unless it has `max` already.
-    bool enter(const SourceKey& key, uint32_t max) noexcept;
-    void leave(const SourceKey& key) noexcept;
+    /// Counts one more connection of the source of this address, unless it has `max` already.
+    bool enter(const SourceKey& address, uint32_t max) noexcept;
+    void leave(const SourceKey& address) noexcept;
+
+    SourcePrefixes prefixes() const noexcept { return prefixes_; }
+
+    static uint64_t memory_bytes(uint32_t connections_max) noexcept {
+        return places(connections_max) * sizeof(Entry);
+    }
 
 private:
     struct Entry {
@@ -33,10 +69,13 @@ private:
         uint32_t connections = 0; ///< 0: the place is free
     };
 
+    static size_t places(uint32_t connections_max) noexcept;
+    SourceKey source_of(const SourceKey& address) const noexcept;
     size_t home(const SourceKey& key) const noexcept;
     size_t find(const SourceKey& key) const noexcept; ///< its place, or the free one for it
 
     std::vector<Entry> entries_;
+    SourcePrefixes prefixes_;
     uint64_t seed_; ///< peers do not choose who collides with whom
 };
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@ namespace riposte {
 namespace {
 
 constexpr int backlog = 4096; // the kernel takes the lower of it and net.core.somaxconn
+constexpr int receive_bytes = 4 * 1024 * 1024; // of datagrams, with the kernel's overhead
 
 template<class T>
 T as(const SocketAddress& address) {
@@ -74,15 +76,30 @@ bool answers_from(const SocketAddress& address) {
            !IN6_IS_ADDR_V4MAPPED(&host); // which may stand for all of IPv4
 }
 
+/// What comes while the worker is busy, or not given the CPU, waits in the kernel: the default of
+/// 208 KiB holds a few hundred small datagrams, which a flood fills in less than a millisecond, and
+/// then the honest ones are lost as well. Beyond net.core.rmem_max only a privileged process goes
+/// (ReceiveBuffer= in the socket unit); the kernel takes the double of what is said (socket(7)).
+void receive_much(int fd) {
+    const int had = get_option(fd, SOL_SOCKET, SO_RCVBUF).value_or(0);
+    if (had < 2 * receive_bytes && !set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, receive_bytes) &&
+        had < receive_bytes)
+        set_option(fd, SOL_SOCKET, SO_RCVBUF, receive_bytes);
+}
+
 /// What a worker relies on, whoever opened the socket. False: see errno.
 bool set_options(int fd, const SocketAddress& address, Transport transport) {
     if (transport == Transport::tcp) // accepted sockets inherit it
         return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_UDP, UDP_GRO, 1); // a kernel without it hands over one by one
-    // On a dual-stack socket the IPv6 message tells of IPv4 as well, v4-mapped.
+    // A reply to a broadcast address is then refused by the kernel, who knows them all.
+    set_option(fd, SOL_SOCKET, SO_BROADCAST, 0);
+    receive_much(fd);
+    // On a dual-stack socket the IPv6 message tells of IPv4 as well, v4-mapped; only the IPv4 one
+    // tells whether that address is a group's.
     const int tell = answers_from(address) ? 0 : 1;
-    return address.family() == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, tell)
-                                        : set_option(fd, IPPROTO_IP, IP_PKTINFO, tell);
+    return set_option(fd, IPPROTO_IP, IP_PKTINFO, tell) &&
+           (address.family() != AF_INET6 || set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, tell));
 }
 
 /// All that has to be set before bind(2). False: see errno.
@@ -252,13 +269,14 @@ Result<ListenAddress> prepare_inherited(int fd, std::string_view name) {
 Result<ServiceKind> inherited_service(int fd, std::string_view name) {
     if (const auto kind = service_of_name(name))
         return *kind;
-    const std::string_view near = nearest(name, service_names());
+    std::vector<std::string_view> names(service_names().begin(), service_names().end());
+    names.emplace_back("metrics"); // taken out before (scrape/scrape_sockets.h)
+    const std::string_view near = nearest(name, names);
     return refuse(
         fd, name,
         fmt::format(
             "no such service{}; FileDescriptorName= must be one of {}",
-            near.empty() ? "" : fmt::format(", did you mean '{}'?", near),
-            fmt::join(service_names(), ", ")));
+            near.empty() ? "" : fmt::format(", did you mean '{}'?", near), fmt::join(names, ", ")));
 }
 
 } // namespace riposte

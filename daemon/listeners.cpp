@@ -37,6 +37,7 @@ struct Socket {
 struct Bound {
     ListenAddress address; ///< with the port that the kernel gave
     std::vector<Socket> sockets;
+    std::vector<std::shared_ptr<ListenerCounts>> counts{}; ///< one a worker
 };
 
 struct Entry {
@@ -46,6 +47,9 @@ struct Entry {
     ServiceKind kind = ServiceKind::hello;
     ServiceOptions options;
     std::shared_ptr<const Service> service;
+    std::shared_ptr<const Access> access;
+    std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
+    uint32_t connections_max = connections_most;
     std::vector<Bound> bounds;
     bool leaving = false; ///< not in the configuration that is being applied
 };
@@ -54,18 +58,20 @@ bool is_ipv6(const SocketAddress& address) {
     return address.family() == AF_INET6;
 }
 
-/// Options for an inherited socket: those of the first listener with the same service.
-ServiceOptions options_of(const Config& config, ServiceKind kind) {
+/// What an inherited socket is told: what the first section of its service says.
+ListenConfig section_of(const Config& config, ServiceKind kind) {
     const auto same = std::ranges::find(config.listen, kind, &ListenConfig::service);
-    return same == config.listen.end() ? ServiceOptions{} : same->options;
+    return same == config.listen.end() ? ListenConfig{.service = kind} : *same;
 }
 
-void set_service(Entry& entry, ServiceKind kind, const ServiceOptions& options) {
-    if (entry.service && entry.kind == kind && entry.options == options)
+void configure(Entry& entry, const ListenConfig& listen) {
+    entry.access = make_access(listen.access);
+    entry.connections_max = listen.connections_max;
+    if (entry.service && entry.kind == listen.service && entry.options == listen.options)
         return; // connections and workers go on with the object that they have
-    entry.kind = kind;
-    entry.options = options;
-    entry.service = make_service(kind, options);
+    entry.kind = listen.service;
+    entry.options = listen.options;
+    entry.service = make_service(listen.service, listen.options);
 }
 
 /// Both ways: the service of a socket may be another one than before.
@@ -106,6 +112,7 @@ std::optional<std::string> holder(std::span<const Entry> ours, const ListenAddre
 
 struct Listeners::Impl {
     bool inherited = false;
+    bool name_service = true; ///< may be asked
     uint32_t workers = 1;
     uint64_t next_id = 1;
     std::vector<Entry> entries;
@@ -122,6 +129,7 @@ struct Listeners::Impl {
         std::vector<bool> taken; ///< by index in `entries`: is it kept?
     };
 
+    std::vector<std::shared_ptr<ListenerCounts>> new_counts() const;
     Result<void> adopt(systemd::InheritedSocket socket, const Config& config);
     std::expected<Bound, int> bind(ListenAddress address);
     Result<Entry> open(
@@ -132,6 +140,12 @@ struct Listeners::Impl {
     Result<Change> prepare(const Config& config);
     void commit(Change change);
 };
+
+std::vector<std::shared_ptr<ListenerCounts>> Listeners::Impl::new_counts() const {
+    std::vector<std::shared_ptr<ListenerCounts>> counts(workers);
+    std::ranges::generate(counts, [] { return std::make_shared<ListenerCounts>(); });
+    return counts;
+}
 
 Result<void> Listeners::Impl::adopt(systemd::InheritedSocket socket, const Config& config) {
     const auto kind = inherited_service(socket.fd.get(), socket.name);
@@ -144,9 +158,10 @@ Result<void> Listeners::Impl::adopt(systemd::InheritedSocket socket, const Confi
     Entry entry;
     entry.key = to_string(*address);
     entry.transport = address->transport;
-    set_service(entry, *kind, options_of(config, *kind));
-    Bound& bound = entry.bounds.emplace_back(Bound{*address, {}});
+    configure(entry, section_of(config, *kind));
+    Bound& bound = entry.bounds.emplace_back(Bound{*address, {}, {}});
     bound.sockets.push_back({next_id++, std::move(socket.fd)});
+    bound.counts = new_counts();
     entries.push_back(std::move(entry));
     return {};
 }
@@ -170,6 +185,7 @@ std::expected<Bound, int> Listeners::Impl::bind(ListenAddress address) {
         bound.sockets.push_back({next_id++, std::move(*fd)});
     }
     bound.address = address;
+    bound.counts = new_counts();
     return bound;
 }
 
@@ -200,11 +216,18 @@ Result<Entry> Listeners::Impl::open(
     entry.key = to_string(endpoint);
     entry.origin = listen.origin;
     entry.transport = endpoint.transport.value_or(Transport::tcp); // set in a validated Config
-    set_service(entry, listen.service, listen.options);
+    configure(entry, listen);
     auto addresses = resolve(endpoint, entry.transport, Family::any, true);
-    if (!addresses)
+    if (!addresses) {
+        const bool is_name = !endpoint.host.contains(':'); // an IPv4 address does not fail
         return fail(
-            Exit::config, fmt::format("{}: {}: {}", entry.origin, entry.key, addresses.error()));
+            Exit::config,
+            fmt::format(
+                "{}: {}: {}{}", entry.origin, entry.key, addresses.error(),
+                is_name && !name_service
+                    ? "; once it runs, riposted asks no name service: write the address, or restart"
+                    : ""));
+    }
 
     // Without IPv6, `*` is 0.0.0.0, and a name is what it is in IPv4. An IPv6 address as such is
     // tried, to be refused by name.
@@ -264,7 +287,7 @@ void Listeners::Impl::commit(Change change) {
     for (const auto& [listen, kept] : change.wanted) {
         next.push_back(std::move(kept ? entries[*kept] : *opened++));
         next.back().origin = listen->origin;
-        set_service(next.back(), listen->service, listen->options);
+        configure(next.back(), *listen);
     }
     for (size_t i = 0; i < entries.size(); ++i) {
         if (!change.taken[i])
@@ -306,6 +329,10 @@ std::vector<WorkerListener> Listeners::plan(uint32_t index) const {
                  .transport = entry.transport,
                  .kind = entry.kind,
                  .service = entry.service,
+                 .access = entry.access,
+                 .load = entry.load,
+                 .connections_max = entry.connections_max,
+                 .counts = bound.counts[index],
                  .label =
                      fmt::format("{} on {}", to_string(entry.kind), to_string(bound.address))});
         }
@@ -316,7 +343,7 @@ std::vector<WorkerListener> Listeners::plan(uint32_t index) const {
 Result<void> Listeners::apply(const Config& config) {
     if (impl_->inherited) {
         for (Entry& entry : impl_->entries)
-            set_service(entry, entry.kind, options_of(config, entry.kind));
+            configure(entry, section_of(config, entry.kind));
     } else {
         auto change = impl_->prepare(config);
         if (!change)
@@ -327,8 +354,21 @@ Result<void> Listeners::apply(const Config& config) {
     return {};
 }
 
+void Listeners::expect_no_name_service() noexcept {
+    impl_->name_service = false;
+}
+
 void Listeners::close_removed() {
     impl_->removed.clear();
+}
+
+PortSet Listeners::datagram_ports() const {
+    PortSet ports;
+    for (const Entry& entry : impl_->entries)
+        if (entry.transport == Transport::udp)
+            for (const Bound& bound : entry.bounds)
+                ports.set(bound.address.address.port());
+    return ports;
 }
 
 std::vector<std::string> Listeners::labels() const {
@@ -339,6 +379,33 @@ std::vector<std::string> Listeners::labels() const {
             labels.push_back(std::move(listener.label));
     }
     return labels;
+}
+
+std::vector<ListenerReport> Listeners::reports() const {
+    std::vector<ListenerReport> reports;
+    for (const Entry& entry : impl_->entries) {
+        for (const Bound& bound : entry.bounds) {
+            const auto sum = [&](std::atomic<uint64_t> ListenerCounts::* member) {
+                uint64_t all = 0;
+                for (const auto& counts : bound.counts)
+                    all += ((*counts).*member).load(std::memory_order_relaxed);
+                return all;
+            };
+            const uint64_t closed = sum(&ListenerCounts::closed); // before what was opened
+            reports.push_back(
+                {.kind = entry.kind,
+                 .transport = entry.transport,
+                 .address = to_string(bound.address),
+                 .connections = std::max(sum(&ListenerCounts::opened), closed) - closed,
+                 .accepted = sum(&ListenerCounts::accepted),
+                 .refused = sum(&ListenerCounts::refused),
+                 .received = sum(&ListenerCounts::received),
+                 .answered = sum(&ListenerCounts::answered),
+                 .received_bytes = sum(&ListenerCounts::received_bytes),
+                 .sent_bytes = sum(&ListenerCounts::sent_bytes)});
+        }
+    }
+    return reports;
 }
 
 bool Listeners::inherited() const {

@@ -72,22 +72,6 @@ void info(Event event, Fields fields, fmt::format_string<Args...> format, Args&&
         write(LogLevel::info, event, fmt::format(format, std::forward<Args>(args)...), fields);
 }
 
-// Those that have no event yet.
-template<class... Args>
-void error(fmt::format_string<Args...> format, Args&&... args) {
-    write(LogLevel::error, fmt::format(format, std::forward<Args>(args)...));
-}
-template<class... Args>
-void warning(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(LogLevel::warning))
-        write(LogLevel::warning, fmt::format(format, std::forward<Args>(args)...));
-}
-template<class... Args>
-void info(fmt::format_string<Args...> format, Args&&... args) {
-    if (enabled(LogLevel::info))
-        write(LogLevel::info, fmt::format(format, std::forward<Args>(args)...));
-}
-
 template<class... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
     if (enabled(LogLevel::debug))

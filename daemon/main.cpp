@@ -2,7 +2,10 @@
 // readiness -> signals, until it has stopped.
 
 #include "daemon/config.h"
+#include "daemon/limits.h"
 #include "daemon/log.h"
+#include "daemon/log_failure.h"
+#include "daemon/memory_bound.h"
 #include "daemon/options.h"
 #include "daemon/supervisor.h"
 
@@ -13,7 +16,7 @@ namespace {
 using namespace riposte;
 
 int fail_with(const Error& error) {
-    log::write(LogLevel::error, error.message);
+    log_failure(log::Event::start_failed, "", error);
     return static_cast<int>(error.exit);
 }
 
@@ -39,7 +42,7 @@ int main(int argc, char** argv) {
     if (options->print_config)
         return print(print_config(*config));
     if (options->check)
-        return static_cast<int>(Exit::ok);
+        return print(describe(memory_bound(*config, worker_count(config->workers))) + "\n");
 
     log::set_level(config->log_level);
     auto supervisor = Supervisor::start(*options, *config);

@@ -35,7 +35,8 @@ udp://127.0.0.1:7001.
       --backend NAME     auto, io_uring or epoll (default: auto)
       --workers N        threads, 0 to 256; 0 is one per CPU (default: 1)
       --log-level LEVEL  error, warning, info or debug (default: info)
-      --check            validate everything, open nothing, exit 0 or 78
+      --check            validate everything, open nothing, exit 0 or 78; says
+                         how much memory it takes at most
       --print-config     print the effective configuration as TOML and exit
       --version          print the version and exit
   -h, --help             print this and exit
@@ -58,7 +59,9 @@ std::string version_text() {
     const std::string systemd =
         RIPOSTE_HAVE_SYSTEMD ? fmt::format("systemd: libsystemd {}", RIPOSTE_LIBSYSTEMD_VERSION)
                              : "no systemd";
-    return fmt::format("riposted {} ({}, {})\n", RIPOSTE_VERSION, io_uring, systemd);
+    const std::string seccomp =
+        RIPOSTE_HAVE_SECCOMP ? fmt::format("seccomp {}", RIPOSTE_LIBSECCOMP_VERSION) : "no seccomp";
+    return fmt::format("riposted {} ({}, {}, {})\n", RIPOSTE_VERSION, io_uring, seccomp, systemd);
 }
 
 std::unexpected<Error> refuse(std::string_view what) {
@@ -216,7 +219,9 @@ Result<ListenConfig> read_listen(const std::string& text) {
         {.wildcard = true, .default_port = std::nullopt});
     if (!endpoint)
         return refuse_at(equals + 1 + endpoint.error().offset, endpoint.error().message);
-    ListenConfig listen{.service = *service, .addresses = {}, .options = {}, .origin = "--listen"};
+    ListenConfig listen;
+    listen.service = *service;
+    listen.origin = "--listen";
     add_address(listen, *std::move(endpoint));
     return listen;
 }

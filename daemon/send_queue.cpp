@@ -5,7 +5,8 @@
 
 namespace riposte {
 
-bool SendQueues::append(SendQueue& queue, BufferId buffer, uint32_t size) noexcept {
+bool SendQueues::append(
+    SendQueue& queue, BufferId buffer, uint32_t size, uint64_t since_ns) noexcept {
     assert(size > 0 && pool_.owner(buffer) == Owner::worker);
     queue.bytes += size;
     if (queue.tail != no_buffer && size <= pool_.buffer_bytes() - chunks_[queue.tail].end) {
@@ -14,7 +15,7 @@ bool SendQueues::append(SendQueue& queue, BufferId buffer, uint32_t size) noexce
         last.end += size;
         return false;
     }
-    chunks_[buffer] = {.next = no_buffer, .begin = 0, .end = size};
+    chunks_[buffer] = {.next = no_buffer, .begin = 0, .end = size, .since_ns = since_ns};
     if (queue.tail == no_buffer)
         queue.head = buffer;
     else

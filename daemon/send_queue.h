@@ -26,13 +26,16 @@ public:
         BufferId next = no_buffer;
         uint32_t begin = 0; ///< of the bytes that are still owed
         uint32_t end = 0;
+        uint64_t since_ns = 0; ///< when what the first of these bytes answer had arrived
     };
+    static constexpr uint64_t unasked = UINT64_MAX; ///< for since_ns: they answer nothing
 
     explicit SendQueues(BufferPool& pool) : pool_(pool), chunks_(pool.count()) {}
 
     /// Appends the first `size` bytes (at least 1) of `buffer`. False if they were copied: the
     /// buffer is not part of the queue, and the caller's to release.
-    bool append(SendQueue& queue, BufferId buffer, uint32_t size) noexcept;
+    bool append(
+        SendQueue& queue, BufferId buffer, uint32_t size, uint64_t since_ns = unasked) noexcept;
 
     const Chunk& front(const SendQueue& queue) const noexcept { return chunks_[queue.head]; }
 

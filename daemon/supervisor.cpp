@@ -1,7 +1,10 @@
 #include "daemon/supervisor.h"
 
+#include "common/clock.h"
 #include "common/text.h"
+#include "daemon/limits.h"
 #include "daemon/log.h"
+#include "daemon/sandbox.h"
 #include "daemon/systemd.h"
 
 #include <algorithm>
@@ -11,7 +14,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -28,16 +30,6 @@ uint64_t monotonic_us() {
            static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
-uint32_t resolve_workers(uint32_t configured) {
-    if (configured > 0)
-        return configured;
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0)
-        return 1;
-    return static_cast<uint32_t>(std::max(CPU_COUNT(&cpus), 1));
-}
-
 constexpr uint64_t store_wait_us = 10'000'000;
 /// What a stop may take beyond its timeouts: the forced end, the store.
 constexpr uint64_t stop_margin_us = 30'000'000;
@@ -52,6 +44,9 @@ void raise_descriptor_limit(uint32_t connections_max) {
     constexpr rlim_t own = 64; // listeners, rings, the log
     if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < connections_max + own)
         log::warning(
+            log::Event::descriptors_few,
+            {{"RIPOSTE_DESCRIPTORS", fmt::to_string(limit.rlim_max)},
+             {"RIPOSTE_CONNECTIONS", fmt::to_string(connections_max)}},
             "at most {} descriptors may be open, too few for {} connections: accepting "
             "will pause; raise LimitNOFILE= or lower 'connections'",
             limit.rlim_max, connections_max);
@@ -63,28 +58,41 @@ void raise_descriptor_limit(uint32_t connections_max) {
 
 Result<std::unique_ptr<Supervisor>> Supervisor::start(
     const Options& options, const Config& config) {
-    raise_descriptor_limit(config.limits.connections_max);
+    const bool evicts = config.limits.when_full == WhenFull::close_idle;
+    raise_descriptor_limit(
+        config.limits.connections_max + (evicts ? Connections::evictions_max : 0) +
+        (config.metrics.listen.empty() ? 0 : uint32_t{ScrapeServer::connections_max}));
     auto inherited = systemd::take_inherited_sockets();
     if (!inherited)
         return std::unexpected(inherited.error());
+    if (!config.metrics.listen.empty() &&
+        std::ranges::any_of(*inherited, is_scrape_name, &systemd::InheritedSocket::name))
+        log::info(
+            log::Event::metrics_inherited, {},
+            "metrics: an inherited socket is named so, '[metrics] listen' is not used");
+    auto scrape_sockets = open_scrape_sockets(config.metrics, *inherited);
+    if (!scrape_sockets)
+        return std::unexpected(scrape_sockets.error());
     Inheritance inheritance = take_connections(*inherited);
-    auto listeners =
-        Listeners::open(config, std::move(*inherited), resolve_workers(config.workers));
+    auto listeners = Listeners::open(config, std::move(*inherited), worker_count(config.workers));
     if (!listeners)
         return std::unexpected(listeners.error());
     std::unique_ptr<Supervisor> supervisor(new Supervisor(options, config, std::move(*listeners)));
     if (auto done = supervisor->open_channels(); !done)
         return std::unexpected(done.error());
+    if (auto done = supervisor->open_scrapes(std::move(*scrape_sockets)); !done)
+        return std::unexpected(done.error());
     if (auto done = supervisor->start_workers(); !done)
         return std::unexpected(done.error());
     supervisor->take_over(std::move(inheritance));
+    supervisor->seal();
     supervisor->report_start();
     return supervisor;
 }
 
 Supervisor::Supervisor(const Options& options, const Config& config, Listeners listeners)
     : options_(options), config_(config), listeners_(std::move(listeners)),
-      worker_count_(resolve_workers(config.workers)), handover_max_(systemd::store_capacity()),
+      worker_count_(worker_count(config.workers)), handover_max_(systemd::store_capacity()),
       labels_(listeners_.labels()) {}
 
 Supervisor::~Supervisor() {
@@ -118,21 +126,59 @@ Result<void> Supervisor::start_workers() {
         if (!started)
             return std::unexpected(started.error());
         workers_.push_back(std::move(worker));
-        if (index == 0)
+        if (index == 0) {
             backend_ = started->backend;
+            ring_operations_ = started->ring_operations;
+            backend_reason_ = started->fallback_reason;
+            if (backend_reason_.empty() && !started->lacking.empty())
+                backend_reason_ = "lacks " + started->lacking;
+        }
+        if (ring_unlimited_.empty())
+            ring_unlimited_ = started->ring_unlimited;
         bool news = index == 0 || started->backend != backend_;
         if (news && !started->fallback_reason.empty())
-            log::warning("io_uring is not available ({}); using epoll", started->fallback_reason);
+            log::warning(
+                log::Event::backend_fallback, {{"RIPOSTE_REASON", started->fallback_reason}},
+                "io_uring is not available ({}); using epoll", started->fallback_reason);
         if (news && !started->lacking.empty())
             log::info(
+                log::Event::ring_lacks, {{"RIPOSTE_REASON", started->lacking}},
                 "this kernel's io_uring lacks {}; the next best way is used", started->lacking);
     }
     return {};
 }
 
+void Supervisor::seal() {
+    const bool reads = !options_.config_path.empty(); // else a reload changes nothing
+    const auto sealed = sandbox::seal(
+        {.read_files = reads,
+         .open_sockets = reads && !listeners_.inherited(),
+         .tell_manager = systemd::has_manager() || log::sink() == log::Sink::journal,
+         .remove_sockets = owns_socket_files()});
+    if (!ring_unlimited_.empty())
+        log::warning(
+            log::Event::ring_not_limited, {{"RIPOSTE_REASON", ring_unlimited_}},
+            "sandbox: io_uring takes every operation ({})", ring_unlimited_);
+    if (!sealed) {
+        sandbox_ = fmt::format("seccomp is off ({})", sealed.error());
+        log::warning(
+            log::Event::seccomp_off, {{"RIPOSTE_REASON", sealed.error()}}, "sandbox: {}", sandbox_);
+        return;
+    }
+    listeners_.expect_no_name_service();
+    const bool limited = ring_operations_ > 0 && ring_unlimited_.empty();
+    sandbox_ = fmt::format(
+        "seccomp on{}",
+        limited ? fmt::format(", io_uring limited to {}", plural(ring_operations_, "operation"))
+                : "");
+    log::info(
+        log::Event::sealed, {{"RIPOSTE_RING_OPERATIONS", fmt::to_string(ring_operations_)}},
+        "sandbox: {}", sandbox_);
+}
+
 void Supervisor::take_over(Inheritance inheritance) {
     for (const std::string& problem : inheritance.problems)
-        log::warning("{}", problem);
+        log::warning(log::Event::adoption_problem, {{"RIPOSTE_REASON", problem}}, "{}", problem);
     if (inheritance.names.empty())
         return;
     // Only now that nothing can fail any more: until here, another try would find them again.
@@ -140,6 +186,7 @@ void Supervisor::take_over(Inheritance inheritance) {
         systemd::remove_stored(name);
     if (const int error = systemd::await_processed(store_wait_us); error != 0)
         log::warning(
+            log::Event::store_unconfirmed, {{"ERRNO", fmt::to_string(error)}},
             "the service manager did not confirm that it has let go of the connections that it "
             "kept: {}; those that end here may look open to their peers",
             errno_text(error));
@@ -152,16 +199,28 @@ void Supervisor::take_over(Inheritance inheritance) {
     for (uint32_t index = 0; index < worker_count_; ++index)
         workers_[index]->adopt(std::move(placed[index]));
     log::info(
+        log::Event::adopted,
+        {{"RIPOSTE_CONNECTIONS", fmt::to_string(count)},
+         {"RIPOSTE_ENDED", fmt::to_string(inheritance.ended)}},
         "adopted {}{}", plural(count, "connection"),
         inheritance.ended > 0 ? fmt::format(", {} had ended", inheritance.ended) : "");
 }
 
 void Supervisor::report_start() {
     for (const std::string& label : labels_)
-        log::info("listening: {}", label);
+        tell_listener(log::Event::listening, label);
+    for (const ScrapeSocket& socket : scrape_sockets_)
+        tell_listener(log::Event::listening, fmt::format("metrics on {}", socket.address));
+    tell_memory_bound();
     log::info(
+        log::Event::ready,
+        {{"RIPOSTE_BACKEND", std::string(to_string(backend_))},
+         {"RIPOSTE_WORKERS", fmt::to_string(worker_count_)},
+         {"RIPOSTE_LISTENERS", fmt::to_string(labels_.size())}},
         "ready: backend {}, {}, {}", to_string(backend_), plural(worker_count_, "worker"),
         plural(labels_.size(), "listener"));
+    start_seconds_ = wall_time_seconds();
+    reload_report_.time_seconds = reload_report_.success_seconds = start_seconds_;
     told_status_ = status();
     systemd::notify_ready(told_status_);
     if (auto interval = systemd::watchdog_interval_us()) {
@@ -178,27 +237,38 @@ Exit Supervisor::run() {
         wait();
     hand_over();
     log_statistics();
-    log::info("stopped");
+    log::info(log::Event::stopped, {}, "stopped");
     return Exit::ok;
 }
 
 void Supervisor::wait() {
-    pollfd fds[] = {{signals_.get(), POLLIN, 0}, {news_.get(), POLLIN, 0}};
+    const int scrapes = scrapes_ ? scrapes_->fd() : -1; // which poll(2) passes over
+    pollfd fds[] = {{signals_.get(), POLLIN, 0}, {news_.get(), POLLIN, 0}, {scrapes, POLLIN, 0}};
     timespec timeout{};
-    if (tick_us_ > 0) {
+    const auto deadline_us = this->deadline_us();
+    if (deadline_us) {
         uint64_t now = monotonic_us();
-        uint64_t left = next_tick_us_ > now ? next_tick_us_ - now : 0;
+        uint64_t left = *deadline_us > now ? *deadline_us - now : 0;
         timeout = {
             .tv_sec = static_cast<time_t>(left / 1'000'000),
             .tv_nsec = static_cast<long>(left % 1'000'000 * 1000)};
     }
-    ::ppoll(fds, std::size(fds), tick_us_ > 0 ? &timeout : nullptr, nullptr);
+    ::ppoll(fds, std::size(fds), deadline_us ? &timeout : nullptr, nullptr);
     if (fds[0].revents != 0)
         on_signals();
     if (fds[1].revents != 0)
         on_news();
     if (tick_us_ > 0 && monotonic_us() >= next_tick_us_)
         on_tick();
+    if (scrapes_ && (fds[2].revents != 0 || scrapes_->deadline_us()))
+        scrapes_->on_ready(monotonic_us());
+}
+
+std::optional<uint64_t> Supervisor::deadline_us() const {
+    auto deadline_us = scrapes_ ? scrapes_->deadline_us() : std::nullopt;
+    if (tick_us_ > 0)
+        deadline_us = std::min(deadline_us.value_or(UINT64_MAX), next_tick_us_);
+    return deadline_us;
 }
 
 void Supervisor::on_signals() {
@@ -248,71 +318,18 @@ void Supervisor::on_tick() {
         worker->ping(ping_);
 }
 
-// Reload ------------------------------------------------------------------------------------------
-
-void Supervisor::reload() {
-    if (phase_ != Phase::running)
-        return;
-    if (reloading_) {
-        reload_again_ = true;
-        return;
-    }
-    systemd::notify_reloading();
-    auto adopted = adopt();
-    if (!adopted) {
-        reload_failure_ = adopted.error().message;
-        log::error("reload failed, the running configuration stays: {}", reload_failure_);
-        told_status_ = status();
-        systemd::notify_ready(told_status_);
-        return;
-    }
-    reload_failure_.clear();
-    reloading_ = true;
-    ++plan_sequence_;
-    for (uint32_t index = 0; index < worker_count_; ++index)
-        workers_[index]->apply(plan(index), plan_sequence_);
-}
-
-Result<void> Supervisor::adopt() {
-    auto config = effective_config(options_);
-    if (!config)
-        return std::unexpected(config.error());
-    if (auto applied = listeners_.apply(*config); !applied)
-        return applied;
-    if (config->backend != config_.backend || config->workers != config_.workers)
-        log::warning("reload: 'backend' and 'workers' change only with a restart");
-    config_ = std::move(*config);
-    log::set_level(config_.log_level);
-    return {};
-}
-
-void Supervisor::finish_reload() {
-    reloading_ = false;
-    listeners_.close_removed();
-    std::vector<std::string> before = std::exchange(labels_, listeners_.labels());
-    auto is_in = [](const std::vector<std::string>& labels, const std::string& label) {
-        return std::ranges::find(labels, label) != labels.end();
-    };
-    for (const std::string& label : before)
-        if (!is_in(labels_, label))
-            log::info("no longer listening: {}", label);
-    for (const std::string& label : labels_)
-        if (!is_in(before, label))
-            log::info("listening: {}", label);
-    log::info("reloaded: {}", plural(labels_.size(), "listener"));
-    told_status_ = status();
-    systemd::notify_ready(told_status_);
-    if (std::exchange(reload_again_, false))
-        reload();
-}
-
 // The end -----------------------------------------------------------------------------------------
 
 void Supervisor::stop(const char* signal) {
     if (phase_ == Phase::running) {
         phase_ = Phase::draining;
         uint64_t open = totals().connections_open();
-        log::info("draining: {}", plural(open, "connection"));
+        log::info(
+            log::Event::draining,
+            {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
+            "draining: {}", plural(open, "connection"));
+        if (scrapes_)
+            scrapes_->set_draining();
         systemd::notify_stopping(
             fmt::format("draining {}", plural(open, "connection")),
             (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
@@ -323,9 +340,11 @@ void Supervisor::stop(const char* signal) {
         }
     } else if (phase_ == Phase::draining) {
         phase_ = Phase::aborting;
+        const uint64_t open = totals().connections_open();
         log::warning(
-            "aborting: {} came again, {} reset", signal,
-            plural(totals().connections_open(), "connection"));
+            log::Event::aborting,
+            {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
+            "aborting: {} came again, {} reset", signal, plural(open, "connection"));
         for (auto& worker : workers_)
             worker->abort();
     }
@@ -341,9 +360,14 @@ void Supervisor::hand_over() {
     Stored stored = store_connections(std::move(connections));
     if (!stored.problem.empty())
         log::warning(
+            log::Event::not_handed_over,
+            {{"RIPOSTE_CONNECTIONS", fmt::to_string(stored.left.size())},
+             {"RIPOSTE_REASON", stored.problem}},
             "{} can not go on in the next process: {}", plural(stored.left.size(), "connection"),
             stored.problem);
-    log::info("handed over {}", plural(stored.count, "connection"));
+    log::info(
+        log::Event::handed_over, {{"RIPOSTE_CONNECTIONS", fmt::to_string(stored.count)}},
+        "handed over {}", plural(stored.count, "connection"));
     finish_connections(std::move(stored.left), config_.limits.linger_timeout_ms);
 }
 
@@ -351,35 +375,13 @@ void Supervisor::hand_over() {
 
 WorkerPlan Supervisor::plan(uint32_t index) const {
     return {
-        listeners_.plan(index), worker_share(config_.limits, worker_count_), config_.busy_poll_us};
-}
-
-Totals Supervisor::totals() const {
-    Totals totals;
-    for (const auto& worker : workers_)
-        totals.add(worker->metrics());
-    return totals;
-}
-
-void Supervisor::log_statistics() const {
-    log::info("statistics: {}", totals().describe());
-}
-
-std::string Supervisor::status() const {
-    std::string line = fmt::format(
-        "{}, {}, {}, {}", to_string(backend_), plural(worker_count_, "worker"),
-        plural(labels_.size(), "listener"), plural(totals().connections_open(), "connection"));
-    if (!reload_failure_.empty())
-        line += fmt::format("; reload failed: {}", reload_failure_);
-    return line;
-}
-
-void Supervisor::tell_status() {
-    std::string line = status();
-    if (phase_ != Phase::running || line == told_status_)
-        return;
-    told_status_ = std::move(line);
-    systemd::notify_status(told_status_);
+        .listeners = listeners_.plan(index),
+        .limits = worker_share(config_.limits, worker_count_),
+        .busy_poll_us = config_.busy_poll_us,
+        .datagrams = worker_share(config_.datagrams, worker_count_),
+        .access_log = worker_share(config_.access_log, worker_count_),
+        .served = std::make_shared<const PortSet>(listeners_.datagram_ports()),
+        .rate_entries = RateLimit::entries_of_worker(worker_count_)};
 }
 
 } // namespace riposte

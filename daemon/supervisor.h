@@ -5,9 +5,14 @@
 //   SIGHUP            reload: all of it, or nothing and the old configuration stays
 //   SIGUSR1           statistics to the log
 //
+// It also answers whoever asks for the daemon's figures (scrape/scrape_server.h), from its own loop
+// and until its end, through a drain as well.
+//
 // A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
 // gone; only then are they closed. The watchdog is petted only while every worker's loop turns:
 // each tick asks for a sign of life, and the next one pets if all have given it.
+//
+// When all is up the process is sealed (sandbox.h): what comes later gets by with little.
 //
 // A drain hands connections over to the next process where the service manager keeps descriptors
 // for it (handover.h); when the workers have stopped, they are stored.
@@ -18,11 +23,16 @@
 #include "daemon/config.h"
 #include "daemon/handover.h"
 #include "daemon/listeners.h"
+#include "daemon/log.h"
 #include "daemon/options.h"
+#include "daemon/scrape/scrape_server.h"
+#include "daemon/scrape/scrape_sockets.h"
+#include "daemon/scrape/snapshot.h"
 #include "daemon/worker_thread.h"
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,21 +54,29 @@ public:
 private:
     Supervisor(const Options& options, const Config& config, Listeners listeners);
     Result<void> open_channels();
+    Result<void> open_scrapes(std::vector<ScrapeSocket> sockets);
     Result<void> start_workers();
+    void seal();
+    bool owns_socket_files() const;
     void take_over(Inheritance inheritance);
     void report_start();
 
     void wait();
+    std::optional<uint64_t> deadline_us() const;
     void on_signals();
     void on_news();
     void on_tick();
 
     void reload();
     Result<void> adopt();
+    void tell_memory_bound();
     void finish_reload();
     void stop(const char* signal);
     void hand_over();
     void log_statistics() const;
+    static void tell_listener(log::Event event, const std::string& label);
+    Snapshot snapshot() const;
+    std::string scrape_document(Representation representation) const;
 
     WorkerPlan plan(uint32_t index) const;
     Totals totals() const;
@@ -72,16 +90,26 @@ private:
     Fd news_;
     std::vector<std::unique_ptr<WorkerThread>> workers_;
     BackendChoice backend_ = BackendChoice::epoll; ///< what the first worker got
+    uint32_t ring_operations_ = 0; ///< what its ring is limited to; 0: not limited, or no ring
+    std::string ring_unlimited_;   ///< why one of the rings is not; "" if there is none such
     uint32_t worker_count_;
-    uint32_t handover_max_ = 0; ///< how many connections the service manager would keep
+    uint64_t memory_bound_bytes_ = 0; ///< as it was told
+    uint32_t handover_max_ = 0;       ///< how many connections the service manager would keep
 
     enum class Phase : uint8_t { running, draining, aborting } phase_ = Phase::running;
     uint64_t plan_sequence_ = 0;
-    bool reloading_ = false;     ///< a plan was sent and has not settled
-    bool reload_again_ = false;  ///< SIGHUP came meanwhile
-    std::string reload_failure_; ///< "" or why the last reload was refused
+    bool reloading_ = false;    ///< a plan was sent and has not settled
+    bool reload_again_ = false; ///< SIGHUP came meanwhile
     std::vector<std::string> labels_;
     std::string told_status_;
+    ProcessFigureReader process_; ///< its files are open before the process is sealed
+    std::string backend_reason_;  ///< why epoll, or what this kernel's io_uring lacks
+    std::string sandbox_;         ///< "seccomp on", or why it is off
+    double start_seconds_ = 0;    ///< when all was up, since 1970
+    ReloadReport reload_report_;
+
+    std::vector<ScrapeSocket> scrape_sockets_; ///< their descriptors are the server's
+    std::unique_ptr<ScrapeServer> scrapes_;    ///< null: nobody can ask
 
     uint64_t tick_us_ = 0; ///< a third of the watchdog's interval; 0: no watchdog
     uint64_t next_tick_us_ = 0;

@@ -24,6 +24,8 @@ public:
     /// More entries (never fewer). Allocates; not for the hot path.
     void grow(uint32_t count);
 
+    static constexpr uint64_t entry_bytes() noexcept { return sizeof(Entry); }
+
     /// Milliseconds of the caller's clock. Set again to move, either way.
     void set(uint32_t entry, uint64_t deadline_ms) noexcept;
     void clear(uint32_t entry) noexcept;

@@ -41,34 +41,43 @@ Worker::Worker(Environment& environment, Backend& backend, Pools pools, const Wo
           .pools = pools,
           .window_buffers = backend.window_buffers(),
           .limits = plan.limits,
-          .now_ms = environment.now_ms(),
+          .now_ns = environment.now_ns(),
+          .now_ms = environment.now_ns() / 1'000'000,
           .wall_seconds = environment.wall_seconds()},
-      connections_(state_), datagrams_(state_) {
-    state_.ops.reserve(size_t{plan.limits.connections_max} * 2 + 256);
+      connections_(state_), datagrams_(state_, plan.rate_entries) {
+    state_.ops.reserve(
+        2 * (size_t{plan.limits.connections_max} + Connections::evictions_max) + events_.size());
     apply(plan);
 }
 
 bool Worker::turn() {
     size_t count = backend_.turn(state_.ops, events_, busy_poll_.wait(until_deadline()));
     state_.ops.clear();
-    state_.now_ms = state_.environment.now_ms();
+    state_.now_ns = state_.environment.now_ns();
+    state_.now_ms = state_.now_ns / 1'000'000;
     state_.wall_seconds = state_.environment.wall_seconds();
     if (busy_poll_.on())
-        busy_poll_.turned(count, state_.environment.now_us());
-    uint64_t closed = state_.metrics.get(Count::connections_closed);
+        busy_poll_.turned(count, state_.now_ns / 1000);
+    const uint64_t freed = connections_.freed();
     for (const Event& event : std::span(events_).first(count))
         handle(event);
+    connections_.end_evicted();
     keep_deadlines();
     connections_.wake_starved();
+    state_.metrics.set_buffers_used(connections_.buffers_used());
     trim_buffers();
     if (resume_ms_ != Timers::never)
-        resume(state_.metrics.get(Count::connections_closed) != closed);
-    return !stopped();
+        resume(connections_.freed() != freed);
+    if (!stopped())
+        return true;
+    state_.access_log.tell_left_out();
+    return false;
 }
 
 std::chrono::milliseconds Worker::until_deadline() noexcept {
-    uint64_t next =
-        std::min({connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_, trim_ms_});
+    uint64_t next = std::min(
+        {connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_, trim_ms_,
+         state_.access_log.next_ms()});
     if (next == Timers::never)
         return std::chrono::milliseconds(-1);
     return std::chrono::milliseconds(next > state_.now_ms ? next - state_.now_ms : 0);
@@ -101,6 +110,7 @@ void Worker::handle(const Event& event) {
 
 void Worker::keep_deadlines() {
     connections_.expire();
+    state_.access_log.expire(state_.now_ms);
     if (state_.now_ms < drain_deadline_ms_)
         return;
     connections_.end_drain();
@@ -135,10 +145,14 @@ void Worker::on_accept(const Event& event) {
     if (event.result >= 0) {
         connections_.accepted(event.result, at);
     } else if (event.result != -ECANCELED && !belongs_to_peer(-event.result)) {
-        state_.metrics.add(Count::accept_errors);
+        state_.metrics.add(at.socket.kind, accept_error(-event.result));
         uint64_t suppressed = 0;
         if (accept_limit_.allow(state_.now_ms, suppressed))
             log::warning(
+                log::Event::accepting_paused,
+                {{"RIPOSTE_LISTENER", at.socket.label},
+                 {"RIPOSTE_REASON", errno_text(-event.result)},
+                 {"ERRNO", fmt::to_string(-event.result)}},
                 "accepting pauses on {}: {}; raise LimitNOFILE= or lower 'connections'{}",
                 at.socket.label, errno_text(-event.result), log::left_out(suppressed));
         pause(at);
@@ -182,7 +196,9 @@ void Worker::resume(bool fd_freed) {
 
 void Worker::apply(const WorkerPlan& plan) {
     state_.limits = plan.limits;
-    connections_.set_max(plan.limits.connections_max);
+    connections_.apply_limits();
+    datagrams_.set(plan.datagrams, plan.served);
+    state_.access_log.set(plan.access_log, connections_.slots());
     busy_poll_.set(plan.busy_poll_us);
     for (Listening& at : listening_) {
         bool planned = std::ranges::any_of(plan.listeners, [&](const WorkerListener& socket) {
@@ -276,6 +292,10 @@ void Worker::on_datagram_error(Listening& at, int error) {
     uint64_t suppressed = 0;
     if (datagram_limit_.allow(state_.now_ms, suppressed))
         log::warning(
+            log::Event::receiving_paused,
+            {{"RIPOSTE_LISTENER", at.socket.label},
+             {"RIPOSTE_REASON", errno_text(error)},
+             {"ERRNO", fmt::to_string(error)}},
             "receiving pauses on {}: {}{}", at.socket.label, errno_text(error),
             log::left_out(suppressed));
     pause(at);

@@ -28,6 +28,10 @@ struct WorkerPlan {
     std::vector<WorkerListener> listeners;
     LimitsConfig limits;
     uint32_t busy_poll_us = 0; ///< see BusyPoll
+    DatagramsConfig datagrams{};
+    AccessLogConfig access_log{};
+    std::shared_ptr<const PortSet> served{}; ///< the ports of all datagram listeners; null: none
+    uint32_t rate_entries = RateLimit::entries_of_all_workers; ///< fixed with the first plan
 };
 
 /// A connection of the process before this one, and whose it is to be.

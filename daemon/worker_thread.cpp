@@ -8,17 +8,14 @@
 #include <unistd.h>
 
 namespace riposte {
-namespace {
 
-/// One for each connection that could owe something, and what the backend keeps at hand. A buffer's
-/// number has 16 bits in a completion of io_uring.
-uint32_t stream_buffers(uint32_t connections_max) {
-    constexpr uint32_t spare = 256;
-    constexpr uint32_t max = 65'536;
-    return std::min(connections_max + spare, max);
+/// A buffer's number has 16 bits in a completion of io_uring.
+uint32_t WorkerThread::stream_buffers(const LimitsConfig& share) noexcept {
+    constexpr uint64_t min = 16;
+    constexpr uint64_t max = 65'536;
+    return static_cast<uint32_t>(
+        std::clamp(share.buffer_memory_bytes / stream_buffer_bytes, min, max));
 }
-
-} // namespace
 
 WorkerThread::WorkerThread(uint32_t index, BackendChoice choice, WorkerPlan plan, int news_fd)
     : news_fd_(news_fd) {
@@ -53,8 +50,7 @@ void WorkerThread::main(BackendChoice choice, const WorkerPlan& plan) noexcept {
 }
 
 Result<WorkerThread::Started> WorkerThread::set_up(BackendChoice choice, const WorkerPlan& plan) {
-    auto streams =
-        BufferPool::create(stream_buffers(plan.limits.connections_max), stream_buffer_bytes);
+    auto streams = BufferPool::create(stream_buffers(plan.limits), stream_buffer_bytes);
     if (!streams)
         return std::unexpected(streams.error());
     streams_.emplace(std::move(*streams));
@@ -68,7 +64,9 @@ Result<WorkerThread::Started> WorkerThread::set_up(BackendChoice choice, const W
         return std::unexpected(opened.error());
     backend_ = std::move(opened->backend);
     worker_ = std::make_unique<Worker>(environment_, *backend_, pools, plan);
-    return Started{opened->kind, opened->fallback_reason, opened->lacking};
+    return Started{
+        opened->kind, opened->fallback_reason, opened->lacking, opened->ring_operations,
+        opened->ring_unlimited};
 }
 
 void WorkerThread::loop() {

@@ -29,11 +29,16 @@ public:
     static constexpr uint32_t stream_buffer_bytes = 64 * 1024;
     static constexpr uint32_t datagram_buffers = 128;
 
+    /// What this share of the memory is enough for, and a few at least.
+    static uint32_t stream_buffers(const LimitsConfig& share) noexcept;
+
     /// How a worker came up.
     struct Started {
         BackendChoice backend;
         std::string fallback_reason; ///< see OpenedBackend
         std::string lacking;
+        uint32_t ring_operations;
+        std::string ring_unlimited;
     };
 
     /// Makes the thread; started() tells how that went. `news_fd` is an eventfd that outlives it.

@@ -21,7 +21,7 @@ Result<BufferPool> BufferPool::create(uint32_t count, uint32_t bytes) {
         return fail(
             Exit::os, fmt::format(
                           "no memory for {} buffers of {} bytes: {}; lower "
-                          "'connections' or raise the memory limit",
+                          "'buffer_memory' or raise the memory limit",
                           count, bytes, errno_text(errno)));
     return BufferPool(static_cast<std::byte*>(memory), count, bytes);
 }

@@ -7,8 +7,8 @@
 namespace riposte {
 namespace {
 
-constexpr std::array<std::string_view, 6> names = {"hello",   "echo",    "discard",
-                                                   "daytime", "chargen", "time"};
+constexpr std::array<std::string_view, service_kinds> names = {"hello",   "echo",    "discard",
+                                                               "daytime", "chargen", "time"};
 
 } // namespace
 

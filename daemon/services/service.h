@@ -28,6 +28,8 @@ namespace riposte {
 
 enum class ServiceKind : uint8_t { hello, echo, discard, daytime, chargen, time };
 
+inline constexpr size_t service_kinds = static_cast<size_t>(ServiceKind::time) + 1;
+
 std::string_view to_string(ServiceKind kind);
 std::optional<ServiceKind> parse_service(std::string_view name);
 /// The names that parse_service() knows, for messages and for the nearest known one.

@@ -2,15 +2,16 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
 
-from daemon import (ANSWER, SANITIZER, RiposteTest, await_true, limit_descriptors, receive_all,
-                    receive_exactly)
+from daemon import (ANSWER, SANITIZER, RiposteTest, await_true, free_port, limit_descriptors,
+                    listen_section, needs_ipv6, needs_systemd, receive_all, receive_exactly)
 
 
-class Limits(RiposteTest):
+class LimitsTest(RiposteTest):
     def refused(self, address, source=None):
         """Whether the daemon ends a new connection at once, without a word."""
         client = self.connect(address, source=source)
@@ -28,6 +29,24 @@ class Limits(RiposteTest):
         self.assertEqual(receive_exactly(client, 1), b"a")
         return client
 
+    def open_connections(self, daemon):
+        count = len(daemon.lines("statistics: ")) + 1
+        daemon.signal(signal.SIGUSR1)
+        return int(daemon.wait_log(r"statistics: connections (\d+) open", count)[1])
+
+    def counted(self, daemon, what):
+        """The number before these words in a line of statistics; 0 if they are not there."""
+        count = len(daemon.lines("statistics: ")) + 1
+        daemon.signal(signal.SIGUSR1)
+        found = re.search(rf"(\d+) {what}(;|$)", daemon.wait_log("statistics: .*", count)[0])
+        return int(found[1]) if found else 0
+
+    def assert_still(self, client):
+        client.send(b"still")
+        self.assertEqual(receive_exactly(client, 5), b"still")
+
+
+class Limits(LimitsTest):
     def test_of_too_many_connections_the_newest_is_refused_and_the_others_go_on(self):
         _, address = self.serve("echo", config="[limits]\nconnections = 5\n")
         clients = [self.established(address) for _ in range(5)]
@@ -36,11 +55,6 @@ class Limits(RiposteTest):
         for client in clients:
             client.send(b"still")
             self.assertEqual(receive_exactly(client, 5), b"still")
-
-    def open_connections(self, daemon):
-        count = len(daemon.lines("statistics: ")) + 1
-        daemon.signal(signal.SIGUSR1)
-        return int(daemon.wait_log(r"statistics: connections (\d+) open", count)[1])
 
     def test_when_a_connection_ends_there_is_room_for_another(self):
         daemon, address = self.serve("echo", config="[limits]\nconnections = 3\n")
@@ -62,6 +76,103 @@ class Limits(RiposteTest):
         other = self.established(address, source="127.0.0.2")
         other.send(b"b")
         self.assertEqual(receive_exactly(other, 1), b"b")
+
+    def test_addresses_of_one_prefix_are_one_source(self):
+        daemon, address = self.serve(
+            "echo", config="[limits]\nconnections_per_source = 2\nsource_prefix_ipv4 = 24\n")
+        first = self.established(address, source="127.0.0.1")
+        self.established(address, source="127.0.0.200")
+        self.assertTrue(self.refused(address, source="127.0.0.3"))
+        self.established(address, source="127.0.1.1")
+        self.assertEqual(self.counted(daemon, "refused over their source's limit"), 1)
+        self.assertEqual(self.counted(daemon, "refused"), 0)
+        first.shutdown(socket.SHUT_WR)
+        self.assertEqual(receive_all(first), b"")
+        await_true(lambda: self.open_connections(daemon) == 2, "there is room again")
+        self.established(address, source="127.0.0.3")
+
+    @needs_ipv6
+    def test_on_a_dual_stack_socket_ipv4_has_its_own_prefix(self):
+        """Both come as IPv6 addresses there, whose first 64 bits are the same."""
+        daemon = self.daemon("--listen", "echo=tcp://*:0", config="[limits]\nconnections_per_source = 1\n")
+        port = daemon.port("echo", "tcp")
+        for source in ("127.0.0.1", "127.0.0.2"):
+            self.established(("127.0.0.1", port), source=source)
+        self.established(("::1", port))
+        for host in ("127.0.0.1", "::1"):
+            self.assertTrue(self.refused((host, port)))
+
+    def test_a_reload_changes_what_is_one_source_and_ends_nobody(self):
+        config = "[limits]\nconnections_per_source = 3\nsource_prefix_ipv4 = {}\n"
+        daemon, address = self.serve("echo", config=config.format(32))
+        clients = [self.established(address, source=f"127.0.0.{i}") for i in (1, 1, 2, 2, 3)]
+        daemon.write_config(config.format(24))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("reloaded")
+        self.assertTrue(self.refused(address, source="127.0.0.4"))
+        for client in clients:  # who goes is taken from the new count
+            client.send(b"b")
+            self.assertEqual(receive_exactly(client, 1), b"b")
+            client.close()
+        await_true(lambda: self.open_connections(daemon) == 0, "there is room again")
+        for i in (1, 2, 3):
+            self.established(address, source=f"127.0.0.{i}")
+        self.assertTrue(self.refused(address, source="127.0.0.4"))
+
+    def listening(self, limit, *arguments, more="", **options):
+        """A daemon with two echo listeners of which the first is limited; it, and their addresses."""
+        ports = [free_port(), free_port()]
+        config = (f"[[listen]]\nservice = 'echo'\naddress = ['127.0.0.1:{ports[0]}']\n"
+                  f"connections = {limit}\n" + listen_section("echo", f"tcp://127.0.0.1:{ports[1]}") + more)
+        return self.daemon(*arguments, config=config, **options), [("127.0.0.1", port) for port in ports]
+
+    def test_a_listener_has_no_more_connections_than_it_may(self):
+        daemon, (limited, free) = self.listening(2)
+        for _ in range(3):
+            clients = [self.established(limited) for _ in range(2)]
+            self.assertTrue(self.refused(limited))
+            self.established(free).close()
+            for client in clients:
+                client.send(b"still")
+                self.assertEqual(receive_exactly(client, 5), b"still")
+                client.close()
+            await_true(lambda: self.open_connections(daemon) == 0, "there is room again")
+        self.assertEqual(self.counted(daemon, "refused over their listener's limit"), 3)
+        self.assertEqual(len(daemon.lines("refused a connection from .*its listener has reached")), 1)
+
+    def test_a_listeners_limit_is_the_same_with_many_workers(self):
+        """Exactly: what one worker does not use is another's."""
+        daemon, (limited, _) = self.listening(5, "--workers", "4")
+        for _ in range(3):
+            clients = [self.established(limited) for _ in range(5)]
+            for _ in range(10):
+                self.assertTrue(self.refused(limited))
+            for client in clients:
+                client.close()
+            await_true(lambda: self.open_connections(daemon) == 0, "there is room again")
+
+    def test_a_reload_changes_a_listeners_limit_and_ends_nobody(self):
+        daemon, (limited, _) = self.listening(2)
+        clients = [self.established(limited) for _ in range(2)]
+        with open(daemon.config_path, encoding="utf-8") as file:
+            config = file.read()
+        for count, (limit, more) in enumerate([(4, 2), (1, 0)], 1):
+            daemon.write_config(config.replace("connections = 2", f"connections = {limit}"))
+            daemon.signal(signal.SIGHUP)
+            daemon.wait_log("reloaded", count)
+            clients += [self.established(limited) for _ in range(more)]
+            self.assertTrue(self.refused(limited))
+        for client in clients:
+            client.send(b"still")
+            self.assertEqual(receive_exactly(client, 5), b"still")
+
+    @needs_systemd
+    def test_an_inherited_socket_has_the_limit_of_its_services_first_section(self):
+        listener = self.keep(socket.create_server(("127.0.0.1", 0)))
+        self.listening(2, "--workers", "2", sockets=[(listener, "echo")])
+        for _ in range(2):
+            self.established(listener.getsockname())
+        self.assertTrue(self.refused(listener.getsockname()))
 
     def test_with_two_workers_the_limit_is_the_processs(self):
         _, address = self.serve("echo", "--workers", "2", config="[limits]\nconnections = 6\n")
@@ -88,6 +199,32 @@ class Limits(RiposteTest):
             pass
         self.assertGreater(time.monotonic() - start, 0.2)
         await_true(lambda: daemon.fds() <= before, "its descriptor is closed")
+
+    def test_who_never_says_anything_is_closed_after_the_first_byte_timeout(self):
+        daemon, address = self.serve("echo", config="[limits]\nfirst_byte_timeout = '300ms'\n")
+        talker = self.established(address)
+        start = time.monotonic()
+        self.assertEqual(receive_all(self.connect(address)), b"")
+        self.assertGreater(time.monotonic() - start, 0.2)
+        talker.send(b"still")  # who has spoken may be silent as long as idle_timeout permits
+        self.assertEqual(receive_exactly(talker, 5), b"still")
+        self.assertEqual(self.counted(daemon, "first-byte timeouts"), 1)
+        self.assertEqual(self.counted(daemon, "idle timeouts"), 0)
+
+    def test_a_service_that_speaks_first_waits_for_no_first_byte(self):
+        daemon, address = self.serve("chargen", config="[limits]\nfirst_byte_timeout = '200ms'\n")
+        client = self.connect(address)
+        silent_since = time.monotonic()
+        while time.monotonic() - silent_since < 1:
+            receive_exactly(client, 100_000)
+        self.assertEqual(self.counted(daemon, "first-byte timeouts"), 0)
+
+    def test_of_the_first_byte_and_idle_timeouts_the_shorter_one_counts(self):
+        daemon, address = self.serve(
+            "echo", config="[limits]\nfirst_byte_timeout = '1m'\nidle_timeout = '200ms'\n")
+        self.assertEqual(receive_all(self.connect(address)), b"")
+        self.assertEqual(self.counted(daemon, "first-byte timeouts"), 0)
+        self.assertEqual(self.counted(daemon, "idle timeouts"), 1)
 
     def test_who_talks_is_not_idle(self):
         _, address = self.serve("echo", config="[limits]\nidle_timeout = '1s'\n")
@@ -135,6 +272,166 @@ class Limits(RiposteTest):
         await_true(lambda: daemon.fds() <= before, "its descriptor is closed")
 
 
+class Full(LimitsTest):
+    """when_full = "close_idle"."""
+
+    CLOSE_IDLE = "[limits]\nconnections = {}\nwhen_full = 'close_idle'\n"
+
+    def one_after_the_other(self, address, count):
+        """Established so far apart that the daemon's clock has moved on."""
+        clients = []
+        for _ in range(count):
+            clients.append(self.established(address))
+            time.sleep(0.02)
+        return clients
+
+    def test_at_the_limit_the_longest_idle_connection_makes_way(self):
+        daemon, address = self.serve("echo", config=self.CLOSE_IDLE.format(3))
+        first, second, third = self.one_after_the_other(address, 3)
+        self.assert_still(first)
+        time.sleep(0.02)
+        fourth = self.established(address)
+        self.assertEqual(receive_all(second), b"")  # an end, no reset
+        for client in (first, third, fourth):
+            self.assert_still(client)
+            time.sleep(0.02)
+        fifth = self.established(address)
+        self.assertEqual(receive_all(first), b"")
+        for client in (third, fourth, fifth):
+            self.assert_still(client)
+        self.assertEqual(self.counted(daemon, "closed for newcomers"), 2)
+        self.assertEqual(self.counted(daemon, "refused"), 0)
+        self.assertEqual(len(daemon.lines("closed an idle connection from 127.0.0.1:.*'connections'")), 1)
+
+    def test_whoever_is_owed_something_does_not_make_way(self):
+        daemon, address = self.serve("chargen", config=self.CLOSE_IDLE.format(2))
+        clients = [self.connect(address, receive_buffer=4096) for _ in range(2)]
+        for client in clients:
+            receive_exactly(client, 10)
+        self.assertTrue(self.refused(address))
+        for client in clients:
+            receive_exactly(client, 100_000)
+        self.assertEqual(self.counted(daemon, "refused"), 1)
+        self.assertEqual(self.counted(daemon, "closed for newcomers"), 0)
+
+    def test_whoever_has_its_answer_and_does_not_close_makes_way(self):
+        daemon, address = self.serve(
+            "hello", config=self.CLOSE_IDLE.format(2) + "linger_timeout = '10m'\n")
+        for _ in range(20):
+            client = self.connect(address)
+            client.send(b"x")
+            self.assertEqual(receive_all(client), ANSWER)
+        self.assertEqual(self.counted(daemon, "closed for newcomers"), 18)
+        self.assertEqual(self.counted(daemon, "refused"), 0)
+
+    def test_nobody_makes_way_for_one_that_another_limit_refuses(self):
+        daemon, address = self.serve(
+            "echo", config=self.CLOSE_IDLE.format(2) + "connections_per_source = 1\n")
+        clients = [self.established(address, source=f"127.0.0.{i}") for i in (1, 2)]
+        for _ in range(50):
+            self.assertTrue(self.refused(address, source="127.0.0.1"))
+        for client in clients:
+            self.assert_still(client)
+        self.assertEqual(self.counted(daemon, "closed for newcomers"), 0)
+        self.assertEqual(self.counted(daemon, "refused over their source's limit"), 50)
+
+    def test_of_a_storm_of_connections_each_is_taken_and_none_is_left_open(self):
+        daemon, address = self.serve("echo", config=self.CLOSE_IDLE.format(20))
+        before = daemon.fds()
+        for _ in range(1000):
+            client = self.established(address)
+            self.assertLessEqual(daemon.fds(), before + 41)
+        self.assertEqual(self.counted(daemon, "closed for newcomers"), 980)
+        self.assertEqual(self.open_connections(daemon), 20)
+        self.assert_still(client)
+
+    def test_a_reload_changes_what_happens_at_the_limit(self):
+        daemon, address = self.serve("echo", config=self.CLOSE_IDLE.format(2))
+        clients = self.one_after_the_other(address, 3)
+        self.assertEqual(receive_all(clients[0]), b"")
+        daemon.write_config("[limits]\nconnections = 2\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("reloaded")
+        await_true(lambda: self.open_connections(daemon) == 2, "the first one is closed")
+        self.assertTrue(self.refused(address))
+        for client in clients[1:]:
+            self.assert_still(client)
+        daemon.write_config(self.CLOSE_IDLE.format(2))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("reloaded", 2)
+        self.assert_still(self.established(address))
+
+
+class Rates(LimitsTest):
+    """rate_min and write_rate_min: peers that dribble."""
+
+    def dribble(self, client, pause, seconds):
+        """A byte now and then, until the daemon ends it: whether it did."""
+        deadline = time.monotonic() + seconds
+        try:
+            while time.monotonic() < deadline:
+                client.send(b"x")
+                if client.recv(1) == b"":
+                    return True
+                time.sleep(pause)
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+        return False
+
+    def test_who_dribbles_is_closed_and_who_sends_enough_is_not(self):
+        daemon, address = self.serve(
+            "echo", config="[limits]\nrate_min = 1000\nrate_window = '500ms'\n")
+        self.assertTrue(self.dribble(self.connect(address), 0.05, 30))
+        self.assertEqual(self.counted(daemon, "slow senders"), 1)
+        client = self.connect(address)
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            client.sendall(b"x" * 50_000)
+            self.assertEqual(len(receive_exactly(client, 50_000)), 50_000)
+        self.assertEqual(self.counted(daemon, "slow senders"), 1)
+
+    def test_by_default_a_person_may_type(self):
+        daemon, address = self.serve("echo", config="[limits]\nrate_window = '100ms'\n")
+        self.assertFalse(self.dribble(self.connect(address), 0.15, 1.5))
+        self.assertEqual(self.counted(daemon, "slow senders"), 0)
+
+    def read_slowly(self, address, size, pause, seconds):
+        """So much of chargen's text at a time, until the daemon ends it: whether it did."""
+        client = self.connect(address, receive_buffer=4096)
+        deadline = time.monotonic() + seconds
+        try:
+            while time.monotonic() < deadline:
+                receive_exactly(client, size)
+                time.sleep(pause)
+        except (ConnectionResetError, AssertionError):
+            return True
+        finally:
+            client.close()
+        return False
+
+    RATES = "[limits]\nwrite_stall_timeout = '1m'\nrate_window = '500ms'\nwrite_rate_min = {}\n"
+
+    def test_who_takes_a_little_now_and_then_is_closed(self):
+        """It takes enough for write_stall_timeout, however short that were."""
+        daemon, address = self.serve("chargen", config=self.RATES.format(10_000_000))
+        self.assertTrue(self.read_slowly(address, 2000, 0.02, 60))
+        self.assertEqual(self.counted(daemon, "slow readers"), 1)
+        self.assertEqual(self.counted(daemon, "write stalls"), 0)
+
+    def test_who_takes_enough_is_not_closed(self):
+        for rate in (0, 1000):
+            with self.subTest(rate=rate):
+                daemon, address = self.serve("chargen", config=self.RATES.format(rate))
+                self.assertFalse(self.read_slowly(address, 20_000, 0.01, 3))
+                self.assertEqual(self.counted(daemon, "slow readers"), 0)
+
+    def test_whoever_is_owed_nothing_has_no_rate(self):
+        """A request now and then, answered at once."""
+        daemon, address = self.serve("echo", config=self.RATES.format(10_000_000))
+        self.assertFalse(self.dribble(self.connect(address), 0.1, 2))
+        self.assertEqual(self.counted(daemon, "slow readers"), 0)
+
+
 class Descriptors(RiposteTest):
     """No descriptors left (EMFILE): no spinning, no flood of log lines, and recovery."""
 
@@ -161,7 +458,7 @@ class Descriptors(RiposteTest):
         daemon.wait_log(r"(?i)too many open files|EMFILE")
         time.sleep(2)
         lines = daemon.lines(r"(?i)too many open files|EMFILE")
-        self.assertLessEqual(len(lines), 10)
+        self.assertLessEqual(len(lines), 2, "one in 10 s")
         self.assertLessEqual(len(daemon.log().split("\n")), 40)
 
     def recovers(self, *arguments):

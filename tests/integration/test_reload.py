@@ -1,33 +1,14 @@
 """SIGHUP: what can change does, no connection is lost, and a bad file changes nothing."""
 
 import os
-import random
 import signal
 import socket
 import threading
 import time
 
-from daemon import ANSWER, RiposteTest, await_true, receive_all, receive_exactly
-
-
-def free_port():
-    """A port that is free for both transports. A reload must find the same port again, so that it can
-    not be 0; the range is below the one that the kernel gives clients' ports from."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        try:
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                with socket.socket(socket.AF_INET, kind) as probe:
-                    probe.bind(("127.0.0.1", port))
-            return port
-        except OSError:
-            continue
-
-
-def listen(service, address, **options):
-    lines = [f"[[listen]]\nservice = '{service}'\naddress = '{address}'"]
-    lines += [f"{key} = '{value}'" for key, value in options.items()]
-    return "\n".join(lines) + "\n"
+from daemon import (ANSWER, RiposteTest, await_true, free_port, receive_all,
+                    receive_exactly)
+from daemon import listen_section as listen
 
 
 class Reload(RiposteTest):

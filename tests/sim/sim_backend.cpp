@@ -77,6 +77,7 @@ size_t SimBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait w
         violation_.empty())
         violation_ = fmt::format("turn {}: what a send held back is followed by nothing", turn_);
     work();
+    count_buffers();
     size_t count = deliver(events);
     idle_ = ops.empty() && count == 0 && pending_.empty() &&
             std::ranges::none_of(handles_, [](const auto& entry) { return entry.second.closing; });
@@ -97,6 +98,34 @@ void SimBackend::sleep(std::chrono::milliseconds wait) {
 bool SimBackend::uses(int fd) const {
     const auto found = handles_.find(fd);
     return found != handles_.end() && (found->second.armed || found->second.answers > 0);
+}
+
+bool SimBackend::has_place(int fd) const {
+    const auto found = handles_.find(fd);
+    return found != handles_.end() && found->second.token &&
+           found->second.token->slot != Token::max;
+}
+
+/// Whatever the backend owns is in stock, on its way to the worker, or being sent.
+void SimBackend::count_buffers() {
+    size_t streams = stock_.size();
+    size_t datagrams = datagram_stock_.size();
+    for (const Pending& each : pending_) {
+        const bool datagram =
+            each.event.kind == OpKind::receive_from || each.event.kind == OpKind::send_to;
+        (datagram ? datagrams : streams) += each.event.buffer != no_buffer;
+    }
+    for (const auto& [fd, handle] : handles_)
+        streams += handle.sending && !handle.sent;
+    if (!violation_.empty())
+        return;
+    if (const uint32_t held = pools_.streams.held(Owner::backend); held != streams)
+        violation_ = fmt::format(
+            "turn {}: it was passed {} stream buffers, and {} are in use", turn_, held, streams);
+    if (const uint32_t held = pools_.datagrams.buffers().held(Owner::backend); held != datagrams)
+        violation_ = fmt::format(
+            "turn {}: it was passed {} datagram buffers, and {} are in use", turn_, held,
+            datagrams);
 }
 
 // Operations, and what a worker may give ----------------------------------------------------------
@@ -236,12 +265,16 @@ int32_t SimBackend::send_datagrams(const Op& op) {
     const Arrival& arrival = pools_.datagrams.arrival(op.buffer);
     std::span<const std::byte> rest = pools_.datagrams.buffers().bytes(op.buffer).first(op.size);
     const size_t step = op.segment_bytes != 0 ? op.segment_bytes : op.size;
+    constexpr std::array<int, 5> errors = {EAGAIN, ENOBUFS, ENOMEM, EPERM, EHOSTUNREACH};
     int32_t result = -EAGAIN;
     do {
         const auto bytes = rest.first(std::min(step, rest.size()));
         rest = rest.subspan(bytes.size());
-        if (by_chance(settings_.faults.dropped_answer))
+        if (by_chance(Fault::answer_failed, settings_.faults.dropped_answer)) {
+            if (result < 0)
+                result = -errors[random_.below(errors.size())];
             continue;
+        }
         result = std::max(result, 0) + static_cast<int32_t>(bytes.size());
         network_.send_to(
             {.peer = {.storage = arrival.peer.any, .size = arrival.peer_size},

@@ -8,7 +8,8 @@
 //
 // It also asserts the worker's side of the contract, and the first thing that breaks it is kept in
 // violation(); an operation that breaks it is not carried out. An operation counts as in flight
-// until its last event was delivered, because that is all that a worker can know.
+// until its last event was delivered, because that is all that a worker can know. In each turn it
+// counts the buffers that it was passed: one that no operation or event speaks of is lost.
 //
 // It does not look before it sleeps: here only time and other threads could bring anything.
 //
@@ -45,8 +46,11 @@ struct Faults {
     uint32_t no_buffers = 0;     ///< a receive ends with -ENOBUFS for no reason
     uint32_t interrupted = 0;    ///< a receive or a send ends with -EINTR, and nothing has happened
     uint32_t peer_gone = 0;      ///< an accept finds a connection that was reset: -ECONNABORTED
-    uint32_t no_descriptors = 0; ///< an accept ends with -EMFILE, -ENFILE or -ENOMEM
-    uint32_t dropped_answer = 0; ///< a datagram of a send_to does not go: -EAGAIN
+    uint32_t accept_error = 0;   ///< -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM
+    uint32_t receive_error = 0;  ///< -ENOMEM and others that are not the peer's doing
+    uint32_t send_error = 0;     ///< likewise
+    uint32_t datagram_error = 0; ///< a receive_from ends with -ENOMEM
+    uint32_t dropped_answer = 0; ///< a datagram of a send_to does not go, for whatever reason
 
     static Faults none() { return {}; }
 };
@@ -76,6 +80,8 @@ public:
     std::chrono::milliseconds last_wait() const { return last_wait_; }
     /// Is a stream armed or an answer under way on this listener?
     bool uses(int fd) const;
+    /// Has the worker given this accepted descriptor a place of its own? Not one that it refused.
+    bool has_place(int fd) const;
     /// A connection that another process has accepted; see backend.h.
     void introduce(int fd) { handles_[fd] = {.serial = ++serial_, .announced = true}; }
     void set_faults(const Faults& faults) { settings_.faults = faults; }
@@ -133,6 +139,7 @@ private:
     bool send_some(int fd, Handle& handle);
     bool close_now(int fd, Handle& handle);
 
+    void count_buffers();
     size_t deliver(std::span<Event> events);
     void delivered(const Pending& pending);
     void complete(int fd, const Handle& handle, const Event& event);
@@ -144,6 +151,7 @@ private:
     bool check_buffer(const BufferPool& pool, const Op& op);
     void violated(const Op& op, std::string_view what);
     bool by_chance(uint32_t percent) { return percent > 0 && random_.chance(percent); }
+    bool by_chance(Fault fault, uint32_t percent);
 
     SimNetwork& network_;
     Pools pools_;

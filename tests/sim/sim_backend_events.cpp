@@ -10,6 +10,17 @@
 #include <fmt/format.h>
 
 namespace riposte::sim {
+namespace {
+
+constexpr std::array<int, 3> socket_errors = {ENOMEM, ETIMEDOUT, EHOSTUNREACH};
+
+} // namespace
+
+bool SimBackend::by_chance(Fault fault, uint32_t percent) {
+    const bool happens = by_chance(percent);
+    network_.faults().add(fault, happens);
+    return happens;
+}
 
 void SimBackend::refill() {
     while (stock_.size() < settings_.stock) {
@@ -45,6 +56,7 @@ BufferId SimBackend::take_datagram_buffer() {
 
 void SimBackend::complete(int fd, const Handle& handle, const Event& event) {
     const uint64_t late = random_.below(settings_.faults.delay_turns_max + 1);
+    network_.faults().add(Fault::late_event, late > 0);
     pending_.push_back({event, fd, handle.serial, turn_ + late});
 }
 
@@ -108,22 +120,23 @@ bool SimBackend::end_stopped(int fd, Handle& handle) {
 bool SimBackend::accept_one(int fd, Handle& handle) {
     if (!network_.has_connection(fd))
         return false;
-    if (by_chance(settings_.faults.peer_gone) && network_.lose_oldest(fd)) {
+    if (by_chance(Fault::lost_connection, settings_.faults.peer_gone) && network_.lose_oldest(fd)) {
         end(fd, handle, -ECONNABORTED);
         return true;
     }
-    if (by_chance(settings_.faults.no_descriptors)) {
-        constexpr std::array<int, 3> errors = {EMFILE, ENFILE, ENOMEM};
+    if (by_chance(Fault::accept_error, settings_.faults.accept_error)) {
+        constexpr std::array<int, 4> errors = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
         end(fd, handle, -errors[random_.below(errors.size())]);
         return true;
     }
     const int accepted = network_.accept(fd);
     if (accepted < 0) {
+        network_.faults().add(Fault::no_descriptor);
         end(fd, handle, accepted);
         return true;
     }
     handles_[accepted] = {.serial = ++serial_};
-    const bool last = by_chance(settings_.faults.end_early);
+    const bool last = by_chance(Fault::early_end, settings_.faults.end_early);
     handle.ended = last;
     complete(fd, handle, {OpKind::accept, handle.stream.token, accepted, no_buffer, last});
     return true;
@@ -142,20 +155,26 @@ bool SimBackend::receive_one(int fd, Handle& handle) {
 }
 
 bool SimBackend::receive_data(int fd, Handle& handle) {
-    if (by_chance(settings_.faults.interrupted)) {
+    if (by_chance(Fault::interrupted, settings_.faults.interrupted)) {
         end(fd, handle, -EINTR);
         return true;
     }
+    if (by_chance(Fault::receive_error, settings_.faults.receive_error)) {
+        end(fd, handle, -socket_errors[random_.below(socket_errors.size())]);
+        return true;
+    }
     const bool bytes_wait = network_.stream_of(fd).to_server.size() > 0;
-    const bool spurious = bytes_wait && by_chance(settings_.faults.no_buffers);
+    const bool spurious =
+        bytes_wait && by_chance(Fault::spurious_no_buffers, settings_.faults.no_buffers);
     const BufferId buffer = bytes_wait && !spurious ? take_buffer() : no_buffer;
     if (bytes_wait && buffer == no_buffer) {
+        network_.faults().add(Fault::no_stream_buffer, !spurious);
         end(fd, handle, -ENOBUFS);
         return true;
     }
     std::array<std::byte, 1> nothing{};
     std::span<std::byte> room = bytes_wait ? pools_.streams.bytes(buffer) : std::span(nothing);
-    if (bytes_wait && by_chance(settings_.faults.small_chunk))
+    if (bytes_wait && by_chance(Fault::short_receive, settings_.faults.small_chunk))
         room = room.first(1 + random_.below(static_cast<uint32_t>(room.size())));
     const int32_t result = network_.receive(fd, room);
     if (result <= 0) { // EOF or an error
@@ -165,7 +184,7 @@ bool SimBackend::receive_data(int fd, Handle& handle) {
         return true;
     }
     const auto size = static_cast<uint32_t>(result);
-    if (size >= handle.left || by_chance(settings_.faults.end_early)) {
+    if (size >= handle.left || by_chance(Fault::early_end, settings_.faults.end_early)) {
         end(fd, handle, result, buffer);
         return true;
     }
@@ -184,9 +203,14 @@ bool SimBackend::receive_datagram(int fd, Handle& handle) {
     }
     if (!network_.has_datagram(fd))
         return false;
-    const bool spurious = by_chance(settings_.faults.no_buffers);
+    if (by_chance(Fault::datagram_error, settings_.faults.datagram_error)) {
+        end(fd, handle, -ENOMEM);
+        return true;
+    }
+    const bool spurious = by_chance(Fault::spurious_no_buffers, settings_.faults.no_buffers);
     const BufferId buffer = spurious ? no_buffer : take_datagram_buffer();
     if (buffer == no_buffer) {
+        network_.faults().add(Fault::no_datagram_buffer, !spurious);
         end(fd, handle, -ENOBUFS);
         return true;
     }
@@ -197,6 +221,8 @@ bool SimBackend::receive_datagram(int fd, Handle& handle) {
     arrival.peer.any = datagram.peer.storage;
     arrival.peer_size = datagram.peer.size;
     arrival.segment_bytes = datagram.segment_bytes;
+    arrival.to_group = datagram.to_group;
+    arrival.cut = datagram.cut;
     arrival.local_family = static_cast<sa_family_t>(datagram.local.family());
     if (arrival.local_family == AF_INET) {
         sockaddr_in v4{};
@@ -209,7 +235,7 @@ bool SimBackend::receive_datagram(int fd, Handle& handle) {
     }
     datagram_sizes_[buffer] = static_cast<uint32_t>(size);
     asked_[buffer] = datagram.local;
-    const bool last = by_chance(settings_.faults.end_early);
+    const bool last = by_chance(Fault::early_end, settings_.faults.end_early);
     handle.ended = last;
     complete(
         fd, handle,
@@ -222,10 +248,15 @@ bool SimBackend::send_some(int fd, Handle& handle) {
         return false;
     std::span<const std::byte> bytes =
         pools_.streams.bytes(handle.send.buffer).subspan(handle.send.offset, handle.send.size);
-    if (by_chance(settings_.faults.small_chunk))
+    if (by_chance(Fault::short_send, settings_.faults.small_chunk))
         bytes = bytes.first(1 + random_.below(static_cast<uint32_t>(bytes.size())));
-    const bool interrupted = by_chance(settings_.faults.interrupted);
-    const int32_t result = interrupted ? -EINTR : network_.send(fd, bytes);
+    const bool interrupted = by_chance(Fault::interrupted, settings_.faults.interrupted);
+    const bool fails = !interrupted && by_chance(Fault::send_error, settings_.faults.send_error);
+    int32_t result = -EINTR;
+    if (fails)
+        result = -socket_errors[random_.below(socket_errors.size())];
+    else if (!interrupted)
+        result = network_.send(fd, bytes);
     handle.sent = true;
     complete(fd, handle, {OpKind::send, handle.send.token, result, handle.send.buffer, true});
     return true;
@@ -265,6 +296,7 @@ size_t SimBackend::deliver(std::span<Event> events) {
         if (choices.empty())
             break;
         const size_t chosen = choices[random_.below(static_cast<uint32_t>(choices.size()))];
+        network_.faults().add(Fault::reordered_event, chosen > 0);
         const Pending pending = pending_[chosen];
         pending_.erase(pending_.begin() + static_cast<ptrdiff_t>(chosen));
         delivered(pending);

@@ -1,11 +1,13 @@
 #include "tests/sim/sim_client.h"
 
+#include "daemon/connections.h"
 #include "tests/sim/sim_answers.h"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -26,6 +28,10 @@ Script honest_script(Random& random, ServiceKind kind) {
     }
     if (script.pause_ms > 0)
         script.chunk_max = std::max(script.chunk_max, 200U);
+    if (random.chance(20)) {
+        script.stall_percent = random.between(1, 20);
+        script.stall_ms = random.between(1, Connections::stalled_ms / 2);
+    }
     if (kind == ServiceKind::chargen) {
         script.want = random.between(1, 20'000);
         script.end = Script::End::enough;
@@ -50,6 +56,8 @@ Script hostile_script(Random& random) {
     script.read_total_max = 50'000; // of chargen, which has no end
     script.want = random.below(20'000);
     script.end = static_cast<Script::End>(random.below(6));
+    script.stall_percent = random.chance(30) ? random.between(1, 20) : 0;
+    script.stall_ms = random.between(1, 10'000);
     script.reset_percent = random.chance(40) ? random.between(1, 10) : 0;
     return script;
 }
@@ -63,15 +71,20 @@ std::string SimClient::describe() const {
 }
 
 void SimClient::step(World& world, Random& random) {
-    if (over_ || world.now_ms < script_.start_ms)
+    if (over_ || world.now_ms < std::max(script_.start_ms, stalled_until_ms_))
         return;
     if (!tried_)
         connect(world);
     if (over_)
         return;
     if (script_.reset_percent > 0 && random.chance(script_.reset_percent)) {
-        world.network.peer_reset(stream_);
-        over_ = true;
+        reset(world);
+        return;
+    }
+    if (stalled_until_ms_ == 0 && script_.stall_percent > 0 &&
+        random.chance(script_.stall_percent)) {
+        world.network.faults().add(Fault::stalled_peer);
+        stalled_until_ms_ = world.now_ms + script_.stall_ms;
         return;
     }
     send(world, random);
@@ -85,6 +98,8 @@ uint64_t SimClient::next_ms(const World& world) const {
         return next;
     if (!tried_)
         return script_.start_ms;
+    if (stalled_until_ms_ > world.now_ms)
+        return stalled_until_ms_;
     if (sent_ < script_.send && next_send_ms_ > world.now_ms)
         next = std::min(next, next_send_ms_);
     if (script_.read != Script::Read::never && next_read_ms_ > world.now_ms)
@@ -97,18 +112,32 @@ void SimClient::connect(World& world) {
     over_ = world.closed_listeners.contains(listener_id_);
     if (over_)
         return;
-    const auto source = static_cast<uint8_t>(1 + number_ % 5);
+    const auto source =
+        script_.source != 0 ? script_.source : static_cast<uint8_t>(1 + number_ % 5);
     const auto port = static_cast<uint16_t>(1024 + number_);
-    const SocketAddress peer =
-        number_ % 3 == 0 ? ipv6_address(source, port) : ipv4_address(source, port);
+    const SocketAddress peer = number_ % 3 == 0 && script_.source == 0 ? ipv6_address(source, port)
+                                                                       : ipv4_address(source, port);
     const std::optional<StreamId> stream = world.network.connect(listener_, peer);
+    denied_ = access_ != nullptr && !access_->permits(source_key(peer));
     connected_ = stream.has_value();
     stream_ = stream.value_or(0);
     first_message_ = world.messages.size() - 1;
-    connected_seconds_ = world.wall_seconds();
+    connected_at_ = world.wall_place();
     if (script_.read == Script::Read::late)
         next_read_ms_ = world.now_ms + script_.read_pause_ms;
     over_ = !connected_; // refused
+}
+
+void SimClient::reset(World& world) {
+    world.network.faults().add(Fault::peer_reset);
+    world.network.peer_reset(stream_);
+    over_ = true;
+}
+
+void SimClient::access_changed(const World& world, const SimListener& listener) {
+    access_ = listener.access;
+    if (denied_)
+        denied_ = connected_ && listener.denies(world.network.stream(stream_).peer);
 }
 
 void SimClient::send(World& world, Random& random) {
@@ -135,8 +164,7 @@ void SimClient::end(World& world) {
         over_ = true;
         break;
     case Script::End::reset:
-        world.network.peer_reset(stream_);
-        over_ = true;
+        reset(world);
         break;
     case Script::End::on_eof:
     case Script::End::enough:
@@ -209,16 +237,39 @@ void SimClient::check(const World& world, size_t from) {
             right = world.messages[i].starts_with(got);
         break;
     case ServiceKind::daytime:
-        for (int64_t s = connected_seconds_; !right && s <= world.wall_seconds(); ++s)
-            right = daytime_line(s).starts_with(got);
+        right = std::ranges::any_of(world.wall_since(connected_at_), [&](int64_t seconds) {
+            return daytime_line(seconds).starts_with(got);
+        });
         break;
     case ServiceKind::time:
-        for (int64_t s = connected_seconds_; !right && s <= world.wall_seconds(); ++s)
-            right = time_bytes(s).starts_with(got);
+        right = std::ranges::any_of(world.wall_since(connected_at_), [&](int64_t seconds) {
+            return time_bytes(seconds).starts_with(got);
+        });
         break;
     }
     if (!right && fault_.empty())
         fault_ = fmt::format("wrong bytes from {} to {}", from, got_.size());
+}
+
+std::string SimClient::check_written(const World& world) {
+    if (!connected_)
+        return "";
+    const Stream& stream = world.network.stream(stream_);
+    const uint64_t from = std::exchange(checked_, stream.written);
+    const std::span<const std::byte> waiting = stream.to_peer.bytes();
+    if (kind_ == ServiceKind::discard && stream.written > 0)
+        return "it was answered";
+    if (kind_ == ServiceKind::echo && stream.written > stream.read)
+        return fmt::format("{} bytes echoed of {}", stream.written, stream.read);
+    if (stream.written - from > waiting.size())
+        return ""; // a reset has thrown it away
+    for (uint64_t at = from; at < stream.written; ++at) {
+        const std::byte byte = waiting[waiting.size() - (stream.written - at)];
+        if ((kind_ == ServiceKind::echo && byte != sent_byte(number_, at)) ||
+            (kind_ == ServiceKind::chargen && byte != chargen_byte(at)))
+            return fmt::format("wrong byte written at {}", at);
+    }
+    return "";
 }
 
 /// Is what came everything that was to come? It is a prefix of it already.
@@ -244,7 +295,7 @@ bool SimClient::answered(const World& world) const {
 
 namespace {
 
-constexpr uint16_t first_port = 2000;
+constexpr uint16_t first_port = 3000;
 
 } // namespace
 
@@ -270,18 +321,78 @@ void SimAskers::ask(World& world, Random& random, const SimListener& listener) {
     const bool v6 = random.chance(30);
     Datagram datagram{
         .peer = v6 ? ipv6_address(source, port) : ipv4_address(source, port),
-        .local = v6 ? ipv6_address(asked, 7) : ipv4_address(asked, 7),
+        .local = v6 ? ipv6_address(asked, served_port) : ipv4_address(asked, served_port),
         .bytes = std::vector<std::byte>(size)};
     if (size > 1 && random.chance(40))
         datagram.segment_bytes = static_cast<uint16_t>(
             random.between(std::max(1U, size / 100), std::min(size - 1, 700U)));
     for (size_t i = 0; i < size; ++i)
         datagram.bytes[i] = sent_byte(number, i);
-    if (!world.network.ask(listener.fd, datagram))
+    const bool forged = random.chance(20);
+    if (forged)
+        forge(random, datagram);
+    const bool refused = forged || listener.denies(datagram.peer);
+    uint32_t deliveries = 0;
+    for (uint32_t i = random.chance(10) ? 2 : 1; i > 0; --i) {
+        const bool lost = random.chance(5);
+        world.network.faults().add(Fault::datagram_lost, lost);
+        const uint32_t overtakes = random.chance(20) ? random.between(1, 5) : 0;
+        deliveries += !lost && world.network.ask(listener.fd, datagram, overtakes);
+    }
+    if (deliveries == 0)
         return;
     trains_ += datagram.segment_bytes != 0;
-    questions_.push_back({std::move(datagram), listener.kind, world.wall_seconds()});
-    asked_ += questions_.back().count();
+    questions_.push_back(
+        {.datagram = std::move(datagram),
+         .kind = listener.kind,
+         .asked_at = world.wall_place(),
+         .listener_id = listener.id,
+         .forged = forged,
+         .refused = refused,
+         .deliveries = deliveries});
+    asked_ += deliveries * questions_.back().count();
+    world.network.faults().add(Fault::forged_datagram, forged ? deliveries : 0);
+    world.network.faults().add(
+        Fault::cut_datagram, questions_.back().datagram.cut ? deliveries : 0);
+    world.network.faults().add(Fault::datagram_twice, deliveries > 1);
+    refused_ += refused ? deliveries * questions_.back().count() : 0;
+}
+
+void SimAskers::access_changed(const SimListener& listener) {
+    for (Question& question : questions_)
+        if (question.listener_id == listener.id && question.refused && !question.forged)
+            question.refused = listener.denies(question.datagram.peer);
+}
+
+void SimAskers::forge(Random& random, Datagram& datagram) {
+    const uint16_t port = datagram.peer.port();
+    const auto from = [&](const char* host, uint16_t forged_port) {
+        const Endpoint endpoint{Transport::udp, host, forged_port};
+        datagram.peer = resolve(endpoint, Transport::udp, Family::any, false)->front();
+    };
+    constexpr std::array<uint16_t, 6> ports{0, 1, served_port, 1023, 2049, 19};
+    switch (random.below(9)) {
+    case 0:
+        return from("192.0.2.1", ports[random.below(ports.size())]);
+    case 1:
+        return from("2001:db8::1", ports[random.below(ports.size())]);
+    case 2:
+        return from("224.0.0.1", port);
+    case 3:
+        return from("255.255.255.255", port);
+    case 4:
+        return from("ff02::1", port);
+    case 5:
+        return from("::ffff:192.0.2.1", port);
+    case 6:
+        datagram.peer = {}; // the kernel did not say, or of a family that we do not know
+        return;
+    case 7:
+        datagram.cut = true;
+        return;
+    default:
+        datagram.to_group = true;
+    }
 }
 
 void SimAskers::check_answers(World& world) {
@@ -291,8 +402,10 @@ void SimAskers::check_answers(World& world) {
         const size_t number = static_cast<size_t>(answer.peer.port()) - first_port;
         if (!fault_.empty())
             continue;
-        if (number >= questions_.size())
-            fault_ = "an answer to nobody";
+        if (number < questions_.size() && questions_[number].refused)
+            fault_ = fmt::format("an answer to {}, which was to have none", to_string(answer.peer));
+        else if (number >= questions_.size())
+            fault_ = fmt::format("an answer to {}, who is nobody", to_string(answer.peer));
         else if (!take(world, questions_[number], answer))
             fault_ = fmt::format(
                 "a wrong answer of {} bytes to question {} of {} ({} bytes by {}), after {} of {} "
@@ -303,14 +416,17 @@ void SimAskers::check_answers(World& world) {
     }
 }
 
-/// Is it the answer to one of the datagrams that are left? Those before it got none.
+/// Is it the answer to one of the datagrams that are left? Those before it got none, in this
+/// delivery of the question.
 bool SimAskers::take(const World& world, Question& question, const Datagram& answer) const {
-    for (size_t index = question.next; index < question.count(); ++index) {
-        if (!right(world, question, question.at(index), answer))
-            continue;
-        question.next = index + 1;
-        ++question.answers;
-        return true;
+    for (; question.delivery < question.deliveries; ++question.delivery, question.next = 0) {
+        for (size_t index = question.next; index < question.count(); ++index) {
+            if (!right(world, question, question.at(index), answer))
+                continue;
+            question.next = index + 1;
+            ++question.answers;
+            return true;
+        }
     }
     return false;
 }
@@ -334,32 +450,42 @@ bool SimAskers::right(
                 return false;
         return text.size() == std::min<size_t>(asked.size(), 512);
     case ServiceKind::daytime:
-        for (int64_t s = question.asked_seconds; s <= world.wall_seconds(); ++s)
-            if (text == daytime_line(s))
-                return true;
-        return false;
+        return std::ranges::any_of(world.wall_since(question.asked_at), [&](int64_t seconds) {
+            return text == daytime_line(seconds);
+        });
     case ServiceKind::time:
-        for (int64_t s = question.asked_seconds; s <= world.wall_seconds(); ++s)
-            if (text == time_bytes(s))
-                return true;
-        return false;
+        return std::ranges::any_of(world.wall_since(question.asked_at), [&](int64_t seconds) {
+            return text == time_bytes(seconds);
+        });
     }
     return false;
 }
 
-uint32_t SimAskers::unanswered() const {
+uint32_t SimAskers::unanswered(const World& world) const {
     uint32_t count = 0;
     for (const Question& question : questions_) {
         uint32_t due = 0;
+        if (question.refused)
+            continue;
+        size_t line = 0; // the longest: which one it was to be is not known
+        if (question.kind == ServiceKind::daytime)
+            for (const int64_t seconds : world.wall_since(question.asked_at))
+                line = std::max(line, daytime_line(seconds).size());
         for (size_t index = 0; index < question.count(); ++index) {
             const size_t size = question.at(index).size();
-            const bool too_short = (question.kind == ServiceKind::daytime &&
-                                    size < daytime_line(question.asked_seconds).size()) ||
+            const bool too_short = (question.kind == ServiceKind::daytime && size < line) ||
                                    (question.kind == ServiceKind::time && size < 4);
-            due += question.kind != ServiceKind::discard && !too_short;
+            due += question.kind != ServiceKind::discard && !too_short ? question.deliveries : 0;
         }
         count += due - std::min(due, question.answers);
     }
+    return count;
+}
+
+uint64_t SimAskers::answers_to_ipv6() const {
+    uint64_t count = 0;
+    for (const Question& question : questions_)
+        count += question.datagram.peer.family() == AF_INET6 ? question.answers : 0;
     return count;
 }
 

@@ -152,10 +152,17 @@ void SimNetwork::peer_reset(StreamId id) {
     ++activity_;
 }
 
-bool SimNetwork::ask(int fd, Datagram datagram) {
-    if (!is_datagram_socket(fd) || entry(fd).datagrams.size() >= sizes_.datagrams)
+bool SimNetwork::ask(int fd, Datagram datagram, uint32_t overtakes) {
+    if (!is_datagram_socket(fd))
         return false;
-    entry(fd).datagrams.push_back(std::move(datagram));
+    std::deque<Datagram>& queue = entry(fd).datagrams;
+    if (queue.size() >= sizes_.datagrams) {
+        faults_.add(Fault::datagram_queue_full);
+        return false;
+    }
+    const auto passed = std::min<size_t>(overtakes, queue.size());
+    faults_.add(Fault::datagram_overtakes, passed > 0);
+    queue.insert(queue.end() - static_cast<ptrdiff_t>(passed), std::move(datagram));
     ++activity_;
     return true;
 }
@@ -165,9 +172,7 @@ bool SimNetwork::ask(int fd, Datagram datagram) {
 int SimNetwork::accept(int listener) {
     if (entry(listener).backlog.empty())
         return -EAGAIN;
-    const auto used = std::ranges::count_if(
-        entries_, [](const Entry& entry) { return entry.kind != Kind::free; });
-    if (used >= sizes_.descriptors)
+    if (descriptors_used() >= sizes_.descriptors)
         return -EMFILE;
     const int fd = open(Kind::stream);
     const StreamId id = entry(listener).backlog.front();
@@ -176,6 +181,11 @@ int SimNetwork::accept(int listener) {
     streams_[id]->fd = fd;
     ++open_streams_;
     return fd;
+}
+
+int SimNetwork::descriptors_used() const {
+    return static_cast<int>(std::ranges::count_if(
+        entries_, [](const Entry& entry) { return entry.kind != Kind::free; }));
 }
 
 bool SimNetwork::lose_oldest(int listener) {

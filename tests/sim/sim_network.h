@@ -13,6 +13,7 @@
 #pragma once
 
 #include "common/address.h"
+#include "tests/sim/sim_faults.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -35,6 +36,8 @@ struct Datagram {
     SocketAddress local; ///< the address of ours that was asked
     std::vector<std::byte> bytes;
     uint16_t segment_bytes = 0; ///< of a question: a train of datagrams of this size
+    bool cut = false;           ///< more came with a question than the kernel could tell
+    bool to_group = false; ///< a question to a broadcast or multicast address, heard at `local`
 };
 
 /// First in, first out; `bytes()` is what waits.
@@ -99,8 +102,12 @@ public:
     void peer_finish(StreamId id);
     void peer_close(StreamId id);
     void peer_reset(StreamId id);
-    /// False if the socket is gone or its queue is full: the datagram is lost.
-    bool ask(int fd, Datagram datagram);
+    /// False if the socket is gone or its queue is full: the datagram is lost. It overtakes so many
+    /// of those that wait.
+    bool ask(int fd, Datagram datagram, uint32_t overtakes = 0);
+    uint32_t datagrams_waiting(int fd) const {
+        return static_cast<uint32_t>(entry(fd).datagrams.size());
+    }
     /// What our side sent, oldest first; the caller takes them out.
     std::deque<Datagram>& answers() { return answers_; }
 
@@ -130,8 +137,11 @@ public:
     uint32_t streams() const { return static_cast<uint32_t>(streams_.size()); }
     /// Descriptors of connections that are open on our side.
     uint32_t open_streams() const { return open_streams_; }
+    int descriptors_used() const;
     /// Grows with everything that happens: who sees it stand still sees that nothing moves.
     uint64_t activity() const { return activity_; }
+    /// Counted by whoever injects them.
+    FaultCounts& faults() { return faults_; }
 
 private:
     enum class Kind : uint8_t { free, listener, stream, datagrams };
@@ -156,6 +166,7 @@ private:
     std::deque<Datagram> answers_;
     uint32_t open_streams_ = 0;
     uint64_t activity_ = 0;
+    FaultCounts faults_;
 };
 
 } // namespace riposte::sim

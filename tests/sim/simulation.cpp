@@ -11,11 +11,17 @@ namespace {
 
 constexpr uint64_t turns_max = 400'000;
 constexpr uint64_t still_turns_max = 3'000;
-constexpr uint64_t first_now_ms = 1'000'000;
 
 BufferPool stream_pool(Random& random, bool scarce) {
     const uint32_t count = scarce ? random.between(4, 12) : random.between(4, 40);
     return std::move(*BufferPool::create(count, random.between(64, 1024)));
+}
+
+/// A machine that is up for 25 or 50 days is nothing special.
+uint64_t choose_start(Random& random) {
+    constexpr std::array<uint64_t, 4> starts{
+        1'000'000, 1'000'000, uint64_t{1} << 31, uint64_t{1} << 32};
+    return starts[random.below(starts.size())] - random.below(20'000);
 }
 
 } // namespace
@@ -24,27 +30,41 @@ void Simulation::Tally::add(const Tally& other) {
     answered += other.answered;
     datagrams += other.datagrams;
     trains += other.trains;
+    forged += other.forged;
+    over_rate += other.over_rate;
     starved += other.starved;
     refused += other.refused;
+    over_source += other.over_source;
+    over_listener += other.over_listener;
+    evicted += other.evicted;
+    relieved += other.relieved;
+    silent += other.silent;
+    slow_senders += other.slow_senders;
+    slow_readers += other.slow_readers;
+    denied += other.denied;
     timeouts += other.timeouts;
-    drains += other.drains;
-    reloads += other.reloads;
     resets += other.resets;
-    restarts += other.restarts;
     handed_over += other.handed_over;
+    proofs += other.proofs;
+    connections += other.connections;
+    asked += other.asked;
+    simulated_ms += other.simulated_ms;
+    faults.add(other.faults);
 }
 
-Simulation::Simulation(uint64_t seed, bool trace)
-    : seed_(seed), trace_(trace), kind_(static_cast<Kind>(seed % kinds)), random_(seed),
+Simulation::Simulation(uint64_t seed, bool trace, std::span<const uint8_t> choices)
+    : seed_(seed), trace_(trace), kind_(static_cast<Kind>(seed % kinds)), random_(seed, choices),
       network_(
           {.to_server_bytes = random_.between(100, 20'000),
            .to_peer_bytes = random_.between(50, 8'000),
-           .backlog = random_.between(20, 40)}),
-      world_{.network = network_, .now_ms = first_now_ms}, surroundings_(world_),
-      streams_(stream_pool(random_, random_.chance(50))),
+           .backlog = random_.between(20, 40),
+           .datagrams = random_.chance(30) ? random_.between(1, 20) : 4096}),
+      started_ms_(choose_start(random_)), world_{.network = network_, .now_ms = started_ms_},
+      surroundings_(world_), streams_(stream_pool(random_, random_.chance(50))),
       datagrams_(
           std::move(*DatagramPool::create(random_.between(1, random_.chance(50) ? 3 : 16), 2048))),
-      limits_(choose_limits()) {
+      limits_(choose_limits()), rates_(choose_rates()) {
+    world_.note_wall();
     world_.messages.push_back(choose_message());
     choose_listeners();
     choose_clients();
@@ -54,10 +74,11 @@ Simulation::Simulation(uint64_t seed, bool trace)
 Simulation::~Simulation() = default;
 
 void Simulation::start_process() {
+    faults_ = choose_faults();
     backend_ = std::make_unique<SimBackend>(
         network_, Pools{streams_, datagrams_}, seed_ + 1 + processes_++ * 1'000'003,
         SimBackend::Settings{
-            .faults = choose_faults(),
+            .faults = faults_,
             .window_buffers = random_.between(1, 16),
             .stock = choose_stock(),
             .datagram_stock =
@@ -66,123 +87,6 @@ void Simulation::start_process() {
             .trace = trace_});
     worker_ =
         std::make_unique<Worker>(surroundings_, *backend_, Pools{streams_, datagrams_}, plan());
-}
-
-// Choices -----------------------------------------------------------------------------------------
-
-Faults Simulation::choose_faults() {
-    Faults faults;
-    if (kind_ == Kind::calm)
-        return faults;
-    faults.any_order = random_.chance(80);
-    faults.delay_turns_max = random_.chance(50) ? random_.below(6) : 0;
-    faults.small_chunk = random_.chance(60) ? random_.below(80) : 0;
-    faults.end_early = random_.chance(60) ? random_.below(50) : 0;
-    faults.no_buffers = random_.chance(50) ? random_.below(30) : 0;
-    faults.interrupted = random_.chance(50) ? random_.below(10) : 0;
-    if (peaceful())
-        return faults;
-    faults.peer_gone = random_.chance(50) ? random_.below(30) : 0;
-    faults.no_descriptors = random_.chance(50) ? random_.below(30) : 0;
-    faults.dropped_answer = random_.chance(50) ? random_.below(30) : 0;
-    return faults;
-}
-
-LimitsConfig Simulation::choose_limits() {
-    LimitsConfig limits;
-    if (peaceful()) {
-        limits.connections_max = 20;
-        limits.connections_per_source_max = 20;
-        limits.idle_timeout_ms = limits.write_stall_timeout_ms = limits.linger_timeout_ms = 60'000;
-    } else {
-        limits.connections_max = random_.between(1, 12);
-        limits.connections_per_source_max = random_.between(1, 6);
-        limits.idle_timeout_ms = random_.between(50, 3'000);
-        limits.write_stall_timeout_ms = random_.between(50, 3'000);
-        limits.linger_timeout_ms = random_.between(50, 2'000);
-    }
-    connections_max_ = std::max(connections_max_, limits.connections_max);
-    return limits;
-}
-
-uint32_t Simulation::choose_stock() {
-    return random_.chance(50) ? random_.between(1, streams_.count() / 2) : 0;
-}
-
-std::string Simulation::choose_message() {
-    std::string message(1 + random_.below(std::min(streams_.buffer_bytes(), 100U)), ' ');
-    for (char& c : message)
-        c = static_cast<char>('a' + random_.below(26));
-    return message;
-}
-
-SimListener& Simulation::open_listener(ServiceKind kind, Transport transport) {
-    const int fd =
-        transport == Transport::tcp ? network_.listen() : network_.open_datagram_socket();
-    listeners_.push_back(
-        {.id = listeners_.size() + 1, .fd = fd, .transport = transport, .kind = kind});
-    return listeners_.back();
-}
-
-ServiceKind Simulation::choose_kind() {
-    // Chargen never ends by itself, and a drain cuts it off.
-    for (;;) {
-        const auto kind = static_cast<ServiceKind>(random_.below(6));
-        if (kind_ != Kind::restarts)
-            return kind;
-        if (kind != ServiceKind::chargen)
-            return random_.chance(40) ? ServiceKind::echo : kind;
-    }
-}
-
-void Simulation::choose_listeners() {
-    const uint32_t count = random_.between(1, 4);
-    const uint32_t udp_percent = random_.chance(30) ? 90 : 30;
-    for (uint32_t i = 0; i < count; ++i) {
-        const ServiceKind kind = choose_kind();
-        const bool udp = random_.chance(udp_percent);
-        open_listener(
-            i == 1 && random_.chance(40) ? listeners_[0].kind : kind,
-            udp ? Transport::udp : Transport::tcp);
-    }
-}
-
-void Simulation::choose_clients() {
-    std::vector<const SimListener*> streams;
-    for (const SimListener& listener : listeners_) {
-        if (listener.transport == Transport::tcp)
-            streams.push_back(&listener);
-        else
-            questions_left_ = random_.below(60);
-    }
-    const uint32_t count = streams.empty() ? 0 : random_.between(1, 20);
-    for (uint32_t i = 0; i < count; ++i) {
-        const SimListener& listener =
-            *streams[random_.below(static_cast<uint32_t>(streams.size()))];
-        const bool honest = peaceful() || random_.chance(30);
-        const Script script =
-            honest ? honest_script(random_, listener.kind) : hostile_script(random_);
-        clients_.emplace_back(i, listener, script);
-    }
-    if (kind_ == Kind::changes || kind_ == Kind::restarts)
-        changes_left_ = random_.between(1, 4);
-}
-
-WorkerPlan Simulation::plan() const {
-    constexpr uint32_t busy_poll_us = 2500; // not a whole number of the simulated milliseconds
-    WorkerPlan plan{.listeners = {}, .limits = limits_, .busy_poll_us = busy_poll_us};
-    for (const SimListener& listener : listeners_) {
-        if (listener.removed)
-            continue;
-        plan.listeners.push_back(
-            {.id = listener.id,
-             .fd = listener.fd,
-             .transport = listener.transport,
-             .kind = listener.kind,
-             .service = make_service(listener.kind, {.message = world_.messages.back()}),
-             .label = fmt::format("listener {}", listener.id)});
-    }
-    return plan;
 }
 
 // The run -----------------------------------------------------------------------------------------
@@ -202,9 +106,7 @@ std::string Simulation::run() {
     if (failure_.empty())
         return "";
     return fmt::format(
-        "seed {}, turn {}, {} ms: {}\n"
-        "replay it with a trace: RIPOSTE_SIM_SEED={} tests/sim/sim_worker",
-        seed_, turns_, world_.now_ms - first_now_ms, failure_, seed_);
+        "seed {}, turn {}, {} ms: {}", seed_, turns_, world_.now_ms - started_ms_, failure_);
 }
 
 bool Simulation::running() {
@@ -230,18 +132,75 @@ void Simulation::act() {
         if (listener.transport == Transport::udp && !listener.closed)
             askers_.ask(world_, random_, listener);
     }
+    run_short();
+    const bool paused = trouble_clocks();
     const bool changes = changes_left_ > 0 && random_.chance(3);
     if (changes)
         change();
     close_removed();
-    if (changes || !backend_->idle()) {
-        time_moved_ = false;
+    if (changes || paused || !backend_->idle()) {
+        time_moved_ = paused;
         return;
     }
+    check_slots();
+    check_accepting();
+    if (!time_moved_) // else the worker has seen the new time, but not acted on it
+        check_timeouts();
     for (SimClient& client : clients_)
         client.step(world_, random_);
     if (network_.activity() == last_activity_ && questions_left_ == 0)
         let_time_pass();
+}
+
+/// Begins and ends a time of scarcity.
+void Simulation::run_short() {
+    if (short_until_ms_ != 0 && world_.now_ms >= short_until_ms_) {
+        short_until_ms_ = 0;
+        network_.set_descriptors(SimNetwork::Sizes{}.descriptors);
+        backend_->set_faults(faults_);
+    }
+    if (short_until_ms_ != 0 || shortages_left_ == 0 || !random_.chance(10))
+        return;
+    --shortages_left_;
+    short_until_ms_ = world_.now_ms + random_.between(1, 3'000);
+    if (random_.chance(60)) {
+        network_.faults().add(Fault::few_descriptors);
+        network_.set_descriptors(network_.descriptors_used() + static_cast<int>(random_.below(4)));
+        return;
+    }
+    network_.faults().add(Fault::little_memory);
+    Faults faults = faults_;
+    faults.accept_error = faults.datagram_error = random_.chance(50) ? 100 : random_.below(100);
+    backend_->set_faults(faults);
+}
+
+/// Monotonic time only ever goes forward, but in a leap (then true); the wall clock goes anywhere.
+bool Simulation::trouble_clocks() {
+    const bool pauses = pauses_left_ > 0 && random_.chance(2);
+    if (pauses) {
+        --pauses_left_;
+        network_.faults().add(Fault::pause);
+        constexpr uint32_t hour_ms = 3'600'000;
+        const bool hours = !peaceful() && random_.chance(50);
+        world_.move_to(
+            world_.now_ms +
+            (hours ? random_.between(1, 100 * hour_ms) : random_.between(1, 20'000)));
+        note("pause");
+        still_.clear(); // what came meanwhile counts as if it came now
+        if (stop_by_ms_ != never_ms)
+            stop_by_ms_ = std::max(stop_by_ms_, world_.now_ms + forced_end_ms);
+    }
+    if (wall_jumps_left_ > 0 && random_.chance(2)) {
+        --wall_jumps_left_;
+        constexpr uint32_t years = 50 * 365 * 86'400U;
+        const bool forward = random_.chance(50);
+        const int64_t seconds = 1 + random_.below(random_.chance(50) ? years : 100);
+        network_.faults().add(forward ? Fault::wall_clock_forward : Fault::wall_clock_back);
+        world_.wall_offset_seconds += forward ? seconds : -seconds;
+        world_.note_wall();
+        note("the wall clock is set");
+    }
+    return pauses;
 }
 
 void Simulation::let_time_pass() {
@@ -255,136 +214,77 @@ void Simulation::let_time_pass() {
     uint64_t next = next_act_ms();
     if (wait >= 0)
         next = std::min(next, world_.now_ms + static_cast<uint64_t>(wait));
-    if (next == never_ms) {
-        if (stop_by_ms_ != never_ms)
-            return fail("the drain does not end: the worker would sleep for ever");
-        if (peaceful())
-            for (const SimClient& client : clients_)
-                if (!client.complete())
-                    return fail(fmt::format(
-                        "the worker would sleep for ever, but an honest client waits: {}",
-                        client.describe()));
-        if (worker_->connections() > 0)
-            return fail("the worker would sleep for ever, but no connection may last for ever");
-        ending_ = true;
-        return drain(random_.below(500), random_.below(3));
-    }
+    if (next == never_ms)
+        return at_rest();
     if (next > world_.now_ms) {
         still_turns_ = 0;
-        world_.now_ms = next;
+        world_.move_to(next);
+        note("time passes");
         time_moved_ = true;
     }
 }
 
+/// Nobody will do anything any more.
+void Simulation::at_rest() {
+    if (stop_by_ms_ != never_ms)
+        return fail("the drain does not end: the worker would sleep for ever");
+    if (peaceful())
+        for (const SimClient& client : clients_)
+            if (!client.complete())
+                return fail(fmt::format(
+                    "the worker would sleep for ever, but an honest client waits: {}",
+                    client.describe()));
+    check_rest();
+    if (!failure_.empty() || prove_room())
+        return;
+    ending_ = true;
+    drain(random_.below(500), random_.below(3));
+}
+
+/// Lets as many connect as may, all of one source and at once. False: it is proven, or can not be.
+bool Simulation::prove_room() {
+    if (proof_ > 0 || peaceful())
+        return false;
+    const auto at = std::ranges::find_if(listeners_, [&](const SimListener& listener) {
+        return listener.transport == Transport::tcp && !listener.removed;
+    });
+    uint8_t source = 1;
+    while (at != listeners_.end() && at->denies(ipv4_address(source, 1)))
+        ++source;
+    if (at == listeners_.end())
+        return false;
+    faults_ = Faults::none();
+    shortages_left_ = pauses_left_ = 0;
+    backend_->set_faults(faults_);
+    proof_ = clients_.size();
+    limits_.rate_min = limits_.write_rate_min = 0; // they wait for each other
+    worker_->apply(plan());
+    const uint32_t count = std::min(
+        {limits_.connections_max, limits_.connections_per_source_max, at->connections_max});
+    for (uint32_t i = 0; i < count; ++i) {
+        const Script script{
+            .send = 2,
+            .chunk_max = 1,
+            .pause_ms = 20, // until all are there
+            .want = 1,
+            .end = at->kind == ServiceKind::chargen ? Script::End::enough : Script::End::half_close,
+            .start_ms = world_.now_ms,
+            .source = source};
+        clients_.emplace_back(static_cast<uint32_t>(clients_.size()), *at, script);
+    }
+    return count > 0;
+}
+
+void Simulation::note(std::string_view what) const {
+    if (trace_)
+        fmt::print("# turn {} at {} ms: {}\n", turns_, world_.now_ms - started_ms_, what);
+}
+
 uint64_t Simulation::next_act_ms() const {
-    uint64_t next = never_ms;
+    uint64_t next = short_until_ms_ != 0 ? short_until_ms_ : never_ms;
     for (const SimClient& client : clients_)
         next = std::min(next, client.next_ms(world_));
     return next;
-}
-
-// Changes from above ------------------------------------------------------------------------------
-
-void Simulation::change() {
-    --changes_left_;
-    if (kind_ == Kind::restarts) {
-        constexpr uint32_t patience_ms = 60'000;
-        if (stop_by_ms_ == never_ms)
-            drain(patience_ms, UINT32_MAX);
-        return;
-    }
-    if (stop_by_ms_ != never_ms) {
-        if (random_.chance(50))
-            abort();
-        return;
-    }
-    const uint32_t choice = random_.below(10);
-    if (choice < 7)
-        reload();
-    else if (choice < 9)
-        drain(random_.below(1500), random_.below(20));
-    else
-        abort();
-}
-
-void Simulation::reload() {
-    ++tally_.reloads;
-    if (random_.chance(50))
-        world_.messages.push_back(choose_message());
-    if (random_.chance(50))
-        limits_ = choose_limits();
-    if (random_.chance(40))
-        listeners_[random_.below(static_cast<uint32_t>(listeners_.size()))].removed = true;
-    if (random_.chance(40)) {
-        const SimListener& listener =
-            open_listener(choose_kind(), random_.chance(30) ? Transport::udp : Transport::tcp);
-        if (listener.transport == Transport::tcp) {
-            Script script = hostile_script(random_);
-            script.start_ms += world_.now_ms;
-            clients_.emplace_back(static_cast<uint32_t>(clients_.size()), listener, script);
-        }
-    }
-    worker_->apply(plan());
-}
-
-void Simulation::drain(uint32_t timeout_ms, uint32_t handover_max) {
-    ++tally_.drains;
-    // Forced at the deadline, again after drain_repeat_ms for what came meanwhile; a timer's tick
-    // of tolerance each.
-    stop_by_ms_ = world_.now_ms + timeout_ms + 2 * (Worker::drain_repeat_ms + Timers::tick_ms);
-    worker_->drain(timeout_ms, handover_max);
-}
-
-/// The next process, if there is one.
-bool Simulation::restart() {
-    const bool next =
-        !ending_ && (kind_ == Kind::restarts || (kind_ == Kind::changes && random_.chance(60)));
-    if (!next)
-        return false;
-    ++tally_.restarts;
-    end_process();
-    if (!failure_.empty())
-        return false;
-    world_.now_ms += random_.below(300);
-    stop_by_ms_ = never_ms;
-    if (kind_ == Kind::changes)
-        limits_ = choose_limits();
-    start_process();
-    std::vector<AdoptedConnection> adopted;
-    for (const HandedOver& each : std::exchange(handed_over_, {}))
-        adopted.push_back(adopt(each));
-    worker_->adopt(adopted);
-    return true;
-}
-
-AdoptedConnection Simulation::adopt(const HandedOver& connection) {
-    backend_->introduce(connection.fd);
-    const int listener_fd = network_.stream_of(connection.fd).listener;
-    const auto at = std::ranges::find_if(listeners_, [&](const SimListener& listener) {
-        return !listener.removed && listener.fd == listener_fd && listener.kind == connection.kind;
-    });
-    const bool unknown = at == listeners_.end() || (!peaceful() && random_.chance(10));
-    return {connection.fd, connection.kind, unknown ? 0 : at->id};
-}
-
-void Simulation::abort() {
-    ++tally_.drains;
-    stop_by_ms_ = world_.now_ms + 2 * (Worker::drain_repeat_ms + Timers::tick_ms);
-    worker_->abort();
-}
-
-void Simulation::close_removed() {
-    if (!worker_->settled())
-        return;
-    for (SimListener& listener : listeners_) {
-        if (!listener.removed || listener.closed)
-            continue;
-        if (backend_->uses(listener.fd))
-            return fail(fmt::format("settled, but listener {} is still in use", listener.id));
-        network_.close_listener(listener.fd);
-        listener.closed = true;
-        world_.closed_listeners.insert(listener.id); // its number will be used again
-    }
 }
 
 } // namespace riposte::sim

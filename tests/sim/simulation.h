@@ -6,10 +6,22 @@
 // would sleep for ever (or until a timeout) while an honest client still waits, and a busy loop as
 // turns in which nothing happens and time does not move.
 //
+// After each turn: what was echoed is a prefix of what was sent, whether its peer reads it or not;
+// every buffer is in the pool or in use; no connection owes more than its window, none is beyond a
+// limit, nobody was answered who must not be; no connection is left alone for longer than the
+// longest timeout. When nothing is under way, each slot has its
+// descriptor. At the end, when everybody has gone, as many as are permitted, all of one source,
+// must find room again and be served: a slot or a count that leaked shows here.
+//
+// The clocks trouble any run: the process stands still for a while (a virtual machine that is
+// paused, a stopped process, a coarse clock), for seconds where peers are honest, else for up to
+// days; the wall clock is set, by up to fifty years, either way; and a run may begin shortly before
+// the milliseconds since the start of the machine need 32 bits, or 33.
+//
 // A run may be that of several processes: what a drain hands over, the next worker adopts, over the
 // same network. Its peers are to notice nothing.
 //
-// A seed's remainder by five is its kind:
+// A seed's remainder by six is its kind:
 //   0 calm     honest clients, a prompt backend
 //   1 rough    honest clients, a backend that is slow, out of order and piecemeal, and scarce
 //              buffers: everybody must still be answered in full, without a timeout
@@ -17,6 +29,9 @@
 //   3 changes  the same, with reloads, drains, aborts and restarts in between
 //   4 restarts honest clients and a backend like the rough one's, through up to four restarts:
 //              everybody must still be answered in full, without a timeout, by whichever process
+//   5 scarce   the same honest clients and backend, and times in which there are no descriptors, or
+//              in which the kernel has no memory for accepting and for receiving datagrams:
+//              everybody must still be answered in full, without a timeout, when they are over
 #pragma once
 
 #include "daemon/environment.h"
@@ -24,21 +39,24 @@
 #include "tests/sim/sim_backend.h"
 #include "tests/sim/sim_client.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace riposte::sim {
 
-enum class Kind : uint8_t { calm, rough, hostile, changes, restarts };
-inline constexpr uint64_t kinds = 5;
+enum class Kind : uint8_t { calm, rough, hostile, changes, restarts, scarce };
+inline constexpr uint64_t kinds = 6;
 
 class Simulation {
 public:
-    Simulation(uint64_t seed, bool trace);
+    /// `choices` are the first ones, whatever the seed says; they must outlive the run.
+    Simulation(uint64_t seed, bool trace, std::span<const uint8_t> choices = {});
     ~Simulation();
 
     /// What went wrong, with everything that helps; "" if nothing.
@@ -49,14 +67,26 @@ public:
         uint64_t answered = 0;  ///< clients that got all
         uint64_t datagrams = 0; ///< answers
         uint64_t trains = 0;    ///< of datagrams, asked
+        uint64_t forged = 0;    ///< datagrams, asked
+        uint64_t over_rate = 0; ///< datagrams
         uint64_t starved = 0;   ///< turns with every stream buffer taken
         uint64_t refused = 0;
+        uint64_t over_source = 0;   ///< connections
+        uint64_t over_listener = 0; ///< connections
+        uint64_t evicted = 0;
+        uint64_t relieved = 0; ///< reset for their buffers
+        uint64_t silent = 0;   ///< never spoke in time
+        uint64_t slow_senders = 0;
+        uint64_t slow_readers = 0;
+        uint64_t denied = 0; ///< connections and datagrams
         uint64_t timeouts = 0;
-        uint64_t drains = 0;
-        uint64_t reloads = 0;
         uint64_t resets = 0;
-        uint64_t restarts = 0;
         uint64_t handed_over = 0;
+        uint64_t proofs = 0; ///< that there was room again for as many as permitted
+        uint64_t connections = 0;
+        uint64_t asked = 0; ///< datagrams
+        uint64_t simulated_ms = 0;
+        FaultCounts faults{};
 
         void add(const Tally& other);
     };
@@ -66,8 +96,7 @@ private:
     class Surroundings final : public Environment {
     public:
         explicit Surroundings(const World& world) : world_(world) {}
-        uint64_t now_ms() noexcept override { return world_.now_ms; }
-        uint64_t now_us() noexcept override { return world_.now_ms * 1000; }
+        uint64_t now_ns() noexcept override { return world_.now_ms * 1'000'000; }
         int64_t wall_seconds() noexcept override { return world_.wall_seconds(); }
         SocketAddress peer_address(int fd) override { return world_.network.stream_of(fd).peer; }
         uint32_t unacknowledged_bytes(int fd) noexcept override {
@@ -78,13 +107,19 @@ private:
         const World& world_;
     };
 
-    bool peaceful() const {
-        return kind_ == Kind::calm || kind_ == Kind::rough || kind_ == Kind::restarts;
-    }
+    /// A connection as it was when anything last moved on it.
+    struct Still {
+        std::array<uint64_t, 5> looks{};
+        uint64_t since_ms = 0;
+    };
+
+    bool peaceful() const { return kind_ != Kind::hostile && kind_ != Kind::changes; }
     Faults choose_faults();
     LimitsConfig choose_limits();
+    DatagramsConfig choose_rates();
     uint32_t choose_stock();
     std::string choose_message();
+    std::shared_ptr<const Access> choose_access();
     SimListener& open_listener(ServiceKind kind, Transport transport);
     void choose_listeners();
     void choose_clients();
@@ -96,39 +131,72 @@ private:
     void act();
     void change();
     void reload();
+    void reload_kindly();
+    void change_access();
     void drain(uint32_t timeout_ms, uint32_t handover_max);
     bool restart();
     AdoptedConnection adopt(const HandedOver& connection);
     void abort();
     void close_removed();
+    void run_short();
+    bool trouble_clocks();
     void let_time_pass();
+    void at_rest();
+    bool prove_room();
     uint64_t next_act_ms() const;
+
+    /// A drain that is over is forced at once, again after drain_repeat_ms for what came meanwhile;
+    /// a timer's tick of tolerance each.
+    static constexpr uint64_t forced_end_ms = 2 * (Worker::drain_repeat_ms + Timers::tick_ms);
 
     void check();
     void check_owed();
+    void check_buffers();
+    void check_sources();
+    SourceKey source_of(const SocketAddress& peer) const;
+    void check_listeners();
+    void check_slots();
+    void check_accepting();
+    void check_timeouts();
+    void check_rest();
+    void check_denied();
     void check_handed_over();
     void check_end();
     void end_process();
     Totals totals() const;
     void check_counters();
+    void check_service(const Totals& totals, ServiceKind kind);
+    void check_datagrams(const Totals& totals);
     void fail(std::string what);
+    /// A line of the trace: what happens to the process.
+    void note(std::string_view what) const;
 
     uint64_t seed_;
     bool trace_;
     Kind kind_;
     Random random_;
     SimNetwork network_;
+    uint64_t started_ms_; ///< by the simulated clock
     World world_;
     Surroundings surroundings_;
     BufferPool streams_;
     DatagramPool datagrams_;
     uint32_t connections_max_ = 0; ///< the highest limit so far: lowering it ends nobody
+    uint32_t per_source_max_ = 0;  ///< likewise
+    uint64_t timeout_ms_ = 0;      ///< the longest so far, with what it may be late
+    std::vector<Still> still_;     ///< by StreamId
     LimitsConfig limits_;
+    DatagramsConfig rates_;
     std::vector<SimListener> listeners_;
     std::vector<SimClient> clients_;
     SimAskers askers_;
     uint32_t questions_left_ = 0;
     uint32_t changes_left_ = 0;
+    Faults faults_; ///< those of the process at all times
+    uint32_t shortages_left_ = 0;
+    uint32_t pauses_left_ = 0;
+    uint32_t wall_jumps_left_ = 0;
+    uint64_t short_until_ms_ = 0; ///< 0: there is enough of everything
     std::unique_ptr<SimBackend> backend_;
     std::unique_ptr<Worker> worker_;
     std::vector<HandedOver> handed_over_; ///< by the process that has stopped
@@ -139,7 +207,11 @@ private:
     uint64_t turns_ = 0;
     uint64_t still_turns_ = 0; ///< in which nothing happened
     uint64_t last_activity_ = 0;
-    uint64_t accepted_ = 0; ///< until the turn before
+    uint64_t accepted_ = 0;        ///< until the turn before
+    bool grew_ = false;            ///< in the turn before
+    uint64_t accept_errors_ = 0;   ///< until the turn before
+    uint64_t closed_at_error_ = 0; ///< connections, at the last of these
+    size_t proof_ = 0; ///< the clients from this one on prove that there is room; 0: none yet
     bool time_moved_ = false;
     uint64_t stop_by_ms_ = never_ms; ///< a drain must have ended
     std::string failure_;

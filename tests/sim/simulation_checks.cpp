@@ -2,6 +2,7 @@
 #include "tests/sim/simulation.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,9 +23,12 @@ Totals Simulation::totals() const {
 void Simulation::check() {
     if (!backend_->violation().empty())
         return fail("the worker broke the contract of the seam: " + backend_->violation());
-    for (const SimClient& client : clients_)
+    for (SimClient& client : clients_) {
+        if (const std::string wrong = client.check_written(world_); !wrong.empty())
+            return fail(fmt::format("{}: {}", client.describe(), wrong));
         if (!client.fault().empty())
             return fail(fmt::format("{}: {}", client.describe(), client.fault()));
+    }
     askers_.check_answers(world_);
     if (!askers_.fault().empty())
         return fail(askers_.fault());
@@ -35,19 +39,154 @@ void Simulation::check() {
     const uint64_t open = totals.connections_open();
     // A limit that was lowered ends nobody, but lets nobody in.
     const bool grew = std::exchange(accepted_, accepted) < accepted;
-    const uint32_t limit = grew ? limits_.connections_max : connections_max_;
+    const bool evicts = totals[Count::connections_evicted] > 0;
+    const uint32_t limit = grew && !evicts ? limits_.connections_max : connections_max_;
     if (open > limit)
         return fail(fmt::format("{} connections, {} are permitted", open, limit));
     if (open > worker_->connections())
         return fail("more connections than the worker knows of");
     tally_.starved += streams_.held(Owner::pool) == 0;
+    if (std::exchange(grew_, grew) || grew) // a place is seen when something is done for it
+        check_sources();
+    check_listeners();
+    check_buffers();
     check_owed();
+    check_denied();
+    if (const uint64_t errors = totals.accept_errors();
+        std::exchange(accept_errors_, errors) < errors)
+        closed_at_error_ = totals[Count::connections_closed];
+}
+
+/// A worker keeps stream buffers for what its connections owe, and datagram buffers not at all.
+void Simulation::check_buffers() {
+    const uint32_t window = 2 * (backend_->window_buffers() + 1);
+    if (const uint32_t held = streams_.held(Owner::worker);
+        held > uint64_t{worker_->connections()} * window)
+        return fail(fmt::format(
+            "the worker has {} stream buffers for {} connections", held, worker_->connections()));
+    if (const uint32_t held = datagrams_.buffers().held(Owner::worker); held > 0)
+        fail(fmt::format("the worker has kept {} datagram buffers", held));
+}
+
+void Simulation::check_sources() {
+    std::vector<std::pair<SourceKey, uint32_t>> sources;
+    for (StreamId id = 0; id < network_.streams(); ++id) {
+        const Stream& stream = network_.stream(id);
+        if (stream.fd < 0 || !backend_->has_place(stream.fd))
+            continue;
+        // What counts as one source may change at a reload.
+        const SourceKey key =
+            kind_ == Kind::hostile ? source_of(stream.peer) : source_key(stream.peer);
+        auto at = std::ranges::find(sources, key, &std::pair<SourceKey, uint32_t>::first);
+        if (at == sources.end())
+            at = sources.insert(at, {key, 0});
+        if (++at->second > per_source_max_)
+            return fail(fmt::format(
+                "{} connections of {}, {} are permitted", at->second, to_string(stream.peer),
+                per_source_max_));
+    }
+}
+
+SourceKey Simulation::source_of(const SocketAddress& peer) const {
+    const SourceKey key = source_key(peer);
+    const uint32_t bits = is_ipv4(key) ? ipv4_offset_bits + limits_.source_prefix_ipv4_bits
+                                       : limits_.source_prefix_ipv6_bits;
+    return first_bits(key, static_cast<uint8_t>(bits));
+}
+
+/// No listener has more connections than it may, and what it counts goes when they do.
+void Simulation::check_listeners() {
+    for (const SimListener& listener : listeners_)
+        if (worker_->connections() == 0 && listener.load->open() > 0)
+            return fail(fmt::format(
+                "listener {} counts {} connections, and has none", listener.id,
+                listener.load->open()));
+    if (kind_ != Kind::hostile)
+        return; // else descriptors of listeners are used again, and adopted ones are over the limit
+    std::map<int, uint32_t> open;
+    for (StreamId id = 0; id < network_.streams(); ++id) {
+        const Stream& stream = network_.stream(id);
+        if (stream.fd >= 0 && stream.read + stream.written > 0)
+            ++open[stream.listener];
+    }
+    for (const SimListener& listener : listeners_)
+        if (open[listener.fd] > listener.connections_max)
+            return fail(fmt::format(
+                "listener {} has {} connections, {} are permitted", listener.id, open[listener.fd],
+                listener.connections_max));
+}
+
+/// When nothing is under way, who has a slot has a descriptor, and the other way round.
+void Simulation::check_slots() {
+    const uint64_t left = worker_->metrics().get(Count::connections_handed_over);
+    if (network_.open_streams() != worker_->connections() + left)
+        fail(fmt::format(
+            "{} descriptors are open, of {} connections and {} handed over",
+            network_.open_streams(), worker_->connections(), left));
+}
+
+/// Accepting pauses after an error, and tries again soon, but no more often than that; as soon as a
+/// connection is closed it goes on.
+void Simulation::check_accepting() {
+    const Totals totals = this->totals();
+    const uint64_t closed = totals[Count::connections_closed];
+    const uint64_t tries =
+        (world_.now_ms - started_ms_) / Worker::accept_pause_ms + processes_ + 1 + closed;
+    if (totals.accept_errors() > tries * listeners_.size())
+        return fail(fmt::format(
+            "{} errors of accept in {} ms", totals.accept_errors(), world_.now_ms - started_ms_));
+    if (stop_by_ms_ != never_ms || closed <= closed_at_error_)
+        return;
+    for (const SimListener& listener : listeners_)
+        if (listener.transport == Transport::tcp && !listener.removed &&
+            !backend_->uses(listener.fd))
+            return fail(fmt::format(
+                "a descriptor is free again, and nobody accepts on listener {}", listener.id));
+}
+
+/// Whatever a connection waits for, it does not wait longer than the longest timeout.
+void Simulation::check_timeouts() {
+    still_.resize(network_.streams());
+    for (StreamId id = 0; id < network_.streams(); ++id) {
+        const Stream& s = network_.stream(id);
+        const std::array<uint64_t, 5> looks{
+            s.read, s.written, s.to_server.size(), s.to_peer.size(),
+            uint64_t{s.fd >= 0} | uint64_t{s.peer_finished} << 1 | uint64_t{s.finished} << 2};
+        if (s.fd < 0 || still_[id].since_ms == 0 || looks != still_[id].looks)
+            still_[id] = {looks, world_.now_ms};
+        if (const uint64_t since = still_[id].since_ms; world_.now_ms - since > timeout_ms_)
+            return fail(fmt::format(
+                "nothing has moved for {} ms on descriptor {}, and no timeout is longer than {}",
+                world_.now_ms - since, s.fd, timeout_ms_));
+    }
+}
+
+/// When nobody will do anything any more: whoever was there is gone, and nobody was forgotten.
+void Simulation::check_rest() {
+    if (worker_->connections() > 0)
+        return fail("the worker would sleep for ever, but no connection may last for ever");
+    for (const SimListener& listener : listeners_) {
+        if (listener.removed)
+            continue;
+        if (listener.transport == Transport::tcp && network_.has_connection(listener.fd))
+            return fail(fmt::format("nobody accepts on listener {}", listener.id));
+        if (listener.transport == Transport::udp && network_.has_datagram(listener.fd))
+            return fail(fmt::format("nobody receives on listener {}", listener.id));
+    }
+    for (size_t i = proof_; proof_ > 0 && i < clients_.size(); ++i)
+        if (!clients_[i].complete())
+            return fail(fmt::format(
+                "all had gone, and there is no room for {} again: {}", clients_.size() - proof_,
+                clients_[i].describe()));
+    tally_.proofs += proof_ > 0;
 }
 
 /// What an open echo connection owes is what was read for it and not written yet.
 void Simulation::check_owed() {
-    if (stop_by_ms_ != never_ms)
-        return; // what arrives after it was told to finish is thrown away
+    // What arrives after it was told to finish is thrown away; so is what a dribbling peer goes on
+    // sending, while it is given the rest of what it is owed.
+    if (stop_by_ms_ != never_ms || totals()[Count::read_rates_low] > 0)
+        return;
     const uint64_t most = uint64_t{streams_.buffer_bytes()} * (backend_->window_buffers() + 1);
     for (const SimClient& client : clients_) {
         if (client.kind() != ServiceKind::echo || !client.connected())
@@ -59,6 +198,17 @@ void Simulation::check_owed() {
             return fail(fmt::format(
                 "{} bytes owed, {} are permitted: {}", stream.read - stream.written, most,
                 client.describe()));
+    }
+}
+
+/// Whoever is not let in is neither heard nor answered.
+void Simulation::check_denied() {
+    for (const SimClient& client : clients_) {
+        if (!client.denied() || !client.connected())
+            continue;
+        const Stream& stream = network_.stream(client.stream());
+        if (stream.read + stream.written > 0)
+            return fail("it was denied, and let in: " + client.describe());
     }
 }
 
@@ -124,12 +274,39 @@ void Simulation::check_end() {
     }
     check_counters();
     if (peaceful() && failure_.empty()) {
-        if (const uint32_t count = askers_.unanswered(); count > 0)
+        if (const uint32_t count = askers_.unanswered(world_); count > 0)
             return fail(fmt::format("{} datagrams were not answered", count));
     }
     for (const SimClient& client : clients_)
         tally_.answered += client.complete();
+    tally_.connections = network_.streams();
+    tally_.asked = askers_.asked();
+    tally_.simulated_ms = world_.now_ms - started_ms_;
+    tally_.faults = network_.faults();
     end_process();
+}
+
+/// Nothing is open or in flight any more: each service's row is even by itself, whatever reloads
+/// did to its listeners.
+void Simulation::check_service(const Totals& totals, ServiceKind kind) {
+    const auto count = [&](Count which) { return totals.of(kind, which); };
+    const uint64_t came = count(Count::connections_accepted) + count(Count::connections_adopted);
+    const uint64_t left = count(Count::connections_closed) + count(Count::connections_handed_over);
+    uint64_t datagrams = count(Count::datagrams_sent) + count(Count::datagrams_unanswered);
+    for (const Drop& drop : drops())
+        if (drop.transport == Transport::udp)
+            datagrams += count(drop.count);
+    const uint64_t timed = totals.latency(kind, Transport::udp).count();
+    if (came != left)
+        return fail(fmt::format("{}: {} connections came, {} left", to_string(kind), came, left));
+    if (datagrams != count(Count::datagrams_received))
+        return fail(fmt::format(
+            "{}: {} datagrams came, {} are accounted for", to_string(kind),
+            count(Count::datagrams_received), datagrams));
+    if (timed != count(Count::datagrams_sent))
+        return fail(fmt::format(
+            "{}: {} datagrams were answered, {} are timed", to_string(kind),
+            count(Count::datagrams_sent), timed));
 }
 
 void Simulation::check_counters() {
@@ -139,20 +316,17 @@ void Simulation::check_counters() {
     const uint64_t left = count(Count::connections_closed) + count(Count::connections_handed_over);
     if (came != left)
         return fail(fmt::format("{} connections came, {} left", came, left));
-    if (peaceful() && count(Count::connections_refused) > 0)
+    for (size_t kind = 0; kind < service_kinds; ++kind)
+        check_service(totals, static_cast<ServiceKind>(kind));
+    if (peaceful() && totals.connections_over_limits() > 0)
         return fail("somebody was refused, and there was room for all");
-    const uint64_t timeouts = count(Count::idle_timeouts) + count(Count::write_stall_timeouts) +
-                              count(Count::linger_timeouts);
+    const uint64_t timeouts = count(Count::first_byte_timeouts) + count(Count::idle_timeouts) +
+                              count(Count::write_stall_timeouts) + count(Count::linger_timeouts) +
+                              count(Count::read_rates_low) + count(Count::write_rates_low) +
+                              count(Count::stalls_relieved);
     if (peaceful() && timeouts > 0)
         return fail(fmt::format("{} timeouts, and everybody was honest", timeouts));
-    if (count(Count::datagrams_received) !=
-        count(Count::datagrams_sent) + count(Count::datagrams_send_failed) +
-            count(Count::datagrams_too_long) + count(Count::datagrams_unanswered))
-        return fail("datagrams were received of which nothing became");
-    if (peaceful() && count(Count::datagrams_received) != askers_.asked())
-        return fail(fmt::format(
-            "{} datagrams were asked, {} are counted", askers_.asked(),
-            count(Count::datagrams_received)));
+    check_datagrams(totals);
     uint64_t read = 0;
     for (StreamId id = 0; id < network_.streams(); ++id)
         read += network_.stream(id).read;
@@ -161,9 +335,44 @@ void Simulation::check_counters() {
             "{} bytes were read, {} are counted", read, count(Count::stream_received_bytes)));
     tally_.timeouts += timeouts;
     tally_.refused += count(Count::connections_refused);
+    tally_.over_source += count(Count::connections_over_source);
+    tally_.relieved += count(Count::stalls_relieved);
+    tally_.over_listener += count(Count::connections_over_listener);
+    tally_.evicted += count(Count::connections_evicted);
+    tally_.silent += count(Count::first_byte_timeouts);
+    tally_.slow_senders += count(Count::read_rates_low);
+    tally_.slow_readers += count(Count::write_rates_low);
+    tally_.denied += count(Count::connections_denied) + count(Count::datagrams_denied);
     tally_.resets += count(Count::connections_reset);
     tally_.datagrams += count(Count::datagrams_sent);
     tally_.trains += askers_.trains();
+    tally_.forged += askers_.refused();
+}
+
+void Simulation::check_datagrams(const Totals& totals) {
+    const auto count = [&](Count which) { return totals[which]; };
+    const uint64_t received = count(Count::datagrams_received);
+    if (received != count(Count::datagrams_sent) + count(Count::datagrams_send_failed) +
+                        count(Count::datagrams_too_long) + count(Count::datagrams_unanswered) +
+                        totals.datagrams_refused())
+        return fail("datagrams were received of which nothing became");
+    if (peaceful() && received != askers_.asked())
+        return fail(
+            fmt::format("{} datagrams were asked, {} are counted", askers_.asked(), received));
+    if (peaceful() && totals.datagrams_refused() != askers_.refused())
+        return fail(fmt::format(
+            "{} datagrams were to be refused, {} were", askers_.refused(),
+            totals.datagrams_refused()));
+    // A second's worth at once and the rate from then on, by each process anew.
+    const uint64_t seconds = (world_.now_ms - started_ms_) / 1000 + processes_ + 1;
+    if (askers_.answers_to_ipv6() > rates_.rate_per_prefix * seconds)
+        return fail(fmt::format(
+            "{} answers went to one prefix, whose rate is {}, in {} seconds",
+            askers_.answers_to_ipv6(), rates_.rate_per_prefix, seconds));
+    for (const Count which :
+         {Count::datagrams_over_prefix_rate, Count::datagrams_crowded,
+          Count::datagrams_over_newcomer_rate, Count::datagrams_over_rate})
+        tally_.over_rate += count(which);
 }
 
 } // namespace riposte::sim

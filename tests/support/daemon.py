@@ -8,7 +8,7 @@ The environment (tests/integration/meson.build sets it):
     RIPOSTED, RIPOSTE     the two programs
     RIPOSTE_BACKEND       io_uring or epoll, passed as --backend
     RIPOSTE_SANITIZER     none, address,undefined or thread: bounds on memory and time are wider then
-    RIPOSTE_FEATURES      what the build has: "io_uring systemd"
+    RIPOSTE_FEATURES      what the build has: "io_uring seccomp systemd"
 """
 
 import contextlib
@@ -33,7 +33,7 @@ RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
 BACKEND = os.environ.get("RIPOSTE_BACKEND", "epoll")
 SANITIZER = os.environ.get("RIPOSTE_SANITIZER", "none")
-FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring systemd").split()
+FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring seccomp systemd").split()
 
 #: How long to wait for what must happen. A bound, not a mark: nothing here measures speed.
 WAIT = 20.0 if SANITIZER == "none" else 60.0
@@ -432,6 +432,26 @@ def reset(client):
     """Ends a connection with RST."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
+
+
+def free_port():
+    """A port that is free for both transports. A reload must find the same port again, so that it can
+    not be 0; the range is below the one that the kernel gives clients' ports from."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+            return port
+        except OSError:
+            continue
+
+
+def listen_section(service, address, **options):
+    lines = [f"[[listen]]\nservice = '{service}'\naddress = '{address}'"]
+    lines += [f"{key} = '{value}'" for key, value in options.items()]
+    return "\n".join(lines) + "\n"
 
 
 def run_riposte(*arguments, timeout=WAIT, input=None):

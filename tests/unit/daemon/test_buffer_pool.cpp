@@ -43,7 +43,7 @@ TEST_CASE("a pool that memory can not hold is an error that says what to do") {
     CHECK(
         pool.error().message ==
         "no memory for 1048576 buffers of 2147483648 bytes: Cannot allocate memory; lower "
-        "'connections' or raise the memory limit");
+        "'buffer_memory' or raise the memory limit");
 }
 
 TEST_CASE(

@@ -15,8 +15,7 @@ namespace {
 
 class StandingClock final : public Environment {
 public:
-    uint64_t now_ms() noexcept override { return 1; }
-    uint64_t now_us() noexcept override { return 1000; }
+    uint64_t now_ns() noexcept override { return 1'000'000; }
     int64_t wall_seconds() noexcept override { return 1; }
     SocketAddress peer_address(int) override { return {}; }
     uint32_t unacknowledged_bytes(int) noexcept override { return 0; }
@@ -51,8 +50,8 @@ struct Subject {
         std::ranges::copy(std::as_bytes(std::span(text)), pool.bytes(buffer).begin());
         Arrival& arrival = datagram_pool.arrival(buffer);
         arrival = {};
-        arrival.peer_size = 16;
-        arrival.peer.v4.sin_port = 77;
+        arrival.peer = {.v4 = peer};
+        arrival.peer_size = sizeof peer;
         arrival.segment_bytes = segment;
         datagrams.arrived(at, buffer, static_cast<uint32_t>(text.size()));
         CHECK(pool.held(Owner::worker) == 0);
@@ -64,7 +63,7 @@ struct Subject {
         const Op& op = state.ops.at(index);
         const auto bytes = datagram_pool.buffers().bytes(op.buffer).first(op.size);
         CHECK(datagram_pool.buffers().owner(op.buffer) == Owner::backend);
-        CHECK(datagram_pool.arrival(op.buffer).peer.v4.sin_port == 77);
+        CHECK(datagram_pool.arrival(op.buffer).peer.v4.sin_port == peer.sin_port);
         std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         return op.segment_bytes == 0 ? text : text + "/" + std::to_string(op.segment_bytes);
     }
@@ -82,7 +81,12 @@ struct Subject {
     BufferPool streams{*BufferPool::create(1, 1)};
     DatagramPool datagram_pool;
     WorkerState state{.environment = clock, .pools = {streams, datagram_pool}};
-    Datagrams datagrams{state};
+    Datagrams datagrams{state, RateLimit::ways};
+    sockaddr_in peer{
+        .sin_family = AF_INET,
+        .sin_port = htons(5000),
+        .sin_addr = {.s_addr = htonl(0xc0000201)}, // 192.0.2.1
+        .sin_zero = {}};
     Listening at{};
 };
 
@@ -94,10 +98,22 @@ TEST_CASE("a datagram's reply goes from the buffer that it came in") {
     REQUIRE(subject.state.ops.size() == 1);
     CHECK(subject.op(0) == "4abc");
     CHECK(subject.at.replies == 1);
+    subject.at.socket.kind = ServiceKind::time; // a reload: the answer is still the first one's
+    subject.state.now_ns += 2'000'000;
     subject.sent(0, 4);
     CHECK(subject.at.replies == 0);
     CHECK(subject.count(Count::datagrams_received) == 1);
     CHECK(subject.count(Count::datagrams_sent) == 1);
+    CHECK(subject.state.metrics.get(ServiceKind::hello, Count::datagram_received_bytes) == 7);
+    CHECK(subject.state.metrics.get(ServiceKind::hello, Count::datagram_sent_bytes) == 4);
+    CHECK(subject.at.socket.counts->received.load() == 1);
+    CHECK(subject.at.socket.counts->answered.load() == 1);
+    CHECK(subject.at.socket.counts->received_bytes.load() == 7);
+    CHECK(subject.at.socket.counts->sent_bytes.load() == 4);
+    LatencyTotals latency;
+    latency.add(subject.state.metrics.latency(ServiceKind::hello, Transport::udp));
+    CHECK(latency.count() == 1);
+    CHECK(latency.sum_ns == 2'000'000);
     CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 1);
 }
 
@@ -218,4 +234,22 @@ TEST_CASE("all buffers are taken when none is in the pool and none at hand of th
     CHECK_FALSE(subject.datagrams.all_taken(1));
     subject.datagram_pool.buffers().move(at_hand, Owner::backend, Owner::worker);
     CHECK(subject.datagrams.all_taken(1));
+}
+
+TEST_CASE("who is not let in is dropped before the service sees it, and each datagram counted") {
+    Subject subject(2);
+    subject.at.socket.access = make_access({.allow = {}, .deny = {*parse_cidr("192.0.2.66")}});
+    subject.peer.sin_addr.s_addr = htonl(0xc0000242U); // that one
+    subject.arrive("4abcdef", 0);
+    subject.arrive("", 0);
+    subject.arrive("3abc3de3f", 4); // a train of three
+    CHECK(subject.state.ops.empty());
+    CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 2);
+    CHECK(subject.count(Count::datagrams_received) == 5);
+    CHECK(subject.count(Count::datagrams_denied) == 5);
+    CHECK(subject.count(Count::datagrams_sent) == 0);
+    subject.peer.sin_addr.s_addr = htonl(0xc0000243U);
+    subject.arrive("4abcdef", 0);
+    CHECK(subject.op(0) == "4abc");
+    CHECK(subject.count(Count::datagrams_denied) == 5);
 }

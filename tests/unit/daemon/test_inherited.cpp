@@ -86,10 +86,13 @@ TEST_CASE("a socket's name is its service, or that of the unit for it; unnamed o
 
 TEST_CASE("a name that is no service is refused with those that are") {
     const std::string known = "FileDescriptorName= must be one of hello, echo, discard, daytime, "
-                              "chargen, time";
+                              "chargen, time, metrics";
     CHECK(
         refusal(tcp("").fd, "ecko") ==
         "exit 78: inherited socket N 'ecko': no such service, did you mean 'echo'?; " + known);
+    CHECK(
+        refusal(tcp("").fd, "metric") ==
+        "exit 78: inherited socket N 'metric': no such service, did you mean 'metrics'?; " + known);
     for (const char* name :
          {"ssh.socket", "Hello", "riposted-hello", "riposted-.socket", "riposted-ssh.socket",
           "connection"}) {

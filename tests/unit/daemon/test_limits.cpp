@@ -1,8 +1,13 @@
+#include "daemon/cidr.h"
 #include "daemon/limits.h"
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <random>
+#include <string_view>
+#include <thread>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -57,6 +62,75 @@ TEST_CASE("the table counts as a map does, full, empty and in between") {
         }
     }
     CHECK(refused > 100);
+}
+
+TEST_CASE("a listener is full at its limit, and has room again below it") {
+    ListenerLoad load;
+    CHECK(load.enter(2));
+    CHECK(load.enter(2));
+    CHECK_FALSE(load.enter(2));
+    CHECK(load.open() == 2);
+    load.leave();
+    CHECK(load.enter(2));
+    CHECK(load.enter(3)); // a reload raised it
+    CHECK_FALSE(load.enter(1));
+    CHECK(load.open() == 3);
+}
+
+TEST_CASE("several workers never have more connections of a listener than it may have") {
+    constexpr uint32_t max = 3;
+    ListenerLoad load;
+    std::atomic<uint32_t> most{0};
+    std::atomic<uint32_t> entered{0};
+    std::vector<std::thread> workers;
+    workers.reserve(4);
+    for (int worker = 0; worker < 4; ++worker)
+        workers.emplace_back([&] {
+            for (int i = 0; i < 20'000; ++i) {
+                if (!load.enter(max))
+                    continue;
+                ++entered;
+                for (uint32_t open = load.open(), seen = most; open > seen;)
+                    if (most.compare_exchange_weak(seen, open))
+                        break;
+                std::this_thread::yield(); // so that they meet, with few CPUs, too
+                load.leave();
+            }
+        });
+    for (std::thread& worker : workers)
+        worker.join();
+    CHECK(load.open() == 0);
+    CHECK(most <= max);
+    CHECK(entered > 0);
+}
+
+TEST_CASE("addresses that agree in the bits of a prefix are one source") {
+    const auto address = [](std::string_view text) { return parse_cidr(text)->network; };
+    SourceTable table(16, {.ipv4_bits = 24, .ipv6_bits = 64});
+    CHECK(table.enter(address("192.0.2.1"), 2));
+    CHECK(table.enter(address("::ffff:192.0.2.255"), 2));
+    CHECK_FALSE(table.enter(address("192.0.2.7"), 2));
+    CHECK(table.enter(address("192.0.3.7"), 2));
+    CHECK(table.enter(address("2001:db8:0:1::1"), 1));
+    CHECK_FALSE(table.enter(address("2001:db8:0:1:ffff::"), 1));
+    CHECK(table.enter(address("2001:db8:0:2::1"), 1));
+    table.leave(address("192.0.2.255")); // whoever of them goes makes room
+    CHECK(table.enter(address("192.0.2.7"), 2));
+    CHECK_FALSE(table.enter(address("192.0.2.1"), 2));
+}
+
+TEST_CASE("a prefix of no bits is all of its family, and never the other") {
+    const auto address = [](std::string_view text) { return parse_cidr(text)->network; };
+    SourceTable table(16, {.ipv4_bits = 0, .ipv6_bits = 0});
+    CHECK(table.enter(address("192.0.2.1"), 1));
+    CHECK_FALSE(table.enter(address("203.0.113.1"), 1));
+    CHECK(table.enter(address("2001:db8::1"), 1));
+    CHECK_FALSE(table.enter(address("fe80::1"), 1));
+    SourceTable single(16, {.ipv4_bits = 32, .ipv6_bits = 128});
+    CHECK(single.enter(address("192.0.2.1"), 1));
+    CHECK(single.enter(address("192.0.2.0"), 1));
+    CHECK(single.enter(address("2001:db8::1"), 1));
+    CHECK(single.enter(address("2001:db8::"), 1));
 }
 
 TEST_CASE("limits of the process are shared out, rounded up") {

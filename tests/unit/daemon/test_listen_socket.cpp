@@ -4,6 +4,7 @@
 #include "tests/support/skip.h"
 #include "tests/unit/daemon/listen_support.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -134,7 +135,7 @@ TEST_CASE("an IPv6 address is IPv6 only, and the star is both") {
     CHECK(connect_error("::1", both.port) == 0);
 }
 
-TEST_CASE("on a dual-stack udp socket IPv4 comes and goes by the IPv6 packet information") {
+TEST_CASE("on a dual-stack udp socket IPv4 comes and goes by the packet information of both") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     const Opened server = open_one("udp://*:0");
@@ -147,7 +148,9 @@ TEST_CASE("on a dual-stack udp socket IPv4 comes and goes by the IPv6 packet inf
     std::array<char, 16> bytes{};
     iovec part{bytes.data(), bytes.size()};
     SocketAddress peer;
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in6_pktinfo))> control{};
+    alignas(cmsghdr)
+        std::array<char, CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo))>
+            control{};
     msghdr message{};
     message.msg_name = peer.get();
     message.msg_namelen = sizeof peer.storage;
@@ -157,10 +160,13 @@ TEST_CASE("on a dual-stack udp socket IPv4 comes and goes by the IPv6 packet inf
     message.msg_controllen = control.size();
     REQUIRE(::recvmsg(server.fd, &message, 0) == 2);
     CHECK((message.msg_flags & MSG_CTRUNC) == 0);
-    const cmsghdr* info = CMSG_FIRSTHDR(&message);
-    REQUIRE(info != nullptr);
-    CHECK(info->cmsg_level == IPPROTO_IPV6);
-    CHECK(info->cmsg_type == IPV6_PKTINFO);
+    std::vector<std::pair<int, int>> told;
+    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c))
+        told.emplace_back(c->cmsg_level, c->cmsg_type);
+    std::ranges::sort(told);
+    CHECK(
+        told ==
+        std::vector<std::pair<int, int>>{{IPPROTO_IP, IP_PKTINFO}, {IPPROTO_IPV6, IPV6_PKTINFO}});
 
     part.iov_len = 2;
     REQUIRE(::sendmsg(server.fd, &message, 0) == 2);

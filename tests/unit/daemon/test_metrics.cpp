@@ -7,9 +7,9 @@ using namespace riposte;
 TEST_CASE("totals are the sum over workers") {
     Metrics a;
     Metrics b;
-    a.add(Count::connections_accepted, 5);
-    a.add(Count::connections_closed, 2);
-    b.add(Count::connections_accepted);
+    a.add(ServiceKind::echo, Count::connections_accepted, 5);
+    a.add(ServiceKind::echo, Count::connections_closed, 2);
+    b.add(ServiceKind::echo, Count::connections_accepted);
     Totals totals;
     totals.add(a);
     totals.add(b);
@@ -19,10 +19,10 @@ TEST_CASE("totals are the sum over workers") {
 
 TEST_CASE("what came from the process before is open, and what went to the next is not") {
     Metrics metrics;
-    metrics.add(Count::connections_accepted, 4);
-    metrics.add(Count::connections_adopted, 20);
-    metrics.add(Count::connections_closed, 3);
-    metrics.add(Count::connections_handed_over, 15);
+    metrics.add(ServiceKind::echo, Count::connections_accepted, 4);
+    metrics.add(ServiceKind::echo, Count::connections_adopted, 20);
+    metrics.add(ServiceKind::echo, Count::connections_closed, 3);
+    metrics.add(ServiceKind::echo, Count::connections_handed_over, 15);
     Totals totals;
     totals.add(metrics);
     CHECK(totals.connections_open() == 6);
@@ -31,7 +31,7 @@ TEST_CASE("what came from the process before is open, and what went to the next 
 
 TEST_CASE("a reader that sees a close before its accept counts none, not a huge number") {
     Metrics metrics;
-    metrics.add(Count::connections_closed);
+    metrics.add(ServiceKind::echo, Count::connections_closed);
     Totals totals;
     totals.add(metrics);
     CHECK(totals.connections_open() == 0);
@@ -39,22 +39,25 @@ TEST_CASE("a reader that sees a close before its accept counts none, not a huge 
 
 TEST_CASE("the statistics line names what is not everyday only if it happened") {
     Metrics metrics;
-    metrics.add(Count::connections_accepted, 3);
-    metrics.add(Count::connections_closed, 1);
-    metrics.add(Count::stream_received_bytes, 18);
-    metrics.add(Count::stream_sent_bytes, 19);
-    metrics.add(Count::datagrams_received, 8);
-    metrics.add(Count::datagrams_sent, 7);
+    metrics.add(ServiceKind::echo, Count::connections_accepted, 3);
+    metrics.add(ServiceKind::echo, Count::connections_closed, 1);
+    metrics.add(ServiceKind::echo, Count::stream_received_bytes, 18);
+    metrics.add(ServiceKind::echo, Count::stream_sent_bytes, 19);
+    metrics.add(ServiceKind::echo, Count::datagrams_received, 8);
+    metrics.add(ServiceKind::echo, Count::datagrams_sent, 7);
     Totals everyday;
     everyday.add(metrics);
     CHECK(
         everyday.describe() == "connections 2 open, 3 accepted; bytes 18 received, 19 sent; "
                                "datagrams 8 received, 7 answered");
-    metrics.add(Count::connections_refused, 4);
-    metrics.add(Count::datagrams_too_long);
+    metrics.add(ServiceKind::echo, Count::connections_refused, 4);
+    metrics.add(ServiceKind::echo, Count::connections_over_source, 2);
+    metrics.add(ServiceKind::echo, Count::datagrams_too_long);
     Totals eventful;
     eventful.add(metrics);
     CHECK(
         eventful.describe() ==
-        everyday.describe() + "; 4 refused; 1 answers longer than the question dropped");
+        everyday.describe() + "; 4 refused; 2 refused over their source's limit; 1 answers longer "
+                              "than the question dropped");
+    CHECK(eventful.connections_over_limits() == 6);
 }

@@ -199,10 +199,15 @@ TEST_CASE("help and version are answers, whatever else is there") {
     const std::string version = answer({"--version"});
     CHECK(version.starts_with("riposted " RIPOSTE_VERSION " ("));
     CHECK(version.ends_with(")\n"));
+    CHECK(version.size() <= 81); // a line of a terminal
     const bool io_uring =
         version.find("io_uring: liburing " RIPOSTE_LIBURING_VERSION ", ") != std::string::npos;
     CHECK(io_uring == bool{RIPOSTE_HAVE_IO_URING});
     CHECK((version.find("(no io_uring, ") != std::string::npos) == !io_uring);
+    const bool seccomp =
+        version.find(", seccomp " RIPOSTE_LIBSECCOMP_VERSION ", ") != std::string::npos;
+    CHECK(seccomp == bool{RIPOSTE_HAVE_SECCOMP});
+    CHECK((version.find(", no seccomp, ") != std::string::npos) == !seccomp);
     const bool systemd =
         version.find(", systemd: libsystemd " RIPOSTE_LIBSYSTEMD_VERSION ")") != std::string::npos;
     CHECK(systemd == bool{RIPOSTE_HAVE_SYSTEMD});

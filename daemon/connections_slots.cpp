@@ -1,0 +1,147 @@
+// Who gets a slot, and who is closed without a word instead: by `allow` and `deny`, by the limits
+// of its source, of its listener and of all. What comes before a slot costs a look at the peer's
+// address and one at each table.
+
+#include "daemon/connections.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace riposte {
+
+// Slots -------------------------------------------------------------------------------------------
+
+void Connections::apply_limits() {
+    max_ = std::min(state_.limits.connections_max, Token::max - 1);
+    const uint32_t slots = std::min(max_ + evictions_room(), Token::max - 1);
+    if (slots > slots_.size())
+        grow(slots);
+    else if (sources_.prefixes() != source_prefixes(state_.limits))
+        count_sources();
+}
+
+void Connections::grow(uint32_t slots) {
+    assert(slots < Token::max);
+    auto old_size = static_cast<uint32_t>(slots_.size());
+    slots_.resize(slots);
+    free_.reserve(slots);
+    starved_.reserve(slots);
+    woken_.reserve(slots);
+    timers_.grow(slots);
+    state_.access_log.grow(slots);
+    for (uint32_t slot = slots; slot-- > old_size;)
+        free_.push_back(slot);
+    count_sources();
+}
+
+/// Anew: there may be more of them, or what is one source has changed.
+void Connections::count_sources() {
+    const auto slots = static_cast<uint32_t>(slots_.size());
+    SourceTable sources(slots, source_prefixes(state_.limits));
+    for (const Connection& c : slots_)
+        if (c.state != ConnectionState::free)
+            sources.enter(c.source, slots);
+    sources_ = std::move(sources);
+}
+
+/// Whoever is there now has a place in sources_ and in the load of its listener, which is still to
+/// be set.
+uint32_t Connections::open_slot(int fd, const SocketAddress& peer, const SourceKey& source) {
+    uint32_t slot = free_.back();
+    free_.pop_back();
+    Connection& c = slots_[slot];
+    assert(c.state == ConnectionState::free && c.owed.head == no_buffer);
+    c = Connection{
+        .state = ConnectionState::open,
+        .fd = fd,
+        .generation = (c.generation + 1) & Token::max,
+        .source = source,
+        .source_port = peer.port()};
+    ++open_;
+    state_.access_log.opened(slot, state_.now_ms);
+    return slot;
+}
+
+void Connections::free_slot(uint32_t slot) {
+    Connection& c = slots_[slot];
+    assert(!state_.access_log.told_of(slot));
+    sources_.leave(c.source);
+    if (c.listening != nullptr) {
+        c.listening->socket.load->leave();
+        --c.listening->connections;
+        ListenerCounts::add(c.listening->socket.counts->closed);
+    }
+    c.state = ConnectionState::free;
+    c.listening = nullptr;
+    c.service.reset();
+    c.starved = false;
+    evicted_ -= c.evicted;
+    c.evicted = false;
+    free_.push_back(slot);
+    --open_;
+}
+
+// Admission ---------------------------------------------------------------------------------------
+
+/// Counts one more connection of this source and listener; or says why that may not be.
+std::optional<Connections::Refusal> Connections::enter(
+    const SourceKey& source, const WorkerListener& listener) {
+    if (!sources_.enter(source, state_.limits.connections_per_source_max))
+        return Refusal{
+            Count::connections_over_source, "its source has reached 'connections_per_source'"};
+    if (!listener.load->enter(listener.connections_max)) {
+        sources_.leave(source);
+        return Refusal{
+            Count::connections_over_listener, "its listener has reached its 'connections'"};
+    }
+    if (!make_way()) { // last: nobody has to go for one that can not stay
+        listener.load->leave();
+        sources_.leave(source);
+        return Refusal{Count::connections_refused, "the limit 'connections' is reached"};
+    }
+    return std::nullopt;
+}
+
+void Connections::accepted(int fd, Listening& listening) {
+    SocketAddress peer = state_.environment.peer_address(fd);
+    SourceKey source = source_key(peer);
+    const Access* access = listening.socket.access.get();
+    if (access != nullptr && !access->permits(source))
+        return refuse(
+            fd, peer, {Count::connections_denied, "'allow' and 'deny' do not let it in"},
+            listening.socket);
+    if (const auto refusal = enter(source, listening.socket))
+        return refuse(fd, peer, *refusal, listening.socket);
+    uint32_t slot = open_slot(fd, peer, source);
+    Connection& c = slots_[slot];
+    c.kind = listening.socket.kind;
+    c.listening = &listening;
+    c.service = listening.socket.service;
+    c.generating = c.service->speaks_first();
+    c.heard = c.generating;
+    ++listening.connections;
+    tally(c, Count::connections_accepted);
+    ListenerCounts::add(listening.socket.counts->accepted);
+    ListenerCounts::add(listening.socket.counts->opened);
+    if (log::enabled(LogLevel::debug))
+        log_peer(slot, "", fmt::format(" ({})", listening.socket.label));
+    offer(slot); // accepted while it drains
+    set_deadline(slot);
+    run(slot);
+}
+
+/// It never gets a slot: its descriptor is closed, and until then only counted.
+void Connections::refuse(
+    int fd, const SocketAddress& peer, const Refusal& refusal, const WorkerListener& listener) {
+    ++open_;
+    state_.metrics.add(listener.kind, refusal.reason);
+    ListenerCounts::add(listener.counts->refused);
+    log_refused(
+        log::Event::connection_refused, "refused a connection", peer, &listener, refusal.why);
+    push_close(refused_slot, 0, fd);
+}
+
+} // namespace riposte

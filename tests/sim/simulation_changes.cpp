@@ -1,0 +1,152 @@
+// What is done to a simulated process from above: reloads, drains, restarts.
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace riposte::sim {
+
+void Simulation::change() {
+    --changes_left_;
+    if (kind_ == Kind::restarts) {
+        constexpr uint32_t patience_ms = 60'000;
+        if (stop_by_ms_ != never_ms)
+            return;
+        const bool reloads = random_.chance(40);
+        if (reloads)
+            reload_kindly();
+        if (!reloads || random_.chance(30)) // both at once, too
+            drain(patience_ms, UINT32_MAX);
+        return;
+    }
+    if (stop_by_ms_ != never_ms) {
+        if (random_.chance(50))
+            abort();
+        return;
+    }
+    const uint32_t choice = random_.below(10);
+    if (choice < 7) {
+        reload();
+        if (random_.chance(20)) // before the worker has had a turn
+            drain(random_.below(1500), random_.below(20));
+    } else if (choice < 9) {
+        drain(random_.below(1500), random_.below(20));
+    } else {
+        abort();
+    }
+}
+
+void Simulation::reload() {
+    network_.faults().add(Fault::reload);
+    note("reload");
+    if (random_.chance(50))
+        world_.messages.push_back(choose_message());
+    if (random_.chance(50))
+        limits_ = choose_limits();
+    if (random_.chance(40))
+        listeners_[random_.below(static_cast<uint32_t>(listeners_.size()))].removed = true;
+    if (random_.chance(30))
+        change_access();
+    if (random_.chance(40)) {
+        const SimListener& listener =
+            open_listener(choose_kind(), random_.chance(30) ? Transport::udp : Transport::tcp);
+        if (listener.transport == Transport::tcp) {
+            Script script = hostile_script(random_);
+            script.start_ms += world_.now_ms;
+            clients_.emplace_back(static_cast<uint32_t>(clients_.size()), listener, script);
+        }
+    }
+    worker_->apply(plan());
+}
+
+void Simulation::change_access() {
+    SimListener& listener = listeners_[random_.below(static_cast<uint32_t>(listeners_.size()))];
+    network_.faults().add(Fault::changed_access);
+    listener.access = random_.chance(70) ? choose_access() : nullptr;
+    askers_.access_changed(listener);
+    for (SimClient& client : clients_)
+        if (client.listener_id() == listener.id)
+            client.access_changed(world_, listener);
+}
+
+/// What no peer may notice, but for hello's message and a listener more.
+void Simulation::reload_kindly() {
+    network_.faults().add(Fault::reload);
+    note("reload");
+    world_.messages.push_back(choose_message());
+    if (random_.chance(50)) {
+        const SimListener& listener = open_listener(choose_kind(), Transport::tcp);
+        for (uint32_t i = random_.between(1, 2); i > 0; --i) {
+            Script script = honest_script(random_, listener.kind);
+            script.start_ms += world_.now_ms;
+            clients_.emplace_back(static_cast<uint32_t>(clients_.size()), listener, script);
+        }
+    }
+    worker_->apply(plan());
+}
+
+void Simulation::drain(uint32_t timeout_ms, uint32_t handover_max) {
+    network_.faults().add(Fault::drain);
+    note(fmt::format("drain for {} ms, to hand over {}", timeout_ms, handover_max));
+    stop_by_ms_ = world_.now_ms + timeout_ms + forced_end_ms;
+    worker_->drain(timeout_ms, handover_max);
+}
+
+/// The next process, if there is one.
+bool Simulation::restart() {
+    const bool next =
+        !ending_ && (kind_ == Kind::restarts || (kind_ == Kind::changes && random_.chance(60)));
+    if (!next)
+        return false;
+    network_.faults().add(Fault::restart);
+    note("restart");
+    end_process();
+    if (!failure_.empty())
+        return false;
+    world_.move_to(world_.now_ms + random_.below(300));
+    stop_by_ms_ = never_ms;
+    still_.clear(); // its deadlines begin anew
+    if (kind_ == Kind::changes)
+        limits_ = choose_limits();
+    start_process();
+    std::vector<AdoptedConnection> adopted;
+    for (const HandedOver& each : std::exchange(handed_over_, {}))
+        adopted.push_back(adopt(each));
+    worker_->adopt(adopted);
+    return true;
+}
+
+AdoptedConnection Simulation::adopt(const HandedOver& connection) {
+    backend_->introduce(connection.fd);
+    const int listener_fd = network_.stream_of(connection.fd).listener;
+    const auto at = std::ranges::find_if(listeners_, [&](const SimListener& listener) {
+        return !listener.removed && listener.fd == listener_fd && listener.kind == connection.kind;
+    });
+    const bool unknown = at == listeners_.end() || (!peaceful() && random_.chance(10));
+    return {connection.fd, connection.kind, unknown ? 0 : at->id};
+}
+
+void Simulation::abort() {
+    network_.faults().add(Fault::abort);
+    note("abort");
+    stop_by_ms_ = world_.now_ms + forced_end_ms;
+    worker_->abort();
+}
+
+void Simulation::close_removed() {
+    if (!worker_->settled())
+        return;
+    for (SimListener& listener : listeners_) {
+        if (!listener.removed || listener.closed)
+            continue;
+        if (backend_->uses(listener.fd))
+            return fail(fmt::format("settled, but listener {} is still in use", listener.id));
+        network_.close_listener(listener.fd);
+        listener.closed = true;
+        world_.closed_listeners.insert(listener.id); // its number will be used again
+    }
+}
+
+} // namespace riposte::sim

@@ -1,0 +1,196 @@
+#include "daemon/scrape/exposition.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+
+namespace {
+
+/// What an echo on TCP and UDP did.
+Snapshot small() {
+    Metrics metrics;
+    metrics.add(ServiceKind::echo, Count::connections_accepted, 3);
+    metrics.add(ServiceKind::echo, Count::connections_closed, 1);
+    metrics.add(ServiceKind::echo, Count::stream_received_bytes, 100);
+    metrics.add(ServiceKind::echo, Count::stream_sent_bytes, 90);
+    metrics.add(ServiceKind::echo, Count::datagrams_received, 7);
+    metrics.add(ServiceKind::echo, Count::datagrams_sent, 4);
+    metrics.add(ServiceKind::echo, Count::datagrams_source_port, 2);
+    metrics.add(ServiceKind::echo, Count::datagrams_too_long, 1);
+    metrics.add(ServiceKind::echo, Count::accept_emfile, 5);
+    metrics.answered(ServiceKind::echo, Transport::udp, 1000, 3);
+    metrics.answered(ServiceKind::echo, Transport::udp, 60'000'000'000);
+    Snapshot snapshot{.version = "1.2.3", .backend = "io_uring", .workers = 2};
+    snapshot.listeners.push_back({ServiceKind::echo, Transport::tcp, "tcp://192.0.2.1:7"});
+    snapshot.listeners.push_back({ServiceKind::echo, Transport::udp, "udp://192.0.2.1:7"});
+    snapshot.totals.add(metrics);
+    snapshot.scrapes = {{"200", 9}};
+    snapshot.process.cpu_seconds = 1.5;
+    return snapshot;
+}
+
+std::vector<std::string> lines(const std::string& text) {
+    std::istringstream stream(text);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(stream, line);)
+        lines.push_back(line);
+    return lines;
+}
+
+bool has(const std::string& text, const std::string& line) {
+    for (const std::string& each : lines(text))
+        if (each == line)
+            return true;
+    return false;
+}
+
+std::string name_of_sample(const std::string& line) {
+    return line.substr(0, line.find_first_of("{ "));
+}
+
+} // namespace
+
+TEST_CASE("the text says what was counted, to the unit") {
+    const std::string text = exposition(small(), ExpositionFormat::prometheus);
+    for (const char* line :
+         {R"(riposte_build_info{version="1.2.3",backend="io_uring"} 1)",
+          R"(riposte_workers 2)",
+          R"(riposte_listeners{service="echo",transport="tcp"} 1)",
+          R"(riposte_connections{service="echo"} 2)",
+          R"(riposte_connections_accepted_total{service="echo"} 3)",
+          R"(riposte_receive_bytes_total{service="echo",transport="tcp"} 100)",
+          R"(riposte_transmit_bytes_total{service="echo",transport="tcp"} 90)",
+          R"(riposte_datagrams_received_total{service="echo"} 7)",
+          R"(riposte_datagrams_total{service="echo",result="answered"} 4)",
+          R"(riposte_datagrams_total{service="echo",result="dropped"} 3)",
+          R"(riposte_dropped_total{service="echo",transport="udp",reason="source_port"} 2)",
+          R"(riposte_dropped_total{service="echo",transport="udp",reason="too_long"} 1)",
+          R"(riposte_accept_errors_total{errno="EMFILE"} 5)",
+          R"(riposte_answer_latency_seconds_bucket{service="echo",transport="udp",le="16.0"} 3)",
+          R"(riposte_answer_latency_seconds_bucket{service="echo",transport="udp",le="+Inf"} 4)",
+          R"(riposte_answer_latency_seconds_count{service="echo",transport="udp"} 4)",
+          R"(riposte_answer_latency_seconds_sum{service="echo",transport="udp"} 60.000003)",
+          R"(riposte_scrapes_total{code="200"} 9)",
+          R"(process_cpu_seconds_total 1.5)",
+          R"(# TYPE riposte_connections_accepted_total counter)",
+          R"(# TYPE riposte_answer_latency_seconds histogram)"}) {
+        CAPTURE(line);
+        CHECK(has(text, line));
+    }
+    CHECK(text.find("EOF") == std::string::npos);
+    CHECK(text.find("UNIT") == std::string::npos);
+}
+
+TEST_CASE("OpenMetrics names families of counters without their suffix, and has units and an end") {
+    const std::string text = exposition(small(), ExpositionFormat::openmetrics);
+    for (const char* line :
+         {R"(# TYPE riposte_connections_accepted counter)",
+          R"(riposte_connections_accepted_total{service="echo"} 3)",
+          R"(# UNIT riposte_receive_bytes bytes)", R"(# UNIT riposte_start_time_seconds seconds)",
+          R"(# UNIT process_cpu_seconds seconds)", R"(process_cpu_seconds_total 1.5)"}) {
+        CAPTURE(line);
+        CHECK(has(text, line));
+    }
+    CHECK(text.ends_with("\n# EOF\n"));
+    CHECK(text.find("# EOF") == text.size() - 6);
+}
+
+TEST_CASE("each family has one HELP and one TYPE, before its samples, and no two samples are one") {
+    for (const auto format : {ExpositionFormat::prometheus, ExpositionFormat::openmetrics}) {
+        std::map<std::string, int> helps;
+        std::map<std::string, int> types;
+        std::set<std::string> samples;
+        std::string family;
+        for (const std::string& line : lines(exposition(small(), format))) {
+            CAPTURE(line);
+            std::istringstream words(line);
+            std::string hash;
+            std::string word;
+            std::string name;
+            words >> hash >> word >> name;
+            if (hash == "#" && word == "HELP") {
+                CHECK(++helps[name] == 1);
+                CHECK(line.ends_with("."));
+                family = name;
+            } else if (hash == "#" && word == "TYPE") {
+                CHECK(++types[name] == 1);
+                CHECK(name == family);
+            } else if (hash != "#") {
+                CHECK(name_of_sample(line).starts_with(family));
+                CHECK(samples.insert(line.substr(0, line.rfind(' '))).second);
+            }
+        }
+        CHECK(helps == types);
+        CHECK(helps.size() > 25);
+    }
+}
+
+TEST_CASE("buckets are cumulative, in order, and as many as they are") {
+    const std::string text = exposition(small(), ExpositionFormat::prometheus);
+    double last = 0;
+    size_t buckets = 0;
+    const std::string start =
+        R"(riposte_answer_latency_seconds_bucket{service="echo",transport="udp",le=")";
+    uint64_t count = 0;
+    for (const std::string& line : lines(text)) {
+        if (!line.starts_with(start))
+            continue;
+        ++buckets;
+        const uint64_t now = std::stoull(line.substr(line.rfind(' ') + 1));
+        CHECK(now >= count);
+        count = now;
+        const std::string le = line.substr(start.size());
+        if (!le.starts_with("+Inf")) {
+            CHECK(std::stod(le) > last);
+            last = std::stod(le);
+        }
+    }
+    CHECK(buckets == latency_buckets);
+    CHECK(count == 4);
+}
+
+TEST_CASE("no address is in the text, be it of a listener") {
+    const std::string text = exposition(small(), ExpositionFormat::prometheus);
+    CHECK(text.find("192.0.2") == std::string::npos);
+    CHECK(text.find("://") == std::string::npos);
+}
+
+TEST_CASE("a service without listener is shown as long as it has counted something") {
+    Snapshot snapshot = small();
+    snapshot.listeners.clear();
+    CHECK(
+        has(exposition(snapshot, ExpositionFormat::prometheus),
+            R"(riposte_connections_accepted_total{service="echo"} 3)"));
+    snapshot.totals = {};
+    const std::string text = exposition(snapshot, ExpositionFormat::prometheus);
+    CHECK(text.find("service=") == std::string::npos);
+}
+
+TEST_CASE("values of labels are escaped") {
+    Snapshot snapshot = small();
+    snapshot.version = "a\\b\"c\nd";
+    CHECK(
+        has(exposition(snapshot, ExpositionFormat::prometheus),
+            R"(riposte_build_info{version="a\\b\"c\nd",backend="io_uring"} 1)"));
+}
+
+TEST_CASE("every reason for which a datagram or a connection is dropped has a name of its own") {
+    std::set<std::string> seen;
+    for (const Drop& drop : drops()) {
+        CHECK(!name_of(drop.count).empty());
+        CHECK(
+            seen.insert(std::string(to_string(drop.transport)) + std::string(drop.reason)).second);
+    }
+    // All that a datagram can meet but an answer.
+    for (auto i = static_cast<size_t>(Count::datagrams_too_long); i < count_kinds; ++i) {
+        CAPTURE(i);
+        CHECK(std::ranges::find(drops(), static_cast<Count>(i), &Drop::count) != drops().end());
+    }
+}

@@ -1,0 +1,188 @@
+// riposted-metrics(7) against what the daemon exposes: whoever adds a metric, a label or a reason
+// explains it there, and what the page names is to be had.
+#include "daemon/scrape/exposition.h"
+
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+
+namespace {
+
+constexpr const char* page_path = RIPOSTE_MAN_DIR "/riposted-metrics.7.scd";
+
+std::string read(const char* path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> lines(const std::string& text) {
+    std::istringstream stream(text);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(stream, line);)
+        lines.push_back(line);
+    return lines;
+}
+
+/// A family as the page heads it: type, and labels in the order in which they are written.
+struct Form {
+    std::string type{};
+    std::vector<std::string> labels{};
+
+    bool operator==(const Form&) const = default;
+};
+using Forms = std::map<std::string, Form>;
+
+doctest::String toString(const Form& form) {
+    std::string text = form.type;
+    for (const std::string& label : form.labels)
+        text += ' ' + label;
+    return text.c_str();
+}
+
+/// With a sample of each family.
+Snapshot full() {
+    Snapshot snapshot{.version = "1.2.3", .backend = "epoll", .workers = 1};
+    snapshot.listeners.push_back({ServiceKind::echo, Transport::tcp, "tcp://192.0.2.1:7"});
+    snapshot.scrapes = {{"200", 1}};
+    snapshot.scrapes_rejected = {{"crowded", 1}};
+    return snapshot;
+}
+
+std::vector<std::string> labels_of(const std::string& sample) {
+    static const std::regex label("[{,]([a-z_]+)=\"");
+    std::vector<std::string> labels;
+    for (std::sregex_iterator at(sample.begin(), sample.end(), label), end; at != end; ++at)
+        if ((*at)[1] != "le") // of every histogram
+            labels.push_back((*at)[1]);
+    return labels;
+}
+
+struct Exposed {
+    Forms forms{};
+    std::set<std::string> names{}; ///< of families and of samples, which a histogram has more of
+};
+
+Exposed exposed() {
+    Exposed found;
+    std::string family;
+    for (const std::string& line : lines(exposition(full(), ExpositionFormat::prometheus))) {
+        std::istringstream words(line);
+        std::string hash;
+        std::string word;
+        words >> hash >> word;
+        if (hash == "#" && word == "TYPE") {
+            words >> family;
+            words >> found.forms[family].type;
+            found.names.insert(family);
+        } else if (hash != "#") {
+            found.forms[family].labels = labels_of(line);
+            found.names.insert(line.substr(0, line.find_first_of("{ ")));
+        }
+    }
+    return found;
+}
+
+/// `*riposte_connections*{_service_}, gauge` heads each; what it means stands below it.
+Forms explained() {
+    static const std::regex head(R"(\*([a-z_]+)\*(?:\{([a-z_,]+)\})?, ([a-z]+))");
+    Forms forms;
+    const std::vector<std::string> page = lines(read(page_path));
+    for (size_t i = 0; i + 1 < page.size(); ++i) {
+        std::smatch match;
+        if (!std::regex_match(page[i], match, head))
+            continue;
+        CAPTURE(page[i]);
+        CHECK(page[i + 1].starts_with('\t'));
+        CHECK_FALSE(forms.contains(match[1]));
+        Form& form = forms[match[1]];
+        form.type = match[3];
+        std::istringstream labels(match[2]);
+        for (std::string label; std::getline(labels, label, ',');)
+            form.labels.push_back(label.substr(1, label.size() - 2)); // in underscores
+    }
+    return forms;
+}
+
+/// What the section has a paragraph for, `_denied_`, in order: "denied refused ".
+std::string terms_of(const std::string& section) {
+    static const std::regex term("_([A-Za-z_]+)_");
+    std::string terms;
+    bool inside = false;
+    for (const std::string& line : lines(read(page_path))) {
+        std::smatch match;
+        if (line.starts_with('#'))
+            inside = line == "# " + section;
+        else if (inside && std::regex_match(line, match, term))
+            terms += match.str(1) + ' ';
+    }
+    return terms;
+}
+
+std::string reasons(Transport transport) {
+    std::string reasons;
+    for (const Drop& drop : drops())
+        if (drop.transport == transport)
+            reasons += std::string(drop.reason) + ' ';
+    return reasons;
+}
+
+} // namespace
+
+TEST_CASE("the page explains each metric with its type and labels, and no other") {
+    const Forms there = exposed().forms;
+    const Forms page = explained();
+    CHECK(page.size() > 30);
+    for (const auto& [name, form] : there) {
+        CAPTURE(name);
+        REQUIRE(page.contains(name));
+        CHECK(page.at(name) == form);
+    }
+    for (const auto& [name, form] : page) {
+        CAPTURE(name);
+        CHECK(there.contains(name));
+    }
+}
+
+TEST_CASE("what the pages name beside that is exposed, too") {
+    static const std::regex metric("(?:riposte|process)_[a-z_]+[a-z]");
+    const std::set<std::string> names = exposed().names;
+    for (const std::string path : {page_path, RIPOSTE_MAN_DIR "/riposted.8.scd"}) {
+        const std::string text = read(path.c_str());
+        size_t found = 0;
+        for (std::sregex_iterator at(text.begin(), text.end(), metric), end; at != end; ++at) {
+            CAPTURE(path);
+            const std::string name = at->str();
+            CAPTURE(name);
+            CHECK(names.contains(name));
+            ++found;
+        }
+        CHECK(found > 0);
+    }
+}
+
+TEST_CASE("the page explains each reason and each error of accept, in the order of the code") {
+    CHECK(terms_of("WHY CONNECTIONS ARE DROPPED") == reasons(Transport::tcp));
+    CHECK(terms_of("WHY DATAGRAMS ARE DROPPED") == reasons(Transport::udp));
+    std::string errors;
+    for (const AcceptError& each : accept_errors())
+        errors += std::string(each.name) + ' ';
+    CHECK(terms_of("WHY ACCEPTING PAUSES") == errors);
+}
+
+TEST_CASE("the page explains each service") {
+    const std::string text = read(page_path);
+    for (size_t kind = 0; kind < service_kinds; ++kind) {
+        const auto name = std::string(to_string(static_cast<ServiceKind>(kind)));
+        CAPTURE(name);
+        CHECK(text.find('*' + name + '*') != std::string::npos);
+    }
+}
