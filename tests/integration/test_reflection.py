@@ -1,0 +1,381 @@
+"""Forged datagrams: nobody is made to answer who was not asked, nor without end."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+from daemon import RiposteTest, await_true, libc, needs_ipv6, needs_program, needs_root
+
+FORGE = os.environ.get("FORGE", "build/tests/soak/forge")
+SERVICES = ("hello", "echo", "discard", "daytime", "chargen", "time")
+CLONE_NEWNET = 0x40000000
+ETH_P_IP, PACKET_OUTGOING = 0x0800, 4
+
+
+def counted(daemon):
+    """The daemon's own account: received, answered, and each reason that occurred."""
+    seen = len(daemon.lines("statistics: "))
+    daemon.signal(signal.SIGUSR1)
+    line = daemon.wait_log(r"^riposted: statistics: (.*)\n", count=seen + 1)[1]
+    found = re.search(r"datagrams (\d+) received, (\d+) answered", line)
+    counts = {"received": int(found[1]), "answered": int(found[2])}
+    for count, reason in re.findall(r"; (\d+) (datagrams [^;]*|malformed datagrams|answers [^;]*)",
+                                    line):
+        counts[reason] = int(count)
+    return counts
+
+
+class Reflection(RiposteTest):
+    def assert_counted(self, daemon, **expected):
+        expected = {key.replace("_", " "): value for key, value in expected.items()}
+        with contextlib.suppress(AssertionError):
+            await_true(lambda: counted(daemon) == expected, "counted", timeout=20)
+        self.assertEqual(counted(daemon), expected)
+
+    def network(self):
+        """A namespace of the calling thread's own until the test ends, with loopback up."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self.addCleanup(os.close, before)
+        if libc.unshare(CLONE_NEWNET) != 0:
+            self.skipTest("this machine permits no network namespace")
+        self.addCleanup(lambda: self.assertEqual(libc.setns(before, CLONE_NEWNET), 0))
+        self.ip("link set lo up")
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self.addCleanup(os.close, here)
+        return here
+
+    @staticmethod
+    def ip(arguments):
+        subprocess.run(["ip"] + arguments.split(), check=True, capture_output=True)
+
+
+def forged(source, target, payload):
+    """An IPv4 packet with a UDP datagram; both are (address, port)."""
+    datagram = struct.pack("!HHHH", source[1], target[1], 8 + len(payload), 0) + payload
+    return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 0, 0, 64, socket.IPPROTO_UDP, 0,
+                       socket.inet_aton(source[0]), socket.inet_aton(target[0])) + datagram
+
+
+@needs_root
+@needs_program("ip")
+class Loops(Reflection):
+    """Two daemons on one host, each with an address and ports of its own."""
+
+    A, B = "10.77.0.1", "10.77.0.2"
+
+    def loop(self, service_a, port_a, service_b, port_b):
+        """Forges one datagram from B to A; returns how many are then seen between the two."""
+        self.network()
+        for host in (self.A, self.B):
+            self.ip(f"address add {host}/32 dev lo")
+        a = self.daemon("--listen", f"{service_a}=udp://{self.A}:{port_a}")
+        b = self.daemon("--listen", f"{service_b}=udp://{self.B}:{port_b}")
+        wire = self.keep(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)))
+        wire.bind(("lo", ETH_P_IP))
+        raw = self.keep(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        raw.sendto(forged((self.B, port_b), (self.A, port_a), b"forged" * 10), (self.A, 0))
+        await_true(lambda: counted(a)["received"] > 0, "the forged one arrives")
+        # Who asks properly is answered, and by then a loop would have gone round.
+        client = self.datagram_socket((self.B, 0))
+        for _ in range(20):
+            client.sendto(b"x", (self.A, port_a))
+            self.assertEqual(len(client.recv(10)), 1)
+        seen = 0
+        while select.select([wire], [], [], 0)[0]:
+            packet, address = wire.recvfrom(2048)
+            ports = struct.unpack("!HH", packet[20:24])
+            if packet[9] == socket.IPPROTO_UDP and address[2] != PACKET_OUTGOING:
+                seen += set(ports) == {port_a, port_b}
+        return a, b, seen
+
+    def test_echo_to_echo_dies_with_the_first_datagram(self):
+        a, b, seen = self.loop("echo", 7, "echo", 7)
+        self.assertEqual(seen, 1)
+        self.assertEqual(counted(a)["datagrams from ports served here"], 1)
+        self.assertEqual(counted(b)["received"], 0)
+
+    def test_echo_to_chargen_dies_with_the_first_datagram(self):
+        a, b, seen = self.loop("chargen", 19, "echo", 7)
+        self.assertEqual(seen, 1)
+        self.assertEqual(counted(a)["datagrams from reserved ports"], 1)
+        self.assertEqual(counted(b)["received"], 0)
+
+    def test_so_it_does_on_ports_that_are_not_privileged(self):
+        a, b, seen = self.loop("echo", 7001, "echo", 7001)
+        self.assertEqual(seen, 1)
+        self.assertEqual(counted(a)["datagrams from ports served here"], 1)
+        self.assertEqual(counted(b)["received"], 0)
+
+    def test_a_datagram_from_the_daemon_s_own_address_is_not_answered(self):
+        self.network()
+        self.ip(f"address add {self.A}/32 dev lo")
+        daemon = self.daemon("--listen", f"echo=udp://{self.A}:7001")
+        raw = self.keep(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        raw.sendto(forged((self.A, 7001), (self.A, 7001), b"land"), (self.A, 0))
+        self.assert_counted(daemon, received=1, answered=0, datagrams_from_ports_served_here=1)
+
+
+@needs_root
+@needs_program("ip")
+class Sources(Reflection):
+    def setUp(self):
+        super().setUp()
+        self.network()
+
+    def answered(self, target, port, host="127.0.0.1"):
+        """Asks from this port, then from another one, which is answered in any case."""
+        client = self.datagram_socket((host, port))
+        client.sendto(b"one", target)
+        other = self.datagram_socket((host, 0))
+        other.sendto(b"two", target)
+        self.assertEqual(other.recv(10), b"two")
+        answered = bool(select.select([client], [], [], 0)[0])
+        client.close()
+        return answered
+
+    def test_reserved_ports_get_no_answer(self):
+        daemon, target = self.serve("echo", transport="udp")
+        self.assertEqual([self.answered(target, port) for port in (7, 123, 1023, 1024, 2049, 2050)],
+                         [False, False, False, True, False, True])
+        self.assert_counted(daemon, received=12, answered=8, datagrams_from_reserved_ports=4)
+
+    @needs_ipv6
+    def test_reserved_ports_get_no_answer_over_ipv6(self):
+        _, target = self.serve("echo", transport="udp", host="[::1]")
+        self.assertEqual([self.answered(target, port, "::1") for port in (1023, 1024, 2049)],
+                         [False, True, False])
+
+    def test_an_exception_is_for_reserved_ports_only_and_follows_a_reload(self):
+        listen = '[[listen]]\nservice = "echo"\naddress = ["udp://127.0.0.1:7007"{}]\n'
+        daemon = self.daemon(config=listen.format("") + '[datagrams]\nport_exempt = "127.0.0.2"\n')
+        target = ("127.0.0.1", 7007)
+        self.assertTrue(self.answered(target, 123, "127.0.0.2"))
+        self.assertFalse(self.answered(target, 123, "127.0.0.3"))
+        self.assertFalse(self.answered(target, 7007, "127.0.0.2"))
+        self.assertTrue(self.answered(target, 7008, "127.0.0.2"))
+        daemon.write_config(listen.format(', "udp://127.0.0.1:7008"'))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("reloaded: 2 listeners")
+        self.assertFalse(self.answered(target, 7008, "127.0.0.2"))
+        self.assertFalse(self.answered(target, 123, "127.0.0.2"))
+        daemon.write_config(listen.format(""))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("reloaded: 1 listener$")
+        self.assertTrue(self.answered(target, 7008, "127.0.0.2"))
+
+    def test_the_port_of_an_inherited_socket_is_served_too(self):
+        inherited = self.datagram_socket(("127.0.0.1", 7301))
+        other = self.datagram_socket(("127.0.0.1", 7302))
+        self.daemon(sockets=[(inherited, "echo"), (other, "discard")])
+        target = ("127.0.0.1", 7301)
+        self.assertFalse(self.answered(target, 7302, "127.0.0.2"))
+        self.assertTrue(self.answered(target, 7303, "127.0.0.2"))
+
+    def test_impossible_addresses_get_no_answer(self):
+        self.ip("address add 10.77.0.1/32 dev lo")
+        daemon = self.daemon("--listen", "echo=udp://10.77.0.1:7007")
+        raw = self.keep(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        # The kernel takes no other such source, on no interface.
+        raw.sendto(forged(("255.0.0.1", 5000), ("10.77.0.1", 7007), b"x"), ("10.77.0.1", 0))
+        raw.sendto(forged(("10.77.0.1", 0), ("10.77.0.1", 7007), b"x"), ("10.77.0.1", 0))
+        client = self.datagram_socket(("10.77.0.1", 0))
+        client.sendto(b"x", ("10.77.0.1", 7007))
+        self.assertEqual(client.recv(10), b"x")
+        # A client may have the answer before the daemon has counted it.
+        await_true(lambda: counted(daemon)["answered"] == 1, "the answer is counted")
+        account = counted(daemon)
+        self.assertEqual(account["datagrams from reserved ports"], 1)
+        self.assertEqual(account["received"], 2 + account.get("datagrams from addresses of no host", 0))
+
+
+@needs_root
+@needs_program("ip")
+class Groups(Reflection):
+    HOST, BROADCAST = "10.78.0.1", "10.78.0.255"
+
+    def setUp(self):
+        super().setUp()
+        self.network()
+        self.ip("link add one type veth peer name two")
+        self.ip(f"address add {self.HOST}/24 broadcast {self.BROADCAST} dev one")
+        self.ip("link set one up")
+        self.ip("link set two up")
+        self.ip("route add default dev one")
+
+    def check(self, host, heard):
+        daemon = self.daemon("--listen", f"echo=udp://{host}:7007")
+        client = self.datagram_socket((self.HOST, 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(self.HOST))
+        targets = (self.BROADCAST, "255.255.255.255", "224.0.0.1", "127.255.255.255")
+        for target in targets[:3]:
+            client.sendto(b"anybody?", (target, 7007))
+        lo = self.datagram_socket(("127.0.0.1", 0))
+        lo.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        lo.sendto(b"anybody?", (targets[3], 7007))
+        await_true(lambda: counted(daemon)["received"] >= heard, "all that are heard arrive")
+        client.sendto(b"you", (self.HOST, 7007))
+        self.assertEqual(client.recvfrom(20), (b"you", (self.HOST, 7007)))
+        await_true(lambda: counted(daemon)["answered"] == 1, "that one is counted")
+        account = counted(daemon)
+        self.assertEqual(account["datagrams to broadcast or multicast"], account["received"] - 1)
+
+    def test_broadcast_and_multicast_are_not_answered(self):
+        self.check("0.0.0.0", 4)
+
+    @needs_ipv6
+    def test_nor_on_a_dual_stack_socket(self):
+        self.check("*", 3)  # some kernels give an IPv6 socket no IPv4 multicast
+
+    @needs_ipv6
+    def test_nor_multicast_over_ipv6(self):
+        daemon = self.daemon("--listen", "echo=udp://*:7007")
+        with open("/proc/sys/net/ipv6/conf/one/accept_dad", "w", encoding="ascii") as file:
+            file.write("0")
+        self.ip("address add fd78::1/64 dev one nodad")
+        client = self.datagram_socket(("fd78::1", 0))
+        client.sendto(b"anybody?", ("ff02::1", 7007, 0, socket.if_nametoindex("one")))
+        await_true(lambda: counted(daemon)["received"] > 0, "the datagram arrives")
+        account = counted(daemon)  # the other end of the wire hears it as well, and so do we again
+        self.assertEqual((account["answered"], account["datagrams to broadcast or multicast"]),
+                         (0, account["received"]))
+        client.sendto(b"you", ("fd78::1", 7007))
+        self.assertEqual(client.recv(20), b"you")
+
+
+class Amplification(Reflection):
+    """Every service and every size: an answer is never longer than its question."""
+
+    DAYTIME = re.compile(rb"\w+day, \w+ \d+, \d{4} \d\d:\d\d:\d\d-UTC\r\n")
+
+    def answers(self, service, size, daytime):
+        """The length of the answer to a question of this size; None: there is none."""
+        return {"hello": size, "echo": size, "discard": None,
+                "daytime": daytime if size >= daytime else None, "chargen": min(size, 512),
+                "time": 4 if size >= 4 else None}[service]
+
+    def test_no_answer_is_longer_than_its_question(self):
+        daemon = self.daemon(*(argument for service in SERVICES
+                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")))
+        client = self.datagram_socket()
+        sizes = [*range(1501), 65507]
+        client.sendto(b"?" * 100, ("127.0.0.1", daemon.port("daytime", "udp")))
+        daytime = len(client.recv(1000))
+        asked = answered = 0
+        for service in SERVICES:
+            target = ("127.0.0.1", daemon.port(service, "udp"))
+            for start in range(0, len(sizes), 16):
+                burst = sizes[start:start + 16]
+                for size in burst:
+                    client.sendto(b"?" * size, target)
+                expected = [self.answers(service, size, daytime) for size in burst]
+                expected = [size for size in expected if size is not None]
+                received = [client.recv(70_000) for _ in expected]
+                if service == "daytime":  # a date may grow longer, never than the question
+                    self.assertTrue(all(self.DAYTIME.fullmatch(answer) for answer in received))
+                else:
+                    self.assertEqual([len(answer) for answer in received], expected, service)
+                answered += len(received)
+            asked += len(sizes)
+        self.assertGreater(answered, 4 * 1000)
+        await_true(lambda: [counted(daemon)[key] for key in ("received", "answered")] ==
+                   [asked + 1, answered + 1], "all are counted")
+        self.assert_silent(client)
+
+
+@needs_root
+@needs_program("ip")
+class Rates(Reflection):
+    """A daemon in a network of its own, a wire, and those who ask at its other end."""
+
+    SERVER, CLIENT = "10.79.0.1", "10.79.0.2"
+
+    def setUp(self):
+        super().setUp()
+        self.there = self.network()
+        self.here = self.network()
+        self.ip("link add wire type veth peer name server")
+        self.ip(f"link set server netns /proc/{os.getpid()}/fd/{self.there}")
+        self.ip(f"address add {self.CLIENT}/24 dev wire")
+        self.ip("link set wire up")
+        with self.inside():
+            self.ip(f"address add {self.SERVER}/24 dev server")
+            self.ip("link set server up")
+            self.ip(f"route add default via {self.CLIENT}")
+            for name in ("all", "server"):
+                with open(f"/proc/sys/net/ipv4/conf/{name}/rp_filter", "w",
+                          encoding="ascii") as file:
+                    file.write("0")
+
+    @contextlib.contextmanager
+    def inside(self):
+        self.assertEqual(libc.setns(self.there, CLONE_NEWNET), 0)
+        try:
+            yield
+        finally:
+            self.assertEqual(libc.setns(self.here, CLONE_NEWNET), 0)
+
+    def start(self, datagrams=""):
+        with self.inside():
+            return self.daemon(config=daemon_config(self.SERVER, datagrams))
+
+    def test_a_prefix_gets_its_rate_and_a_reload_changes_it(self):
+        daemon = self.start("rate_per_prefix = 10\n")
+        self.ip("address add 10.79.0.3/24 dev wire")
+        self.ip("address add 198.51.100.1/32 dev wire")
+        clients = [self.datagram_socket((host, 0))
+                   for host in (self.CLIENT, "10.79.0.3", "198.51.100.1")]
+        for client in clients:
+            for _ in range(200):
+                client.sendto(b"x", (self.SERVER, 7007))
+        def all_counted():
+            account = counted(daemon)
+            return account if account["answered"] + account.get(
+                "datagrams over their prefix's rate", 0) == 600 else None
+        account = await_true(all_counted, "all are counted")
+        # Two prefixes, a second's worth each, and what a slow machine adds to it while it sends.
+        self.assertGreaterEqual(account["answered"], 20)
+        self.assertLess(account["answered"], 600)
+        daemon.write_config(daemon_config(self.SERVER, f'rate_exempt = "{self.CLIENT}"\n'
+                                          "rate_per_prefix = 10\n"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("reloaded: ")
+        while select.select([clients[0]], [], [], 0)[0]:
+            clients[0].recv(10)
+        for _ in range(200):
+            clients[0].sendto(b"y", (self.SERVER, 7007))
+        self.assertEqual([clients[0].recv(10) for _ in range(200)], [b"y"] * 200)
+
+    def test_an_honest_client_loses_nothing_while_forged_ones_flood(self):
+        daemon = self.start()
+        client = self.datagram_socket((self.CLIENT, 0))
+        target = (self.SERVER, 7007)
+        for number in range(20):  # it is known before the flood begins
+            client.sendto(b"%d" % number, target)
+            self.assertEqual(client.recv(10), b"%d" % number)
+            time.sleep(0.002)
+        flood = subprocess.Popen([os.path.abspath(FORGE), *target[:1], "7007", "4", "20000"],
+                                 stdout=subprocess.PIPE, text=True)
+        self.addCleanup(flood.stdout.close)
+        sent = received = 0
+        while flood.poll() is None:
+            client.sendto(b"%d" % sent, target)
+            sent += 1
+            self.assertEqual(client.recv(10), b"%d" % (sent - 1))
+            received += 1
+            time.sleep(0.01)
+        self.assertEqual(received, sent)
+        self.assertGreater(sent, 10)
+        forged_count = int(re.match(r"sent (\d+) in", flood.stdout.read())[1])
+        self.assertGreater(forged_count, 10_000)
+
+
+def daemon_config(host, datagrams):
+    return (f'[[listen]]\nservice = "echo"\naddress = "udp://{host}:7007"\n'
+            f"[datagrams]\n{datagrams}")
