@@ -1,0 +1,198 @@
+"""The bound of the process's memory: said beforehand, and kept under attack.
+
+Memory is measured here, so that this module is not run beside others.
+"""
+
+import re
+import resource
+import signal
+import socket
+import tempfile
+import threading
+import time
+
+from client import comment
+from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_exactly, run_riposted)
+
+LINE = r"at most (\d+) MiB with this configuration$"
+
+#: For an answer while every buffer is taken: each place has to be won again from those who stopped.
+PATIENCE = 100.0
+
+#: No timeout ends anybody, and the limits are those of descriptors.
+PATIENT = """[limits]
+connections = 20000
+connections_per_source = 20000
+idle_timeout = "1h"
+write_stall_timeout = "1h"
+write_rate_min = 0
+"""
+
+
+def bound_mib(daemon):
+    return int(re.search(LINE, daemon.lines("memory: ")[-1])[1])
+
+
+class Said(RiposteTest):
+    def check(self, config, *arguments):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(config)
+            file.flush()
+            done = run_riposted("-c", file.name, "--check", *arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, rf"\A{LINE}\Z".replace("$", "\n"))
+        return int(re.match(LINE, done.stdout, re.M)[1])
+
+    def test_the_check_says_what_the_start_says(self):
+        config = "[limits]\nbuffer_memory = '32MiB'\n"
+        for workers in ("1", "3"):
+            daemon = self.daemon("--workers", workers, "--listen", "echo=127.0.0.1:0", config=config)
+            said = self.check(config, "--workers", workers, "--listen", "echo=127.0.0.1:0",
+                              "--backend", daemon.argv[daemon.argv.index("--backend") + 1])
+            self.assertEqual(said, bound_mib(daemon))
+            daemon.stop()
+
+    def test_what_is_permitted_shows_in_the_bound(self):
+        least = self.check("[limits]\nbuffer_memory = '1MiB'\nconnections = 1\n")
+        self.assertLess(least, 48)
+        self.assertAlmostEqual(self.check("[limits]\nbuffer_memory = '65MiB'\nconnections = 1\n"),
+                               least + 64, delta=1)
+        self.assertGreater(self.check("[limits]\nbuffer_memory = '1MiB'\nconnections = 100000\n"),
+                           least + 20)
+
+    def test_a_reload_that_permits_more_says_so_and_the_buffers_stay(self):
+        small = "[limits]\nconnections = 100\nbuffer_memory = '2MiB'\n"
+        daemon = self.daemon("--listen", "echo=tcp://127.0.0.1:0", config=small)
+        before = bound_mib(daemon)
+        for number, text in enumerate((small.replace("100", "100000"), small,
+                                       small.replace("2MiB", "20MiB")), start=1):
+            daemon.write_config(text)
+            daemon.signal(signal.SIGHUP)
+            daemon.wait_log("^riposted: reloaded: ", count=number)
+        self.assertEqual(len(daemon.lines(LINE)), 2)
+        self.assertGreater(bound_mib(daemon), before + 20)
+        self.assertEqual(len(daemon.lines("'buffer_memory' changes only with a restart")), 1)
+
+
+class Honest(threading.Thread):
+    """A client that asks, reads the answer, and asks again."""
+
+    BLOCK = b"honest!\n" * 125
+
+    def __init__(self, connection):
+        super().__init__(daemon=True)
+        self.connection = connection
+        self.took = []  # seconds, of each answer
+        self.fault = None
+        self.ending = False
+        self.start()
+
+    def run(self):
+        try:
+            while not self.ending:
+                begun = time.monotonic()
+                self.connection.sendall(self.BLOCK)
+                if receive_exactly(self.connection, len(self.BLOCK)) != self.BLOCK:
+                    raise AssertionError("a wrong answer")
+                self.took.append(time.monotonic() - begun)
+                time.sleep(0.01)
+        except (OSError, AssertionError) as error:
+            self.fault = error
+
+    def end(self):
+        self.ending = True
+        self.join()
+
+
+class Attack(RiposteTest):
+    """As many peers as fit that send and never read, so that every buffer is full."""
+
+    def setUp(self):
+        super().setUp()
+        if SANITIZER != "none":
+            self.skipTest("a sanitizer's own memory is not the daemon's")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        self.most = min(10_000, hard - 200)
+
+    def slow_readers(self, address, count):
+        """Small segments and buffers, or the kernel would hold megabytes for each."""
+        clients = []
+        for number in range(count):
+            client = self.keep(socket.socket())
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+            client.settimeout(WAIT)
+            # A source has 28,000 ports, of which others may hold some.
+            client.bind((f"127.0.{number // 5000}.1", 0))
+            client.connect(address)
+            client.setblocking(False)
+            clients.append(client)
+        return clients
+
+    @staticmethod
+    def push(clients, rounds=400):
+        """Sends until nobody takes any more."""
+        block = bytes(range(256)) * 256
+        quiet = 0
+        for _ in range(rounds):
+            sent = 0
+            for client in clients:
+                try:
+                    sent += client.send(block)
+                except (BlockingIOError, ConnectionError):
+                    pass
+            quiet = 0 if sent else quiet + 1
+            if quiet == 5:
+                return
+            time.sleep(0.02)
+
+    def flood(self, address):
+        """The largest datagrams; answers are not read."""
+        askers = [self.datagram_socket() for _ in range(4)]
+        for number in range(400):
+            askers[number % 4].sendto(bytes(65_507), address)
+
+    def relieved(self, daemon):
+        daemon.signal(signal.SIGUSR1)
+        found = re.search(r"(\d+) reset for their buffers(;|$)", daemon.wait_log("statistics: .*")[0])
+        return int(found[1]) if found else 0
+
+    def attack(self, count, buffers_mib, *arguments):
+        daemon = self.daemon("--listen", "echo=127.0.0.1:0", *arguments,
+                             config=PATIENT + f'buffer_memory = "{buffers_mib}MiB"\n')
+        tcp = ("127.0.0.1", daemon.port("echo", "tcp"))
+        udp = ("127.0.0.1", daemon.port("echo", "udp"))
+        honest = Honest(self.connect(tcp, timeout=PATIENCE))
+        clients = self.slow_readers(tcp, count)
+        self.push(clients)
+        self.flood(udp)
+        # No timeout frees a buffer: only that those are reset who read nothing.
+        answered = len(honest.took)
+        await_true(lambda: honest.fault or len(honest.took) >= answered + 5,
+                   "an honest client is answered while others read nothing", PATIENCE)
+        honest.end()
+        self.assertIsNone(honest.fault)
+        self.assertGreater(self.relieved(daemon), 0)
+        bound = bound_mib(daemon)
+        peak = daemon.peak_rss_kib() / 1024
+        comment(f"{' '.join(daemon.argv[1:3])} {' '.join(arguments)}: {count} slow readers, "
+                f"buffers of {buffers_mib} MiB: peak {peak:.1f} MiB, bound {bound} MiB; an honest "
+                f"client: {len(honest.took)} answers, the slowest in {max(honest.took):.3f} s")
+        self.assertLess(peak, bound)
+        self.assertGreater(peak, buffers_mib * 0.9, "the attack did not fill the buffers")
+        for client in clients:
+            client.close()
+        honest = self.connect(tcp)
+        honest.sendall(b"x" * 100_000)
+        self.assertEqual(receive_exactly(honest, 100_000), b"x" * 100_000)
+        await_true(lambda: daemon.rss_kib() / 1024 < buffers_mib * 0.7 + 16,
+                   "what nobody needs is given back")
+
+    def test_10_000_slow_readers(self):
+        self.attack(self.most, 128)
+
+    def test_few_buffers_and_two_workers(self):
+        self.attack(min(2000, self.most), 16, "--workers", "2")
