@@ -1,0 +1,207 @@
+"""The access log: what it tells of connections and datagrams, and that it stands in nobody's way."""
+
+import fcntl
+import os
+import re
+import select
+import signal
+import subprocess
+import tempfile
+
+from daemon import (ANSWER, BACKEND, GREETING, RIPOSTED, WAIT, RiposteTest, free_port,
+                    listen_section, receive_all, receive_exactly, reset)
+
+ACCESS = "^riposted: access: "
+ON = "[access_log]\nconnections = true\n"
+
+
+class AccessLog(RiposteTest):
+    def ask(self, address, question=GREETING):
+        """One connection to hello; its address, when it has ended."""
+        client = self.connect(address)
+        name = "127.0.0.1:%d" % client.getsockname()[1]
+        client.send(question)
+        self.assertEqual(receive_all(client), ANSWER)
+        client.close()
+        return name
+
+
+class Connections(AccessLog):
+    def test_each_connection_is_told_of_at_its_end(self):
+        daemon, address = self.serve("hello", config=ON)
+        peer = self.ask(address)
+        daemon.wait_log(ACCESS + rf"{peer} \(hello on tcp://127\.0\.0\.1:{address[1]}\): "
+                        rf'18 bytes in, 18 out, \d+\.\d{{3}} s, finished: "Hello, i\'m client!"$')
+        self.assertEqual(len(daemon.lines(ACCESS)), 1)
+
+    def test_how_it_ended_is_told(self):
+        limits = "[limits]\nidle_timeout = '300ms'\nfirst_byte_timeout = '200ms'\n"
+        daemon, address = self.serve("echo", config=ON + limits)
+        spoke, silent, rude = (self.connect(address) for _ in range(3))
+        rude.send(b"abc")
+        receive_exactly(rude, 3)
+        reset(rude)
+        spoke.send(b"12345")
+        receive_exactly(spoke, 5)
+        self.assertEqual(receive_all(spoke) + receive_all(silent), b"")
+        spoke.close()
+        silent.close()
+        daemon.wait_log(ACCESS + '.* 3 bytes in, 3 out, .* s, Connection reset by peer: "abc"$')
+        daemon.wait_log(ACCESS + '.* 5 bytes in, 5 out, .* s, nothing came within idle_timeout: "12345"$')
+        daemon.wait_log(ACCESS + '.* 0 bytes in, 0 out, .* s, it said nothing within '
+                        'first_byte_timeout: ""$')
+        self.assertEqual(len(daemon.lines(ACCESS)), 3)
+
+    def test_who_is_there_at_the_end_is_told_of_too(self):
+        daemon, address = self.serve("echo", config=ON)
+        client = self.connect(address)
+        client.send(b"x" * 100)
+        receive_exactly(client, 100)
+        daemon.signal(signal.SIGTERM)
+        self.assertEqual(receive_all(client), b"")
+        client.close()
+        daemon.wait()
+        daemon.wait_log(ACCESS + '.* 100 bytes in, 100 out, .* s, drained: "x{32}\\.\\.\\."$')
+
+    def test_what_a_peer_sent_is_escaped_and_cut(self):
+        daemon, address = self.serve("hello", config=ON + "bytes = 23\n")
+        self.ask(address, b'\x1b[2J\r\nriposted: stopped\n"\\\xff')
+        daemon.wait_log(ACCESS + r'.*: "\\x1b\[2J\\r\\nriposted: stopped\.\.\."$')
+        self.ask(address, b'"\\\xff\x00\n')
+        daemon.wait_log(ACCESS + r'.*: "\\"\\\\\\xff\\x00\\n"$')
+        self.assert_log_lines_whole(daemon)
+
+    def test_off_it_writes_nothing_and_a_reload_switches_it(self):
+        port = free_port()
+        listen = listen_section("hello", f"tcp://127.0.0.1:{port}")
+        daemon = self.daemon(config=listen)
+        before = self.ask(("127.0.0.1", port))
+        for reloads, (section, told) in enumerate([(ON, True), ("", False), (ON, True)], 1):
+            daemon.write_config(listen + section)
+            daemon.signal(signal.SIGHUP)
+            daemon.wait_log("^riposted: reloaded: ", count=reloads)
+            peer = self.ask(("127.0.0.1", port))
+            if told:
+                daemon.wait_log(ACCESS + peer)
+            else:
+                quiet = peer
+        daemon.stop()
+        self.assertEqual(daemon.lines(ACCESS + f"({before}|{quiet})"), [])
+        self.assertEqual(len(daemon.lines(ACCESS)), 2)
+
+    def test_a_connection_from_before_it_was_switched_on_is_not_told_of(self):
+        port = free_port()
+        listen = listen_section("echo", f"tcp://127.0.0.1:{port}")
+        daemon = self.daemon(config=listen)
+        old = self.connect(("127.0.0.1", port))
+        old.send(b"old")
+        receive_exactly(old, 3)
+        daemon.write_config(listen + ON)
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("^riposted: reloaded: ")
+        new = self.connect(("127.0.0.1", port))
+        for client in (old, new):
+            client.send(b"abc")
+            receive_exactly(client, 3)
+            client.close()
+        daemon.wait_log(ACCESS + ".* 3 bytes in, 3 out")
+        daemon.stop()
+        self.assertEqual(len(daemon.lines(ACCESS)), 1)
+
+
+class Rate(AccessLog):
+    def test_no_more_is_written_than_its_rate_and_the_rest_is_counted(self):
+        daemon, address = self.serve("hello", config=ON + "rate = 3\n")
+        for _ in range(60):
+            self.ask(address)
+        daemon.wait_log(ACCESS + r"\d+ lines? left out$")
+        daemon.stop()
+        left_out = sum(int(re.search(r"access: (\d+) line", line)[1])
+                       for line in daemon.lines(ACCESS + r"\d+ lines? left out$"))
+        told = len(daemon.lines(ACCESS + r"127\."))
+        self.assertEqual(told + left_out, 60)
+        self.assertGreater(left_out, 0)
+
+
+class Datagrams(AccessLog):
+    def exchange(self, address, count, prefix=b"datagram"):
+        client = self.datagram_socket()
+        for i in range(count):
+            client.sendto(b"%s %d" % (prefix, i), address)
+            client.recv(100)
+        return client.getsockname()[1]
+
+    def test_one_in_so_many_is_told_of(self):
+        daemon, address = self.serve("echo", transport="udp",
+                                     config="[access_log]\ndatagrams_every = 5\n")
+        port = self.exchange(address, 12)
+        daemon.stop()
+        self.assertEqual(daemon.lines(ACCESS), [
+            f"riposted: access: 127.0.0.1:{port} (echo on udp://127.0.0.1:{address[1]}): datagram of "
+            f'10 bytes, served: "datagram {i}"' for i in (4, 9)])
+
+    def test_who_is_refused_is_told_of_too(self):
+        port = free_port()
+        listen = listen_section("echo", f"udp://127.0.0.1:{port}", deny="127.0.0.2")
+        daemon = self.daemon(config=listen + "[access_log]\ndatagrams_every = 1\n")
+        self.datagram_socket(("127.0.0.2", 0)).sendto(b"let me in", ("127.0.0.1", port))
+        daemon.wait_log(ACCESS + r'127\.0\.0\.2:\d+ .* datagram of 9 bytes, refused: "let me in"$')
+
+    def test_an_empty_one_is_one_and_bytes_are_escaped(self):
+        daemon, address = self.serve("echo", transport="udp",
+                                     config="[access_log]\ndatagrams_every = 1\nbytes = 3\n")
+        client = self.datagram_socket()
+        for data in (b"", b"\x1b\n\xff\x00"):
+            client.sendto(data, address)
+            self.assertEqual(client.recv(100), data)
+        daemon.wait_log(ACCESS + '.* datagram of 0 bytes, served: ""$')
+        daemon.wait_log(ACCESS + r'.* datagram of 4 bytes, served: "\\x1b\\n\\xff\.\.\."$')
+
+
+class NobodyReads(AccessLog):
+    def scratch(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        return directory.name
+
+    def test_a_full_pipe_stops_no_worker_and_what_was_lost_is_said(self):
+        """Standard error is a pipe that nobody reads; then somebody does."""
+        read, write = os.pipe()
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 8192)
+        config = os.path.join(self.scratch(), "riposted.toml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(ON + "rate = 100000\n")
+        process = subprocess.Popen(
+            [os.path.abspath(RIPOSTED), "--backend", BACKEND, "-c", config, "--listen",
+             "hello=tcp://127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=write)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        os.close(write)
+        with os.fdopen(read, "rb", buffering=0) as log:
+            text = b""
+            while b" ready: " not in text:
+                self.assertTrue(select.select([log], [], [], WAIT)[0], "it is ready")
+                text += log.read(4096)
+            port = int(re.search(rb"listening: \S+ on tcp://127\.0\.0\.1:(\d+)", text)[1])
+            connections = 500  # with 110 bytes a line, seven times as much as the pipe holds
+            for _ in range(connections):
+                self.ask(("127.0.0.1", port))
+            text = b""
+            while b"of the log" not in text:
+                # What is in the pipe is read; then there is room for whatever comes next.
+                while select.select([log], [], [], 0)[0]:
+                    text += log.read(4096)
+                self.ask(("127.0.0.1", port))
+                connections += 1
+                select.select([log], [], [], WAIT)
+            process.terminate()
+            self.assertEqual(process.wait(WAIT), 0)
+            while part := log.read(4096):
+                text += part
+        lost = sum(int(count) for count in re.findall(
+            rb"warning: (\d+) lines? of the log w\w+ lost: nobody read in time\n", text))
+        self.assertGreater(lost, 400)
+        self.assertEqual(lost + text.count(b"riposted: access: "), connections)
+        for line in text.decode("ascii").split("\n")[:-1]:
+            self.assertRegex(line, "^riposted: ")
