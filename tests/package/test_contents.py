@@ -20,22 +20,26 @@ CLIENT = {
     "/usr/share/man/man1/riposte.1.gz",
     "/usr/share/riposte/schema/riposte-load-1.schema.json",
     "/usr/share/riposte/schema/riposte-ping-1.schema.json",
+    "/usr/share/riposte/schema/riposte-status-1.schema.json",
 }
 DAEMON = {
     "/etc/riposte/riposted.toml",
+    "/usr/lib/systemd/catalog/riposted.catalog",
     "/usr/share/lintian/overrides/riposted",
     "/usr/share/man/man5/riposted.toml.5.gz",
+    "/usr/share/man/man7/riposted-metrics.7.gz",
     "/usr/share/man/man8/riposted.8.gz",
 }
 
 
 def units():
-    return {path.name for path in (TREE / "packaging/systemd").iterdir()}
+    return {path.name for path in (TREE / "packaging/systemd").iterdir()
+            if path.suffix in (".service", ".socket")}
 
 
 def without_usr(path):
     """Debian 12 has units in /lib, later ones in /usr/lib; it is the same directory."""
-    return re.sub("^/usr/lib/systemd/", "/lib/systemd/", path)
+    return re.sub("^/usr/lib/systemd/system/", "/lib/systemd/system/", path)
 
 
 class Files(unittest.TestCase):
@@ -46,8 +50,10 @@ class Files(unittest.TestCase):
         self.assertEqual(files("riposte"), expected)
 
     def test_the_daemon_has_its_files_and_every_unit_and_no_other(self):
-        examples = {f"/usr/share/doc/riposted/examples/{path.name}"
-                    for path in (TREE / "packaging/examples").iterdir()}
+        tree = TREE / "packaging/examples"
+        examples = {f"/usr/share/doc/riposted/examples/{path.relative_to(tree)}"
+                    for path in tree.rglob("*") if path.is_file()}
+        self.assertIn("/usr/share/doc/riposted/examples/prometheus/riposte.rules.yml", examples)
         expected = {path.format("riposted") for path in SHARED} | DAEMON | examples
         expected |= {f"/lib/systemd/system/{unit}" for unit in units()}
         self.assertIn("riposted.socket", units())
@@ -93,7 +99,7 @@ class Files(unittest.TestCase):
 
     def test_the_manual_pages_bear_their_names_and_sections(self):
         pages = [("riposte", "riposte", "1"), ("riposted", "riposted", "8"),
-                 ("riposted", "riposted.toml", "5")]
+                 ("riposted", "riposted.toml", "5"), ("riposted", "riposted-metrics", "7")]
         for name, page, section in pages:
             path = extracted(name) / f"usr/share/man/man{section}/{page}.{section}.gz"
             text = gzip.decompress(path.read_bytes()).decode()

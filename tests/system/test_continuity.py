@@ -56,7 +56,8 @@ class Continuity(Installed):
             self.assertNotEqual(failed.returncode, 0)
             self.await_status(rf"reload failed: {fault}\d+: ")
             self.busy.progress()
-            self.machine.write(CONFIG, self.config + f"connections = {8000 + number}\n")
+            limit = f"[limits]\nconnections = {8000 + number}\n"
+            self.machine.write(CONFIG, self.config.replace("[limits]\n", limit))
             self.machine.systemctl("reload", "riposted.service")
             self.await_status(r"^[^;]*$")
             self.busy.progress()

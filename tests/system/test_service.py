@@ -1,12 +1,13 @@
 """The installed service under real systemd: what starts it, what it may, what it tells."""
 
+import json
 import re
 
 from installed import Installed
 from machine import await_true
 
 UNITS = ["riposted.service", "riposted-standalone.service", "riposted.socket"] + [
-    f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "time")]
+    f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "metrics", "time")]
 NO_IO_URING = "[Service]\nSystemCallFilter=~@aio\n"
 
 
@@ -45,6 +46,18 @@ class Units(Installed):
         self.assertEqual(len(self.ask("tcp", 37)), 4)
         self.assertIn(b'!"#$%', self.ask("tcp", 19))
         await_true(lambda: re.search(r"\b12 listeners\b", self.status_text()), "twelve listeners")
+
+    def test_metrics_are_told_where_their_socket_is_enabled(self):
+        self.machine.systemctl("restart", "riposted-metrics.socket")
+        self.addCleanup(self.machine.systemctl, "stop", "riposted-metrics.socket")
+        told = self.ask("tcp", 9701, "GET /metrics HTTP/1.0\r\n\r\n")
+        self.assertRegex(told, rb"^HTTP/1.1 200 OK\r\n")
+        self.assertIn(b"\nriposte_build_info{", told)
+        mode = self.machine.run("stat", "-c", "%F %a", "/run/riposte/metrics.sock").stdout.strip()
+        self.assertEqual(mode, "socket 666")
+        self.machine.systemctl("stop", "riposted-metrics.socket")
+        await_true(lambda: self.machine.run(
+            "test", "-e", "/run/riposte/metrics.sock", check=False).returncode == 1, "the path is gone")
 
 
 class Start(Installed):
@@ -154,6 +167,61 @@ class Tells(Installed):
         self.assertEqual((entry["_SYSTEMD_UNIT"], entry["SYSLOG_IDENTIFIER"], entry["PRIORITY"]),
                          ("riposted.service", "riposted", "7"))
         self.assertNotIn("<7>", entry["MESSAGE"])
+
+    def explained(self, event):
+        """What journalctl -x -u riposted says about this process's line of an event."""
+        def told():
+            # Not after a cursor: with a match, systemd 252 leaves out the first line after it.
+            text = self.machine.journal("-x", "-u", "riposted", f"_PID={self.main_pid()}",
+                                        "RIPOSTE_EVENT=" + event)
+            return "Subject: " in text and text
+        return await_true(told, f"an explained line of {event}")
+
+    def test_the_journal_explains_the_start(self):
+        self.start()
+        told = self.explained("ready")
+        self.assertRegex(told, r"riposted\[\d+\]: ready: backend ")
+        self.assertRegex(told, r"(?m)^.* Subject: riposted is ready$")
+        self.assertRegex(told, r"(?m)^.* Defined-By: riposted$")
+        backend = self.status_text().split(",")[0]
+        self.assertRegex(told, rf"with the backend {backend} and 1 worker")
+
+    def test_the_journal_explains_a_refused_reload_and_says_what_to_do(self):
+        self.start()
+        self.machine.write("/etc/riposte/riposted.toml", "wokers = 2\n")
+        self.machine.systemctl("reload", "riposted.service", check=False)
+        told = self.explained("reload_failed")
+        self.assertRegex(told, r"(?m)^.* Subject: riposted keeps its old configuration$")
+        self.assertRegex(told, r"(?m)^\S*\s+/etc/riposte/riposted\.toml:1:1: unknown key 'wokers'")
+        self.assertIn("systemctl reload riposted", told)
+
+    def test_the_journal_finds_a_line_by_its_id_and_has_its_fields(self):
+        self.start()
+        self.machine.write("/etc/riposte/riposted.toml", "wokers = 2\n")
+        self.machine.systemctl("reload", "riposted.service", check=False)
+        identity = re.search(r"(?m)^# reload_failed\n-- (\w+)$", self.machine.read(
+            "/usr/lib/systemd/catalog/riposted.catalog"))[1]
+
+        def found():
+            return self.machine.journal("MESSAGE_ID=" + identity, f"_PID={self.main_pid()}", "-o",
+                                        "json").splitlines()
+        entry = json.loads(await_true(found, "the line by its MESSAGE_ID")[-1])
+        self.assertEqual((entry["RIPOSTE_FILE"], entry["RIPOSTE_LINE"], entry["RIPOSTE_COLUMN"],
+                          entry["RIPOSTE_EVENT"]), ("/etc/riposte/riposted.toml", "1", "1", "reload_failed"))
+
+    def test_the_access_log_is_in_the_journal(self):
+        self.machine.write("/etc/riposte/riposted.toml",
+                           self.config.replace("[access_log]\n", "[access_log]\nconnections = true\n"))
+        self.start()
+        self.assertEqual(self.ask("tcp"), b"Hello, i'm server!")
+
+        def told():
+            return [entry for entry in self.journal_since()
+                    if entry.get("RIPOSTE_EVENT") == "access_connection"]
+        entry = await_true(told, "the line of the access log")[0]
+        self.assertEqual((entry["RIPOSTE_RECEIVED_BYTES"], entry["RIPOSTE_SENT_BYTES"],
+                          entry["RIPOSTE_CONTENT"], entry["RIPOSTE_END"]),
+                         ("18", "18", "Hello, i'm client!", "finished"))
 
     def test_a_stop_ends_it_at_once_and_well(self):
         self.start()

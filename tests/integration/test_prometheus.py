@@ -1,0 +1,466 @@
+"""The packaged Prometheus (Debian: prometheus) scrapes a daemon, and what it says afterwards is what
+a known load did, to the unit. The alerts, the recording rules and the dashboard of packaging/examples
+are held against the names that the daemon has.
+
+Without the programs prometheus and promtool the tests are skipped, with that reason.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, free_port, receive_exactly,
+                    run_riposte)
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "packaging" / "examples"
+RULES = EXAMPLES / "prometheus" / "riposte.rules.yml"
+DASHBOARD = EXAMPLES / "grafana" / "riposte.json"
+
+CONFIG = """
+[metrics]
+listen = "tcp://127.0.0.1:0"
+[limits]
+connections_per_source = 5
+idle_timeout = "10m"
+first_byte_timeout = "10m"
+[[listen]]
+service = "hello"
+address = "tcp://127.0.0.1:0"
+[[listen]]
+service = "echo"
+address = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+deny = ["127.0.0.66"]
+[[listen]]
+service = "discard"
+address = "udp://127.0.0.1:0"
+[[listen]]
+service = "daytime"
+address = "udp://127.0.0.1:0"
+"""
+
+
+# Six connections in all, two of them to hello; 127.0.1.0/24 may have 20 answers a second.
+TIGHT = """
+[metrics]
+listen = "tcp://127.0.0.1:0"
+[limits]
+connections = 6
+idle_timeout = "10m"
+first_byte_timeout = "10m"
+[datagrams]
+rate_per_prefix = 20
+rate_exempt = ["127.0.0.0/24"]
+[[listen]]
+service = "hello"
+address = "tcp://127.0.0.1:0"
+connections = 2
+[[listen]]
+service = "echo"
+address = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+"""
+
+
+def need(*programs):
+    for program in programs:
+        if shutil.which(program) is None:
+            raise unittest.SkipTest(f"{program} is not installed (Debian: prometheus)")
+
+
+def fetch(url, **headers):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=WAIT) as answer:
+        return answer.read().decode()
+
+
+class Prometheus:
+    """One of one's own, which scrapes `target` each second."""
+
+    def __init__(self, target):
+        self.directory = tempfile.TemporaryDirectory(prefix="riposte-prometheus-")
+        self.port = free_port()
+        config = os.path.join(self.directory.name, "prometheus.yml")
+        with open(config, "w", encoding="utf-8") as file:
+            json.dump({"global": {"scrape_interval": "1s"}, "rule_files": [str(RULES)],
+                       "scrape_configs": [{"job_name": "riposte",
+                                           "static_configs": [{"targets": [target]}]}]}, file)
+        self.log = open(os.path.join(self.directory.name, "log"), "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            ["prometheus", "--config.file", config,
+             "--storage.tsdb.path", os.path.join(self.directory.name, "data"),
+             "--web.listen-address", f"127.0.0.1:{self.port}"],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def values(self, query):
+        """{labels: value} of an instant query; the labels are sorted pairs."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode({"query": query})
+        if self.process.poll() is not None:
+            self.log.seek(0)
+            raise AssertionError("prometheus has ended:\n" + self.log.read()[-2000:])
+        try:
+            answer = json.loads(fetch(url))
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return {}
+        return {tuple(sorted(item["metric"].items())): float(item["value"][1])
+                for item in answer["data"]["result"]}
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        self.directory.cleanup()
+
+
+class Scraped(RiposteTest):
+    def setUp(self):
+        super().setUp()
+        need("prometheus", "promtool")
+
+    def start(self, config=CONFIG):
+        daemon = self.daemon(config=config)
+        metrics = daemon.wait_log(r"listening: metrics on tcp://(127\.0\.0\.1:\d+)$")[1]
+        return daemon, metrics
+
+    def send_datagrams(self, port, count, payload, source="127.0.0.1", source_port=0, answered=True):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.bind((source, source_port))
+            asker.connect(("127.0.0.1", port))
+            asker.settimeout(WAIT)
+            for _ in range(count):
+                asker.send(payload)
+                if answered:
+                    self.assertEqual(asker.recv(65536), payload)
+
+    def connect(self, port, source="127.0.0.1"):
+        connection = socket.create_connection(
+            ("127.0.0.1", port), timeout=WAIT, source_address=(source, 0))
+        self.addCleanup(connection.close)
+        return connection
+
+    def test_what_it_says_is_what_a_load_did(self):
+        daemon, metrics = self.start()
+        prometheus = Prometheus(metrics)
+        self.addCleanup(prometheus.close)
+
+        for _ in range(7):
+            with self.connect(daemon.port("hello", "tcp")) as client:
+                client.sendall(GREETING)
+                self.assertEqual(receive_exactly(client, len(ANSWER)), ANSWER)
+                self.assertEqual(client.recv(100), b"")
+        echo = daemon.port("echo", "tcp")
+        first, second = self.connect(echo), self.connect(echo)
+        for client, size in ((first, 100_000), (second, 1)):
+            client.sendall(b"x" * size)
+            self.assertEqual(receive_exactly(client, size), b"x" * size)
+        crowd = [self.connect(echo, "127.0.0.9") for _ in range(8)]  # 5 may, 3 are closed
+        for client in crowd:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(b"y")
+        held = sum(self.answers(client) for client in crowd)
+        self.assertEqual(held, 5)
+        for _ in range(2):
+            self.assertFalse(self.answers(self.connect(echo, "127.0.0.66")))
+
+        datagrams = daemon.port("echo", "udp")
+        self.send_datagrams(datagrams, 50, b"z" * 64)
+        self.send_datagrams(datagrams, 1, b"")
+        self.send_datagrams(datagrams, 4, b"denied", source="127.0.0.66", answered=False)
+        self.send_datagrams(daemon.port("discard", "udp"), 6, b"12345", answered=False)
+        self.send_datagrams(daemon.port("daytime", "udp"), 3, b"?", answered=False)
+        reserved = 0
+        with contextlib.suppress(PermissionError):
+            self.send_datagrams(
+                datagrams, 2, b"reserved", source_port=self.reserved_port(), answered=False)
+            reserved = 2
+        self.assertTrue(reserved == 2 or os.geteuid() != 0)
+
+        expected = {
+            'riposte_connections{job="riposte"}': {"hello": 0, "echo": 7, "discard": 0, "daytime": 0},
+            "riposte_connections_accepted_total":
+                {"hello": 7, "echo": 7, "discard": 0, "daytime": 0},
+            "riposte_connections_closed_total":
+                {"hello": 7, "echo": 0, "discard": 0, "daytime": 0},
+            'riposte_receive_bytes_total{transport="tcp"}':
+                {"hello": 7 * 18, "echo": 100_006, "discard": 0, "daytime": 0},
+            'riposte_transmit_bytes_total{transport="tcp"}':
+                {"hello": 7 * 18, "echo": 100_006, "discard": 0, "daytime": 0},
+            'riposte_receive_bytes_total{transport="udp"}':
+                {"hello": 0, "echo": 50 * 64 + 24 + 8 * reserved, "discard": 30, "daytime": 3},
+            'riposte_transmit_bytes_total{transport="udp"}':
+                {"hello": 0, "echo": 50 * 64, "discard": 0, "daytime": 0},
+            "riposte_datagrams_received_total":
+                {"hello": 0, "echo": 55 + reserved, "discard": 6, "daytime": 3},
+            'riposte_datagrams_total{result="answered"}':
+                {"hello": 0, "echo": 51, "discard": 0, "daytime": 0},
+            'riposte_datagrams_total{result="unanswered"}':
+                {"hello": 0, "echo": 0, "discard": 6, "daytime": 0},
+            'riposte_datagrams_total{result="dropped"}':
+                {"hello": 0, "echo": 4 + reserved, "discard": 0, "daytime": 3},
+            'riposte_answer_latency_seconds_count{transport="udp"}':
+                {"hello": 0, "echo": 51, "discard": 0, "daytime": 0},
+        }
+        for query, of_service in expected.items():
+            self.await_values(
+                prometheus, f"sum by (service) ({query})",
+                {(("service", service),): value for service, value in of_service.items()})
+        # And no more than that, when it has been scraped again.
+        self.scraped_again(prometheus)
+        for query, of_service in expected.items():
+            self.assertEqual(
+                prometheus.values(f"sum by (service) ({query})"),
+                {(("service", service),): value for service, value in of_service.items()}, query)
+        drops = {("tcp", "over_source"): 3, ("tcp", "denied"): 2, ("udp", "denied"): 4,
+                 ("udp", "too_long"): 3, ("udp", "source_port"): reserved}
+        self.await_values(
+            prometheus, "sum by (transport, reason) (riposte_dropped_total) > 0",
+            {(("reason", reason), ("transport", transport)): count
+             for (transport, reason), count in drops.items() if count > 0})
+        self.await_values(prometheus, 'up{job="riposte"} + 0',
+                          {(("instance", metrics), ("job", "riposte")): 1})
+        self.assertEqual(prometheus.values('ALERTS{alertstate="firing"}'), {})
+
+    def test_what_it_says_of_rates_and_limits_is_what_was_refused(self):
+        """How many a rate lets through is a matter of time; that those and the dropped ones are as many
+        as were sent is not."""
+        daemon, metrics = self.start(TIGHT)
+        prometheus = Prometheus(metrics)
+        self.addCleanup(prometheus.close)
+        hello, echo = daemon.port("hello", "tcp"), daemon.port("echo", "tcp")
+        datagrams = daemon.port("echo", "udp")
+
+        # One more than it is told, and on a connection of its own: it asks first what answers there.
+        self.run_client("load", "-n", "500", "-c", "4", "-s", "100", f"tcp://127.0.0.1:{echo}")
+        # Only when those have gone is there room for six that stay.
+        self.await_values(prometheus, "sum by () (riposte_connections)", {(): 0})
+        # hello waits for a byte: what it greets it closes.
+        held = [self.connect(hello) for _ in range(2)] + [self.connect(echo) for _ in range(4)]
+        for client in held[2:]:
+            client.sendall(b"y")
+            self.assertEqual(client.recv(1), b"y")
+        self.await_values(prometheus, "sum by () (riposte_connections)", {(): 6})
+        for _ in range(3):
+            self.assertTrue(self.is_ended(self.connect(echo)))
+        self.run_client(
+            "ping", "-q", "-c", "25", "-i", "2ms", "-s", "60", f"udp://127.0.0.1:{datagrams}")
+        answered = self.flood(datagrams, 1000, source="127.0.1.1")  # and 20 that are exempt
+        self.assertTrue(0 < answered < 1000, f"{answered} of 1000 were answered")
+
+        for query, value in {
+                'riposte_connections_accepted_total{service="echo"}': 9,
+                'riposte_connections_closed_total{service="echo"}': 5,
+                'riposte_connections{service="echo"}': 4,
+                'riposte_connections{service="hello"}': 2,
+                "riposte_connections_limit": 6,
+                'riposte_receive_bytes_total{service="echo",transport="tcp"}': 501 * 100 + 4,
+                'riposte_transmit_bytes_total{service="echo",transport="tcp"}': 501 * 100 + 4,
+                'riposte_datagrams_received_total{service="echo"}': 45 + 1000,
+                'riposte_datagrams_total{service="echo",result="answered"}': 45 + answered,
+                'riposte_datagrams_total{service="echo",result="dropped"}': 1000 - answered,
+                'riposte_receive_bytes_total{service="echo",transport="udp"}': 25 * 60 + 1020 * 8,
+                'riposte_transmit_bytes_total{service="echo",transport="udp"}':
+                    25 * 60 + (20 + answered) * 8,
+        }.items():
+            self.await_values(prometheus, f"sum by () ({query})", {(): value})
+        drops = "sum by (transport, reason) (riposte_dropped_total) > 0"
+        refused = {(("reason", "refused"), ("transport", "tcp")): 3,
+                   (("reason", "prefix_rate"), ("transport", "udp")): 1000 - answered}
+        self.await_values(prometheus, drops, refused)
+
+        # With one of echo's gone there is room in all, and still none at hello.
+        held[-1].close()
+        self.await_values(prometheus, "sum by () (riposte_connections)", {(): 5})
+        self.assertTrue(self.is_ended(self.connect(hello)))
+        self.await_values(prometheus, drops, refused | {
+            (("reason", "over_listener"), ("transport", "tcp")): 1})
+
+    def scraped_again(self, prometheus):
+        scrapes = 'sum by () (riposte_scrapes_total{code="200"})'
+        before = prometheus.values(scrapes).get((), 0)  # the first does not count itself
+        await_true(lambda: prometheus.values(scrapes).get((), 0) > before + 1, scrapes, 2 * WAIT)
+
+    def run_client(self, *arguments):
+        done = run_riposte(*arguments, timeout=3 * WAIT)
+        self.assertEqual(done.returncode, 0, (done.stdout + done.stderr).decode())
+
+    def flood(self, port, count, source):
+        """Sends so many, and says how many were answered. After each fifty one from an exempt address
+        has to be answered, so that no buffer runs over: the daemon takes them in their order."""
+        answered = 0
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.bind((source, 0))
+            asker.connect(("127.0.0.1", port))
+            for number in range(1, count + 1):
+                asker.send(b"%08d" % number)
+                if number % 50 == 0:
+                    self.send_datagrams(port, 1, b"in order")
+            asker.settimeout(2)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    asker.recv(100)
+                    answered += 1
+        return answered
+
+    def is_ended(self, client):
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"y")
+            return client.recv(1) == b""
+        return True
+
+    def answers(self, client):
+        """Whether a byte comes back, and not the end."""
+        with contextlib.suppress(ConnectionError):
+            return client.recv(1) == b"y"
+        return False
+
+    def reserved_port(self):
+        """One below 1024 that is free; PermissionError where such are not for us."""
+        for port in range(1023, 600, -1):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                    return port
+                except OSError as error:
+                    if isinstance(error, PermissionError):
+                        raise
+        raise AssertionError("no reserved port is free")
+
+    def await_values(self, prometheus, query, expected):
+        seen = {}
+
+        def there():
+            nonlocal seen
+            seen = prometheus.values(query)
+            return seen == expected
+        try:
+            await_true(there, query, timeout=2 * WAIT)
+        except AssertionError:
+            self.assertEqual(seen, expected, query)
+
+    def test_promtool_finds_nothing_wrong_with_the_text(self):
+        daemon, metrics = self.start()
+        with self.connect(daemon.port("hello", "tcp")) as client:
+            client.sendall(GREETING)
+            client.recv(100)
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=fetch(f"http://{metrics}/metrics"), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+
+    def test_every_query_of_the_examples_names_metrics_that_there_are(self):
+        _, metrics = self.start()
+        fetch(f"http://{metrics}/metrics")  # the second text counts the first
+        text = fetch(f"http://{metrics}/metrics")
+        there = set(re.findall(r"^([a-z_]+)[{ ]", text, re.M)) | {"up", "ALERTS"}
+        labels = labels_of(text)
+        rules = RULES.read_text(encoding="utf-8")
+        recorded = set(re.findall(r"record: (\S+)", rules))
+        queries = dashboard_queries() + expressions_of(rules)
+        self.assertGreater(len(queries), 40)
+        for query in queries:
+            names = set(re.findall(r"\b((?:riposte|process)[a-z0-9_:]+)", query.replace('"riposte"', "")))
+            self.assertTrue(names or re.search(r"\bup\b", query), query)
+            self.assertLessEqual(names, there | recorded, query)
+            for name, label, value in matchers_of(query):
+                self.assertIn(label, labels.get(name, {}), query)
+                self.assertLessEqual(set(value.split("|")), labels[name][label], query)
+        families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in there} - {"ALERTS"}
+        shown = " ".join(queries)
+        # Restarts hand connections over, and address space says nothing of what is needed.
+        left_out = {"riposte_connections_adopted_total", "riposte_connections_handed_over_total",
+                    "process_virtual_memory_bytes"}
+        self.assertEqual({name for name in families if not re.search(rf"\b{name}(_bucket)?\b", shown)},
+                         left_out)
+
+
+def dashboard_queries():
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return ([target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])] +
+            [each["expr"] for each in dashboard["annotations"]["list"]])
+
+
+def labels_of(text):
+    """{metric: {label: {value, ...}}} of what is exposed."""
+    found = {}
+    for name, labels in re.findall(r"^([a-z_]+)\{(.*)\} \S+$", text, re.M):
+        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
+            found.setdefault(name, {}).setdefault(label, set()).add(value)
+    return found
+
+
+def matchers_of(query):
+    """(metric, label, value) of what it selects by, but for the labels that Prometheus adds and for
+    recorded ones, whose labels are of what they were made from."""
+    return [(name, label, value)
+            for name, matchers in re.findall(r"([a-z0-9_:]+)\{([^}]*)\}", query) if ":" not in name
+            for label, value in re.findall(r'(\w+)=~?"([^"]*)"', matchers)
+            if label not in ("job", "instance")]
+
+
+def expressions_of(rules):
+    """What stands behind `expr:`, in this one's few forms: in its line, or folded below it."""
+    found = []
+    for match in re.finditer(r"^( *)expr: (>-\n(?:\1 +\S.*\n)+|.*\n)", rules, re.M):
+        found.append(" ".join(match[2].removeprefix(">-").split()))
+    return found
+
+
+class Examples(unittest.TestCase):
+    def setUp(self):
+        need("promtool")
+
+    def promtool(self, *arguments, cwd=RULES.parent):
+        done = subprocess.run(["promtool", *arguments], cwd=cwd, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=WAIT, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def test_rules_are_right_and_hold_their_tests(self):
+        self.assertIn("19 rules found", self.promtool("check", "rules", RULES.name))
+        self.assertIn("SUCCESS", self.promtool("test", "rules", "riposte.rules.test.yml"))
+        self.assertIn("SUCCESS", self.promtool("check", "config", "prometheus.yml"))
+
+    def test_every_alert_is_tested_both_ways(self):
+        alerts = set(re.findall(r"alert: (\w+)", RULES.read_text(encoding="utf-8")))
+        tests = (RULES.parent / "riposte.rules.test.yml").read_text(encoding="utf-8")
+        self.assertGreater(len(alerts), 8)
+        for alert in alerts:
+            self.assertIn(f"alertname: {alert}}}", tests)
+            self.assertIn(f'alertname="{alert}"', tests)
+
+    def test_each_query_of_the_dashboard_is_one(self):
+        rules = {"groups": [{"name": "dashboard", "rules": [
+            {"record": f"query:{number}",
+             "expr": query.replace("$__rate_interval", "1m").replace("$job", "a")}
+            for number, query in enumerate(dashboard_queries())]}]}
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory) / "queries.yml"
+            path.write_text(json.dumps(rules), encoding="utf-8")
+            self.promtool("check", "rules", path.name, cwd=directory)
+
+    def test_panels_have_numbers_places_and_words_of_their_own(self):
+        panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
+        places = [(x, y) for place in (panel["gridPos"] for panel in panels)
+                  for x in range(place["x"], place["x"] + place["w"])
+                  for y in range(place["y"], place["y"] + place["h"])]
+        self.assertEqual(len(set(places)), len(places), "panels lie on each other")
+        for panel in panels:
+            self.assertLessEqual(panel["gridPos"]["x"] + panel["gridPos"]["w"], 24)
+            self.assertTrue(panel["type"] == "row" or panel["description"].endswith((".", "d", "?")))
+
+
+if __name__ == "__main__":
+    unittest.main()
