@@ -12,6 +12,7 @@ import time
 
 import figures
 import rows
+import scraped
 from subjects import BARE_EPOLL, BARE_IO_URING, EPOLL, IO_URING, PEERS, Server, Unavailable
 
 HELD = 10_000
@@ -251,5 +252,6 @@ def own(bench):
     return found
 
 
-MEASURES = {"growth": growth, "memory": memory, "ready": ready, "own-clients": own}
+MEASURES = {"growth": growth, "memory": memory, "ready": ready, "metrics": scraped.metrics,
+            "own-clients": own}
 NAMES = ["gate", *MEASURES]

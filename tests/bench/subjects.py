@@ -73,11 +73,14 @@ class Riposted(Subject):
     backend: str = "io_uring"
     workers: int = 1
     busy_poll: str = "0"
+    metrics: bool = False  # on a unix socket, metrics.sock in the server's directory
 
     def command(self, programs, mode, port, directory):
         config = os.path.join(directory, "riposted.toml")
         with open(config, "w", encoding="ascii") as file:
             file.write(RIPOSTED_CONFIG.format(busy_poll=self.busy_poll))
+            if self.metrics:
+                file.write(f'[metrics]\nlisten = "unix:{directory}/metrics.sock"\n')
         service = "hello" if mode == "hello" else "echo"
         transport = "udp" if mode == "udp" else "tcp"
         return [programs.riposted, "-c", config, "--backend", self.backend,

@@ -104,6 +104,15 @@ class Compare(unittest.TestCase):
         self.assertEqual(list(found["ready"]), ["riposte epoll"])
         self.assertEqual([mark["mark"] for mark in found["marks"]], ["seconds from exec to READY"])
 
+    def test_being_watched_is_compared_with_not_being_watched(self):
+        found, text = self.compare("--servers", "riposte epoll", "--rows", "metrics")
+        of_row = found["metrics"]["riposte epoll"]
+        self.assertEqual(list(of_row), ["tcp-64-50", "udp-64-50"])
+        for figure in of_row.values():
+            self.assertTrue(all(ratio > 0 for ratio in figure["ratios"]))
+            self.assertGreater(figure["scrapes"], 0)
+        self.assertRegex(text, r"(?m)^riposte epoll, tcp-64-50 +\d\.\d+ .*, \d+ scrapes$")
+
     def test_what_is_not_there_is_left_out_and_said(self):
         found, text = self.compare("--servers", "riposte epoll", "bare epoll", "--rows", "udp-64-1")
         self.assertIn("left out: bare epoll loop: ", text)
