@@ -1,0 +1,36 @@
+// Endpoints, as both programs read them. What is accepted has one canonical spelling, which reads
+// back to the same endpoint; what is refused is refused at a place in the text.
+#include "common/endpoint.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <optional>
+
+using namespace riposte;
+using fuzz::require;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) { // NOLINT(*-naming)
+    constexpr uint16_t port = 7001;
+    fuzz::Input input(data, size);
+    const uint8_t choice = input.byte();
+    const EndpointRules rules{
+        .wildcard = (choice & 1) != 0,
+        .default_port = (choice & 2) != 0 ? std::optional(port) : std::nullopt};
+    const std::string text = input.rest();
+    const auto endpoint = parse_endpoint(text, rules);
+    if (!endpoint) {
+        require(endpoint.error().offset <= text.size(), "the fault is in the text", text);
+        fuzz::require_one_line(endpoint.error().message);
+        return 0;
+    }
+    require(!endpoint->host.empty(), "there is a host");
+    require(endpoint->host != "*" || rules.wildcard, "'*' only where it is permitted");
+    const std::string written = to_string(*endpoint);
+    fuzz::require_one_line(written);
+    const auto again = parse_endpoint(written, {.wildcard = rules.wildcard, .default_port = {}});
+    require(again.has_value(), "what was written is accepted", written);
+    require(*again == *endpoint, "what was written means the same", written);
+    // What one program can name, so can the other, where it is permitted.
+    const auto elsewhere = parse_endpoint(text, {.wildcard = true, .default_port = port});
+    require(elsewhere == *endpoint, "the rules only refuse", text);
+    return 0;
+}

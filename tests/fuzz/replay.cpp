@@ -1,0 +1,122 @@
+// The main function of a fuzz target without libFuzzer: feeds it every file of a directory, so that
+// what fuzzers have found is an ordinary test of every build. Model: the replays of knot-dns
+// (tests-fuzz/main.c) and systemd.
+//
+//     fuzz_config DIRECTORY     all of them: one TAP test, and a failed one for each that breaks
+//     fuzz_config FILE          one of them, in this process: for a debugger
+//
+// The target runs in a child process. When it dies (a broken property, a signal, a sanitizer), the
+// parent says of which input, and another child goes on with the next one. A corpus that is not
+// there, or empty, has failed: nothing was tested.
+#include "tests/fuzz/fuzz.h"
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<uint8_t> bytes_of(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(file), {}};
+    if (!file)
+        bytes.clear();
+    return bytes;
+}
+
+void feed(const std::vector<uint8_t>& bytes) {
+    // Of its very size, for AddressSanitizer to see what reads on.
+    const auto exact = std::make_unique<uint8_t[]>(bytes.size());
+    std::ranges::copy(bytes, exact.get());
+    LLVMFuzzerTestOneInput(exact.get(), bytes.size());
+}
+
+/// Where a child is, for its parent to see; nothing if there is no memory.
+std::atomic<size_t>* shared_position() {
+    void* page = ::mmap(
+        nullptr, sizeof(std::atomic<size_t>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+        -1, 0);
+    return page == MAP_FAILED ? nullptr : new (page) std::atomic<size_t>(0);
+}
+
+/// A child feeds the inputs from `position` on. "" if it came to the end, else how it died.
+std::string feed_from(const std::vector<fs::path>& paths, std::atomic<size_t>& position) {
+    std::fflush(nullptr);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        for (; position < paths.size(); ++position)
+            feed(bytes_of(paths[position]));
+        std::_Exit(EXIT_SUCCESS);
+    }
+    int status = 0;
+    if (child < 0 || ::waitpid(child, &status, 0) != child)
+        return "no child process";
+    if (WIFSIGNALED(status))
+        return "signal " + std::to_string(WTERMSIG(status));
+    if (WEXITSTATUS(status) != EXIT_SUCCESS)
+        return "exit code " + std::to_string(WEXITSTATUS(status));
+    return "";
+}
+
+int replay(const fs::path& corpus) {
+    std::vector<fs::path> paths;
+    size_t bytes = 0;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(corpus, error)) {
+        paths.push_back(entry.path());
+        bytes += static_cast<size_t>(entry.file_size(error));
+    }
+    std::ranges::sort(paths);
+    std::puts("TAP version 13");
+    if (error || paths.empty()) {
+        const std::string why = error ? ": " + error.message() : "";
+        std::printf("Bail out! no input in %s%s\n", corpus.c_str(), why.c_str());
+        return EXIT_FAILURE;
+    }
+    std::atomic<size_t>* const shared = shared_position();
+    if (shared == nullptr) {
+        std::printf("Bail out! mmap: %s\n", strerrordesc_np(errno));
+        return EXIT_FAILURE;
+    }
+    std::atomic<size_t>& position = *shared;
+    int tests = 0;
+    while (position < paths.size()) {
+        const std::string death = feed_from(paths, position);
+        if (death.empty())
+            break;
+        const std::string path = position < paths.size() ? paths[position].string() : "the end";
+        std::printf("# %s\nnot ok %d - %s\n", death.c_str(), ++tests, path.c_str());
+        ++position;
+    }
+    const bool passed = tests == 0;
+    std::printf(
+        "%s %d - %zu inputs of %zu bytes\n1..%d\n", passed ? "ok" : "not ok", tests + 1,
+        paths.size(), bytes, tests + 1);
+    return passed ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) {
+        std::fprintf(stderr, "usage: %s DIRECTORY|FILE\n", argv[0]);
+        return 2;
+    }
+    if (fs::is_regular_file(argv[1])) {
+        feed(bytes_of(argv[1]));
+        return EXIT_SUCCESS;
+    }
+    return replay(argv[1]);
+}
