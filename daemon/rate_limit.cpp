@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -25,9 +26,11 @@ DatagramsConfig worker_share(const DatagramsConfig& datagrams, uint32_t workers)
 
 // Buckets -----------------------------------------------------------------------------------------
 
-void RateLimit::Rate::set(uint64_t rate) noexcept {
+void RateLimit::Rate::set(uint64_t rate, uint64_t at_once) noexcept {
     per_second = rate;
     ns_each = static_cast<double>(second_ns) / static_cast<double>(rate);
+    const double depth = std::ceil(static_cast<double>(at_once) * ns_each); // no part is none
+    depth_ns = static_cast<uint32_t>(std::min(depth, double{second_ns}));
 }
 
 void RateLimit::Bucket::refill(uint32_t elapsed_ms) noexcept {
@@ -36,13 +39,14 @@ void RateLimit::Bucket::refill(uint32_t elapsed_ms) noexcept {
 }
 
 uint64_t RateLimit::Bucket::left(const Rate& rate) const noexcept {
-    return (second_ns - missing_ns) * rate.per_second / second_ns;
+    return missing_ns >= rate.depth_ns ? 0
+                                       : (rate.depth_ns - missing_ns) * rate.per_second / second_ns;
 }
 
 void RateLimit::Bucket::take(const Rate& rate, uint64_t count) noexcept {
     const double ns = static_cast<double>(count) * rate.ns_each;
     // With less than it was asked for, there may be some nanoseconds too many.
-    const double room = second_ns - missing_ns;
+    const double room = missing_ns >= rate.depth_ns ? 0 : rate.depth_ns - missing_ns;
     missing_ns += static_cast<uint32_t>(std::min(ns, room));
 }
 
@@ -124,8 +128,12 @@ void RateLimit::set(const DatagramsConfig& share) {
     of_prefix_.bytes.set(share.bytes_per_prefix);
     of_all_.answers.set(share.rate);
     of_all_.bytes.set(share.bytes);
-    of_newcomers_.answers.set(std::max<uint64_t>(share.rate / 2, 1));
-    of_newcomers_.bytes.set(share.bytes / 2);
+    const auto set_newcomers = [](Rate& rate, uint64_t all, uint64_t of_one) {
+        const uint64_t half = std::max<uint64_t>(all / 2, 1);
+        rate.set(half, std::max(half / 10, of_one));
+    };
+    set_newcomers(of_newcomers_.answers, share.rate, share.rate_per_prefix);
+    set_newcomers(of_newcomers_.bytes, share.bytes, share.bytes_per_prefix);
     last_known_ = false;
 }
 

@@ -2,7 +2,9 @@
 //
 // A bucket holds one second of its rate, so who was quiet may ask for a second's worth at once. It
 // is kept as the time until it is full again. Answers and their bytes have a bucket each, and both
-// are charged with what is really sent.
+// are charged with what is really sent. That of the newcomers is shallower: a tenth of a second, or
+// what one prefix may ask for at once. A flood that began with a second's worth of answers would
+// get them while those who were there wait behind it, until the socket's queue is full.
 //
 //   prefix      a prefix (/24, /56) has an Entry with its own two buckets: `rate_per_prefix`,
 //               `bytes_per_prefix`. Addresses within a prefix share, because who has one of them
@@ -100,8 +102,10 @@ private:
     struct Rate {
         uint64_t per_second = 0;
         double ns_each = 0;
+        uint32_t depth_ns = second_ns; ///< what a bucket holds, as the time in which it fills
 
-        void set(uint64_t rate) noexcept;
+        void set(uint64_t rate) noexcept { set(rate, rate); }
+        void set(uint64_t rate, uint64_t at_once) noexcept;
     };
     /// What is missing in a bucket, as the time in which it comes back.
     struct Bucket {

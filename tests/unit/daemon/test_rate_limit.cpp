@@ -182,6 +182,31 @@ TEST_CASE("newcomers have half of the total, the established all of it") {
     CHECK(subject.refusal == over_newcomers);
 }
 
+TEST_CASE("newcomers find a tenth of a second's worth, or what one prefix may ask for") {
+    const auto answered_at_once = [](uint64_t of_one, uint64_t all) {
+        Subject subject(of(of_one, all));
+        const auto ask_many = [&] {
+            uint32_t answered = 0;
+            for (uint32_t i = 0; i < 20'000; ++i)
+                answered += subject.ask(ipv4(net_10 + (i << 8)), 1);
+            return answered;
+        };
+        const uint32_t at_once = ask_many();
+        CHECK(subject.refusal == over_newcomers);
+        CHECK(ask_many() == 0);
+        subject.now_ms += 1; // what comes back is the rate, whatever the depth
+        CHECK(ask_many() == all / 2'000);
+        subject.now_ms += 5'000;
+        CHECK(ask_many() == at_once);
+        return at_once;
+    };
+    CHECK(answered_at_once(5'000, 100'000) == 5'000);
+    CHECK(answered_at_once(5'001, 100'000) == 5'001);
+    CHECK(answered_at_once(10, 100'000) == 5'000);
+    CHECK(answered_at_once(5'000, 10'000) == 5'000); // never more than a second's worth
+    CHECK(answered_at_once(5'000, 2'000) == 1'000);
+}
+
 TEST_CASE("all together get no more than the total") {
     Subject subject(of(5'000, 6'000));
     for (uint32_t i = 0; i < 4; ++i)
@@ -215,7 +240,7 @@ TEST_CASE("a table of live entries evicts none, and newcomers share one rate") {
 }
 
 TEST_CASE("who was seen once makes room sooner, in some of the places") {
-    Subject subject({}, RateLimit::ways);
+    Subject subject(of(5'000, 1'000'000), RateLimit::ways);
     for (uint32_t i = 0; i < RateLimit::ways; ++i)
         CHECK(subject.ask(ipv4(net_10 + (i << 8))) == 1);
     const auto places = [&] { // how many of ten others find one
@@ -233,7 +258,7 @@ TEST_CASE("who was seen once makes room sooner, in some of the places") {
 }
 
 TEST_CASE("an entry is kept until its buckets are full") {
-    Subject subject({}, RateLimit::ways);
+    Subject subject(of(5'000, 1'000'000), RateLimit::ways);
     for (uint32_t i = 0; i < RateLimit::ways; ++i)
         CHECK(subject.ask(ipv4(net_10 + (i << 8)), 5'000) == 5'000);
     subject.now_ms += 999;
@@ -245,7 +270,7 @@ TEST_CASE("an entry is kept until its buckets are full") {
 }
 
 TEST_CASE("an established entry outlives a newcomer's") {
-    Subject subject({}, RateLimit::ways);
+    Subject subject(of(5'000, 1'000'000), RateLimit::ways);
     const SourceKey regular = address("192.0.2.1");
     subject.establish(regular);
     const auto crowd_out = [&] { // as long as there are places
