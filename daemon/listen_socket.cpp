@@ -22,7 +22,7 @@ namespace riposte {
 namespace {
 
 constexpr int backlog = 4096; // the kernel takes the lower of it and net.core.somaxconn
-constexpr int receive_bytes = 4 * 1024 * 1024; // of datagrams, with the kernel's overhead
+constexpr int receive_bytes = 8 * 1024 * 1024; // of datagrams, with the kernel's overhead
 
 template<class T>
 T as(const SocketAddress& address) {

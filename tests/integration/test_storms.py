@@ -23,9 +23,9 @@ import time
 
 from daemon import (BACKEND, RIPOSTE, RIPOSTED, SANITIZER, WAIT, RiposteTest, await_true, libc,
                     needs_program, needs_root, receive_exactly)
+from soak_report import report
 
 STORM = os.environ.get("STORM", "build/tests/soak/storm")
-REPORT = os.environ.get("RIPOSTE_SOAK_REPORT")
 SECONDS = int(os.environ.get("RIPOSTE_SOAK_SECONDS", "1"))
 PEERS = 10_000 if SANITIZER == "none" else 1_000
 DESCRIPTORS = PEERS + 2000
@@ -162,17 +162,11 @@ class Storms(RiposteTest):
         await_true(lambda: self.subject.fds() <= self.fds_before,
                    f"{self.subject.fds()} descriptors to be {self.fds_before}", PATIENCE)
         peak_mib = self.subject.peak_rss_kib() / 1024
-        self.report({"scenario": name, "backend": BACKEND, "honest": found, "peak_mib": peak_mib,
+        report({"scenario": name, "backend": BACKEND, "honest": found, "peak_mib": peak_mib,
                      "bound_mib": self.bound, "fds_left": self.subject.fds() - self.fds_before})
         self.assertEqual(faults, [], name)
         if SANITIZER == "none":
             self.assertLess(peak_mib, self.bound, name)
-
-    @staticmethod
-    def report(record):
-        if REPORT:
-            with open(REPORT, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
 
 
 class Held(Storms):
@@ -301,7 +295,7 @@ class Changes(Storms):
             daemon.signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(PATIENCE), 0)
             took = time.monotonic() - asked
-            self.report({"scenario": f"SIGTERM under load, {transport}", "backend": BACKEND,
+            report({"scenario": f"SIGTERM under load, {transport}", "backend": BACKEND,
                          "took_s": took, "peak_mib": None, "bound_mib": self.bound, "fds_left": 0,
                          "honest": {}})
             # drain_timeout is 5 s; after it, the rest is reset.
