@@ -83,8 +83,10 @@ void BufferPool::move(BufferId id, Owner from, Owner to) noexcept {
     owner_[id] = to;
     --held_[static_cast<size_t>(from)];
     ++held_[static_cast<size_t>(to)];
-    if (to == Owner::pool)
-        free_.push_back(id);
+    if (to != Owner::pool)
+        return;
+    free_.push_back(id);
+    stirred_ = true;
 }
 
 void BufferPool::reclaim(Owner from) noexcept {

@@ -42,7 +42,7 @@ public:
     void move(BufferId id, Owner from, Owner to) noexcept;
     /// Gives the memory of free buffers back to the system, but for the `keep` warmest ones.
     void trim(uint32_t keep) noexcept;
-    /// Was a buffer taken since the last trim()?
+    /// Was a buffer taken or freed since the last trim()? Then another one may find something.
     bool stirred() const noexcept { return stirred_; }
     /// Everything that `from` has is free again, because it is going away.
     void reclaim(Owner from) noexcept;

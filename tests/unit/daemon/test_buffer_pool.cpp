@@ -81,6 +81,21 @@ TEST_CASE(
     CHECK(pool->bytes(taken[5])[0] == std::byte{0x5a});
 }
 
+TEST_CASE("what is freed after a trim is there for the next one, though nobody takes any more") {
+    auto pool = BufferPool::create(8, 16'384);
+    REQUIRE(pool);
+    const BufferId buffer = pool->take(Owner::worker);
+    pool->bytes(buffer)[0] = std::byte{0x5a};
+    pool->trim(0);
+    CHECK_FALSE(pool->stirred());
+    pool->move(buffer, Owner::worker, Owner::backend);
+    CHECK_FALSE(pool->stirred());
+    pool->move(buffer, Owner::backend, Owner::pool);
+    CHECK(pool->stirred());
+    pool->trim(0);
+    CHECK(pool->bytes(buffer)[0] == std::byte{0});
+}
+
 TEST_CASE("a trimmed pool of buffers that share pages leaves what is in use alone") {
     for (const uint32_t bytes : {100u, 4096u + 100u, 3u * 4096u - 8u}) {
         CAPTURE(bytes);
