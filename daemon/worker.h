@@ -49,7 +49,7 @@ public:
     /// So long after buffers were used, those of them that are free again are given back to the
     /// system, but for some that stay warm. An idle worker holds no more.
     static constexpr uint32_t trim_after_ms = 1000;
-    static constexpr uint32_t warm_buffers = 16;
+    static constexpr uint32_t warm_buffers = 4;
 
     Worker(Environment& environment, Backend& backend, Pools pools, const WorkerPlan& plan);
 
