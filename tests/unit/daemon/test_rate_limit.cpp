@@ -207,6 +207,24 @@ TEST_CASE("newcomers find a tenth of a second's worth, or what one prefix may as
     CHECK(answered_at_once(5'000, 2'000) == 1'000);
 }
 
+TEST_CASE("and of bytes the same") {
+    const auto answered_at_once = [](uint64_t of_one, uint64_t all) {
+        DatagramsConfig config;
+        config.bytes_per_prefix = of_one;
+        config.bytes = all;
+        Subject subject(config);
+        uint32_t answered = 0;
+        for (uint32_t i = 0; i < 1'000; ++i)
+            answered += subject.ask(ipv4(net_10 + (i << 8)), 1, 1'000);
+        CHECK(subject.refusal == over_newcomers);
+        return answered;
+    };
+    CHECK(answered_at_once(65'536, 2'000'000) == 100); // a tenth of half of it
+    CHECK(answered_at_once(99'999, 2'000'000) == 100);
+    CHECK(answered_at_once(101'000, 2'000'000) == 101);
+    CHECK(answered_at_once(65'536, 131'072) == 65); // half of it, a second's worth
+}
+
 TEST_CASE("all together get no more than the total") {
     Subject subject(of(5'000, 6'000));
     for (uint32_t i = 0; i < 4; ++i)
