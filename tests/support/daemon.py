@@ -72,6 +72,16 @@ def await_true(condition, what, timeout=WAIT):
         time.sleep(0.01)
 
 
+def descriptors_of(pid):
+    """{number: what it is, as readlink(1) shows it} of a process. One that is closed between the look at the
+    directory and the look at the descriptor is not there."""
+    found = {}
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
+    return found
+
+
 class Daemon:
     """One riposted. `sockets` are (socket, name) to inherit; `in_child` runs between fork and exec."""
 
@@ -156,8 +166,11 @@ class Daemon:
     # The log
 
     def raw_log(self):
+        """Whole lines: one that is being written is not seen yet, unless nobody writes any more."""
+        ended = self.poll() is not None
         with open(self.log_path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
+            text = file.read()
+        return text if ended else text[:text.rfind("\n") + 1]
 
     def log(self):
         """The log as on a terminal: under a service manager (NOTIFY_SOCKET is set), each line has its
@@ -207,6 +220,10 @@ class Daemon:
 
     def fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def descriptors(self):
+        """{number: what it is, as readlink(1) shows it}, without those that are closed meanwhile."""
+        return descriptors_of(self.pid)
 
     def cpu_ticks(self):
         fields = self._proc("stat").rpartition(")")[2].split()
