@@ -79,19 +79,18 @@ class LateReader(RiposteTest):
         self.late("--workers", "2")
 
     def test_a_slow_reader_is_not_cut_off_while_it_reads(self):
-        daemon, address = self.serve(
-            "chargen", config="[limits]\nwrite_stall_timeout = '1s'\nidle_timeout = '1s'\n")
-
-        def read():
+        def read(timeout):
+            limit = f"'{1000 * timeout:.0f}ms'"
+            daemon, address = self.serve(
+                "chargen", config=f"[limits]\nwrite_stall_timeout = {limit}\nidle_timeout = {limit}\n")
             client = self.connect(address, receive_buffer=8192)
-            deadline = time.monotonic() + 3
+            deadline = time.monotonic() + 3 * timeout
             while time.monotonic() < deadline:
                 self.assertNotEqual(client.recv(4096), b"")
                 self.in_time()
                 time.sleep(0.02)
-        self.while_in_time(0.5, read)  # the window may open at every other read only
-        self.assertIsNone(daemon.poll())
-
+            self.assertIsNone(daemon.poll())
+        self.never_timed_out(read, shortest=1.0, share=0.5)  # the window may open at every other read only
 
     def test_a_daemon_that_had_no_cpu_for_long_does_not_lay_that_to_a_reader(self):
         def read_for(client, seconds):
@@ -101,16 +100,17 @@ class LateReader(RiposteTest):
                 self.in_time()
                 time.sleep(0.02)
 
-        def read():
-            daemon, address = self.serve("chargen", config="[limits]\nwrite_stall_timeout = '1s'\n")
+        def read(timeout):
+            daemon, address = self.serve(
+                "chargen", config=f"[limits]\nwrite_stall_timeout = '{1000 * timeout:.0f}ms'\n")
             client = self.connect(address, receive_buffer=8192)
             self.assertNotEqual(client.recv(1), b"")
             time.sleep(0.1)  # all buffers are full, and it has not looked yet what became of them
             daemon.signal(signal.SIGSTOP)
-            read_for(client, 1.3)
+            read_for(client, 1.3 * timeout)
             daemon.signal(signal.SIGCONT)
-            read_for(client, 1)
-        self.while_in_time(0.5, read)
+            read_for(client, timeout)
+        self.never_timed_out(read, shortest=1.0, share=0.5)
 
 
 class NeverReads(RiposteTest):

@@ -227,16 +227,15 @@ class Limits(LimitsTest):
         self.assertEqual(self.counted(daemon, "idle timeouts"), 1)
 
     def test_who_talks_is_not_idle(self):
-        _, address = self.serve("echo", config="[limits]\nidle_timeout = '1s'\n")
-
-        def talk():
+        def talk(timeout):
+            _, address = self.serve("echo", config=f"[limits]\nidle_timeout = '{1000 * timeout:.0f}ms'\n")
             client = self.connect(address)
             for _ in range(15):
                 client.send(b"a")
                 self.assertEqual(receive_exactly(client, 1), b"a")
                 self.in_time()
-                time.sleep(0.15)
-        self.while_in_time(1, talk)
+                time.sleep(0.15 * timeout)
+        self.never_timed_out(talk)
 
     def test_an_echo_client_that_falls_silent_meets_the_idle_timeout(self):
         daemon, address = self.serve("echo", config="[limits]\nidle_timeout = '300ms'\n")
