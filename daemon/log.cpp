@@ -19,7 +19,6 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
-#include <iterator>
 #include <mutex>
 #include <utility>
 
@@ -81,7 +80,7 @@ std::string one_line(std::string_view message) {
         else if (c == '\t')
             line += "\\t";
         else if (byte < 0x20 || byte == 0x7f)
-            fmt::format_to(std::back_inserter(line), "\\x{:02x}", byte);
+            line += fmt::format("\\x{:02x}", byte);
         else
             line += c;
     }
@@ -148,7 +147,7 @@ struct Line {
 };
 
 void add_field(std::string& fields, std::string_view name, std::string_view value) {
-    fmt::format_to(std::back_inserter(fields), "{}={}\n", name, value);
+    fields += fmt::format("{}={}\n", name, value);
 }
 
 bool write_journal(const Line& line) {

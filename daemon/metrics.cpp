@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <iterator>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -180,7 +179,7 @@ std::string Totals::describe() const {
         t[Count::stream_sent_bytes], t[Count::datagrams_received], t[Count::datagrams_sent]);
     for (const auto& [count, name] : exceptions)
         if (t[count] > 0)
-            fmt::format_to(std::back_inserter(line), "; {} {}", t[count], name);
+            line += fmt::format("; {} {}", t[count], name);
     return line;
 }
 

@@ -268,8 +268,7 @@ void PingRun::on_trouble(const PingResult&, const std::string& line) {
 void PingRun::put(const std::string& line) {
     if (options_.timestamps) {
         const uint64_t now_us = realtime_ns() / 1000;
-        fmt::format_to(
-            std::back_inserter(output_), "[{}.{:06}] ", now_us / 1'000'000, now_us % 1'000'000);
+        output_ += fmt::format("[{}.{:06}] ", now_us / 1'000'000, now_us % 1'000'000);
     }
     output_ += line;
 }

@@ -197,7 +197,7 @@ std::string render_chart(std::string_view title, const Histogram& histogram, Cha
         scarce_marks_columns = std::max(scarce_marks_columns, marks_text(row, true).size());
         greatest = std::max(greatest, row.count);
     }
-    const size_t count_columns = fmt::formatted_size("{}", greatest);
+    const size_t count_columns = fmt::format("{}", greatest).size();
     const size_t around = 1 + label_columns + 1 + 1 + count_columns + 2;
     const bool scarce = around + marks_columns + style.width / 3 > style.width;
     const size_t taken = around + (scarce ? scarce_marks_columns : marks_columns);

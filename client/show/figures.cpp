@@ -27,7 +27,7 @@ int decimals_of(double ms) {
 
 /// `decimals`, or as many as there is room for.
 int within_width(double ms, int decimals) {
-    while (decimals > 0 && fmt::formatted_size("{:.{}f}", ms, decimals) > aligned_width)
+    while (decimals > 0 && fmt::format("{:.{}f}", ms, decimals).size() > aligned_width)
         decimals--;
     return decimals;
 }

@@ -61,10 +61,10 @@ public:
         const bool open = format_ == ExpositionFormat::openmetrics;
         const bool total = family.type == Type::counter && !open;
         const std::string name = fmt::format("{}{}", family.name, total ? "_total" : "");
-        fmt::format_to(end(), "# HELP {} {}\n", name, family.help);
-        fmt::format_to(end(), "# TYPE {} {}\n", name, to_string(family.type));
+        text_ += fmt::format("# HELP {} {}\n", name, family.help);
+        text_ += fmt::format("# TYPE {} {}\n", name, to_string(family.type));
         if (const std::string_view unit = unit_of(family.name); open && !unit.empty())
-            fmt::format_to(end(), "# UNIT {} {}\n", name, unit);
+            text_ += fmt::format("# UNIT {} {}\n", name, unit);
     }
 
     template<class Value>
@@ -73,13 +73,13 @@ public:
     }
     template<class Value>
     void sample(std::string_view suffix, std::initializer_list<Label> labels, Value value) {
-        fmt::format_to(end(), "{}{}", family_.name, suffix);
+        text_ += fmt::format("{}{}", family_.name, suffix);
         char before = '{';
         for (const Label& label : labels) {
-            fmt::format_to(end(), "{}{}=\"{}\"", before, label.name, escaped(label.value));
+            text_ += fmt::format("{}{}=\"{}\"", before, label.name, escaped(label.value));
             before = ',';
         }
-        fmt::format_to(end(), "{} {}\n", labels.size() > 0 ? "}" : "", value);
+        text_ += fmt::format("{} {}\n", labels.size() > 0 ? "}" : "", value);
     }
 
     template<class Value>
@@ -95,8 +95,6 @@ public:
     }
 
 private:
-    std::back_insert_iterator<std::string> end() { return std::back_inserter(text_); }
-
     ExpositionFormat format_;
     Family family_{};
     std::string text_;

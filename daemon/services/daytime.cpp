@@ -5,20 +5,20 @@
 #include "daemon/services/answer.h"
 #include "daemon/services/services.h"
 
-#include <algorithm>
 #include <array>
+#include <cassert>
 
-#include <fmt/format.h>
+#include <stdio.h>
 #include <time.h>
 
 namespace riposte {
 namespace {
 
-constexpr std::array<std::string_view, 7> weekdays = {"Sunday",   "Monday", "Tuesday", "Wednesday",
-                                                      "Thursday", "Friday", "Saturday"};
-constexpr std::array<std::string_view, 12> months = {
-    "January", "February", "March",     "April",   "May",      "June",
-    "July",    "August",   "September", "October", "November", "December"};
+constexpr std::array<const char*, 7> weekdays = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                                 "Thursday", "Friday", "Saturday"};
+constexpr std::array<const char*, 12> months = {"January",   "February", "March",    "April",
+                                                "May",       "June",     "July",     "August",
+                                                "September", "October",  "November", "December"};
 
 struct Line {
     std::array<char, 80> text;
@@ -30,11 +30,12 @@ Line daytime_line(int64_t wall_seconds) {
     tm utc{};
     gmtime_r(&now, &utc);
     Line line{};
-    auto end = fmt::format_to_n(
-        line.text.data(), line.text.size(), "{}, {} {}, {} {:02}:{:02}:{:02}-UTC\r\n",
+    const int size = snprintf(
+        line.text.data(), line.text.size(), "%s, %s %d, %d %02d:%02d:%02d-UTC\r\n",
         weekdays[static_cast<size_t>(utc.tm_wday)], months[static_cast<size_t>(utc.tm_mon)],
         utc.tm_mday, utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
-    line.size = std::min(end.size, line.text.size());
+    assert(size > 0 && static_cast<size_t>(size) < line.text.size());
+    line.size = static_cast<size_t>(size);
     return line;
 }
 

@@ -18,7 +18,6 @@
 #include <cstdio>
 #include <cstring>
 #include <initializer_list>
-#include <iterator>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -154,9 +153,9 @@ public:
     void add(std::string_view name, Value value) {
         begin(name);
         if constexpr (std::is_floating_point_v<Value>)
-            fmt::format_to(std::back_inserter(text_), "{:.6f}", value);
+            text_ += fmt::format("{:.6f}", value);
         else
-            fmt::format_to(std::back_inserter(text_), "{}", value);
+            text_ += fmt::format("{}", value);
     }
     void add_null(std::string_view name) {
         begin(name);
@@ -192,7 +191,7 @@ private:
     void begin(std::string_view name) {
         if (!text_.empty() && text_.back() != '{')
             text_ += ", ";
-        fmt::format_to(std::back_inserter(text_), "\"{}\": ", name);
+        text_ += fmt::format("\"{}\": ", name);
     }
 
     std::string text_;
