@@ -1,0 +1,227 @@
+"""mutate.py, on a toy tree with a toy of a builder: what it says of a mutant, and what it leaves."""
+
+import io
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP))
+
+from tools.dev import mutate  # pylint: disable=wrong-import-position
+
+SUM = "def add(a, b):\n    return a + b\n\n\ndef double(a):\n    return add(a, a)\n"
+TESTS = textwrap.dedent("""\
+    from product import add, double
+
+    def adds():
+        assert add(2, 3) == 5
+
+    def doubles():
+        assert double(4) == 8
+
+    def is_slow():
+        assert add(1, 1) == 2
+
+    def always_fails():
+        assert False
+    """)
+
+
+class Python:
+    """A builder for trees of Python: to build is to compile, and a test is a function."""
+
+    def __init__(self):
+        self.built = []
+        self.seconds = []
+
+    def build(self, stage, tests, tree):
+        self.built.append((stage, [str(test) for test in tests]))
+        done = subprocess.run([sys.executable, "-c", "compile(open('product.py').read(), 'p', 'exec')"],
+                              cwd=tree, capture_output=True, text=True, check=False)
+        return done.stderr
+
+    def run(self, stage, words, tree, seconds):
+        self.seconds.append(seconds)
+        ran, failed, output = [], [], ""
+        for name in ("adds", "doubles", "is_slow", "always_fails"):
+            title = f"toy: {name.replace('_', ' ')}"
+            if " ".join(words[1:]) not in title:
+                continue
+            ran.append(title)
+            done = subprocess.run([sys.executable, "-Bc", f"import toy; toy.{name}()"], cwd=tree,
+                                  capture_output=True, text=True, check=False)
+            output += done.stderr
+            if done.returncode != 0:
+                failed.append(title)
+        return mutate.Outcome(ran, failed, output)
+
+
+def patch_of(old, new, name="product.py"):
+    return (f"--- a/{name}\n+++ b/{name}\n@@ -1,3 +1,3 @@\n def add(a, b):\n"
+            f"-    return {old}\n+    return {new}\n \n")
+
+
+class MutateTest(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory(prefix="riposte-mutate-")
+        self.addCleanup(directory.cleanup)
+        self.top = pathlib.Path(directory.name) / "tree"
+        (self.top / "tests/mutants").mkdir(parents=True)
+        (self.top / "product.py").write_text(SUM)
+        (self.top / "toy.py").write_text(TESTS)
+        self.builder = Python()
+
+    def plant(self, name, diff, *caught, fault="Fault: it is wrong,\n    for everybody.\n"):
+        lines = "".join(f"Caught-by: {test}\n" for test in caught)
+        (self.top / f"tests/mutants/{name}.patch").write_text(fault + lines + "\n" + diff)
+
+    def mutate(self, *arguments):
+        out = io.StringIO()
+        status = mutate.main(list(arguments), self.builder, self.top, out)
+        return status, out.getvalue()
+
+    def copy(self, stage="check"):
+        return self.top / "build-dev/mutate" / stage
+
+
+class Verdicts(MutateTest):
+    def test_a_fault_that_its_test_finds_is_caught(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds", "asan toy doubles")
+        status, out = self.mutate()
+        self.assertEqual(status, 0, out)
+        self.assertRegex(out, r"(?m)^minus +caught .*check toy adds$")
+        self.assertRegex(out, r"(?m)^minus +caught .*asan toy doubles$")
+        self.assertTrue(out.endswith("2 of 2 caught\n"), out)
+
+    def test_one_that_no_test_finds_has_survived(self):
+        self.plant("same", patch_of("a + b", "b + a"), "check toy adds")
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        status, out = self.mutate()
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"(?m)^same: SURVIVED: check toy adds\n    it is wrong, for everybody\.$")
+        self.assertRegex(out, r"(?m)^minus +caught")
+        self.assertTrue(out.endswith("1 of 2 caught\n"), out)
+
+    def test_what_does_not_compile_is_not_caught(self):
+        self.plant("broken", patch_of("a + b", "a +"), "check toy adds")
+        status, out = self.mutate()
+        self.assertEqual(status, 1)
+        self.assertIn("broken: does not compile: check toy adds\n", out)
+        self.assertIn("SyntaxError", out)
+
+    def test_what_another_test_finds_is_not_caught(self):
+        self.plant("other", patch_of("a + b", "a + b + (a == 4)"), "check toy adds")
+        run = self.builder.run
+        self.builder.run = lambda stage, words, *rest: run(stage, ("toy", "d"), *rest)
+        status, out = self.mutate()  # "adds" passes, "doubles" fails
+        self.assertEqual(status, 1)
+        self.assertIn("other: another test failed: check toy adds\n", out)
+
+    def test_a_test_that_fails_anyway_catches_nothing(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy always fails")
+        status, out = self.mutate()
+        self.assertEqual(status, 1)
+        self.assertIn("minus: fails without the fault: check toy always fails\n", out)
+
+    def test_a_test_that_there_is_not_catches_nothing(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy multiplies")
+        status, out = self.mutate()
+        self.assertEqual(status, 1)
+        self.assertIn("minus: the test did not run: check toy multiplies\n", out)
+
+    def test_a_patch_whose_source_has_changed_is_told_and_how_to_renew_it(self):
+        self.plant("old", patch_of("a * b", "a - b"), "check toy adds")
+        self.plant("gone", patch_of("a + b", "a - b", "no_such.py"), "check toy adds")
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        status, out = self.mutate()
+        self.assertEqual(status, 1)
+        for name in ("old", "gone"):
+            self.assertIn(f"{name}: does not apply: check toy adds\n", out)
+            self.assertIn(f"The source has changed below tests/mutants/{name}.patch.", out)
+        self.assertRegex(out, r"(?m)^minus +caught")
+
+
+class Trees(MutateTest):
+    def test_the_user_s_tree_is_left_alone_and_the_copy_is_whole_again(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        self.plant("more", "--- /dev/null\n+++ b/more.py\n@@ -0,0 +1 @@\n+x = 1\n",
+                   "check toy adds")
+        before = {path: path.read_bytes() for path in self.top.rglob("*") if path.is_file()}
+        self.mutate()
+        for path, content in before.items():
+            self.assertEqual(path.read_bytes(), content)
+        self.assertEqual({path.name for path in self.top.iterdir()},
+                         {"product.py", "toy.py", "tests", "build-dev"})
+        self.assertEqual((self.copy() / "product.py").read_text(), SUM)
+        self.assertFalse((self.copy() / "more.py").exists())
+
+    def test_the_copy_lies_in_a_repository_and_is_patched_all_the_same(self):
+        subprocess.run(["git", "init", "-q", self.top], check=True)
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        status, out = self.mutate()
+        self.assertEqual(status, 0, out)
+
+    def test_only_what_changed_is_copied_and_what_is_gone_goes(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        (self.top / "gone.py").write_text("")
+        self.mutate()
+        built = self.copy() / "build/object"
+        built.parent.mkdir()
+        built.write_text("")
+        os.utime(self.copy() / "toy.py", ns=(1, 1))
+        (self.copy() / "product.py").write_text("left by a run that was killed\n")
+        (self.top / "gone.py").unlink()
+        self.assertEqual(self.mutate()[0], 0)
+        self.assertEqual((self.copy() / "toy.py").stat().st_mtime_ns, 1)
+        self.assertEqual((self.copy() / "product.py").read_text(), SUM)
+        self.assertFalse((self.copy() / "gone.py").exists())
+        self.assertTrue(built.exists())
+
+    def test_all_tests_of_a_stage_are_built_at_once_and_then_what_each_needs(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        self.plant("zero", patch_of("a + b", "0"), "check toy doubles")
+        self.mutate()
+        self.assertEqual(self.builder.built, [
+            ("check", ["check toy adds", "check toy doubles"]),
+            ("check", ["check toy adds"]), ("check", ["check toy doubles"])])
+
+
+class Files(MutateTest):
+    def refusal(self, *arguments):
+        script = ("import pathlib, sys; from tools.dev import mutate; "
+                  "sys.exit(mutate.main(sys.argv[2:], None, pathlib.Path(sys.argv[1])))")
+        done = subprocess.run([sys.executable, "-c", script, self.top, *arguments], cwd=TOP,
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        return done.stderr
+
+    def test_the_list_tells_each_fault_and_its_tests(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds", "asan toy doubles")
+        status, out = self.mutate("--list")
+        self.assertEqual(status, 0)
+        self.assertEqual(out, "minus\n    it is wrong, for everybody.\n"
+                              "    caught by: check toy adds\n    caught by: asan toy doubles\n")
+        self.assertEqual(self.builder.built, [])
+
+    def test_a_name_that_there_is_not_is_refused(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        self.assertIn("no such mutant: plus; --list tells their names", self.refusal("minus", "plus"))
+
+    def test_a_head_that_lacks_something_is_refused(self):
+        self.plant("head", patch_of("a + b", "a - b"))
+        self.assertIn("head.patch: wants one 'Fault: ...' and a 'Caught-by: ...'", self.refusal())
+        self.plant("head", patch_of("a + b", "a - b"), "nowhere toy adds")
+        self.assertIn("does not begin with one of check, asan,", self.refusal())
+        self.plant("head", patch_of("a + b", "a - b"), "check toy adds", fault="")
+        self.assertIn("wants one 'Fault: ...'", self.refusal())
+        self.plant("head", "", "check toy adds")
+        self.assertIn("has no diff", self.refusal())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,335 @@
+"""Plants faults, and sees that the tests find them: `./dev mutate [NAME...] [--list]`.
+
+Model. A mutant is a file tests/mutants/NAME.patch: a unified diff that breaks the product, and above
+it what that would cost and who finds it.
+
+    Fault: one sentence; further lines are indented.
+    Caught-by: STAGE PROGRAM [BACKEND] CASE...
+
+STAGE is one of `stages`. PROGRAM is a program of C++ tests (sim_worker) or a module (test_echo),
+BACKEND is epoll or io_uring where the module knows backends, and CASE is a part of the test's name, to
+the end of the line. The stage tidy has names for its checks instead: "tidy FILE", "format FILE", "every
+source is built". Each Caught-by is a test that must fail.
+
+Nothing is done in the tree that this stands in. Each stage has a copy of it below build-dev/mutate/,
+which is brought up to date first, so that what was built there before need not be built again. There
+each named test runs once without any fault, and must pass; then, for each mutant, its patch is applied,
+what the named test needs is built, the test runs, and the patch is taken back. A mutant is caught if
+the very test that is named fails: not if it does not compile, and not if only another test fails.
+
+Building and running is the matter of a `Stages`; plain_stages.py has one.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import filecmp
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import typing
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+stages = ("check", "asan", "threads", "minimal", "tidy", "package")
+
+# A test may take so long without a fault. With one, it hangs if it takes ten times what it took
+# without, and no less than this.
+SECONDS_MAX = 300
+SECONDS_MIN = 20
+
+CAUGHT = "caught"
+SURVIVED = "SURVIVED"
+ELSEWHERE = "another test failed"
+NO_COMPILE = "does not compile"
+NO_APPLY = "does not apply"
+NOT_RUN = "the test did not run"
+FAILS_ALWAYS = "fails without the fault"
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    stage: str
+    words: tuple  # ("test_echo", "io_uring", "a", "late", "reader")
+
+    def __str__(self):
+        return " ".join((self.stage, *self.words))
+
+    def is_named(self, name):
+        """Is that the name of this test? It has all its words but the backend's."""
+        case = [word for word in self.words[1:] if word not in ("epoll", "io_uring")]
+        return self.words[0] in name and " ".join(case).lower() in name.lower()
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a run of tests came to: the names of those that ran, and of those of them that failed."""
+    ran: list
+    failed: list
+    output: str = ""
+    seconds: float = 0.0
+
+
+class Stages(typing.Protocol):
+    """`tree` is a stage's copy of the tree; what is built belongs into its directories "build*"."""
+
+    def build(self, stage: str, tests: list, tree: pathlib.Path) -> str:
+        """Builds what these tests need, and no more. The errors; empty if there is none."""
+
+    def run(self, stage: str, words: tuple, tree: pathlib.Path, seconds: float) -> Outcome:
+        """Runs what the words name, or more than that. What breaks off or takes longer has failed.
+        A name begins with its program: "test_echo: Stream: a late reader"."""
+
+
+@dataclasses.dataclass
+class Mutant:
+    name: str
+    path: pathlib.Path
+    fault: str
+    tests: list
+
+
+class BadMutant(Exception):
+    pass
+
+
+def read_mutant(path):
+    head = re.split(r"(?m)^(?=diff |--- )", path.read_text(encoding="utf-8"), maxsplit=1)
+    if len(head) != 2:
+        raise BadMutant(f"{path}: has no diff")
+    fields = re.findall(r"(?m)^([A-Z][a-z-]+): (.*(?:\n[ \t]+\S.*)*)", head[0])
+    faults = [" ".join(value.split()) for key, value in fields if key == "Fault"]
+    tests = [Test(words[0], tuple(words[1:])) for words in
+             (value.split() for key, value in fields if key == "Caught-by")]
+    if len(faults) != 1 or not tests or len(faults) + len(tests) != len(fields):
+        raise BadMutant(f"{path}: wants one 'Fault: ...' and a 'Caught-by: ...' for each test")
+    for test in tests:
+        if test.stage not in stages or not test.words:
+            raise BadMutant(f"{path}: 'Caught-by: {test}' does not begin with one of "
+                            f"{', '.join(stages)} and go on with a test")
+    return Mutant(path.stem, path, faults[0], tests)
+
+
+def read_mutants(directory, names=()):
+    paths = {path.stem: path for path in sorted(directory.glob("*.patch"))}
+    unknown = [name for name in names if name not in paths]
+    if unknown:
+        raise BadMutant(f"no such mutant: {', '.join(unknown)}; --list tells their names")
+    mutants = [read_mutant(paths[name]) for name in (names or paths)]
+    if not mutants:
+        raise BadMutant(f"{directory} has no mutants")
+    return mutants
+
+
+# --- A copy of the tree ---------------------------------------------------------------------------
+
+
+def files_of(top):
+    """The files of a tree, without what is built and what belongs to git."""
+    for directory, directories, files in os.walk(top):
+        here = pathlib.Path(directory).relative_to(top)
+        directories[:] = [name for name in directories if name not in (".git", "__pycache__")
+                          and not (here == pathlib.Path(".") and name.startswith("build"))]
+        for name in files:
+            if name != ".git":
+                yield here / name
+
+
+class Tree:
+    """A copy of `top`. A file is written only if it differs, so that what is built from it lasts."""
+
+    def __init__(self, top, path):
+        self.top, self.path, self.before = top, path, {}
+
+    def sync(self):
+        wanted = set(files_of(self.top))
+        for name in wanted:
+            source, copy = self.top / name, self.path / name
+            if not copy.is_file() or not filecmp.cmp(source, copy, shallow=False):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, copy)
+        for name in set(files_of(self.path)) - wanted:
+            (self.path / name).unlink()
+
+    def git_apply(self, patch, *options):
+        # Whatever repository the copy lies in is none of git's business here.
+        return subprocess.run(
+            ["git", "apply", *options, patch.resolve()], cwd=self.path, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            env={**os.environ, "GIT_CEILING_DIRECTORIES": str(self.path.parent)})
+
+    def apply(self, patch):
+        """What git says against it; empty if it is applied."""
+        looked = self.git_apply(patch, "--numstat")
+        if looked.returncode == 0:
+            names = [line.split("\t", 2)[2] for line in looked.stdout.splitlines()]
+            self.before = {name: (self.path / name).read_bytes()
+                           if (self.path / name).exists() else None for name in names}
+            looked = self.git_apply(patch)
+        if looked.returncode != 0:
+            self.before = {}
+        return looked.stdout if looked.returncode != 0 else ""
+
+    def revert(self):
+        for name, content in self.before.items():
+            if content is None:
+                (self.path / name).unlink(missing_ok=True)
+            else:
+                (self.path / name).write_bytes(content)
+        self.before = {}
+
+
+# --- Planting -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Verdict:
+    mutant: Mutant
+    test: Test
+    verdict: str
+    seconds: float = 0.0
+    output: str = ""
+
+
+def judge(test, outcome):
+    if any(test.is_named(name) for name in outcome.failed):
+        return CAUGHT
+    if outcome.failed:
+        return ELSEWHERE
+    return SURVIVED if any(test.is_named(name) for name in outcome.ran) else NOT_RUN
+
+
+def run_test(test, builder, tree, seconds):
+    started = time.monotonic()
+    outcome = builder.run(test.stage, test.words, tree.path, seconds)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def plant(mutant, test, builder, tree, seconds):
+    started = time.monotonic()
+    refused = tree.apply(mutant.path)
+    if refused:
+        return Verdict(mutant, test, NO_APPLY, 0.0, refused)
+    try:
+        errors = builder.build(test.stage, [test], tree.path)
+        if errors:
+            verdict, output = NO_COMPILE, errors
+        else:
+            outcome = run_test(test, builder, tree, seconds)
+            verdict, output = judge(test, outcome), outcome.output
+    finally:
+        tree.revert()
+    return Verdict(mutant, test, verdict, time.monotonic() - started, output)
+
+
+def run_stage(stage, pairs, builder, tree, tell):
+    """The verdicts on (mutant, test) of one stage."""
+    tree.sync()
+    tests = sorted({test for _, test in pairs}, key=str)
+    errors = builder.build(stage, tests, tree.path)
+    if errors:
+        return [tell(Verdict(mutant, test, NO_COMPILE, 0.0, "without the fault:\n" + errors))
+                for mutant, test in pairs]
+    sound = {test: run_test(test, builder, tree, SECONDS_MAX) for test in tests}
+    verdicts = []
+    for mutant, test in pairs:
+        without = judge(test, sound[test])
+        if without == SURVIVED:
+            hangs_after = max(SECONDS_MIN, 10 * sound[test].seconds)
+            verdicts.append(tell(plant(mutant, test, builder, tree, hangs_after)))
+        else:
+            verdict = NOT_RUN if without == NOT_RUN else FAILS_ALWAYS
+            verdicts.append(tell(Verdict(mutant, test, verdict, 0.0, sound[test].output)))
+    return verdicts
+
+
+def run_all(mutants, builder, top, directory, tell):
+    """One stage beside the other, as many as there are processors: much of a test is waiting."""
+    pairs = {stage: [(mutant, test) for mutant in mutants for test in mutant.tests
+                     if test.stage == stage] for stage in stages}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = [pool.submit(run_stage, stage, pairs[stage], builder,
+                               Tree(top, directory / stage), tell)
+                   for stage in stages if pairs[stage]]
+        return [verdict for future in futures for verdict in future.result()]
+
+
+# --- Telling --------------------------------------------------------------------------------------
+
+
+def advice(verdict):
+    path = f"tests/mutants/{verdict.mutant.name}.patch"
+    if verdict.verdict == NO_APPLY:
+        return (f"The source has changed below {path}. Plant its fault again by hand, and put "
+                f"the output of `git diff -U1` in place of its diff; then `git checkout` the source.")
+    if verdict.verdict == SURVIVED:
+        return ("The test passes with the fault in place: it has lost what it was there for, or "
+                "Caught-by names the wrong one.")
+    if verdict.verdict == ELSEWHERE:
+        return "Caught-by does not name the test that fails; if that is the better one, name it."
+    if verdict.verdict == NOT_RUN:
+        return "No test of that name was run, or it was skipped: has it another name now?"
+    return ""
+
+
+class Teller:
+    def __init__(self, out):
+        self.out, self.lock = out, threading.Lock()
+
+    def __call__(self, verdict):
+        with self.lock:
+            print(f"{verdict.verdict:<24}{verdict.seconds:6.1f} s  {verdict.mutant.name}: "
+                  f"{verdict.test}", file=self.out, flush=True)
+        return verdict
+
+    def end(self, verdicts):
+        missed = [verdict for verdict in verdicts if verdict.verdict != CAUGHT]
+        for verdict in missed:
+            print(f"\n{verdict.mutant.name}: {verdict.verdict}: {verdict.test}\n"
+                  f"    {verdict.mutant.fault}\n    {advice(verdict)}".rstrip(), file=self.out)
+            for line in verdict.output.splitlines()[-30:]:
+                print("    | " + line, file=self.out)
+        width = max(len(verdict.mutant.name) for verdict in verdicts)
+        print(f"\n{'fault':<{width}}  {'verdict':<24}  seconds  caught by", file=self.out)
+        for verdict in sorted(verdicts, key=lambda each: each.mutant.name):
+            print(f"{verdict.mutant.name:<{width}}  {verdict.verdict:<24}  {verdict.seconds:7.1f}  "
+                  f"{verdict.test}", file=self.out)
+        print(f"{len(verdicts) - len(missed)} of {len(verdicts)} caught", file=self.out)
+        return 1 if missed else 0
+
+
+def print_list(mutants, out):
+    for mutant in mutants:
+        print(f"{mutant.name}\n    {mutant.fault}", file=out)
+        for test in mutant.tests:
+            print(f"    caught by: {test}", file=out)
+
+
+def main(arguments, builder=None, top=TOP, out=sys.stdout):
+    parser = argparse.ArgumentParser(prog="./dev mutate", description="Plants the faults of "
+                                     "tests/mutants, and sees that the tests find each.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
+    parser.add_argument("--list", action="store_true", help="only tell what faults there are")
+    options = parser.parse_args(arguments)
+    try:
+        mutants = read_mutants(top / "tests/mutants", options.names)
+    except BadMutant as bad:
+        print(f"./dev mutate: {bad}", file=sys.stderr)
+        return 2
+    if options.list:
+        print_list(mutants, out)
+        return 0
+    if builder is None:
+        from tools.dev.plain_stages import PlainStages
+        builder = PlainStages()
+    teller = Teller(out)
+    return teller.end(run_all(mutants, builder, top, top / "build-dev/mutate", teller))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

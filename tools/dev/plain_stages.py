@@ -1,0 +1,168 @@
+"""Builds and runs single tests with Meson and Ninja alone, for mutate.py.
+
+Model. Each stage has one build in its copy of the tree, `build`, without optimisation and debugging
+information, in which every source is a unit of its own: one edit costs one unit. Meson itself says
+which program a test is, and what belongs into its environment. A test is run with the words that
+choose its case, and what it says is TAP. The stage package keeps what it compiled, too: packing it
+anew takes seconds.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from tools.dev.mutate import Outcome, Tree
+
+CLANG = {"CC": "clang-19", "CXX": "clang++-19"}
+
+# What each stage is built with, and what its programs find in their environment.
+options = {
+    "check": [],
+    "asan": ["-Db_sanitize=address,undefined", "-Db_lundef=false",
+             "-Dcpp_args=['-gline-tables-only','-fno-sanitize=vptr']"],
+    "threads": ["-Db_sanitize=thread", "-Dcpp_args=-g1"],
+    "minimal": ["-Dio_uring=disabled", "-Dseccomp=disabled", "-Dsystemd=disabled"],
+    "tidy": [],
+}
+compilers = {"asan": CLANG, "tidy": CLANG}
+environments = {
+    "asan": {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1",
+             "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"},
+    "threads": {"TSAN_OPTIONS": "halt_on_error=1"},
+}
+
+
+def run(command, cwd, seconds=None, **environment):
+    try:
+        return subprocess.run(
+            [str(word) for word in command], cwd=cwd, env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="backslashreplace", timeout=seconds, check=False)
+    except subprocess.TimeoutExpired as late:
+        output = (late.stdout or b"").decode(errors="backslashreplace")
+        return subprocess.CompletedProcess(command, 124, f"{output}\nlonger than {seconds} s\n")
+
+
+def read_tap(text, status, program, case):
+    """An Outcome; of a program that breaks off, the case that it was started for has failed."""
+    found = re.findall(r"(?m)^(not )?ok \d+ - (.*)$", text)
+    ran = [f"{program}: {name}" for no, name in found if no or " # SKIP " not in name]
+    failed = [f"{program}: {name}" for no, name in found if no]
+    if status != 0 and not failed and "Bail out!" not in text:
+        ran.append(f"{program}: {case}: broke off")
+        failed.append(ran[-1])
+    return Outcome(ran, failed, text)
+
+
+class PlainStages:
+    def build(self, stage, tests, tree):
+        if stage == "package":
+            return self.pack(tree)
+        if not (tree / "build/build.ninja").exists():
+            shutil.rmtree(tree / "build", ignore_errors=True)
+            done = run(["meson", "setup", "build", "-Doptimization=0", "-Ddebug=false",
+                        *options[stage]], tree, **compilers.get(stage, {}))
+            if done.returncode != 0:
+                return done.stdout
+        if stage == "tidy": # wants the list of commands only
+            done = run(["ninja", "-C", "build", "build.ninja"], tree)
+        else:
+            targets = {target for test in tests for target in self.targets(test.words[0], tree)}
+            done = run(["ninja", "-C", "build", *sorted(targets)], tree)
+        return done.stdout if done.returncode != 0 else ""
+
+    def targets(self, program, tree):
+        if not program.startswith("test_"):
+            found = [target for target in self.introspect("targets", tree)
+                     if target["name"] == program and target["type"] == "executable"]
+            return [os.path.relpath(found[0]["filename"][0], tree / "build")] if found else [program]
+        text = (tree / f"tests/integration/{program}.py").read_text(encoding="utf-8")
+        names = {"riposted": "daemon/riposted"}
+        if re.search(r"\bRIPOSTE\b|import client", text):
+            names["riposte"] = "client/riposte"
+        for word, target in (("PLAIN_LOAD", "tests/bench/plain_load"), ("FORGE", "tests/soak/forge"),
+                             ("STORM", "tests/soak/storm")):
+            if re.search(rf"\b{word}\b", text):
+                names[word] = target
+        return list(names.values())
+
+    def introspect(self, what, tree):
+        return json.loads((tree / f"build/meson-info/intro-{what}.json").read_text())
+
+    def run(self, stage, words, tree, seconds):
+        if stage == "tidy":
+            return self.tidy(words, tree)
+        if stage == "package":
+            return self.test_package(words, tree, seconds)
+        backends = [word for word in words[1:2] if word in ("epoll", "io_uring")]
+        case = " ".join(words[1 + len(backends):])
+        for test in self.introspect("tests", tree):
+            if self.is_of(test, words[0]) and (not backends or test["name"].endswith(backends[0])):
+                return self.run_test(stage, test, words[0], case, tree, seconds)
+        return Outcome([], [], f"this build has no test {' '.join(words)}")
+
+    def is_of(self, test, program):
+        names = {pathlib.Path(word).stem for word in test["cmd"]}
+        return program in names
+
+    def run_test(self, stage, test, program, case, tree, seconds):
+        command = test["cmd"] + ([case] if not program.startswith("fuzz_") else [])
+        if stage == "threads": # much address space randomised leaves the sanitizer of GCC 12 no room
+            command = ["setarch", "-R", *command]
+        done = run(command, tree, seconds, **test["env"], **environments.get(stage, {}))
+        return read_tap(done.stdout, done.returncode, program, case)
+
+    # --- tidy -------------------------------------------------------------------------------------
+
+    def tidy(self, words, tree):
+        name = " ".join(words)
+        if words[0] == "format":
+            done = run(["clang-format-19", "--dry-run", "-Werror", words[1]], tree)
+        elif words[0] == "tidy":
+            done = run(["clang-tidy-19", "--quiet", "-p", "build", words[1]], tree)
+        elif name == "every source is built":
+            done = self.stray_sources(tree)
+        else:
+            return Outcome([], [], f"no such check: {name}")
+        return Outcome([name], [name] if done.returncode != 0 else [], done.stdout)
+
+    def stray_sources(self, tree):
+        commands = json.loads((tree / "build/compile_commands.json").read_text())
+        built = {os.path.relpath(os.path.join(each["directory"], each["file"]), tree)
+                 for each in commands}
+        there = {str(path.relative_to(tree)) for part in ("common", "daemon", "client", "tests")
+                 for path in (tree / part).rglob("*.cpp")}
+        stray = sorted(path for path in there - built if not path.startswith("tests/bench/peers/")
+                       and not path.endswith("/test_sandbox_absent.cpp"))
+        return subprocess.CompletedProcess([], len(stray), "".join(f"{path}\n" for path in stray))
+
+    # --- package ----------------------------------------------------------------------------------
+
+    def pack(self, tree):
+        """The packages, from a source tree whose objects stay: debhelper builds the rest anew."""
+        source = tree / "build/deb/source"
+        shutil.rmtree(source / "debian", ignore_errors=True)
+        objects = [path for path in source.glob("obj-*") if (path / "build.ninja").exists()]
+        kept = tree / "build/deb/objects"
+        for path in objects:
+            path.rename(kept)
+        Tree(tree, source).sync()
+        for path in objects:
+            kept.rename(path)
+        (source / "packaging/debian").rename(source / "debian")
+        if objects: # configured and compiled; what has changed the installation compiles
+            (source / "debian/debhelper-build-stamp").touch()
+        done = run(["dpkg-buildpackage", "-b", "-nc", "-us", "-uc"], source, DEB_BUILD_OPTIONS=
+                   f"nocheck noopt noautodbgsym parallel={os.cpu_count()}")
+        return done.stdout if done.returncode != 0 else ""
+
+    def test_package(self, words, tree, seconds):
+        case = " ".join(words[1:])
+        done = run([sys.executable, "tests/support/tap.py", f"tests/package/{words[0]}.py", case],
+                   tree, seconds, RIPOSTE_PACKAGES=tree / "build/deb",
+                   PYTHONPATH=tree / "tests/package", PYTHONDONTWRITEBYTECODE="1")
+        return read_tap(done.stdout, done.returncode, words[0], case)
