@@ -26,6 +26,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -248,9 +249,44 @@ class Daemon:
         """Whether each thread waits for something."""
         for task in os.listdir(f"/proc/{self.pid}/task"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-                if self._proc(f"task/{task}/stat").rpartition(")")[2].split()[0] != "S":
+                if self._state(f"task/{task}") != "S":
                     return False
         return True
+
+    def is_stopped(self):
+        """Whether its main thread is, by a signal."""
+        return self._state(".") == "T"
+
+    def _state(self, task):
+        return self._proc(f"{task}/stat").rpartition(")")[2].split()[0]
+
+    def queues(self, client):
+        """(unsent, unread) bytes at the daemon's end of this client's connection: what it wrote and the
+        client has not acknowledged, what came and it did not read (proc(5): an unread FIN is a byte, too).
+        None: it has no such end any more."""
+        family = "tcp6" if client.family == socket.AF_INET6 else "tcp"
+        ends = [client.getpeername()[1], client.getsockname()[1]]
+        for line in self._proc(f"net/{family}").splitlines()[1:]:
+            fields = line.split()
+            if [int(end.rpartition(":")[2], 16) for end in fields[1:3]] == ends:
+                return tuple(int(size, 16) for size in fields[4].split(":"))
+        return None
+
+    def has_read_all(self, client):
+        """Whether all that this client wrote has come, and was read."""
+        unacknowledged = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0]
+        queues = self.queues(client)
+        return unacknowledged == 0 and queues is not None and queues[1] == 0
+
+    def waits_for_reader(self, client):
+        """Whether it sleeps while there is something that this client has not taken."""
+        queues = self.queues(client)
+        return queues is not None and queues[0] > 0 and self.sleeps()
+
+    def reads_no_more(self, client):
+        """Whether it sleeps while there is something to read from this client."""
+        queues = self.queues(client)
+        return queues is not None and queues[1] > 0 and self.sleeps()
 
     # Ending
 
