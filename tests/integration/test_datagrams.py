@@ -2,14 +2,13 @@
 
 import contextlib
 import errno
-import fcntl
-import os
 import re
 import signal
 import socket
 import struct
 
-from daemon import RiposteTest, await_true, libc, needs_ipv6, needs_root, receive_all
+from daemon import RiposteTest, await_true, needs_ipv6, needs_root, receive_all
+from network import enter_network
 
 SIZES = (0, 1, 2, 3, 100, 511, 512, 513, 1023, 1024, 1472, 1473, 2048, 4096, 9000, 32767, 32768,
          65000, 65506, 65507)
@@ -243,7 +242,7 @@ class Trains(RiposteTest):
     def assert_counted(self, daemon, expected):
         # A client may have the answer before the daemon has counted it.
         with contextlib.suppress(AssertionError):
-            await_true(lambda: self.counted(daemon) == expected, "counted", timeout=10)
+            await_true(lambda: self.counted(daemon) == expected, "counted")
         self.assertEqual(self.counted(daemon), expected)
 
     def test_a_train_comes_back_datagram_for_datagram_and_is_counted_so(self):
@@ -345,7 +344,7 @@ class Trains(RiposteTest):
     @needs_root
     def test_datagrams_larger_than_the_paths_packets_are_answered_all_the_same(self):
         """Segmentation takes none that must be fragmented: they go one by one."""
-        enter_network_of_one_s_own(self, mtu=1500)
+        enter_network(self, mtu=1500)
         daemon, address = self.serve("echo", transport="udp")
         client = self.datagram_socket()
         for size in (1472, 1473, 4000):
@@ -356,19 +355,3 @@ class Trains(RiposteTest):
             daemon.signal(signal.SIGCONT)
             self.assertTrue([client.recv(70_000) for _ in burst] == burst, f"{size} bytes")
         self.assert_counted(daemon, (24, 24, 0, 0))
-
-
-def enter_network_of_one_s_own(test, mtu):
-    """Until the end of the test: nothing but a loopback interface with this MTU."""
-    clone_newnet, iff_up = 0x40000000, 1
-    siocgifflags, siocsifflags, siocsifmtu = 0x8913, 0x8914, 0x8922
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    test.addCleanup(os.close, before)
-    if libc.unshare(clone_newnet) != 0:
-        test.skipTest("this machine permits no network namespace")
-    test.addCleanup(lambda: test.assertEqual(libc.setns(before, clone_newnet), 0))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, siocsifmtu, struct.pack("16si20x", b"lo", mtu))
-        flags = struct.unpack("16sh", fcntl.ioctl(control, siocgifflags,
-                                                  struct.pack("16sh22x", b"lo", 0))[:18])[1]
-        fcntl.ioctl(control, siocsifflags, struct.pack("16sh22x", b"lo", flags | iff_up))

@@ -1,15 +1,13 @@
 """hello, as its clients see it: plain sockets written to the tutorial's description, and riposte."""
 
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-import unittest
 
-from daemon import (ANSWER, GREETING, RiposteTest, await_true, needs_ipv6, needs_program, needs_root,
-                    receive_all, run_riposte)
+from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, needs_ipv6, needs_program,
+                    needs_root, receive_all, run_riposte)
+from network import enter_network, ip
 from peers import closed_port
 
 TUTORIAL_TCP_CLIENT = """
@@ -32,7 +30,7 @@ print(answer.decode(), server[0], server[1])
 
 def run_python(program, port):
     return subprocess.run([sys.executable, "-c", program, str(port)], capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=60, check=True).stdout
+                          stdin=subprocess.DEVNULL, timeout=3 * WAIT, check=True).stdout
 
 
 class Stream(RiposteTest):
@@ -111,22 +109,22 @@ class Stream(RiposteTest):
         self.assertEqual(receive_all(client), ANSWER)
 
     def test_a_client_that_writes_a_mebibyte_first_gets_the_answer_and_no_reset(self):
-        _, address = self.serve()
+        daemon, address = self.serve()
         for _ in range(5):
             client = self.connect(address)
             client.sendall(b"x" * (1 << 20))
-            time.sleep(0.05)
+            await_true(lambda: daemon.has_read_all(client), "all is read")
             self.assertEqual(receive_all(client), ANSWER)
             client.close()
 
     def test_a_client_that_goes_on_writing_after_the_answer_meets_no_reset(self):
-        _, address = self.serve()
+        daemon, address = self.serve()
         client = self.connect(address)
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
         for _ in range(10):
             client.send(b"more")
-            time.sleep(0.01)
+            await_true(lambda: daemon.has_read_all(client), "it is read")
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(client.recv(1024), b"")
 
@@ -207,10 +205,9 @@ class Datagram(RiposteTest):
     @needs_program("ip")
     @needs_ipv6
     def test_of_two_ipv6_addresses_the_asked_one_answers(self):
-        # A second address on loopback needs a network of its own: this test runs itself again there.
-        if os.environ.get("RIPOSTE_OWN_NETWORK") != "1":
-            run_in_own_network(self)
-            return
+        enter_network(self)
+        for host in ("fd00::1", "fd00::2"):
+            ip(f"-6 address add {host}/128 dev lo")
         daemon = self.daemon("--listen", "hello=udp://*:0")
         for host in ("::1", "fd00::1", "fd00::2"):
             self.check_address(host, daemon.port("hello", "udp"))
@@ -220,11 +217,8 @@ class Default(RiposteTest):
     """Port 7001 belongs to everybody: these run in a network namespace of their own."""
 
     @needs_root
-    @needs_program("ip")
     def test_without_file_flag_or_socket_hello_is_on_loopback_port_7001_over_tcp_and_udp(self):
-        if os.environ.get("RIPOSTE_OWN_NETWORK") != "1":
-            run_in_own_network(self)
-            return
+        enter_network(self)
         daemon = self.daemon()
         self.assertEqual(sorted(daemon.addresses()), [("hello", "tcp", "127.0.0.1", 7001),
                                                       ("hello", "udp", "127.0.0.1", 7001)])
@@ -232,25 +226,6 @@ class Default(RiposteTest):
         self.assertEqual(run_python(TUTORIAL_UDP_CLIENT, 7001), "Hello! 127.0.0.1 7001\n")
         self.assertEqual(run_riposte("send", "127.0.0.1").stdout, ANSWER)
         self.assertEqual(run_riposte("send", "-u", "127.0.0.1").stdout, b"Hello!")
-
-
-def run_in_own_network(test):
-    """Runs the same test in a new network namespace with loopback up; fails with its output."""
-    probe = subprocess.run(["unshare", "-n", "true"], capture_output=True, text=True, check=False)
-    if probe.returncode != 0:
-        test.skipTest("no network namespace to be had: " + probe.stderr.strip())
-    setup = ("ip link set lo up && "
-             "{ ip -6 addr add fd00::1/128 dev lo && ip -6 addr add fd00::2/128 dev lo || :; } && "
-             'exec "$@"')
-    support = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support", "tap.py")
-    done = subprocess.run(
-        ["unshare", "-n", "sh", "-c", setup, "sh", sys.executable, support, os.path.abspath(__file__),
-         test._testMethodName.removeprefix("test_")],
-        env={**os.environ, "RIPOSTE_OWN_NETWORK": "1"}, capture_output=True, text=True,
-        stdin=subprocess.DEVNULL, timeout=120, check=False)
-    if "# SKIP" in done.stdout:
-        test.skipTest(done.stdout.partition("# SKIP ")[2].splitlines()[0])
-    test.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 class Client(RiposteTest):
