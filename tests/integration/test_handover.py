@@ -3,15 +3,16 @@ the test plays itself, and adopted by the next process."""
 
 import contextlib
 import re
-import select
 import signal
 import socket
 import threading
-import time
 
 from daemon import (ANSWER, BACKEND, FEATURES, WAIT, RiposteTest, await_true,
                     io_uring_refusal, needs_systemd, receive_all, receive_exactly, reset)
 from manager import Conversation, Manager
+
+#: What the test itself does in its time must not be cut short.
+PATIENT = "drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\nlinger_timeout = '10m'\n"
 
 
 def talk(client, data=b"ping"):
@@ -55,7 +56,7 @@ class Handover(RiposteTest):
         return daemon.wait_log(r"statistics: (.*)$", count + 1)[1]
 
     def converse(self, manager, restarts, count=20, backends=None):
-        manager.start(backend=backends[0] if backends else BACKEND)
+        manager.start(backend=backends[0] if backends else BACKEND, config=PATIENT)
         conversations = [Conversation(self, manager.address(), seed) for seed in range(count)]
         for turn in range(restarts):
             for each in conversations:
@@ -64,7 +65,7 @@ class Handover(RiposteTest):
             self.assertRegex(before.log(), rf"(?m)handed over {count} connections$")
             self.assertEqual(len(manager.stored), count)
             after = manager.start(
-                backend=backends[(turn + 1) % len(backends)] if backends else BACKEND)
+                backend=backends[(turn + 1) % len(backends)] if backends else BACKEND, config=PATIENT)
             after.wait_log(rf"adopted {count} connections$")
             self.assertEqual(len(manager.stored), 0)
         for each in conversations:
@@ -114,7 +115,7 @@ class Handover(RiposteTest):
 
     def test_a_slow_reader_gets_what_is_owed_and_the_rest_from_the_next(self):
         manager = Manager(self)
-        first = manager.start(config="drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\n")
+        first = manager.start(config=PATIENT)
         client = self.connect(manager.address(), timeout=3 * WAIT)
         data = self.random.randbytes(24 << 20)  # far more than all buffers hold
         sender = threading.Thread(target=client.sendall, args=(data,))
@@ -144,14 +145,10 @@ class Handover(RiposteTest):
         talk(client)
 
     def owes_all(self, daemon, client):
-        """Whether it reads no more from a client that writes and never reads: it owes, nothing more goes
-        in at the one end or out at the other, and all its threads sleep over that."""
-        before = self.bytes(daemon)
-        for _ in range(6):
-            time.sleep(0.05)
-            if select.select([], [client], [], 0)[1] or not daemon.sleeps():
-                return False
-        return before[0] > before[1] and self.bytes(daemon) == before
+        """Whether it reads no more from a client that writes and never reads: it owes, and sleeps over what
+        has come besides."""
+        received, sent = self.bytes(daemon)
+        return received > sent and daemon.reads_no_more(client)
 
     def bytes(self, daemon):
         """Received and sent."""
@@ -162,7 +159,7 @@ class Handover(RiposteTest):
         manager = Manager(self)
         # Less than it may owe: what it has read, the kernel does not take all at once.
         manager.listeners["echo"].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-        first = manager.start(config="drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\n")
+        first = manager.start(config=PATIENT)
         client = self.connect(manager.address(), timeout=3 * WAIT, receive_buffer=65536)
         ports = client.getpeername()[1], client.getsockname()[1]
         data = self.random.randbytes(4 << 20)
@@ -187,7 +184,7 @@ class Handover(RiposteTest):
 
     def test_over_the_bound_is_finished_not_reset(self):
         manager = Manager(self, store=3)
-        manager.start()
+        manager.start(config=PATIENT)
         clients = self.clients(manager, 5)
         manager.daemons[-1].signal(signal.SIGTERM)
         finished = []
@@ -273,7 +270,7 @@ class Handover(RiposteTest):
 
     def test_a_second_sigterm_resets_who_is_owed_and_stores_who_has_left(self):
         manager = Manager(self)
-        first = manager.start(config="drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\n")
+        first = manager.start(config=PATIENT)
         idle, = self.clients(manager, 1)
         reader = self.connect(manager.address(), timeout=3 * WAIT)
 
