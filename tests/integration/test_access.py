@@ -3,7 +3,8 @@
 import signal
 import socket
 
-from daemon import RiposteTest, needs_ipv6, needs_systemd, receive_all, receive_exactly
+from daemon import (RiposteTest, free_port, needs_ipv6, needs_systemd, receive_all,
+                    receive_exactly)
 
 
 def section(address, allow=(), deny=(), service="echo"):
@@ -150,9 +151,7 @@ class Reload(AccessTest):
 
     def test_new_lists_hold_for_whoever_comes_and_harm_nobody_who_is_there(self):
         # The address must be the same one for the listener to stay.
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         tcp, udp = [f"tcp://127.0.0.1:{port}"], [f"udp://127.0.0.1:{port}"]
         address = ("127.0.0.1", port)
         self.start(section(tcp) + section(udp))

@@ -35,22 +35,28 @@ class Connections(AccessLog):
         self.assertEqual(len(daemon.lines(ACCESS)), 1)
 
     def test_how_it_ended_is_told(self):
-        limits = "[limits]\nidle_timeout = '300ms'\nfirst_byte_timeout = '200ms'\n"
-        daemon, address = self.serve("echo", config=ON + limits)
-        spoke, silent, rude = (self.connect(address) for _ in range(3))
+        daemon, address = self.serve("echo", config=ON)
+        rude = self.connect(address)
         rude.send(b"abc")
         receive_exactly(rude, 3)
         reset(rude)
+        daemon.wait_log(ACCESS + '.* 3 bytes in, 3 out, .* s, Connection reset by peer: "abc"$')
+        self.assertEqual(len(daemon.lines(ACCESS)), 1)
+
+    def test_that_a_timeout_ended_it_is_told(self):
+        limits = "[limits]\nidle_timeout = '300ms'\nfirst_byte_timeout = '200ms'\n"
+        daemon, address = self.serve("echo", config=ON + limits)
+        daemon.signal(signal.SIGSTOP)  # when it accepts the first one, that one has spoken
+        spoke, silent = self.connect(address), self.connect(address)
         spoke.send(b"12345")
-        receive_exactly(spoke, 5)
-        self.assertEqual(receive_all(spoke) + receive_all(silent), b"")
+        daemon.signal(signal.SIGCONT)
+        self.assertEqual(receive_all(spoke) + receive_all(silent), b"12345")
         spoke.close()
         silent.close()
-        daemon.wait_log(ACCESS + '.* 3 bytes in, 3 out, .* s, Connection reset by peer: "abc"$')
         daemon.wait_log(ACCESS + '.* 5 bytes in, 5 out, .* s, nothing came within idle_timeout: "12345"$')
         daemon.wait_log(ACCESS + '.* 0 bytes in, 0 out, .* s, it said nothing within '
                         'first_byte_timeout: ""$')
-        self.assertEqual(len(daemon.lines(ACCESS)), 3)
+        self.assertEqual(len(daemon.lines(ACCESS)), 2)
 
     def test_who_is_there_at_the_end_is_told_of_too(self):
         daemon, address = self.serve("echo", config=ON)
