@@ -1,12 +1,12 @@
 """The log: what the tutorial prints, at debug; whole lines, whatever a peer sends; never a flood."""
 
+import contextlib
 import os
 import socket
 import subprocess
-import time
 
-from daemon import (ANSWER, BACKEND, GREETING, RIPOSTED, RiposteTest, await_true, receive_all,
-                    receive_exactly)
+from daemon import (ANSWER, BACKEND, GREETING, RIPOSTED, WAIT, RiposteTest, await_true, free_port,
+                    receive_all, receive_exactly)
 
 
 class Debug(RiposteTest):
@@ -39,10 +39,18 @@ class Debug(RiposteTest):
         self.assertEqual(daemon.log(), before)
 
     def test_at_error_a_good_start_writes_nothing(self):
-        daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0", "--log-level", "error",
+        address = ("127.0.0.1", free_port())
+        daemon = self.daemon("--listen", f"hello=tcp://127.0.0.1:{address[1]}", "--log-level", "error",
                              ready=False)
-        await_true(daemon.awaits_signals, "it can be stopped")
-        time.sleep(0.5)
+
+        def connected():
+            with contextlib.suppress(ConnectionRefusedError):
+                return self.connect(address)
+        client = await_true(connected, "it listens")
+        client.send(GREETING)
+        self.assertEqual(receive_all(client), ANSWER)
+        client.close()
+        await_true(daemon.sleeps, "it has nothing more to do")
         daemon.stop()
         self.assertEqual(daemon.log(), "")
 
@@ -61,12 +69,12 @@ class Injection(RiposteTest):
             client = self.datagram_socket()
             client.sendto(data, ("127.0.0.1", daemon.port("hello", "udp")))
             client.recv(2000)
-        daemon.wait_log("^riposted: received from ", count=2)
-        time.sleep(0.3)
-        self.assert_log_lines_whole(daemon)
+        daemon.wait_log("^riposted: received from ", count=2 * len(self.NASTY))
         self.assertEqual(daemon.lines("^riposted: stopped"), [])
-        self.assertTrue(daemon.lines(r"one\\nriposted: stopped\\n"))
+        self.assertEqual(len(daemon.lines(r"one\\nriposted: stopped\\n")), 2)
         daemon.stop()
+        self.assertEqual(len(daemon.lines("^riposted: stopped")), 1)
+        self.assert_log_lines_whole(daemon)
 
     def test_a_long_message_is_cut_and_what_is_left_out_is_said(self):
         daemon, address = self.serve("hello", "--log-level", "debug")
@@ -87,7 +95,7 @@ class Flood(RiposteTest):
         before = len(daemon.log().split("\n"))
         for _ in range(500):
             with socket.socket() as client:
-                client.settimeout(20)
+                client.settimeout(WAIT)
                 client.connect(address)
         holder.send(b"b")
         self.assertEqual(receive_exactly(holder, 1), b"b")
@@ -116,7 +124,7 @@ class Flood(RiposteTest):
             self.assertEqual(receive_all(client), ANSWER)
             client.close()
         process.terminate()
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(WAIT), 0)
 
 
 class Prefixes(RiposteTest):
