@@ -303,6 +303,7 @@ class Without(RiposteTest):
     """Where nothing can be handed over, or not everything."""
 
     clients = Handover.clients
+    statistics = Handover.statistics
 
     def test_without_a_store_connections_are_finished(self):
         for value in ("0", "", "many", "-1"):
@@ -356,10 +357,9 @@ class Without(RiposteTest):
         manager = Manager(self)
         manager.start()
         clients = self.clients(manager, 5)
-        second = manager.restart(config="[limits]\nconnections = 3\n")
+        second = manager.restart(config="[limits]\nconnections = 3\nlinger_timeout = '300ms'\n")
         second.wait_log(r"finished an adopted connection from .*: the limit 'connections' is reached")
-        await_true(lambda: len(second.lines("statistics: .* 3 open")) or
-                   second.signal(signal.SIGUSR1), "three are left")
+        await_true(lambda: "connections 3 open" in self.statistics(second), "three are left")
         del clients
 
     def test_a_service_that_is_gone_finishes_them(self):
