@@ -23,10 +23,6 @@ namespace {
 
 constexpr const char* version_text = "riposte " RIPOSTE_VERSION;
 
-std::unexpected<Error> usage(std::string message) {
-    return fail(Exit::usage, std::move(message));
-}
-
 /// The last of several wins for CLI11; that there are several is refused by find_repeated().
 void add_value(CLI::App& command, const char* names, Word& word) {
     command.add_option(names, word)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -302,9 +298,9 @@ Result<Options> parse_options(int argc, const char* const* argv) {
     } catch (const CLI::ArgumentMismatch& error) {
         // The last word is an option without its value: "--size: 1 required TEXT missing".
         const std::string text = error.what();
-        return usage(fmt::format("{} needs a value", text.substr(0, text.find(':'))));
+        return fail(Exit::usage, fmt::format("{} needs a value", text.substr(0, text.find(':'))));
     } catch (const CLI::ParseError& error) {
-        return usage(fmt::format("{}; see 'riposte --help'", first_line(error.what())));
+        return fail(Exit::usage, fmt::format("{}; see 'riposte --help'", first_line(error.what())));
     }
     const std::span words(argv + (argc > 0 ? 1 : 0), argv + argc);
     const CLI::App* command = line.command();

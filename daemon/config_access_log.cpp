@@ -6,7 +6,7 @@ namespace riposte {
 namespace {
 
 /// More than a journal takes.
-constexpr uint32_t rate_most = 100'000;
+constexpr uint32_t lines_per_second_most = 100'000;
 constexpr uint32_t every_most = 1'000'000'000;
 
 constexpr std::array<Key<AccessLogConfig>, 4> access_log_keys{{
@@ -20,7 +20,7 @@ constexpr std::array<Key<AccessLogConfig>, 4> access_log_keys{{
      }},
     {"rate",
      [](const Value& value, AccessLogConfig& access_log) {
-         return read_integer(value, 1, rate_most, access_log.rate);
+         return read_integer(value, 1, lines_per_second_most, access_log.rate);
      }},
     {"bytes",
      [](const Value& value, AccessLogConfig& access_log) {

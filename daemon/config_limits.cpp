@@ -21,11 +21,11 @@ Result<void> read_prefix(const Value& value, LimitsConfig& limits) {
 }
 
 /// A gigabyte a second, more than a peer can be asked for.
-constexpr uint32_t rate_most = 1'000'000'000;
+constexpr uint32_t bytes_per_second_most = 1'000'000'000;
 
 template<uint32_t LimitsConfig::* rate>
 Result<void> read_rate(const Value& value, LimitsConfig& limits) {
-    return read_integer(value, 0, rate_most, limits.*rate);
+    return read_integer(value, 0, bytes_per_second_most, limits.*rate);
 }
 
 /// Below, a worker could not have the few buffers that it needs at least.

@@ -23,7 +23,7 @@
 namespace riposte {
 namespace {
 
-constexpr std::string_view prefix = "connection-";
+constexpr std::string_view name_prefix = "connection-";
 /// The manager compares each with all that it has (kcmp(2)): 4096 take it some seconds.
 constexpr uint64_t confirm_us = 20'000'000;
 
@@ -86,19 +86,19 @@ bool discard(int fd) {
 } // namespace
 
 std::string stored_name(ServiceKind kind) {
-    return fmt::format("{}{}", prefix, to_string(kind));
+    return fmt::format("{}{}", name_prefix, to_string(kind));
 }
 
 Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited) {
     Inheritance taken;
     std::map<std::pair<std::string, std::string_view>, uint32_t> closed; // by name and reason
     for (systemd::InheritedSocket& each : inherited) {
-        if (!each.name.starts_with(prefix))
+        if (!each.name.starts_with(name_prefix))
             continue;
         Fd fd = std::move(each.fd);
         if (std::ranges::find(taken.names, each.name) == taken.names.end())
             taken.names.push_back(each.name);
-        const auto kind = parse_service(std::string_view(each.name).substr(prefix.size()));
+        const auto kind = parse_service(std::string_view(each.name).substr(name_prefix.size()));
         if (!kind) {
             ++closed[{each.name, "no such service"}];
             continue;
@@ -110,7 +110,8 @@ Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited) {
         else
             taken.connections.push_back({std::move(fd), *kind});
     }
-    std::erase_if(inherited, [](const auto& socket) { return socket.name.starts_with(prefix); });
+    std::erase_if(
+        inherited, [](const auto& socket) { return socket.name.starts_with(name_prefix); });
     for (const auto& [what, count] : closed)
         taken.problems.push_back(fmt::format(
             "closed {} inherited descriptor{} named '{}': {}", count, count == 1 ? "" : "s",

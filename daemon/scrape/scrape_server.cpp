@@ -22,7 +22,7 @@
 namespace riposte {
 namespace {
 
-constexpr uint64_t second_us = 1'000'000;
+constexpr uint64_t render_window_us = 1'000'000;
 constexpr uint64_t first_connection_id = 1024; // listeners are few
 
 bool would_block(ssize_t result) {
@@ -180,7 +180,7 @@ std::shared_ptr<const std::string> ScrapeServer::document(
     Representation representation, uint64_t now_us) {
     auto& last = documents_[static_cast<size_t>(representation)];
     uint64_t& oldest_us = rendered_us_[renders_ % renders_per_second];
-    if (last && renders_ >= renders_per_second && now_us - oldest_us < second_us)
+    if (last && renders_ >= renders_per_second && now_us - oldest_us < render_window_us)
         return last;
     last = std::make_shared<const std::string>(render_(representation));
     oldest_us = now_us;
