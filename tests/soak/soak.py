@@ -48,7 +48,8 @@ def unittests(build, backend, report, seconds, modules):
         "RIPOSTED": str(build / "daemon" / "riposted"), "RIPOSTE": str(build / "client" / "riposte"),
         "STORM": str(build / "tests" / "soak" / "storm"),
         "FORGE": str(build / "tests" / "soak" / "forge"), "RIPOSTE_BACKEND": backend,
-        "RIPOSTE_SOAK_REPORT": str(report), "RIPOSTE_SOAK_SECONDS": str(seconds),
+        "RIPOSTE_STORMS": "full", "RIPOSTE_SOAK_REPORT": str(report),
+        "RIPOSTE_SOAK_SECONDS": str(seconds),
         "PYTHONPATH": str(TESTS / "support"),
         "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-m", "unittest", "-v", *modules],

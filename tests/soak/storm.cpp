@@ -2,14 +2,14 @@
 //
 //     storm KIND ADDRESS PORT COUNT SECONDS
 //
-// Held: COUNT connections are opened and kept for SECONDS.
+// Held: COUNT connections are opened and kept for SECONDS, which may be a decimal fraction.
 //     idle      says nothing
 //     half      closes its sending side at once, and stays
 //     slow      sends as much as goes, and takes a byte a second
 //     never     sends as much as goes, and takes nothing
 //     stop      takes the first bytes that come (of chargen), then nothing
 //     dribble   sends a byte every two seconds, and takes the answers
-// Churned: COUNT at a time, for SECONDS, as fast as it goes.
+// Churned: COUNT at a time, for SECONDS, as fast as it goes, and until each had its turn twice.
 //     drop      connects and closes
 //     reset     connects, sends a byte and resets (RST)
 //     hello     connects, sends a message, waits for the answer and the end
@@ -50,7 +50,7 @@ constexpr uint32_t connecting_max =
 // and a few thousand of them all the memory that TCP may have on this machine (tcp(7), tcp_mem).
 constexpr int segment_bytes = 1400;
 constexpr uint64_t ms = 1'000'000;
-constexpr uint64_t second = 1000 * ms;
+constexpr uint64_t patience_ns = 60'000 * ms; // for what must happen
 
 enum class Kind { idle, half, slow, never, stop, dribble, drop, reset, hello, syn };
 
@@ -58,7 +58,7 @@ struct Task {
     Kind kind = Kind::idle;
     sockaddr_in to{};
     uint32_t count = 0;
-    uint32_t seconds = 0;
+    uint64_t duration_ns = 0;
 };
 
 uint64_t now_ns() {
@@ -85,7 +85,7 @@ private:
     bool held() const { return task_.kind < Kind::drop; }
 
     int hold() {
-        const uint64_t give_up_ns = now_ns() + 60'000 * ms;
+        const uint64_t give_up_ns = now_ns() + patience_ns;
         uint32_t next = 0;
         while (up_ + failed_ < task_.count && now_ns() < give_up_ns) {
             while (next < task_.count && next - up_ - failed_ < connecting_max)
@@ -94,7 +94,7 @@ private:
         }
         std::printf("up %u\n", up_);
         std::fflush(stdout);
-        const uint64_t end_ns = now_ns() + task_.seconds * second;
+        const uint64_t end_ns = now_ns() + task_.duration_ns;
         for (uint32_t tick = 0; now_ns() < end_ns; ++tick) {
             const uint64_t tick_end_ns = std::min(end_ns, now_ns() + 100 * ms);
             each_tick(tick);
@@ -107,8 +107,9 @@ private:
     int churn() {
         for (uint32_t index = 0; index < task_.count; ++index)
             open(index);
-        const uint64_t end_ns = now_ns() + task_.seconds * second;
-        while (now_ns() < end_ns)
+        const uint64_t end_ns = now_ns() + task_.duration_ns;
+        const uint64_t give_up_ns = end_ns + patience_ns;
+        while (now_ns() < end_ns || (up_ < 2 * task_.count && now_ns() < give_up_ns))
             wait(100);
         return done(up_);
     }
@@ -309,7 +310,7 @@ int send_syns(const Task& task) {
         return 1;
     }
     uint32_t sent = 0;
-    const uint64_t end_ns = now_ns() + task.seconds * second;
+    const uint64_t end_ns = now_ns() + task.duration_ns + patience_ns;
     for (uint32_t index = 0; index < task.count && now_ns() < end_ns; ++index) {
         packet = {};
         packet.ip.version = 4;
@@ -342,6 +343,16 @@ bool read_number(std::string_view text, uint32_t max, uint32_t& target) {
     return error == std::errc{} && end == text.data() + text.size() && target <= max;
 }
 
+bool read_seconds(std::string_view text, uint64_t& target_ns) {
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    if (error != std::errc{} || end != text.data() + text.size() || !(seconds >= 0) ||
+        seconds > 3600)
+        return false;
+    target_ns = static_cast<uint64_t>(seconds * 1e9);
+    return true;
+}
+
 bool read_task(int argc, char** argv, Task& task) {
     constexpr std::array<std::string_view, 10> kinds = {"idle",    "half", "slow",  "never", "stop",
                                                         "dribble", "drop", "reset", "hello", "syn"};
@@ -355,7 +366,7 @@ bool read_task(int argc, char** argv, Task& task) {
     task.to.sin_family = AF_INET;
     if (inet_pton(AF_INET, argv[2], &task.to.sin_addr) != 1 ||
         !read_number(argv[3], 65'535, port) || !read_number(argv[4], 10'000'000, task.count) ||
-        !read_number(argv[5], 3600, task.seconds))
+        !read_seconds(argv[5], task.duration_ns))
         return false;
     task.to.sin_port = htons(static_cast<uint16_t>(port));
     return task.kind == Kind::syn || task.count <= 60'000;

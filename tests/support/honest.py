@@ -1,0 +1,72 @@
+"""An honest client beside whatever else a test does: `riposte ping`, a hundred times a second over each of its
+endpoints, until it is told to end. It verifies every byte.
+
+    honest = self.keep(Honest(("tcp", host, port), ("udp", host, port)))
+    honest.await_answers(10)
+    found, faults = honest.end()        faults == []: nothing was lost, and nothing was wrong
+"""
+
+import re
+import signal
+
+import client
+from daemon import SANITIZER, await_true
+
+PATIENCE = 120.0 if SANITIZER == "none" else 300.0
+FAULTS = ("lost", "corrupted", "wrong_size", "refused", "unreachable", "closed", "duplicated", "stray")
+
+
+def dropped_on_the_way(port):
+    """Datagrams that found a queue full: loopback's (netdev_max_backlog, of any protocol), which is the second
+    column of the first file, or a socket's, of the server on this port and its clients."""
+    with open("/proc/net/softnet_stat", encoding="ascii") as file:
+        packets = sum(int(line.split()[1], 16) for line in file)
+    with open("/proc/thread-self/net/udp", encoding="ascii") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    return packets + sum(int(row[-1]) for row in rows
+                         if any(end.endswith(f":{port:04X}") for end in row[1:3]))
+
+
+class Honest:
+    """Asks (transport, host, port) of IPv4 each. Its probes wait for a minute: a busy machine loses it none."""
+
+    def __init__(self, *endpoints):
+        self.udp_ports = [port for transport, _, port in endpoints if transport == "udp"]
+        self.endpoints = len(endpoints)
+        self.dropped_before = self._dropped()
+        self.process = client.Running(
+            "ping", "-j", "-i", "10ms", "-W", "60s",
+            *(f"{transport}://{host}:{port}" for transport, host, port in endpoints))
+        self.process.await_handlers((signal.SIGINT, signal.SIGQUIT))
+
+    def _dropped(self):
+        return sum(dropped_on_the_way(port) for port in self.udp_ports)
+
+    def answers(self):
+        """How many have come over each endpoint; the client says it when it is asked."""
+        self.process.signal(signal.SIGQUIT)
+        lines = [self.process.error_line() for _ in range(self.endpoints)]
+        return [int(re.search(r"(?:^|: )(\d+)/\d+ answered", line)[1]) for line in lines]
+
+    def await_answers(self, count):
+        await_true(lambda: min(self.answers()) >= count, f"{count} answers to honest clients", PATIENCE)
+
+    def end(self):
+        """By transport: sent, answered, p99 in milliseconds; and what was not as it should be. Datagrams that
+        the kernel dropped are no fault."""
+        dropped = self._dropped() - self.dropped_before
+        self.process.signal(signal.SIGINT)
+        done = client.parse_json(self.process.finish(PATIENCE))
+        found, faults = {}, []
+        for endpoint in done.json["endpoints"]:
+            counts, transport = endpoint["counts"], endpoint["transport"]
+            found[transport] = {"sent": counts["sent"] - counts["waiting"],
+                                "answered": counts["answered"],
+                                "p99_ms": 1000 * (endpoint.get("rtt") or {}).get("p99", 0)}
+            if transport == "udp":
+                counts["lost"] = max(0, counts["lost"] - dropped)
+            faults += [f"{transport}: {counts[what]} {what}" for what in FAULTS if counts[what]]
+        return found, faults
+
+    def close(self):
+        self.process.__exit__()
