@@ -17,7 +17,7 @@ import threading
 import time
 import unittest
 
-from daemon import ANSWER, GREETING, WAIT, await_true, receive_all, receive_exactly
+from daemon import ANSWER, GREETING, WAIT, await_true, free_port, receive_all, receive_exactly
 
 PEERS = os.environ.get("RIPOSTE_BENCH_PEERS")
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bench/peers")
@@ -32,12 +32,6 @@ PATTERN = bytes((i * 7 + i // 251) % 256 for i in range(65_521))
 
 def pattern(size):
     return (PATTERN * (size // len(PATTERN) + 1))[:size]
-
-
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def kernel_bytes_max():
@@ -70,9 +64,8 @@ class Program:
 
     def serve(self, mode):
         """Starts it; returns the address. It runs until the end of the test, and then ends by SIGTERM."""
-        kind = socket.SOCK_DGRAM if mode.startswith("udp") else socket.SOCK_STREAM
         for _ in range(STARTS_MAX):
-            port = free_port(kind)
+            port = free_port()
             if self.start(mode, port):
                 return ("127.0.0.1", port)
         self.fail(f"it did not start: {self.complaint()}")

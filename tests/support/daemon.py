@@ -30,6 +30,8 @@ import termios
 import time
 import unittest
 
+from ports import free_port  # noqa: F401
+
 RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
 BACKEND = os.environ.get("RIPOSTE_BACKEND", "epoll")
@@ -491,20 +493,6 @@ def reset(client):
     """Ends a connection with RST."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
-
-
-def free_port():
-    """A port that is free for both transports. A reload must find the same port again, so that it can
-    not be 0; the range is below the one that the kernel gives clients' ports from."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        try:
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                with socket.socket(socket.AF_INET, kind) as probe:
-                    probe.bind(("127.0.0.1", port))
-            return port
-        except OSError:
-            continue
 
 
 def listen_section(service, address, **options):
