@@ -7,7 +7,7 @@ import sys
 
 from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, needs_ipv6, needs_program,
                     needs_root, receive_all, run_riposte)
-from network import enter_network, ip
+from network import add_address, enter_network
 from peers import closed_port
 
 TUTORIAL_TCP_CLIENT = """
@@ -207,7 +207,7 @@ class Datagram(RiposteTest):
     def test_of_two_ipv6_addresses_the_asked_one_answers(self):
         enter_network(self)
         for host in ("fd00::1", "fd00::2"):
-            ip(f"-6 address add {host}/128 dev lo")
+            add_address(f"{host}/128", "lo")
         daemon = self.daemon("--listen", "hello=udp://*:0")
         for host in ("::1", "fd00::1", "fd00::2"):
             self.check_address(host, daemon.port("hello", "udp"))

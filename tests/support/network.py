@@ -2,6 +2,7 @@
 
     enter_network(test)             nothing but loopback, which is up
     ip("link add one type veth")    the program ip(8), where the caller is
+    add_address("fd00::1/64", "one")
 """
 
 import fcntl
@@ -10,7 +11,7 @@ import socket
 import struct
 import subprocess
 
-from daemon import libc
+from daemon import await_true, libc
 
 CLONE_NEWNET = 0x40000000
 IFF_UP = 1
@@ -41,4 +42,14 @@ def enter(namespace):
 
 
 def ip(arguments):
-    subprocess.run(["ip", *arguments.split()], check=True, capture_output=True)
+    """Returns what it prints."""
+    return subprocess.run(["ip", *arguments.split()], check=True, capture_output=True, text=True).stdout
+
+
+def add_address(address, device):
+    """One that can be used now: the kernel makes an IPv6 address's own route a little later, and until then
+    sends what is meant for this host out on the wire."""
+    nodad = " nodad" if ":" in address else ""
+    ip(f"address add {address} dev {device}{nodad}")
+    host = address.partition("/")[0]
+    await_true(lambda: ip(f"route get {host}").startswith("local "), f"{host} is an address of this host")
