@@ -23,17 +23,15 @@ import time
 import unittest
 from signal import SIGINT
 
+from patience import SANITIZER, WAIT  # noqa: F401
+
 try:
     import jsonschema
 except ImportError:
     jsonschema = None
 
 RIPOSTE = os.path.abspath(os.environ.get("RIPOSTE", "build/client/riposte"))
-SANITIZER = os.environ.get("RIPOSTE_SANITIZER", "none")
 SCHEMAS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../packaging/schema")
-
-#: How long to wait for what must happen. A bound, not a mark: nothing here measures speed.
-WAIT = 60.0 if SANITIZER == "none" else 120.0
 
 _SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
                       "WARNING: ThreadSanitizer", "Assertion `", "terminate called")

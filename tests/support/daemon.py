@@ -30,19 +30,13 @@ import termios
 import time
 import unittest
 
+from patience import SANITIZER, WAIT  # noqa: F401
 from ports import free_port  # noqa: F401
 
 RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
 BACKEND = os.environ.get("RIPOSTE_BACKEND", "epoll")
-SANITIZER = os.environ.get("RIPOSTE_SANITIZER", "none")
 FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring seccomp systemd").split()
-
-#: How long to wait for what must happen. A bound, not a mark: nothing here measures speed.
-WAIT = 20.0 if SANITIZER == "none" else 60.0
-
-#: In seconds: where this one is not met in time, the test has failed (RiposteTest.never_timed_out).
-LONGEST_TIMEOUT = 16
 
 GREETING = b"Hello, i'm client!"
 ANSWER = b"Hello, i'm server!"

@@ -19,7 +19,7 @@ import threading
 import time
 import unittest
 
-SECONDS_MAX = 60
+from patience import WAIT as SECONDS_MAX
 
 
 def spelled(scheme, address):
