@@ -3,8 +3,11 @@
 import signal
 import socket
 
-from daemon import (RiposteTest, free_port, needs_ipv6, needs_systemd, receive_all,
-                    receive_exactly)
+import pytest
+
+from daemon import RiposteTest, needs_ipv6, needs_systemd, receive_all, receive_exactly
+
+pytestmark = pytest.mark.backends
 
 
 def section(address, allow=(), deny=(), service="echo"):

@@ -8,8 +8,12 @@ import signal
 import subprocess
 import tempfile
 
-from daemon import (ANSWER, BACKEND, GREETING, RIPOSTED, WAIT, RiposteTest, free_port,
+import pytest
+
+from daemon import (ANSWER, GREETING, RIPOSTED, WAIT, RiposteTest, free_port,
                     listen_section, receive_all, receive_exactly, reset)
+
+pytestmark = pytest.mark.backends
 
 ACCESS = "^riposted: access: "
 ON = "[access_log]\nconnections = true\n"
@@ -178,7 +182,7 @@ class NobodyReads(AccessLog):
         with open(config, "w", encoding="ascii") as file:
             file.write(ON + "rate = 100000\n")
         process = subprocess.Popen(
-            [os.path.abspath(RIPOSTED), "--backend", BACKEND, "-c", config, "--listen",
+            [os.path.abspath(RIPOSTED), "--backend", self.backend, "-c", config, "--listen",
              "hello=tcp://127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=write)
         self.addCleanup(process.wait)

@@ -9,7 +9,11 @@ import socket
 import threading
 import time
 
+import pytest
+
 from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_all, receive_exactly)
+
+pytestmark = [pytest.mark.backends, pytest.mark.alone]
 
 #: How much the daemon may grow by one connection, however much that owes. Sanitizers keep freed
 #: memory and shadow each byte.

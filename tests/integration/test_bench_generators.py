@@ -12,9 +12,13 @@ import subprocess
 import time
 import unittest
 
+import pytest
+
 from daemon import ANSWER, RiposteTest, await_true
 from peers import (TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream, read_exactly, reset,
                    swallow)
+
+pytestmark = pytest.mark.backends
 
 GENERATORS = os.environ.get("RIPOSTE_BENCH_GENERATORS", "build/tests/bench")
 SECONDS_MAX = 120

@@ -7,8 +7,11 @@ import signal
 import socket
 import struct
 
-from daemon import RiposteTest, await_true, needs_ipv6, needs_root, receive_all
-from network import enter_network
+import pytest
+
+from daemon import RiposteTest, await_true, libc, needs_ipv6, needs_root, receive_all
+
+pytestmark = pytest.mark.backends
 
 SIZES = (0, 1, 2, 3, 100, 511, 512, 513, 1023, 1024, 1472, 1473, 2048, 4096, 9000, 32767, 32768,
          65000, 65506, 65507)

@@ -6,8 +6,11 @@ import selectors
 import socket
 import threading
 
-from daemon import (SANITIZER, WAIT, RiposteTest, await_true, needs_ipv6, receive_all, receive_exactly,
-                    reset)
+import pytest
+
+from daemon import (SANITIZER, RiposteTest, await_true, needs_ipv6, receive_all, receive_exactly, reset)
+
+pytestmark = pytest.mark.backends
 
 
 class Echo(RiposteTest):

@@ -7,12 +7,13 @@ import signal
 import socket
 import threading
 
-from daemon import (ANSWER, BACKEND, FEATURES, WAIT, RiposteTest, await_true,
+import pytest
+
+from daemon import (ANSWER, FEATURES, WAIT, RiposteTest, await_true,
                     io_uring_refusal, needs_systemd, receive_all, receive_exactly, reset)
 from manager import Conversation, Manager
 
-#: What the test itself does in its time must not be cut short.
-PATIENT = "drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\nlinger_timeout = '10m'\n"
+pytestmark = pytest.mark.backends
 
 
 def talk(client, data=b"ping"):
@@ -56,7 +57,7 @@ class Handover(RiposteTest):
         return daemon.wait_log(r"statistics: (.*)$", count + 1)[1]
 
     def converse(self, manager, restarts, count=20, backends=None):
-        manager.start(backend=backends[0] if backends else BACKEND, config=PATIENT)
+        manager.start(backend=backends[0] if backends else self.backend)
         conversations = [Conversation(self, manager.address(), seed) for seed in range(count)]
         for turn in range(restarts):
             for each in conversations:
@@ -65,7 +66,7 @@ class Handover(RiposteTest):
             self.assertRegex(before.log(), rf"(?m)handed over {count} connections$")
             self.assertEqual(len(manager.stored), count)
             after = manager.start(
-                backend=backends[(turn + 1) % len(backends)] if backends else BACKEND, config=PATIENT)
+                backend=backends[(turn + 1) % len(backends)] if backends else self.backend)
             after.wait_log(rf"adopted {count} connections$")
             self.assertEqual(len(manager.stored), 0)
         for each in conversations:
@@ -86,8 +87,8 @@ class Handover(RiposteTest):
             self.skipTest("built without io_uring")
         if io_uring_refusal():
             self.skipTest(io_uring_refusal())
-        other = "epoll" if BACKEND == "io_uring" else "io_uring"
-        self.converse(Manager(self), 4, count=8, backends=[BACKEND, other])
+        other = "epoll" if self.backend == "io_uring" else "io_uring"
+        self.converse(Manager(self), 4, count=8, backends=[self.backend, other])
 
     def test_sockets_of_its_own_are_bound_again_under_the_connections(self):
         manager = Manager(self, services=())

@@ -9,8 +9,12 @@ import signal
 import subprocess
 import time
 
-from daemon import (SANITIZER, WAIT, RiposteTest, await_true, needs_program, needs_systemd,
+import pytest
+
+from daemon import (SANITIZER, RiposteTest, await_true, needs_program, needs_systemd,
                     receive_exactly)
+
+pytestmark = pytest.mark.backends
 
 SECONDS = 3
 #: What was begun before may end later on a busy machine; what comes again and again is seen each time.

@@ -13,8 +13,12 @@ import socket
 import subprocess
 import tempfile
 
+import pytest
+
 from daemon import (ANSWER, GREETING, RiposteTest, await_true, free_port, libc, listen_section,
                     needs_program, needs_root, receive_all)
+
+pytestmark = pytest.mark.backends
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CATALOG = os.path.join(TREE, "packaging", "systemd", "riposted.catalog")

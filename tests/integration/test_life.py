@@ -10,11 +10,12 @@ import socket
 import threading
 import time
 
+import pytest
+
 from daemon import (ANSWER, WAIT, RiposteTest, await_true, needs_systemd, receive_all,
                     receive_exactly)
 
-#: What the test itself does in its time must not be cut short.
-PATIENT = "drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\nlinger_timeout = '10m'\n"
+pytestmark = pytest.mark.backends
 
 
 class Drain(RiposteTest):

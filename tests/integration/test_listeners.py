@@ -5,8 +5,12 @@ import os
 import re
 import socket
 
-from daemon import (ANSWER, FEATURES, WAIT, RiposteTest, become_nobody, needs_ipv6, needs_root,
+import pytest
+
+from daemon import (ANSWER, FEATURES, RiposteTest, become_nobody, needs_ipv6, needs_root,
                     needs_systemd, receive_all, receive_exactly)
+
+pytestmark = pytest.mark.backends
 
 
 class Bound(RiposteTest):

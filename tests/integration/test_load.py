@@ -7,10 +7,14 @@ import time
 import unittest
 from signal import SIGCONT, SIGINT, SIGQUIT, SIGSTOP, SIGTERM
 
+import pytest
+
 from client import comment, parse_json
 from daemon import await_true, needs_ipv6
 from load_case import LoadCase
 from peers import spelled
+
+pytestmark = pytest.mark.backends
 
 CONNECTIONS = 2000
 LIMITS = "[limits]\nconnections = 5000\nconnections_per_source = 5000\n"

@@ -5,8 +5,12 @@ import os
 import socket
 import subprocess
 
-from daemon import (ANSWER, BACKEND, GREETING, RIPOSTED, WAIT, RiposteTest, await_true, free_port,
-                    receive_all, receive_exactly)
+import pytest
+
+from daemon import (ANSWER, GREETING, RIPOSTED, RiposteTest, await_true, receive_all,
+                    receive_exactly)
+
+pytestmark = pytest.mark.backends
 
 
 class Debug(RiposteTest):
@@ -105,7 +109,7 @@ class Flood(RiposteTest):
         """Nobody reads the log any more: lines are lost, the daemon is not."""
         read, write = os.pipe()
         process = subprocess.Popen(
-            [os.path.abspath(RIPOSTED), "--backend", BACKEND, "--log-level", "debug", "--listen",
+            [os.path.abspath(RIPOSTED), "--backend", self.backend, "--log-level", "debug", "--listen",
              "hello=tcp://127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=write)
         self.addCleanup(process.wait)

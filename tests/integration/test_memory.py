@@ -11,8 +11,12 @@ import tempfile
 import threading
 import time
 
+import pytest
+
 from client import comment
 from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_exactly, run_riposted)
+
+pytestmark = [pytest.mark.backends, pytest.mark.alone]
 
 LINE = r"at most (\d+) MiB with this configuration$"
 

@@ -8,10 +8,14 @@ import socket
 import unittest
 from signal import SIGINT
 
+import pytest
+
 from client import Running, run, run_json
 from daemon import RiposteTest
 from peers import (Backlog, Socat, TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream,
                    has_ipv6, opened_port, read_exactly, reset, send_last, spelled, swallow)
+
+pytestmark = pytest.mark.backends
 
 SIZE = 56
 KINDS = (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM))

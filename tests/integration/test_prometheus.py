@@ -20,8 +20,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import pytest
+
 from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, free_port, receive_exactly,
                     run_riposte)
+
+pytestmark = pytest.mark.backends
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "packaging" / "examples"
 RULES = EXAMPLES / "prometheus" / "riposte.rules.yml"

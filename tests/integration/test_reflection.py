@@ -10,9 +10,13 @@ import struct
 import subprocess
 import time
 
-from daemon import (BACKEND, WAIT, RiposteTest, await_true, needs_ipv6, needs_program, needs_root)
-from network import add_address, enter, enter_network, ip
+import pytest
+
+from daemon import (WAIT, RiposteTest, await_true, libc, needs_ipv6, needs_program,
+                    needs_root)
 from soak_report import report
+
+pytestmark = pytest.mark.backends
 
 FORGE = os.environ.get("FORGE", "build/tests/soak/forge")
 SERVICES = ("hello", "echo", "discard", "daytime", "chargen", "time")
@@ -446,7 +450,7 @@ class Rates(Reflection):
         """But for those that the kernel drops, if the daemon has not the CPU."""
         times, sent, forged_count, dropped = self.flood(self.start(), 2, 0)
         p99 = sorted(times)[len(times) * 99 // 100]
-        report({"scenario": "forged flood", "backend": BACKEND, "forged": forged_count,
+        report({"scenario": "forged flood", "backend": self.backend, "forged": forged_count,
                 "dropped_by_kernel": dropped, "peak_mib": None, "bound_mib": None, "fds_left": 0,
                 "honest": {"udp": {"sent": sent, "answered": len(times), "p99_ms": 1000 * p99}}})
 

@@ -6,9 +6,13 @@ import socket
 import threading
 import time
 
+import pytest
+
 from daemon import (ANSWER, RiposteTest, await_true, free_port, receive_all,
                     receive_exactly)
 from daemon import listen_section as listen
+
+pytestmark = pytest.mark.backends
 
 
 class Reload(RiposteTest):

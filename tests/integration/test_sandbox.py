@@ -14,13 +14,17 @@ import subprocess
 import tempfile
 import unittest
 
-from daemon import (BACKEND, FEATURES, SANITIZER, WAIT, RiposteTest, await_true, become_nobody,
+import pytest
+
+from daemon import (FEATURES, SANITIZER, WAIT, RiposteTest, await_true, become_nobody,
                     free_port, libc, listen_section, needs_ipv6, needs_program, needs_root, needs_systemd,
                     receive_all, receive_exactly, refuse_system_calls, reset)
 from manager import Manager
 
-SEALED = (r"^riposted: sandbox: seccomp on, io_uring limited to 6 operations$"
-          if BACKEND == "io_uring" else r"^riposted: sandbox: seccomp on$")
+pytestmark = pytest.mark.backends
+
+SEALED = {"io_uring": r"^riposted: sandbox: seccomp on, io_uring limited to 6 operations$",
+          "epoll": r"^riposted: sandbox: seccomp on$"}
 SECCOMP = {"x86_64": 317, "aarch64": 277}.get(platform.machine())
 IO_URING_REGISTER, REGISTER_RESTRICTIONS, REGISTER_ENABLE_RINGS = 427, 11, 12
 
@@ -55,7 +59,7 @@ class SandboxTest(RiposteTest):
         return found
 
     def assert_sealed(self, daemon, threads):
-        self.assertEqual(len(daemon.lines(SEALED)), 1, daemon.log())
+        self.assertEqual(len(daemon.lines(SEALED[self.backend])), 1, daemon.log())
         found = self.threads(daemon)
         self.assertGreaterEqual(len(found), threads)
         self.assertEqual(set(found), {(1, 2)})
@@ -124,25 +128,25 @@ class Sealed(SandboxTest):
             daemon.stop()
 
 
-if BACKEND == "io_uring":  # the others have none
-    class Ring(SandboxTest):
-        def test_where_the_ring_can_not_be_limited_it_serves_and_warns(self):
-            daemon = self.daemon(
-                "--listen", "echo=127.0.0.1:0",
-                in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, errno.EINVAL))
-            self.assertEqual(daemon.lines("sandbox: io_uring"), [
-                "riposted: warning: sandbox: io_uring takes every operation (io_uring_register: "
-                "Invalid argument)"])
-            if "seccomp" in FEATURES:
-                self.assertEqual(len(daemon.lines(r"^riposted: sandbox: seccomp on$")), 1)
-            self.assert_answers(daemon)
+@pytest.mark.backends("io_uring")  # the others have none
+class Ring(SandboxTest):
+    def test_where_the_ring_can_not_be_limited_it_serves_and_warns(self):
+        daemon = self.daemon(
+            "--listen", "echo=127.0.0.1:0",
+            in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, errno.EINVAL))
+        self.assertEqual(daemon.lines("sandbox: io_uring"), [
+            "riposted: warning: sandbox: io_uring takes every operation (io_uring_register: "
+            "Invalid argument)"])
+        if "seccomp" in FEATURES:
+            self.assertEqual(len(daemon.lines(r"^riposted: sandbox: seccomp on$")), 1)
+        self.assert_answers(daemon)
 
-        def test_where_the_ring_can_not_be_enabled_auto_takes_epoll(self):
-            daemon = self.daemon(
-                "--listen", "echo=127.0.0.1:0", backend="auto",
-                in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_ENABLE_RINGS, errno.EPERM))
-            self.assertEqual(len(daemon.lines("warning: io_uring is not available")), 1)
-            self.assert_answers(daemon)
+    def test_where_the_ring_can_not_be_enabled_auto_takes_epoll(self):
+        daemon = self.daemon(
+            "--listen", "echo=127.0.0.1:0", backend="auto",
+            in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_ENABLE_RINGS, errno.EPERM))
+        self.assertEqual(len(daemon.lines("warning: io_uring is not available")), 1)
+        self.assert_answers(daemon)
 
 
 @needs_seccomp
@@ -264,7 +268,7 @@ class NothingRefused(RiposteTest):
     @needs_systemd
     def test_from_one_process_to_the_next(self):
         manager = Manager(self)
-        before = manager.start(backend=BACKEND)
+        before = manager.start(backend=self.backend)
         traced = self.trace(before)
         clients = [self.connect(manager.address()) for _ in range(5)]
         for client in clients:
@@ -276,7 +280,7 @@ class NothingRefused(RiposteTest):
         self.assertEqual(self.refused(traced), [])
         before.wait()
         self.assertEqual(len(manager.stored), 5)
-        manager.start(backend=BACKEND)
+        manager.start(backend=self.backend)
         for client in clients:
             client.send(b"x")
             receive_exactly(client, 1)

@@ -17,11 +17,14 @@ import threading
 import time
 import unittest
 
+import pytest
+
 import client as riposte
-from cost import assert_sleeps, cost_of
-from daemon import (BACKEND, SANITIZER, WAIT, RiposteTest, await_true, free_port,
+from daemon import (RIPOSTE, SANITIZER, WAIT, RiposteTest, await_true, free_port,
                     limit_descriptors, listen_section, needs_systemd, receive_all, receive_exactly)
 from honest import Honest
+
+pytestmark = [pytest.mark.backends, pytest.mark.alone]
 
 CONNECTIONS_MAX = 32
 METRICS_TCP = "[metrics]\nlisten = 'tcp://127.0.0.1:0'\n"
@@ -105,7 +108,7 @@ class Answers(ScrapeTest):
             else:
                 self.assertEqual(text.endswith("# EOF\n"), "openmetrics" in wanted)
                 self.assertEqual(
-                    metric(text, f'riposte_build_info{{version="0.1.0",backend="{BACKEND}"}}'), 1)
+                    metric(text, f'riposte_build_info{{version="0.1.0",backend="{self.backend}"}}'), 1)
 
     def test_what_the_service_did_is_in_the_next_scrape(self):
         daemon, address = self.serve_metrics()
@@ -188,14 +191,14 @@ class Status(ScrapeTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         riposte.validate(done.json)
         self.assertEqual((done.json["pid"], done.json["backend"]["name"], done.json["workers"]),
-                         (daemon.pid, BACKEND, 1))
+                         (daemon.pid, self.backend, 1))
         echo, = done.json["listeners"]
         self.assertEqual((echo["connections"], echo["accepted"], echo["received_bytes"],
                           echo["sent_bytes"]), (1, 1, 1000, 1000))
 
         text = self.shown("unix:" + path)
         self.assertTrue(text.startswith("riposted 0.1.0, running for "), text)
-        self.assertIn(f", pid {daemon.pid}\n  backend  {BACKEND}", text)
+        self.assertIn(f", pid {daemon.pid}\n  backend  {self.backend}", text)
         self.assertIn("\n  sandbox  ", text)
         for limit in ("connections", "buffer_memory", "descriptors", "memory"):
             self.assertRegex(text, rf"(?m)^{limit} +\d.*\d%$")

@@ -7,7 +7,11 @@ import socket
 import struct
 import time
 
+import pytest
+
 from daemon import RiposteTest, receive_all, receive_exactly
+
+pytestmark = pytest.mark.backends
 
 SECONDS_1900_TO_1970 = 2_208_988_800
 DAYTIME = re.compile(rb"^[A-Z][a-z]+day, ([A-Z][a-z]+ \d{1,2}, \d{4} \d\d:\d\d:\d\d)-UTC\r\n$")

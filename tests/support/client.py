@@ -6,9 +6,8 @@
 
 Every wait has a limit. What a sanitizer complains about fails the test, whatever the exit code is.
 
-The environment (tests/integration/meson.build sets it):
+The environment (tests/support/runner/build.py sets it):
     RIPOSTE               the program
-    RIPOSTE_SANITIZER     none, address,undefined or thread: waits are longer then
 
 A document that says "schema": "riposte/ping/1" is held against packaging/schema/
 riposte-ping-1.schema.json. That needs Debian's python3-jsonschema: without it documents are only
@@ -195,6 +194,6 @@ def validate(document):
 
 
 def comment(text):
-    """A figure for the reader of the log: as a comment of TAP, which has no other effect."""
+    """A figure for the reader of what a test wrote; pytest shows it with -rP, or if the test fails."""
     for line in str(text).splitlines():
         print("# " + line, flush=True)

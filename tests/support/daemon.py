@@ -4,9 +4,8 @@ A test starts as many daemons as it likes; each is told port 0 and says in its l
 so that tests run side by side. Whatever happens, the daemon is ended at the end of its test, and that
 end is a test too: it must leave with status 0 and without a sanitizer's complaint in its log.
 
-The environment (tests/integration/meson.build sets it):
+The environment (tests/support/runner/build.py sets it):
     RIPOSTED, RIPOSTE     the two programs
-    RIPOSTE_BACKEND       io_uring or epoll, passed as --backend
     RIPOSTE_SANITIZER     none, address,undefined or thread: bounds on memory and time are wider then
     RIPOSTE_FEATURES      what the build has: "io_uring seccomp systemd"
 """
@@ -35,7 +34,6 @@ from ports import free_port  # noqa: F401
 
 RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
-BACKEND = os.environ.get("RIPOSTE_BACKEND", "epoll")
 FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring seccomp systemd").split()
 
 GREETING = b"Hello, i'm client!"
@@ -85,7 +83,7 @@ def descriptors_of(pid):
 class Daemon:
     """One riposted. `sockets` are (socket, name) to inherit; `in_child` runs between fork and exec."""
 
-    def __init__(self, *arguments, config=None, backend=BACKEND, sockets=(), notify=False,
+    def __init__(self, *arguments, config=None, backend=None, sockets=(), notify=False,
                  environment=None, in_child=None, directory=None):
         self.directory = directory or tempfile.mkdtemp(prefix="riposte-")
         os.chmod(self.directory, 0o755)
@@ -353,22 +351,26 @@ class Daemon:
             file.write(text)
 
 
+def has_failed(test):
+    """Whether it has, in its own part or in a clean-up before."""
+    return test._outcome is not None and not test._outcome.success
+
+
 class RiposteTest(unittest.TestCase):
     """Base of the tests: starts daemons, connects clients, shows the log of what failed."""
 
-    def run(self, result=None):
-        self.result = result if result is not None else self.defaultTestResult()
-        return super().run(self.result)
+    #: Of a module marked `backends`, each class runs as two subclasses; see runner/variants.py.
+    backend = "epoll"
 
     def setUp(self):
-        refusal = io_uring_refusal() if BACKEND == "io_uring" else None
+        refusal = io_uring_refusal() if self.backend == "io_uring" else None
         if refusal:
             self.skipTest(refusal)
         self.random = random.Random(int(os.environ.get("RIPOSTE_SEED", "7001")))
 
     def daemon(self, *arguments, ready=True, **options):
         """Starts one; it ends with the test."""
-        daemon = Daemon(*arguments, **options)
+        daemon = Daemon(*arguments, **{"backend": self.backend, **options})
         self.addCleanup(self._end, daemon)
         return daemon.ready() if ready else daemon
 
@@ -381,7 +383,7 @@ class RiposteTest(unittest.TestCase):
         failed = True
         try:
             daemon.close()
-            failed = any(test is self for test, _ in self.result.errors + self.result.failures)
+            failed = has_failed(self)
         finally:
             if failed:
                 self._show_log(daemon)

@@ -1,0 +1,69 @@
+"""What is tested: tests/integration/meson.build leaves a file in the build tree that names the programs
+and what the build has. It becomes the environment that the tests read.
+"""
+
+import json
+import os
+import pathlib
+import time
+
+import pytest
+
+DESCRIPTION = "tests/integration/integration.json"
+INTEGRATION = pathlib.Path(__file__).resolve().parents[2] / "integration"
+
+
+def add_options(group):
+    group.addoption("--build", metavar="DIR", default=os.environ.get("RIPOSTE_BUILD"),
+                    help="the build tree of Meson whose programs are tested [build]")
+    group.addoption("--backends", metavar="NAMES",
+                    help="of those that the build has, these alone: epoll,io_uring")
+
+
+def configure(config):
+    # What the tests show must not depend on who runs them.
+    os.environ.update(LC_ALL="C.UTF-8", TZ="UTC", PYTHONDONTWRITEBYTECODE="1")
+    time.tzset()
+    config.build_backends = ["epoll"]
+    config.build_is_known = False
+    directory = config.option.build
+    if directory is not None or os.path.exists(os.path.join("build", DESCRIPTION)):
+        use(config, os.path.abspath(directory or "build"))
+    if config.option.backends:
+        chosen = config.option.backends.split(",")
+        unknown = set(chosen) - set(config.build_backends)
+        if unknown:
+            raise pytest.UsageError(f"--backends: the build has no {', '.join(sorted(unknown))}, "
+                                    f"it has {', '.join(config.build_backends)}")
+        config.build_backends = chosen
+    config.pluginmanager.register(Build(config), "riposte-build")
+
+
+def use(config, directory):
+    path = os.path.join(directory, DESCRIPTION)
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except OSError as problem:
+        raise pytest.UsageError(f"--build: {path}: {problem.strerror}; set up by `meson setup`, it is "
+                                "there unless the build has no tests") from None
+    os.environ["RIPOSTE_BUILD"] = config.option.build = directory
+    for name, value in found["environment"].items():
+        os.environ[name] = value
+    config.build_backends = found["backends"].split()
+    config.build_is_known = True
+
+
+class Build:
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_ignore_collect(self, collection_path):
+        # The peers of the benchmark are there with -Dbench=true alone.
+        if collection_path.name == "test_bench_peers.py":
+            return not os.environ.get("RIPOSTE_BENCH_PEERS") or None
+        return None
+
+    def pytest_collection_modifyitems(self, items):
+        if not self.config.build_is_known and any(INTEGRATION in item.path.parents for item in items):
+            raise pytest.UsageError("tests/integration needs --build=DIR, the build tree of Meson")

@@ -1,0 +1,91 @@
+"""Who uses the machine: a test marked `alone` runs while no other one does, and --load keeps it busy.
+
+Tests are handed to the workers of pytest-xdist one by one in their order. Each holds a lock on one file
+of the run, shared, or if it is to be alone, exclusive; these come last in the order, so that the workers
+end the others first, and then take turns. The time spent waiting is not the test's.
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+PR_SET_PDEATHSIG = 1
+
+
+def add_options(group):
+    group.addoption("--load", metavar="N", type=int, default=0,
+                    help="keep the machine busy with so many spinning processes meanwhile")
+
+
+def configure(config):
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Turns(config.workerinput["turns"]), "riposte-turns")
+    else:
+        config.pluginmanager.register(Machine(config), "riposte-machine")
+
+
+class Machine:
+    """What there is once in a run, however many workers it has."""
+
+    def __init__(self, config):
+        self.config = config
+        self.spinning = []
+        self.turns = tempfile.NamedTemporaryFile(prefix="riposte-turns-")
+
+    def pytest_sessionstart(self):
+        for _ in range(self.config.option.load):
+            self.spinning.append(subprocess.Popen(
+                [sys.executable, "-c", "while True: pass"], stdin=subprocess.DEVNULL,
+                start_new_session=True, preexec_fn=end_with_its_parent))
+
+    def pytest_unconfigure(self):
+        for process in self.spinning:
+            process.kill()
+        for process in self.spinning:
+            process.wait()
+        self.spinning = []
+        self.turns.close()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_auto_num_workers(self):
+        return 3 * len(os.sched_getaffinity(0))  # most of a test is waiting
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node):
+        node.workerinput["turns"] = self.turns.name
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config, log):
+        from xdist.scheduler import LoadScheduling
+
+        class OneByOne(LoadScheduling):
+            """A worker has what it runs and one more, instead of a batch: they differ too much."""
+
+            def _send_tests(self, node, num):
+                super()._send_tests(node, min(num, max(0, 2 - len(self.node2pending[node]))))
+
+        return OneByOne(config, log) if config.getoption("dist") == "load" else None
+
+
+def end_with_its_parent():
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Turns:
+    """What a worker does about it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        with open(self.path, encoding="ascii") as lock:
+            alone = item.get_closest_marker("alone") is not None
+            fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
