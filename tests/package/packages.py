@@ -17,12 +17,14 @@ import shutil
 import subprocess
 import tempfile
 
+from patience import seconds
+
 TREE = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = os.environ.get("RIPOSTE_PACKAGES", "build-deb")
 PACKAGES_AGAIN = os.environ.get("RIPOSTE_PACKAGES_AGAIN", "")
 
-#: How long a command may take. A bound, not a mark: nothing here measures speed.
-SECONDS_MAX = 500
+#: How long a command may take.
+SECONDS_MAX = seconds(500)
 
 PROGRAMS = ("riposted", "riposte")
 PLAIN = {**os.environ, "LC_ALL": "C.UTF-8"}

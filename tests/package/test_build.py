@@ -7,7 +7,11 @@ import re
 import shutil
 import unittest
 
+import pytest
+
 from packages import (PACKAGES, PACKAGES_AGAIN, TREE, field, repacked, run)
+
+pytestmark = pytest.mark.timeout(600)
 
 LINT = TREE / "packaging/lint-deb"
 

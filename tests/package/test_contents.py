@@ -5,7 +5,11 @@ import os
 import re
 import unittest
 
+import pytest
+
 from packages import (PACKAGES, PROGRAMS, TREE, extracted, field, files, members, program, run)
+
+pytestmark = pytest.mark.timeout(600)
 
 SHARED = {
     "/usr/bin/{0}",

@@ -10,7 +10,11 @@ import re
 import tempfile
 import unittest
 
+import pytest
+
 from packages import PROGRAMS, extracted, program, run
+
+pytestmark = pytest.mark.timeout(600)
 
 COMPILER_FLAGS = ("-O2", "-fstack-protector-strong", "-fstack-clash-protection")
 X86_FLAGS = ("-fcf-protection",)

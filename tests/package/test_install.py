@@ -8,8 +8,12 @@ import os
 import re
 import unittest
 
+import pytest
+
 import root
 from packages import TREE, package, repacked
+
+pytestmark = pytest.mark.timeout(600)
 
 CONFIGURATION = "etc/riposte/riposted.toml"
 ENABLED = "etc/systemd/system/sockets.target.wants"

@@ -41,24 +41,22 @@ def backends(build):
     return ["epoll", "io_uring"] if "io_uring" in version else ["epoll"]
 
 
-def unittests(build, backend, report, seconds, modules):
-    """How many cases they were, and what went wrong."""
-    environment = {
-        **os.environ,
-        "RIPOSTED": str(build / "daemon" / "riposted"), "RIPOSTE": str(build / "client" / "riposte"),
-        "STORM": str(build / "tests" / "soak" / "storm"),
-        "FORGE": str(build / "tests" / "soak" / "forge"), "RIPOSTE_BACKEND": backend,
-        "RIPOSTE_STORMS": "full", "RIPOSTE_SOAK_REPORT": str(report),
-        "RIPOSTE_SOAK_SECONDS": str(seconds),
-        "PYTHONPATH": str(TESTS / "support"),
-        "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-m", "unittest", "-v", *modules],
-                          cwd=TESTS / "integration",
-                          env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for line in re.findall(r".*skipped .*", done.stdout):
-        print(f"    {backend}: {line}")
-    found = re.search(r"^Ran (\d+) tests? in", done.stdout, re.M)
-    return int(found[1]) if found else 0, "" if done.returncode == 0 else done.stdout
+def cases(build, backend, report, seconds, modules):
+    """How many they were, and what went wrong."""
+    environment = {**os.environ, "RIPOSTE_SOAK_REPORT": str(report), "RIPOSTE_SOAK_SECONDS": str(seconds),
+                   "PYTHONDONTWRITEBYTECODE": "1"}
+    results = report.with_name("results")
+    results.write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", f"--build={build}", f"--backends={backend}",
+         f"--results={results}", *(f"integration/{module}.py" for module in modules)],
+        cwd=TESTS, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True)
+    lines = [line.split("\t") for line in results.read_text(encoding="utf-8").splitlines()]
+    for result, name, reason, _ in lines:
+        if result == "skipped":
+            print(f"    {backend}: {name}: skipped: {reason}")
+    return len(lines), "" if done.returncode == 0 else done.stdout
 
 
 def simulate(build, first_seed, seconds):
@@ -101,7 +99,7 @@ def main():
     build = arguments.build.resolve()
     end = time.monotonic() + 60 * arguments.minutes
     seed = random.SystemRandom().randrange(1 << 40)
-    seeds = rounds = cases = 0
+    seeds = rounds = total = 0
     failure = ""
     with tempfile.TemporaryDirectory(prefix="riposte-soak-") as directory:
         report = pathlib.Path(directory) / "report"
@@ -112,26 +110,26 @@ def main():
                 for backend in backends(build):
                     for modules in (["test_storms"], ATTACKS):
                         if not failure:
-                            count, failure = unittests(
+                            count, failure = cases(
                                 build, backend, report, min(3 + rounds, 30), modules)
-                            cases += count
+                            total += count
                 if not failure:
                     count, failure = simulate(
                         build, seed + seeds, max(10, int((time.monotonic() - began) / 4)))
                     seeds += count
                 rounds += 1
-                print(f"round {rounds}: {time.monotonic() - began:.0f} s, {cases} cases, {seeds} seeds"
+                print(f"round {rounds}: {time.monotonic() - began:.0f} s, {total} cases, {seeds} seeds"
                       f"{', FAILED' if failure else ''}", flush=True)
         except KeyboardInterrupt:
             print("interrupted")
         records = read(report)
     print(table(records))
-    print(f"soak: {rounds} rounds, {len(records)} storms, {cases - len(records)} other cases, "
+    print(f"soak: {rounds} rounds, {len(records)} storms, {total - len(records)} other cases, "
           f"{seeds} seeds from {seed}: "
           f"{'FAILED' if failure else 'all held'}")
     if arguments.json:
         arguments.json.write_text(
-            json.dumps({"rounds": rounds, "first_seed": seed, "seeds": seeds, "cases": cases,
+            json.dumps({"rounds": rounds, "first_seed": seed, "seeds": seeds, "cases": total,
                         "storms": records,
                         "held": not failure}, indent=1) + "\n", encoding="utf-8")
     if failure:

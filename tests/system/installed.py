@@ -19,7 +19,9 @@ import tempfile
 import unittest
 
 import machine as machines
+from daemon import has_failed
 from machine import Machine, NoRoot, await_true, dependencies, make_root
+from patience import WAIT
 
 RELEASE = os.environ.get("RIPOSTE_RELEASE", "bookworm")
 PACKAGES = os.environ.get("RIPOSTE_PACKAGES", "build-deb")
@@ -29,7 +31,7 @@ HELLO, ECHO = 7001, 7
 ANSWER = b"Hello, i'm server!"
 ECHO_CONNECTIONS = 20
 #: No test waits this long for one answer.
-PATIENCE = 60
+PATIENCE = WAIT
 
 #: What a client may tell of a time in which nothing went wrong.
 FINE = re.compile(r"(hello|datagram) (answered|not begun)|echo (connected|whole|bytes)|\w+ longest")
@@ -68,39 +70,37 @@ def repacked(deb, version, directory):
     return target
 
 
-_machine = None
+_machines = {}  # at most one: the module that it was booted for, and the machine
 
 
-def the_machine():
-    """The one of this module; its clean-up is at exit."""
-    global _machine  # pylint: disable=global-statement
-    if _machine is None:
+def the_machine(module):
+    """The one of this module; it ends when another module wants one, or at exit."""
+    if module not in _machines:
+        for other in list(_machines):
+            _machines.pop(other).close()
+        Installed.config = None
         refusal = machines.unavailable()
         if refusal:
             raise unittest.SkipTest(refusal)
         needed = dependencies(package("riposted"), package("riposte"))
         try:
-            _machine = Machine(make_root(RELEASE, machines.SYSTEM_PACKAGES + needed))
+            _machines[module] = Machine(make_root(RELEASE, machines.SYSTEM_PACKAGES + needed))
         except NoRoot as reason:
             raise unittest.SkipTest(f"no root of {RELEASE}: {reason}") from reason
-    return _machine
+    return _machines[module]
 
 
 class SystemTest(unittest.TestCase):
     """Base: a machine, and what failed shows the journal."""
 
-    def run(self, result=None):
-        self.result = result if result is not None else self.defaultTestResult()
-        return super().run(self.result)
-
     def setUp(self):
-        self.machine = the_machine()
+        self.machine = the_machine(type(self).__module__)
         self.addCleanup(self._show_journal)
         self.scratch = tempfile.mkdtemp(prefix="riposte-")
         self.addCleanup(shutil.rmtree, self.scratch, True)
 
     def _show_journal(self):
-        if any(test is self for test, _ in self.result.errors + self.result.failures):
+        if has_failed(self):
             for line in self.machine.journal("-u", "riposted*", "-n", "25").splitlines():
                 print("#   " + line.encode("ascii", "backslashreplace").decode()[:300], flush=True)
 
@@ -224,7 +224,8 @@ class Traffic:
 
     def __init__(self, machine):
         self.process = subprocess.Popen(
-            machine.in_network(sys.executable, os.path.join(HERE, "traffic.py"), str(HELLO), str(ECHO)),
+            machine.in_network(sys.executable, os.path.join(HERE, "traffic.py"), str(HELLO), str(ECHO),
+                               str(PATIENCE)),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def order(self, line):

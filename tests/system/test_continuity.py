@@ -4,8 +4,12 @@
 import os
 import re
 
+import pytest
+
 from installed import CONFIG, ECHO_CONNECTIONS, Installed, package, repacked
 from machine import await_true
+
+pytestmark = pytest.mark.timeout(600)
 
 RESTARTS, RELOADS, KILLS = 20, 10, 20
 #: What a process can have in hand when it is killed: its buffers for datagrams (worker_thread.h).

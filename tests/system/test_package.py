@@ -3,7 +3,11 @@
 
 import re
 
+import pytest
+
 from installed import ANSWER, CONFIG, SystemTest, package, repacked
+
+pytestmark = pytest.mark.timeout(600)
 
 #: What changes on a machine by itself, or is dpkg's own account of what was done.
 NOT_OURS = re.compile(r"/(var/log|var/lib/dpkg|var/cache|var/lib/systemd/(catalog|timers|random-seed)|root"

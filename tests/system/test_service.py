@@ -3,8 +3,12 @@
 import json
 import re
 
+import pytest
+
 from installed import Installed
 from machine import await_true
+
+pytestmark = pytest.mark.timeout(600)
 
 UNITS = ["riposted.service", "riposted-standalone.service", "riposted.socket"] + [
     f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "metrics", "time")]

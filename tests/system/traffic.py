@@ -1,6 +1,9 @@
 """Clients that never rest, and keep books: run in a machine's network, led by lines on standard input.
 
-    traffic.py HELLO_PORT ECHO_PORT
+    traffic.py HELLO_PORT ECHO_PORT PATIENCE
+
+A client that waits longer than PATIENCE seconds gives up: that is a loss, and far more than any restart
+may take.
 
 Three kinds, all at once, until `stop`:
     hello       300 connections a second: connect, say something, read to the end, compare
@@ -31,8 +34,6 @@ import time
 RATE = 300
 ECHO_CONNECTIONS = 20
 IN_FLIGHT_MAX = 3000
-#: A client that waits longer gives up: that is a loss, and far more than any restart may take.
-PATIENCE = 60.0
 GREETING = b"Hello, i'm client!"
 ANSWER = b"Hello, i'm server!"
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
@@ -78,8 +79,8 @@ class Books:
 
 
 class Traffic:
-    def __init__(self, hello_port, echo_port):
-        self.hello_port, self.echo_port = hello_port, echo_port
+    def __init__(self, hello_port, echo_port, patience):
+        self.hello_port, self.echo_port, self.patience = hello_port, echo_port, patience
         self.books = Books()
         self.ending = False
         self.in_flight = 0
@@ -97,7 +98,7 @@ class Traffic:
                 client.setblocking(False)
                 # Many addresses: a port is not soon used again towards the same one.
                 client.bind((f"127.0.1.{number % 200 + 1}", 0))
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self.patience):
                     await loop.sock_connect(client, ("127.0.0.1", self.hello_port))
                     await loop.sock_sendall(client, GREETING)
                     answer = b""
@@ -192,7 +193,7 @@ class Traffic:
         while not self.ending:
             phase = self.books.phase
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self.patience):
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.echo_port)
             except OSError as error:
                 self.books.add(phase, "echo " + kind_of(error))
@@ -215,7 +216,7 @@ class Traffic:
                 self.books.add(self.books.phase, "echo whole")
                 return
             started = time.monotonic()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 data = await reader.read(1 << 16)
             self.books.took(self.books.phase, "echo", time.monotonic() - started)
             if not data:
@@ -258,4 +259,4 @@ class Traffic:
 
 
 if __name__ == "__main__":
-    asyncio.run(Traffic(*map(int, sys.argv[1:3])).run())
+    asyncio.run(Traffic(*map(int, sys.argv[1:3]), float(sys.argv[3])).run())
