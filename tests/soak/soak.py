@@ -20,6 +20,8 @@ import tempfile
 import time
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
+#: Debian's own has pytest, whichever Python runs this.
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 #: Forged loops, sources and floods, amplification; lists; no descriptors; sizes of datagrams; the
 #: environment of inherited sockets; memory and readers that do not read; the kernel's filter.
 ATTACKS = ("test_reflection", "test_access", "test_limits", "test_datagrams", "test_listeners",
@@ -48,7 +50,7 @@ def cases(build, backend, report, seconds, modules):
     results = report.with_name("results")
     results.write_text("")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", f"--build={build}", f"--backends={backend}",
+        [PYTHON, "-m", "pytest", f"--build={build}", f"--backends={backend}",
          f"--results={results}", *(f"integration/{module}.py" for module in modules)],
         cwd=TESTS, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True)
