@@ -5,6 +5,8 @@ words as readline splits them, zsh by a widget in a terminal of its own that wri
 added, fish by `complete -C`. A shell that is not installed is skipped, each test with the reason.
 """
 
+import atexit
+import functools
 import os
 import pathlib
 import pty
@@ -257,13 +259,21 @@ class Fish(Completion, Base):
         return {each.split("\t")[0] for each in self.run_shell("-N", "-c", script).splitlines()}
 
 
+@functools.cache
+def zsh_dump():
+    """What compinit finds in half a second, and reads from this file from then on."""
+    directory = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return os.path.join(directory, "zcompdump")
+
+
 class Zsh(Completion, Base):
     shell = "zsh"
 
     # Writes down every match that is added; what is only filtered (-O, -A, -D) is not.
-    setup = """
+    SETUP = """
         fpath=(COMPLETIONS $fpath)
-        autoload -U compinit; compinit -u -D
+        autoload -U compinit; compinit -u -d DUMP
         zstyle ':completion:*' use-cache no
         zstyle ':completion:*:hosts' hosts example
         compadd() {
@@ -280,25 +290,30 @@ class Zsh(Completion, Base):
         capture() { _main_complete; compstate[insert]='' compstate[list]=''; mv offered complete; }
         zle -C capture complete-word capture
         bindkey '^T' capture
-        : >offered >ready
-    """.replace("COMPLETIONS", str(COMPLETIONS))
+        bindkey '^U' kill-whole-line
+        : >ready
+    """
+    terminal = None
+
+    def start(self):
+        """One shell for all lines of a test."""
+        setup = self.SETUP.replace("COMPLETIONS", str(COMPLETIONS)).replace("DUMP", zsh_dump())
+        (self.directory / "setup.zsh").write_text(setup)
+        self.terminal = Terminal(["zsh", "-f", "-i"], self.directory)
+        self.addCleanup(self.terminal.close)
+        self.terminal.type("source ./setup.zsh\n")
+        self.terminal.wait("readiness", (self.directory / "ready").exists)
 
     def complete(self, line):
-        for name in ("offered", "complete", "ready"):
-            (self.directory / name).unlink(missing_ok=True)
-        (self.directory / "setup.zsh").write_text(self.setup)
-        terminal = Terminal(["zsh", "-f", "-i"], self.directory)
-        try:
-            terminal.type("source ./setup.zsh\n")
-            terminal.wait("readiness", (self.directory / "ready").exists)
-            terminal.type(line + "\x14")
-            offered = self.directory / "complete"
-            terminal.wait("completion", offered.exists)
-            # An option that wants its value behind "=" is offered with it.
-            return {
-                re.sub("^(--[\\w-]+)=$", "\\1", each) for each in offered.read_text().splitlines()}
-        finally:
-            terminal.close()
+        if self.terminal is None:
+            self.start()
+        complete = self.directory / "complete"
+        complete.unlink(missing_ok=True)
+        (self.directory / "offered").touch()
+        self.terminal.type("\x15" + line + "\x14")
+        self.terminal.wait("completion", complete.exists)
+        # An option that wants its value behind "=" is offered with it.
+        return {re.sub("^(--[\\w-]+)=$", "\\1", each) for each in complete.read_text().splitlines()}
 
 
 del Base  # no tests of its own
