@@ -1,8 +1,12 @@
-"""The bound of the process's memory: said beforehand, and kept under attack.
+"""The bound of the process's memory: said beforehand, and kept under attack. It is the daemon's own that is
+measured, which other processes do not change.
 
-Memory is measured here, so that this module is not run beside others.
+    RIPOSTE_STORMS   small or full [small]: the attackers are 10,000 only in the full form. What the kernel
+                     holds for so many is memory that TCP has no more for others: that form runs alone.
 """
 
+import contextlib
+import os
 import re
 import resource
 import signal
@@ -20,12 +24,14 @@ pytestmark = [pytest.mark.backends, pytest.mark.alone]
 
 LINE = r"at most (\d+) MiB with this configuration$"
 
+FULL = os.environ.get("RIPOSTE_STORMS", "small") == "full"
+
 #: For an answer while every buffer is taken: each place has to be won again from those who stopped.
 PATIENCE = 100.0
 
 #: No timeout ends anybody, and the limits are those of descriptors.
 PATIENT = """[limits]
-connections = 20000
+connections = {}
 connections_per_source = 20000
 idle_timeout = "1h"
 write_stall_timeout = "1h"
@@ -137,21 +143,20 @@ class Attack(RiposteTest):
         return clients
 
     @staticmethod
-    def push(clients, rounds=400):
-        """Sends until nobody takes any more."""
+    def push(clients, full):
+        """Sends until nobody takes any more, and it is full()."""
         block = bytes(range(256)) * 256
         quiet = 0
-        for _ in range(rounds):
+
+        def done():
+            nonlocal quiet
             sent = 0
             for client in clients:
-                try:
+                with contextlib.suppress(BlockingIOError, ConnectionError):
                     sent += client.send(block)
-                except (BlockingIOError, ConnectionError):
-                    pass
             quiet = 0 if sent else quiet + 1
-            if quiet == 5:
-                return
-            time.sleep(0.02)
+            return quiet >= 5 and full()
+        await_true(done, "every buffer is full", PATIENCE)
 
     def flood(self, address):
         """The largest datagrams; answers are not read."""
@@ -166,12 +171,12 @@ class Attack(RiposteTest):
 
     def attack(self, count, buffers_mib, *arguments):
         daemon = self.daemon("--listen", "echo=127.0.0.1:0", *arguments,
-                             config=PATIENT + f'buffer_memory = "{buffers_mib}MiB"\n')
+                             config=PATIENT.format(count + 100) + f'buffer_memory = "{buffers_mib}MiB"\n')
         tcp = ("127.0.0.1", daemon.port("echo", "tcp"))
         udp = ("127.0.0.1", daemon.port("echo", "udp"))
         honest = Honest(self.connect(tcp, timeout=PATIENCE))
         clients = self.slow_readers(tcp, count)
-        self.push(clients)
+        self.push(clients, lambda: daemon.peak_rss_kib() / 1024 > buffers_mib * 0.9)
         self.flood(udp)
         # No timeout frees a buffer: only that those are reset who read nothing.
         answered = len(honest.took)
@@ -186,7 +191,6 @@ class Attack(RiposteTest):
                 f"buffers of {buffers_mib} MiB: peak {peak:.1f} MiB, bound {bound} MiB; an honest "
                 f"client: {len(honest.took)} answers, the slowest in {max(honest.took):.3f} s")
         self.assertLess(peak, bound)
-        self.assertGreater(peak, buffers_mib * 0.9, "the attack did not fill the buffers")
         for client in clients:
             client.close()
         honest = self.connect(tcp)
@@ -195,8 +199,12 @@ class Attack(RiposteTest):
         await_true(lambda: daemon.rss_kib() / 1024 < buffers_mib * 0.7 + 16,
                    "what nobody needs is given back")
 
-    def test_10_000_slow_readers(self):
-        self.attack(self.most, 128)
+    def test_slow_readers(self):
+        """More of them than buffers."""
+        if FULL:
+            self.attack(self.most, 128)
+        else:
+            self.attack(1000, 32)
 
     def test_few_buffers_and_two_workers(self):
-        self.attack(min(2000, self.most), 16, "--workers", "2")
+        self.attack(2000 if FULL else 800, 16, "--workers", "2")
