@@ -19,6 +19,7 @@ Status 0 if all of it ran, whatever the figures are.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -119,7 +120,8 @@ class Server:
         """User and system time of all its threads."""
         total = 0
         for task in os.listdir(f"/proc/{self.process.pid}/task"):
-            with open(f"/proc/{self.process.pid}/task/{task}/schedstat", encoding="ascii") as file:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                    open(f"/proc/{self.process.pid}/task/{task}/schedstat", encoding="ascii") as file:
                 total += int(file.read().split()[0])
         return total / 1e9
 

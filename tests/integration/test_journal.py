@@ -119,7 +119,7 @@ class Events(RiposteTest):
         first, second = free_port(), free_port()
         old = listen_section("hello", f"tcp://127.0.0.1:{first}")
         access = "[access_log]\nconnections = true\ndatagrams_every = 1\nrate = 1\n"
-        daemon = self.start(config=old + "[limits]\nconnections_per_source = 1\n" + access)
+        daemon = self.start(config=old + "[limits]\nconnections_per_source = 1\nlinger_timeout = '10m'\n" + access)
         ready = self.event("ready")
         self.assertEqual((ready["PRIORITY"], ready["RIPOSTE_WORKERS"], ready["RIPOSTE_LISTENERS"]),
                          ("6", "1", "1"))
