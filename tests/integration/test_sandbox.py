@@ -1,6 +1,7 @@
 """Sealed once it is up: the kernel says so of each thread, nothing that the daemon does is refused, and
 where it can not be had one line says why. What is forbidden is tried from inside by the unit tests."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -81,7 +82,7 @@ class Sealed(SandboxTest):
         daemon = self.daemon("--listen", "echo=127.0.0.1:0", "--workers", "4")
         self.assert_sealed(daemon, 5)
         self.assertLess(daemon.log().index("sandbox: "), daemon.log().index("ready: "))
-        self.assert_answers(daemon)
+        self.assert_answers(daemon).close()
         self.assert_sealed(daemon, 5)
         daemon.stop()
 
@@ -124,7 +125,7 @@ class Sealed(SandboxTest):
             self.assertEqual(len(found), 1, daemon.log())
             reason = ".+" if "seccomp" in FEATURES else "this build has no libseccomp"
             self.assertRegex(found[0], rf"^riposted: warning: sandbox: seccomp is off \({reason}\)$")
-            self.assert_answers(daemon)
+            self.assert_answers(daemon).close()
             daemon.stop()
 
 
@@ -175,7 +176,8 @@ class NothingRefused(RiposteTest):
     @staticmethod
     def is_traced(daemon):
         for task in os.listdir(f"/proc/{daemon.pid}/task"):
-            with open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as file:
+            with (contextlib.suppress(FileNotFoundError, ProcessLookupError),  # it has ended meanwhile
+                  open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as file):
                 if "TracerPid:\t0\n" in file.read():
                     return False
         return True
@@ -235,7 +237,7 @@ class NothingRefused(RiposteTest):
     def test_from_ready_to_the_end(self):
         directory = self.enterContext(tempfile.TemporaryDirectory(prefix="riposte-"))
         path = directory + "/metrics.sock"
-        config = ("[limits]\nwrite_stall_timeout = '300ms'\nidle_timeout = '20s'\n"
+        config = ("[limits]\nwrite_stall_timeout = '300ms'\nidle_timeout = '10m'\n"
                   f"[metrics]\nlisten = ['tcp://127.0.0.1:0', 'unix:{path}']\n")
         for service in ("hello", "discard", "daytime", "chargen", "time"):
             config += listen_section(service, f"127.0.0.1:{free_port()}")
