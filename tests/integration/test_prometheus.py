@@ -223,9 +223,9 @@ class Scraped(RiposteTest):
         # And no more than that, when it has been scraped again.
         self.scraped_again(prometheus)
         for query, of_service in expected.items():
-            self.assertEqual(
-                prometheus.values(f"sum by (service) ({query})"),
-                {(("service", service),): value for service, value in of_service.items()}, query)
+            self.await_values(
+                prometheus, f"sum by (service) ({query})",
+                {(("service", service),): value for service, value in of_service.items()})
         drops = {("tcp", "over_source"): 3, ("tcp", "denied"): 2, ("udp", "denied"): 4,
                  ("udp", "too_long"): 3, ("udp", "source_port"): reserved}
         self.await_values(
@@ -292,7 +292,8 @@ class Scraped(RiposteTest):
 
     def scraped_again(self, prometheus):
         scrapes = 'sum by () (riposte_scrapes_total{code="200"})'
-        before = prometheus.values(scrapes).get((), 0)  # the first does not count itself
+        # A scrape that takes more than a second has failed, and leaves nothing there until the next.
+        before = await_true(lambda: prometheus.values(scrapes), scrapes, 2 * WAIT)[()]
         await_true(lambda: prometheus.values(scrapes).get((), 0) > before + 1, scrapes, 2 * WAIT)
 
     def run_client(self, *arguments):
