@@ -71,11 +71,12 @@ class Stalls(LoadCase):
 
     def test_p99_shows_the_stall_in_an_open_loop(self):
         # 200 requests a second, a hundred or so of them due in each stall. One that is due x seconds
-        # before the stall's end waits for x at least: two fifths of those of a stall for 0.3 s, which
-        # is a fifth of all, twenty times what p99 leaves out.
+        # before the stall's end waits for x at least: two fifths of those of a stall for 0.3 s. Three
+        # stalls are a fifth of all, twenty times what p99 leaves out; one, if the machine let the server
+        # have no more, is a fifteenth.
         endpoint, stalls = self.stalling()
         found = self.load("-c", 4, "-r", 200, "-d", "3s", "--warmup", 0, "-W", "30s", endpoint)
-        self.assertGreaterEqual(len(stalls), 2)
+        self.assertGreaterEqual(len(stalls), 1)
         self.assert_counts(found, sent=600, answered=600)
         self.assertGreaterEqual(found["latency"]["p99"], 0.3)
         self.assertGreaterEqual(found["latency"]["p95"], 0.3)
@@ -112,7 +113,7 @@ class Stalls(LoadCase):
         return sum(count for low, _, count in distribution["histogram"] if low >= seconds)
 
     def test_a_stall_of_the_generator_is_laid_to_the_generator(self):
-        # The server stops the client, for as long as a hundred requests take.
+        # The server stops the client, for as long as two hundred requests take.
         process = None
 
         def answer(connection, request, index):
@@ -123,12 +124,12 @@ class Stalls(LoadCase):
             connection.sendall(request)
 
         _, endpoint = self.requests(answer)
-        process = self.start("-j", "-c", 1, "--depth", 300, "-r", 100, "-n", 300, "-W", "30s", endpoint)
+        process = self.start("-j", "-c", 1, "--depth", 300, "-r", 200, "-n", 300, "-W", "30s", endpoint)
         found = parse_json(process.finish()).json
         self.assert_consistent(found, 0)
         self.assert_counts(found, sent=300, answered=300)
         generator = found["generator"]
-        self.assertGreaterEqual(generator["late_by_generator"], 90)
+        self.assertGreaterEqual(generator["late_by_generator"], 180)
         self.assertEqual(generator["late_blocked"], 0)
         self.assertTrue(generator["bottleneck"])
         self.assertTrue(any("missed by the generator itself" in note for note in generator["notes"]))
@@ -159,11 +160,14 @@ class CountsOfTheServer(LoadCase):
         self.assertEqual((handler.seen, handler.connections), (500, 5))
 
     def test_the_warm_up_is_left_out(self):
-        handler, endpoint = self.requests(echo_one)
-        found = self.load("-n", 100, "-c", 2, "--warmup", "300ms", endpoint)
-        self.assert_counts(found, sent=100, answered=100, connections=2)
+        for seconds in (0.3, 1.2, 4.8):  # if the machine let none be sent in the first
+            handler, endpoint = self.requests(echo_one)
+            found = self.load("-n", 100, "-c", 2, "--warmup", f"{1000 * seconds:.0f}ms", endpoint)
+            self.assert_counts(found, sent=100, answered=100, connections=2)
+            self.assertEqual(found["warmup"], seconds)
+            if handler.seen > 100:
+                break
         self.assertGreater(handler.seen, 100)
-        self.assertEqual(found["warmup"], 0.3)
 
     def test_the_warm_up_of_an_open_loop_is_left_out(self):
         handler, endpoint = self.requests(echo_one)
@@ -173,14 +177,19 @@ class CountsOfTheServer(LoadCase):
 
     def test_what_a_slow_warm_up_began_does_not_count(self):
         # Requests of the warm-up that are answered in the measured time are no answers of it.
-        def answer(connection, request, index):
-            if index < 4:
-                time.sleep(0.5)
-            connection.sendall(request)
+        for warm_up in (0.05, 0.2, 0.8):  # if the machine was too slow for four to be sent in the first
+            def answer(connection, request, index, pause=10 * warm_up):
+                if index < 4:
+                    time.sleep(pause)
+                connection.sendall(request)
 
-        handler, endpoint = self.requests(answer)
-        found = self.load("-n", 20, "-c", 4, "--warmup", "50ms", endpoint)
-        self.assert_counts(found, sent=20, answered=20)
+            handler, endpoint = self.requests(answer)
+            found = self.load("-n", 20, "-c", 4, "--warmup", f"{1000 * warm_up:.0f}ms", "-W", "60s",
+                              endpoint)
+            self.assert_counts(found, sent=20, answered=20)
+            self.assertLessEqual(handler.seen, 24)
+            if handler.seen == 24:
+                break
         self.assertEqual(handler.seen, 24)
 
     def test_no_more_than_depth_are_under_way(self):
