@@ -62,13 +62,13 @@ class Case(RiposteTest):
     def start(self, *arguments, **keywords):
         return self.enterContext(Running("ping", *arguments, **keywords))
 
-    def await_answers(self, process, endpoints=1):
-        """Waits until each endpoint has answered. What the client says of that is read."""
+    def await_answers(self, process, endpoints=1, count=1):
+        """Waits until each endpoint has answered so often. What the client says of that is read."""
         def answered():
             process.signal(SIGQUIT)
             lines = [process.error_line() for _ in range(endpoints)]
-            return all(re.search(r"(^|: )[1-9]\d*/\d+ answered", line) for line in lines)
-        wait_until(answered, "the first answers")
+            return all(int(re.search(r"(?:^|: )(\d+)/\d+ answered", line)[1]) >= count for line in lines)
+        wait_until(answered, f"{count} answers")
 
     def ends(self, done, code, stderr=""):
         self.assertEqual((done.returncode, done.stderr), (code, stderr), str(done))
@@ -76,57 +76,57 @@ class Case(RiposteTest):
 
 
 class Pace(Case):
-    def test_a_thousand_probes_a_second_for_ten_seconds(self):
+    def test_a_thousand_probes_a_second_for_five_seconds(self):
         _, address = self.serve("echo", transport="udp")
         # Its document may be longer than a pipe that nobody reads from meanwhile.
         path = self.path("document")
         with open(path, "wb") as document:
-            process = self.start("-j", "-c", 10000, "-i", "1ms", spelled("udp", address),
+            process = self.start("-j", "-c", 5000, "-i", "1ms", spelled("udp", address),
                                  stdout=document)
-        time.sleep(2)
-        memory = []
+        process.await_handlers((SIGINT, SIGQUIT))
+        self.await_answers(process, count=1000)
+        memory = [process.rss_kib()]
         while process.poll() is None:
             memory.append(process.rss_kib() or memory[-1])
-            time.sleep(0.2)
+            time.sleep(0.1)
         done = process.finish()
         with open(path, encoding="ascii") as document:
             done.stdout = document.read()
-        self.assertEqual(done.stderr, "")
         found = parse_json(done).json["endpoints"][0]
         counts = {key: count for key, count in found["counts"].items() if count}
         # A socket's buffer may overflow where a busy machine lets the daemon wait: that is a loss, and
         # all that may happen.
         lost = counts.pop("lost", 0)
-        self.assertEqual(counts, {"sent": 10000, "answered": 10000 - lost})
+        self.assertEqual(counts, {"sent": 5000, "answered": 5000 - lost})
         self.assertEqual(done.returncode, 1 if lost else 0)
-        # Each left, and none early: the last one was due 9.999 s after the first.
-        self.assertEqual(found["lateness"]["count"], 10000)
-        self.assertGreaterEqual(found["elapsed"], 9.999)
-        self.assertEqual(found["rtt"]["count"], 10000 - lost)
-        allowed = 1024 if SANITIZER == "none" else 64 * 1024  # a sanitizer's quarantine fills
-        self.assertLess(memory[-1] - memory[0], allowed, "KiB more after 10 s than after 2 s")
-        comment(f"1,000 probes/s for 10 s, {lost} lost: sent late by " + ", ".join(
+        # Each left, and none early: the last one was due 4.999 s after the first.
+        self.assertEqual(found["lateness"]["count"], 5000)
+        self.assertGreaterEqual(found["elapsed"], 4.999)
+        self.assertEqual(found["rtt"]["count"], 5000 - lost)
+        allowed = 512 if SANITIZER == "none" else 64 * 1024  # a sanitizer's quarantine fills
+        self.assertLess(memory[-1] - memory[0], allowed, "KiB more after 5,000 answers than after 1,000")
+        comment(f"1,000 probes/s for 5 s, {lost} lost: sent late by " + ", ".join(
             f"{name} {in_us(found['lateness'][name])}"
             for name in ("median", "p95", "p99", "p99_9", "max")))
         comment("rtt " + ", ".join(f"{name} {in_us(found['rtt'][name])}"
                                    for name in ("min", "median", "p99", "max")))
-        comment(f"memory: {memory[0]} KiB after 2 s, {memory[-1]} KiB at the end")
+        comment(f"memory: {memory[0]} KiB after 1,000 answers, {memory[-1]} KiB at the end")
 
     def test_a_stall_of_the_client_is_told_and_not_hidden(self):
         # Stopped for 1.2 s in the middle, the probes due then leave late, all of them, and each is
         # counted from when it was due: coordinated omission is what that is not.
         sent = []
-        process = self.start("-c", 400, "-i", "10ms", "-j", self.echo(self.noting(sent)))
+        process = self.start("-c", 250, "-i", "10ms", "-j", self.echo(self.noting(sent)))
         wait_until(lambda: len(sent) >= 50, "50 probes sent")
         self.stall(process)
         found = self.ends(parse_json(process.finish()), 0).json["endpoints"][0]
-        self.assertEqual(found["counts"]["sent"], 400)
-        self.assertEqual(found["counts"]["answered"], 400)
-        self.assertGreaterEqual(found["elapsed"], 3.99)
+        self.assertEqual(found["counts"]["sent"], 250)
+        self.assertEqual(found["counts"]["answered"], 250)
+        self.assertGreaterEqual(found["elapsed"], 2.49)
         lateness, rtt = found["lateness"], found["rtt"]
         self.assertGreaterEqual(lateness["max"], 1.0)
         self.assertGreaterEqual(rtt["max"], 1.0)
-        # 120 of 400 were due meanwhile, evenly spaced: more than a hundred are late by 100 ms.
+        # 120 of 250 were due meanwhile, evenly spaced: more than a hundred are late by 100 ms.
         self.assertGreaterEqual(self.above(lateness, 0.1), 100)
         self.assertGreaterEqual(self.above(rtt, 0.1), 100)
         # The schedule is absolute: what the times in the probes have beyond it is all lateness, to
@@ -156,7 +156,7 @@ class Pace(Case):
         return sum(count for low, _, count in distribution["histogram"] if low >= seconds)
 
     def test_a_line_says_how_late_its_probe_left(self):
-        process = self.start("-c", 400, "-i", "10ms", self.echo())
+        process = self.start("-c", 250, "-i", "10ms", self.echo())
         while "seq=30 " not in process.line():
             pass
         self.stall(process)
@@ -169,13 +169,16 @@ class Pace(Case):
         self.assertGreaterEqual(longest[1], 1000)
 
     def test_the_time_from_sending_knows_nothing_of_a_stall_of_the_client(self):
-        # Nothing is on its way while it is stopped, and one probe is due meanwhile.
+        # Nothing is on its way while it is stopped, and one probe is due meanwhile: three seconds after the
+        # first, which left when it started or later.
         process = self.start("-j", "-c", 2, "-i", "3s", self.echo())
         process.await_handlers((SIGINT, SIGQUIT))
         self.await_answers(process)
+        first_answered = time.monotonic()
         process.signal(SIGSTOP)
         wait_until(process.is_stopped, "stopped")
-        time.sleep(5)
+        while time.monotonic() < first_answered + 4.2:
+            time.sleep(0.1)
         process.signal(SIGCONT)
         found = self.ends(parse_json(process.finish()), 0).json["endpoints"][0]
         self.assertGreaterEqual(found["lateness"]["max"], 1.0)
@@ -268,11 +271,11 @@ class Life(Case):
 
     def test_a_deadline_ends_it(self):
         began = time.monotonic()
-        done = self.ends(run_json("ping", "-j", "-w", "2s", "-i", "50ms", self.echo()), 0)
-        self.assertGreaterEqual(time.monotonic() - began, 2)
+        done = self.ends(run_json("ping", "-j", "-w", "1s", "-i", "50ms", self.echo()), 0)
+        self.assertGreaterEqual(time.monotonic() - began, 1)
         counts = done.json["endpoints"][0]["counts"]
         self.assertGreaterEqual(counts["answered"], 1)
-        self.assertLessEqual(counts["sent"], 41)
+        self.assertLessEqual(counts["sent"], 21)
 
     def test_a_deadline_does_not_wait_for_answers(self):
         began = time.monotonic()
