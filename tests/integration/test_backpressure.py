@@ -13,7 +13,7 @@ import pytest
 
 from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_all, receive_exactly)
 
-pytestmark = [pytest.mark.backends, pytest.mark.alone]
+pytestmark = pytest.mark.backends
 
 #: How much the daemon may grow by one connection, however much that owes. Sanitizers keep freed
 #: memory and shadow each byte.

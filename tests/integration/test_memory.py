@@ -20,11 +20,10 @@ import pytest
 from client import comment
 from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_exactly, run_riposted)
 
-pytestmark = [pytest.mark.backends, pytest.mark.alone]
-
 LINE = r"at most (\d+) MiB with this configuration$"
 
 FULL = os.environ.get("RIPOSTE_STORMS", "small") == "full"
+pytestmark = [pytest.mark.backends] + [pytest.mark.alone] * FULL
 
 #: For an answer while every buffer is taken: each place has to be won again from those who stopped.
 PATIENCE = 100.0

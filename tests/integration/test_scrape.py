@@ -24,7 +24,7 @@ from daemon import (RIPOSTE, SANITIZER, WAIT, RiposteTest, await_true, free_port
                     limit_descriptors, listen_section, needs_systemd, receive_all, receive_exactly)
 from honest import Honest
 
-pytestmark = [pytest.mark.backends, pytest.mark.alone]
+pytestmark = pytest.mark.backends
 
 CONNECTIONS_MAX = 32
 METRICS_TCP = "[metrics]\nlisten = 'tcp://127.0.0.1:0'\n"
