@@ -131,8 +131,8 @@ class Datagrams(AccessTest):
             denied.sendto(b"a question", address)
         for other in others:  # whoever is answered came behind them
             self.assert_answered(other, address)
-        self.assert_silent(denied)
         self.assertIn("; 5 datagrams denied", self.statistics())
+        self.assert_silent(denied, self.subject)
 
     @needs_ipv6
     def test_ipv6_and_ipv4_over_one_dual_stack_socket(self):
@@ -142,7 +142,7 @@ class Datagrams(AccessTest):
             silent = self.asker(denied)
             silent.sendto(b"a question", (denied, port))
             self.assert_answered(self.asker(let_in), (let_in, port))
-            self.assert_silent(silent)
+            self.assert_silent(silent, self.subject)
 
 
 class Reload(AccessTest):
@@ -168,7 +168,7 @@ class Reload(AccessTest):
         self.assert_let_in(address, "127.0.0.67")
         asker.sendto(b"a question", address)
         self.assert_answered(self.asker("127.0.0.67"), address)
-        self.assert_silent(asker)
+        self.assert_silent(asker, self.subject)
         self.reload(section(tcp) + section(udp))
         self.assert_let_in(address, "127.0.0.66")
         self.assert_answered(asker, address)

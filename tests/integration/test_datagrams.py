@@ -49,13 +49,13 @@ class Sizes(RiposteTest):
         self.assertEqual(refused.exception.errno, errno.EMSGSIZE)
 
     def test_empty_datagrams_are_answered_one_for_one(self):
-        _, address = self.serve("echo", transport="udp")
+        daemon, address = self.serve("echo", transport="udp")
         client = self.datagram_socket()
         for _ in range(20):
             client.sendto(b"", address)
         for _ in range(20):
             self.assertEqual(client.recv(100), b"")
-        self.assert_silent(client)
+        self.assert_silent(client, daemon)
 
 
 class Bursts(RiposteTest):
@@ -228,7 +228,7 @@ class Trains(RiposteTest):
             answer, answer_segment, server = self.receive_train(joining)
             self.assertTrue(answer == data, f"{size} by {segment}: {len(answer)} bytes came back")
             self.assertEqual((answer_segment, server[:2]), (segment, address))
-        self.assert_silent(single)
+        self.assert_silent(single, daemon)
         return daemon
 
     def counted(self, daemon):
@@ -340,9 +340,9 @@ class Trains(RiposteTest):
         self.assertEqual({len(client.recv(1000)) for _ in range(50)}, {4})
         ask("time", 3, 4 * 3)
         ask("discard", 100, 25 * 100)
-        self.assert_silent(client)
         asked = 11 + 3 + 21 + 51 + 4 + 25
         self.assert_counted(daemon, (asked, 11 + 3 + 20 + 50, 25, 1 + 1 + 4))
+        self.assert_silent(client, daemon)
 
     @needs_root
     def test_datagrams_larger_than_the_paths_packets_are_answered_all_the_same(self):

@@ -29,18 +29,6 @@ def has_ended(connection):
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == tcp_close
 
 
-def has_read_all(client, server_port, client_port):
-    """Has the other end of a connection read everything, the FIN too? (proc(5): a FIN counts as a byte.)
-    If both ends are gone, it has; if one alone can not be found, the file was changed while it was read."""
-    with open("/proc/net/tcp", encoding="ascii") as file:
-        for line in list(file)[1:]:
-            fields = line.split()
-            if [int(end.partition(":")[2], 16) for end in fields[1:3]] == [server_port, client_port]:
-                established = fields[3] == "01"  # then the FIN has not come
-                return not established and int(fields[4].partition(":")[2], 16) == 0
-    return has_ended(client)
-
-
 @needs_systemd
 class Handover(RiposteTest):
     def clients(self, manager, count, service="echo"):
@@ -109,7 +97,7 @@ class Handover(RiposteTest):
         client.sendall(data)
         finished.sendall(b"last words")
         finished.shutdown(socket.SHUT_WR)
-        self.assert_silent(client)
+        self.assert_silent(client, seconds=0.01)  # and nobody is there who could say something
         manager.start()
         self.assertEqual(receive_exactly(client, len(data)), data)
         self.assertEqual(receive_all(finished), b"last words")
@@ -162,7 +150,6 @@ class Handover(RiposteTest):
         manager.listeners["echo"].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         first = manager.start(config=PATIENT)
         client = self.connect(manager.address(), timeout=3 * WAIT, receive_buffer=65536)
-        ports = client.getpeername()[1], client.getsockname()[1]
         data = self.random.randbytes(4 << 20)
 
         sender = threading.Thread(target=client.sendall, args=[data])
@@ -172,7 +159,7 @@ class Handover(RiposteTest):
             received += receive_exactly(client, 65536)
         sender.join()
         client.shutdown(socket.SHUT_WR)  # only now: a FIN that came with data is read with it
-        while not has_read_all(client, *ports):  # that it has read the FIN counts; mostly it still owes
+        while not first.has_read_all(client):  # that it has read the FIN counts; mostly it still owes
             received += client.recv(min(4096, len(data) - len(received)))
         first.signal(signal.SIGTERM)
         first.wait_log("draining: ")

@@ -108,14 +108,16 @@ class Stream(RiposteTest):
         self.assertEqual(receive_all(client), ANSWER)
 
     def test_nothing_is_said_before_the_client_speaks(self):
-        _, address = self.serve()
+        daemon, address = self.serve()
+        before = daemon.fds()
         client = self.connect(address)
-        self.assert_silent(client)
+        await_true(lambda: daemon.fds() > before, "it is accepted")
+        self.assert_silent(client, daemon)
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
 
     def test_a_client_that_writes_a_mebibyte_first_gets_the_answer_and_no_reset(self):
-        daemon, address = self.serve()
+        daemon, address = self.serve(config="[limits]\nlinger_timeout = '10m'\n")
         for _ in range(5):
             client = self.connect(address)
             client.sendall(b"x" * (1 << 20))
@@ -124,7 +126,7 @@ class Stream(RiposteTest):
             client.close()
 
     def test_a_client_that_goes_on_writing_after_the_answer_meets_no_reset(self):
-        daemon, address = self.serve()
+        daemon, address = self.serve(config="[limits]\nlinger_timeout = '10m'\n")
         client = self.connect(address)
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)

@@ -288,7 +288,7 @@ class Amplification(Reflection):
         self.assertGreater(answered, 4 * 1000)
         await_true(lambda: [counted(daemon)[key] for key in ("received", "answered")] ==
                    [asked + 1, answered + 1], "all are counted")
-        self.assert_silent(client)
+        self.assert_silent(client, daemon)
 
 
 @needs_root

@@ -31,6 +31,7 @@ import unittest
 
 from patience import SANITIZER, WAIT  # noqa: F401
 from ports import free_port  # noqa: F401
+from queues import queues_at
 
 RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
@@ -254,23 +255,17 @@ class Daemon:
     def _state(self, task):
         return self._proc(f"{task}/stat").rpartition(")")[2].split()[0]
 
-    def queues(self, client):
-        """(unsent, unread) bytes at the daemon's end of this client's connection: what it wrote and the
-        client has not acknowledged, what came and it did not read (proc(5): an unread FIN is a byte, too).
-        None: it has no such end any more."""
-        family = "tcp6" if client.family == socket.AF_INET6 else "tcp"
-        ends = [client.getpeername()[1], client.getsockname()[1]]
-        for line in self._proc(f"net/{family}").splitlines()[1:]:
-            fields = line.split()
-            if [int(end.rpartition(":")[2], 16) for end in fields[1:3]] == ends:
-                return tuple(int(size, 16) for size in fields[4].split(":"))
-        return None
+    @staticmethod
+    def queues(client):
+        """(unsent, unread) bytes at the other end of this client's connection: what was written there and the
+        client has not acknowledged, and what came there and was not read. None: it is gone."""
+        return queues_at(client.family, client.getpeername(), client.getsockname())
 
     def has_read_all(self, client):
-        """Whether all that this client wrote has come, and was read."""
+        """Whether all that this client wrote has come, and was read, or the other end is gone."""
         unacknowledged = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0]
         queues = self.queues(client)
-        return unacknowledged == 0 and queues is not None and queues[1] == 0
+        return unacknowledged == 0 and (queues is None or queues[1] == 0)
 
     def waits_for_reader(self, client):
         """Whether it sleeps while there is something that this client has not taken."""
@@ -421,9 +416,12 @@ class RiposteTest(unittest.TestCase):
         client.bind(address)
         return client
 
-    def assert_silent(self, client, seconds=0.3):
-        """Nothing comes for a while. (Too short a while can only hide a fault, never invent one.)"""
-        client.settimeout(seconds)
+    def assert_silent(self, client, daemon=None, seconds=0.3):
+        """Nothing comes: there is nothing more that this daemon does, or none for a while. (Too short a
+        while can only hide a fault, never invent one.)"""
+        if daemon is not None:
+            await_true(daemon.sleeps, "it has nothing more to do")
+        client.settimeout(0.01 if daemon is not None else seconds)
         with self.assertRaises(TimeoutError):
             received = client.recv(65536)
             self.fail(f"{len(received)} unexpected bytes: {received[:60]!r}")
