@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -84,7 +85,7 @@ class Case(RiposteTest):
 
     def until(self, seen, name, port, *arguments):
         """Runs it without a warm-up until `seen` says that it saw what it must."""
-        for seconds in (0.3, 1, 4, 16):
+        for seconds in (0.1, 0.3, 1, 4, 16):
             found = self.once(name, port, "-w", 0, "-d", seconds, *arguments)
             self.assertGreaterEqual(found["seconds"], seconds)
             if seen(found):
@@ -308,7 +309,7 @@ class Connects(Case):
         def count(found):
             return found["connections"] if seen == "connections" else found["failed_by_kind"][seen]
 
-        found = self.until(lambda found: count(found) > 0, "connects", port, "-c", 4, *arguments)
+        found = self.until(lambda found: count(found) > 0, "connects", port, "-c", 4, "-T", 60, *arguments)
         self.assertEqual(tuple(found["failed_by_kind"]), KINDS)
         self.assertEqual(sum(found["failed_by_kind"].values()), found["failed"])
         return found
@@ -337,7 +338,7 @@ class Connects(Case):
 
     def test_an_answer_in_pieces_is_right(self):
         peer = self.peer(TcpPeer, answering(ANSWER[:5], ANSWER[5:17], ANSWER[17:]))
-        found = self.connects("connections", port_of(peer), "-T", 60)
+        found = self.connects("connections", port_of(peer))
         self.assertEqual(found["failed"], 0)
 
     def test_a_wrong_answer_is_seen(self):
@@ -471,7 +472,16 @@ class LateReader(Case):
         self.assert_wrong(self.late(self.changing(lambda data: data + b"!")), 1 << 20)
 
     def test_no_end_is_not_exact(self):
-        found = self.late(swallow_and_stay, "-T", 0.5)
+        ended = threading.Event()
+
+        def swallow_and_stay(connection):
+            swallow(connection)
+            ended.wait(SECONDS_MAX)
+
+        try:
+            found = self.late(swallow_and_stay, "-T", 0.5)
+        finally:
+            ended.set()
         self.assert_wrong(found, 0)
         self.assertGreaterEqual(found["seconds"], 0.5)
 
@@ -485,12 +495,6 @@ class LateReader(Case):
                 found = self.once("late_reader", port_of(peer), "-b", 1, "-l", 10, code=1)
                 self.assertTrue(found["exact"])
                 self.assertEqual((found["others"], found["others_failed"]), (0, True))
-
-
-def swallow_and_stay(connection):
-    """Reads to the end, and does not end."""
-    swallow(connection)
-    time.sleep(2)
 
 
 class Usage(Case):
