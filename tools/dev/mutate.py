@@ -51,6 +51,10 @@ NOT_RUN = "the test did not run"
 FAILS_ALWAYS = "fails without the fault"
 
 
+def plain(text):
+    return " ".join(re.sub(r"[_\W]+", " ", text.lower()).split())
+
+
 @dataclasses.dataclass(frozen=True)
 class Test:
     stage: str
@@ -60,9 +64,9 @@ class Test:
         return " ".join((self.stage, *self.words))
 
     def is_named(self, name):
-        """Is that the name of this test? It has all its words but the backend's."""
+        """Is that the name of this test? However it is spelled: with blanks or underscores."""
         case = [word for word in self.words[1:] if word not in ("epoll", "io_uring")]
-        return self.words[0] in name and " ".join(case).lower() in name.lower()
+        return all(plain(part) in plain(name) for part in (self.words[0], " ".join(case)))
 
 
 @dataclasses.dataclass
@@ -227,6 +231,16 @@ def plant(mutant, test, builder, tree, seconds):
     return Verdict(mutant, test, verdict, time.monotonic() - started, output)
 
 
+def make_room(top):
+    """The directory of the copies. What ./dev makes bears its mark, or ./dev would not touch it."""
+    room = top / "build-dev/mutate"
+    for directory in (room.parent, room):
+        if not directory.exists():
+            directory.mkdir()
+            (directory / ".made-by-dev").touch()
+    return room
+
+
 def run_stage(stage, pairs, builder, tree, tell):
     """The verdicts on (mutant, test) of one stage."""
     tree.sync()
@@ -328,7 +342,7 @@ def main(arguments, builder=None, top=TOP, out=sys.stdout):
         from tools.dev.plain_stages import PlainStages
         builder = PlainStages()
     teller = Teller(out)
-    return teller.end(run_all(mutants, builder, top, top / "build-dev/mutate", teller))
+    return teller.end(run_all(mutants, builder, top, make_room(top), teller))
 
 
 if __name__ == "__main__":
