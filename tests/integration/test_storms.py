@@ -23,10 +23,11 @@ import signal
 import subprocess
 import time
 
-import pytest
-
-from daemon import (RIPOSTE, RIPOSTED, SANITIZER, WAIT, RiposteTest, await_true, libc,
-                    needs_program, needs_root, receive_exactly)
+from client import Running
+from daemon import (BACKEND, RIPOSTED, SANITIZER, WAIT, RiposteTest, await_true, needs_program, needs_root,
+                    receive_exactly)
+from honest import PATIENCE, Honest
+from network import enter_network, ip
 from soak_report import report
 
 STORM = os.environ.get("STORM", "build/tests/soak/storm")
@@ -41,7 +42,6 @@ WRITE_STALL = "2s" if FULL else "200ms"
 RELOADS = 1000 if FULL else 100
 DRAIN_SECONDS = 5 if FULL else 1
 DESCRIPTORS = PEERS + 2000
-CLONE_NEWNET = 0x40000000
 
 CONFIG = """
 drain_timeout = "{drain}s"
@@ -202,13 +202,8 @@ class HalfOpen(Storms):
 
     def setUp(self):
         super().setUp()
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        self.addCleanup(os.close, before)
-        if libc.unshare(CLONE_NEWNET) != 0:
-            self.skipTest("this machine permits no network namespace")
-        self.addCleanup(lambda: self.assertEqual(libc.setns(before, CLONE_NEWNET), 0))
-        for command in ("link set lo up", "route add 198.18.0.0/15 dev lo"):
-            subprocess.run(["ip"] + command.split(), check=True, capture_output=True)
+        enter_network(self)
+        ip("route add 198.18.0.0/15 dev lo")
         for name in ("all", "lo"):
             with open(f"/proc/sys/net/ipv4/conf/{name}/rp_filter", "w", encoding="ascii") as file:
                 file.write("0")
