@@ -37,7 +37,7 @@ import special
 from subjects import LIMITS, Server, Unavailable, raise_descriptors
 
 WAIT = 90.0
-WARMUP = 0.3
+WARMUP_MAX = 0.3
 TRIES = 5
 
 
@@ -48,6 +48,7 @@ class Bench:
                                       options.peers)
         cores = sorted(os.sched_getaffinity(0))
         self.server_core, self.generator_core = cores[0], cores[-1]
+        self.warmup = min(WARMUP_MAX, options.seconds)
         self.absent = {}  # name: why
 
     def start(self, subject, mode):
@@ -81,10 +82,10 @@ class Bench:
 
     def measure_once(self, row, server):
         seconds = self.options.seconds
-        command = row.command(self.programs, server.port, seconds, WARMUP)
+        command = row.command(self.programs, server.port, seconds, self.warmup)
         client = self.run_generator(command)
         await_descriptors(client, row.connections)
-        time.sleep(WARMUP + 0.05 * seconds)
+        time.sleep(self.warmup + 0.05 * seconds)
         user, before, start = server.user_seconds(), server.cpu_seconds(), time.monotonic()
         time.sleep(0.9 * seconds)
         used, took = server.cpu_seconds() - before, time.monotonic() - start

@@ -71,7 +71,7 @@ class Compare(unittest.TestCase):
 
     def compare(self, *arguments):
         path = os.path.join(self.directory, "figures.json")
-        done = self.run_it("--rounds", "1", "--seconds", "0.2", "--json", path, *arguments)
+        done = self.run_it("--rounds", "1", "--seconds", "0.1", "--json", path, *arguments)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         with open(path, encoding="utf-8") as file:
             return json.load(file), done.stdout
