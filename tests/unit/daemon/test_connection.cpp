@@ -1,4 +1,7 @@
 #include "daemon/connection.h"
+#include "daemon/connections.h"
+
+#include <algorithm>
 
 #include <doctest/doctest.h>
 
@@ -19,6 +22,43 @@ Connection open_connection() {
 Step next(const Connection& c) {
     return advance(c, window);
 }
+
+/// The kernel has 100 bytes for the peer, who takes none of them.
+class StalledPeer final : public Environment {
+public:
+    uint64_t now_ns() noexcept override { return 0; }
+    int64_t wall_seconds() noexcept override { return 1; }
+    SocketAddress peer_address(int) override { return {}; }
+    uint32_t unacknowledged_bytes(int) noexcept override { return 100; }
+};
+
+/// The connections of a worker, of which one is open, to an echo.
+struct Subject {
+    Subject() {
+        at.socket.kind = ServiceKind::echo;
+        at.socket.service = make_service(ServiceKind::echo, {});
+        connections.accepted(9, at);
+        token = state.ops.at(0).token;
+    }
+
+    /// The end of the stream, or so many bytes of it.
+    void arrive(uint32_t size) {
+        const BufferId buffer = size > 0 ? streams.take(Owner::worker) : no_buffer;
+        connections.handle({OpKind::receive, token, static_cast<int32_t>(size), buffer, size == 0});
+    }
+
+    StalledPeer environment{};
+    BufferPool streams{*BufferPool::create(8, 64)};
+    DatagramPool datagrams{*DatagramPool::create(1, 64)};
+    WorkerState state{
+        .environment = environment,
+        .pools = {streams, datagrams},
+        .limits = {.connections_max = 1, .write_stall_timeout_ms = 10'000},
+        .now_ms = 1000};
+    Connections connections{state};
+    Listening at{};
+    Token token{};
+};
 
 } // namespace
 
@@ -196,4 +236,19 @@ TEST_CASE("an aborting connection waits for what was in flight, without stopping
     CHECK(next(c) == Step::close);
     c.close_given = true;
     CHECK(next(c) == Step::wait);
+}
+
+TEST_CASE_FIXTURE(Subject, "a peer that takes nothing gets no more time by its FIN") {
+    arrive(10);
+    state.now_ms += 5000;
+    arrive(0);
+    // What was echoed is still in flight; to look at the peer in between gives it no time, either.
+    while (state.metrics.get(Count::write_stall_timeouts) == 0) {
+        const uint64_t next_ms = connections.next_deadline_ms();
+        REQUIRE(next_ms != Timers::never);
+        REQUIRE(next_ms <= 11'000 + Timers::tick_ms);
+        state.now_ms = std::max(next_ms, state.now_ms);
+        connections.expire();
+    }
+    CHECK(state.now_ms >= 11'000);
 }
