@@ -8,6 +8,7 @@ import tempfile
 import unittest
 
 from daemon import RIPOSTE, RIPOSTED
+from patience import RUN as SECONDS_MAX
 
 BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bench")
 sys.path.insert(0, BENCH)
@@ -22,7 +23,6 @@ PLAIN_LOAD = os.environ.get("PLAIN_LOAD", "build/tests/bench/plain_load")
 TOOLS = os.environ.get("RIPOSTE_BENCH_GENERATORS", "build/tests/bench")
 GENERATOR = os.path.join(BENCH, "generator.py")
 COMPARE = os.path.join(BENCH, "compare.py")
-SECONDS_MAX = 100
 
 
 class Generator(unittest.TestCase):

@@ -16,13 +16,13 @@ import unittest
 import pytest
 
 from daemon import ANSWER, RiposteTest, await_true
+from patience import RUN as SECONDS_MAX
 from peers import (TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream, read_exactly, reset,
                    swallow)
 
 pytestmark = pytest.mark.backends
 
 GENERATORS = os.environ.get("RIPOSTE_BENCH_GENERATORS", "build/tests/bench")
-SECONDS_MAX = 120
 KINDS = ("refused", "reset", "wrong", "timeout", "other")
 
 

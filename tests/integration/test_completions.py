@@ -19,11 +19,12 @@ import tempfile
 import time
 import unittest
 
+from patience import RUN as SECONDS_MAX
+
 RIPOSTE = os.environ["RIPOSTE"]
 RIPOSTED = os.environ["RIPOSTED"]
 COMPLETIONS = pathlib.Path(__file__).resolve().parents[2] / "packaging" / "completions"
 BASH_COMPLETION = pathlib.Path("/usr/share/bash-completion/bash_completion")
-SECONDS_MAX = 100
 
 
 def help_of(*command):

@@ -19,6 +19,7 @@ import pytest
 
 from client import comment
 from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_exactly, run_riposted)
+from patience import RUN
 
 LINE = r"at most (\d+) MiB with this configuration$"
 
@@ -26,7 +27,7 @@ FULL = os.environ.get("RIPOSTE_STORMS", "small") == "full"
 pytestmark = [pytest.mark.backends] + [pytest.mark.alone] * FULL
 
 #: For an answer while every buffer is taken: each place has to be won again from those who stopped.
-PATIENCE = 100.0
+PATIENCE = RUN
 
 #: No timeout ends anybody, and the limits are those of descriptors.
 PATIENT = """[limits]

@@ -15,8 +15,9 @@ import tempfile
 import threading
 import unittest
 
+from patience import WAIT as SECONDS_MAX
+
 RIPOSTE = os.environ["RIPOSTE"]
-SECONDS_MAX = 60
 
 
 def riposte(*arguments, **keywords):

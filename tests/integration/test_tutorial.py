@@ -7,13 +7,13 @@ import socket
 import threading
 import unittest
 
-from daemon import ANSWER, GREETING, run_riposte
+from daemon import ANSWER, GREETING, WAIT, run_riposte
 
 
 class OneShot(unittest.TestCase):
     def serve(self, kind, answer):
         server = socket.socket(socket.AF_INET, kind)
-        server.settimeout(30)
+        server.settimeout(WAIT)
         server.bind(("127.0.0.1", 0))
         if kind == socket.SOCK_STREAM:
             server.listen(1)

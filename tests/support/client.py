@@ -22,7 +22,7 @@ import time
 import unittest
 from signal import SIGINT
 
-from patience import SANITIZER, WAIT  # noqa: F401
+from patience import RUN, SANITIZER, WAIT  # noqa: F401
 
 try:
     import jsonschema
@@ -93,7 +93,7 @@ class Running:
     def poll(self):
         return self.process.poll()
 
-    def finish(self, timeout=WAIT):
+    def finish(self, timeout=RUN):
         """Waits for its end. What was read line by line before is not in Done.stdout."""
         try:
             stdout, stderr = self.process.communicate(timeout=timeout)
@@ -148,7 +148,7 @@ def _text(output):
     return (output or b"").decode("utf-8", "backslashreplace")
 
 
-def run(*arguments, env=None, timeout=WAIT, **keywords):
+def run(*arguments, env=None, timeout=RUN, **keywords):
     """Runs it to its end; keywords as for Running."""
     with Running(*arguments, env=env, **keywords) as client:
         return client.finish(timeout)

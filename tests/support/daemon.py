@@ -29,7 +29,7 @@ import termios
 import time
 import unittest
 
-from patience import SANITIZER, WAIT  # noqa: F401
+from patience import RUN, SANITIZER, WAIT  # noqa: F401
 from ports import free_port  # noqa: F401
 from queues import queues_at
 
@@ -495,14 +495,14 @@ def listen_section(service, address, **options):
     return "\n".join(lines) + "\n"
 
 
-def run_riposte(*arguments, timeout=WAIT, input=None):
+def run_riposte(*arguments, timeout=RUN, input=None):
     env = {key: value for key, value in os.environ.items() if not key.startswith("RIPOSTE")}
     return subprocess.run([os.path.abspath(RIPOSTE), *arguments], capture_output=True,
                           timeout=timeout, input=input if input is not None else b"", env=env,
                           check=False)
 
 
-def run_riposted(*arguments, timeout=WAIT, **options):
+def run_riposted(*arguments, timeout=RUN, **options):
     """A riposted that is to end by itself: --check, --print-config, a usage error."""
     return subprocess.run([os.path.abspath(RIPOSTED), *arguments], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)

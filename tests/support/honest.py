@@ -10,9 +10,9 @@ import re
 import signal
 
 import client
-from daemon import SANITIZER, await_true
+from daemon import await_true
+from patience import RUN as PATIENCE
 
-PATIENCE = 120.0 if SANITIZER == "none" else 300.0
 FAULTS = ("lost", "corrupted", "wrong_size", "refused", "unreachable", "closed", "duplicated", "stray")
 
 

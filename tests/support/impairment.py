@@ -22,6 +22,8 @@ import struct
 import threading
 import time
 
+from patience import WAIT
+
 HEADER_BYTES = 24  # magic, session, sequence number, time of sending
 SEQUENCE_AT = 8
 
@@ -180,7 +182,7 @@ class UdpProxy:
         if echo:
             self.back = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self.back.connect(echo)
-            self.back.settimeout(30)
+            self.back.settimeout(WAIT)
         self._client = None
         self._held = {}     # arrival that releases them -> entries, with the bytes
         self._timed = []    # heap of (when, number, entry, bytes)
@@ -196,7 +198,7 @@ class UdpProxy:
     def close(self):
         """Ends it; raises what went wrong in it."""
         self._stop.send(b"x")
-        self._thread.join(30)
+        self._thread.join(WAIT)
         for descriptor in (self.front, self.back, self._wake, self._stop):
             if descriptor:
                 descriptor.close()
@@ -314,7 +316,7 @@ class TcpProxy:
                     descriptor.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # it was closed already
-        self._thread.join(30)
+        self._thread.join(WAIT)
         self.listener.close()
         if self.problem:
             raise self.problem

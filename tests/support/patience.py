@@ -16,5 +16,7 @@ def seconds(count):
     return count * FACTOR
 
 
-#: For one step: an answer, a line of a log, the end of a process.
+#: For one step: an answer, a line of a log, the end of a process that was told to end.
 WAIT = seconds(60)
+#: For a program that has work to do first, which may be much for a processor that others use, too.
+RUN = seconds(240)
