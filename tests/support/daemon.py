@@ -259,7 +259,11 @@ class Daemon:
     def queues(client):
         """(unsent, unread) bytes at the other end of this client's connection: what was written there and the
         client has not acknowledged, and what came there and was not read. None: it is gone."""
-        return queues_at(client.family, client.getpeername(), client.getsockname())
+        try:
+            there = client.getpeername()
+        except OSError:  # this end is done with it, too
+            return None
+        return queues_at(client.family, there, client.getsockname())
 
     def has_read_all(self, client):
         """Whether all that this client wrote has come, and was read, or the other end is gone."""
