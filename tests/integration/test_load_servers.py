@@ -170,9 +170,14 @@ class CountsOfTheServer(LoadCase):
         self.assertGreater(handler.seen, 100)
 
     def test_the_warm_up_of_an_open_loop_is_left_out(self):
-        handler, endpoint = self.requests(echo_one)
-        found = self.load("-n", 50, "-r", 100, "--warmup", "500ms", "--depth", 1024, endpoint)
-        self.assert_counts(found, sent=50, answered=50)
+        for factor in (1, 2, 4, 8):  # what the machine let not be sent in the warm-up is not caught up with
+            handler, endpoint = self.requests(echo_one)
+            found = self.load("-n", 50, "-r", 100 / factor, "--warmup", f"{500 * factor}ms", "--depth", 1024,
+                              endpoint)
+            self.assert_counts(found, sent=50, answered=50)
+            self.assertLessEqual(handler.seen, 100)
+            if handler.seen == 100:
+                break
         self.assertEqual(handler.seen, 100)
 
     def test_what_a_slow_warm_up_began_does_not_count(self):

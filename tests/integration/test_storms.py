@@ -37,8 +37,9 @@ SECONDS = float(os.environ.get("RIPOSTE_SOAK_SECONDS", "1" if FULL else "0.3"))
 #: More than one source has (storm.cpp), so that there are several even in a small storm.
 PEERS = 600 if not FULL else 10_000 if SANITIZER == "none" else 1_000
 CHURNED = 100
-#: Those that read nothing meet it while a storm lasts: full ones take longer to rise.
-WRITE_STALL = "2s" if FULL else "200ms"
+#: Those that read nothing meet it while a storm lasts: full ones take long to rise.
+WRITE_STALL = "2s" if FULL else "1s"
+UNREAD_SECONDS = SECONDS if FULL else 1.2
 RELOADS = 1000 if FULL else 100
 DRAIN_SECONDS = 5 if FULL else 1
 DESCRIPTORS = PEERS + 2000
@@ -163,13 +164,14 @@ class Held(Storms):
     def test_readers_that_never_read(self):
         self.begin(f"write_stall_timeout = '{WRITE_STALL}'")
         self.all_are_opened(
-            self.under(f"{PEERS:,} never read", lambda: self.storm("never"), keeps_buffers=True))
+            self.under(f"{PEERS:,} never read", lambda: self.storm("never", seconds=UNREAD_SECONDS),
+                       keeps_buffers=True))
 
     def test_chargen_readers_that_stop(self):
         self.begin(f"write_stall_timeout = '{WRITE_STALL}'")
         self.all_are_opened(
-            self.under(f"{PEERS:,} stop reading", lambda: self.storm("stop", "chargen"),
-                       keeps_buffers=True))
+            self.under(f"{PEERS:,} stop reading",
+                       lambda: self.storm("stop", "chargen", seconds=UNREAD_SECONDS), keeps_buffers=True))
 
     def test_dribblers(self):
         self.begin()
