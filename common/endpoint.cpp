@@ -24,10 +24,6 @@ std::unexpected<EndpointError> refuse(size_t offset, std::string message) {
     return std::unexpected(EndpointError{offset, std::move(message)});
 }
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 bool is_name_character(char c) {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
 }

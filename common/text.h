@@ -9,6 +9,10 @@
 
 namespace riposte {
 
+constexpr bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
 /// A peer's bytes as printable ASCII: control and non-ASCII bytes as \n, \r, \t, \\, \" or \xNN.
 /// At most `bytes_max` bytes of input are shown; what is left out is said ("... 976 more bytes").
 std::string escape(std::string_view bytes, size_t bytes_max = 128);

@@ -72,10 +72,6 @@ constexpr Kind size_kind{
     "is not a whole number of bytes; write whole bytes",
     "is too large; the largest is 1024GiB"};
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 /// The value of `digits` if it is at most `max`.
 std::optional<uint64_t> whole_number(std::string_view digits, uint64_t max) {
     uint64_t value = 0;

@@ -1,5 +1,7 @@
 #include "daemon/scrape/http_request.h"
 
+#include "common/text.h"
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -9,10 +11,6 @@ namespace riposte {
 namespace {
 
 using State = HttpRequest::State;
-
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
 
 /// tchar of RFC 9110, 5.6.2.
 bool is_token_char(char c) {
