@@ -297,6 +297,7 @@ class Rates(Reflection):
     """A daemon in a network of its own, a wire, and those who ask at its other end."""
 
     SERVER, CLIENT = "10.79.0.1", "10.79.0.2"
+    FLOOD = 10_000
 
     def setUp(self):
         super().setUp()
@@ -430,7 +431,6 @@ class Rates(Reflection):
             pass
         self.assertLessEqual(len(waiting), dropped(), f"of {sent}")
         self.assertGreater(len(times), 0)
-        self.assertGreater(forged_count, 10_000)
         return times, sent, forged_count, dropped()
 
     def test_an_honest_client_loses_nothing_while_forged_ones_flood(self):
@@ -438,17 +438,22 @@ class Rates(Reflection):
         daemon = self.start()
         seconds, rate = 2, 20_000
         while True:
-            times, sent, _, dropped = self.flood(daemon, seconds, rate)
-            if dropped == 0:
+            times, sent, forged_count, dropped = self.flood(daemon, seconds, rate)
+            if dropped == 0 and forged_count > self.FLOOD:
                 break
-            seconds, rate = 2 * seconds, rate // 2
-            self.assertLess(seconds, 60, "the kernel dropped datagrams each time")
+            seconds, rate = 2 * seconds, rate // 2 if dropped > 0 else rate
+            self.assertLess(seconds, 60, f"{forged_count} were forged, {dropped} dropped")
         self.assertEqual(len(times), sent)
         self.assertGreater(sent, 10)
 
     def test_nor_does_it_when_they_come_as_fast_as_a_core_forges(self):
         """But for those that the kernel drops, if the daemon has not the CPU."""
-        times, sent, forged_count, dropped = self.flood(self.start(), 2, 0)
+        seconds, forged_count = 1, 0
+        daemon = self.start()
+        while forged_count < self.FLOOD:  # as many as are worth the name
+            seconds *= 2
+            self.assertLess(seconds, 60, f"only {forged_count} were forged")
+            times, sent, forged_count, dropped = self.flood(daemon, seconds, 0)
         p99 = sorted(times)[len(times) * 99 // 100]
         report({"scenario": "forged flood", "backend": self.backend, "forged": forged_count,
                 "dropped_by_kernel": dropped, "peak_mib": None, "bound_mib": None, "fds_left": 0,
