@@ -170,9 +170,10 @@ class Results:
             return
         too_many = len(self.retried) > RETRIED_MAX
         terminalreporter.section("passed when they were run again, alone")
-        for nodeid, entry in self.retried.items():
-            if not too_many:  # else it is among the failures
+        if not too_many:  # else it is among the failures
+            for entry in self.retried.values():
                 terminalreporter.write_line(text_of(entry.reports))
+        for nodeid, entry in self.retried.items():
             terminalreporter.write_line(f"retried: {name_of(nodeid)}: {entry.reason}")
         if too_many:
             terminalreporter.write_line(f"{len(self.retried)} is more than {RETRIED_MAX}: they count as "
