@@ -32,7 +32,8 @@ from soak_report import report
 
 STORM = os.environ.get("STORM", "build/tests/soak/storm")
 FULL = os.environ.get("RIPOSTE_STORMS", "small") == "full"
-pytestmark = [pytest.mark.backends, pytest.mark.timeout(600)] + [pytest.mark.alone] * FULL
+pytestmark = [pytest.mark.backends, pytest.mark.first, pytest.mark.timeout(600)
+              ] + [pytest.mark.alone] * FULL
 SECONDS = float(os.environ.get("RIPOSTE_SOAK_SECONDS", "1" if FULL else "0.3"))
 #: More than one source has (storm.cpp), so that there are several even in a small storm.
 PEERS = 600 if not FULL else 10_000 if SANITIZER == "none" else 1_000

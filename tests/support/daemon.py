@@ -234,8 +234,12 @@ class Daemon:
 
     def awaits_signals(self):
         """Whether SIGTERM is blocked, to be read: before it is, it just ends the process."""
-        blocked = int(re.search(r"^SigBlk:\s+([0-9a-f]+)$", self._proc("status"), re.M)[1], 16)
-        return bool(blocked >> (signal.SIGTERM - 1) & 1)
+        return self._signal_is("SigBlk", signal.SIGTERM)
+
+    def _signal_is(self, key, number):
+        """Whether a signal is in one of the masks of proc(5)."""
+        mask = int(re.search(rf"^{key}:\s+([0-9a-f]+)$", self._proc("status"), re.M)[1], 16)
+        return bool(mask >> (number - 1) & 1)
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
@@ -328,6 +332,9 @@ class Daemon:
             if self.poll() is None:
                 self.signal(signal.SIGCONT)
                 self.signal(signal.SIGTERM)
+                # While the first is not read yet, a second one would be none.
+                await_true(lambda: self.poll() is not None
+                           or not self._signal_is("ShdPnd", signal.SIGTERM), "SIGTERM is read")
                 if not self._ended_within(0.2):
                     self.signal(signal.SIGTERM)  # what a test left open is not waited for
                 self.wait()
