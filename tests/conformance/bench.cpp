@@ -1,8 +1,11 @@
 #include "tests/conformance/bench.h"
 
+#include "tests/support/patience.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -11,7 +14,22 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int turns_max = 500; ///< of 20 ms each, until what must come has not come
+/// Turns until what must come has come, and whether it may still be waited for.
+class EmptyTurns {
+public:
+    bool patient() const { return std::chrono::steady_clock::now() < end_; }
+    /// The first looks only, and the next ones sleep.
+    milliseconds next(milliseconds sleep) {
+        return std::exchange(first_, false) ? milliseconds(0) : sleep;
+    }
+    void begin_again() { *this = EmptyTurns(); }
+
+private:
+    std::chrono::steady_clock::time_point end_ =
+        std::chrono::steady_clock::now() + patience(std::chrono::seconds(20));
+    bool first_ = true;
+};
+
 constexpr int quiet_turns = 4; ///< of 5 ms each, in which nothing may come
 
 } // namespace
@@ -62,7 +80,7 @@ std::string Bench::describe_waiting() const {
 }
 
 Event Bench::expect(OpKind kind, Token token) {
-    for (int turns = 0;; ++turns) {
+    for (EmptyTurns turns;;) {
         const auto found = std::ranges::find_if(waiting_, [&](const Event& event) {
             return event.kind == kind && event.token == token;
         });
@@ -74,15 +92,15 @@ Event Bench::expect(OpKind kind, Token token) {
         INFO(
             "kind ", static_cast<int>(kind), " token ", token.slot,
             "; there: ", describe_waiting());
-        REQUIRE_MESSAGE(turns < turns_max, "an event did not come");
-        turn(milliseconds(turns == 0 ? 0 : 20));
+        REQUIRE_MESSAGE(turns.patient(), "an event did not come");
+        turn(turns.next(milliseconds(20)));
     }
 }
 
 Event Bench::next() {
-    for (int turns = 0; waiting_.empty(); ++turns) {
-        REQUIRE_MESSAGE(turns < turns_max, "no event came");
-        turn(milliseconds(turns == 0 ? 0 : 20));
+    for (EmptyTurns turns; waiting_.empty();) {
+        REQUIRE_MESSAGE(turns.patient(), "no event came");
+        turn(turns.next(milliseconds(20)));
     }
     const Event event = waiting_.front();
     waiting_.erase(waiting_.begin());
@@ -228,32 +246,32 @@ void Bench::let_go(const Link& link) {
 Bytes Bench::peer_take(int peer, size_t size, int32_t& end) {
     Bytes all;
     end = 1;
-    for (int turns = 0; all.size() < size; ++turns) {
+    for (EmptyTurns turns; all.size() < size;) {
         Bytes some(65'536);
         const int32_t result = peer_receive(peer, some);
         if (result > 0) {
             all.insert(all.end(), some.begin(), some.begin() + result);
-            turns = 0;
+            turns.begin_again();
         } else if (result != -EAGAIN) {
             end = result;
             break;
         } else {
-            REQUIRE_MESSAGE(turns < turns_max, "bytes for a peer did not come");
-            turn(milliseconds(turns == 0 ? 0 : 5));
+            REQUIRE_MESSAGE(turns.patient(), "bytes for a peer did not come");
+            turn(turns.next(milliseconds(5)));
         }
     }
     return all;
 }
 
 void Bench::peer_give(int peer, std::span<const std::byte> bytes) {
-    for (int turns = 0; !bytes.empty(); ++turns) {
+    for (EmptyTurns turns; !bytes.empty();) {
         const int32_t result = peer_send(peer, bytes);
         REQUIRE_MESSAGE((result > 0 || result == -EAGAIN), "a peer can not send");
         if (result > 0)
             bytes = bytes.subspan(static_cast<size_t>(result));
         else
             turn(milliseconds(5));
-        REQUIRE(turns < turns_max);
+        REQUIRE(turns.patient());
     }
 }
 

@@ -1,5 +1,6 @@
 // The turn itself: waiting, looking before that, and being woken.
 #include "tests/conformance/bench.h"
+#include "tests/support/patience.h"
 #include "tests/support/skip.h"
 
 #include <fstream>
@@ -18,13 +19,14 @@ using std::chrono::steady_clock;
 namespace {
 
 /// Far longer than any case lasts in which the look ends as it should.
-constexpr seconds endless_look{60};
-constexpr Wait look_only{milliseconds(-1), endless_look};
+const milliseconds endless_look = patience(seconds(60));
+const Wait look_only{milliseconds(-1), endless_look};
 
-/// Waits until a thread of this process sleeps; false if it does not for 10 s.
+/// Waits until a thread of this process sleeps; false if it never does.
 bool await_asleep(pid_t thread) {
     const std::string path = fmt::format("/proc/self/task/{}/stat", thread);
-    for (int tries = 0; tries < 10'000; ++tries) {
+    const auto end = steady_clock::now() + patience();
+    while (steady_clock::now() < end) {
         std::string stat;
         std::getline(std::ifstream(path), stat);
         const size_t name_end = stat.rfind(") ");

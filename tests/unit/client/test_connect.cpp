@@ -3,6 +3,7 @@
 // answer hangs on a thread that runs in time.
 #include "client/connect.h"
 #include "common/fd.h"
+#include "tests/support/patience.h"
 
 #include <array>
 #include <cerrno>
@@ -22,8 +23,8 @@ using namespace riposte::client;
 
 namespace {
 
-constexpr std::string_view words = "probe";
-const auto probe = std::as_bytes(std::span(words));
+constexpr std::string_view probe_text = "probe";
+const auto probe = std::as_bytes(std::span(probe_text));
 
 SocketAddress loopback(uint8_t host, uint16_t port) {
     SocketAddress address;
@@ -92,7 +93,7 @@ void refuse_at(const Fd& fd) {
 /// The kernel may still be about to hand it over.
 void wait_readable(const Fd& fd) {
     pollfd wait{.fd = fd.get(), .events = POLLIN, .revents = 0};
-    REQUIRE(::poll(&wait, 1, 30000) == 1);
+    REQUIRE(::poll(&wait, 1, test::patience_ms()) == 1);
 }
 
 Fd accept_at(const Fd& listener) {

@@ -1,6 +1,7 @@
 // The loop's deadlines, events and signals.
 #include "client/event_loop.h"
 #include "common/clock.h"
+#include "tests/support/patience.h"
 
 #include <cerrno>
 #include <csignal>
@@ -22,7 +23,9 @@ EventLoop open_loop() {
     return std::move(*loop);
 }
 
-constexpr uint64_t forever_ns = 60'000'000'000; ///< a bound for what must come much earlier
+/// A bound for what must come much earlier.
+const uint64_t forever_ns =
+    static_cast<uint64_t>(std::chrono::nanoseconds(test::patience()).count());
 
 } // namespace
 

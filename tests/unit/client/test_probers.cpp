@@ -2,6 +2,8 @@
 // probe is due, and passes on what the loop sees, until what it waits for has come.
 #include "client/ping/prober.h"
 #include "common/clock.h"
+#include "tests/support/nanoseconds.h"
+#include "tests/support/patience.h"
 
 #include <array>
 #include <chrono>
@@ -21,8 +23,9 @@ using namespace riposte::client;
 
 namespace {
 
-constexpr uint64_t ms = 1'000'000;
-constexpr uint64_t long_ns = 30'000 * ms; ///< never reached by a test that passes
+using riposte::test::ms;
+/// Never reached by a test that passes.
+const uint64_t long_ns = static_cast<uint64_t>(test::patience_ms()) * ms;
 constexpr uint64_t short_ns = 20 * ms;
 constexpr uint32_t probe_bytes = 56;
 

@@ -2,6 +2,7 @@
 #include "common/fd.h"
 #include "daemon/log.h"
 #include "tests/support/child.h"
+#include "tests/support/patience.h"
 #include "tests/support/skip.h"
 
 #include <functional>
@@ -151,7 +152,8 @@ TEST_CASE("a message is one line, whatever is in it") {
 std::string pipe_of(const std::function<void(int)>& body) {
     return test::in_child([&] {
         test::forget_service_manager();
-        ::alarm(60); // who waits for a reader waits for ever
+        // Who waits for a reader waits for ever.
+        ::alarm(static_cast<unsigned>(test::patience_ms() / 1000));
         int ends[2];
         if (::pipe2(ends, O_CLOEXEC) != 0)
             return std::string("no pipe");
@@ -307,7 +309,7 @@ TEST_CASE("a journal that is not there makes its lines prefixed ones, and none i
 std::string journal_of(const std::function<std::string(int journal)>& body) {
     return test::in_child([&]() -> std::string {
         test::forget_service_manager();
-        ::alarm(60);
+        ::alarm(static_cast<unsigned>(test::patience_ms() / 1000));
         if (::unshare(CLONE_NEWNS) != 0 ||
             ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
             ::mount("tmpfs", "/run", "tmpfs", 0, nullptr) != 0 ||

@@ -2,6 +2,7 @@
 // test's own: what it may wait for, it waits for in turns.
 #include "daemon/scrape/scrape_server.h"
 #include "tests/support/child.h"
+#include "tests/support/patience.h"
 
 #include <array>
 #include <cerrno>
@@ -23,7 +24,6 @@ using namespace riposte::test;
 namespace {
 
 constexpr uint64_t start_us = 1'000'000'000;
-constexpr int patience_ms = 20'000;
 
 Fd listen_on_loopback(sockaddr_in& address) {
     Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -48,7 +48,7 @@ Fd listen_on_unix(sockaddr_un& address, socklen_t& size) {
     return fd;
 }
 
-bool readable(int fd, int timeout_ms = patience_ms) {
+bool readable(int fd, int timeout_ms = test::patience_ms()) {
     pollfd poll{fd, POLLIN, 0};
     return ::poll(&poll, 1, timeout_ms) == 1;
 }

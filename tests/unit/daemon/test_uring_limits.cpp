@@ -2,6 +2,7 @@
 // child, since the kernel takes a ring down later, and interrupts the thread that had it meanwhile.
 #include "daemon/io/uring_backend.h"
 #include "tests/support/child.h"
+#include "tests/support/patience.h"
 #include "tests/support/skip.h"
 
 #include <algorithm>
@@ -33,7 +34,7 @@ int result_of(io_uring& ring, unsigned opcode, unsigned flags = 0) {
     entry->user_data = ours;
     io_uring_submit(&ring);
     io_uring_cqe* cqe = nullptr;
-    __kernel_timespec limit{.tv_sec = 10, .tv_nsec = 0};
+    __kernel_timespec limit{.tv_sec = test::patience_ms() / 1000, .tv_nsec = 0};
     while (io_uring_wait_cqe_timeout(&ring, &cqe, &limit) == 0) {
         const bool is_ours = cqe->user_data == ours;
         const int result = cqe->res;

@@ -3,6 +3,7 @@
 
 #include "build_features.h"
 #include "daemon/worker_thread.h"
+#include "tests/support/patience.h"
 #include "tests/support/skip.h"
 
 #include <string>
@@ -17,8 +18,6 @@
 using namespace riposte;
 
 namespace {
-
-constexpr int patience_ms = 10'000;
 
 /// A listening socket on a free port of 127.0.0.1.
 struct Listening {
@@ -49,8 +48,8 @@ struct Listening {
         REQUIRE(
             ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
             0);
-        timeval patience{.tv_sec = patience_ms / 1000, .tv_usec = 0};
-        ::setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        const timeval bound{.tv_sec = test::patience_ms() / 1000, .tv_usec = 0};
+        ::setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
         return client;
     }
 };
@@ -65,14 +64,14 @@ std::string exchange(const Fd& client, std::string_view message) {
     return std::string(buffer, static_cast<size_t>(n));
 }
 
-struct Fixture {
+struct Running {
     Fd news{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 
     /// Sleeps on the news until `done` is true.
     void wait_until(auto done) {
         while (!done()) {
             pollfd fd{news.get(), POLLIN, 0};
-            REQUIRE(::poll(&fd, 1, patience_ms) == 1);
+            REQUIRE(::poll(&fd, 1, test::patience_ms()) == 1);
             uint64_t count = 0;
             [[maybe_unused]] ssize_t n = ::read(news.get(), &count, sizeof count);
         }
@@ -81,7 +80,7 @@ struct Fixture {
 
 /// Starts a worker; null, with the reason said, if the backend can not be had here.
 std::unique_ptr<WorkerThread> start(
-    BackendChoice backend, WorkerPlan plan, const Fixture& fixture, std::string& why) {
+    BackendChoice backend, WorkerPlan plan, const Running& fixture, std::string& why) {
     auto worker = std::make_unique<WorkerThread>(0, backend, std::move(plan), fixture.news.get());
     auto started = worker->started();
     if (started)
@@ -94,7 +93,7 @@ std::unique_ptr<WorkerThread> start(
 void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
     Listening first;
     Listening second;
-    Fixture fixture;
+    Running fixture;
     LimitsConfig limits{.connections_max = 16};
     auto worker = start(backend, {{first.lend(1, ServiceKind::echo)}, limits}, fixture, skip);
     if (!worker)
@@ -113,7 +112,8 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
     fixture.wait_until([&] { return worker->settled() == 8; });
 
     worker->ping(3);
-    for (int tries = 0; worker->answered() != 3 && tries < patience_ms; ++tries)
+    const auto end = std::chrono::steady_clock::now() + test::patience();
+    while (worker->answered() != 3 && std::chrono::steady_clock::now() < end)
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     CHECK(worker->answered() == 3);
 
@@ -125,7 +125,7 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
         CHECK(::recv(client.get(), &byte, 1, 0) == -1);
         CHECK(errno == ECONNRESET);
     } else {
-        worker->drain(patience_ms, 0);
+        worker->drain(static_cast<uint32_t>(test::patience_ms()), 0);
         char byte = 0;
         CHECK(::recv(client.get(), &byte, 1, 0) == 0); // FIN, not RST
         client.reset();
@@ -138,7 +138,7 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
 /// Two workers, one after the other, and a conversation that the first begins.
 void pass_on(BackendChoice backend, std::string& skip) {
     Listening socket;
-    Fixture fixture;
+    Running fixture;
     LimitsConfig limits{.connections_max = 16};
     auto first = start(backend, {{socket.lend(1, ServiceKind::echo)}, limits}, fixture, skip);
     if (!first)
@@ -147,10 +147,10 @@ void pass_on(BackendChoice backend, std::string& skip) {
     Fd other = socket.connect();
     CHECK(exchange(client, "before") == "before");
     CHECK(exchange(other, "before") == "before");
-    first->drain(patience_ms, 1);
+    first->drain(static_cast<uint32_t>(test::patience_ms()), 1);
     char byte = 0;
     pollfd ends[] = {{client.get(), POLLIN, 0}, {other.get(), POLLIN, 0}};
-    REQUIRE(::poll(ends, 2, patience_ms) == 1);
+    REQUIRE(::poll(ends, 2, test::patience_ms()) == 1);
     if (ends[0].revents != 0)
         std::swap(client, other);
     CHECK(::recv(other.get(), &byte, 1, 0) == 0);
@@ -173,7 +173,7 @@ void pass_on(BackendChoice backend, std::string& skip) {
     CHECK(exchange(client, "after") == "after");
     CHECK(second->metrics().get(Count::connections_adopted) == 1);
     client.reset();
-    second->drain(patience_ms, 0);
+    second->drain(static_cast<uint32_t>(test::patience_ms()), 0);
     fixture.wait_until([&] { return second->stopped(); });
     CHECK(second->metrics().get(Count::connections_closed) == 1);
 }
