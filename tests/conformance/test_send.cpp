@@ -11,14 +11,14 @@ using namespace riposte::test;
 
 namespace {
 
-constexpr uint32_t buffer_bytes = Bench::stream_buffer_bytes;
+constexpr uint32_t send_buffer_bytes = Bench::stream_buffer_bytes;
 
 /// Sends until one is in flight because the peer does not read. Returns how many bytes went before
 /// it; its own place in the pattern starts there.
 uint64_t fill(Bench& bench, const Link& link, BufferId& in_flight) {
     uint64_t sent = 0;
     for (int i = 0; i < 10'000; ++i) {
-        in_flight = bench.send(link, buffer_bytes, sent);
+        in_flight = bench.send(link, send_buffer_bytes, sent);
         // A kernel may find room a moment after it had none: cases can not rely on it altogether.
         auto event = bench.look_for(OpKind::send, link.token);
         if (!event)
@@ -72,14 +72,14 @@ CONFORMANCE_CASE("sends to a peer that reads late wait for it, and every byte ar
         sent += static_cast<uint32_t>(event->result);
         offset += static_cast<uint32_t>(event->result);
         // What went may end in the middle of a buffer: nothing may be in flight behind it then.
-        if (offset < buffer_bytes && sent < total) {
-            bench.send_rest(link, event->buffer, offset, buffer_bytes - offset);
+        if (offset < send_buffer_bytes && sent < total) {
+            bench.send_rest(link, event->buffer, offset, send_buffer_bytes - offset);
             continue;
         }
         bench.release(event->buffer);
         offset = 0;
         if (sent < total)
-            bench.send(link, buffer_bytes, sent);
+            bench.send(link, send_buffer_bytes, sent);
     }
     int32_t end = 0;
     std::ranges::copy(bench.peer_take(link.peer, sent - got.size(), end), std::back_inserter(got));
@@ -108,7 +108,7 @@ CONFORMANCE_CASE("a peer's reset ends a send that waits for it") {
     Event event = bench.expect(OpKind::send, link.token);
     CHECK(event.buffer == buffer);
     if (event.result > 0) { // there was room after all, a moment before the reset
-        bench.send_rest(link, buffer, 0, buffer_bytes);
+        bench.send_rest(link, buffer, 0, send_buffer_bytes);
         event = bench.expect(OpKind::send, link.token);
     }
     CHECK(event.result < 0);
@@ -135,7 +135,7 @@ CONFORMANCE_CASE("after finish the peer sees EOF behind all bytes, and can still
 
 CONFORMANCE_CASE("bytes that a finish takes along arrive with it, however many they are") {
     const int listener = bench.listen();
-    for (const uint32_t size : {1u, 100u, 1459u, buffer_bytes}) {
+    for (const uint32_t size : {1u, 100u, 1459u, send_buffer_bytes}) {
         const Link link = bench.link(listener);
         const BufferId buffer = bench.send(link, size, 0, true);
         REQUIRE(bench.expect(OpKind::send, link.token).result == static_cast<int32_t>(size));

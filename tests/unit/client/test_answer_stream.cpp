@@ -16,9 +16,12 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-constexpr size_t probe_bytes = 56;
-constexpr PingSettings settings{
-    .session = 0xbeef, .payload_bytes = probe_bytes, .timeout_ns = 1'000'000'000, .window = 1024};
+constexpr size_t stream_probe_bytes = 56;
+constexpr PingSettings stream_settings{
+    .session = 0xbeef,
+    .payload_bytes = stream_probe_bytes,
+    .timeout_ns = 1'000'000'000,
+    .window = 1024};
 
 Bytes text(std::string_view words) {
     const auto bytes = std::as_bytes(std::span(words));
@@ -46,8 +49,8 @@ public:
     void end() { stream.end_partial(account, listener_); }
     const PingCounts& counts() const { return account.result().counts; }
 
-    PingAccount account{settings};
-    AnswerStream stream{probe_bytes, settings.session};
+    PingAccount account{stream_settings};
+    AnswerStream stream{stream_probe_bytes, stream_settings.session};
     std::vector<Arrival> arrivals;
     uint64_t now_ns = 1'000'000;
 
@@ -78,7 +81,7 @@ TEST_CASE("an answer is whole when its last byte is there, at that byte's time")
     CHECK(connection.take(first(probe, 10)));
     CHECK(connection.arrivals.empty());
     CHECK(connection.stream.has_partial());
-    CHECK(connection.take(last(probe, probe_bytes - 10)));
+    CHECK(connection.take(last(probe, stream_probe_bytes - 10)));
     REQUIRE(connection.arrivals.size() == 1);
     CHECK(connection.arrivals[0].fate == Fate::answered);
     CHECK(connection.arrivals[0].rtt_ns == 2000);
@@ -101,9 +104,9 @@ TEST_CASE("once an echo was seen, no read takes in more than one of several answ
     const Bytes second = connection.send();
     CHECK(connection.stream.wanted(connection.account.result()) == AnswerStream::chunk_bytes);
     const Bytes third = connection.send();
-    CHECK(connection.stream.wanted(connection.account.result()) == probe_bytes);
+    CHECK(connection.stream.wanted(connection.account.result()) == stream_probe_bytes);
     CHECK(connection.take(first(second, 20)));
-    CHECK(connection.stream.wanted(connection.account.result()) == probe_bytes - 20);
+    CHECK(connection.stream.wanted(connection.account.result()) == stream_probe_bytes - 20);
 }
 
 TEST_CASE("a damaged answer is corrupted, and the stream goes on") {
@@ -142,7 +145,7 @@ TEST_CASE("an answer that was left out leaves its probe waiting, and the next on
 }
 
 TEST_CASE("a short answer ends where the next one begins, wherever that is cut") {
-    for (size_t kept = 1; kept < probe_bytes; kept++) {
+    for (size_t kept = 1; kept < stream_probe_bytes; kept++) {
         CAPTURE(kept);
         Connection connection;
         CHECK(connection.take(connection.send())); // an echo, plainly
@@ -160,7 +163,7 @@ TEST_CASE("an answer is too long if more comes with it and no other is expected"
     Connection connection;
     CHECK(connection.take(connection.send() + text("\r\n")));
     CHECK(connection.counts().wrong_size == 1);
-    CHECK(connection.arrivals.at(0).bytes == probe_bytes + 2);
+    CHECK(connection.arrivals.at(0).bytes == stream_probe_bytes + 2);
     CHECK(connection.stream.idle());
     CHECK(!connection.stream.has_partial());
 }
@@ -193,7 +196,7 @@ TEST_CASE("garbage after an echo is corrupted, and spoils the stream") {
     CHECK(connection.take(connection.send()));
     connection.send();
     connection.send();
-    CHECK(connection.take(Bytes(probe_bytes - 1, std::byte{0xaa})));
+    CHECK(connection.take(Bytes(stream_probe_bytes - 1, std::byte{0xaa})));
     CHECK(!connection.take(Bytes(1, std::byte{0xaa})));
     CHECK(connection.counts().corrupted == 1);
     CHECK(connection.stream.front() == 3);
@@ -217,7 +220,7 @@ TEST_CASE("the answer to a probe that was given up is passed over") {
     const Bytes two = connection.send();
     REQUIRE(connection.account.expire(connection.now_ns + 600'000'000) == 1);
     CHECK(connection.take(first(one, 30)));
-    CHECK(connection.take(last(one, probe_bytes - 30) + two));
+    CHECK(connection.take(last(one, stream_probe_bytes - 30) + two));
     REQUIRE(connection.arrivals.size() == 1);
     CHECK(connection.arrivals[0].sequence == 2);
     CHECK(connection.counts().late == 0);
@@ -254,7 +257,7 @@ TEST_CASE("wherever reads cut the stream, and whatever is left out, each answer 
                 left_out.push_back(i + 2);
                 continue;
             case 1:
-                probe[24 + below(probe_bytes - 24)] ^= std::byte{0x55};
+                probe[24 + below(stream_probe_bytes - 24)] ^= std::byte{0x55};
                 damaged++;
                 break;
             default:

@@ -1,4 +1,5 @@
 #include "client/show/chart.h"
+#include "tests/unit/client/occurrences.h"
 
 #include <algorithm>
 #include <cmath>
@@ -36,12 +37,7 @@ size_t longest(const std::vector<std::string>& lines) {
     return most;
 }
 
-size_t occurrences(const std::string& text, std::string_view what) {
-    size_t count = 0;
-    for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
-        ++count;
-    return count;
-}
+using riposte::test::occurrences;
 
 /// A row taken apart: " 1.5 ms ####   12  p50 p95".
 struct Row {

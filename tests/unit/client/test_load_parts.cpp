@@ -7,6 +7,7 @@
 #include "client/load/load_preflight.h"
 #include "client/load/load_schedule.h"
 #include "client/load/load_stream.h"
+#include "tests/support/nanoseconds.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -24,7 +25,7 @@ using namespace riposte::client;
 
 namespace {
 
-constexpr uint64_t second = 1'000'000'000;
+using riposte::test::second;
 constexpr uint64_t millisecond = 1'000'000;
 constexpr uint64_t start = 1'000 * second;
 

@@ -1,5 +1,6 @@
 // The books of one endpoint, rule by rule.
 #include "client/ping/ping_account.h"
+#include "tests/support/nanoseconds.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -39,7 +40,7 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-constexpr uint64_t ms = 1'000'000;
+using riposte::test::ms;
 constexpr uint64_t timeout = 1000 * ms;
 constexpr PingSettings settings{
     .session = 0xc0ffee, .payload_bytes = 56, .timeout_ns = timeout, .window = 1024};

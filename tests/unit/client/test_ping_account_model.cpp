@@ -2,6 +2,7 @@
 // account, which sees bytes alone, and by a naive model that is told the truth about every datagram
 // and searches everything it ever saw.
 #include "client/ping/ping_account.h"
+#include "tests/support/nanoseconds.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +18,7 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-constexpr uint64_t ms = 1'000'000;
+using riposte::test::ms;
 
 Bytes bytes_of(std::span<const std::byte> span) {
     return {span.begin(), span.end()};

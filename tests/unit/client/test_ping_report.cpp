@@ -64,7 +64,7 @@ Arrival arrived() {
     return arrival;
 }
 
-bool fits(const std::string& text) {
+bool ascii_fits(const std::string& text) {
     std::istringstream lines(text);
     std::string line;
     while (std::getline(lines, line))
@@ -268,7 +268,7 @@ TEST_CASE("what does not happen every day is told only when it did") {
     CHECK(
         text.find("0 wrong size, 4 unreachable (0.4%), 1 late, 2 stray, 7 waiting,\n"
                   "0.6% without an answer; 9.999 s\n") != std::string::npos);
-    CHECK(fits(text));
+    CHECK(ascii_fits(text));
 }
 
 TEST_CASE("huge numbers stay within 80 columns") {
@@ -301,7 +301,7 @@ TEST_CASE("huge numbers stay within 80 columns") {
     CHECK(text.find(";\n1000000000000000000 connections, 5124095h 34m 33s\n") != std::string::npos);
     result.rtt.clear();
     result.rtt.record(86'400'000'000'000);
-    CHECK(fits(ping_summary(result, plain)));
+    CHECK(ascii_fits(ping_summary(result, plain)));
 }
 
 TEST_CASE("the interim line is one line") {
@@ -357,7 +357,7 @@ TEST_CASE("long names are cut in the middle, so that rows stay within 80 columns
     const std::array<const PingResult*, 2> all{&a, &b};
     const std::string text = ping_comparison(all, plain);
     CAPTURE(text);
-    CHECK(fits(text));
+    CHECK(ascii_fits(text));
     CHECK(text.find("\nudp://a-very-lo...") != std::string::npos);
     CHECK(text.find(".com:7002 0.2%") != std::string::npos);
 }

@@ -1,4 +1,6 @@
 #include "client/show/plot.h"
+#include "tests/support/nanoseconds.h"
+#include "tests/unit/client/occurrences.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,8 +19,8 @@ using namespace riposte::client;
 
 namespace {
 
-constexpr uint64_t ms = 1'000'000;
-constexpr uint64_t second = 1'000 * ms;
+using riposte::test::ms;
+using riposte::test::second;
 
 /// An endpoint's figures.
 struct Measured {
@@ -62,12 +64,7 @@ std::vector<Measured> several(size_t count) {
     return all;
 }
 
-size_t occurrences(const std::string& text, std::string_view what) {
-    size_t count = 0;
-    for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
-        ++count;
-    return count;
-}
+using riposte::test::occurrences;
 
 struct Element {
     std::string name;
@@ -217,7 +214,7 @@ bool curves_stay_within(const std::vector<Element>& elements, const std::vector<
     return points > 0;
 }
 
-std::vector<std::vector<Measured>> examples() {
+std::vector<std::vector<Measured>> measured_examples() {
     std::vector<std::vector<Measured>> all{several(1), several(3), several(8)};
     Measured one{.name = "one"};
     one.record(0, 123'456);
@@ -247,7 +244,7 @@ TEST_CASE("the check for well-formed documents refuses what is not") {
 }
 
 TEST_CASE("a plot is well-formed and sized, whatever is in it") {
-    for (const auto& measured : examples()) {
+    for (const auto& measured : measured_examples()) {
         CAPTURE(measured.front().name);
         const std::string svg = plot(measured);
         CHECK(is_well_formed(svg));
@@ -260,7 +257,7 @@ TEST_CASE("a plot is well-formed and sized, whatever is in it") {
 }
 
 TEST_CASE("curves, bands and points stay within their panel") {
-    for (const auto& measured : examples()) {
+    for (const auto& measured : measured_examples()) {
         CAPTURE(measured.front().name);
         const auto elements = elements_of(plot(measured));
         REQUIRE(elements.has_value());

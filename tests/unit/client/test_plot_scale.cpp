@@ -1,6 +1,7 @@
 // The parts of the plot: its axes, and text inside of SVG.
 #include "client/show/plot_scale.h"
 #include "client/show/svg.h"
+#include "tests/support/nanoseconds.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,8 +16,8 @@ using namespace riposte::client;
 
 namespace {
 
-constexpr uint64_t ms = 1'000'000;
-constexpr uint64_t second = 1'000 * ms;
+using riposte::test::ms;
+using riposte::test::second;
 
 std::vector<std::string> labels_of(const std::vector<Tick>& ticks) {
     std::vector<std::string> labels;

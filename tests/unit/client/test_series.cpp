@@ -1,4 +1,5 @@
 #include "client/measure/series.h"
+#include "tests/support/nanoseconds.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,8 +14,8 @@ using namespace riposte::client;
 
 namespace {
 
-constexpr uint64_t ms = 1'000'000;
-constexpr uint64_t second = 1'000 * ms;
+using riposte::test::ms;
+using riposte::test::second;
 constexpr uint64_t day = 86'400 * second;
 
 struct Sum {

@@ -218,7 +218,7 @@ TEST_CASE("each worker has its share of the rate, and a line a second at least")
 
 namespace {
 
-std::string refused(std::string_view toml) {
+std::string refused_access_log(std::string_view toml) {
     const auto config = parse_config("[access_log]\n" + std::string(toml), "riposted.toml");
     REQUIRE_FALSE(config.has_value());
     CHECK(config.error().exit == Exit::config);
@@ -244,18 +244,24 @@ TEST_CASE("every key of [access_log] is read, and printed as what it is") {
 
 TEST_CASE("what is wrong in [access_log] is refused at its place") {
     CHECK(
-        refused("connections = 1") == "riposted.toml:2:15: 'connections' is an integer; it must "
-                                      "be true or false");
-    CHECK(refused("\nrate = 0") == "riposted.toml:3:8: 'rate' is 0; it must be from 1 to 100000");
-    CHECK(refused("bytes = 257") == "riposted.toml:2:9: 'bytes' is 257; it must be from 0 to 256");
+        refused_access_log("connections = 1") ==
+        "riposted.toml:2:15: 'connections' is an integer; it must "
+        "be true or false");
     CHECK(
-        refused("datagrams_every = -1") ==
+        refused_access_log("\nrate = 0") ==
+        "riposted.toml:3:8: 'rate' is 0; it must be from 1 to 100000");
+    CHECK(
+        refused_access_log("bytes = 257") ==
+        "riposted.toml:2:9: 'bytes' is 257; it must be from 0 to 256");
+    CHECK(
+        refused_access_log("datagrams_every = -1") ==
         "riposted.toml:2:19: 'datagrams_every' is -1; it must be from 0 to 1000000000");
     CHECK(
-        refused("datagram_every = 1") == "riposted.toml:2:1: unknown key 'datagram_every' in "
-                                         "[access_log]; did you mean 'datagrams_every'?");
+        refused_access_log("datagram_every = 1") ==
+        "riposted.toml:2:1: unknown key 'datagram_every' in "
+        "[access_log]; did you mean 'datagrams_every'?");
     CHECK(
-        refused("idle_timeout = 1") ==
+        refused_access_log("idle_timeout = 1") ==
         "riposted.toml:2:1: 'idle_timeout' does not belong here; put it under [limits]");
     const auto config = parse_config("access_log = true", "riposted.toml");
     REQUIRE_FALSE(config.has_value());

@@ -19,12 +19,12 @@ Cidr cidr(std::string_view text) {
     return *parsed;
 }
 
-SourceKey key(std::string_view address) {
+SourceKey key_of(std::string_view address) {
     return cidr(address).network;
 }
 
 bool holds(std::string_view prefix, std::string_view address) {
-    return contains(cidr(prefix), key(address));
+    return contains(cidr(prefix), key_of(address));
 }
 
 CidrSet set(const std::vector<std::string_view>& prefixes) {
@@ -95,20 +95,20 @@ TEST_CASE("an IPv6 prefix holds no IPv4 address, nor the other way about") {
     CHECK(holds("::/0", "2001:db8::1"));
     CHECK_FALSE(holds("0.0.0.0/0", "2001:db8::1"));
     CHECK_FALSE(holds("0.0.0.0/0", "::1"));
-    CHECK(set({"::/0"}).longest_match(key("192.0.2.1")) == CidrSet::none);
-    CHECK(set({"0.0.0.0/0", "::/0"}).longest_match(key("192.0.2.1")) == 96);
+    CHECK(set({"::/0"}).longest_match(key_of("192.0.2.1")) == CidrSet::none);
+    CHECK(set({"0.0.0.0/0", "::/0"}).longest_match(key_of("192.0.2.1")) == 96);
 }
 
 TEST_CASE("the longest match is found") {
     CHECK(CidrSet().empty());
-    CHECK(CidrSet().longest_match(key("192.0.2.1")) == CidrSet::none);
+    CHECK(CidrSet().longest_match(key_of("192.0.2.1")) == CidrSet::none);
     const CidrSet some = set({"192.0.2.0/24", "192.0.2.1", "192.0.0.0/16", "2001:db8::/32"});
     CHECK_FALSE(some.empty());
-    CHECK(some.longest_match(key("192.0.2.1")) == 128);
-    CHECK(some.longest_match(key("192.0.2.2")) == 96 + 24);
-    CHECK(some.longest_match(key("192.0.3.2")) == 96 + 16);
-    CHECK(some.longest_match(key("192.1.3.2")) == CidrSet::none);
-    CHECK(some.longest_match(key("2001:db8::9")) == 32);
+    CHECK(some.longest_match(key_of("192.0.2.1")) == 128);
+    CHECK(some.longest_match(key_of("192.0.2.2")) == 96 + 24);
+    CHECK(some.longest_match(key_of("192.0.3.2")) == 96 + 16);
+    CHECK(some.longest_match(key_of("192.1.3.2")) == CidrSet::none);
+    CHECK(some.longest_match(key_of("2001:db8::9")) == 32);
 }
 
 TEST_CASE("a set answers as its prefixes do one by one") {
@@ -117,7 +117,7 @@ TEST_CASE("a set answers as its prefixes do one by one") {
         std::vector<Cidr> prefixes;
         auto address = [&] {
             // Few values in the last bytes, so that prefixes hold one another.
-            SourceKey made = key(random() % 2 == 0 ? "192.0.2.0" : "2001:db8::");
+            SourceKey made = key_of(random() % 2 == 0 ? "192.0.2.0" : "2001:db8::");
             for (size_t byte = 13; byte < made.size(); ++byte)
                 made[byte] = static_cast<uint8_t>(random() % 4 * 64);
             return made;

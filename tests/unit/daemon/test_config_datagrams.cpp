@@ -12,13 +12,13 @@ using namespace riposte;
 
 namespace {
 
-DatagramsConfig parsed(std::string_view toml) {
+DatagramsConfig parsed_datagrams(std::string_view toml) {
     const auto config = parse_config("[datagrams]\n" + std::string(toml), "riposted.toml");
     REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().message));
     return config->datagrams;
 }
 
-std::string refused(std::string_view toml) {
+std::string refused_datagrams(std::string_view toml) {
     const auto config = parse_config("[datagrams]\n" + std::string(toml), "riposted.toml");
     REQUIRE_FALSE(config.has_value());
     CHECK(config.error().exit == Exit::config);
@@ -29,7 +29,7 @@ std::string refused(std::string_view toml) {
 
 TEST_CASE("every key of [datagrams] is read") {
     CHECK(
-        parsed(R"(
+        parsed_datagrams(R"(
 prefix_ipv4 = 32
 prefix_ipv6 = 64
 rate_per_prefix = 100
@@ -47,16 +47,18 @@ port_exempt = ["2001:db8::/32", "::ffff:198.51.100.1"]
            .bytes = 20'000'000,
            .rate_exempt = {*parse_cidr("192.0.2.0/24")},
            .port_exempt = {*parse_cidr("2001:db8::/32"), *parse_cidr("198.51.100.1")}});
-    CHECK(parsed("") == DatagramsConfig{});
-    CHECK(parsed("rate_exempt = []").rate_exempt.empty());
+    CHECK(parsed_datagrams("") == DatagramsConfig{});
+    CHECK(parsed_datagrams("rate_exempt = []").rate_exempt.empty());
 }
 
 TEST_CASE("what is at the edge of a range is accepted in [datagrams]") {
-    CHECK(parsed("prefix_ipv4 = 0\nprefix_ipv6 = 0").prefix_ipv4_bits == 0);
-    CHECK(parsed("prefix_ipv6 = 128").prefix_ipv6_bits == 128);
-    CHECK(parsed("rate = 1\nrate_per_prefix = 1000000000").rate_per_prefix == 1'000'000'000);
-    CHECK(parsed("bytes_per_prefix = \"64KiB\"").bytes_per_prefix == 65'536);
-    CHECK(parsed("bytes = \"16GiB\"").bytes == uint64_t{16} << 30);
+    CHECK(parsed_datagrams("prefix_ipv4 = 0\nprefix_ipv6 = 0").prefix_ipv4_bits == 0);
+    CHECK(parsed_datagrams("prefix_ipv6 = 128").prefix_ipv6_bits == 128);
+    CHECK(
+        parsed_datagrams("rate = 1\nrate_per_prefix = 1000000000").rate_per_prefix ==
+        1'000'000'000);
+    CHECK(parsed_datagrams("bytes_per_prefix = \"64KiB\"").bytes_per_prefix == 65'536);
+    CHECK(parsed_datagrams("bytes = \"16GiB\"").bytes == uint64_t{16} << 30);
 }
 
 TEST_CASE("what is wrong in [datagrams] is refused by its place") {
@@ -84,7 +86,8 @@ TEST_CASE("what is wrong in [datagrams] is refused by its place") {
          "riposted.toml:2:1: 'idle_timeout' does not belong here; put it under [limits]"},
     };
     for (const auto& [toml, message] : cases)
-        CHECK(refused(toml) == message);
+        CHECK(refused_datagrams(toml) == message);
     // A prefix that is none is shown where it goes wrong.
-    CHECK(refused("port_exempt = [\"192.0.2.0/33\"]").starts_with("riposted.toml:2:26: "));
+    CHECK(
+        refused_datagrams("port_exempt = [\"192.0.2.0/33\"]").starts_with("riposted.toml:2:26: "));
 }

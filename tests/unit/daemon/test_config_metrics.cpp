@@ -13,7 +13,7 @@ using namespace riposte;
 
 namespace {
 
-std::vector<std::string> parsed(std::string_view listen) {
+std::vector<std::string> parsed_metrics(std::string_view listen) {
     const auto config =
         parse_config(fmt::format("[metrics]\nlisten = {}", listen), "riposted.toml");
     REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().message));
@@ -23,7 +23,7 @@ std::vector<std::string> parsed(std::string_view listen) {
     return addresses;
 }
 
-std::string refused(std::string_view toml) {
+std::string refused_metrics(std::string_view toml) {
     const auto config = parse_config(toml, "riposted.toml");
     REQUIRE_FALSE(config.has_value());
     CHECK(config.error().exit == Exit::config);
@@ -35,14 +35,15 @@ using Texts = std::vector<std::string>;
 } // namespace
 
 TEST_CASE("addresses for metrics are TCP, or the path of a unix socket") {
-    CHECK(parsed("[]") == Texts{});
-    CHECK(parsed("\"tcp://127.0.0.1:9701\"") == Texts{"tcp://127.0.0.1:9701"});
+    CHECK(parsed_metrics("[]") == Texts{});
+    CHECK(parsed_metrics("\"tcp://127.0.0.1:9701\"") == Texts{"tcp://127.0.0.1:9701"});
     CHECK(
-        parsed("[\"tcp://[::1]:0\", 'tcp://*:1', \"unix:/run/a b\", 'tcp://localhost:2']") ==
+        parsed_metrics(
+            "[\"tcp://[::1]:0\", 'tcp://*:1', \"unix:/run/a b\", 'tcp://localhost:2']") ==
         Texts{"tcp://[::1]:0", "tcp://*:1", "unix:/run/a b", "tcp://localhost:2"});
     CHECK(default_config().metrics.listen.empty());
     const std::string longest = "unix:/" + std::string(unix_path_bytes_max - 1, 'x');
-    CHECK(parsed(fmt::format("'{}'", longest)) == Texts{longest});
+    CHECK(parsed_metrics(fmt::format("'{}'", longest)) == Texts{longest});
 }
 
 TEST_CASE("what is printed of [metrics] reads back") {
@@ -102,5 +103,5 @@ TEST_CASE("what is wrong in [metrics] is refused by its place") {
          "riposted.toml:5:10: tcp://*:7 is already listened on at riposted.toml:1:1; remove one"},
     };
     for (const auto& [toml, message] : wrong)
-        CHECK(refused(toml) == message);
+        CHECK(refused_metrics(toml) == message);
 }

@@ -38,8 +38,9 @@ public:
 };
 
 /// A worker's datagram half with `buffers` of 64 bytes, and one listener.
-struct Subject {
-    explicit Subject(uint32_t buffers) : datagram_pool(*DatagramPool::create(buffers, 64)) {
+struct DatagramsSubject {
+    explicit DatagramsSubject(uint32_t buffers)
+        : datagram_pool(*DatagramPool::create(buffers, 64)) {
         at.socket.service = std::make_shared<Asked>();
         at.socket.fd = 9;
     }
@@ -93,7 +94,7 @@ struct Subject {
 } // namespace
 
 TEST_CASE("a datagram's reply goes from the buffer that it came in") {
-    Subject subject(1);
+    DatagramsSubject subject(1);
     subject.arrive("4abcdef", 0);
     REQUIRE(subject.state.ops.size() == 1);
     CHECK(subject.op(0) == "4abc");
@@ -118,7 +119,7 @@ TEST_CASE("a datagram's reply goes from the buffer that it came in") {
 }
 
 TEST_CASE("an empty datagram is one, and so is an empty reply") {
-    Subject subject(2);
+    DatagramsSubject subject(2);
     subject.arrive("", 0);
     subject.arrive("0abc", 0);
     REQUIRE(subject.state.ops.size() == 2);
@@ -132,7 +133,7 @@ TEST_CASE("an empty datagram is one, and so is an empty reply") {
 }
 
 TEST_CASE("the replies to a train move together and are one train") {
-    Subject subject(1);
+    DatagramsSubject subject(1);
     SUBCASE("as long as their questions") {
         subject.arrive("3aa3bb2c", 3);
         CHECK(subject.op(0) == "3aa3bb2c/3");
@@ -160,7 +161,7 @@ TEST_CASE("the replies to a train move together and are one train") {
 }
 
 TEST_CASE("a train without a reply gives its buffer back") {
-    Subject subject(1);
+    DatagramsSubject subject(1);
     subject.arrive("dxxxdxxxlx", 4);
     CHECK(subject.state.ops.empty());
     CHECK(subject.at.replies == 0);
@@ -170,7 +171,7 @@ TEST_CASE("a train without a reply gives its buffer back") {
 }
 
 TEST_CASE("a reply of another size starts a train in a buffer of its own") {
-    Subject subject(4);
+    DatagramsSubject subject(4);
     SUBCASE("longer") {
         subject.arrive("2aaa2bbb3ccc3ddd", 4);
         REQUIRE(subject.state.ops.size() == 2);
@@ -196,7 +197,7 @@ TEST_CASE("a reply of another size starts a train in a buffer of its own") {
 }
 
 TEST_CASE("a reply that needs a buffer and finds none is dropped and counted; the rest goes") {
-    Subject subject(1);
+    DatagramsSubject subject(1);
     subject.arrive("2aaa3bbb2ccc1ddd2eee", 4);
     REQUIRE(subject.state.ops.size() == 1);
     CHECK(subject.op(0) == "2a2c1/2");
@@ -216,7 +217,7 @@ TEST_CASE("of a train that was sent, the datagrams are counted that went") {
          {Case{14, 4}, Case{12, 3}, Case{10, 3}, Case{8, 2}, Case{6, 2}, Case{4, 1}, Case{2, 1},
           Case{-EAGAIN, 0}}) {
         CAPTURE(result);
-        Subject subject(1);
+        DatagramsSubject subject(1);
         subject.arrive("4aaa4bbb4ccc2d", 4);
         subject.sent(0, result);
         CHECK(subject.count(Count::datagrams_sent) == went);
@@ -226,7 +227,7 @@ TEST_CASE("of a train that was sent, the datagrams are counted that went") {
 }
 
 TEST_CASE("all buffers are taken when none is in the pool and none at hand of the backend") {
-    Subject subject(2);
+    DatagramsSubject subject(2);
     CHECK_FALSE(subject.datagrams.all_taken(0));
     subject.arrive("1", 0);
     CHECK_FALSE(subject.datagrams.all_taken(1));
@@ -237,7 +238,7 @@ TEST_CASE("all buffers are taken when none is in the pool and none at hand of th
 }
 
 TEST_CASE("who is not let in is dropped before the service sees it, and each datagram counted") {
-    Subject subject(2);
+    DatagramsSubject subject(2);
     subject.at.socket.access = make_access({.allow = {}, .deny = {*parse_cidr("192.0.2.66")}});
     subject.peer.sin_addr.s_addr = htonl(0xc0000242U); // that one
     subject.arrive("4abcdef", 0);

@@ -34,7 +34,7 @@ Arrival from_ipv6(const std::string& address, uint16_t port, const std::string& 
     return arrival;
 }
 
-struct Subject {
+struct ReflectionSubject {
     std::string refuses(const Arrival& arrival) {
         SourceKey source;
         const auto refusal = rules.refuses(arrival, source);
@@ -68,7 +68,7 @@ const std::string malformed = "malformed datagrams";
 
 } // namespace
 
-TEST_CASE_FIXTURE(Subject, "reserved ports get no answer") {
+TEST_CASE_FIXTURE(ReflectionSubject, "reserved ports get no answer") {
     CHECK(port(0) == reserved);
     CHECK(port(1) == reserved);
     CHECK(port(7) == reserved);
@@ -80,7 +80,7 @@ TEST_CASE_FIXTURE(Subject, "reserved ports get no answer") {
     CHECK(port(65535) == answered);
 }
 
-TEST_CASE_FIXTURE(Subject, "a port that we serve gets no answer, whatever the address") {
+TEST_CASE_FIXTURE(ReflectionSubject, "a port that we serve gets no answer, whatever the address") {
     serve({7, 7001, 65535});
     CHECK(port(7) == own);
     CHECK(port(7000) == answered);
@@ -91,7 +91,7 @@ TEST_CASE_FIXTURE(Subject, "a port that we serve gets no answer, whatever the ad
     CHECK(refuses(from_ipv6("::1", 7001)) == own);
 }
 
-TEST_CASE_FIXTURE(Subject, "an exception is for reserved ports only") {
+TEST_CASE_FIXTURE(ReflectionSubject, "an exception is for reserved ports only") {
     serve({7, 7001}, {*parse_cidr("192.0.2.0/24"), *parse_cidr("2001:db8::/32")});
     CHECK(port(123) == answered);
     CHECK(port(1023) == answered);
@@ -103,7 +103,7 @@ TEST_CASE_FIXTURE(Subject, "an exception is for reserved ports only") {
     CHECK(refuses(from_ipv6("2001:db9::", 123)) == reserved);
 }
 
-TEST_CASE_FIXTURE(Subject, "an address that is no host's gets no answer") {
+TEST_CASE_FIXTURE(ReflectionSubject, "an address that is no host's gets no answer") {
     for (const char* address :
          {"0.0.0.0", "0.255.255.255", "224.0.0.0", "224.0.0.1", "239.255.255.255", "255.0.0.0",
           "255.255.255.255"}) {
@@ -133,20 +133,20 @@ TEST_CASE_FIXTURE(Subject, "an address that is no host's gets no answer") {
     }
 }
 
-TEST_CASE_FIXTURE(Subject, "a v4-mapped address is believed only where IPv4 carried it") {
+TEST_CASE_FIXTURE(ReflectionSubject, "a v4-mapped address is believed only where IPv4 carried it") {
     const std::string mapped = "::ffff:192.0.2.1";
     CHECK(refuses(from_ipv6(mapped, 5000, "::ffff:192.0.2.9")) == answered);
     CHECK(refuses(from_ipv6(mapped, 5000, "2001:db8::9")) == no_host);
     CHECK(refuses(from_ipv6(mapped, 5000)) == no_host); // bound to one address, which is IPv6
 }
 
-TEST_CASE_FIXTURE(Subject, "what was sent to many gets no answer") {
+TEST_CASE_FIXTURE(ReflectionSubject, "what was sent to many gets no answer") {
     Arrival arrival = from_ipv4("192.0.2.1", 5000);
     arrival.to_group = true;
     CHECK(refuses(arrival) == group);
 }
 
-TEST_CASE_FIXTURE(Subject, "what is not whole, or from nowhere, gets no answer") {
+TEST_CASE_FIXTURE(ReflectionSubject, "what is not whole, or from nowhere, gets no answer") {
     Arrival cut = from_ipv4("192.0.2.1", 5000);
     cut.cut = true;
     CHECK(refuses(cut) == malformed);
@@ -162,7 +162,7 @@ TEST_CASE_FIXTURE(Subject, "what is not whole, or from nowhere, gets no answer")
     CHECK(refuses(ipv6) == malformed);
 }
 
-TEST_CASE_FIXTURE(Subject, "who asked is told along with the verdict") {
+TEST_CASE_FIXTURE(ReflectionSubject, "who asked is told along with the verdict") {
     SourceKey source;
     CHECK_FALSE(rules.refuses(from_ipv4("192.0.2.1", 5000), source));
     CHECK(to_string(source_address(source, 1)) == "192.0.2.1:1");
