@@ -29,6 +29,11 @@ def pytest_addoption(parser):
         module.add_options(group)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():  # asked before anything is configured
+    return machine.auto_workers()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     for module in MODULES:

@@ -268,6 +268,15 @@ class Machine(Runs):
         order = [line.split()[2] for line in (self.path / "times").read_text().splitlines()]
         self.assertEqual(order, ["first"] + ["other"] * 3 + ["alone"] * 2)
 
+    def test_there_are_three_workers_a_processor(self):
+        self.module("test_one.py", """
+            class Stream(unittest.TestCase):
+                def test_tells(self):
+                    pathlib.Path("workers").write_text(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        """)
+        self.run_them("-nauto")
+        self.assertEqual(int((self.path / "workers").read_text()), 3 * len(os.sched_getaffinity(0)))
+
     LOADED = """
         class Stream(unittest.TestCase):
             def test_tells(self):

@@ -1,6 +1,6 @@
 """Who uses the machine: a test marked `alone` runs while no other one does, and --load keeps it busy.
 
-Tests are handed to the workers of pytest-xdist one by one in their order. Each holds a lock on one file
+Tests are handed to the workers of pytest-xdist a few at a time in their order. Each holds a lock on one file
 of the run, shared, or if it is to be alone, exclusive; these come last in the order, so that the workers
 end the others first, and then take turns. The time spent waiting is not the test's.
 """
@@ -16,6 +16,10 @@ import tempfile
 import pytest
 
 PR_SET_PDEATHSIG = 1
+
+#: A worker runs a test only when it knows the next one: so it has that, and what it runs, and as many more
+#: as it may run while the next ones are on their way, on a machine that is busy.
+AT_HAND = 4
 
 
 def add_options(group):
@@ -53,10 +57,6 @@ class Machine:
         self.turns.close()
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_auto_num_workers(self):
-        return 3 * len(os.sched_getaffinity(0))  # most of a test is waiting
-
-    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node):
         node.workerinput["turns"] = self.turns.name
 
@@ -64,13 +64,25 @@ class Machine:
     def pytest_xdist_make_scheduler(self, config, log):
         from xdist.scheduler import LoadScheduling
 
-        class OneByOne(LoadScheduling):
-            """A worker has what it runs and one more, instead of a batch: they differ too much."""
+        class FewAtATime(LoadScheduling):
+            """A worker has AT_HAND tests instead of a batch: they differ too much in length."""
+
+            def check_schedule(self, node, duration=0):
+                if not node.shutting_down:
+                    if self.pending:
+                        self._send_tests(node, AT_HAND)
+                    else:
+                        node.shutdown()
 
             def _send_tests(self, node, num):
-                super()._send_tests(node, min(num, max(0, 2 - len(self.node2pending[node]))))
+                super()._send_tests(node, min(num, max(0, AT_HAND - len(self.node2pending[node]))))
 
-        return OneByOne(config, log) if config.getoption("dist") == "load" else None
+        return FewAtATime(config, log) if config.getoption("dist") == "load" else None
+
+
+def auto_workers():
+    """How many workers -n auto means."""
+    return 3 * len(os.sched_getaffinity(0))  # most of a test is waiting
 
 
 def end_with_its_parent():
