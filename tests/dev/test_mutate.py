@@ -222,6 +222,19 @@ class Files(MutateTest):
         self.plant("head", "", "check toy adds")
         self.assertIn("has no diff", self.refusal())
 
+    def test_those_of_the_product_can_be_read_and_applied(self):
+        mutants = mutate.read_mutants(TOP / "tests/mutants")
+        self.assertGreater(len(mutants), 20)
+        tree = mutate.Tree(TOP, pathlib.Path(self.top.parent / "copy"))
+        tree.sync()
+        for mutant in mutants:
+            with self.subTest(mutant.name):
+                self.assertEqual(tree.apply(mutant.path), "")
+                self.assertNotEqual(tree.before, {})
+                tree.revert()
+        self.assertEqual({stage for mutant in mutants for stage in
+                          (test.stage for test in mutant.tests)}, set(mutate.stages))
+
 
 if __name__ == "__main__":
     unittest.main()
