@@ -12,7 +12,7 @@ import time
 import unittest
 
 from patience import WAIT
-from runner.results import name_of
+from runner.results import RETRIED_MAX, name_of
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 DESCRIPTION = '{"environment": {"RIPOSTE_SANITIZER": "none"}, "backends": "epoll io_uring"}'
@@ -332,24 +332,24 @@ class Retried(Runs):
     """ + "".join(f"""
             def test_flaky_{number}(self):
                 self.flaky("mark{number}")
-    """ for number in range(4))
+    """ for number in range(RETRIED_MAX + 1))
 
     def test_what_passes_alone_counts_as_retried_and_is_told(self):
         self.module("test_one.py", self.FLAKY.format(fails="pass"))
         shown = self.run_them("-n2", "--retry-alone", "-k", "not flaky_0")
         self.assertEqual(self.outcomes(), [
             ["passed", "one: Stream: fails"], ["passed", "one: Stream: passes"],
-            *(["retried", f"one: Stream: flaky {number}"] for number in (1, 2, 3))])
-        last = shown.splitlines()[-4:]
-        for number, line in zip((1, 2, 3), sorted(last)[-3:]):
+            *(["retried", f"one: Stream: flaky {number}"] for number in range(1, RETRIED_MAX + 1))])
+        *told, last = shown.splitlines()[-RETRIED_MAX - 1:]
+        for number, line in enumerate(sorted(told), 1):
             self.assertRegex(line, f"^retried: one: Stream: flaky {number}: .*too busy")
-        self.assertRegex(last[-1], "2 passed, .*3 retried")
+        self.assertRegex(last, f"2 passed, .*{RETRIED_MAX} retried")
 
-    def test_more_than_three_of_them_fail_the_run(self):
+    def test_too_many_of_them_fail_the_run(self):
         self.module("test_one.py", self.FLAKY.format(fails="pass"))
         shown = self.run_them("--retry-alone", status=1)
-        self.assertEqual([line[0] for line in self.lines], ["failed"] * 4 + ["passed"] * 2)
-        self.assertIn("4 is more than 3", shown)
+        self.assertEqual([line[0] for line in self.lines], ["failed"] * (RETRIED_MAX + 1) + ["passed"] * 2)
+        self.assertIn(f"{RETRIED_MAX + 1} is more than {RETRIED_MAX}", shown)
 
     def test_what_fails_again_has_failed(self):
         self.module("test_one.py", self.FLAKY.format(fails='self.fail("broken")'))
