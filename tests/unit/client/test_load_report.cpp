@@ -3,6 +3,7 @@
 #include "client/show/table.h"
 #include "tests/unit/client/schema.h"
 
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
