@@ -2,8 +2,8 @@
 //
 // A target is one source with LLVMFuzzerTestOneInput: it feeds the bytes to one part of the program
 // and requires what must hold for any bytes. Linked with libFuzzer (./dev fuzz) a broken property
-// is a crash whose input is kept; linked with replay.cpp, in every build, the inputs of corpus/NAME
-// are an ordinary test.
+// is a crash whose input is kept; with replay.cpp, in every build, the inputs of corpus/NAME are an
+// ordinary test.
 //
 // A target keeps nothing from one input to the next, so that an input means the same by itself.
 #pragma once

@@ -1,9 +1,10 @@
-// The main function of a fuzz target without libFuzzer: feeds it every file of a directory, so that
-// what fuzzers have found is an ordinary test of every build. Model: the replays of knot-dns
-// (tests-fuzz/main.c) and systemd.
+// Feeds a fuzz target every file of a directory, so that what fuzzers have found is an ordinary
+// test of every build. Model: the replays of knot-dns (tests-fuzz/main.c) and systemd. It is the
+// main function of a target without libFuzzer; with it, libFuzzer's is, and asks here first.
 //
-//     fuzz_config DIRECTORY     all of them: one TAP test, and a failed one for each that breaks
-//     fuzz_config FILE          one of them, in this process: for a debugger
+//     fuzz_config --replay DIRECTORY     all of them: one TAP test, and a failed one for each that
+//                                        breaks
+//     fuzz_config FILE                   one of them, in this process: for a debugger
 //
 // The target runs in a child process. When it dies (a broken property, a signal, a sanitizer), the
 // parent says of which input, and another child goes on with the next one. A corpus that is not
@@ -109,14 +110,27 @@ int replay(const fs::path& corpus) {
 
 } // namespace
 
+#ifdef RIPOSTE_FUZZ
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv); // NOLINT(*-naming)
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+    if (*argc == 3 && std::strcmp((*argv)[1], "--replay") == 0)
+        std::exit(
+            replay((*argv)[2])); // NOLINT(concurrency-mt-unsafe): no other thread is there yet
+    return 0;
+}
+
+#else
+
 int main(int argc, char** argv) {
-    if (argc != 2) {
-        std::fprintf(stderr, "usage: %s DIRECTORY|FILE\n", argv[0]);
+    if (argc == 3 && std::strcmp(argv[1], "--replay") == 0)
+        return replay(argv[2]);
+    if (argc != 2 || !fs::is_regular_file(argv[1])) {
+        std::fprintf(stderr, "usage: %s --replay DIRECTORY | FILE\n", argv[0]);
         return 2;
     }
-    if (fs::is_regular_file(argv[1])) {
-        feed(bytes_of(argv[1]));
-        return EXIT_SUCCESS;
-    }
-    return replay(argv[1]);
+    feed(bytes_of(argv[1]));
+    return EXIT_SUCCESS;
 }
+
+#endif

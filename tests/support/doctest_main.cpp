@@ -6,6 +6,7 @@
 //
 //     unit_common                        all
 //     unit_common 'a bare number'        the cases whose name contains the words
+//     unit_common -sf='*test_units*'     the cases of a file
 //     unit_common -tc='*seconds*' -s     doctest's own flags; -r=console for its own reporter
 #define DOCTEST_CONFIG_IMPLEMENT
 #include "tests/support/skip.h"
