@@ -33,8 +33,8 @@ public:
 };
 
 /// The connections of a worker, of which one is open, to an echo.
-struct Subject {
-    Subject() {
+struct OpenConnection {
+    OpenConnection() {
         at.socket.kind = ServiceKind::echo;
         at.socket.service = make_service(ServiceKind::echo, {});
         connections.accepted(9, at);
@@ -238,7 +238,7 @@ TEST_CASE("an aborting connection waits for what was in flight, without stopping
     CHECK(next(c) == Step::wait);
 }
 
-TEST_CASE_FIXTURE(Subject, "a peer that takes nothing gets no more time by its FIN") {
+TEST_CASE_FIXTURE(OpenConnection, "a peer that takes nothing gets no more time by its FIN") {
     arrive(10);
     state.now_ms += 5000;
     arrive(0);

@@ -23,7 +23,7 @@ struct Named {
 };
 
 template<class... Sockets>
-std::vector<systemd::InheritedSocket> inherit(Sockets&&... sockets) {
+std::vector<systemd::InheritedSocket> inherit_named(Sockets&&... sockets) {
     std::vector<systemd::InheritedSocket> result;
     (result.push_back({std::move(sockets.fd), std::move(sockets.name)}), ...);
     return result;
@@ -42,7 +42,7 @@ std::string refusal(Fd fd, std::string name) {
     const int number = fd.get();
     REQUIRE(number >= 0);
     const auto listeners = Listeners::open(
-        hello_on({"tcp://127.0.0.1:0"}), inherit(Named{std::move(fd), std::move(name)}), 1);
+        hello_on({"tcp://127.0.0.1:0"}), inherit_named(Named{std::move(fd), std::move(name)}), 1);
     CHECK(::fcntl(number, F_GETFD) == -1); // closed with the rest
     std::string text = outcome(listeners);
     const std::string prefix = fmt::format("exit 78: inherited socket {} ", number);
@@ -67,8 +67,8 @@ TEST_CASE("a socket's name is its service, or that of the unit for it; unnamed o
           Case{"riposted-echo.socket", ServiceKind::echo},
           Case{"riposted-time.socket", ServiceKind::time}}) {
         CAPTURE(c.name);
-        const auto listeners =
-            Listeners::open(hello_on({"tcp://127.0.0.1:0"}), inherit(tcp(c.name), udp(c.name)), 1);
+        const auto listeners = Listeners::open(
+            hello_on({"tcp://127.0.0.1:0"}), inherit_named(tcp(c.name), udp(c.name)), 1);
         REQUIRE_MESSAGE(listeners.has_value(), outcome(listeners));
         const auto plan = listeners->plan(0);
         REQUIRE(plan.size() == 2);
@@ -148,7 +148,7 @@ TEST_CASE("inherited sockets win over configured addresses, which are not bound"
     const Config config = hello_on({fmt::format("tcp://127.0.0.1:{}", port_of(foreign.fd.get()))});
     Named socket = udp("echo");
     const int fd = socket.fd.get();
-    const auto listeners = Listeners::open(config, inherit(std::move(socket)), 1);
+    const auto listeners = Listeners::open(config, inherit_named(std::move(socket)), 1);
     REQUIRE_MESSAGE(listeners.has_value(), outcome(listeners));
     CHECK(listeners->inherited());
     REQUIRE(listeners->plan(0).size() == 1);
@@ -163,7 +163,7 @@ TEST_CASE("an inherited socket gets the options that a bound one has") {
     REQUIRE(::setsockopt(told.fd.get(), IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0);
     const auto listeners = Listeners::open(
         hello_on({"tcp://127.0.0.1:0"}),
-        inherit(
+        inherit_named(
             tcp("hello"), std::move(told), Named{foreign_socket("*", Transport::udp), "hello"},
             Named{foreign_socket("*", Transport::tcp), "hello"}),
         1);
@@ -184,8 +184,8 @@ TEST_CASE("an inherited socket gets the options that a bound one has") {
 }
 
 TEST_CASE("all workers share an inherited socket under one id") {
-    const auto listeners =
-        Listeners::open(hello_on({"tcp://127.0.0.1:0"}), inherit(tcp("hello"), udp("echo")), 3);
+    const auto listeners = Listeners::open(
+        hello_on({"tcp://127.0.0.1:0"}), inherit_named(tcp("hello"), udp("echo")), 3);
     REQUIRE(listeners.has_value());
     const auto first = listeners->plan(0);
     for (const uint32_t worker : {1U, 2U}) {
@@ -204,7 +204,7 @@ TEST_CASE("an address that was inherited twice has one label") {
     Named first = tcp("hello");
     Named second{Fd(::fcntl(first.fd.get(), F_DUPFD_CLOEXEC, 3)), "hello"};
     const auto listeners = Listeners::open(
-        hello_on({"tcp://127.0.0.1:0"}), inherit(std::move(first), std::move(second)), 1);
+        hello_on({"tcp://127.0.0.1:0"}), inherit_named(std::move(first), std::move(second)), 1);
     REQUIRE(listeners.has_value());
     CHECK(listeners->plan(0).size() == 2);
     CHECK(listeners->labels().size() == 1);
@@ -216,7 +216,7 @@ TEST_CASE("an inherited service is told what the first section for it says, also
         listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "one"),
         listen_on(ServiceKind::hello, {"tcp://127.0.0.2:0"}, "other"),
     });
-    auto listeners = Listeners::open(one, inherit(tcp("hello"), udp("echo")), 2);
+    auto listeners = Listeners::open(one, inherit_named(tcp("hello"), udp("echo")), 2);
     REQUIRE(listeners.has_value());
     const auto answer = [&] {
         std::array<std::byte, message_bytes_max> buffer{};

@@ -24,7 +24,7 @@ std::string read(const char* path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::vector<std::string> lines(const std::string& text) {
+std::vector<std::string> page_lines(const std::string& text) {
     std::istringstream stream(text);
     std::vector<std::string> lines;
     for (std::string line; std::getline(stream, line);)
@@ -74,7 +74,7 @@ struct Exposed {
 Exposed exposed() {
     Exposed found;
     std::string family;
-    for (const std::string& line : lines(exposition(full(), ExpositionFormat::prometheus))) {
+    for (const std::string& line : page_lines(exposition(full(), ExpositionFormat::prometheus))) {
         std::istringstream words(line);
         std::string hash;
         std::string word;
@@ -95,7 +95,7 @@ Exposed exposed() {
 Forms explained() {
     static const std::regex head(R"(\*([a-z_]+)\*(?:\{([a-z_,]+)\})?, ([a-z]+))");
     Forms forms;
-    const std::vector<std::string> page = lines(read(page_path));
+    const std::vector<std::string> page = page_lines(read(page_path));
     for (size_t i = 0; i + 1 < page.size(); ++i) {
         std::smatch match;
         if (!std::regex_match(page[i], match, head))
@@ -117,7 +117,7 @@ std::string terms_of(const std::string& section) {
     static const std::regex term("_([A-Za-z_]+)_");
     std::string terms;
     bool inside = false;
-    for (const std::string& line : lines(read(page_path))) {
+    for (const std::string& line : page_lines(read(page_path))) {
         std::smatch match;
         if (line.starts_with('#'))
             inside = line == "# " + section;

@@ -29,7 +29,7 @@ Options accepted(const Words& words) {
 }
 
 /// The message without its end, which every usage error has.
-std::string error_of(const Words& words) {
+std::string usage_error(const Words& words) {
     constexpr std::string_view end = " try 'riposted --help'";
     const auto options = parse(words);
     if (!options)
@@ -110,84 +110,84 @@ TEST_CASE("a scheme limits a listener to its transport") {
 }
 
 TEST_CASE("unknown options and stray arguments are refused") {
-    CHECK(error_of({"--wokers", "3"}) == "unknown option '--wokers'; did you mean '--workers'?");
-    CHECK(error_of({"--wokers=3"}) == "unknown option '--wokers'; did you mean '--workers'?");
-    CHECK(error_of({"--check", "--chek"}) == "unknown option '--chek'; did you mean '--check'?");
-    CHECK(error_of({"--daemonize"}) == "unknown option '--daemonize';");
-    CHECK(error_of({"-x"}) == "unknown option '-x';");
-    CHECK(error_of({"start"}) == "unexpected argument 'start';");
+    CHECK(usage_error({"--wokers", "3"}) == "unknown option '--wokers'; did you mean '--workers'?");
+    CHECK(usage_error({"--wokers=3"}) == "unknown option '--wokers'; did you mean '--workers'?");
+    CHECK(usage_error({"--check", "--chek"}) == "unknown option '--chek'; did you mean '--check'?");
+    CHECK(usage_error({"--daemonize"}) == "unknown option '--daemonize';");
+    CHECK(usage_error({"-x"}) == "unknown option '-x';");
+    CHECK(usage_error({"start"}) == "unexpected argument 'start';");
     CHECK(
-        error_of({"--listen", "echo=127.0.0.1:7", "time=127.0.0.1:37"}) ==
+        usage_error({"--listen", "echo=127.0.0.1:7", "time=127.0.0.1:37"}) ==
         "unexpected argument 'time=127.0.0.1:37';");
-    CHECK(error_of({"bad\nline"}) == "unexpected argument 'bad\\nline';");
-    CHECK(error_of({"--", "start"}) == "unexpected argument 'start';");
+    CHECK(usage_error({"bad\nline"}) == "unexpected argument 'bad\\nline';");
+    CHECK(usage_error({"--", "start"}) == "unexpected argument 'start';");
 }
 
 TEST_CASE("an option without its value is refused by name") {
     for (const char* name : {"-c", "--config", "--backend", "--workers", "--listen", "--log-level"})
-        CHECK(error_of({"--check", name}) == fmt::format("{} needs a value;", name));
+        CHECK(usage_error({"--check", name}) == fmt::format("{} needs a value;", name));
     for (const char* name : {"--config", "--backend", "--workers", "--listen", "--log-level"})
         CHECK(
-            error_of({fmt::format("{}=", name).c_str(), "--check"}) ==
+            usage_error({fmt::format("{}=", name).c_str(), "--check"}) ==
             fmt::format("{} needs a value;", name));
-    CHECK(error_of({"-c", ""}) == "--config needs a value;");
-    CHECK(error_of({"--backend", ""}) == "--backend needs a value;");
+    CHECK(usage_error({"-c", ""}) == "--config needs a value;");
+    CHECK(usage_error({"--backend", ""}) == "--backend needs a value;");
 }
 
 TEST_CASE("a flag takes no value") {
-    CHECK(error_of({"--check=false"}) == "--check takes no value;");
-    CHECK(error_of({"--help=all"}) == "--help takes no value;");
+    CHECK(usage_error({"--check=false"}) == "--check takes no value;");
+    CHECK(usage_error({"--help=all"}) == "--help takes no value;");
 }
 
 TEST_CASE("an option that may stand once is refused twice") {
     CHECK(
-        error_of({"--workers", "1", "--workers", "2"}) ==
+        usage_error({"--workers", "1", "--workers", "2"}) ==
         "--workers is given 2 times; give it once;");
-    CHECK(error_of({"-c", "a", "--config", "b"}) == "--config is given 2 times; give it once;");
+    CHECK(usage_error({"-c", "a", "--config", "b"}) == "--config is given 2 times; give it once;");
 }
 
 TEST_CASE("a bad value is refused with what is allowed") {
-    CHECK(error_of({"--workers", "-1"}) == "--workers: '-1' is not a number from 0 to 256;");
-    CHECK(error_of({"--workers", "257"}) == "--workers: '257' is not a number from 0 to 256;");
+    CHECK(usage_error({"--workers", "-1"}) == "--workers: '-1' is not a number from 0 to 256;");
+    CHECK(usage_error({"--workers", "257"}) == "--workers: '257' is not a number from 0 to 256;");
     CHECK(
-        error_of({"--workers", "4294967296"}) ==
+        usage_error({"--workers", "4294967296"}) ==
         "--workers: '4294967296' is not a number from 0 to 256;");
-    CHECK(error_of({"--workers", "2x"}) == "--workers: '2x' is not a number from 0 to 256;");
-    CHECK(error_of({"--workers", "all"}) == "--workers: 'all' is not a number from 0 to 256;");
+    CHECK(usage_error({"--workers", "2x"}) == "--workers: '2x' is not a number from 0 to 256;");
+    CHECK(usage_error({"--workers", "all"}) == "--workers: 'all' is not a number from 0 to 256;");
     CHECK(
-        error_of({"--backend", "epol"}) ==
+        usage_error({"--backend", "epol"}) ==
         "--backend: unknown backend 'epol'; did you mean 'epoll'?");
     CHECK(
-        error_of({"--backend", "kqueue"}) ==
+        usage_error({"--backend", "kqueue"}) ==
         "--backend: unknown backend 'kqueue'; it must be auto, io_uring or epoll;");
     CHECK(
-        error_of({"--log-level", "verbose"}) ==
+        usage_error({"--log-level", "verbose"}) ==
         "--log-level: unknown log level 'verbose'; it must be error, warning, info or debug;");
     CHECK(
-        error_of({"--log-level", "--check"}) ==
+        usage_error({"--log-level", "--check"}) ==
         "--log-level: unknown log level '--check'; it must be error, warning, info or debug;");
 }
 
 TEST_CASE("a bad listener is refused with the column in its value") {
     CHECK(
-        error_of({"--listen", "echo"}) ==
+        usage_error({"--listen", "echo"}) ==
         "--listen 'echo', column 5: no '='; write SERVICE=ENDPOINT, like echo=127.0.0.1:7007;");
     CHECK(
-        error_of({"--listen", "ecko=*:7"}) ==
+        usage_error({"--listen", "ecko=*:7"}) ==
         "--listen 'ecko=*:7', column 1: unknown service 'ecko'; did you mean 'echo'?");
     CHECK(
-        error_of({"--listen", "=*:7"}) ==
+        usage_error({"--listen", "=*:7"}) ==
         "--listen '=*:7', column 1: unknown service ''; it must be hello, echo, discard, "
         "daytime, chargen or time;");
     CHECK(
-        error_of({"--listen", "echo=http://a:7"}) ==
+        usage_error({"--listen", "echo=http://a:7"}) ==
         "--listen 'echo=http://a:7', column 6: unknown scheme 'http'; use tcp:// or udp://;");
     CHECK(
-        error_of({"--listen", "echo=tcp://a"}) ==
+        usage_error({"--listen", "echo=tcp://a"}) ==
         "--listen 'echo=tcp://a', column 13: the port is missing; write ':' and a number from 0 "
         "to 65535;");
     CHECK(
-        error_of({"--listen", "echo=a:1", "--listen", "time=udp://A:1"}) ==
+        usage_error({"--listen", "echo=a:1", "--listen", "time=udp://A:1"}) ==
         "--listen: udp://A:1 is listed twice; remove one;");
 }
 

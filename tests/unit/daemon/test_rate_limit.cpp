@@ -27,8 +27,8 @@ SourceKey address(const std::string& text) {
 
 constexpr uint32_t net_10 = 10U << 24; // 10.0.0.0
 
-struct Subject {
-    explicit Subject(const DatagramsConfig& config = {}, uint32_t entries = 65'536)
+struct Limited {
+    explicit Limited(const DatagramsConfig& config = {}, uint32_t entries = 65'536)
         : limit(entries, secret) {
         limit.set(config);
     }
@@ -68,7 +68,7 @@ const std::string crowd = "datagrams over the rate of the crowd";
 } // namespace
 
 TEST_CASE("a prefix gets a second's worth at once, and then its rate") {
-    Subject subject;
+    Limited subject;
     CHECK(subject.ask("192.0.2.1", 4'999) == 4'999);
     CHECK(subject.ask("192.0.2.1") == 1);
     CHECK(subject.ask("192.0.2.1") == 0);
@@ -85,7 +85,7 @@ TEST_CASE("a prefix gets a second's worth at once, and then its rate") {
 TEST_CASE("a rate that no millisecond divides is kept over time") {
     for (const uint64_t rate : {1U, 3U, 7U, 999U, 1'001U, 4'999U}) {
         CAPTURE(rate);
-        Subject subject(of(rate, 1'000'000));
+        Limited subject(of(rate, 1'000'000));
         uint64_t answered = 0;
         for (int i = 0; i < 100'000; ++i, ++subject.now_ms)
             answered += subject.ask("192.0.2.1", 6);
@@ -97,7 +97,7 @@ TEST_CASE("a rate that no millisecond divides is kept over time") {
 TEST_CASE("bytes are counted besides the answers") {
     DatagramsConfig config;
     config.bytes_per_prefix = 65'536;
-    Subject subject(config);
+    Limited subject(config);
     CHECK(subject.ask("192.0.2.1", 1, 65'507) == 1);
     CHECK(subject.ask("192.0.2.1", 1, 30) == 0);
     CHECK(subject.refusal == over_prefix);
@@ -108,7 +108,7 @@ TEST_CASE("bytes are counted besides the answers") {
 }
 
 TEST_CASE("what was granted and not answered is not charged") {
-    Subject subject(of(10, 1'000));
+    Limited subject(of(10, 1'000));
     for (int i = 0; i < 100; ++i) {
         CHECK(subject.limit.ask(address("192.0.2.1"), 10, 100, subject.now_ms).datagrams == 10);
         subject.limit.charge(0, 0);
@@ -117,7 +117,7 @@ TEST_CASE("what was granted and not answered is not charged") {
 }
 
 TEST_CASE("addresses of one prefix share, those of another do not") {
-    Subject subject(of(100, 10'000));
+    Limited subject(of(100, 10'000));
     CHECK(subject.ask("192.0.2.1", 60) == 60);
     CHECK(subject.ask("192.0.2.255", 60) == 40);
     CHECK(subject.ask("192.0.3.0", 60) == 60);
@@ -131,7 +131,7 @@ TEST_CASE("the lengths of prefixes are the configuration's") {
     DatagramsConfig config = of(100, 10'000);
     config.prefix_ipv4_bits = 32;
     config.prefix_ipv6_bits = 128;
-    Subject subject(config);
+    Limited subject(config);
     CHECK(subject.ask("192.0.2.1", 100) == 100);
     CHECK(subject.ask("192.0.2.2", 100) == 100);
     CHECK(subject.ask("2001:db8::1", 100) == 100);
@@ -143,7 +143,7 @@ TEST_CASE("the lengths of prefixes are the configuration's") {
 }
 
 TEST_CASE("who is exempt has no rate, by default loopback") {
-    Subject subject(of(1, 2));
+    Limited subject(of(1, 2));
     CHECK(subject.ask("127.0.0.1", 100'000, 65'507) == 100'000);
     CHECK(subject.ask("127.255.255.255", 100'000) == 100'000);
     CHECK(subject.ask("::1", 100'000) == 100'000);
@@ -157,7 +157,7 @@ TEST_CASE("who is exempt has no rate, by default loopback") {
 }
 
 TEST_CASE("a reload changes the rates and forgets no debt") {
-    Subject subject(of(100, 10'000));
+    Limited subject(of(100, 10'000));
     CHECK(subject.ask("192.0.2.1", 200) == 100);
     subject.limit.set(of(200, 10'000));
     CHECK(subject.ask("192.0.2.1", 200) == 0);
@@ -166,7 +166,7 @@ TEST_CASE("a reload changes the rates and forgets no debt") {
 }
 
 TEST_CASE("newcomers have half of the total, the established all of it") {
-    Subject subject(of(5'000, 10'000));
+    Limited subject(of(5'000, 10'000));
     const SourceKey regular = address("192.0.2.1");
     subject.establish(regular);
     subject.now_ms += 1'000;
@@ -184,7 +184,7 @@ TEST_CASE("newcomers have half of the total, the established all of it") {
 
 TEST_CASE("newcomers find a tenth of a second's worth, or what one prefix may ask for") {
     const auto answered_at_once = [](uint64_t of_one, uint64_t all) {
-        Subject subject(of(of_one, all));
+        Limited subject(of(of_one, all));
         const auto ask_many = [&] {
             uint32_t answered = 0;
             for (uint32_t i = 0; i < 20'000; ++i)
@@ -212,7 +212,7 @@ TEST_CASE("and of bytes the same") {
         DatagramsConfig config;
         config.bytes_per_prefix = of_one;
         config.bytes = all;
-        Subject subject(config);
+        Limited subject(config);
         uint32_t answered = 0;
         for (uint32_t i = 0; i < 1'000; ++i)
             answered += subject.ask(ipv4(net_10 + (i << 8)), 1, 1'000);
@@ -226,7 +226,7 @@ TEST_CASE("and of bytes the same") {
 }
 
 TEST_CASE("all together get no more than the total") {
-    Subject subject(of(5'000, 6'000));
+    Limited subject(of(5'000, 6'000));
     for (uint32_t i = 0; i < 4; ++i)
         subject.establish(ipv4(net_10 + (i << 8)));
     subject.now_ms += 1'000;
@@ -238,7 +238,7 @@ TEST_CASE("all together get no more than the total") {
 }
 
 TEST_CASE("a table of live entries evicts none, and newcomers share one rate") {
-    Subject subject(of(100, 1'000'000), RateLimit::ways); // a single set
+    Limited subject(of(100, 1'000'000), RateLimit::ways); // a single set
     for (int times = 0; times < 2; ++times, ++subject.now_ms)
         for (uint32_t i = 0; i < RateLimit::ways; ++i)
             CHECK(subject.ask(ipv4(net_10 + (i << 8)), 50) == 50);
@@ -258,7 +258,7 @@ TEST_CASE("a table of live entries evicts none, and newcomers share one rate") {
 }
 
 TEST_CASE("who was seen once makes room sooner, in some of the places") {
-    Subject subject(of(5'000, 1'000'000), RateLimit::ways);
+    Limited subject(of(5'000, 1'000'000), RateLimit::ways);
     for (uint32_t i = 0; i < RateLimit::ways; ++i)
         CHECK(subject.ask(ipv4(net_10 + (i << 8))) == 1);
     const auto places = [&] { // how many of ten others find one
@@ -276,7 +276,7 @@ TEST_CASE("who was seen once makes room sooner, in some of the places") {
 }
 
 TEST_CASE("an entry is kept until its buckets are full") {
-    Subject subject(of(5'000, 1'000'000), RateLimit::ways);
+    Limited subject(of(5'000, 1'000'000), RateLimit::ways);
     for (uint32_t i = 0; i < RateLimit::ways; ++i)
         CHECK(subject.ask(ipv4(net_10 + (i << 8)), 5'000) == 5'000);
     subject.now_ms += 999;
@@ -288,7 +288,7 @@ TEST_CASE("an entry is kept until its buckets are full") {
 }
 
 TEST_CASE("an established entry outlives a newcomer's") {
-    Subject subject(of(5'000, 1'000'000), RateLimit::ways);
+    Limited subject(of(5'000, 1'000'000), RateLimit::ways);
     const SourceKey regular = address("192.0.2.1");
     subject.establish(regular);
     const auto crowd_out = [&] { // as long as there are places
@@ -305,7 +305,7 @@ TEST_CASE("an established entry outlives a newcomer's") {
 }
 
 TEST_CASE("no flood lets a prefix have more than twice its rate") {
-    Subject subject(of(100, 1'000'000), 1'024);
+    Limited subject(of(100, 1'000'000), 1'024);
     std::mt19937 random(7001);
     uint64_t answered = 0;
     for (uint32_t ms = 0; ms < 5'000; ++ms, ++subject.now_ms) {
@@ -320,7 +320,7 @@ namespace {
 
 /// A million datagrams a second, each from an address made up anew, for `seconds`; every 10 ms the
 /// honest one asks. Returns which of its questions were answered.
-std::vector<bool> flood(Subject& subject, const SourceKey& honest, uint32_t seconds) {
+std::vector<bool> flood(Limited& subject, const SourceKey& honest, uint32_t seconds) {
     std::mt19937 random(7001);
     std::vector<bool> answers;
     for (uint32_t ms = 0; ms < seconds * 1'000; ++ms, ++subject.now_ms) {
@@ -337,7 +337,7 @@ std::vector<bool> flood(Subject& subject, const SourceKey& honest, uint32_t seco
 } // namespace
 
 TEST_CASE("a million random sources a second take nothing from who was there") {
-    Subject subject;
+    Limited subject;
     const SourceKey honest = address("192.0.2.1");
     subject.establish(honest);
     const auto answers = flood(subject, honest, 3);
@@ -350,7 +350,7 @@ TEST_CASE("who begins amid a million random sources a second is soon established
     uint32_t latest = 0;
     uint64_t sum = 0;
     for (uint32_t i = 0; i < tries; ++i) {
-        Subject subject;
+        Limited subject;
         flood(subject, address("198.51.100.1"), 1);
         const auto answers = flood(subject, ipv4(net_10 + (i << 8)), 3);
         const auto last_lost = std::ranges::find(answers.rbegin(), answers.rend(), false);

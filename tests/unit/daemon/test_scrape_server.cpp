@@ -144,7 +144,7 @@ std::string body(const std::string& answer) {
     return end == std::string::npos ? "<no head>" : answer.substr(end + 4);
 }
 
-bool has(const std::string& answer, std::string_view line) {
+bool answer_has(const std::string& answer, std::string_view line) {
     return answer.find(fmt::format("\r\n{}\r\n", line)) != std::string::npos;
 }
 
@@ -162,22 +162,22 @@ TEST_CASE("a scrape has its document, in what it accepts, over TCP and a unix so
     for (const bool over_tcp : {true, false}) {
         const std::string text = bench.ask(get("/metrics"), over_tcp);
         CHECK(status_line(text) == "HTTP/1.1 200 OK");
-        CHECK(has(text, "Content-Type: text/plain; version=0.0.4; charset=utf-8"));
-        CHECK(has(text, "Content-Length: 20"));
-        CHECK(has(text, "Vary: Accept"));
-        CHECK(has(text, "Cache-Control: no-store"));
-        CHECK(has(text, "Connection: close"));
+        CHECK(answer_has(text, "Content-Type: text/plain; version=0.0.4; charset=utf-8"));
+        CHECK(answer_has(text, "Content-Length: 20"));
+        CHECK(answer_has(text, "Vary: Accept"));
+        CHECK(answer_has(text, "Cache-Control: no-store"));
+        CHECK(answer_has(text, "Connection: close"));
         CHECK(body(text).size() == 20);
         CHECK(body(text).starts_with("0 "));
         const std::string openmetrics =
             bench.ask(get("/metrics?a=b", "Accept: application/openmetrics-text\r\n"), over_tcp);
-        CHECK(
-            has(openmetrics,
-                "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
+        CHECK(answer_has(
+            openmetrics,
+            "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8"));
         CHECK(body(openmetrics).starts_with("1 "));
         const std::string json =
             bench.ask(get("/metrics", "Accept: application/json\r\n"), over_tcp);
-        CHECK(has(json, "Content-Type: application/json"));
+        CHECK(answer_has(json, "Content-Type: application/json"));
         CHECK(body(json).starts_with("2 "));
     }
     CHECK(bench.server->counts().answered.at(200) == 6);
@@ -187,7 +187,7 @@ TEST_CASE("HEAD is GET without the body") {
     Bench bench;
     const std::string answer = bench.ask("HEAD /metrics HTTP/1.0\r\n\r\n");
     CHECK(status_line(answer) == "HTTP/1.1 200 OK");
-    CHECK(has(answer, "Content-Length: 20"));
+    CHECK(answer_has(answer, "Content-Length: 20"));
     CHECK(body(answer) == "");
 }
 
@@ -207,7 +207,7 @@ TEST_CASE("what is no scrape is refused by its status") {
     CHECK(status_line(bench.ask(get("/metrics/"))) == "HTTP/1.1 404 Not Found");
     const std::string post = bench.ask("POST /metrics HTTP/1.0\r\nContent-Length: 4\r\n\r\nbody");
     CHECK(status_line(post) == "HTTP/1.1 405 Method Not Allowed");
-    CHECK(has(post, "Allow: GET, HEAD"));
+    CHECK(answer_has(post, "Allow: GET, HEAD"));
     CHECK(status_line(bench.ask("nonsense\r\n")) == "HTTP/1.1 400 Bad Request");
     CHECK(status_line(bench.ask("\x16\x03\x01")) == "HTTP/1.1 400 Bad Request");
     CHECK(
