@@ -31,7 +31,7 @@ namespace riposte::client {
 
 namespace {
 
-constexpr size_t chunk_bytes = 65536; ///< read at once; also more than any datagram holds
+constexpr size_t receive_chunk_bytes = 65536; ///< read at once; also more than any datagram holds
 
 using Clock = std::chrono::steady_clock;
 
@@ -52,7 +52,8 @@ bool wait_until(uint64_t deadline, pollfd& wait) {
 class StreamExchange {
 public:
     StreamExchange(int fd, std::string_view message, int output, const Report& report)
-        : fd_(fd), pending_(message), output_(output), report_(report), buffer_(chunk_bytes) {}
+        : fd_(fd), pending_(message), output_(output), report_(report),
+          buffer_(receive_chunk_bytes) {}
 
     Exchange run(uint32_t timeout_ms) {
         start_ = Clock::now();
@@ -144,7 +145,7 @@ private:
 /// Standard input to its end, binary safe; at most `bytes_max`, else `too_long`.
 Result<std::string> read_input(size_t bytes_max, std::string_view too_long) {
     std::string message;
-    std::array<char, chunk_bytes> chunk{};
+    std::array<char, receive_chunk_bytes> chunk{};
     for (;;) {
         const ssize_t size = ::read(STDIN_FILENO, chunk.data(), chunk.size());
         if (size == 0)
@@ -231,7 +232,7 @@ std::expected<size_t, int> exchange_datagram(
 /// Connecting a datagram socket asks nobody: that nobody listens at an address shows only as the
 /// answer to the datagram (ICMP, ECONNREFUSED), and then the next address gets it.
 Result<void> send_datagram(const Target& target, std::string_view message, const Report& report) {
-    std::vector<char> buffer(chunk_bytes);
+    std::vector<char> buffer(receive_chunk_bytes);
     std::vector<Failure> failures;
     for (const SocketAddress& address : target.addresses) {
         const std::expected<Fd, Failure> fd = connect_to(target, address, 0);

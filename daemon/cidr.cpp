@@ -16,7 +16,7 @@
 namespace riposte {
 namespace {
 
-constexpr std::string_view example = "write one like 192.0.2.0/24 or 2001:db8::/32";
+constexpr std::string_view cidr_example = "write one like 192.0.2.0/24 or 2001:db8::/32";
 
 std::unexpected<EndpointError> refuse(size_t offset, std::string message) {
     return std::unexpected(EndpointError{offset, std::move(message)});
@@ -62,7 +62,7 @@ std::expected<Cidr, EndpointError> parse_cidr(std::string_view text) {
         return refuse(zone, fmt::format("'{}' has a zone; a prefix has none, remove it", shown));
     const auto key = host.contains('\0') ? std::nullopt : parse_address(std::string(host));
     if (!key)
-        return refuse(0, fmt::format("'{}' is no prefix of addresses; {}", shown, example));
+        return refuse(0, fmt::format("'{}' is no prefix of addresses; {}", shown, cidr_example));
     // Written with dots alone, the length counts the bits of IPv4; with colons those of IPv6.
     const bool dotted = host.find(':') == std::string_view::npos;
     const uint8_t before = dotted ? ipv4_offset_bits : 0;

@@ -20,12 +20,12 @@ namespace riposte::client {
 namespace {
 
 constexpr uint64_t quiet_ms = 100;
-constexpr size_t chunk_bytes = 65536;
+constexpr size_t answer_chunk_bytes = 65536;
 /// An answer that is longer than its request by more than that is none: the service just talks.
 constexpr size_t answer_excess_max = 1 << 20;
 
 /// poll(2) until `deadline_ms`: what is ready of `events`, 0 if the time passed first.
-short wait_for(int fd, short events, uint64_t deadline_ms) {
+short wait_for_events(int fd, short events, uint64_t deadline_ms) {
     for (;;) {
         pollfd wait{.fd = fd, .events = events, .revents = 0};
         const uint64_t now = monotonic_ms();
@@ -50,14 +50,15 @@ std::unexpected<Error> no_answer(const Target& target) {
 class StreamPreflight {
 public:
     StreamPreflight(const Target& target, int fd, std::span<const std::byte> request)
-        : target_(target), fd_(fd), request_(request), unsent_(request), chunk_(chunk_bytes) {}
+        : target_(target), fd_(fd), request_(request), unsent_(request),
+          chunk_(answer_chunk_bytes) {}
 
     Result<Preflight> run() {
         const uint64_t start = monotonic_ms();
         uint64_t deadline = start + target_.timeout_ms;
         while (!ended_) {
             const auto events = static_cast<short>(POLLIN | (unsent_.empty() ? 0 : POLLOUT));
-            const short ready = wait_for(fd_, events, deadline);
+            const short ready = wait_for_events(fd_, events, deadline);
             if (ready == 0)
                 break;
             if ((ready & POLLOUT) != 0)
@@ -123,7 +124,7 @@ private:
 Result<Preflight> preflight_datagram(
     const Target& target, const SocketAddress& address, int fd,
     std::span<const std::byte> request) {
-    std::vector<std::byte> answer(chunk_bytes);
+    std::vector<std::byte> answer(answer_chunk_bytes);
     const uint64_t start = monotonic_ms();
     const auto system_error = [&](int error) {
         const Failure failure{.address = address, .error = error};
@@ -133,7 +134,7 @@ Result<Preflight> preflight_datagram(
         if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) < 0)
             return system_error(errno);
         // A datagram with a bad checksum wakes poll(2), and is gone when it is read.
-        while (wait_for(fd, POLLIN, start + target.timeout_ms / share) != 0) {
+        while (wait_for_events(fd, POLLIN, start + target.timeout_ms / share) != 0) {
             const ssize_t size = ::recv(fd, answer.data(), answer.size(), 0);
             if (size >= 0)
                 return judge_answer(

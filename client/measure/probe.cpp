@@ -44,7 +44,7 @@ uint64_t mix(uint64_t state) {
     return state ^ (state >> 31);
 }
 
-constexpr uint64_t step = 0x9e3779b97f4a7c15U;
+constexpr uint64_t key_step = 0x9e3779b97f4a7c15U;
 
 } // namespace
 
@@ -56,12 +56,12 @@ void write_probe(std::span<std::byte> out, const ProbeHeader& header) {
     store(out.data() + sent_at, header.sent_ns);
 
     // Mixed apart, lest the next sequence number's pattern be this one's, a step further on.
-    uint64_t state = mix(mix(header.sequence + step) ^ header.session);
+    uint64_t state = mix(mix(header.sequence + key_step) ^ header.session);
     auto pattern = out.subspan(probe_header_bytes);
     for (; pattern.size() >= sizeof(state); pattern = pattern.subspan(sizeof(state)))
-        store(pattern.data(), mix(state += step));
+        store(pattern.data(), mix(state += key_step));
     std::array<std::byte, sizeof(state)> last{};
-    store(last.data(), mix(state + step));
+    store(last.data(), mix(state + key_step));
     std::ranges::copy_n(last.begin(), std::ssize(pattern), pattern.begin());
 }
 

@@ -40,7 +40,7 @@ namespace {
 /// some 30 us, which would all be lateness.
 constexpr uint64_t awake_before_ns = 60'000;
 /// Probes of one endpoint sent at once before what came is read.
-constexpr int batch_max = 64;
+constexpr int sends_max = 64;
 /// A probe that is later than that is not sent any more.
 constexpr uint64_t suspended_ns = 60'000'000'000;
 /// How long the slowest answer's time is waited for again when a run is cut short.
@@ -194,7 +194,7 @@ Result<void> PingRun::turn() {
 }
 
 Result<void> PingRun::send_due(Lane& lane) {
-    for (int i = 0; i < batch_max; i++) {
+    for (int i = 0; i < sends_max; i++) {
         const uint64_t due_ns = lane.schedule.next_due_ns();
         const uint64_t now_ns = monotonic_ns();
         if (due_ns > now_ns)

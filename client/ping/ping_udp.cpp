@@ -30,7 +30,7 @@ namespace {
 
 constexpr size_t datagram_buffer_bytes = 65536; ///< more than any datagram holds
 constexpr int receive_buffer_bytes = 4 << 20;   ///< as much of it as the kernel allows
-constexpr int batch_max = 64; ///< datagrams read at once, before somebody else's turn
+constexpr int datagrams_read_max = 64; ///< datagrams read at once, before somebody else's turn
 
 /// Does an error of send(2) come from the way to the peer? Otherwise it is this machine's.
 bool is_of_network(int error) {
@@ -194,7 +194,7 @@ Result<void> UdpProber::ready(ProberTag, uint32_t events) {
 }
 
 void UdpProber::receive() {
-    for (int i = 0; i < batch_max; i++) {
+    for (int i = 0; i < datagrams_read_max; i++) {
         ReceiveTime received;
         const ssize_t size = receive_stamped(fd_.get(), buffer_, received);
         if (size == -EAGAIN)
@@ -210,7 +210,7 @@ void UdpProber::receive() {
 
 /// Empties the error queue. Bounded, too: more than that is left for the next turn.
 void UdpProber::read_errors() {
-    for (int i = 0; i < batch_max; i++) {
+    for (int i = 0; i < datagrams_read_max; i++) {
         iovec bytes{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
         alignas(cmsghdr) std::array<std::byte, 512> control;
         msghdr message{};

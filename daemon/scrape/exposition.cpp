@@ -14,7 +14,7 @@ namespace {
 
 enum class Type : uint8_t { counter, gauge, histogram };
 
-struct Family {
+struct MetricFamily {
     std::string_view name; ///< without "_total"
     Type type;
     std::string_view help;
@@ -56,7 +56,7 @@ class Writer {
 public:
     explicit Writer(ExpositionFormat format) : format_(format) {}
 
-    void begin(const Family& family) {
+    void begin(const MetricFamily& family) {
         family_ = family;
         const bool open = format_ == ExpositionFormat::openmetrics;
         const bool total = family.type == Type::counter && !open;
@@ -83,7 +83,7 @@ public:
     }
 
     template<class Value>
-    void single(const Family& family, Value value) {
+    void single(const MetricFamily& family, Value value) {
         begin(family);
         sample({}, value);
     }
@@ -96,7 +96,7 @@ public:
 
 private:
     ExpositionFormat format_;
-    Family family_{};
+    MetricFamily family_{};
     std::string text_;
 };
 
@@ -162,7 +162,7 @@ void write_listeners(Writer& out, const Snapshot& snapshot, const Shown& shown) 
 
 struct Counter {
     Count count;
-    Family family;
+    MetricFamily family;
 };
 
 void write_connections(Writer& out, const Snapshot& snapshot, const Shown& shown) {
@@ -204,7 +204,7 @@ void write_connections(Writer& out, const Snapshot& snapshot, const Shown& shown
 }
 
 void write_bytes(Writer& out, const Snapshot& snapshot, const Shown& shown) {
-    const auto write = [&](const Family& family, Count tcp, Count udp) {
+    const auto write = [&](const MetricFamily& family, Count tcp, Count udp) {
         out.begin(family);
         shown.each([&](ServiceKind kind, std::string_view name) {
             out.sample({{"service", name}, {"transport", "tcp"}}, snapshot.totals.of(kind, tcp));
