@@ -30,9 +30,9 @@ constexpr size_t title_columns_min = 12;
 
 /// Where the rows of a decade begin, in hundredths, when it has 24 of them. With fewer, a stride
 /// over these.
-constexpr std::array<uint16_t, 24> decade{100, 110, 121, 133, 147, 162, 178, 196,
-                                          215, 237, 261, 287, 316, 348, 383, 422,
-                                          464, 511, 562, 619, 681, 750, 825, 909};
+constexpr std::array<uint16_t, 24> decade_bounds{100, 110, 121, 133, 147, 162, 178, 196,
+                                                 215, 237, 261, 287, 316, 348, 383, 422,
+                                                 464, 511, 562, 619, 681, 750, 825, 909};
 constexpr std::array<size_t, 8> strides{1, 2, 3, 4, 6, 8, 12, 24};
 
 struct Row {
@@ -54,11 +54,11 @@ std::vector<uint64_t> scale_bounds(size_t stride) {
     std::vector<uint64_t> bounds{0};
     uint64_t decade_ns = 1;
     for (;;) {
-        for (size_t index = 0; index < decade.size(); index += stride) {
+        for (size_t index = 0; index < decade_bounds.size(); index += stride) {
             // Below a hundred nanoseconds, where bounds are no whole numbers, the next whole one.
-            if (decade_ns > (UINT64_MAX - 99) / decade[index])
+            if (decade_ns > (UINT64_MAX - 99) / decade_bounds[index])
                 return bounds;
-            const uint64_t bound_ns = (decade_ns * decade[index] + 99) / 100;
+            const uint64_t bound_ns = (decade_ns * decade_bounds[index] + 99) / 100;
             if (bound_ns > bounds.back())
                 bounds.push_back(bound_ns);
         }

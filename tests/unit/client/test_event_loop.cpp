@@ -69,11 +69,11 @@ TEST_CASE("what is ready comes with its tag, without waiting for the deadline") 
     for (const uint64_t deadline : {uint64_t{0}, UINT64_MAX, monotonic_ns() + forever_ns}) {
         const auto events = loop.wait(deadline);
         REQUIRE(events.size() == 1);
-        CHECK(events[0].data.u64 == 42);
+        CHECK(uint64_t{events[0].data.u64} == 42);
         CHECK((events[0].events & EPOLLIN) != 0);
     }
     REQUIRE(loop.modify(event.get(), EPOLLIN | EPOLLOUT, 43) == 0);
-    CHECK(loop.wait(0)[0].data.u64 == 43);
+    CHECK(uint64_t{loop.wait(0)[0].data.u64} == 43);
     loop.remove(event.get());
     CHECK(loop.wait(0).empty());
 }

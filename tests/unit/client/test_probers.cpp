@@ -260,8 +260,8 @@ TEST_CASE("TCP: a probe that times out leaves its connection to those that still
     const Fd old = peer.accept();
     const uint64_t between_ns = monotonic_ns();
     engine.send();
-    const Buffer first = receive(old);
-    const Buffer second = receive(old);
+    const Buffer old_probe = receive(old);
+    const Buffer new_probe = receive(old);
     REQUIRE(engine.prober->expire(between_ns + long_ns)); // the first alone
     REQUIRE(engine.log.failures == std::vector{Fate::lost});
 
@@ -269,8 +269,8 @@ TEST_CASE("TCP: a probe that times out leaves its connection to those that still
     engine.until_connected(2);
     const Fd young = peer.accept();
     answer(young, view(receive(young)));
-    answer(old, view(first));
-    answer(old, view(second));
+    answer(old, view(old_probe));
+    answer(old, view(new_probe));
     engine.until_known();
     CHECK(engine.counts().answered == 2);
     CHECK(engine.counts().lost == 1);

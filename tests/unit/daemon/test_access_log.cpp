@@ -54,10 +54,10 @@ AccessPeer peer() {
     return {.address = address, .listener = "echo on tcp://*:7", .service = ServiceKind::echo};
 }
 
-constexpr std::string_view head = "<6>access: 192.0.2.1:50000 (echo on tcp://*:7): ";
+constexpr std::string_view log_head = "<6>access: 192.0.2.1:50000 (echo on tcp://*:7): ";
 
 std::string line(std::string_view rest) {
-    return std::string(head) + std::string(rest) + "\n";
+    return std::string(log_head) + std::string(rest) + "\n";
 }
 
 /// "0123": the datagrams of these that are told of, when they come in such parts.

@@ -59,7 +59,7 @@ struct ReflectionSubject {
     ReflectionRules rules{};
 };
 
-const std::string answered = "answered";
+const std::string is_answered = "answered";
 const std::string reserved = "datagrams from reserved ports";
 const std::string own = "datagrams from ports served here";
 const std::string no_host = "datagrams from addresses of no host";
@@ -73,19 +73,19 @@ TEST_CASE_FIXTURE(ReflectionSubject, "reserved ports get no answer") {
     CHECK(port(1) == reserved);
     CHECK(port(7) == reserved);
     CHECK(port(1023) == reserved);
-    CHECK(port(1024) == answered);
-    CHECK(port(2048) == answered);
+    CHECK(port(1024) == is_answered);
+    CHECK(port(2048) == is_answered);
     CHECK(port(2049) == reserved);
-    CHECK(port(2050) == answered);
-    CHECK(port(65535) == answered);
+    CHECK(port(2050) == is_answered);
+    CHECK(port(65535) == is_answered);
 }
 
 TEST_CASE_FIXTURE(ReflectionSubject, "a port that we serve gets no answer, whatever the address") {
     serve({7, 7001, 65535});
     CHECK(port(7) == own);
-    CHECK(port(7000) == answered);
+    CHECK(port(7000) == is_answered);
     CHECK(port(7001) == own);
-    CHECK(port(7002) == answered);
+    CHECK(port(7002) == is_answered);
     CHECK(port(65535) == own);
     CHECK(refuses(from_ipv4("127.0.0.1", 7001)) == own);
     CHECK(refuses(from_ipv6("::1", 7001)) == own);
@@ -93,9 +93,9 @@ TEST_CASE_FIXTURE(ReflectionSubject, "a port that we serve gets no answer, whate
 
 TEST_CASE_FIXTURE(ReflectionSubject, "an exception is for reserved ports only") {
     serve({7, 7001}, {*parse_cidr("192.0.2.0/24"), *parse_cidr("2001:db8::/32")});
-    CHECK(port(123) == answered);
-    CHECK(port(1023) == answered);
-    CHECK(port(2049) == answered);
+    CHECK(port(123) == is_answered);
+    CHECK(port(1023) == is_answered);
+    CHECK(port(2049) == is_answered);
     CHECK(port(0) == reserved);
     CHECK(port(7) == own);
     CHECK(port(7001) == own);
@@ -117,10 +117,10 @@ TEST_CASE_FIXTURE(ReflectionSubject, "an address that is no host's gets no answe
          {"1.0.0.0", "10.0.0.255", "127.0.0.1", "192.0.2.1", "223.255.255.255",
           "254.255.255.255"}) {
         CAPTURE(address);
-        CHECK(refuses(from_ipv4(address, 5000)) == answered);
+        CHECK(refuses(from_ipv4(address, 5000)) == is_answered);
         CHECK(
             refuses(from_ipv6(std::string("::ffff:") + address, 5000, "::ffff:192.0.2.1")) ==
-            answered);
+            is_answered);
     }
     for (const char* address :
          {"::", "::2", "::192.0.2.1", "::ffff:ffff", "ff00::", "ff02::1", "ffff::1"}) {
@@ -129,13 +129,13 @@ TEST_CASE_FIXTURE(ReflectionSubject, "an address that is no host's gets no answe
     }
     for (const char* address : {"::1", "::1:0:0", "2001:db8::1", "fe80::1", "feff::1", "fd00::1"}) {
         CAPTURE(address);
-        CHECK(refuses(from_ipv6(address, 5000)) == answered);
+        CHECK(refuses(from_ipv6(address, 5000)) == is_answered);
     }
 }
 
 TEST_CASE_FIXTURE(ReflectionSubject, "a v4-mapped address is believed only where IPv4 carried it") {
     const std::string mapped = "::ffff:192.0.2.1";
-    CHECK(refuses(from_ipv6(mapped, 5000, "::ffff:192.0.2.9")) == answered);
+    CHECK(refuses(from_ipv6(mapped, 5000, "::ffff:192.0.2.9")) == is_answered);
     CHECK(refuses(from_ipv6(mapped, 5000, "2001:db8::9")) == no_host);
     CHECK(refuses(from_ipv6(mapped, 5000)) == no_host); // bound to one address, which is IPv6
 }
