@@ -35,9 +35,10 @@ void Connections::probe_stall(uint32_t slot) {
     const bool first = c.unacknowledged == UINT32_MAX;
     const bool took = look(c);
     // The first look has nothing to compare with. One that comes when the time is over says that
-    // this process was late, and of the peer nothing: its time begins anew.
+    // this process was late, and of the peer nothing: its time begins anew. A peer that has
+    // acknowledged everything keeps nobody waiting: what it is still owed waits for us.
     const bool is_over = state_.now_ms - c.progress_ms >= timeout;
-    if (first ? is_over : took)
+    if ((first ? is_over : took) || c.unacknowledged == 0)
         c.progress_ms = state_.now_ms;
     if (state_.now_ms - c.progress_ms >= timeout) {
         tally(c, Count::write_stall_timeouts);

@@ -29,7 +29,9 @@ public:
     uint64_t now_ns() noexcept override { return 0; }
     int64_t wall_seconds() noexcept override { return 1; }
     SocketAddress peer_address(int) override { return {}; }
-    uint32_t unacknowledged_bytes(int) noexcept override { return 100; }
+    uint32_t unacknowledged_bytes(int) noexcept override { return unacknowledged; }
+
+    uint32_t unacknowledged = 100;
 };
 
 /// The connections of a worker, of which one is open, to an echo.
@@ -251,4 +253,27 @@ TEST_CASE_FIXTURE(OpenConnection, "a peer that takes nothing gets no more time b
         connections.expire();
     }
     CHECK(state.now_ms >= 11'000);
+}
+
+TEST_CASE_FIXTURE(
+    OpenConnection, "a peer that has acknowledged everything is never cut off as stalled") {
+    arrive(10);
+    environment.unacknowledged = 0; // it waits for us, who have not had the time to send
+    while (state.now_ms < 60'000) {
+        const uint64_t next_ms = connections.next_deadline_ms();
+        REQUIRE(next_ms != Timers::never);
+        state.now_ms = std::max(next_ms, state.now_ms) + 900;
+        connections.expire();
+    }
+    CHECK(state.metrics.get(Count::write_stall_timeouts) == 0);
+    CHECK(state.metrics.get(Count::write_rates_low) == 0);
+    // From when the kernel has something that it does not take, it has its time, and no more.
+    environment.unacknowledged = 100;
+    const uint64_t since_ms = state.now_ms;
+    while (state.metrics.get(Count::write_stall_timeouts) == 0) {
+        const uint64_t next_ms = connections.next_deadline_ms();
+        REQUIRE(next_ms <= since_ms + 10'000 + Timers::tick_ms);
+        state.now_ms = std::max(next_ms, state.now_ms);
+        connections.expire();
+    }
 }
