@@ -102,7 +102,7 @@ TEST_CASE("hostile: whatever peers and the kernel do, limits hold and nothing le
         CHECK(tally.proofs > seeds.floor(300));
         CHECK(tally.refused > seeds.floor(100));
         CHECK(tally.over_source > seeds.floor(100));
-        CHECK(tally.relieved > 0);
+        CHECK(tally.relieved >= seeds.floor(1));
         CHECK(tally.over_listener > seeds.floor(100));
         CHECK(tally.evicted > seeds.floor(100));
         CHECK(tally.silent > seeds.floor(5));
