@@ -7,24 +7,24 @@
 namespace riposte {
 namespace {
 
-constexpr std::array<std::string_view, service_kinds> names = {"hello",   "echo",    "discard",
-                                                               "daytime", "chargen", "time"};
+constexpr std::array<std::string_view, service_kinds> kind_names = {"hello",   "echo",    "discard",
+                                                                    "daytime", "chargen", "time"};
 
 } // namespace
 
 std::string_view to_string(ServiceKind kind) {
-    return names[static_cast<size_t>(kind)];
+    return kind_names[static_cast<size_t>(kind)];
 }
 
 std::optional<ServiceKind> parse_service(std::string_view name) {
-    for (size_t i = 0; i < names.size(); ++i)
-        if (names[i] == name)
+    for (size_t i = 0; i < kind_names.size(); ++i)
+        if (kind_names[i] == name)
             return static_cast<ServiceKind>(i);
     return std::nullopt;
 }
 
 std::span<const std::string_view> service_names() {
-    return names;
+    return kind_names;
 }
 
 StreamReply Service::arrived(
