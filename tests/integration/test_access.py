@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from daemon import RiposteTest, needs_ipv6, needs_systemd, receive_all, receive_exactly
+from daemon import (RiposteTest, free_port, needs_ipv6, needs_systemd, receive_all,
+                    receive_exactly)
 
 pytestmark = pytest.mark.backends
 

@@ -29,9 +29,7 @@ class Choice(RiposteTest):
         daemon = self.daemon(*LISTEN)
         self.assertRegex(daemon.log(), rf"(?m)^riposted: ready: backend {self.backend}, ")
         self.works(daemon)
-        links = [os.readlink(f"/proc/{daemon.pid}/fd/{fd}")
-                 for fd in os.listdir(f"/proc/{daemon.pid}/fd")]
-        rings = [link for link in links if "io_uring" in link]
+        rings = [link for link in daemon.descriptors().values() if "io_uring" in link]
         if self.backend == "epoll":
             self.assertEqual(rings, [])
         self.assertEqual(daemon.lines("not available"), [])

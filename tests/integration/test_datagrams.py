@@ -9,7 +9,8 @@ import struct
 
 import pytest
 
-from daemon import RiposteTest, await_true, libc, needs_ipv6, needs_root, receive_all
+from daemon import RiposteTest, await_true, needs_ipv6, needs_root, receive_all
+from network import enter_network
 
 pytestmark = pytest.mark.backends
 

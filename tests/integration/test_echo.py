@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from daemon import (SANITIZER, RiposteTest, await_true, needs_ipv6, receive_all, receive_exactly, reset)
+from daemon import (SANITIZER, WAIT, RiposteTest, await_true, needs_ipv6, receive_all, receive_exactly,
+                    reset)
 
 pytestmark = pytest.mark.backends
 

@@ -15,6 +15,9 @@ from manager import Conversation, Manager
 
 pytestmark = pytest.mark.backends
 
+#: What the test itself does in its time must not be cut short.
+PATIENT = "drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\nlinger_timeout = '10m'\n"
+
 
 def talk(client, data=b"ping"):
     client.sendall(data)
@@ -45,7 +48,7 @@ class Handover(RiposteTest):
         return daemon.wait_log(r"statistics: (.*)$", count + 1)[1]
 
     def converse(self, manager, restarts, count=20, backends=None):
-        manager.start(backend=backends[0] if backends else self.backend)
+        manager.start(backend=backends[0] if backends else self.backend, config=PATIENT)
         conversations = [Conversation(self, manager.address(), seed) for seed in range(count)]
         for turn in range(restarts):
             for each in conversations:
@@ -54,7 +57,7 @@ class Handover(RiposteTest):
             self.assertRegex(before.log(), rf"(?m)handed over {count} connections$")
             self.assertEqual(len(manager.stored), count)
             after = manager.start(
-                backend=backends[(turn + 1) % len(backends)] if backends else self.backend)
+                backend=backends[(turn + 1) % len(backends)] if backends else self.backend, config=PATIENT)
             after.wait_log(rf"adopted {count} connections$")
             self.assertEqual(len(manager.stored), 0)
         for each in conversations:

@@ -4,14 +4,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-import unittest
 
 import pytest
 
-from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, needs_ipv6, needs_program, needs_root,
-                    receive_all, run_riposte)
+from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, needs_ipv6, needs_program,
+                    needs_root, receive_all, run_riposte)
+from network import add_address, enter_network
 from peers import closed_port
 
 pytestmark = pytest.mark.backends
@@ -234,26 +232,6 @@ class Default(RiposteTest):
         self.assertEqual(run_python(TUTORIAL_UDP_CLIENT, 7001), "Hello! 127.0.0.1 7001\n")
         self.assertEqual(run_riposte("send", "127.0.0.1").stdout, ANSWER)
         self.assertEqual(run_riposte("send", "-u", "127.0.0.1").stdout, b"Hello!")
-
-
-def run_in_own_network(test):
-    """Runs the same test in a new network namespace with loopback up; fails with its output."""
-    probe = subprocess.run(["unshare", "-n", "true"], capture_output=True, text=True, check=False)
-    if probe.returncode != 0:
-        test.skipTest("no network namespace to be had: " + probe.stderr.strip())
-    setup = ("ip link set lo up && "
-             "{ ip -6 addr add fd00::1/128 dev lo && ip -6 addr add fd00::2/128 dev lo || :; } && "
-             'exec "$@"')
-    address = f"{os.path.abspath(__file__)}::{type(test).__name__}[{test.backend}]::{test.id().split('.')[-1]}"
-    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as results:
-        done = subprocess.run(
-            ["unshare", "-n", "sh", "-c", setup, "sh", sys.executable, "-m", "pytest", address,
-             f"--results={results.name}"], env={**os.environ, "RIPOSTE_OWN_NETWORK": "1"},
-            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=2 * WAIT, check=False)
-        result, _, reason, _ = (results.read() or "none\t\t\t").split("\t")
-    if result == "skipped":
-        test.skipTest(reason)
-    test.assertEqual((done.returncode, result), (0, "passed"), done.stdout + done.stderr)
 
 
 class Client(RiposteTest):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from daemon import (SANITIZER, RiposteTest, await_true, needs_program, needs_systemd,
+from daemon import (SANITIZER, WAIT, RiposteTest, await_true, needs_program, needs_systemd,
                     receive_exactly)
 
 pytestmark = pytest.mark.backends

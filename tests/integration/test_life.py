@@ -17,6 +17,9 @@ from daemon import (ANSWER, WAIT, RiposteTest, await_true, needs_systemd, receiv
 
 pytestmark = pytest.mark.backends
 
+#: What the test itself does in its time must not be cut short.
+PATIENT = "drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\nlinger_timeout = '10m'\n"
+
 
 class Drain(RiposteTest):
     def await_received(self, daemon, size):

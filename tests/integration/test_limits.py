@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from daemon import (ANSWER, SANITIZER, RiposteTest, await_true, free_port, limit_descriptors,
+from cost import assert_sleeps, cost_of
+from daemon import (ANSWER, SANITIZER, WAIT, RiposteTest, await_true, free_port, limit_descriptors,
                     listen_section, needs_ipv6, needs_systemd, receive_all, receive_exactly)
 
 pytestmark = pytest.mark.backends

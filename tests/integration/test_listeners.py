@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from daemon import (ANSWER, FEATURES, RiposteTest, become_nobody, needs_ipv6, needs_root,
+from daemon import (ANSWER, FEATURES, WAIT, RiposteTest, become_nobody, needs_ipv6, needs_root,
                     needs_systemd, receive_all, receive_exactly)
 
 pytestmark = pytest.mark.backends

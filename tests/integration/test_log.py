@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from daemon import (ANSWER, GREETING, RIPOSTED, RiposteTest, await_true, receive_all,
-                    receive_exactly)
+from daemon import (ANSWER, GREETING, RIPOSTED, WAIT, RiposteTest, await_true, free_port,
+                    receive_all, receive_exactly)
 
 pytestmark = pytest.mark.backends
 

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from daemon import (WAIT, RiposteTest, await_true, libc, needs_ipv6, needs_program,
-                    needs_root)
+from daemon import (WAIT, RiposteTest, await_true, needs_ipv6, needs_program, needs_root)
+from network import add_address, enter, enter_network, ip
 from soak_report import report
 
 pytestmark = pytest.mark.backends

@@ -20,7 +20,8 @@ import unittest
 import pytest
 
 import client as riposte
-from daemon import (RIPOSTE, SANITIZER, WAIT, RiposteTest, await_true, free_port,
+from cost import assert_sleeps, cost_of
+from daemon import (SANITIZER, WAIT, RiposteTest, await_true, free_port,
                     limit_descriptors, listen_section, needs_systemd, receive_all, receive_exactly)
 from honest import Honest
 

@@ -45,8 +45,8 @@ def backends(build):
 
 def cases(build, backend, report, seconds, modules):
     """How many they were, and what went wrong."""
-    environment = {**os.environ, "RIPOSTE_SOAK_REPORT": str(report), "RIPOSTE_SOAK_SECONDS": str(seconds),
-                   "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "RIPOSTE_STORMS": "full", "RIPOSTE_SOAK_REPORT": str(report),
+                   "RIPOSTE_SOAK_SECONDS": str(seconds), "PYTHONDONTWRITEBYTECODE": "1"}
     results = report.with_name("results")
     results.write_text("")
     done = subprocess.run(

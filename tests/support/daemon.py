@@ -37,6 +37,9 @@ RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
 FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring seccomp systemd").split()
 
+#: In seconds: where this one is not met in time, the test has failed (RiposteTest.never_timed_out).
+LONGEST_TIMEOUT = 16
+
 GREETING = b"Hello, i'm client!"
 ANSWER = b"Hello, i'm server!"
 

@@ -18,7 +18,7 @@ import tempfile
 
 import pytest
 
-RETRIED_MAX = 3
+RETRIED_MAX = 2
 NODE = re.compile(r"(?:.*/)?(?:test_)?(?P<module>[^/]+)\.py::"
                   r"(?:(?P<group>[^:\[]+)(?:\[(?P<variant>[^\]]+)\])?::)?(?:test_)?(?P<test>.+)")
 
