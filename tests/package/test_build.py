@@ -10,6 +10,7 @@ import unittest
 import pytest
 
 from packages import (PACKAGES, PACKAGES_AGAIN, TREE, field, repacked, run)
+from tools.dev import packages as lists
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -83,7 +84,7 @@ def providers(pattern):
 
 
 class Needs(unittest.TestCase):
-    """./dev, meson.build and debian/control each name what the build needs; it is one list."""
+    """tools/dev, meson.build and debian/control each name what the build needs; it is one list."""
 
     def setUp(self):
         text = (TREE / "packaging/debian/control").read_text()
@@ -94,17 +95,13 @@ class Needs(unittest.TestCase):
             self.assertIsNotNone(found, item)
             self.control[found[1]] = found[2]
         self.meson = (TREE / "meson.build").read_text()
-        self.dev = (TREE / "dev").read_text()
-
-    def dev_list(self, name):
-        return set(re.search(rf"(?ms)^{name}=\((.*?)\)", self.dev)[1].split())
 
     def test_dev_installs_what_the_control_file_demands(self):
         # The compiler is of build-essential, which no package names; Python is Meson's own, and runs
         # the tests of ./dev.
-        built = self.dev_list("build_packages") - {"g++", "python3"}
+        built = set(lists.BUILD) - {"g++", "python3"}
         self.assertEqual(built, set(self.control) - {"debhelper-compat"})
-        self.assertLessEqual({"build-essential", "debhelper"}, self.dev_list("deb_packages"))
+        self.assertLessEqual({"build-essential", "debhelper"}, set(lists.DEB))
 
     def test_each_library_of_meson_is_demanded_in_the_same_version(self):
         libraries = dict(re.findall(

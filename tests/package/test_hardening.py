@@ -79,7 +79,7 @@ class Programs(unittest.TestCase):
             debug = list((extracted(name + "-dbgsym") / "usr/lib/debug").rglob("*.debug"))
             self.assertEqual(len(debug), 1, debug)
             units = producers(debug[0])
-            self.assertGreater(len(units), 5)
+            self.assertGreaterEqual(len(units), 3)  # main, common, and what is of the program itself
             flags = COMPILER_FLAGS + (X86_FLAGS if on_x86(program(name)) else ())
             for unit in units:
                 words = unit.split()

@@ -117,7 +117,7 @@ class PlainStages:
         environment = environments.get(stage, {})
         if words[0].startswith("test_"):
             return self.run_module(f"tests/integration/{words[0]}.py", case, tree, seconds, environment,
-                                   prefix, ["--build", tree / "build",
+                                   prefix, [f"--build={tree / 'build'}",
                                             *(f"--backends={name}" for name in backends)])
         for test in self.introspect("tests", tree):
             if pathlib.Path(test["cmd"][0]).name == words[0]:

@@ -1,0 +1,72 @@
+"""./dev itself, as it is called."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tools.dev.trees import TOP
+
+
+def dev(*arguments, **options):
+    return subprocess.run([TOP / "dev", *arguments], capture_output=True, text=True, timeout=300,
+                          stdin=subprocess.DEVNULL, check=False, **options)
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",), ("--help",)])
+def test_help_fits_a_terminal(arguments):
+    done = dev(*arguments)
+    assert done.returncode == 0 and not done.stderr
+    assert "./dev demo" in done.stdout and "./dev test" in done.stdout
+    assert all(len(line) <= 98 for line in done.stdout.splitlines())
+
+
+def test_an_unknown_command_is_one_line():
+    done = dev("tset")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "./dev: unknown command tset; ./dev help lists them\n"
+
+
+def test_it_works_from_any_directory_and_by_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(TOP / "dev")
+    done = subprocess.run([tmp_path / "link", "test", "--list", "timers"], cwd=tmp_path, check=False,
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0
+    assert all(line.startswith("timers: ") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("arguments, line", [
+    (("test", "no such test"), "no test is named no such test; ./dev test --list shows all"),
+    (("test", "timers", "-k", "nothing like it"),
+     "no test is named nothing like it; ./dev test --list shows all"),
+    (("test", "test_continuity"), "test_continuity needs more than a build: ./dev test --stage system"),
+    (("test", "timers", "--stage", "check"), "name tests, or choose stages, not both"),
+    (("fuzz",), "how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]"),
+    (("fuzz", "none"), "how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]"),
+    (("soak", "0"), "how many minutes? ./dev soak MINUTES [--json FILE]"),
+    (("bench", "nothing"), "there is no benchmark 'nothing'; there are: compare, generator"),
+    (("demo", "now"), "./dev demo takes no arguments"),
+])
+def test_what_cannot_be_done_is_said_before_anything_is_installed_or_built(arguments, line):
+    done = dev(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"./dev: {line}\n"
+
+
+def test_the_shell_part_sees_to_python_alone():
+    text = (TOP / "dev").read_text()
+    assert len(text.splitlines()) <= 40
+    assert os.access(TOP / "dev", os.X_OK)
+
+
+def test_signals_that_a_shell_ignores_for_us_reach_the_programs_under_test():
+    program = ("import subprocess; from tools.dev.__main__ import hear_signals; hear_signals(); "
+               "print(subprocess.run(['sed', '-n', 's/SigIgn:.//p', '/proc/self/status'], text=True, "
+               "stdout=subprocess.PIPE).stdout)")
+    done = subprocess.run(["sh", "-c", 'trap "" INT QUIT TERM; exec "$@"', "sh", sys.executable, "-c",
+                           program], capture_output=True, text=True, timeout=60, check=True,
+                          env={**os.environ, "PYTHONPATH": str(TOP)})
+    ignored = int(done.stdout, 16)
+    assert not ignored & (1 << signal.SIGINT - 1 | 1 << signal.SIGQUIT - 1 | 1 << signal.SIGTERM - 1)

@@ -1,0 +1,79 @@
+"""Nothing is removed or written to that ./dev did not make."""
+
+import os
+
+import pytest
+
+from tools.dev import trees
+from tools.dev.console import Failure
+from tools.dev.trees import MARK, ROOM, Tree
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    # A meson that makes a tree, and fails if it is told to; it counts its calls.
+    (programs / "meson").write_text(
+        '#!/bin/sh\necho called >>"$PWD/calls"\ncase "$*" in *broken*) exit 1;; esac\n'
+        'mkdir -p "$2" && touch "$2/build.ninja"\n')
+    (programs / "meson").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def calls(directory):
+    return len((directory / "calls").read_text().splitlines())
+
+
+def test_a_tree_is_configured_once(elsewhere):
+    assert Tree("a", ("-Dx=1",)).configure() and Tree("a", ("-Dx=1",)).configure()
+    assert calls(elsewhere) == 1
+
+
+def test_a_tree_is_made_anew_when_its_options_change(elsewhere):
+    assert Tree("a", ("-Dx=1",)).configure()
+    (ROOM / "a/left-over").touch()
+    assert Tree("a", ("-Dx=2",)).configure()
+    assert calls(elsewhere) == 2
+    assert not (ROOM / "a/left-over").exists()
+
+
+def test_a_tree_that_could_not_be_configured_is_tried_again(elsewhere):
+    assert not Tree("a", ("broken",)).configure()
+    assert not Tree("a", ("broken",)).configure()
+    assert calls(elsewhere) == 2
+
+
+def test_a_directory_of_somebody_else_s_is_left_as_it_is():
+    trees.make_room()
+    (ROOM / "a").mkdir()
+    (ROOM / "a/precious").write_text("years of work")
+    with pytest.raises(Failure, match="was not made by ./dev"):
+        Tree("a").configure()
+    assert (ROOM / "a/precious").read_text() == "years of work"
+
+
+def test_a_build_dev_of_somebody_else_s_is_not_written_to():
+    ROOM.mkdir()
+    (ROOM / "precious").touch()
+    with pytest.raises(Failure, match="move it away, or remove it"):
+        Tree("a").configure()
+    assert os.listdir(ROOM) == ["precious"]
+
+
+def test_what_we_made_is_removed(elsewhere):
+    trees.make_anew(ROOM / "a/b")
+    assert (ROOM / "a/b" / MARK).exists()
+    trees.remove(ROOM / "a/b")
+    assert not (ROOM / "a/b").exists()
+    trees.remove(ROOM / "a/b")  # that it is not there is no error
+
+
+def test_no_command_has_the_tree_of_another():
+    from tools.dev import commands, demo, find, lint, stages
+    own = [stages.CHECK, stages.ASAN, stages.THREADS, stages.MINIMAL, stages.SANITIZE, lint.TREE,
+           demo.TREE, find.TREE, commands.RELEASE, commands.BENCH, commands.SOAK, commands.FUZZ]
+    assert len({tree.path for tree in own}) == len(own)
+    assert all(tree.path.parts[0] == "build-dev" for tree in own)

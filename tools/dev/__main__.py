@@ -1,0 +1,79 @@
+"""./dev COMMAND: see HELP."""
+
+import os
+import signal
+import sys
+
+from tools.dev import process
+from tools.dev.console import Failure, warn
+from tools.dev.trees import TOP
+
+HELP = """./dev demo                      build, start riposted, talk to it over TCP and UDP, stop it
+./dev build                     build riposted and riposte in build-dev/release
+./dev test                      the tests that every change must pass: at most 25 minutes
+           --all                the long form, before a release
+           --stage STAGE        one stage: check asan threads minimal deb root system lint; and,
+                                of the long form, sanitize whole
+./dev test WORD...              single tests: 'timers', 'test_handover', 'a slow reader'
+           [-k TEXT] [--list] [--durations N] [--repeat N] [--load N]
+./dev mutate [NAME...]          plant faults, and see that the tests catch each of them
+./dev lint                      clang-format, shellcheck, clang-tidy
+./dev soak MINUTES              storms of 10,000 peers, attacks and simulated faults, round after
+                                round, with a table of what honest clients noticed
+./dev deb                       the Debian packages in build-dev/deb/packages, checked by lintian
+./dev bench [--help]            riposted against Asio, libuv, libevent, Go, Tokio, node, xinetd
+                                and bare loops: CPU for each request, latency, memory
+./dev bench generator [--help]  riposte load against a plain epoll loop
+./dev fuzz SECONDS [TARGET...]  libFuzzer on each target; ends with 1 if one crashed, and says
+           [--merge]            where the input is; --merge: new inputs into tests/fuzz/corpus
+./dev help                      this
+
+Missing packages are installed with apt on Debian 12 and 13 (as root, or with sudo). All builds
+lie in build-dev/; nothing outside it is written to, and nothing that ./dev did not make is
+removed."""
+
+
+def commands():
+    # pylint: disable=import-outside-toplevel
+    from tools.dev import commands as small, debs, demo
+    return {"demo": demo.command, "build": small.build, "test": small.test, "lint": small.lint_all,
+            "soak": small.soak, "deb": debs.command, "bench": small.bench, "fuzz": small.fuzz,
+            "mutate": small.mutate_all, "packages": small.install,
+            "quick_debs": lambda arguments: debs.build_quick(*arguments)}
+
+
+def hear_signals():
+    """A shell that starts us in the background ignores SIGINT and SIGQUIT for us, and so for the programs that
+    the tests interrupt: what is caught here is as usual again in a child."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def main(arguments):
+    if not arguments or arguments[0] in ("help", "-h", "--help"):
+        print(HELP)
+        return 0
+    if sys.version_info < (3, 11):
+        warn(f"./dev: needs Python 3.11 or later; this is {sys.version.split()[0]}")
+        return 1
+    os.chdir(TOP)
+    sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
+    hear_signals()
+    command = commands().get(arguments[0])
+    if command is None:
+        warn(f"./dev: unknown command {arguments[0]}; ./dev help lists them")
+        return 1
+    try:
+        return command(arguments[1:]) or 0
+    except Failure as problem:
+        warn(f"./dev: {problem}")
+        return 1
+    except KeyboardInterrupt:
+        process.end_all()
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""How long `./dev test` may take, on a machine of this speed.
+
+The budget is in CPU seconds, which a machine that is busy with something else does not use up, and is
+scaled by how long this processor needs for a fixed piece of work: two machines of one kind differ by more
+than a factor of two. A run that exceeds its budget by half has failed: whoever adds to the tests cuts
+elsewhere, or raises the budget in a commit that says why.
+"""
+
+import time
+
+#: CPU seconds of `./dev test` on the reference machine: 25 minutes on its two processors.
+TEST_CPU_SECONDS = 2 * 25 * 60
+EXCESS = 1.5
+#: What work() takes on the reference machine.
+REFERENCE_SECONDS = 0.135
+
+
+def work():
+    """A fixed piece of work: some of what compilers do, tables and text."""
+    table = {}
+    for number in range(200_000):
+        key = f"symbol_{number * 2654435761 % 65_536}"
+        table[key] = table.get(key, 0) + len(key)
+    return sum(table.values())
+
+
+def slowness():
+    """How much longer this machine takes than the reference machine; the best of five, at least 1."""
+    best = None
+    for _ in range(5):
+        began = time.thread_time()
+        work()
+        took = time.thread_time() - began
+        best = took if best is None else min(best, took)
+    return max(1.0, best / REFERENCE_SECONDS)
+
+
+def verdict(cpu_seconds, slow):
+    """(whether it is within bounds, a line about it)."""
+    allowed = TEST_CPU_SECONDS * slow
+    text = f"{cpu_seconds:.0f} s of CPU, of a budget of {allowed:.0f} s"
+    if slow > 1.05:
+        text += f" (this machine takes {slow:.1f} times as long as the reference)"
+    return cpu_seconds <= allowed * EXCESS, text

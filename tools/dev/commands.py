@@ -1,0 +1,117 @@
+"""The smaller commands: build, bench, fuzz, soak, lint."""
+
+import os
+import re
+import sys
+
+from tools.dev import lint, mutate, packages, process, results, stages, testing, trees
+from tools.dev.console import Failure, header, say
+from tools.dev.trees import CLANG, ROOM, Tree
+
+RELEASE = Tree("release", ("--buildtype=release",))
+BENCH = Tree("bench", ("--buildtype=release", "-Dbench=true"))
+SOAK = Tree("soak", stages.UNITY)
+FUZZ = Tree("fuzz", stages.ASAN.options, CLANG)
+#: What fuzzing found outlives the tree, and its input is added to by the next run.
+FUZZ_FOUND = ROOM / "fuzz-found"
+
+
+def build(arguments):
+    if arguments:
+        raise Failure("./dev build takes no arguments")
+    packages.need(packages.BUILD)
+    header(f"Building riposted and riposte in {RELEASE.path}/")
+    trees.show_compiler()
+    RELEASE.build("daemon/riposted", "client/riposte")
+    say(f"    {RELEASE.path}/daemon/riposted\n    {RELEASE.path}/client/riposte")
+
+
+def bench(arguments):
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else "compare"
+    if name not in ("compare", "generator"):
+        raise Failure(f"there is no benchmark '{name}'; there are: compare, generator")
+    rest = arguments[1:] if arguments[:1] == [name] else arguments
+    packages.need(packages.BUILD + ["util-linux"])
+    if name == "generator":
+        header(f"Building the programs and the yardsticks in {RELEASE.path}/")
+        RELEASE.build("daemon/riposted", "client/riposte", "tests/bench/plain_load")
+        return _python("tests/bench/generator.py", "--riposted", RELEASE.path / "daemon/riposted",
+                       "--riposte", RELEASE.path / "client/riposte",
+                       "--plain", RELEASE.path / "tests/bench/plain_load", *rest)
+    need_peers()
+    header(f"Building the programs, their peers and the generators in {BENCH.path}/")
+    BENCH.build()
+    return _python("tests/bench/compare.py", "--riposted", BENCH.path / "daemon/riposted",
+                   "--riposte", BENCH.path / "client/riposte", "--tools", BENCH.path / "tests/bench",
+                   "--peers", BENCH.path / "tests/bench/peers", *rest)
+
+
+def need_peers():
+    """Those that this Debian has."""
+    wanted = []
+    for package in packages.BENCH:
+        if package == "nodejs" and process.output(["node", "--version"]):
+            continue
+        if not packages.on_debian() or packages.available(package):
+            wanted.append(package)
+        else:
+            say(f"This Debian has no package {package}: its server is left out.")
+    packages.need(wanted)
+
+
+def fuzz(arguments):
+    if not arguments or not re.fullmatch(r"[1-9]\d*", arguments[0]):
+        raise Failure("how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]")
+    packages.need(packages.BUILD + packages.CLANG)
+    header(f"Building the fuzz targets in {FUZZ.path}/")
+    FUZZ.build("fuzz_targets")
+    if not (FUZZ_FOUND / trees.MARK).exists():
+        trees.make_anew(FUZZ_FOUND)
+    header(f"{arguments[0]} seconds for each target, {os.cpu_count()} at a time")
+    return _python("tests/fuzz/run.py", "--build", FUZZ.path, "--found", FUZZ_FOUND,
+                   "--jobs", os.cpu_count(), "--seconds", *arguments)
+
+
+def soak(arguments):
+    if not arguments or not re.fullmatch(r"[1-9]\d*", arguments[0]):
+        raise Failure("how many minutes? ./dev soak MINUTES [--json FILE]")
+    packages.need(packages.BUILD + packages.SUITES)
+    header(f"Building in {SOAK.path}/")
+    SOAK.build("integration_programs", "tests/sim/simulate")
+    header(f"Storms, attacks and simulated faults for {arguments[0]} minutes, a whole round at least")
+    return _python("tests/soak/soak.py", "--build", SOAK.path, "--minutes", *arguments)
+
+
+def lint_all(arguments):
+    if arguments:
+        raise Failure("./dev lint takes no arguments")
+    trees.make_room()
+    packages.need(packages.BUILD + packages.LINT + packages.CLANG)
+    found = results.Results(ROOM / "results.tsv")
+    if not lint.TREE.configure():
+        raise Failure(f"meson could not configure {lint.TREE.path}, see {lint.TREE.log}")
+    lint.run_format(found)
+    lint.run_stray(found)
+    lint.run_tidy(found, "lint", os.cpu_count(), whole=False)
+    return results.report(found.rows, 0)
+
+
+def mutate_all(arguments):
+    if not {"--list", "-h", "--help"} & set(arguments):
+        packages.need(packages.ALL)
+    return mutate.main(arguments)
+
+
+def install(arguments):
+    """`packages [build|suites|deb]...`: what the roots of other releases are prepared with."""
+    lists = {"build": packages.BUILD, "suites": packages.SUITES, "deb": packages.DEB}
+    trees.make_room()
+    packages.need([package for name in arguments for package in lists[name]])
+
+
+def test(arguments):
+    return testing.command(arguments)
+
+
+def _python(*command):
+    return process.run([sys.executable, "-B", *command], stdin=None).status

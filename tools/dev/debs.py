@@ -1,0 +1,167 @@
+"""The Debian packages: built, looked at, installed and purged; and both Debians booted with them.
+
+One build for each Debian: on this machine for its own release, in a root (roots.py) for the other. The long
+form builds them a second time elsewhere, to be held against the first byte by byte, and runs the tests that
+the package build itself runs.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+
+from tools.dev import packages, process, roots, suites, trees
+from tools.dev.console import Failure, header, say
+from tools.dev.roots import NoRoot, Root
+from tools.dev.trees import ROOM
+
+#: Where `./dev deb` and the stage leave them.
+DIRECTORY = ROOM / "deb"
+OWN, AGAIN = DIRECTORY / "packages", DIRECTORY / "again/elsewhere/packages"
+WITHOUT_TESTS = "nocheck"
+
+
+def build(directory, options, log, environment=None):
+    """packaging/build-deb into a directory of its own. Returns whether it went well."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return process.quietly(["packaging/build-deb", directory], log,
+                           env={**(environment or {}), "DEB_BUILD_OPTIONS": options})
+
+
+def build_own(found, stage="deb", options=WITHOUT_TESTS):
+    if not packages.on_debian():
+        found.add("skipped", stage, "the packages", "this is not Debian")
+        return False
+    trees.make_anew(DIRECTORY)
+    good = build(OWN, f"{options} parallel={os.cpu_count()}", pathlib.Path(f"{OWN}.log"))
+    found.add("passed" if good else "failed", stage, "build the packages")
+    return good
+
+
+def build_quick(directory):
+    """`./dev quick_debs DIRECTORY`, which runs in the other release's root."""
+    if not build(pathlib.Path(directory), f"{WITHOUT_TESTS} noautodbgsym parallel={os.cpu_count()}",
+                 pathlib.Path(f"{directory}.log")):
+        raise Failure(f"the packages could not be built, see {directory}.log")
+
+
+def build_again(found):
+    """Elsewhere, under other circumstances, and with the tests of the package build."""
+    scratch = AGAIN.parent
+    scratch.mkdir(parents=True, exist_ok=True)
+    log = pathlib.Path(f"{AGAIN}.log")
+    good = process.quietly(
+        ["sh", "-c", 'umask 077; exec "$@"', "sh", "packaging/build-deb", AGAIN], log,
+        env={"TMPDIR": scratch.resolve(), "TZ": "Asia/Tokyo", "DEB_BUILD_OPTIONS": "parallel=3"})
+    found.add("passed" if good else "failed", "reproducible", "build the packages again")
+    if good:
+        ran = re.search(r"(?m)^Ok: +[1-9]", log.read_text(encoding="utf-8", errors="replace"))
+        found.add("passed" if ran else "failed", "reproducible", "the tests of the package build",
+                  "" if ran else f"none was run, see {log}")
+    return good
+
+
+def look_at(found, stage="deb", arguments=(), again=None):
+    """tests/package: contents, hardening, lintian, installation and purge in a root."""
+    environment = {"RIPOSTE_PACKAGES": OWN.resolve(),
+                   "RIPOSTE_PACKAGES_AGAIN": again.resolve() if again else ""}
+    suites.run_python(found, stage, ["tests/package"], arguments=arguments, environment=environment,
+                      at_once=3)
+
+
+def prepare_other(found, lists=("build", "deb"), stage="root"):
+    """A root of the other Debian, with what builds there; it mostly waits for the mirror."""
+    release = roots.other_release()
+    name = f"a fresh Debian {roots.VERSIONS[release]}"
+    refusal = roots.refusal()
+    if refusal:
+        found.add("skipped", stage, name, refusal)
+        return False
+    try:
+        with Root(release) as root:
+            if root.dev("packages", *lists, network="host").ok:
+                return True
+            found.add("skipped", stage, name, "its packages cannot be installed: "
+                      + process.last_line(root.log))
+    except NoRoot as reason:
+        found.add("skipped", stage, name, f"no root of it: {reason}")
+    return False
+
+
+def build_other(found, stage="system"):
+    """The packages of the other Debian, in its root."""
+    release = roots.other_release()
+    target = ROOM / f"deb-{release}"
+    trees.make_anew(target)
+    with Root(release) as root:
+        good = root.dev("quick_debs", "build-dev/deb-other").ok
+        if good:
+            for package in (root.path / "riposte/build-dev/deb-other").glob("*.deb"):
+                shutil.copy(package, target)
+        else:
+            process.show_failure(root.log)
+    found.add("passed" if good else "failed", stage,
+              f"build the packages for Debian {roots.VERSIONS[release]}")
+    return good
+
+
+def boot(found, release, directory):
+    """The service under the real systemd of a release, with the packages in that directory."""
+    name = f"Debian {roots.VERSIONS.get(release, release)} booted"
+    refusal = roots.refusal()
+    if not refusal and not shutil.which("systemd-nspawn"):
+        refusal = "systemd-nspawn is not installed (systemd-container)"
+    if refusal:
+        found.add("skipped", "system", name, refusal)
+        return
+    suites.run_python(found, "system", ["tests/system"], at_once=1, name=release,
+                      environment={"RIPOSTE_RELEASE": release, "RIPOSTE_PACKAGES": directory.resolve()})
+
+
+def demo_in_root(found):
+    """What a newcomer does first, on a fresh machine of the other Debian."""
+    with Root(roots.other_release()) as root:
+        good = root.dev("demo").ok
+        if not good:
+            process.show_failure(root.log)
+        found.add("passed" if good else "failed", "root", f"a fresh Debian {root.version}: ./dev demo")
+    return good
+
+
+def suites_in_root(found):
+    """Every suite of a GCC build, in the root of the other Debian."""
+    if not prepare_other(found, ("build", "suites")):
+        return
+    with Root(roots.other_release()) as root:
+        root.dev("test", "--stage", "check")
+        rows = root.path / "riposte/build-dev/results.tsv"
+        if rows.exists():
+            found.add_file(rows, "root", f"Debian {root.version}: ")
+        else:
+            process.show_failure(root.log)
+            found.add("failed", "root", f"a fresh Debian {root.version}: every suite",
+                      f"it broke off, see {root.log}")
+
+
+def command(arguments):
+    """`./dev deb`."""
+    if arguments:
+        raise Failure("./dev deb takes no arguments")
+    if not packages.on_debian():
+        raise Failure("the packages are built on Debian")
+    packages.need(packages.BUILD + packages.DEB + packages.DEB_TESTS)
+    header(f"Building the Debian packages, with their tests, in {OWN}/")
+    trees.make_anew(DIRECTORY)
+    if not build(OWN, f"parallel={os.cpu_count()}", pathlib.Path(f"{OWN}.log")):
+        raise Failure(f"the build failed, see {OWN}.log")
+    header("lintian, pedantic")
+    if not process.quietly(["packaging/lint-deb", *sorted(OWN.glob("*.changes"))],
+                           ROOM / "lintian.log"):
+        raise Failure("lintian found something")
+    say("    nothing found")
+    header(f"The packages in {OWN}/")
+    for package in sorted(OWN.glob("*.deb")):
+        fields = process.output(["dpkg-deb", "--show", "--showformat",
+                                 "${Package} ${Version} ${Architecture}", package]).split()
+        say("    {:<24} {:<20} {:<8} {:8.0f} KB".format(*fields, package.stat().st_size / 1000))
+    say(f"\nTo install: apt install ./{OWN}/riposted_*.deb ./{OWN}/riposte_*.deb")

@@ -1,0 +1,118 @@
+"""Commands: their output goes to a log and is shown only if they fail; their CPU time is counted; and
+none outlives this program.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+
+from tools.dev.console import say
+
+_running = set()
+_lock = threading.Lock()
+_local = threading.local()
+
+#: What is worth showing of a failed build: the first messages, with what follows them.
+_TELLING = re.compile(r"error:|ERROR|FAILED|^E: ")
+
+
+class Done:
+    """How a command ended: status (-N: signal N), seconds on the clock, CPU seconds with all children."""
+
+    def __init__(self, status, seconds, cpu):
+        self.status, self.seconds, self.cpu = status, seconds, cpu
+
+    @property
+    def ok(self):
+        return self.status == 0
+
+
+def run(command, log=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
+    """Runs a command to its end; its output goes to the file `log`, or to ours."""
+    words = [str(word) for word in command]
+    environment = {**os.environ, **{key: str(value) for key, value in (env or {}).items()}}
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        out = None
+        if log is not None:
+            log = pathlib.Path(log)
+            log.parent.mkdir(parents=True, exist_ok=True)
+            out = stack.enter_context(open(log, "wb"))
+        with subprocess.Popen(words, stdin=stdin, stdout=out, env=environment, cwd=cwd,
+                              stderr=subprocess.STDOUT if out else None) as child:
+            with _lock:
+                _running.add(child)
+            try:
+                _, status, usage = os.wait4(child.pid, 0)
+            finally:
+                with _lock:
+                    _running.discard(child)
+            child.returncode = os.waitstatus_to_exitcode(status)
+    cpu = usage.ru_utime + usage.ru_stime
+    charge(cpu)
+    return Done(child.returncode, time.monotonic() - began, cpu)
+
+
+def charge(cpu):
+    """Adds CPU seconds to the account of this thread."""
+    _local.cpu = getattr(_local, "cpu", 0.0) + cpu
+
+
+def take_cpu():
+    """The CPU seconds of the commands that this thread has run since it was last asked."""
+    cpu, _local.cpu = getattr(_local, "cpu", 0.0), 0.0
+    return cpu
+
+
+def quietly(command, log, **options):
+    """Runs a command; only if it fails is something of its log shown. Returns whether it went well."""
+    done = run(command, log=log, **options)
+    if not done.ok:
+        say(f"FAILED: {' '.join(str(word) for word in command)}")
+        show_failure(log)
+    return done.ok
+
+
+def show_failure(log, most=40, end=12):
+    lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+    shown = set()
+    for number, line in enumerate(lines):
+        if _TELLING.search(line):
+            shown.update(range(number, min(number + 9, len(lines))))
+    for number in sorted(shown)[:most]:
+        say(lines[number])
+    say(f"--- the end of {log}:")
+    for line in lines[-end:]:
+        say(line)
+
+
+def last_line(log):
+    try:
+        lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return "no log"
+    return lines[-1] if lines else "no output"
+
+
+def output(command, **options):
+    """Standard output of a command that must go well; None if it does not."""
+    try:
+        done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              errors="replace", check=False, **options)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def end_all(number=signal.SIGTERM):
+    """Tells every command that still runs to end; their own children end with them."""
+    with _lock:
+        for child in _running:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(number)

@@ -1,0 +1,264 @@
+"""What `./dev test` consists of.
+
+A stage is what its rows are counted under; its steps are builds, which keep the processors busy, and runs of
+tests, which mostly wait, so that the tests of one stage run while the next one compiles (schedule.py). A step
+records what it found; one that returns False leaves out those that need it.
+
+    fast   `./dev test`: at most 25 minutes on a fresh machine with two processors
+    whole  `./dev test --all`: besides, what finds little that the fast stages do not find first
+"""
+
+import os
+import pathlib
+import subprocess
+from dataclasses import dataclass
+from typing import Callable
+
+from tools.dev import debs, lint, packages, process, results, roots, suites
+from tools.dev.schedule import Step
+from tools.dev.trees import CLANG, ROOM, Tree
+
+UNITY = ("-Dunity=on", "-Dunity_size=24")
+QUICK = ("-Doptimization=0", "-Ddebug=false")
+#: Debug information is for stack traces alone where a sanitizer prints them.
+TRACES = ("-Doptimization=1", "-Ddebug=false")
+
+# Optimised like a release, without debug information, which changes nothing and costs a fifth.
+CHECK = Tree("check", ("-Dwerror=true", "-Ddebug=false", *UNITY))
+ASAN = Tree("asan", ("-Dwerror=true", "-Dfuzz=true", "-Db_sanitize=address,undefined",
+                     "-Db_lundef=false", *TRACES, "-Dcpp_args=-g1 -fno-sanitize-recover=all", *UNITY),
+            CLANG)
+THREADS = Tree("threads", ("-Db_sanitize=thread", *TRACES, "-Dcpp_args=-g1", *UNITY))
+MINIMAL = Tree("minimal", ("-Dwerror=true", "-Dio_uring=disabled", "-Dseccomp=disabled",
+                           "-Dsystemd=disabled", *QUICK, *UNITY))
+# Warnings are no errors under GCC's sanitizers: they make it see values that are not there. Without vptr:
+# that check opens a pipe to look at memory, and is wrong where descriptors have run out. Each source by itself:
+# an include that is missing cannot hide behind a neighbour's.
+SANITIZE = Tree("sanitize", ("-Db_sanitize=address,undefined", *TRACES,
+                             "-Dcpp_args=-g1 -fno-sanitize=vptr"))
+
+ASAN_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1",
+                    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+TSAN_ENVIRONMENT = {"TSAN_OPTIONS": "halt_on_error=1"}
+#: The simulator is ten times slower under a sanitizer; all seeds run in the stage check, and in the long form.
+FEW_SEEDS = {"RIPOSTE_SIM_SEEDS": "1000"}
+
+#: The main thread reads there what workers write.
+THREADED_MODULES = ["datagrams", "echo", "handover", "life", "limits", "listeners", "reload", "sandbox",
+                    "scrape", "status"]
+THREADED_PROGRAMS = ["tests/unit/unit_daemon", "tests/conformance/conformance", "tests/sim/sim_worker"]
+MINIMAL_MODULES = ["backend", "sandbox"]
+#: Programs that the integration tests run; without the tests' own tools for the small builds.
+PROGRAMS = ["daemon/riposted", "client/riposte"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    title: str
+    steps: Callable  # steps(found) -> list of Step
+    packages: list
+    fast: bool = True
+
+
+def modules(names):
+    return [f"tests/integration/test_{name}.py" for name in names]
+
+
+def build_steps(found, stage, tree, targets=(), needs=("packages: install",)):
+    """Configure on one processor, compile on all."""
+    def configure():
+        if tree.configure():
+            return True
+        found.add("failed", stage, "configure")
+        return False
+
+    def build():
+        good = tree.compile(*targets)
+        found.add("passed" if good else "failed", stage, "compile")
+        return good
+    return [Step(stage, "configure", configure, needs, cpu=1),
+            Step(stage, "compile", build, (f"{stage}: configure",), cpu=os.cpu_count())]
+
+
+def tests_step(stage, name, run, waiting, needs=None):
+    return Step(stage, name, run, needs or (f"{stage}: compile",), waiting=waiting)
+
+
+def check_steps(found):
+    def programs():
+        suites.run_programs(found, "check", CHECK, suites=["unit", "conformance", "sim", "fuzz"])
+
+    def python():
+        suites.run_python(found, "check", ["tests/integration", "tests/support", "tests/dev"], CHECK,
+                          arguments=["--retry-alone"])
+    return build_steps(found, "check", CHECK, needs=("packages: build",)) + [
+        tests_step("check", "programs", programs, 4,
+                   ("check: compile", "packages: install")),
+        tests_step("check", "python", python, suites.MODULES_AT_ONCE,
+                   ("check: compile", "packages: install"))]
+
+
+def asan_steps(found):
+    def programs():
+        suites.run_programs(found, "asan", ASAN, suites=["unit", "conformance", "sim", "fuzz"],
+                            environment=ASAN_ENVIRONMENT | FEW_SEEDS, patience=3)
+
+    def python():
+        suites.run_python(found, "asan", ["tests/integration"], ASAN, environment=ASAN_ENVIRONMENT,
+                          arguments=["--backends=io_uring", "--retry-alone"])
+
+    def fuzz():
+        fuzz_targets(found, "asan", ASAN, 20_000)
+    return build_steps(found, "asan", ASAN) + [
+        tests_step("asan", "programs", programs, 4),
+        tests_step("asan", "python", python, suites.MODULES_AT_ONCE),
+        tests_step("asan", "fuzz", fuzz, 1)]
+
+
+def fuzz_targets(found, stage, tree, runs):
+    """A few seconds for each target: not to find anything, but so that none rots. By the number of inputs,
+    and the same ones each time; the seconds are only for a machine that is busy."""
+    log = tree.path / "fuzz.tap"
+    done = process.run(["python3", "tests/fuzz/run.py", "--build", tree.path, "--found",
+                        tree.path / "fuzz-found", "--seconds", 5, "--runs", runs, "--jobs", 1, "--tap"],
+                       log=log)
+    for outcome, name, reason, comments in results.of_program(
+            "fuzz", done.ok, f"exit code {done.status}", log.read_text(encoding="utf-8")):
+        found.add(outcome, stage, name, reason or " ".join(comments)[:300])
+
+
+def threads_prefix():
+    """With much address space randomised, ThreadSanitizer of GCC 12 finds no place for its shadow."""
+    trial = subprocess.run(["setarch", "-R", "true"], capture_output=True, check=False)
+    return ["setarch", "-R"] if trial.returncode == 0 else []
+
+
+def threads_steps(found):
+    def programs():
+        suites.run_programs(found, "threads", THREADS, suites=["threads"], prefix=threads_prefix(),
+                            environment=TSAN_ENVIRONMENT | FEW_SEEDS, patience=3)
+
+    def python():
+        suites.run_python(found, "threads", modules(THREADED_MODULES), THREADS, prefix=threads_prefix(),
+                          environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"])
+    return build_steps(found, "threads", THREADS, THREADED_PROGRAMS + ["integration_programs"]) + [
+        tests_step("threads", "programs", programs, 2), tests_step("threads", "python", python, 4)]
+
+
+def minimal_steps(found):
+    def python():
+        suites.run_python(found, "minimal", modules(MINIMAL_MODULES), MINIMAL,
+                          arguments=["--retry-alone"], at_once=2)
+    return build_steps(found, "minimal", MINIMAL, PROGRAMS) + [tests_step("minimal", "python", python, 2)]
+
+
+def deb_steps(found):
+    return [Step("deb", "build", lambda: debs.build_own(found), ("packages: install",), cpu=os.cpu_count()),
+            tests_step("deb", "tests", lambda: debs.look_at(found, arguments=["--retry-alone"]), 3,
+                       ("deb: build",))]
+
+
+def root_steps(found):
+    return [Step("root", "install", lambda: debs.prepare_other(found), ("packages: install",), waiting=1),
+            Step("root", "demo", lambda: debs.demo_in_root(found), ("root: install",),
+                 cpu=os.cpu_count())]
+
+
+def system_steps(found):
+    own, other = roots.own_release(), roots.other_release()
+    return [Step("system", "build for the other Debian", lambda: debs.build_other(found),
+                 ("root: install", "root: demo"), cpu=os.cpu_count()),
+            tests_step("system", f"boot {own}", lambda: debs.boot(found, own, debs.OWN), 3,
+                       ("deb: build",)),
+            tests_step("system", f"boot {other}",
+                       lambda: debs.boot(found, other, ROOM / f"deb-{other}"), 3,
+                       ("system: build for the other Debian",))]
+
+
+def lint_steps(found):
+    def configure():
+        return lint.TREE.configure() or bool(found.add("failed", "lint", "configure")) and False
+
+    def tidy():
+        lint.run_tidy(found, "lint", os.cpu_count(), whole=False)
+    return [Step("lint", "configure", configure, ("packages: install",), cpu=1),
+            Step("lint", "format", lambda: lint.run_format(found), ("packages: install",), cpu=1),
+            Step("lint", "sources", lambda: lint.run_stray(found), ("lint: configure",)),
+            Step("lint", "tidy", tidy, ("lint: configure",), cpu=os.cpu_count())]
+
+
+# --- The long form ----------------------------------------------------------------------------------
+
+def sanitize_steps(found):
+    def programs():
+        suites.run_programs(found, "sanitize", SANITIZE, suites=["unit", "conformance", "sim", "fuzz"],
+                            environment=ASAN_ENVIRONMENT, patience=3)
+
+    def python():
+        suites.run_python(found, "sanitize", ["tests/integration"], SANITIZE,
+                          environment=ASAN_ENVIRONMENT, arguments=["--retry-alone"])
+    return build_steps(found, "sanitize", SANITIZE) + [
+        tests_step("sanitize", "programs", programs, 4),
+        tests_step("sanitize", "python", python, suites.MODULES_AT_ONCE)]
+
+
+def whole_steps(found):
+    """What the fast stages leave out of the trees that they have built."""
+    def asan_epoll():
+        suites.run_python(found, "asan", ["tests/integration"], ASAN, environment=ASAN_ENVIRONMENT,
+                          arguments=["--backends=epoll", "--retry-alone"], name="epoll")
+
+    def threads_all():
+        suites.run_programs(found, "threads", THREADS, suites=["sim"], prefix=threads_prefix(),
+                            environment=TSAN_ENVIRONMENT, patience=3)
+        rest = sorted({path.stem.removeprefix("test_") for path in
+                       pathlib.Path("tests/integration").glob("test_*.py")}
+                      - set(THREADED_MODULES) - {"bench_peers"})
+        suites.run_python(found, "threads", modules(rest), THREADS, prefix=threads_prefix(),
+                          environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"], name="rest")
+
+    def minimal_programs():
+        if MINIMAL.compile():
+            suites.run_programs(found, "minimal", MINIMAL, suites=["unit", "conformance", "sim", "fuzz"])
+            suites.run_python(found, "minimal", modules(["config", "hello", "listeners", "services",
+                                                         "tutorial"]), MINIMAL, name="rest",
+                              arguments=["--retry-alone"])
+        else:
+            found.add("failed", "minimal", "compile everything")
+
+    def storms():
+        suites.run_python(found, "storms", modules(["storms", "memory"]), CHECK, at_once=1,
+                          environment={"RIPOSTE_STORMS": "full"}, arguments=["--retry-alone"])
+    cpu = os.cpu_count()
+    return [tests_step("asan", "python on epoll", asan_epoll, 6, ("asan: python",)),
+            tests_step("threads", "rest", threads_all, 6, ("threads: python",)),
+            Step("minimal", "everything", minimal_programs, ("minimal: python",), cpu=cpu),
+            tests_step("storms", "full", storms, 12, ("check: python",)),
+            Step("reproducible", "build again", lambda: debs.build_again(found), ("deb: tests",), cpu=cpu),
+            tests_step("reproducible", "tests",
+                       lambda: debs.look_at(found, "reproducible", ["-k", "Reproducible"], debs.AGAIN), 1,
+                       ("reproducible: build again",)),
+            Step("root", "every suite", lambda: debs.suites_in_root(found),
+                 ("root: demo", "system: build for the other Debian"), cpu=cpu),
+            Step("analyzer", "tidy", lambda: lint.run_tidy(found, "analyzer", cpu, whole=True),
+                 ("lint: tidy",), cpu=cpu)]
+
+
+STAGES = {stage.name: stage for stage in (
+    Stage("check", "every suite, as it is shipped; warnings are errors", check_steps, packages.SUITES),
+    Stage("asan", "Clang with ASan, UBSan, libFuzzer: every suite", asan_steps,
+          packages.CLANG + packages.SUITES),
+    Stage("threads", "what runs in several threads, under TSan", threads_steps, packages.SUITES),
+    Stage("minimal", "built without io_uring, seccomp and systemd", minimal_steps, packages.SUITES),
+    Stage("deb", "the Debian packages: lintian, hardening, install and purge", deb_steps,
+          packages.DEB + packages.DEB_TESTS + packages.PYTEST),
+    Stage("root", "./dev demo in a fresh root of the other Debian", root_steps, packages.SYSTEM),
+    Stage("system", "Debian 12 and 13 booted: restarts, crashes, upgrades under load", system_steps,
+          packages.SYSTEM + packages.PYTEST),
+    Stage("lint", "formatter, shellcheck, clang-tidy", lint_steps, packages.LINT + packages.CLANG),
+    Stage("sanitize", "GCC's ASan and UBSan: every suite", sanitize_steps, packages.SUITES, fast=False),
+    Stage("whole", "the long form of the stages above", whole_steps, packages.ALL, fast=False),
+)}
+#: A stage that stands on another one.
+NEEDS = {"system": ("deb", "root"), "whole": tuple(name for name in STAGES if STAGES[name].fast)}
