@@ -13,7 +13,7 @@ namespace {
 
 /// A TOML basic string. `text` is UTF-8, since it came from TOML; only what the grammar does not
 /// allow between quotes is escaped.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
     std::string out = "\"";
     for (const char c : text) {
         if (c == '"' || c == '\\')
@@ -39,7 +39,7 @@ std::string strings(const std::vector<T>& values) {
     for (const T& value : values) {
         if (!out.empty())
             out += ", ";
-        out += quoted(to_string(value));
+        out += in_quotes(to_string(value));
     }
     return fmt::format("[{}]", out);
 }
@@ -47,10 +47,10 @@ std::string strings(const std::vector<T>& values) {
 std::string print_listen(const ListenConfig& listen) {
     std::string out = fmt::format(
         "\n[[listen]]\nservice = {}\naddress = {}\nallow = {}\ndeny = {}\nconnections = {}\n",
-        quoted(to_string(listen.service)), strings(listen.addresses), strings(listen.access.allow),
-        strings(listen.access.deny), listen.connections_max);
+        in_quotes(to_string(listen.service)), strings(listen.addresses),
+        strings(listen.access.allow), strings(listen.access.deny), listen.connections_max);
     if (listen.service == ServiceKind::hello)
-        out += fmt::format("message = {}\n", quoted(listen.options.message));
+        out += fmt::format("message = {}\n", in_quotes(listen.options.message));
     return out;
 }
 
@@ -59,7 +59,7 @@ std::string print_prefixes(const std::vector<Cidr>& prefixes) {
     for (const Cidr& prefix : prefixes) {
         if (!out.empty())
             out += ", ";
-        out += quoted(to_string(prefix));
+        out += in_quotes(to_string(prefix));
     }
     return "[" + out + "]";
 }
@@ -69,9 +69,10 @@ std::string print_prefixes(const std::vector<Cidr>& prefixes) {
 std::string print_config(const Config& config) {
     std::string out = fmt::format(
         "backend = {}\nworkers = {}\nbusy_poll = {}\ndrain_timeout = {}\nlog_level = {}\n",
-        quoted(to_string(config.backend)), config.workers,
-        quoted(format_duration_us(config.busy_poll_us)),
-        quoted(format_duration(config.drain_timeout_ms)), quoted(to_string(config.log_level)));
+        in_quotes(to_string(config.backend)), config.workers,
+        in_quotes(format_duration_us(config.busy_poll_us)),
+        in_quotes(format_duration(config.drain_timeout_ms)),
+        in_quotes(to_string(config.log_level)));
     for (const ListenConfig& listen : config.listen)
         out += print_listen(listen);
     const LimitsConfig& limits = config.limits;
@@ -82,20 +83,20 @@ std::string print_config(const Config& config) {
         "write_stall_timeout = {}\nrate_min = {}\nwrite_rate_min = {}\nrate_window = {}\n"
         "linger_timeout = {}\nbuffer_memory = {}\n",
         limits.connections_max, limits.connections_per_source_max, limits.source_prefix_ipv4_bits,
-        limits.source_prefix_ipv6_bits, quoted(to_string(limits.when_full)),
-        quoted(format_duration(limits.first_byte_timeout_ms)),
-        quoted(format_duration(limits.idle_timeout_ms)),
-        quoted(format_duration(limits.write_stall_timeout_ms)), limits.rate_min,
-        limits.write_rate_min, quoted(format_duration(limits.rate_window_ms)),
-        quoted(format_duration(limits.linger_timeout_ms)),
-        quoted(format_size(limits.buffer_memory_bytes)));
+        limits.source_prefix_ipv6_bits, in_quotes(to_string(limits.when_full)),
+        in_quotes(format_duration(limits.first_byte_timeout_ms)),
+        in_quotes(format_duration(limits.idle_timeout_ms)),
+        in_quotes(format_duration(limits.write_stall_timeout_ms)), limits.rate_min,
+        limits.write_rate_min, in_quotes(format_duration(limits.rate_window_ms)),
+        in_quotes(format_duration(limits.linger_timeout_ms)),
+        in_quotes(format_size(limits.buffer_memory_bytes)));
     const DatagramsConfig& datagrams = config.datagrams;
     out += fmt::format(
         "\n[datagrams]\nprefix_ipv4 = {}\nprefix_ipv6 = {}\nrate_per_prefix = {}\n"
         "bytes_per_prefix = {}\nrate = {}\nbytes = {}\nrate_exempt = {}\nport_exempt = {}\n",
         datagrams.prefix_ipv4_bits, datagrams.prefix_ipv6_bits, datagrams.rate_per_prefix,
-        quoted(format_size(datagrams.bytes_per_prefix)), datagrams.rate,
-        quoted(format_size(datagrams.bytes)), print_prefixes(datagrams.rate_exempt),
+        in_quotes(format_size(datagrams.bytes_per_prefix)), datagrams.rate,
+        in_quotes(format_size(datagrams.bytes)), print_prefixes(datagrams.rate_exempt),
         print_prefixes(datagrams.port_exempt));
     const AccessLogConfig& access_log = config.access_log;
     out += fmt::format(
