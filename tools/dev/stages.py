@@ -4,7 +4,7 @@ A stage is what its rows are counted under; its steps are builds, which keep the
 tests, which mostly wait, so that the tests of one stage run while the next one compiles (schedule.py). A step
 records what it found; one that returns False leaves out those that need it.
 
-    fast   `./dev test`: at most 25 minutes on a fresh machine with two processors
+    fast   `./dev test`: what every change must pass
     whole  `./dev test --all`: besides, what finds little that the fast stages do not find first
 """
 
