@@ -21,7 +21,6 @@ SCRIPTS = ["dev", ".ci/run", "packaging/build-deb", "packaging/lint-deb",
 #: What is also looked at when a .cpp is included by a generated unit.
 HEADERS = r".*/(common|daemon|client|tests)/.*\.(h|cpp)$"
 FAST = "-clang-analyzer-*,-bugprone-suspicious-include"
-ANALYZER = "-*,clang-analyzer-*,-clang-analyzer-optin.performance.Padding"
 #: Sources of which a build has only one, or that are no part of it.
 NOT_BUILT = re.compile(r"tests/bench/peers/|test_sandbox_absent\.cpp$|tests/fuzz/replay\.cpp$")
 ROOMS = ("common", "daemon", "client", "tests")

@@ -1,10 +1,9 @@
 """`./dev test WORD...`: the tests that a word names, in the tree `dev`; and --list, --repeat, --load."""
 
 import contextlib
-import pathlib
 import subprocess
 
-from tools.dev import find, packages, process, results, suites
+from tools.dev import find, packages, results, suites
 from tools.dev.console import Failure, header, say
 from tools.dev.trees import ROOM
 
@@ -77,9 +76,10 @@ def run_python(found, tests, options):
     names = sorted({test.case for test in tests})
     everything = {test.case for test in find.every_test() if test.path in whole}
     chosen = ["-k", " or ".join(names)] if set(names) != everything else []
+    before = len(found.rows)
     suites.run_python(found, "dev", sorted(whole), find.TREE, arguments=[*chosen, "-v"],
                       at_once=suites.MODULES_AT_ONCE if len(tests) > 3 else 1)
-    for row in found.of("dev"):
+    for row in found.rows[before:]:
         if row.outcome == "passed":
             say(f"ok: {row.name} ({row.seconds:.1f} s)")
 
