@@ -193,6 +193,18 @@ class Variants(Runs):
     def test_a_build_tree_must_be_one(self):
         self.assertIn("integration.json", self.run_them("--build=elsewhere", status=4))
 
+    def test_the_client_may_come_from_another_tree(self):
+        for tree in ("build", "other"):
+            self.write(f"{tree}/tests/integration/integration.json", f"""{{"backends": "epoll", "environment":
+                {{"RIPOSTED": "{tree}", "RIPOSTE": "{tree}", "RIPOSTE_SANITIZER": "{tree}"}}}}""")
+        self.module("test_whose.py", """
+            def test_of_build_and_other():
+                assert [os.environ[name] for name in ("RIPOSTED", "RIPOSTE", "RIPOSTE_SANITIZER")] == [
+                    "build", "other", "build"]
+            """)
+        self.run_them("--build=build", "--tools=other")
+        self.assertIn("--tools", self.run_them("--build=build", "--tools=elsewhere", status=4))
+
     def test_each_runs_as_often_as_asked(self):
         self.run_them("--build=build", "--repeat=3", "-k", "Own or Neither")
         self.assertEqual(self.names(), [

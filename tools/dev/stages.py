@@ -46,7 +46,8 @@ FEW_SEEDS = {"RIPOSTE_SIM_SEEDS": "1000"}
 #: The main thread reads there what workers write.
 THREADED_MODULES = ["datagrams", "echo", "handover", "life", "limits", "listeners", "reload", "sandbox",
                     "scrape", "status"]
-THREADED_PROGRAMS = ["tests/unit/unit_daemon", "tests/conformance/conformance", "tests/sim/sim_worker"]
+#: The daemon alone: the client has one thread, and so has a simulated worker.
+THREADED_PROGRAMS = ["daemon/riposted", "tests/unit/unit_daemon", "tests/conformance/conformance"]
 MINIMAL_MODULES = ["backend", "sandbox"]
 #: Programs that the integration tests run; without the tests' own tools for the small builds.
 PROGRAMS = ["daemon/riposted", "client/riposte"]
@@ -137,13 +138,21 @@ def threads_prefix():
 def threads_steps(found):
     def programs():
         suites.run_programs(found, "threads", THREADS, suites=["threads"], prefix=threads_prefix(),
-                            environment=TSAN_ENVIRONMENT | FEW_SEEDS, patience=3)
+                            environment=TSAN_ENVIRONMENT, patience=3)
+
+    def tools():
+        good = CHECK.configure() and CHECK.compile("integration_programs")
+        if not good:
+            found.add("failed", "threads", "compile the client")
+        return good
 
     def python():
         suites.run_python(found, "threads", modules(THREADED_MODULES), THREADS, prefix=threads_prefix(),
-                          environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"])
-    return build_steps(found, "threads", THREADS, THREADED_PROGRAMS + ["integration_programs"]) + [
-        tests_step("threads", "programs", programs, 2), tests_step("threads", "python", python, 4)]
+                          environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"], tools=CHECK)
+    return build_steps(found, "threads", THREADS, THREADED_PROGRAMS) + [
+        Step("threads", "client", tools, ("threads: compile",), cpu=os.cpu_count()),
+        tests_step("threads", "programs", programs, 2),
+        tests_step("threads", "python", python, 4, ("threads: client",))]
 
 
 def minimal_steps(found):
@@ -209,6 +218,11 @@ def whole_steps(found):
         suites.run_python(found, "asan", ["tests/integration"], ASAN, environment=ASAN_ENVIRONMENT,
                           arguments=["--backends=epoll", "--retry-alone"], name="epoll")
 
+    def threads_built():
+        good = THREADS.compile("tests/sim/sim_worker", "integration_programs")
+        found.add("passed" if good else "failed", "threads", "compile the rest")
+        return good
+
     def threads_all():
         suites.run_programs(found, "threads", THREADS, suites=["sim"], prefix=threads_prefix(),
                             environment=TSAN_ENVIRONMENT, patience=3)
@@ -232,7 +246,8 @@ def whole_steps(found):
                           environment={"RIPOSTE_STORMS": "full"}, arguments=["--retry-alone"])
     cpu = os.cpu_count()
     return [tests_step("asan", "python on epoll", asan_epoll, 6, ("asan: python",)),
-            tests_step("threads", "rest", threads_all, 6, ("threads: python",)),
+            Step("threads", "compile the rest", threads_built, ("threads: python",), cpu=cpu),
+            tests_step("threads", "rest", threads_all, 6, ("threads: compile the rest",)),
             Step("minimal", "everything", minimal_programs, ("minimal: python",), cpu=cpu),
             tests_step("storms", "full", storms, 12, ("check: python",)),
             Step("reproducible", "build again", lambda: debs.build_again(found), ("deb: tests",), cpu=cpu),

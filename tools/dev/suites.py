@@ -67,13 +67,14 @@ def pytest_command(arguments):
 
 
 def run_python(found, stage, paths, tree=None, arguments=(), environment=None, prefix=(),
-               at_once=MODULES_AT_ONCE, name="python"):
-    """pytest of these files or directories, and its rows."""
+               at_once=MODULES_AT_ONCE, name="python", tools=None):
+    """pytest of these files or directories, and its rows; `tools`: the tree of the client, if not `tree`."""
     rows = ROOM / f"{stage}.{name}.tsv"
     log = ROOM / f"{stage}.{name}.log"
     rows.unlink(missing_ok=True)
     rows.parent.mkdir(exist_ok=True)
-    command = [f"--results={rows}", *([f"--build={tree.path}"] if tree else []), *arguments, *paths]
+    command = [f"--results={rows}", *([f"--build={tree.path}"] if tree else []),
+               *([f"--tools={tools.path}"] if tools else []), *arguments, *paths]
     done = process.run([*prefix, *pytest_command([*_parallel(at_once), *command])], log=log,
                        env=environment, cwd=TOP)
     count = _collect_rows(found, stage, rows)

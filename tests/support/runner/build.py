@@ -1,5 +1,7 @@
 """What is tested: tests/integration/meson.build leaves a file in the build tree that names the programs
-and what the build has. It becomes the environment that the tests read.
+and what the build has. It becomes the environment that the tests read. The client, and what else only drives
+the daemon, may come from another tree, so that a daemon which is built to watch its threads needs no client
+of that kind.
 """
 
 import json
@@ -10,12 +12,16 @@ import time
 import pytest
 
 DESCRIPTION = "tests/integration/integration.json"
+#: What is of the daemon's own build in any case.
+DAEMON = ("RIPOSTED", "RIPOSTE_FEATURES", "RIPOSTE_SANITIZER")
 INTEGRATION = pathlib.Path(__file__).resolve().parents[2] / "integration"
 
 
 def add_options(group):
     group.addoption("--build", metavar="DIR", default=os.environ.get("RIPOSTE_BUILD"),
                     help="the build tree of Meson whose programs are tested [build]")
+    group.addoption("--tools", metavar="DIR",
+                    help="the build tree whose client and tools are used [that of --build]")
     group.addoption("--backends", metavar="NAMES",
                     help="of those that the build has, these alone: epoll,io_uring")
 
@@ -40,18 +46,24 @@ def configure(config):
 
 
 def use(config, directory):
+    found = description(directory, "--build")
+    os.environ["RIPOSTE_BUILD"] = config.option.build = directory
+    os.environ.update(found["environment"])
+    if config.option.tools:
+        tools = description(os.path.abspath(config.option.tools), "--tools")["environment"]
+        os.environ.update({name: value for name, value in tools.items() if name not in DAEMON})
+    config.build_backends = found["backends"].split()
+    config.build_is_known = True
+
+
+def description(directory, option):
     path = os.path.join(directory, DESCRIPTION)
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+            return json.load(file)
     except OSError as problem:
-        raise pytest.UsageError(f"--build: {path}: {problem.strerror}; set up by `meson setup`, it is "
+        raise pytest.UsageError(f"{option}: {path}: {problem.strerror}; set up by `meson setup`, it is "
                                 "there unless the build has no tests") from None
-    os.environ["RIPOSTE_BUILD"] = config.option.build = directory
-    for name, value in found["environment"].items():
-        os.environ[name] = value
-    config.build_backends = found["backends"].split()
-    config.build_is_known = True
 
 
 class Build:
