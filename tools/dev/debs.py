@@ -39,9 +39,10 @@ def build_own(found, stage="deb", options=WITHOUT_TESTS):
 
 
 def build_quick(directory):
-    """`./dev quick_debs DIRECTORY`, which runs in the other release's root."""
+    """`./dev quick_debs DIRECTORY`, which runs in the other release's root: without debug information, which
+    changes no byte of the code and is a fifth of the work."""
     if not build(pathlib.Path(directory), f"{WITHOUT_TESTS} noautodbgsym parallel={os.cpu_count()}",
-                 pathlib.Path(f"{directory}.log")):
+                 pathlib.Path(f"{directory}.log"), {"DEB_CXXFLAGS_STRIP": "-g"}):
         raise Failure(f"the packages could not be built, see {directory}.log")
 
 
