@@ -5,6 +5,7 @@
 #include "client/report.h"
 #include "client/send.h"
 #include "client/status/status.h"
+#include "common/standard_streams.h"
 
 #include <csignal>
 
@@ -33,7 +34,8 @@ struct Run {
 } // namespace
 
 int main(int argc, char** argv) {
-    reserve_standard_streams();
+    if (!reserve_standard_streams())
+        return static_cast<int>(Exit::usage);
     std::signal(SIGPIPE, SIG_IGN); // a reader that left is an error of write(2), told in a line
 
     const Result<Options> options = parse_options(argc, argv);

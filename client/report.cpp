@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
@@ -82,13 +81,6 @@ std::string reason(int error) {
 
 std::string byte_count(uint64_t count) {
     return fmt::format("{} {}", count, count == 1 ? "byte" : "bytes");
-}
-
-void reserve_standard_streams() {
-    // open(2) gives the lowest free number: in this order, each hole is filled by its own call.
-    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
-        if (fcntl(fd, F_GETFD) < 0)
-            ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 } // namespace riposte::client

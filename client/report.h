@@ -36,8 +36,4 @@ std::string reason(int error);
 /// "1 byte", "18 bytes".
 std::string byte_count(uint64_t count);
 
-/// Opens /dev/null for those of 0, 1 and 2 that the caller closed, the wrong way round, so that no
-/// socket takes their number and using them still fails with EBADF.
-void reserve_standard_streams();
-
 } // namespace riposte::client

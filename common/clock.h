@@ -16,6 +16,14 @@ inline uint64_t monotonic_ms() {
     return static_cast<uint64_t>(now.tv_sec) * 1000 + static_cast<uint64_t>(now.tv_nsec) / 1000000;
 }
 
+/// Microseconds of CLOCK_MONOTONIC.
+inline uint64_t monotonic_us() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<uint64_t>(now.tv_sec) * 1'000'000 +
+           static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC.
 inline uint64_t monotonic_ns() {
     timespec now{};

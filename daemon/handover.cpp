@@ -132,7 +132,8 @@ std::vector<std::vector<AdoptedConnection>> place_connections(
     return placed;
 }
 
-Stored store_connections(std::vector<StoredConnection> connections) {
+Stored store_connections(
+    std::vector<StoredConnection> connections, systemd::Notifier& manager, int interrupt) {
     Stored stored;
     std::ranges::sort(connections, {}, &StoredConnection::kind);
     std::vector<int> message;
@@ -143,8 +144,9 @@ Stored store_connections(std::vector<StoredConnection> connections) {
                                message.size() < systemd::descriptors_per_message;
              ++i)
             message.push_back(connections[i].fd.get());
-        const int error =
-            stored.problem.empty() ? systemd::store(stored_name(kind), message) : ECANCELED;
+        const int error = stored.problem.empty()
+                              ? manager.store(stored_name(kind), message, confirm_us, interrupt)
+                              : ECANCELED;
         if (error == 0) {
             stored.count += static_cast<uint32_t>(message.size());
             continue;
@@ -157,7 +159,7 @@ Stored store_connections(std::vector<StoredConnection> connections) {
             stored.left.push_back(std::move(connections[i].fd));
     }
     // The manager knows by our process whose they are: it must have looked before we are gone.
-    const int error = stored.count > 0 ? systemd::await_processed(confirm_us) : 0;
+    const int error = stored.count > 0 ? manager.await_processed(confirm_us, interrupt) : 0;
     if (error != 0 && stored.problem.empty())
         stored.problem = fmt::format(
             "the service manager did not confirm that it has them: {}", errno_text(error));

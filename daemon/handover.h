@@ -12,6 +12,7 @@
 #pragma once
 
 #include "common/fd.h"
+#include "daemon/notifier.h"
 #include "daemon/services/service.h"
 #include "daemon/systemd.h"
 #include "daemon/worker.h"
@@ -54,8 +55,10 @@ struct Stored {
     std::string problem;
 };
 
-/// Leaves them to the service manager, and waits until it has them, for at most some seconds.
-Stored store_connections(std::vector<StoredConnection> connections);
+/// Leaves them to the service manager, and waits until it has them, for at most some seconds, and
+/// no longer than until `interrupt` (a descriptor, or -1) can be read.
+Stored store_connections(
+    std::vector<StoredConnection> connections, systemd::Notifier& manager, int interrupt);
 
 /// FIN to each, then reads and throws away what comes until the peers' FIN, for at most
 /// `timeout_ms`, and closes: with unread input a close would send RST.

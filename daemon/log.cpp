@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 
 #include "build_features.h"
+#include "common/standard_streams.h"
 #include "daemon/journal.h"
 
 #include <algorithm>
@@ -226,6 +227,9 @@ Sink choose_sink() {
                                std::getenv("INVOCATION_ID") != nullptr ||
                                std::getenv("NOTIFY_SOCKET") != nullptr;
     // NOLINTEND(concurrency-mt-unsafe)
+    if (!is_writable_stream(
+            STDERR_FILENO)) // closed by whoever started us; what has its number is not for us
+        return Sink::none;
     if (RIPOSTE_HAVE_SYSTEMD && journal_stream != nullptr && is_stderr(journal_stream))
         return Sink::journal;
     // A desktop's terminals inherit the variables of the service that they run in.

@@ -2,8 +2,8 @@
 //
 // Three sinks, chosen once by open(): the journal with structured fields when standard error is
 // connected to it (JOURNAL_STREAM names stderr's device and inode, see systemd.exec(5)); standard
-// error with sd-daemon(3) `<N>` prefixes under a service manager; plain text otherwise. A line is
-// written with one system call, so that threads do not mix theirs. None is waited for: what a sink
+// error with sd-daemon(3) `<N>` prefixes under a service manager; plain text otherwise. Without a
+// standard error that can be written to, there is no log. A line is written with one system call, so that threads do not mix theirs. None is waited for: what a sink
 // does not take at once is lost and counted, and the next line says how many were. What a peer sent
 // is escaped by the caller (text.h), and a line that a peer can trigger goes through a Limit.
 //

@@ -1,15 +1,22 @@
 // riposted(8). Wires, and decides nothing: options -> configuration -> listeners -> workers ->
 // readiness -> signals, until it has stopped.
 
+#include "common/standard_streams.h"
+#include "common/text.h"
 #include "daemon/config.h"
 #include "daemon/limits.h"
 #include "daemon/log.h"
 #include "daemon/log_failure.h"
 #include "daemon/memory_bound.h"
 #include "daemon/options.h"
+#include "daemon/signals.h"
 #include "daemon/supervisor.h"
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+
+#include <fmt/format.h>
 
 namespace {
 
@@ -21,14 +28,22 @@ int fail_with(const Error& error) {
 }
 
 int print(const std::string& text) {
-    return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0
-               ? static_cast<int>(Exit::os)
-               : static_cast<int>(Exit::ok);
+    if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0)
+        return static_cast<int>(Exit::ok);
+    const int error = errno;
+    if (error == EPIPE) { // `| head` has seen enough: end as other tools do
+        std::signal(SIGPIPE, SIG_DFL);
+        std::raise(SIGPIPE);
+    }
+    return fail_with({Exit::os, fmt::format("standard output: {}", errno_text(error))});
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
+    if (!reserve_standard_streams())
+        return static_cast<int>(Exit::os);
+    take_signals();
     log::open();
     auto options = parse_options(argc, argv);
     if (!options)

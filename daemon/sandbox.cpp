@@ -219,7 +219,6 @@ void allow_listeners(Filter& filter) {
 }
 
 void allow_manager(Filter& filter) {
-    allow_socket(filter, AF_UNIX, SOCK_DGRAM); // libsystemd makes one for each message
     filter.allow(with_manager);
     filter.allow(of_messages);
 }

@@ -5,6 +5,7 @@
 #include "daemon/limits.h"
 #include "daemon/log.h"
 #include "daemon/sandbox.h"
+#include "daemon/signals.h"
 #include "daemon/systemd.h"
 
 #include <algorithm>
@@ -22,13 +23,6 @@
 
 namespace riposte {
 namespace {
-
-uint64_t monotonic_us() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<uint64_t>(now.tv_sec) * 1'000'000 +
-           static_cast<uint64_t>(now.tv_nsec) / 1000;
-}
 
 constexpr uint64_t store_wait_us = 10'000'000;
 /// What a stop may take beyond its timeouts: the forced end, the store.
@@ -62,6 +56,8 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     raise_descriptor_limit(
         config.limits.connections_max + (evicts ? Connections::evictions_max : 0) +
         (config.metrics.listen.empty() ? 0 : uint32_t{ScrapeServer::connections_max}));
+    for (const std::string& line : systemd::passed_over())
+        log::warning(log::Event::wrong_process, {{"RIPOSTE_REASON", line}}, "{}", line);
     auto inherited = systemd::take_inherited_sockets();
     if (!inherited)
         return std::unexpected(inherited.error());
@@ -103,17 +99,13 @@ Supervisor::~Supervisor() {
 }
 
 Result<void> Supervisor::open_channels() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1})
-        sigaddset(&set, signal);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr); // before threads start: they inherit it
-    struct sigaction ignore{};
-    ignore.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &ignore, nullptr);
+    block_read_signals();
+    const sigset_t set = read_signals();
+    const sigset_t stops = stop_signals();
     signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    stops_ = Fd(::signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK));
     news_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!signals_ || !news_)
+    if (!signals_ || !stops_ || !news_)
         return fail(Exit::os, fmt::format("signalfd or eventfd: {}", errno_text(errno)));
     return {};
 }
@@ -153,7 +145,7 @@ void Supervisor::seal() {
     const auto sealed = sandbox::seal(
         {.read_files = reads,
          .open_sockets = reads && !listeners_.inherited(),
-         .tell_manager = systemd::has_manager() || log::sink() == log::Sink::journal,
+         .tell_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
          .remove_sockets = owns_socket_files()});
     if (!ring_unlimited_.empty())
         log::warning(
@@ -183,8 +175,8 @@ void Supervisor::take_over(Inheritance inheritance) {
         return;
     // Only now that nothing can fail any more: until here, another try would find them again.
     for (const std::string& name : inheritance.names)
-        systemd::remove_stored(name);
-    if (const int error = systemd::await_processed(store_wait_us); error != 0)
+        notifier_.remove_stored(name);
+    if (const int error = notifier_.await_processed(store_wait_us, stops_.get()); error != 0)
         log::warning(
             log::Event::store_unconfirmed, {{"ERRNO", fmt::to_string(error)}},
             "the service manager did not confirm that it has let go of the connections that it "
@@ -222,7 +214,7 @@ void Supervisor::report_start() {
     start_seconds_ = wall_time_seconds();
     reload_report_.time_seconds = reload_report_.success_seconds = start_seconds_;
     told_status_ = status();
-    systemd::notify_ready(told_status_);
+    notifier_.tell_ready(told_status_);
     if (auto interval = systemd::watchdog_interval_us()) {
         tick_us_ = std::max<uint64_t>(*interval / 3, 1000);
         next_tick_us_ = monotonic_us() + tick_us_;
@@ -260,14 +252,21 @@ void Supervisor::wait() {
         on_news();
     if (tick_us_ > 0 && monotonic_us() >= next_tick_us_)
         on_tick();
+    if (const auto retry_us = notifier_.retry_us(); retry_us && monotonic_us() >= *retry_us)
+        notifier_.retry();
     if (scrapes_ && (fds[2].revents != 0 || scrapes_->deadline_us()))
         scrapes_->on_ready(monotonic_us());
 }
 
 std::optional<uint64_t> Supervisor::deadline_us() const {
     auto deadline_us = scrapes_ ? scrapes_->deadline_us() : std::nullopt;
+    const auto no_later_than = [&](uint64_t time_us) {
+        deadline_us = std::min(deadline_us.value_or(UINT64_MAX), time_us);
+    };
     if (tick_us_ > 0)
-        deadline_us = std::min(deadline_us.value_or(UINT64_MAX), next_tick_us_);
+        no_later_than(next_tick_us_);
+    if (const auto retry_us = notifier_.retry_us())
+        no_later_than(*retry_us);
     return deadline_us;
 }
 
@@ -311,7 +310,7 @@ void Supervisor::on_tick() {
     };
     if (!std::ranges::all_of(workers_, alive))
         return;
-    systemd::notify_watchdog();
+    notifier_.tell_watchdog();
     tell_status();
     ++ping_;
     for (auto& worker : workers_)
@@ -330,7 +329,7 @@ void Supervisor::stop(const char* signal) {
             "draining: {}", plural(open, "connection"));
         if (scrapes_)
             scrapes_->set_draining();
-        systemd::notify_stopping(
+        notifier_.tell_stopping(
             fmt::format("draining {}", plural(open, "connection")),
             (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
                 stop_margin_us);
@@ -357,7 +356,7 @@ void Supervisor::hand_over() {
             connections.push_back({Fd(each.fd), each.kind});
     if (connections.empty())
         return;
-    Stored stored = store_connections(std::move(connections));
+    Stored stored = store_connections(std::move(connections), notifier_, stops_.get());
     if (!stored.problem.empty())
         log::warning(
             log::Event::not_handed_over,

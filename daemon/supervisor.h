@@ -24,6 +24,7 @@
 #include "daemon/handover.h"
 #include "daemon/listeners.h"
 #include "daemon/log.h"
+#include "daemon/notifier.h"
 #include "daemon/options.h"
 #include "daemon/scrape/scrape_server.h"
 #include "daemon/scrape/scrape_sockets.h"
@@ -86,7 +87,9 @@ private:
     Options options_;
     Config config_;
     Listeners listeners_;
+    systemd::Notifier notifier_;
     Fd signals_;
+    Fd stops_; ///< can be read while TERM or INT waits in signals_; never read
     Fd news_;
     std::vector<std::unique_ptr<WorkerThread>> workers_;
     BackendChoice backend_ = BackendChoice::epoll; ///< what the first worker got

@@ -7,7 +7,6 @@
 #include "daemon/log_failure.h"
 #include "daemon/memory_bound.h"
 #include "daemon/supervisor.h"
-#include "daemon/systemd.h"
 
 #include <algorithm>
 #include <utility>
@@ -23,7 +22,7 @@ void Supervisor::reload() {
         reload_again_ = true;
         return;
     }
-    systemd::notify_reloading();
+    notifier_.tell_reloading();
     auto adopted = adopt();
     ++reload_report_.count;
     reload_report_.ok = adopted.has_value();
@@ -34,7 +33,7 @@ void Supervisor::reload() {
             log::Event::reload_failed,
             "reload failed, the running configuration stays: ", adopted.error());
         told_status_ = status();
-        systemd::notify_ready(told_status_);
+        notifier_.tell_ready(told_status_);
         return;
     }
     reload_report_.success_seconds = reload_report_.time_seconds;
@@ -98,7 +97,7 @@ void Supervisor::finish_reload() {
         log::Event::reload_done, {{"RIPOSTE_LISTENERS", fmt::to_string(labels_.size())}},
         "reloaded: {}", plural(labels_.size(), "listener"));
     told_status_ = status();
-    systemd::notify_ready(told_status_);
+    notifier_.tell_ready(told_status_);
     if (std::exchange(reload_again_, false))
         reload();
 }

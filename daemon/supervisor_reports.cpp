@@ -8,7 +8,6 @@
 #include "daemon/scrape/exposition.h"
 #include "daemon/scrape/status_document.h"
 #include "daemon/supervisor.h"
-#include "daemon/systemd.h"
 
 #include <algorithm>
 #include <utility>
@@ -46,7 +45,7 @@ void Supervisor::tell_status() {
     if (phase_ != Phase::running || line == told_status_)
         return;
     told_status_ = std::move(line);
-    systemd::notify_status(told_status_);
+    notifier_.tell_status(told_status_);
 }
 
 void Supervisor::tell_listener(log::Event event, const std::string& label) {

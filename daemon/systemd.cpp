@@ -4,8 +4,7 @@
 // first, to name the variable and the value that is at fault. What is meant for another process
 // (LISTEN_PID, left over in an inherited environment) is ignored, as sd_listen_fds(3) does.
 //
-// Everything that touches the environment runs before threads start; the notify functions only read
-// it (sd_notify(3) does) and may be called at any time.
+// Everything here touches the environment, and runs before threads start.
 
 #include "daemon/systemd.h"
 
@@ -19,7 +18,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <time.h>
 #include <unistd.h>
 
 #if RIPOSTE_HAVE_SYSTEMD
@@ -88,23 +86,6 @@ Result<std::vector<std::string>> unescaped_names(unsigned announced) {
     return result;
 }
 
-void send(const std::string& state) {
-    // Nobody is there to be told of a failure: without NOTIFY_SOCKET it is none, and a service
-    // manager that misses a message decides by its own timeouts.
-    sd_notify(0, state.c_str());
-}
-
-int send_with(const std::string& state, std::span<const int> descriptors) {
-    const int result = sd_pid_notify_with_fds(
-        0, 0, state.c_str(), descriptors.data(), static_cast<unsigned>(descriptors.size()));
-    return result > 0 ? 0 : result == 0 ? ENOTCONN : -result;
-}
-
-int barrier(uint64_t timeout_us) {
-    const int result = sd_notify_barrier(0, timeout_us);
-    return result > 0 ? 0 : result == 0 ? ENOTCONN : -result;
-}
-
 #else
 
 Result<std::vector<std::string>> unescaped_names(unsigned announced) {
@@ -116,24 +97,7 @@ Result<std::vector<std::string>> unescaped_names(unsigned announced) {
             announced));
 }
 
-void send(const std::string& /*state*/) {}
-
-int send_with(const std::string& /*state*/, std::span<const int> /*descriptors*/) {
-    return ENOSYS;
-}
-
-int barrier(uint64_t /*timeout_us*/) {
-    return ENOSYS;
-}
-
 #endif
-
-/// A line break in a status would begin another variable.
-std::string status_line(std::string_view status) {
-    std::string line = fmt::format("STATUS={}", status);
-    std::ranges::replace(line, '\n', ' ');
-    return line;
-}
 
 } // namespace
 
@@ -165,6 +129,26 @@ Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid
                               "LISTEN_FDNAMES={}: {} name{} for LISTEN_FDS={}", escape(*names),
                               names_count, names_count == 1 ? "" : "s", *count));
     return *count;
+}
+
+std::vector<std::string> passed_over() {
+    const auto own_pid = static_cast<unsigned>(::getpid());
+    std::vector<std::string> lines;
+    const auto look = [&](const char* pid_name, const char* what_name,
+                          std::string_view consequence) {
+        const auto pid = environment(pid_name);
+        const auto what = environment(what_name);
+        const auto number = pid ? parse_number(*pid) : std::nullopt;
+        if (what && number && *number != 0 && *number != own_pid)
+            lines.push_back(fmt::format(
+                "{}={} is for process {} ({}), and this is process {}: {}; start riposted itself, "
+                "not by way of "
+                "a shell (exec)",
+                what_name, escape(*what), *number, pid_name, own_pid, consequence));
+    };
+    look("LISTEN_PID", "LISTEN_FDS", "no socket is inherited");
+    look("WATCHDOG_PID", "WATCHDOG_USEC", "nobody watches over it");
+    return lines;
 }
 
 Result<std::vector<InheritedSocket>> take_inherited_sockets() {
@@ -200,35 +184,6 @@ std::optional<uint64_t> watchdog_interval_us() {
     return std::nullopt;
 }
 
-bool has_manager() {
-    const auto manager = environment("NOTIFY_SOCKET");
-    return RIPOSTE_HAVE_SYSTEMD && manager && !manager->empty();
-}
-
-void notify_ready(std::string_view status) {
-    send(fmt::format("READY=1\n{}", status_line(status)));
-}
-
-void notify_status(std::string_view status) {
-    send(status_line(status));
-}
-
-void notify_reloading() {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    send(fmt::format(
-        "RELOADING=1\nMONOTONIC_USEC={}",
-        static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1000));
-}
-
-void notify_stopping(std::string_view status, uint64_t extend_us) {
-    send(fmt::format("STOPPING=1\n{}\nEXTEND_TIMEOUT_USEC={}", status_line(status), extend_us));
-}
-
-void notify_watchdog() {
-    send("WATCHDOG=1");
-}
-
 uint32_t parse_store_capacity(std::string_view text) {
     return std::min(parse_number(text).value_or(0), store_capacity_max);
 }
@@ -236,22 +191,11 @@ uint32_t parse_store_capacity(std::string_view text) {
 uint32_t store_capacity() {
 #if RIPOSTE_HAVE_SYSTEMD
     const auto told = environment("FDSTORE");
-    if (told && has_manager())
+    const auto manager = environment("NOTIFY_SOCKET");
+    if (told && manager && !manager->empty())
         return parse_store_capacity(*told);
 #endif
     return 0;
-}
-
-int store(std::string_view name, std::span<const int> descriptors) {
-    return send_with(fmt::format("FDSTORE=1\nFDNAME={}", name), descriptors);
-}
-
-void remove_stored(std::string_view name) {
-    send(fmt::format("FDSTOREREMOVE=1\nFDNAME={}", name));
-}
-
-int await_processed(uint64_t timeout_us) {
-    return barrier(timeout_us);
 }
 
 } // namespace riposte::systemd

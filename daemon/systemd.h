@@ -1,7 +1,7 @@
-// What passes between the daemon and its service manager: inherited sockets, readiness, status,
-// watchdog, reload, stopping, stored descriptors. See sd_listen_fds_with_names(3), sd_notify(3),
-// sd_watchdog_enabled(3). Built without libsystemd, or started by hand, each of these does nothing
-// and says so in its result.
+// What the service manager passes to the daemon: inherited sockets, the watchdog's interval, how
+// many descriptors may be stored. See sd_listen_fds_with_names(3), sd_watchdog_enabled(3). What the
+// daemon tells it is in notifier.h. Built without libsystemd, or started by hand, each of these
+// does nothing and says so in its result.
 #pragma once
 
 #include "common/error.h"
@@ -33,23 +33,17 @@ struct ListenVariables {
 /// held against each other. 0: none, or they are meant for another process. Pure.
 Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid);
 
+/// A line for each thing that the environment offers to another process (LISTEN_PID, WATCHDOG_PID),
+/// which somebody may miss here. It is passed over, as sd_listen_fds(3) and sd_watchdog_enabled(3)
+/// do.
+std::vector<std::string> passed_over();
+
 /// Takes the descriptors of LISTEN_FDS, close-on-exec set, and clears the variables. Empty if there
 /// are none. Malformed variables, or any at all in a build without libsystemd, are Exit::config.
 Result<std::vector<InheritedSocket>> take_inherited_sockets();
 
 /// WATCHDOG_USEC when meant for this process: the watchdog must be petted within this time.
 std::optional<uint64_t> watchdog_interval_us();
-
-/// Is there a NOTIFY_SOCKET?
-bool has_manager();
-
-// Each sends one datagram to NOTIFY_SOCKET if there is one.
-void notify_ready(std::string_view status);
-void notify_status(std::string_view status);
-void notify_reloading(); ///< RELOADING=1 with MONOTONIC_USEC, as Type=notify-reload needs
-/// With the time that it may take (EXTEND_TIMEOUT_USEC), however short TimeoutStopSec= is.
-void notify_stopping(std::string_view status, uint64_t extend_us);
-void notify_watchdog();
 
 // The file descriptor store, where descriptors wait for the next process of the service.
 
@@ -63,12 +57,5 @@ uint32_t parse_store_capacity(std::string_view text);
 
 /// SCM_MAX_FD of unix(7).
 inline constexpr size_t descriptors_per_message = 253;
-
-/// Stores up to descriptors_per_message of them under one name of printable ASCII without a colon.
-/// 0 or an errno; that the store was full is not told.
-int store(std::string_view name, std::span<const int> descriptors);
-void remove_stored(std::string_view name); ///< all of that name
-/// Waits until the manager has processed whatever it was told. 0 or an errno.
-int await_processed(uint64_t timeout_us);
 
 } // namespace riposte::systemd

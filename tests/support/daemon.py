@@ -142,6 +142,8 @@ class Daemon:
                 env["LISTEN_FDNAMES"] = ":".join(item[1] for item in sockets)
             if "WATCHDOG_USEC" in env:
                 env["WATCHDOG_PID"] = str(os.getpid())
+            for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, not by a shell
+                signal.signal(ignored, signal.SIG_DFL)
             if in_child:
                 in_child()
             os.execve(argv[0], argv, env)

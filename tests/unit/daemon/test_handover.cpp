@@ -176,13 +176,14 @@ std::string stored_for_nobody(size_t echoes, size_t discards) {
     return in_child([&] {
         forget_service_manager();
         set_environment("NOTIFY_SOCKET", "/nonexistent/notify");
+        systemd::Notifier notifier;
         std::vector<StoredConnection> connections;
         connections.reserve(echoes + discards);
         for (size_t i = 0; i < echoes; ++i)
             connections.push_back({Fd(::dup(0)), ServiceKind::echo});
         for (size_t i = 0; i < discards; ++i)
             connections.push_back({Fd(::dup(0)), ServiceKind::discard});
-        const Stored stored = store_connections(std::move(connections));
+        const Stored stored = store_connections(std::move(connections), notifier, -1);
         bool open = true;
         for (const Fd& fd : stored.left)
             open = open && ::fcntl(fd.get(), F_GETFD) >= 0;

@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 using namespace riposte;
@@ -64,35 +63,6 @@ std::string with_pid(std::string fds, const char* names = nullptr, int open = 2)
     return take({"self", std::move(fds), names, open});
 }
 
-#if RIPOSTE_HAVE_SYSTEMD
-
-/// What `body` sends to a NOTIFY_SOCKET of the test's own, each datagram in brackets.
-std::string notified(const std::function<void()>& body) {
-    return test::in_child([&] {
-        test::forget_service_manager();
-        const Fd manager(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        socklen_t size = sizeof(sa_family_t); // autobind: a fresh abstract name
-        auto* generic = reinterpret_cast<sockaddr*>(&address);
-        if (::bind(manager.get(), generic, size) != 0)
-            return std::string("(bind failed)");
-        size = sizeof address;
-        ::getsockname(manager.get(), generic, &size);
-        const std::string name(address.sun_path + 1, size - sizeof(sa_family_t) - 1);
-        test::set_environment("NOTIFY_SOCKET", "@" + name);
-        body();
-        std::string text;
-        char bytes[4096];
-        ssize_t received = 0;
-        while ((received = ::recv(manager.get(), bytes, sizeof bytes, 0)) >= 0)
-            text += fmt::format("[{}]", std::string_view(bytes, static_cast<size_t>(received)));
-        return text;
-    });
-}
-
-#endif
-
 } // namespace
 
 TEST_CASE("without LISTEN_FDS nothing is inherited") {
@@ -107,6 +77,33 @@ TEST_CASE("sockets meant for another process are left alone, and the variables c
     CHECK(take({"1", "2", "hello:echo", 2}).empty());
     CHECK(take({"1", "nonsense", nullptr, 0}).empty());
     CHECK(take({"", "2", nullptr, 2}).empty());
+}
+
+TEST_CASE("what is meant for another process is named, each thing once") {
+    const auto told = [](const char* pid, const char* watchdog_pid) {
+        return test::in_child([=] {
+            test::forget_service_manager();
+            test::set_environment("LISTEN_FDS", "2");
+            test::set_environment("WATCHDOG_USEC", "1000000");
+            const std::string own = std::to_string(::getpid());
+            if (pid != nullptr)
+                test::set_environment("LISTEN_PID", std::string_view(pid) == "self" ? own : pid);
+            if (watchdog_pid != nullptr)
+                test::set_environment(
+                    "WATCHDOG_PID", std::string_view(watchdog_pid) == "self" ? own : watchdog_pid);
+            std::string text;
+            for (const std::string& line : systemd::passed_over())
+                text += line.substr(0, line.find(" (")) + "; ";
+            return text;
+        });
+    };
+    CHECK(told(nullptr, nullptr).empty());
+    CHECK(told("self", "self").empty());
+    CHECK(told("x", "").empty()); // that is refused elsewhere, or means nothing
+    CHECK(told("1", "self") == "LISTEN_FDS=2 is for process 1; ");
+    CHECK(
+        told("1", "1") ==
+        "LISTEN_FDS=2 is for process 1; WATCHDOG_USEC=1000000 is for process 1; ");
 }
 
 TEST_CASE("no sockets are no sockets") {
@@ -154,37 +151,6 @@ TEST_CASE("sockets are taken with their names, close-on-exec, and the variables 
     CHECK(with_pid("2") == "3=unknown 4=unknown");
 }
 
-TEST_CASE("each notification is one datagram of the form that sd_notify(3) gives") {
-    CHECK(notified([] { systemd::notify_ready("listening"); }) == "[READY=1\nSTATUS=listening]");
-    CHECK(notified([] { systemd::notify_status("3 open"); }) == "[STATUS=3 open]");
-    CHECK(notified([] {
-              systemd::notify_stopping("draining", 7'000'000);
-          }) == "[STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=7000000]");
-    CHECK(notified([] { systemd::notify_watchdog(); }) == "[WATCHDOG=1]");
-    CHECK(notified([] {
-              systemd::notify_stopping("a", 1);
-              systemd::notify_watchdog();
-          }) == "[STOPPING=1\nSTATUS=a\nEXTEND_TIMEOUT_USEC=1][WATCHDOG=1]");
-}
-
-TEST_CASE("a reload is announced with the monotonic time in microseconds") {
-    const std::string text = notified([] { systemd::notify_reloading(); });
-    const std::string_view prefix = "[RELOADING=1\nMONOTONIC_USEC=";
-    REQUIRE(text.starts_with(prefix));
-    REQUIRE(text.ends_with("]"));
-    const std::string number = text.substr(prefix.size(), text.size() - prefix.size() - 1);
-    REQUIRE_FALSE(number.empty());
-    REQUIRE(number.find_first_not_of("0123456789") == std::string::npos);
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    CHECK(std::stoull(number) / 1'000'000 <= static_cast<unsigned long long>(now.tv_sec));
-    CHECK(std::stoull(number) > 0);
-}
-
-TEST_CASE("a status can not bring in another variable") {
-    CHECK(notified([] { systemd::notify_status("bad\nMAINPID=1"); }) == "[STATUS=bad MAINPID=1]");
-}
-
 TEST_CASE("the watchdog's interval is this process's own") {
     const auto interval = [](const std::function<void()>& prepare) {
         return test::in_child([&] {
@@ -219,16 +185,3 @@ TEST_CASE("a build without libsystemd refuses sockets that it can not take") {
 }
 
 #endif
-
-TEST_CASE("without a service manager notifications do nothing") {
-    CHECK(test::in_child([] {
-              test::forget_service_manager();
-              systemd::notify_ready("a");
-              systemd::notify_reloading();
-              systemd::notify_watchdog();
-              test::set_environment("NOTIFY_SOCKET", "/nonexistent/notify");
-              systemd::notify_stopping("a", 1);
-              systemd::remove_stored("a");
-              return std::string(systemd::await_processed(1000) != 0 ? "survived" : "confirmed");
-          }) == "survived");
-}
