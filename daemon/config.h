@@ -120,11 +120,19 @@ struct Config {
 /// hello on tcp://127.0.0.1:7001 and udp://127.0.0.1:7001.
 Config default_config();
 
+/// Are the listeners those of default_config(), for want of others?
+bool has_default_listeners(const Config& config);
+
 /// `name` stands before :line:column in messages. Exit::config on any fault.
 Result<Config> parse_config(std::string_view toml, std::string_view name);
 
 /// Reads and parses; a file that is not there or not readable is Exit::config / Exit::permission.
 Result<Config> load_config(const std::string& path);
+
+/// Was the file changed within the last quarter of a second, so that whoever writes it may not have
+/// come to its end? The clock of a file server may be two seconds ahead. Nanoseconds since 1970.
+bool is_just_written(const std::string& path);
+bool is_just_written(int64_t modified_ns, int64_t now_ns);
 
 /// Refuses what no single key shows: the same address twice, too many of them, none at all. Called
 /// by parse_config() and after the flags were applied.

@@ -123,13 +123,20 @@ void add_address(ListenConfig& listen, Endpoint endpoint) {
     }
 }
 
+/// No file's: that has a line behind its name.
+constexpr std::string_view default_origin = "default";
+
 Config default_config() {
     Config config;
     config.listen.push_back(
         {.service = ServiceKind::hello,
          .addresses = {{Transport::tcp, "127.0.0.1", 7001}, {Transport::udp, "127.0.0.1", 7001}},
-         .origin = "default"});
+         .origin = std::string(default_origin)});
     return config;
+}
+
+bool has_default_listeners(const Config& config) {
+    return config.listen.size() == 1 && config.listen.front().origin == default_origin;
 }
 
 namespace {

@@ -354,6 +354,12 @@ Result<void> Listeners::apply(const Config& config) {
     return {};
 }
 
+bool Listeners::loses_any(const Config& config) const {
+    return !impl_->inherited && !std::ranges::all_of(impl_->entries, [&](const Entry& entry) {
+        return mentions(config, entry.key);
+    });
+}
+
 void Listeners::expect_no_name_service() noexcept {
     impl_->name_service = false;
 }

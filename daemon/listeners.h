@@ -76,6 +76,9 @@ public:
     /// On error nothing has changed.
     Result<void> apply(const Config& config);
 
+    /// Would apply() take an address away?
+    bool loses_any(const Config& config) const;
+
     /// From now on names are looked up in files alone (sandbox.h); errors say so.
     void expect_no_name_service() noexcept;
 

@@ -252,6 +252,8 @@ void Supervisor::wait() {
         on_news();
     if (tick_us_ > 0 && monotonic_us() >= next_tick_us_)
         on_tick();
+    if (reload_at_us_ > 0 && monotonic_us() >= reload_at_us_)
+        reload();
     if (const auto retry_us = notifier_.retry_us(); retry_us && monotonic_us() >= *retry_us)
         notifier_.retry();
     if (scrapes_ && (fds[2].revents != 0 || scrapes_->deadline_us()))
@@ -267,6 +269,8 @@ std::optional<uint64_t> Supervisor::deadline_us() const {
         no_later_than(next_tick_us_);
     if (const auto retry_us = notifier_.retry_us())
         no_later_than(*retry_us);
+    if (reload_at_us_ > 0)
+        no_later_than(reload_at_us_);
     return deadline_us;
 }
 

@@ -69,7 +69,9 @@ private:
     void on_tick();
 
     void reload();
-    Result<void> adopt();
+    Result<Config> wanted_config() const;
+    bool is_to_be_read_again(const Config& config);
+    Result<void> adopt(Config wanted);
     void tell_memory_bound();
     void finish_reload();
     void stop(const char* signal);
@@ -103,6 +105,8 @@ private:
     uint64_t plan_sequence_ = 0;
     bool reloading_ = false;    ///< a plan was sent and has not settled
     bool reload_again_ = false; ///< SIGHUP came meanwhile
+    uint64_t reload_at_us_ = 0; ///< when the file is read again; 0: it is not
+    uint32_t reread_ = 0;       ///< how often it was, in this reload
     std::vector<std::string> labels_;
     std::string told_status_;
     ProcessFigureReader process_; ///< its files are open before the process is sealed

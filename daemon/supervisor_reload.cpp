@@ -22,8 +22,14 @@ void Supervisor::reload() {
         reload_again_ = true;
         return;
     }
+    reload_at_us_ = 0;
     notifier_.tell_reloading();
-    auto adopted = adopt();
+    auto config = wanted_config();
+    if (config && is_to_be_read_again(*config))
+        return;
+    reread_ = 0;
+    auto adopted =
+        config ? adopt(std::move(*config)) : Result<void>(std::unexpected(config.error()));
     ++reload_report_.count;
     reload_report_.ok = adopted.has_value();
     reload_report_.time_seconds = wall_time_seconds();
@@ -43,27 +49,51 @@ void Supervisor::reload() {
         workers_[index]->apply(plan(index), plan_sequence_);
 }
 
-Result<void> Supervisor::adopt() {
+/// What the file and the flags say now, unless that is a file without content where there was one.
+Result<Config> Supervisor::wanted_config() const {
     auto config = effective_config(options_);
-    if (!config)
-        return std::unexpected(config.error());
-    if (auto applied = listeners_.apply(*config); !applied)
+    if (config && has_default_listeners(*config) && !has_default_listeners(config_))
+        return fail(
+            Exit::config, fmt::format(
+                              "{}: it names no listener any more, which would close all and open "
+                              "the default one; write a "
+                              "[[listen]] section and reload, or restart to have the default",
+                              escape(options_.config_path, 4096)));
+    return config;
+}
+
+/// A file that is being written, by an editor or cp(1), may lack its end, and no port is lost for
+/// that: what would take one away is read again once nobody has written for a while.
+bool Supervisor::is_to_be_read_again(const Config& config) {
+    constexpr uint64_t pause_us = 250'000;
+    constexpr uint32_t rereads_max = 20;
+    if (reread_ == rereads_max || !listeners_.loses_any(config) ||
+        !is_just_written(options_.config_path))
+        return false;
+    ++reread_;
+    reload_at_us_ = monotonic_us() + pause_us;
+    log::debug("reload: {} was just written; it is read again", escape(options_.config_path, 4096));
+    return true;
+}
+
+Result<void> Supervisor::adopt(Config wanted) {
+    if (auto applied = listeners_.apply(wanted); !applied)
         return applied;
-    if (config->backend != config_.backend || config->workers != config_.workers)
+    if (wanted.backend != config_.backend || wanted.workers != config_.workers)
         log::warning(
             log::Event::restart_needed, {{"RIPOSTE_KEYS", "'backend' or 'workers'"}},
             "reload: 'backend' and 'workers' change only with a restart");
-    if (config->limits.buffer_memory_bytes != config_.limits.buffer_memory_bytes)
+    if (wanted.limits.buffer_memory_bytes != config_.limits.buffer_memory_bytes)
         log::warning(
             log::Event::restart_needed, {{"RIPOSTE_KEYS", "'buffer_memory'"}},
             "reload: 'buffer_memory' changes only with a restart");
-    config->limits.buffer_memory_bytes = config_.limits.buffer_memory_bytes;
-    if (config->metrics != config_.metrics)
+    wanted.limits.buffer_memory_bytes = config_.limits.buffer_memory_bytes;
+    if (wanted.metrics != config_.metrics)
         log::warning(
             log::Event::restart_needed, {{"RIPOSTE_KEYS", "'[metrics] listen'"}},
             "reload: '[metrics] listen' changes only with a restart");
-    config->metrics = config_.metrics;
-    config_ = std::move(*config);
+    wanted.metrics = config_.metrics;
+    config_ = std::move(wanted);
     log::set_level(config_.log_level);
     tell_memory_bound();
     return {};

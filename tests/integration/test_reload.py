@@ -51,6 +51,61 @@ class Reload(RiposteTest):
         waiting.send(b"x")
         self.assertIn(receive_all(waiting), (b"before", b"later"))
 
+    def test_a_file_without_content_takes_no_port_away(self):
+        address = f"tcp://127.0.0.1:{self.port}"
+        self.start(listen("hello", address, message="before"))
+        for text in ("", "# nothing\n", "[limits]\nconnections = 5\n"):
+            with self.subTest(text=text):
+                self.subject.write_config(text)
+                failures = len(self.subject.lines("reload failed"))
+                self.subject.signal(signal.SIGHUP)
+                line = self.subject.wait_log("^riposted: error: reload failed, .*$", count=failures + 1)[0]
+                self.assertIn("names no listener any more", line)
+                self.assertIn("write a [[listen]] section and reload, or restart", line)
+                self.assertEqual(self.ask(self.port), b"before")
+        self.reload(listen("hello", address, message="after"))
+        self.assertEqual(self.ask(self.port), b"after")
+
+    def test_nor_do_inherited_sockets_lose_their_lists(self):
+        listener = self.keep(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        self.subject = self.daemon(config=listen("hello", "tcp://127.0.0.1:1", message="kept"),
+                                   sockets=[(listener, "hello")])
+        self.reload("", failed=True)
+        self.assertEqual(self.ask(port), b"kept")
+
+    def test_a_file_that_is_being_written_takes_no_port_away(self):
+        ports = [free_port(), free_port()]
+        sections = [listen("hello", f"tcp://127.0.0.1:{port}") for port in ports]
+        self.start("".join(sections), "--log-level", "debug")
+        self.subject.write_config(sections[0])  # the end is still to come
+        ahead = time.time() + 1.9               # on a file server whose clock is ahead: so the test may be slow
+        os.utime(self.subject.config_path, (ahead, ahead))
+        self.subject.signal(signal.SIGHUP)
+        self.subject.wait_log("^riposted: reload: .* was just written; it is read again$")
+        self.subject.write_config("".join(sections))
+        self.subject.wait_log("^riposted: reloaded: 2 listeners$")
+        for port in ports:
+            self.assertEqual(self.ask(port), ANSWER)
+        self.assertEqual(self.subject.lines("no longer listening"), [])
+
+    def test_what_was_written_before_is_taken_at_its_word(self):
+        ports = [free_port(), free_port()]
+        sections = [listen("hello", f"tcp://127.0.0.1:{port}") for port in ports]
+        self.start("".join(sections))
+        self.reload(sections[0])
+        self.await_refused(ports[1])
+        self.assertEqual(self.ask(ports[0]), ANSWER)
+
+    def test_a_file_that_is_none_is_refused_unread(self):
+        self.start(listen("hello", f"tcp://127.0.0.1:{self.port}"))
+        os.unlink(self.subject.config_path)
+        os.mkfifo(self.subject.config_path)
+        self.subject.signal(signal.SIGHUP)
+        line = self.subject.wait_log("^riposted: error: reload failed, .*$")[0]
+        self.assertIn("not a regular file", line)
+        self.assertEqual(self.ask(self.port), ANSWER)
+
     def test_listeners_come_and_go_while_an_established_connection_goes_on(self):
         echo, other = free_port(), free_port()
         first = listen("echo", f"tcp://127.0.0.1:{echo}")

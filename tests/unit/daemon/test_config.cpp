@@ -689,7 +689,37 @@ TEST_CASE("a file that can not be read is refused with the reason") {
     CHECK(config.error().exit == Exit::config);
     CHECK(
         config.error().message ==
-        "can not read " + large + ": File too large; name a TOML file with -c");
+        "can not read " + large + ": larger than 1 MiB; name a TOML file with -c");
+
+    const std::string pipe = directory.path + "/pipe.toml";
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    for (const std::string& path : {pipe, std::string("/dev/zero"), std::string("/dev/tty")}) {
+        config = load_config(path); // and nothing is waited for
+        REQUIRE(!config.has_value());
+        CHECK(config.error().exit == Exit::config);
+        if (path != "/dev/tty") // without a terminal there is none
+            CHECK(
+                config.error().message ==
+                "can not read " + path + ": not a regular file; name a TOML file with -c");
+    }
+}
+
+TEST_CASE("a file that was changed a moment ago may be changed again") {
+    constexpr int64_t now = 1'700'000'000'000'000'000;
+    constexpr int64_t ms = 1'000'000;
+    CHECK(is_just_written(now, now));
+    CHECK(is_just_written(now - 249 * ms, now));
+    CHECK_FALSE(is_just_written(now - 250 * ms, now));
+    CHECK(is_just_written(now + 1'999 * ms, now));
+    CHECK_FALSE(is_just_written(now + 2'000 * ms, now));
+    CHECK_FALSE(is_just_written("/nonexistent/a.toml"));
+}
+
+TEST_CASE("the default listeners are known as such, and nobody else's") {
+    CHECK(has_default_listeners(default_config()));
+    CHECK(has_default_listeners(parsed("workers = 3\n")));
+    CHECK_FALSE(has_default_listeners(
+        parsed("[[listen]]\nservice = 'hello'\naddress = '127.0.0.1:7001'\n")));
 }
 
 TEST_CASE("a file that the daemon may not read is a question of permission") {
