@@ -39,6 +39,13 @@ SocketAddress from(const T& specific) {
     return address;
 }
 
+/// Whether any interface has one; see proc_net(5).
+bool has_ipv6_address() {
+    const Fd table(::open("/proc/net/if_inet6", O_RDONLY | O_CLOEXEC));
+    char first = 0;
+    return table && ::read(table.get(), &first, 1) == 1;
+}
+
 bool is_any(const SocketAddress& address) {
     if (address.family() == AF_INET)
         return as<sockaddr_in>(address).sin_addr.s_addr == htonl(INADDR_ANY);
@@ -187,12 +194,19 @@ SocketAddress any_ipv4(uint16_t port) {
     return from(any);
 }
 
-bool has_ipv6() {
-    sockaddr_in6 loopback{};
-    loopback.sin6_family = AF_INET6;
-    loopback.sin6_addr = in6addr_loopback;
-    const auto fd = bind_socket({Transport::udp, from(loopback), false}, false);
-    return fd.has_value() || (fd.error() != EAFNOSUPPORT && fd.error() != EADDRNOTAVAIL);
+bool lacks_ipv6(int error, const SocketAddress& address) {
+    if (address.family() != AF_INET6)
+        return false;
+    if (error == EAFNOSUPPORT)
+        return true;
+    if (error != EADDRNOTAVAIL)
+        return false;
+    const auto specific = as<sockaddr_in6>(address);
+    return IN6_IS_ADDR_LOOPBACK(&specific.sin6_addr) || !has_ipv6_address();
+}
+
+std::string ipv6_missing(int error) {
+    return fmt::format("no IPv6 here ({})", errno_text(error));
 }
 
 void accept_with_first_bytes(int fd, bool defer) {

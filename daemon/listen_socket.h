@@ -34,9 +34,13 @@ SocketAddress with_port(const SocketAddress& address, uint16_t port);
 /// 0.0.0.0
 SocketAddress any_ipv4(uint16_t port);
 
-/// Not whether the kernel knows IPv6, but whether an address of it can be used: containers often
-/// have it switched off, and "::1 localhost" in /etc/hosts all the same.
-bool has_ipv6();
+/// Did bind_socket() fail with `error` for want of IPv6, and not of this one address? The kernel
+/// may not know it, no interface may have an address of it, or loopback alone may have none:
+/// containers often have it switched off, and "::1 localhost" in /etc/hosts all the same.
+bool lacks_ipv6(int error, const SocketAddress& address);
+
+/// "no IPv6 here (...)", for such an error.
+std::string ipv6_missing(int error);
 
 /// A socket that a worker can be lent: non-blocking, close-on-exec, listening if it is a stream.
 /// The error is an errno.

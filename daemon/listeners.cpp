@@ -54,10 +54,6 @@ struct Entry {
     bool leaving = false; ///< not in the configuration that is being applied
 };
 
-bool is_ipv6(const SocketAddress& address) {
-    return address.family() == AF_INET6;
-}
-
 /// What an inherited socket is told: what the first section of its service says.
 ListenConfig section_of(const Config& config, ServiceKind kind) {
     const auto same = std::ranges::find(config.listen, kind, &ListenConfig::service);
@@ -117,6 +113,7 @@ struct Listeners::Impl {
     uint64_t next_id = 1;
     std::vector<Entry> entries;
     std::vector<Entry> removed;
+    std::vector<std::string> notes; ///< what was not had
 
     /// What a new configuration needs, before anything is changed.
     struct Change {
@@ -134,6 +131,10 @@ struct Listeners::Impl {
     std::expected<Bound, int> bind(ListenAddress address);
     Result<Entry> open(
         const Endpoint& endpoint, const ListenConfig& listen, std::span<const Entry> opened);
+    Result<void> bind_all(
+        Entry& entry, const Endpoint& endpoint, const std::vector<SocketAddress>& addresses,
+        std::span<const Entry> opened);
+    void note(const Entry& entry, std::string_view what);
     Error open_error(
         int error, const ListenAddress& address, const Entry& entry,
         std::span<const Entry> opened) const;
@@ -229,31 +230,52 @@ Result<Entry> Listeners::Impl::open(
                     : ""));
     }
 
-    // Without IPv6, `*` is 0.0.0.0, and a name is what it is in IPv4. An IPv6 address as such is
-    // tried, to be refused by name.
-    bool dual_stack = endpoint.host == "*";
-    if ((dual_stack || !std::ranges::all_of(*addresses, is_ipv6)) && !has_ipv6()) {
-        std::erase_if(*addresses, is_ipv6);
-        if (dual_stack)
-            addresses->push_back(any_ipv4(endpoint.port));
-        dual_stack = false;
-    }
+    if (auto bound = bind_all(entry, endpoint, *addresses, opened); !bound)
+        return std::unexpected(bound.error());
+    return entry;
+}
 
+/// Without IPv6, `*` is 0.0.0.0, and a name is what it is in IPv4; what was not had is noted. An
+/// IPv6 address as such is refused by name.
+Result<void> Listeners::Impl::bind_all(
+    Entry& entry, const Endpoint& endpoint, const std::vector<SocketAddress>& addresses,
+    std::span<const Entry> opened) {
+    const bool is_wildcard = endpoint.host == "*";
+    const bool is_name = !is_wildcard && !endpoint.host.contains(':');
+    std::optional<Error> lacking;
     uint16_t port = endpoint.port;
-    for (const SocketAddress& resolved : *addresses) {
-        ListenAddress address{entry.transport, with_port(resolved, port), dual_stack};
+    for (const SocketAddress& resolved : addresses) {
+        ListenAddress address{entry.transport, with_port(resolved, port), is_wildcard};
         auto bound = bind(address);
+        if (!bound && is_wildcard && lacks_ipv6(bound.error(), resolved)) {
+            note(entry, fmt::format("{}: IPv4 alone is served", ipv6_missing(bound.error())));
+            address = {entry.transport, any_ipv4(port), false};
+            bound = bind(address);
+        }
         if (!bound && bound.error() == EADDRINUSE && endpoint.port == 0 && port != 0) {
             // The port found for a name's first address is taken on this one: any will do.
             address.address = with_port(resolved, 0);
             bound = bind(address);
+        }
+        if (!bound && is_name && lacks_ipv6(bound.error(), resolved)) {
+            note(
+                entry, fmt::format(
+                           "{}: {} is left out", ipv6_missing(bound.error()), to_string(resolved)));
+            lacking = open_error(bound.error(), address, entry, opened);
+            continue;
         }
         if (!bound)
             return std::unexpected(open_error(bound.error(), address, entry, opened));
         port = bound->address.address.port();
         entry.bounds.push_back(std::move(*bound));
     }
-    return entry;
+    if (entry.bounds.empty() && lacking)
+        return std::unexpected(*std::move(lacking));
+    return {};
+}
+
+void Listeners::Impl::note(const Entry& entry, std::string_view what) {
+    notes.push_back(fmt::format("{}: {}: {}", entry.origin, entry.key, what));
 }
 
 Result<Listeners::Impl::Change> Listeners::Impl::prepare(const Config& config) {
@@ -358,6 +380,10 @@ bool Listeners::loses_any(const Config& config) const {
     return !impl_->inherited && !std::ranges::all_of(impl_->entries, [&](const Entry& entry) {
         return mentions(config, entry.key);
     });
+}
+
+std::vector<std::string> Listeners::take_notes() {
+    return std::exchange(impl_->notes, {});
 }
 
 void Listeners::expect_no_name_service() noexcept {

@@ -79,6 +79,10 @@ public:
     /// Would apply() take an address away?
     bool loses_any(const Config& config) const;
 
+    /// A line for each address that open() and apply() could not have and went on without, since
+    /// the last call.
+    std::vector<std::string> take_notes();
+
     /// From now on names are looked up in files alone (sandbox.h); errors say so.
     void expect_no_name_service() noexcept;
 

@@ -51,6 +51,7 @@ enum class Event : uint8_t {
     access_left_out,    ///< more than its rate
     log_lines_lost,     ///< nobody took them in time
     metrics_inherited,  ///< [metrics] listen is not used
+    ipv6_missing,       ///< an address is served without it
     wrong_process,      ///< sockets or a watchdog of another process
 };
 
@@ -95,6 +96,7 @@ inline constexpr auto event_names = std::to_array<EventName>({
     {Event::access_left_out, "access_left_out", "ccd0236453b8456db48bc77de594a4ed"},
     {Event::log_lines_lost, "log_lines_lost", "e1ffc97512c74857a1999be71630ed2f"},
     {Event::metrics_inherited, "metrics_inherited", "22db9b562f574b1faa75eff629ae1b8e"},
+    {Event::ipv6_missing, "ipv6_missing", "d5c1215ac4e143fda03130ddfbea512c"},
     {Event::wrong_process, "wrong_process", "2c2c016134824abeb1460f5f38ac623a"},
 });
 

@@ -198,7 +198,18 @@ void Supervisor::take_over(Inheritance inheritance) {
         inheritance.ended > 0 ? fmt::format(", {} had ended", inheritance.ended) : "");
 }
 
+void Supervisor::tell_missing_ipv6() {
+    const auto tell = [](const std::string& note) {
+        log::warning(log::Event::ipv6_missing, {{"RIPOSTE_REASON", note}}, "{}", note);
+    };
+    std::ranges::for_each(listeners_.take_notes(), tell);
+    for (ScrapeSocket& socket : scrape_sockets_)
+        if (const std::string note = std::exchange(socket.note, ""); !note.empty())
+            tell(fmt::format("metrics on {}: {}", socket.address, note));
+}
+
 void Supervisor::report_start() {
+    tell_missing_ipv6();
     for (const std::string& label : labels_)
         tell_listener(log::Event::listening, label);
     for (const ScrapeSocket& socket : scrape_sockets_)

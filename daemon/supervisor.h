@@ -61,6 +61,7 @@ private:
     bool owns_socket_files() const;
     void take_over(Inheritance inheritance);
     void report_start();
+    void tell_missing_ipv6();
 
     void wait();
     std::optional<uint64_t> deadline_us() const;

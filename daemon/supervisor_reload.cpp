@@ -95,6 +95,7 @@ Result<void> Supervisor::adopt(Config wanted) {
     wanted.metrics = config_.metrics;
     config_ = std::move(wanted);
     log::set_level(config_.log_level);
+    tell_missing_ipv6();
     tell_memory_bound();
     return {};
 }

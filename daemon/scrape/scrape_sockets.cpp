@@ -79,7 +79,7 @@ Result<ScrapeSocket> adopt(systemd::InheritedSocket& socket) {
         ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return refuse_inherited(
             fd, socket.name, fmt::format("can not set its flags: {}", errno_text(errno)), Exit::os);
-    return ScrapeSocket{std::move(socket.fd), inherited_address(fd, family), {}};
+    return ScrapeSocket{.fd = std::move(socket.fd), .address = inherited_address(fd, family)};
 }
 
 // A unix socket of ours --------------------------------------------------------------------------
@@ -148,7 +148,10 @@ Result<ScrapeSocket> bind_unix(const std::string& path) {
     SocketFile file(path);
     if (::listen(fd.get(), scrape_backlog) != 0)
         return std::unexpected(bind_unix_error(errno));
-    return ScrapeSocket{std::move(fd), fmt::format("unix:{}", escape(path)), std::move(file)};
+    return ScrapeSocket{
+        .fd = std::move(fd),
+        .address = fmt::format("unix:{}", escape(path)),
+        .file = std::move(file)};
 }
 
 // TCP --------------------------------------------------------------------------------------------
@@ -157,29 +160,35 @@ Result<void> bind_tcp(const Endpoint& endpoint, std::vector<ScrapeSocket>& socke
     auto addresses = resolve(endpoint, Transport::tcp, Family::any, true);
     if (!addresses)
         return fail(Exit::config, addresses.error());
-    bool dual_stack = endpoint.host == "*";
-    if (dual_stack && !has_ipv6()) {
-        addresses = std::vector{any_ipv4(endpoint.port)};
-        dual_stack = false;
-    }
-    // A name can have an address that can not be used here, as ::1 of localhost without IPv6.
-    std::optional<Error> problem;
+    // `*` and names go on without IPv6, as the listeners do (listeners.cpp).
+    const bool is_wildcard = endpoint.host == "*";
+    const bool is_name = !is_wildcard && !endpoint.host.contains(':');
+    std::optional<Error> lacking;
+    std::string note;
     const size_t before = sockets.size();
     for (const SocketAddress& resolved : *addresses) {
-        const ListenAddress address{Transport::tcp, resolved, dual_stack};
+        ListenAddress address{Transport::tcp, resolved, is_wildcard};
         auto fd = bind_socket(address, false);
-        if (!fd) {
-            problem = bind_error(fd.error(), address);
-            if (fd.error() == EAFNOSUPPORT || fd.error() == EADDRNOTAVAIL)
-                continue;
-            return std::unexpected(*std::move(problem));
+        if (!fd && is_wildcard && lacks_ipv6(fd.error(), resolved)) {
+            note = fmt::format("{}: IPv4 alone is served", ipv6_missing(fd.error()));
+            address = {Transport::tcp, any_ipv4(endpoint.port), false};
+            fd = bind_socket(address, false);
         }
+        if (!fd && is_name && lacks_ipv6(fd.error(), resolved)) {
+            note = fmt::format("{}: {} is left out", ipv6_missing(fd.error()), to_string(resolved));
+            lacking = bind_error(fd.error(), address);
+            continue;
+        }
+        if (!fd)
+            return std::unexpected(bind_error(fd.error(), address));
         ::listen(fd->get(), scrape_backlog); // less than it has
-        const ListenAddress bound{Transport::tcp, local_address(fd->get()), dual_stack};
-        sockets.push_back({std::move(*fd), to_string(bound), {}});
+        const ListenAddress bound{Transport::tcp, local_address(fd->get()), address.dual_stack};
+        sockets.push_back({.fd = std::move(*fd), .address = to_string(bound)});
     }
-    if (sockets.size() == before && problem)
-        return std::unexpected(*std::move(problem));
+    if (sockets.size() == before && lacking)
+        return std::unexpected(*std::move(lacking));
+    if (sockets.size() > before)
+        sockets.back().note = std::move(note);
     return {};
 }
 

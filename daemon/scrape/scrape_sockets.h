@@ -50,6 +50,7 @@ struct ScrapeSocket {
     Fd fd;               ///< non-blocking, listening
     std::string address; ///< "tcp://127.0.0.1:9701", with the port that the kernel gave
     SocketFile file{};
+    std::string note{}; ///< what was not had besides, or ""
 };
 
 /// FileDescriptorName= of a socket for metrics.

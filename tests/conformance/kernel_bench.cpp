@@ -4,6 +4,7 @@
 #include "daemon/io/epoll_backend.h"
 #include "daemon/listen_socket.h"
 #include "tests/conformance/bench.h"
+#include "tests/support/has_ipv6.h"
 #if RIPOSTE_HAVE_IO_URING
 #include "daemon/io/uring_backend.h"
 #endif
@@ -76,7 +77,7 @@ public:
         return keep(bound(address));
     }
 
-    bool has_ipv6() override { return riposte::has_ipv6(); }
+    bool has_ipv6() override { return test::has_ipv6(); }
     bool is_open(int fd) override { return ::fcntl(fd, F_GETFD) >= 0; }
 
     void refuse_descriptors() override {

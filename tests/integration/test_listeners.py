@@ -4,11 +4,14 @@ import contextlib
 import os
 import re
 import socket
+import tempfile
 
 import pytest
 
-from daemon import (ANSWER, FEATURES, WAIT, RiposteTest, become_nobody, needs_ipv6, needs_root,
-                    needs_systemd, receive_all, receive_exactly)
+from daemon import (ANSWER, FEATURES, WAIT, RiposteTest, become_nobody, free_port, needs_ipv6, needs_root,
+                    needs_systemd, receive_all, receive_exactly, refuse_ipv6_sockets)
+from name_server import cover_etc
+from network import add_address, enter_network, ip
 
 pytestmark = pytest.mark.backends
 
@@ -118,6 +121,90 @@ class Refused(RiposteTest):
 
     def test_an_address_that_is_not_ours(self):
         self.refused(71, r"192\.0\.2\.1.*(assign|address)", "--listen", "hello=tcp://192.0.2.1:7001")
+
+
+@needs_root
+class WithoutIPv6(RiposteTest):
+    """Where loopback, or every interface, or the kernel has none of it."""
+
+    def setUp(self):
+        super().setUp()
+        enter_network(self)
+
+    @staticmethod
+    def disable_ipv6(where):
+        with open(f"/proc/sys/net/ipv6/conf/{where}/disable_ipv6", "w", encoding="ascii") as file:
+            file.write("1")
+
+    def start(self, *arguments, hosts="", **options):
+        etc = tempfile.TemporaryDirectory(prefix="riposte-etc-")
+        self.addCleanup(etc.cleanup)
+        for name, text in (("hosts", "127.0.0.1 localhost\n::1 localhost\n" + hosts), ("host.conf", "multi on\n"),
+                           ("nsswitch.conf", "hosts: files\n")):
+            with open(os.path.join(etc.name, name), "w", encoding="ascii") as file:
+                file.write(text)
+        in_child = options.pop("in_child", lambda: None)
+        return self.daemon(*arguments, in_child=lambda: (cover_etc(etc.name), in_child()), **options)
+
+    def answers(self, address):
+        client = self.connect(address)
+        client.send(b"x")
+        self.assertEqual(receive_all(client), ANSWER)
+        client.close()
+
+    @needs_ipv6
+    def test_where_only_loopback_has_none_the_others_are_served(self):
+        ip("link add one type veth peer name two")
+        ip("link set one up")
+        ip("link set two up")
+        add_address("fd00::1/64", "one")
+        self.disable_ipv6("lo")
+        for workers in ("1", "2"):
+            with self.subTest(workers=workers):
+                daemon = self.start("--listen", "hello=tcp://*:0", "--listen", "hello=tcp://both.test:0",
+                                    "--listen", "hello=tcp://localhost:0", "--workers", workers,
+                                    hosts="127.0.0.2 both.test\nfd00::1 both.test\n")
+                hosts = [address[2] for address in daemon.addresses()]
+                self.assertEqual(sorted(hosts), ["*", "127.0.0.1", "127.0.0.2", "fd00::1"])
+                for _, _, host, port in daemon.addresses():
+                    if host != "fd00::1":  # a way to it from here would lead through loopback
+                        self.answers(("127.0.0.1" if host == "*" else host, port))
+                self.assertEqual(len(daemon.lines("warning: .*: no IPv6 here")), 1)
+                daemon.wait_log(r"tcp://localhost:0: no IPv6 here \(Cannot assign requested address\): "
+                                r"\[::1\]:\d+ is left out$")
+                daemon.stop()
+
+    @needs_ipv6
+    def test_where_no_interface_has_one_names_are_what_they_are_in_ipv4(self):
+        self.disable_ipv6("all")
+        daemon = self.start("--listen", "hello=tcp://*:0", "--listen", "hello=tcp://both.test:0",
+                            hosts="127.0.0.2 both.test\nfd00::1 both.test\n")
+        for _, _, host, port in daemon.addresses():
+            self.answers(("127.0.0.1" if host in ("*", "0.0.0.0") else host, port))
+        self.assertEqual(daemon.addresses()[1][2], "127.0.0.2")
+        daemon.wait_log(r"tcp://both\.test:0: no IPv6 here \(.*\): \[fd00::1\]:\d+ is left out$")
+
+    def test_where_the_kernel_has_none_ipv4_is_served_and_that_is_said(self):
+        metrics = free_port()
+        daemon = self.start("--listen", "hello=tcp://*:0", in_child=refuse_ipv6_sockets,
+                            config=f"[metrics]\nlisten = ['tcp://*:{metrics}']\n")
+        _, _, host, port = daemon.addresses()[0]
+        self.assertEqual(host, "0.0.0.0")
+        self.answers(("127.0.0.1", port))
+        what = r"no IPv6 here \(Address family not supported by protocol\): IPv4 alone is served$"
+        daemon.wait_log(r"^riposted: warning: \S+: tcp://\*:0: " + what)
+        daemon.wait_log(rf"^riposted: warning: metrics on tcp://0\.0\.0\.0:{metrics}: " + what)
+        self.connect(("127.0.0.1", metrics))
+
+    def test_an_address_of_it_is_refused_by_name(self):
+        daemon = self.start("--listen", "hello=tcp://[::1]:0", in_child=refuse_ipv6_sockets, ready=False)
+        self.assertIn("tcp://[::1]:0: address family not supported", daemon.fails(71))
+
+    @needs_ipv6
+    def test_an_address_that_this_host_lacks_is_no_want_of_ipv6(self):
+        daemon = self.start("--listen", "hello=tcp://both.test:0", ready=False,
+                            hosts="127.0.0.2 both.test\nfd00::1 both.test\n")
+        self.assertIn("address not available", daemon.fails(71))
 
 
 class Usage(RiposteTest):

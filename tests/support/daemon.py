@@ -524,22 +524,39 @@ def run_riposted(*arguments, timeout=RUN, **options):
                           stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)
 
 
-def refuse_system_calls(numbers, error):
-    """A seccomp filter for this process: these calls fail with `error`. For in_child."""
-    def statement(code, jump_true, jump_false, value):
-        return struct.pack("HBBI", code, jump_true, jump_false, value)
-    load, equal, give = 0x20, 0x15, 0x06
-    allow, refuse = 0x7FFF0000, 0x00050000
-    program = statement(load, 0, 0, 0)
-    for index, number in enumerate(numbers):
-        program += statement(equal, len(numbers) - index, 0, number)
-    program += statement(give, 0, 0, allow) + statement(give, 0, 0, refuse | error)
+_LOAD, _EQUAL, _GIVE = 0x20, 0x15, 0x06
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+
+
+def _statement(code, jump_true, jump_false, value):
+    return struct.pack("HBBI", code, jump_true, jump_false, value)
+
+
+def _filter(program):
+    """Installs a seccomp filter for this process."""
     buffer = ctypes.create_string_buffer(program)
     header = ctypes.create_string_buffer(
         struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer)))
     set_no_new_privileges, set_seccomp, mode_filter = 38, 22, 2
     if libc.prctl(set_no_new_privileges, 1, 0, 0, 0) or libc.prctl(set_seccomp, mode_filter, header):
         raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def refuse_system_calls(numbers, error):
+    """For in_child: these calls fail with `error`."""
+    program = _statement(_LOAD, 0, 0, 0)
+    for index, number in enumerate(numbers):
+        program += _statement(_EQUAL, len(numbers) - index, 0, number)
+    _filter(program + _statement(_GIVE, 0, 0, _ALLOW) + _statement(_GIVE, 0, 0, _REFUSE | error))
+
+
+def refuse_ipv6_sockets():
+    """For in_child: as on a kernel that was built or started without IPv6."""
+    socket_call = {"x86_64": 41}.get(os.uname().machine, 198)
+    number, argument_0 = 0, 16  # in struct seccomp_data
+    _filter(_statement(_LOAD, 0, 0, number) + _statement(_EQUAL, 0, 3, socket_call)
+            + _statement(_LOAD, 0, 0, argument_0) + _statement(_EQUAL, 0, 1, socket.AF_INET6)
+            + _statement(_GIVE, 0, 0, _REFUSE | errno.EAFNOSUPPORT) + _statement(_GIVE, 0, 0, _ALLOW))
 
 
 def refuse_io_uring(error=errno.EPERM):

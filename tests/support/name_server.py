@@ -15,6 +15,15 @@ from network import enter_network
 CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 
 
+def cover_etc(directory):
+    """For in_child: this process sees that directory in place of the machine's own /etc."""
+    if libc.unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for what, where, flags in ((None, b"/", MS_REC | MS_PRIVATE), (directory.encode(), b"/etc", MS_BIND)):
+        if libc.mount(what, where, None, ctypes.c_ulong(flags), None):
+            raise OSError(ctypes.get_errno(), where)
+
+
 class NameServer:
     def __init__(self, test):
         enter_network(test)
@@ -31,13 +40,8 @@ class NameServer:
                 file.write(text)
 
     def ask(self):
-        """For in_child: this process sees nothing of the machine's own /etc."""
-        source = self.etc.encode()
-        if libc.unshare(CLONE_NEWNS):
-            raise OSError(ctypes.get_errno(), "unshare")
-        for what, where, flags in ((None, b"/", MS_REC | MS_PRIVATE), (source, b"/etc", MS_BIND)):
-            if libc.mount(what, where, None, ctypes.c_ulong(flags), None):
-                raise OSError(ctypes.get_errno(), where)
+        """For in_child."""
+        cover_etc(self.etc)
 
     def question(self):
         """Waits for one, which is answered by answer_all()."""

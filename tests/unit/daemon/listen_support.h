@@ -4,6 +4,7 @@
 
 #include "common/address.h"
 #include "daemon/listeners.h"
+#include "tests/support/has_ipv6.h"
 
 #include <filesystem>
 #include <initializer_list>
