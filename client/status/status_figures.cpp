@@ -29,6 +29,11 @@ public:
                 complain(key, "is no whole number");
         }
     }
+    /// A key that may be missing.
+    void operator()(const char* key, std::optional<uint64_t>& value) {
+        if (object_.is_object() && object_.contains(key))
+            (*this)(key, value.emplace());
+    }
     void operator()(const char* key, double& value) {
         if (const json* found = find(key); found != nullptr) {
             if (found->is_number())

@@ -1,10 +1,12 @@
 // What a status document says (packaging/schema/riposte-status-1.schema.json), read strictly: a key
 // that is missing or of another type is an error that names it, because a figure that is not there
-// must not be shown as 0. Keys that are not known are passed over: a newer daemon may have more.
+// must not be shown as 0, unless the schema says that it may be missing. Keys that are not known
+// are passed over: a newer daemon may have more.
 #pragma once
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +16,8 @@ namespace riposte::client {
 struct StatusFigures {
     struct Limit {
         std::string name;
-        uint64_t used = 0;
-        uint64_t max = 0;
+        std::optional<uint64_t> used; ///< not known there
+        std::optional<uint64_t> max;
         std::string unit; ///< "bytes", ""
     };
     struct Listener {

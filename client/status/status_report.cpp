@@ -78,15 +78,17 @@ std::string sentence(std::string_view text) {
     return part_words(escape(text, 400));
 }
 
-double percent_of(const StatusFigures::Limit& limit) {
-    return limit.max == 0
+std::optional<double> percent_of(const StatusFigures::Limit& limit) {
+    if (!limit.used || !limit.max)
+        return std::nullopt;
+    return *limit.max == 0
                ? 0
-               : 100.0 * static_cast<double>(limit.used) / static_cast<double>(limit.max);
+               : 100.0 * static_cast<double>(*limit.used) / static_cast<double>(*limit.max);
 }
 
 std::string percent_text(const StatusFigures::Limit& limit) {
-    const double percent = percent_of(limit);
-    return percent > 999 ? ">999%" : percentage(percent);
+    const auto percent = percent_of(limit);
+    return !percent ? "" : *percent > 999 ? ">999%" : percentage(*percent);
 }
 
 void add_lines(std::vector<std::string>& lines, std::string_view text) {
@@ -177,7 +179,7 @@ private:
                 "reload failed {} ago, the configuration before stays: {}",
                 span_text(now_.time - now_.reload_time), sentence(now_.reload_error)));
         for (const StatusFigures::Limit& limit : now_.limits)
-            if (percent_of(limit) >= near_percent)
+            if (percent_of(limit).value_or(0) >= near_percent)
                 warn(
                     fmt::format("{} at {} of its limit", cut(limit.name, 20), percent_text(limit)));
         for (const StatusFigures::AcceptError& each : now_.accept_errors)
@@ -191,9 +193,10 @@ private:
     void write_limits() {
         std::vector<std::vector<std::string>> rows{{"limits", "used", "of", ""}};
         for (const StatusFigures::Limit& limit : now_.limits) {
-            const auto text = [&](uint64_t value) {
-                return limit.unit == "bytes" ? bytes_text(static_cast<double>(value))
-                                             : count_text(value);
+            const auto text = [&](std::optional<uint64_t> value) {
+                return !value                  ? "-"
+                       : limit.unit == "bytes" ? bytes_text(static_cast<double>(*value))
+                                               : count_text(*value);
             };
             rows.push_back(
                 {cut(limit.name, 20), text(limit.used), text(limit.max), percent_text(limit)});

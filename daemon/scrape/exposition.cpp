@@ -317,20 +317,24 @@ void write_scrapes(Writer& out, const Snapshot& snapshot) {
         out.sample({{"reason", reason}}, count);
 }
 
+/// What is not known is left out: it is not 0.
 void write_process(Writer& out, const ProcessFigures& process) {
-    out.single(
+    const auto single = [&](const MetricFamily& family, const auto& figure) {
+        if (figure)
+            out.single(family, *figure);
+    };
+    single(
         {"process_cpu_seconds", Type::counter, "Time on the CPU, user and system."},
         process.cpu_seconds);
-    out.single(
+    single(
         {"process_resident_memory_bytes", Type::gauge, "Memory in RAM."}, process.resident_bytes);
-    out.single(
-        {"process_virtual_memory_bytes", Type::gauge, "Address space."}, process.virtual_bytes);
-    out.single({"process_open_fds", Type::gauge, "Open descriptors."}, process.open_descriptors);
-    out.single({"process_max_fds", Type::gauge, "How many may be open."}, process.descriptors_max);
-    out.single(
+    single({"process_virtual_memory_bytes", Type::gauge, "Address space."}, process.virtual_bytes);
+    single({"process_open_fds", Type::gauge, "Open descriptors."}, process.open_descriptors);
+    single({"process_max_fds", Type::gauge, "How many may be open."}, process.descriptors_max);
+    single(
         {"process_start_time_seconds", Type::gauge, "When the process began, since 1970."},
         process.start_time_seconds);
-    out.single({"process_threads", Type::gauge, "Threads of the process."}, process.threads);
+    single({"process_threads", Type::gauge, "Threads of the process."}, process.threads);
 }
 
 } // namespace

@@ -52,9 +52,9 @@ bool parse_process_stat(std::string_view line, ProcessStat& stat) noexcept {
     return true;
 }
 
-ProcessFigureReader::ProcessFigureReader()
-    : stat_(::open("/proc/self/stat", O_RDONLY | O_CLOEXEC)),
-      descriptors_(::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+ProcessFigureReader::ProcessFigureReader(const std::string& proc)
+    : stat_(::open((proc + "/stat").c_str(), O_RDONLY | O_CLOEXEC)),
+      descriptors_(::open((proc + "/fd").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
       boot_seconds_(wall_time_seconds() - since_boot_seconds()) {
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
@@ -62,7 +62,8 @@ ProcessFigureReader::ProcessFigureReader()
 }
 
 ProcessFigures ProcessFigureReader::read() const noexcept {
-    ProcessFigures figures{.descriptors_max = descriptors_max_};
+    ProcessFigures figures;
+    figures.descriptors_max = descriptors_max_;
     figures.open_descriptors = count_descriptors();
     std::array<char, 1024> text{};
     const ssize_t size = stat_ ? ::pread(stat_.get(), text.data(), text.size(), 0) : -1;
@@ -79,10 +80,10 @@ ProcessFigures ProcessFigureReader::read() const noexcept {
 }
 
 /// Linux 6.2 and later say it as the directory's size; before that, they are counted.
-uint64_t ProcessFigureReader::count_descriptors() const noexcept {
+std::optional<uint64_t> ProcessFigureReader::count_descriptors() const noexcept {
     struct stat directory{};
     if (!descriptors_ || ::fstat(descriptors_.get(), &directory) != 0)
-        return 0;
+        return std::nullopt;
     if (directory.st_size > 0)
         return static_cast<uint64_t>(directory.st_size);
     uint64_t count = 0;
@@ -90,7 +91,9 @@ uint64_t ProcessFigureReader::count_descriptors() const noexcept {
     alignas(dirent64) std::array<char, 8192> entries{};
     while (true) {
         const ssize_t size = ::getdents64(descriptors_.get(), entries.data(), entries.size());
-        if (size <= 0)
+        if (size < 0)
+            return std::nullopt;
+        if (size == 0)
             return count;
         for (size_t at = 0; at < static_cast<size_t>(size);) {
             const auto* entry = reinterpret_cast<const dirent64*>(entries.data() + at);

@@ -2,24 +2,27 @@
 // process_*. See proc(5).
 //
 // The files are opened once, before the process is sealed (sandbox.h), and read again and again:
-// afterwards there is no open(2). A figure that the kernel does not give is 0.
+// afterwards there is no open(2). A figure that the kernel does not give, as where there is no
+// /proc, is none.
 #pragma once
 
 #include "common/fd.h"
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace riposte {
 
 struct ProcessFigures {
-    double cpu_seconds = 0;        ///< user and system, of all threads
-    double start_time_seconds = 0; ///< since 1970
-    uint64_t resident_bytes = 0;
-    uint64_t virtual_bytes = 0;
-    uint64_t open_descriptors = 0;
-    uint64_t descriptors_max = 0; ///< RLIMIT_NOFILE, soft
-    uint64_t threads = 0;
+    std::optional<double> cpu_seconds;        ///< user and system, of all threads
+    std::optional<double> start_time_seconds; ///< since 1970
+    std::optional<uint64_t> resident_bytes;
+    std::optional<uint64_t> virtual_bytes;
+    std::optional<uint64_t> open_descriptors;
+    std::optional<uint64_t> descriptors_max; ///< RLIMIT_NOFILE, soft
+    std::optional<uint64_t> threads;
 };
 
 /// The fields of /proc/PID/stat that are needed. The second field is the program's name, which may
@@ -36,17 +39,17 @@ bool parse_process_stat(std::string_view line, ProcessStat& stat) noexcept;
 class ProcessFigureReader {
 public:
     /// Opens what there is of it.
-    ProcessFigureReader();
+    explicit ProcessFigureReader(const std::string& proc = "/proc/self");
 
     ProcessFigures read() const noexcept;
 
 private:
-    uint64_t count_descriptors() const noexcept;
+    std::optional<uint64_t> count_descriptors() const noexcept;
 
     Fd stat_;
     Fd descriptors_;
     double boot_seconds_ = 0; ///< since 1970
-    uint64_t descriptors_max_ = 0;
+    std::optional<uint64_t> descriptors_max_;
 };
 
 } // namespace riposte

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 
 namespace riposte {
@@ -16,8 +17,17 @@ std::string_view to_string(DaemonState state) {
     return names[static_cast<size_t>(state)];
 }
 
-Json limit(std::string_view name, uint64_t used, uint64_t max, std::string_view unit) {
-    return {{"name", name}, {"used", used}, {"max", max}, {"unit", unit}};
+/// What is not known is left out: it is not 0.
+Json limit(
+    std::string_view name, std::optional<uint64_t> used, std::optional<uint64_t> max,
+    std::string_view unit) {
+    Json limit{{"name", name}};
+    if (used)
+        limit["used"] = *used;
+    if (max)
+        limit["max"] = *max;
+    limit["unit"] = unit;
+    return limit;
 }
 
 Json reload_json(const ReloadReport& reload) {

@@ -75,6 +75,16 @@ udp datagrams over their prefix's rate    100    0.5
 )");
 }
 
+TEST_CASE("what the daemon does not know is not shown as 0") {
+    StatusFigures now = figures();
+    now.limits = {{"descriptors", {}, 1024, ""}, {"memory", {}, {}, "bytes"}};
+    CHECK(contains(text_of(now), R"(
+limits       used    of
+descriptors     -  1024
+memory          -     -
+)"));
+}
+
 TEST_CASE("what is out of order comes before everything but the head") {
     StatusFigures now = figures();
     now.state = "draining";

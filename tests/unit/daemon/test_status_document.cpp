@@ -52,6 +52,8 @@ TEST_CASE("the status document says what the daemon does") {
     CHECK(
         document["limits"][0] ==
         json{{"name", "connections"}, {"used", 3}, {"max", 8192}, {"unit", ""}});
+    CHECK(document["limits"][2] == json{{"name", "descriptors"}, {"unit", ""}}); // not known
+    CHECK(document["limits"][3] == json{{"name", "memory"}, {"max", 5000}, {"unit", "bytes"}});
     CHECK(document["listeners"][0]["address"] == "tcp://127.0.0.1:7001");
     CHECK(document["listeners"][0]["inherited"] == true);
     CHECK(document["listeners"][0]["received_bytes"] == 54);
