@@ -118,26 +118,28 @@ Result<void> Supervisor::start_workers() {
         if (!started)
             return std::unexpected(started.error());
         workers_.push_back(std::move(worker));
-        if (index == 0) {
-            backend_ = started->backend;
-            ring_operations_ = started->ring_operations;
-            backend_reason_ = started->fallback_reason;
-            if (backend_reason_.empty() && !started->lacking.empty())
-                backend_reason_ = "lacks " + started->lacking;
-        }
-        if (ring_unlimited_.empty())
-            ring_unlimited_ = started->ring_unlimited;
-        bool news = index == 0 || started->backend != backend_;
-        if (news && !started->fallback_reason.empty())
-            log::warning(
-                log::Event::backend_fallback, {{"RIPOSTE_REASON", started->fallback_reason}},
-                "io_uring is not available ({}); using epoll", started->fallback_reason);
-        if (news && !started->lacking.empty())
-            log::info(
-                log::Event::ring_lacks, {{"RIPOSTE_REASON", started->lacking}},
-                "this kernel's io_uring lacks {}; the next best way is used", started->lacking);
+        backends_.add(*started);
     }
+    tell_backends();
     return {};
+}
+
+void Supervisor::tell_backends() const {
+    const std::string& reason = backends_.fallback_reason();
+    if (!reason.empty())
+        log::warning(
+            log::Event::backend_fallback, {{"RIPOSTE_REASON", reason}},
+            "io_uring is not available{} ({}); using epoll",
+            backends_.on_uring() == 0
+                ? ""
+                : fmt::format(
+                      " to {} of {}", backends_.on_epoll(), plural(worker_count_, "worker")),
+            reason);
+    const std::string& lacking = backends_.lacking();
+    if (!lacking.empty())
+        log::info(
+            log::Event::ring_lacks, {{"RIPOSTE_REASON", lacking}},
+            "this kernel's io_uring lacks {}; the next best way is used", lacking);
 }
 
 void Supervisor::seal() {
@@ -147,10 +149,11 @@ void Supervisor::seal() {
          .open_sockets = reads && !listeners_.inherited(),
          .tell_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
          .remove_sockets = owns_socket_files()});
-    if (!ring_unlimited_.empty())
+    const std::string& unlimited = backends_.ring_unlimited();
+    if (!unlimited.empty())
         log::warning(
-            log::Event::ring_not_limited, {{"RIPOSTE_REASON", ring_unlimited_}},
-            "sandbox: io_uring takes every operation ({})", ring_unlimited_);
+            log::Event::ring_not_limited, {{"RIPOSTE_REASON", unlimited}},
+            "sandbox: io_uring takes every operation ({})", unlimited);
     if (!sealed) {
         sandbox_ = fmt::format("seccomp is off ({})", sealed.error());
         log::warning(
@@ -158,13 +161,13 @@ void Supervisor::seal() {
         return;
     }
     listeners_.expect_no_name_service();
-    const bool limited = ring_operations_ > 0 && ring_unlimited_.empty();
+    const uint32_t operations = backends_.ring_operations();
     sandbox_ = fmt::format(
         "seccomp on{}",
-        limited ? fmt::format(", io_uring limited to {}", plural(ring_operations_, "operation"))
-                : "");
+        operations > 0 ? fmt::format(", io_uring limited to {}", plural(operations, "operation"))
+                       : "");
     log::info(
-        log::Event::sealed, {{"RIPOSTE_RING_OPERATIONS", fmt::to_string(ring_operations_)}},
+        log::Event::sealed, {{"RIPOSTE_RING_OPERATIONS", fmt::to_string(operations)}},
         "sandbox: {}", sandbox_);
 }
 
@@ -217,10 +220,10 @@ void Supervisor::report_start() {
     tell_memory_bound();
     log::info(
         log::Event::ready,
-        {{"RIPOSTE_BACKEND", std::string(to_string(backend_))},
+        {{"RIPOSTE_BACKEND", backends_.name()},
          {"RIPOSTE_WORKERS", fmt::to_string(worker_count_)},
          {"RIPOSTE_LISTENERS", fmt::to_string(labels_.size())}},
-        "ready: backend {}, {}, {}", to_string(backend_), plural(worker_count_, "worker"),
+        "ready: backend {}, {}, {}", backends_.text(), plural(worker_count_, "worker"),
         plural(labels_.size(), "listener"));
     start_seconds_ = wall_time_seconds();
     reload_report_.time_seconds = reload_report_.success_seconds = start_seconds_;

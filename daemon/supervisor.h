@@ -57,6 +57,7 @@ private:
     Result<void> open_channels();
     Result<void> open_scrapes(std::vector<ScrapeSocket> sockets);
     Result<void> start_workers();
+    void tell_backends() const;
     void seal();
     bool owns_socket_files() const;
     void take_over(Inheritance inheritance);
@@ -95,9 +96,7 @@ private:
     Fd stops_; ///< can be read while TERM or INT waits in signals_; never read
     Fd news_;
     std::vector<std::unique_ptr<WorkerThread>> workers_;
-    BackendChoice backend_ = BackendChoice::epoll; ///< what the first worker got
-    uint32_t ring_operations_ = 0; ///< what its ring is limited to; 0: not limited, or no ring
-    std::string ring_unlimited_;   ///< why one of the rings is not; "" if there is none such
+    WorkerBackends backends_;
     uint32_t worker_count_;
     uint64_t memory_bound_bytes_ = 0; ///< as it was told
     uint32_t handover_max_ = 0;       ///< how many connections the service manager would keep
@@ -111,7 +110,6 @@ private:
     std::vector<std::string> labels_;
     std::string told_status_;
     ProcessFigureReader process_; ///< its files are open before the process is sealed
-    std::string backend_reason_;  ///< why epoll, or what this kernel's io_uring lacks
     std::string sandbox_;         ///< "seccomp on", or why it is off
     double start_seconds_ = 0;    ///< when all was up, since 1970
     ReloadReport reload_report_;

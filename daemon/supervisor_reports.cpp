@@ -33,7 +33,7 @@ void Supervisor::log_statistics() const {
 
 std::string Supervisor::status() const {
     std::string line = fmt::format(
-        "{}, {}, {}, {}", to_string(backend_), plural(worker_count_, "worker"),
+        "{}, {}, {}, {}", backends_.text(), plural(worker_count_, "worker"),
         plural(labels_.size(), "listener"), plural(totals().connections_open(), "connection"));
     if (!reload_report_.ok)
         line += fmt::format("; reload failed: {}", reload_report_.error);
@@ -60,8 +60,10 @@ Snapshot Supervisor::snapshot() const {
     const Totals sums = totals();
     Snapshot snapshot{
         .version = RIPOSTE_VERSION,
-        .backend = std::string(to_string(backend_)),
-        .backend_reason = backend_reason_,
+        .backend = backends_.name(),
+        .backend_reason = backends_.reason(),
+        .workers_on_uring = backends_.on_uring(),
+        .workers_on_epoll = backends_.on_epoll(),
         .sandbox = sandbox_,
         .state = states[static_cast<size_t>(phase_)],
         .pid = ::getpid(),

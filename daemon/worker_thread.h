@@ -9,6 +9,7 @@
 #include "daemon/environment.h"
 #include "daemon/io/open_backend.h"
 #include "daemon/worker.h"
+#include "daemon/worker_backends.h"
 
 #include <atomic>
 #include <cstdint>
@@ -32,14 +33,7 @@ public:
     /// What this share of the memory is enough for, and a few at least.
     static uint32_t stream_buffers(const LimitsConfig& share) noexcept;
 
-    /// How a worker came up.
-    struct Started {
-        BackendChoice backend;
-        std::string fallback_reason; ///< see OpenedBackend
-        std::string lacking;
-        uint32_t ring_operations;
-        std::string ring_unlimited;
-    };
+    using Started = WorkerBackends::Worker;
 
     /// Makes the thread; started() tells how that went. `news_fd` is an eventfd that outlives it.
     WorkerThread(uint32_t index, BackendChoice choice, WorkerPlan plan, int news_fd);

@@ -131,6 +131,9 @@ void write_build(Writer& out, const Snapshot& snapshot) {
         {"riposte_start_time_seconds", Type::gauge, "When the daemon was ready, since 1970."},
         snapshot.start_seconds);
     out.single({"riposte_workers", Type::gauge, "Threads that answer."}, snapshot.workers);
+    out.begin({"riposte_backend_workers", Type::gauge, "Threads that answer, by backend."});
+    out.sample({{"backend", "io_uring"}}, snapshot.workers_on_uring);
+    out.sample({{"backend", "epoll"}}, snapshot.workers_on_epoll);
     out.single(
         {"riposte_draining", Type::gauge, "1 while the daemon stops and finishes what is owed."},
         snapshot.state == DaemonState::running ? 0 : 1);

@@ -29,9 +29,11 @@ using Labelled = std::pair<std::string, uint64_t>;
 
 struct Snapshot {
     std::string version{};
-    std::string backend{};        ///< "io_uring", "epoll"
+    std::string backend{};        ///< "io_uring", "epoll", "mixed"
     std::string backend_reason{}; ///< why not io_uring, or what it lacks; "" if there is nothing
-    std::string sandbox{};        ///< "seccomp on, io_uring limited to 12 operations"
+    uint32_t workers_on_uring = 0;
+    uint32_t workers_on_epoll = 0;
+    std::string sandbox{}; ///< "seccomp on, io_uring limited to 12 operations"
     DaemonState state = DaemonState::running;
     int64_t pid = 0;
     double time_seconds = 0;  ///< of this snapshot; since 1970, as the next one

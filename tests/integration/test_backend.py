@@ -1,12 +1,14 @@
 """Which backend it is, and what happens where io_uring is not to be had."""
 
 import errno
+import json
 import resource
 
 import pytest
 
-from daemon import (ANSWER, FEATURES, RiposteTest, become_nobody, io_uring_refusal,
-                    needs_root, receive_all, receive_exactly, refuse_io_uring, refuse_system_calls)
+from daemon import (ANSWER, FEATURES, RiposteTest, become_nobody, free_port, io_uring_refusal,
+                    needs_root, receive_all, receive_exactly, refuse_io_uring, refuse_system_calls,
+                    run_riposte)
 
 pytestmark = pytest.mark.backends
 
@@ -78,6 +80,35 @@ class Fallback(RiposteTest):
                              in_child=refuse_io_uring(errno.EPERM))
         self.assertEqual(len(daemon.lines("io_uring")), 1)
         Choice.works(self, daemon)
+
+    @needs_root
+    def test_when_only_some_workers_get_io_uring_it_is_said_how_many(self):
+        """There is enough memory to lock for some rings and not for all of them: where that is depends on the
+        kernel, so it is looked for. Newer kernels lock nothing for a ring."""
+        if "io_uring" not in FEATURES or io_uring_refusal():
+            self.skipTest("no io_uring here")
+        for kib in range(16, 1024, 16):
+            def poor(limit=kib << 10):
+                resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+                become_nobody()
+            metrics = free_port()
+            daemon = self.daemon(*LISTEN, "--workers", "2", backend="auto", in_child=poor,
+                                 config=f"[metrics]\nlisten = ['tcp://127.0.0.1:{metrics}']\n")
+            ready = daemon.wait_log("^riposted: ready: backend (.*), 2 workers, ")[1]
+            if ready == "epoll":
+                daemon.stop()
+                continue
+            if ready == "io_uring":
+                self.skipTest("this kernel gives both workers a ring as soon as it gives one")
+            self.assertEqual(ready, "mixed (io_uring in 1 worker, epoll in 1)")
+            self.assertEqual(len(daemon.lines(r"io_uring is not available to 1 of 2 workers \(.*\); using epoll")), 1)
+            status = json.loads(run_riposte("status", "-j", f"tcp://127.0.0.1:{metrics}").stdout)
+            self.assertEqual((status["backend"]["name"], status["backend"]["workers"]),
+                             ("mixed", {"io_uring": 1, "epoll": 1}))
+            self.assertIn("epoll in 1 of 2 workers: ", status["backend"]["reason"])
+            self.assertIn(b"backend  mixed (epoll in 1 of 2 workers: ",
+                          run_riposte("status", f"tcp://127.0.0.1:{metrics}").stdout)
+            return
 
     def test_demanded_and_not_to_be_had_is_exit_69(self):
         for error in (errno.EPERM, errno.ENOSYS):

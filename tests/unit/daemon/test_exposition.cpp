@@ -27,7 +27,7 @@ Snapshot small() {
     metrics.add(ServiceKind::echo, Count::accept_emfile, 5);
     metrics.answered(ServiceKind::echo, Transport::udp, 1000, 3);
     metrics.answered(ServiceKind::echo, Transport::udp, 60'000'000'000);
-    Snapshot snapshot{.version = "1.2.3", .backend = "io_uring", .workers = 2};
+    Snapshot snapshot{.version = "1.2.3", .backend = "mixed", .workers_on_uring = 1, .workers = 2};
     snapshot.listeners.push_back({ServiceKind::echo, Transport::tcp, "tcp://192.0.2.1:7"});
     snapshot.listeners.push_back({ServiceKind::echo, Transport::udp, "udp://192.0.2.1:7"});
     snapshot.totals.add(metrics);
@@ -60,8 +60,9 @@ std::string name_of_sample(const std::string& line) {
 TEST_CASE("the text says what was counted, to the unit") {
     const std::string text = exposition(small(), ExpositionFormat::prometheus);
     for (const char* line :
-         {R"(riposte_build_info{version="1.2.3",backend="io_uring"} 1)",
+         {R"(riposte_build_info{version="1.2.3",backend="mixed"} 1)",
           R"(riposte_workers 2)",
+          R"(riposte_backend_workers{backend="io_uring"} 1)",
           R"(riposte_listeners{service="echo",transport="tcp"} 1)",
           R"(riposte_connections{service="echo"} 2)",
           R"(riposte_connections_accepted_total{service="echo"} 3)",
