@@ -99,6 +99,7 @@ private:
     std::expected<void, std::string> set_up_ring();
     std::expected<void, std::string> set_up_stock();
     std::expected<void, std::string> limit_and_enable();
+    std::string find_open_seal();
     std::expected<void, std::string> self_test();
     /// Runs one receive of the self-test: its first completion, or the error of the wait.
     int32_t try_receive(int fd, uint32_t cap, bool& ended);

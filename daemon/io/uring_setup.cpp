@@ -1,9 +1,9 @@
 // Brings a ring up: what the kernel lets us have, found out by trying it.
 //
 // The ring is made disabled. What has to be registered is registered, then the restrictions, and
-// only then is it enabled: from there on it takes our operations and no registration, and the
-// self-test goes through the ring as it will be used. An operation that the backend learns to use
-// is added to `operations_allowed`, or ends with -EACCES.
+// only then is it enabled: from there on it takes our operations and no registration. That it does
+// is tried, and the self-test goes through the ring as it will be used. An operation that the
+// backend learns to use is added to `operations_allowed`, or ends with -EACCES.
 
 #include "common/text.h"
 #include "daemon/io/uring_backend.h"
@@ -157,12 +157,15 @@ std::expected<void, std::string> UringBackend::set_up_stock() {
 
 /// By io_uring_register(), for liburing 2.3 declares functions for both and exports neither.
 std::expected<void, std::string> UringBackend::limit_and_enable() {
-    // One that allowed a registration would be of the opcode IORING_RESTRICTION_REGISTER_OP.
-    std::array<io_uring_restriction, operations_allowed.size() + 1> restrictions{};
+    std::array<io_uring_restriction, operations_allowed.size() + 2> restrictions{};
     for (size_t i = 0; i < operations_allowed.size(); ++i) {
         restrictions[i].opcode = IORING_RESTRICTION_SQE_OP;
         restrictions[i].sqe_op = operations_allowed[i];
     }
+    // From Linux 7.0 on registrations are limited only if one is named: the one that is next, and
+    // that a ring takes but once.
+    restrictions[operations_allowed.size()].opcode = IORING_RESTRICTION_REGISTER_OP;
+    restrictions[operations_allowed.size()].register_op = IORING_REGISTER_ENABLE_RINGS;
     restrictions.back().opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
     restrictions.back().sqe_flags = flags_allowed;
     const auto fd = static_cast<unsigned>(ring_.ring_fd);
@@ -173,7 +176,34 @@ std::expected<void, std::string> UringBackend::limit_and_enable() {
     result = io_uring_register(fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     if (result != 0)
         return denied("io_uring_register", -result);
+    if (unlimited_.empty())
+        unlimited_ = find_open_seal();
     return {};
+}
+
+/// A kernel may change its mind about what limits mean, as 7.0 did: what must be refused is tried,
+/// and undone. What it was that was taken, or "".
+std::string UringBackend::find_open_seal() {
+    const auto fd = static_cast<unsigned>(ring_.ring_fd);
+    const int personality = io_uring_register(fd, IORING_REGISTER_PERSONALITY, nullptr, 0);
+    if (personality >= 0) {
+        io_uring_register(
+            fd, IORING_UNREGISTER_PERSONALITY, nullptr, static_cast<unsigned>(personality));
+        return "it took the registration of a personality in spite of its limits";
+    }
+    const int no_file = -1;
+    if (io_uring_register(fd, IORING_REGISTER_FILES, &no_file, 1) >= 0) {
+        io_uring_register(fd, IORING_UNREGISTER_FILES, nullptr, 0);
+        return "it took the registration of files in spite of its limits";
+    }
+    io_uring_prep_nop(io_uring_get_sqe(&ring_));
+    io_uring_cqe* cqe = nullptr;
+    __kernel_timespec second{.tv_sec = 1, .tv_nsec = 0};
+    if (io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &second, nullptr) < 0 || cqe == nullptr)
+        return ""; // the self-test comes to that
+    const int result = cqe->res;
+    io_uring_cqe_seen(&ring_, cqe);
+    return result >= 0 ? "it took an operation in spite of its limits" : "";
 }
 
 uint32_t UringBackend::operations() const noexcept {

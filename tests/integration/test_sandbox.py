@@ -142,6 +142,15 @@ class Ring(SandboxTest):
             self.assertEqual(len(daemon.lines(r"^riposted: sandbox: seccomp on$")), 1)
         self.assert_answers(daemon)
 
+    def test_where_the_kernel_only_says_that_it_limits_the_ring_it_is_found_out(self):
+        """As one did that meant something else by it: the call succeeds, and everything is taken."""
+        daemon = self.daemon("--listen", "echo=127.0.0.1:0",
+                             in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, 0))
+        self.assertEqual(daemon.lines("sandbox: io_uring"), [
+            "riposted: warning: sandbox: io_uring takes every operation (it took the registration of a "
+            "personality in spite of its limits)"])
+        self.assert_answers(daemon)
+
     def test_where_the_ring_can_not_be_enabled_auto_takes_epoll(self):
         daemon = self.daemon(
             "--listen", "echo=127.0.0.1:0", backend="auto",

@@ -54,8 +54,10 @@ std::string with_ring(Body body) {
         auto backend = UringBackend::open({*streams, *datagrams});
         if (!backend)
             return "skip: " + backend.error();
-        if (!(*backend)->unlimited().empty())
+        if ((*backend)->unlimited().starts_with("io_uring_register: "))
             return "skip: " + (*backend)->unlimited();
+        if (!(*backend)->unlimited().empty())
+            return (*backend)->unlimited();
         return body((*backend)->ring());
     });
 }
@@ -109,7 +111,9 @@ TEST_CASE("the ring refuses every registration") {
         const auto fd = static_cast<unsigned>(ring.ring_fd);
         for (unsigned opcode = 0; opcode <= IORING_REGISTER_PBUF_RING; ++opcode) {
             const int result = io_uring_register(fd, opcode, nullptr, 0);
-            if (result != -EACCES)
+            // The one that is permitted is over and done with.
+            const int refusal = opcode == IORING_REGISTER_ENABLE_RINGS ? -EBADFD : -EACCES;
+            if (result != refusal)
                 wrong += fmt::format("{}: {}; ", opcode, result);
         }
         return wrong;
