@@ -96,8 +96,9 @@ void receive_much(int fd) {
 
 /// What a worker relies on, whoever opened the socket. False: see errno.
 bool set_options(int fd, const SocketAddress& address, Transport transport) {
-    if (transport == Transport::tcp) // accepted sockets inherit it
-        return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (transport == Transport::tcp) // accepted sockets inherit both
+        return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+               set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1); // an urgent byte is a byte (RFC 6093)
     set_option(fd, SOL_UDP, UDP_GRO, 1); // a kernel without it hands over one by one
     // A reply to a broadcast address is then refused by the kernel, who knows them all.
     set_option(fd, SOL_SOCKET, SO_BROADCAST, 0);

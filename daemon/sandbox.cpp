@@ -113,7 +113,7 @@ constexpr std::initializer_list<Option> of_listeners = {
     {SOL_SOCKET, SO_REUSEADDR},       {SOL_SOCKET, SO_REUSEPORT}, {IPPROTO_IPV6, IPV6_V6ONLY},
     {IPPROTO_IPV6, IPV6_RECVPKTINFO}, {IPPROTO_IP, IP_PKTINFO},   {IPPROTO_TCP, TCP_NODELAY},
     {IPPROTO_UDP, UDP_GRO},           {SOL_SOCKET, SO_BROADCAST}, {SOL_SOCKET, SO_RCVBUF},
-    {SOL_SOCKET, SO_RCVBUFFORCE}};
+    {SOL_SOCKET, SO_RCVBUFFORCE},     {SOL_SOCKET, SO_OOBINLINE}};
 constexpr std::initializer_list<Option> of_messages = {
     {SOL_SOCKET, SO_SNDBUF}, {SOL_SOCKET, SO_SNDBUFFORCE}};
 

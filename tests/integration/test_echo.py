@@ -32,6 +32,23 @@ class Echo(RiposteTest):
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(receive_all(client), data)
 
+    def test_urgent_bytes_are_bytes_in_their_place(self):
+        """RFC 6093: nothing else is safe to mean by them."""
+        _, address = self.serve("echo")
+        for size in (1, 3, 100, 5000):
+            client = self.connect(address)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+            said = b""
+            for _ in range(50):
+                data = self.random.randbytes(self.random.randint(1, size))
+                client.sendall(data)
+                client.send(b"!", socket.MSG_OOB)
+                said += data + b"!"
+            client.shutdown(socket.SHUT_WR)
+            self.assertTrue(receive_all(client) == said)
+            client.close()
+
     def test_half_close_send_fin_then_read_everything(self):
         _, address = self.serve("echo")
         for size in (0, 1, 1000, 70_000, 1 << 20):

@@ -93,6 +93,12 @@ class Stream(RiposteTest):
             return int.from_bytes(info[segs_in:], sys.byteorder)
         await_true(lambda: segments() <= 3, "one segment of them")
 
+    def test_an_urgent_byte_asks_as_any_other_does(self):
+        _, address = self.serve("hello")
+        client = self.connect(address)
+        client.send(b"!", socket.MSG_OOB)
+        self.assertEqual(receive_all(client), ANSWER)
+
     def test_it_answers_the_first_bytes_and_does_not_wait_for_more(self):
         _, address = self.serve()
         client = self.connect(address)

@@ -75,6 +75,7 @@ TEST_CASE("a connection of a service is taken out of what was inherited, as acce
     CHECK(taken.problems.empty());
     CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
     CHECK(option(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+    CHECK(option(fd, SOL_SOCKET, SO_OOBINLINE) == 1);
 }
 
 TEST_CASE("each name is removed from the store once, whatever was found under it") {

@@ -88,6 +88,7 @@ TEST_CASE("accepted sockets do not delay either") {
     const Fd accepted(::accept4(opened.fd, nullptr, nullptr, SOCK_CLOEXEC));
     REQUIRE(accepted.get() >= 0);
     CHECK(option(accepted.get(), IPPROTO_TCP, TCP_NODELAY) == 1);
+    CHECK(option(accepted.get(), SOL_SOCKET, SO_OOBINLINE) == 1);
 }
 
 TEST_CASE("a udp socket does not block, takes trains and shares its port with nobody") {
