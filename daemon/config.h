@@ -79,6 +79,8 @@ struct DatagramsConfig {
     uint64_t bytes = uint64_t{128} * 1024 * 1024;
     std::vector<Cidr> rate_exempt = loopback_prefixes();
     std::vector<Cidr> port_exempt{}; ///< may ask from ports below 1024
+    /// May be sent more than they asked with. Loopback can not be forged from outside.
+    std::vector<Cidr> longer_answers_to = loopback_prefixes();
 
     bool operator==(const DatagramsConfig&) const = default;
 };

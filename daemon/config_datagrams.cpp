@@ -19,7 +19,7 @@ Result<void> read_rate(const Value& value, DatagramsConfig& datagrams) {
     return read;
 }
 
-constexpr std::array<Key<DatagramsConfig>, 8> datagrams_keys{{
+constexpr std::array<Key<DatagramsConfig>, 9> datagrams_keys{{
     {"prefix_ipv4",
      [](const Value& value, DatagramsConfig& datagrams) {
          return read_integer(value, 0, 32, datagrams.prefix_ipv4_bits);
@@ -45,6 +45,10 @@ constexpr std::array<Key<DatagramsConfig>, 8> datagrams_keys{{
     {"port_exempt",
      [](const Value& value, DatagramsConfig& datagrams) {
          return read_prefixes(value, datagrams.port_exempt);
+     }},
+    {"longer_answers_to",
+     [](const Value& value, DatagramsConfig& datagrams) {
+         return read_prefixes(value, datagrams.longer_answers_to);
      }},
 }};
 

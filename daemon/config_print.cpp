@@ -93,11 +93,12 @@ std::string print_config(const Config& config) {
     const DatagramsConfig& datagrams = config.datagrams;
     out += fmt::format(
         "\n[datagrams]\nprefix_ipv4 = {}\nprefix_ipv6 = {}\nrate_per_prefix = {}\n"
-        "bytes_per_prefix = {}\nrate = {}\nbytes = {}\nrate_exempt = {}\nport_exempt = {}\n",
+        "bytes_per_prefix = {}\nrate = {}\nbytes = {}\nrate_exempt = {}\nport_exempt = {}\n"
+        "longer_answers_to = {}\n",
         datagrams.prefix_ipv4_bits, datagrams.prefix_ipv6_bits, datagrams.rate_per_prefix,
         in_quotes(format_size(datagrams.bytes_per_prefix)), datagrams.rate,
         in_quotes(format_size(datagrams.bytes)), print_prefixes(datagrams.rate_exempt),
-        print_prefixes(datagrams.port_exempt));
+        print_prefixes(datagrams.port_exempt), print_prefixes(datagrams.longer_answers_to));
     const AccessLogConfig& access_log = config.access_log;
     out += fmt::format(
         "\n[access_log]\nconnections = {}\ndatagrams_every = {}\nrate = {}\nbytes = {}\n",

@@ -38,6 +38,7 @@ Datagrams::Datagrams(WorkerState& state, uint32_t rate_entries)
 void Datagrams::set(const DatagramsConfig& share, std::shared_ptr<const PortSet> served) {
     rules_ = ReflectionRules(std::move(served), share.port_exempt);
     rates_.set(share);
+    longer_answers_to_ = CidrSet(share.longer_answers_to);
 }
 
 void Datagrams::arrived(Listening& at, BufferId buffer, uint32_t size) {
@@ -49,20 +50,21 @@ void Datagrams::arrived(Listening& at, BufferId buffer, uint32_t size) {
     state_.metrics.add(at.socket.kind, Count::datagram_received_bytes, size);
     ListenerCounts::add(at.socket.counts->received, count);
     ListenerCounts::add(at.socket.counts->received_bytes, size);
-    const uint32_t admitted = admit(at, buffer, step, count);
+    SourceKey source;
+    const uint32_t admitted = admit(at, buffer, source, step, count);
     if (const uint32_t first = state_.access_log.first_sample(count); first < count) [[unlikely]]
         tell_access(at, buffer, buffers.bytes(buffer).first(size), step, first, admitted);
     bool replied = false;
     if (admitted > 0) { // an empty datagram is one, too
         const uint32_t bytes = admitted < count ? admitted * step : size;
-        replied = ask_service(at, buffer, buffers.bytes(buffer).first(bytes), step);
+        replied = ask_service(at, buffer, source, buffers.bytes(buffer).first(bytes), step);
     }
     buffers.move(buffer, Owner::worker, replied ? Owner::backend : Owner::pool);
 }
 
 /// How many of the `count` datagrams in the buffer, of up to `size` bytes, may be answered.
-uint32_t Datagrams::admit(const Listening& at, BufferId buffer, uint32_t size, uint32_t count) {
-    SourceKey source;
+uint32_t Datagrams::admit(
+    const Listening& at, BufferId buffer, SourceKey& source, uint32_t size, uint32_t count) {
     const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
     RateLimit::Grant grant{};
     if (const auto refusal = rules_.refuses(arrival, source))
@@ -83,7 +85,8 @@ uint32_t Datagrams::admit(const Listening& at, BufferId buffer, uint32_t size, u
 /// The datagrams lie at the front of the buffer, `step` bytes each but for the last. Is there a
 /// reply? Then the buffer is to go to the backend.
 bool Datagrams::ask_service(
-    Listening& at, BufferId buffer, std::span<std::byte> datagrams, size_t step) {
+    Listening& at, BufferId buffer, const SourceKey& source, std::span<std::byte> datagrams,
+    size_t step) {
     const bool logs = log::enabled(LogLevel::debug);
     const Service& service = *at.socket.service;
     ReplyTrain train(buffer, datagrams);
@@ -102,8 +105,13 @@ bool Datagrams::ask_service(
             ++answers;
             answer_bytes += reply.size;
             answer(at, buffer, train, datagram.first(reply.size));
-        } else {
-            ++(reply.verdict == DatagramReply::Verdict::too_long ? too_long : unanswered);
+        } else if (reply.verdict == DatagramReply::Verdict::drop) {
+            ++unanswered;
+        } else if (longer_answers_to_.longest_match(source) == CidrSet::none) {
+            ++too_long;
+        } else if (const auto size = answer_longer(at, buffer)) {
+            ++answers;
+            answer_bytes += *size;
         }
     } while (!datagrams.empty());
     rates_.charge(answers, answer_bytes);
@@ -135,6 +143,30 @@ void Datagrams::answer(
         train = ReplyTrain(another, pool.buffers().bytes(another));
     }
     train.append(reply);
+}
+
+/// In a buffer of its own: how many bytes, if it was answered.
+std::optional<uint32_t> Datagrams::answer_longer(Listening& at, BufferId question) {
+    DatagramPool& pool = state_.pools.datagrams;
+    const BufferId room = pool.buffers().take(Owner::worker);
+    if (room == no_buffer) {
+        state_.metrics.add(at.socket.kind, Count::datagrams_send_failed);
+        return std::nullopt;
+    }
+    const uint32_t size = at.socket.service->longer_answer(
+        {state_.wall_seconds}, LongerRoom(pool.buffers().bytes(room)));
+    if (size == 0) {
+        state_.metrics.add(at.socket.kind, Count::datagrams_too_long);
+        pool.buffers().move(room, Owner::worker, Owner::pool);
+        return std::nullopt;
+    }
+    pool.arrival(room) = pool.arrival(question);
+    ReplyTrain train(room, pool.buffers().bytes(room));
+    train.append(pool.buffers().bytes(room).first(size));
+    push(at, train);
+    pool.buffers().move(room, Owner::worker, Owner::backend);
+    state_.metrics.add(at.socket.kind, Count::datagrams_longer);
+    return size;
 }
 
 /// The caller passes the buffer on, as soon as nothing more is read from it.

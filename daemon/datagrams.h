@@ -9,7 +9,9 @@
 // answers each one in place. The replies then move together at the buffer's front and leave as one
 // train, which needs them to be of one size, the last one excepted, which may be shorter. The reply
 // that is not so starts another train, in a buffer of its own, or is dropped and counted when there
-// is none. Counted are datagrams, never trains.
+// is none. An answer that is longer than its question goes, alone and in a buffer of its own, only
+// to a source that the configuration names (`longer_answers_to`). Counted are datagrams, never
+// trains.
 #pragma once
 
 #include "daemon/connections.h"
@@ -20,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -78,8 +81,12 @@ private:
         uint64_t since_ns;   ///< when the question arrived
     };
 
-    uint32_t admit(const Listening& at, BufferId buffer, uint32_t size, uint32_t count);
-    bool ask_service(Listening& at, BufferId buffer, std::span<std::byte> datagrams, size_t step);
+    uint32_t admit(
+        const Listening& at, BufferId buffer, SourceKey& source, uint32_t size, uint32_t count);
+    bool ask_service(
+        Listening& at, BufferId buffer, const SourceKey& source, std::span<std::byte> datagrams,
+        size_t step);
+    std::optional<uint32_t> answer_longer(Listening& at, BufferId question);
     void push(Listening& at, const ReplyTrain& train);
     void answer(
         Listening& at, BufferId question, ReplyTrain& train, std::span<const std::byte> reply);
@@ -92,6 +99,7 @@ private:
     WorkerState& state_;
     ReflectionRules rules_;
     RateLimit rates_;
+    CidrSet longer_answers_to_;
     std::vector<Reply> replies_; ///< by buffer
     log::Limit debug_limit_{1000, 1000};
     log::Limit refused_limit_{1000, 1000};

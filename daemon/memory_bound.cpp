@@ -74,7 +74,8 @@ uint64_t backend_bytes(const Config& config) {
 /// Lists are shared by the workers; that of exemptions each of them has.
 uint64_t list_bytes(const Config& config, uint32_t workers) {
     uint64_t prefixes =
-        workers * (config.datagrams.rate_exempt.size() + config.datagrams.port_exempt.size());
+        workers * (config.datagrams.rate_exempt.size() + config.datagrams.port_exempt.size() +
+                   config.datagrams.longer_answers_to.size());
     for (const ListenConfig& listen : config.listen)
         prefixes += listen.access.allow.size() + listen.access.deny.size();
     return prefixes * prefix_bytes;

@@ -40,6 +40,7 @@ constexpr auto exceptions = std::to_array<Named>({
     {Count::datagrams_denied, "datagrams denied"},
     {Count::datagrams_unanswered, "datagrams unanswered"},
     {Count::datagrams_too_long, "answers longer than the question dropped"},
+    {Count::datagrams_longer, "answers longer than the question"},
     {Count::datagrams_send_failed, "answers that could not be sent"},
     {Count::datagrams_source_port, "datagrams from reserved ports"},
     {Count::datagrams_own_port, "datagrams from ports served here"},

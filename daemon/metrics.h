@@ -56,6 +56,7 @@ enum class Count : uint8_t {
     datagrams_sent,
     datagrams_unanswered,  ///< the service answers nothing (discard)
     datagrams_too_long,    ///< the answer would have been longer than the question
+    datagrams_longer,      ///< it was, by `longer_answers_to`; part of those sent or failed
     datagrams_send_failed, ///< EAGAIN, unreachable: dropped
     // Not asked of the service; see access.h, reflection.h and rate_limit.h.
     datagrams_denied, ///< by 'allow' and 'deny'

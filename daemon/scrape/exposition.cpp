@@ -248,6 +248,12 @@ void write_datagrams(Writer& out, const Snapshot& snapshot, const Shown& shown) 
         out.sample({{"service", name}, {"result", "dropped"}}, dropped_datagrams(totals, kind));
     });
     out.begin(
+        {"riposte_longer_answers", Type::counter,
+         "Answers longer than their question, to addresses of longer_answers_to."});
+    shown.each([&](ServiceKind kind, std::string_view name) {
+        out.sample({{"service", name}}, totals.of(kind, Count::datagrams_longer));
+    });
+    out.begin(
         {"riposte_dropped", Type::counter,
          "Datagrams not answered, connections not let in or ended before their time, by reason."});
     shown.each([&](ServiceKind kind, std::string_view name) {

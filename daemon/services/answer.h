@@ -1,4 +1,4 @@
-// The two ways in which a short, complete answer is given.
+// The ways in which a short, complete answer is given.
 #pragma once
 
 #include "daemon/services/service.h"
@@ -24,6 +24,11 @@ inline DatagramReply answer_if_shorter(
         return {DatagramReply::Verdict::too_long, 0};
     std::memcpy(question.data(), answer.data(), answer.size());
     return {DatagramReply::Verdict::send, static_cast<uint32_t>(answer.size())};
+}
+
+/// Over UDP, to who may be sent more than was asked.
+inline uint32_t answer_in_full(const LongerRoom& room, std::span<const std::byte> answer) noexcept {
+    return answer_and_finish(room.bytes(), answer).size;
 }
 
 } // namespace riposte

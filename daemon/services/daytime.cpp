@@ -1,7 +1,7 @@
 // RFC 867, Daytime Protocol. A human-readable time, then the connection is finished; what the
 // client sends is thrown away. The RFC leaves the format open; ours is UTC in its first suggested
 // form: "Sunday, November 22, 2026 16:03:48-UTC\r\n". Over UDP the answer goes only to a question
-// that is at least as long.
+// that is at least as long, or to who may be sent more.
 #include "daemon/services/answer.h"
 #include "daemon/services/services.h"
 
@@ -53,6 +53,12 @@ public:
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept override {
         Line line = daytime_line(context.wall_seconds);
         return answer_if_shorter(datagram, std::as_bytes(std::span(line.text).first(line.size)));
+    }
+
+    uint32_t longer_answer(
+        const ServiceContext& context, const LongerRoom& room) const noexcept override {
+        Line line = daytime_line(context.wall_seconds);
+        return answer_in_full(room, std::as_bytes(std::span(line.text).first(line.size)));
     }
 };
 

@@ -37,6 +37,11 @@ StreamReply Service::writable(
     return {.size = 0, .finish = false};
 }
 
+uint32_t Service::longer_answer(
+    const ServiceContext& /*context*/, const LongerRoom& /*room*/) const noexcept {
+    return 0;
+}
+
 StreamReply Service::peer_finished(
     const ServiceContext&, StreamState&, std::span<std::byte>) const noexcept {
     return {.size = 0, .finish = true};

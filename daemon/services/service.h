@@ -9,7 +9,8 @@
 //
 //   datagrams   the reply lies in the request's own bytes, so it can not be longer than the
 //               request. There is no amplification, by type. A service whose answer would be longer
-//               says drop (and the worker counts it).
+//               says so, and the datagram is dropped and counted; unless who asks can not be
+//               forged (`longer_answers_to`): then it is given a LongerRoom, which nobody else has.
 //   streams     the bytes that arrived lie at the front of a buffer; the answer is what the service
 //               leaves at its front. Echo leaves them as they are and nothing is copied.
 #pragma once
@@ -70,6 +71,17 @@ struct DatagramReply {
     uint32_t size = 0;
 };
 
+/// Where an answer may be longer than its question; only Datagrams makes one, for a source to which
+/// that is permitted.
+class LongerRoom {
+public:
+    explicit LongerRoom(std::span<std::byte> bytes) noexcept : bytes_(bytes) {}
+    std::span<std::byte> bytes() const noexcept { return bytes_; }
+
+private:
+    std::span<std::byte> bytes_;
+};
+
 class Service {
 public:
     virtual ~Service() = default;
@@ -105,6 +117,11 @@ public:
 
     virtual DatagramReply datagram(
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept = 0;
+
+    /// The whole answer to a datagram to which datagram() said too_long, at the front of `room`:
+    /// how many bytes it has, and 0 if it has no such answer either.
+    virtual uint32_t longer_answer(
+        const ServiceContext& context, const LongerRoom& room) const noexcept;
 };
 
 std::shared_ptr<const Service> make_service(ServiceKind kind, const ServiceOptions& options);

@@ -1,7 +1,7 @@
 // RFC 868, Time Protocol. Seconds since 1900-01-01 00:00 UTC as 32 bits, big-endian, then the
 // connection is finished. The count wraps in 2036, as NTP's era 0 does; clients know. Over UDP the
-// RFC's question is empty and its answer 4 bytes: longer than its question, so that one is dropped,
-// and a question of at least 4 bytes is answered.
+// RFC's question is empty and its answer 4 bytes: longer than its question, so that one is dropped
+// unless it comes from who may be sent more, and a question of at least 4 bytes is answered.
 #include "daemon/services/answer.h"
 #include "daemon/services/services.h"
 
@@ -33,6 +33,11 @@ public:
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept override {
         auto bytes = time_bytes(context.wall_seconds);
         return answer_if_shorter(datagram, bytes);
+    }
+
+    uint32_t longer_answer(
+        const ServiceContext& context, const LongerRoom& room) const noexcept override {
+        return answer_in_full(room, time_bytes(context.wall_seconds));
     }
 };
 

@@ -198,6 +198,15 @@ std::optional<std::string> right_answer(const Subject& subject, std::string_view
     return std::nullopt;
 }
 
+/// To who may be sent more than was asked.
+void require_longer(const Subject& subject, std::string_view right) {
+    std::vector<std::byte> room(payload_bytes_max, untouched);
+    const uint32_t size = subject.service->longer_answer(subject.context, LongerRoom(room));
+    require(size == right.size(), "the long answer has its size");
+    require(sim::text_of(std::span(room).first(size)) == right, "the long answer");
+    require(room[size] == untouched, "what is behind the long answer stays as it was");
+}
+
 void require_reply(
     const Subject& subject, std::string_view question, const DatagramReply& reply,
     std::string_view left) {
@@ -207,6 +216,7 @@ void require_reply(
         require(reply.verdict == DatagramReply::Verdict::drop, "nothing is answered to this");
     } else if (right->size() > question.size()) {
         require(reply.verdict == DatagramReply::Verdict::too_long, "no longer than its question");
+        require_longer(subject, *right);
     } else {
         require(reply.verdict == DatagramReply::Verdict::send, "it is answered");
         require(reply.size == right->size(), "with its size");

@@ -322,7 +322,8 @@ class Trains(RiposteTest):
     def test_every_service_answers_each_datagram_of_a_train(self):
         services = ("chargen", "daytime", "discard", "time")
         daemon = self.daemon(*(argument for service in services
-                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")))
+                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")),
+                             config="[datagrams]\nlonger_answers_to = []\n")
         client = self.datagram_socket()
 
         def ask(service, segment, size):

@@ -264,7 +264,8 @@ class Amplification(Reflection):
 
     def test_no_answer_is_longer_than_its_question(self):
         daemon = self.daemon(*(argument for service in SERVICES
-                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")))
+                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")),
+                             config="[datagrams]\nlonger_answers_to = []\n")
         client = self.datagram_socket()
         sizes = [*range(1501), 65507]
         client.sendto(b"?" * 100, ("127.0.0.1", daemon.port("daytime", "udp")))
@@ -289,6 +290,34 @@ class Amplification(Reflection):
         await_true(lambda: [counted(daemon)[key] for key in ("received", "answered")] ==
                    [asked + 1, answered + 1], "all are counted")
         self.assert_silent(client, daemon)
+
+
+    def test_who_can_not_be_forged_is_answered_as_the_rfcs_say(self):
+        """The clients of RFC 867 and 868 send an empty datagram."""
+        listen = [argument for service in ("time", "daytime", "echo")
+                  for argument in ("--listen", f"{service}=udp://127.0.0.1:0")]
+        daemon = self.daemon(*listen)
+        client = self.datagram_socket()
+        for _ in range(3):
+            client.sendto(b"", ("127.0.0.1", daemon.port("time", "udp")))
+            self.assertLess(abs(struct.unpack("!I", client.recv(100))[0] - 2_208_988_800 - time.time()), WAIT)
+            client.sendto(b"", ("127.0.0.1", daemon.port("daytime", "udp")))
+            self.assertRegex(client.recv(100), self.DAYTIME)
+        daemon.signal(signal.SIGUSR1)
+        daemon.wait_log("statistics: .*6 answers longer than the question")
+
+    def test_and_that_is_only_who_is_named(self):
+        daemon = self.daemon("--listen", "time=udp://127.0.0.1:0",
+                             config='[datagrams]\nlonger_answers_to = "127.0.0.2"\n')
+        address = ("127.0.0.1", daemon.port("time", "udp"))
+        permitted, other = self.datagram_socket(("127.0.0.2", 0)), self.datagram_socket()
+        other.sendto(b"", address)
+        other.sendto(b"?" * 3, address)
+        permitted.sendto(b"", address)
+        self.assertEqual(len(permitted.recv(100)), 4)
+        await_true(lambda: counted(daemon)["received"] == 3, "all are counted")
+        self.assertEqual(counted(daemon)["answered"], 1)
+        self.assert_silent(other, daemon)
 
 
 @needs_root

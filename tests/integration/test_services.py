@@ -141,7 +141,8 @@ class NoAmplification(RiposteTest):
     def test_no_answer_is_longer_than_its_question_on_any_service(self):
         services = ("hello", "echo", "discard", "chargen", "daytime", "time")
         daemon = self.daemon(*(argument for service in services
-                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")))
+                               for argument in ("--listen", f"{service}=udp://127.0.0.1:0")),
+                             config="[datagrams]\nlonger_answers_to = []\n")
         barrier = self.datagram_socket()
         for service in services:
             for size in (0, 1, 3, 4, 5, 20, 60, 511, 512, 513, 1400):
@@ -164,7 +165,8 @@ class NoAmplification(RiposteTest):
 
     def test_too_short_a_question_is_dropped_and_the_next_one_answered(self):
         daemon = self.daemon("--listen", "time=udp://127.0.0.1:0",
-                             "--listen", "daytime=udp://127.0.0.1:0")
+                             "--listen", "daytime=udp://127.0.0.1:0",
+                             config="[datagrams]\nlonger_answers_to = []\n")
         for service, enough in (("time", 4), ("daytime", 100)):
             client = self.datagram_socket()
             address = ("127.0.0.1", daemon.port(service, "udp"))

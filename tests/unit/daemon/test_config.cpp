@@ -547,6 +547,7 @@ rate = 100000
 bytes = "128MiB"
 rate_exempt = ["127.0.0.0/8", "::1"]
 port_exempt = []
+longer_answers_to = ["127.0.0.0/8", "::1"]
 
 [access_log]
 connections = false
@@ -602,7 +603,8 @@ TEST_CASE("what is printed reads back to an equal configuration") {
         .rate = 1'000'000'000,
         .bytes = uint64_t{16} << 30,
         .rate_exempt = {},
-        .port_exempt = {*parse_cidr("192.0.2.0/24"), *parse_cidr("2001:db8::/32")}};
+        .port_exempt = {*parse_cidr("192.0.2.0/24"), *parse_cidr("2001:db8::/32")},
+        .longer_answers_to = {*parse_cidr("198.51.100.0/24")}};
     config.backend = BackendChoice::io_uring;
     config.workers = 0;
     config.busy_poll_us = 50;

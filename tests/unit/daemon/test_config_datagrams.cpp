@@ -38,6 +38,7 @@ rate = 2000
 bytes = 20000000
 rate_exempt = "192.0.2.0/24"
 port_exempt = ["2001:db8::/32", "::ffff:198.51.100.1"]
+longer_answers_to = "10.0.0.0/8"
 )") == DatagramsConfig{
            .prefix_ipv4_bits = 32,
            .prefix_ipv6_bits = 64,
@@ -46,7 +47,8 @@ port_exempt = ["2001:db8::/32", "::ffff:198.51.100.1"]
            .rate = 2000,
            .bytes = 20'000'000,
            .rate_exempt = {*parse_cidr("192.0.2.0/24")},
-           .port_exempt = {*parse_cidr("2001:db8::/32"), *parse_cidr("198.51.100.1")}});
+           .port_exempt = {*parse_cidr("2001:db8::/32"), *parse_cidr("198.51.100.1")},
+           .longer_answers_to = {*parse_cidr("10.0.0.0/8")}});
     CHECK(parsed_datagrams("") == DatagramsConfig{});
     CHECK(parsed_datagrams("rate_exempt = []").rate_exempt.empty());
 }

@@ -35,6 +35,12 @@ public:
             return {DatagramReply::Verdict::too_long, 0};
         return {DatagramReply::Verdict::send, static_cast<uint32_t>(first - '0')};
     }
+
+    uint32_t longer_answer(const ServiceContext&, const LongerRoom& room) const noexcept override {
+        constexpr std::string_view text = "a long answer";
+        std::ranges::copy(std::as_bytes(std::span(text)), room.bytes().begin());
+        return text.size();
+    }
 };
 
 /// A worker's datagram half with `buffers` of 64 bytes, and one listener.
@@ -158,6 +164,47 @@ TEST_CASE("the replies to a train move together and are one train") {
         CHECK(subject.op(0) == "2a");
     }
     CHECK(subject.state.ops.size() == 1);
+}
+
+TEST_CASE("who may be sent more than was asked gets the long answer, and nobody else") {
+    DatagramsSubject subject(3);
+    DatagramsConfig config;
+    SUBCASE("not by default") {
+        subject.datagrams.set(config, nullptr);
+        subject.arrive("lxx", 0);
+        CHECK(subject.state.ops.empty());
+        CHECK(subject.count(Count::datagrams_too_long) == 1);
+        CHECK(subject.count(Count::datagrams_longer) == 0);
+    }
+    config.longer_answers_to = {*parse_cidr("192.0.2.0/24")};
+    SUBCASE("a single one") {
+        subject.datagrams.set(config, nullptr);
+        subject.arrive("lxx", 0);
+        REQUIRE(subject.state.ops.size() == 1);
+        CHECK(subject.op(0) == "a long answer");
+        CHECK(
+            subject.datagram_pool.buffers().held(Owner::pool) == 2); // its question's is free again
+        subject.sent(0, 13);
+        CHECK(subject.count(Count::datagrams_longer) == 1);
+        CHECK(subject.count(Count::datagrams_sent) == 1);
+        CHECK(subject.count(Count::datagrams_too_long) == 0);
+        CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 3);
+    }
+    SUBCASE("beside others of its train") {
+        subject.datagrams.set(config, nullptr);
+        subject.arrive("2aalxx2bb", 3);
+        REQUIRE(subject.state.ops.size() == 2);
+        CHECK(subject.op(0) == "a long answer");
+        CHECK(subject.op(1) == "2a2b/2");
+        CHECK(subject.at.replies == 2);
+    }
+    SUBCASE("as far as there are buffers") {
+        subject.datagrams.set(config, nullptr);
+        subject.arrive("lxxlxxlxx", 3);
+        CHECK(subject.state.ops.size() == 2);
+        CHECK(subject.count(Count::datagrams_longer) == 2);
+        CHECK(subject.count(Count::datagrams_send_failed) == 1);
+    }
 }
 
 TEST_CASE("a train without a reply gives its buffer back") {

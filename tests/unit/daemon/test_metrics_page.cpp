@@ -54,6 +54,14 @@ Snapshot full() {
     snapshot.listeners.push_back({ServiceKind::echo, Transport::tcp, "tcp://192.0.2.1:7"});
     snapshot.scrapes = {{"200", 1}};
     snapshot.scrapes_rejected = {{"crowded", 1}};
+    snapshot.process = {
+        .cpu_seconds = 1,
+        .start_time_seconds = 1,
+        .resident_bytes = 1,
+        .virtual_bytes = 1,
+        .open_descriptors = 1,
+        .descriptors_max = 1,
+        .threads = 1};
     return snapshot;
 }
 

@@ -155,6 +155,21 @@ TEST_CASE("daytime over UDP answers only a question that is long enough") {
     CHECK(datagram(*daytime, std::string(line + 1, 'x')).bytes.size() == line);
 }
 
+TEST_CASE(
+    "daytime and time have an answer that is longer than its question, and no other service") {
+    for (const ServiceKind kind :
+         {ServiceKind::hello, ServiceKind::echo, ServiceKind::discard, ServiceKind::daytime,
+          ServiceKind::chargen, ServiceKind::time}) {
+        std::array<std::byte, 2048> buffer{};
+        const uint32_t size = make_service(kind, {})->longer_answer(context, LongerRoom(buffer));
+        const std::string text(reinterpret_cast<const char*>(buffer.data()), size);
+        if (kind == ServiceKind::daytime)
+            CHECK(text == "Sunday, November 22, 2026 16:03:48-UTC\r\n");
+        else
+            CHECK(size == (kind == ServiceKind::time ? 4 : 0));
+    }
+}
+
 TEST_CASE("time is seconds since 1900, big-endian") {
     auto time = make_service(ServiceKind::time, {});
     CHECK(time->speaks_first());
