@@ -35,4 +35,11 @@ inline std::unexpected<Error> fail(Exit exit, std::string message) {
     return std::unexpected(Error{exit, std::move(message)});
 }
 
+/// "not enough memory for WHAT: ...", Exit::os.
+inline std::unexpected<Error> out_of_memory(const std::string& what) {
+    return fail(
+        Exit::os, "not enough memory for " + what +
+                      ": raise the limit (MemoryMax=, ulimit -v), or lower 'connections'");
+}
+
 } // namespace riposte

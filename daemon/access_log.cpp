@@ -30,6 +30,21 @@ uint64_t AccessLog::memory_bytes(const AccessLogConfig& share, uint64_t slots) n
     return share.connections ? slots * (sizeof(Record) + share.bytes) : 0;
 }
 
+void AccessLog::reserve(const AccessLogConfig& share, uint32_t slots) {
+    give_up();
+    if (!share.connections)
+        return;
+    const bool anew = share.connections != config_.connections || share.bytes != config_.bytes;
+    records_room_.reserve(anew ? std::vector<Record>() : records_, slots);
+    contents_room_.reserve(
+        anew ? std::vector<std::byte>() : contents_, size_t{slots} * share.bytes);
+}
+
+void AccessLog::give_up() noexcept {
+    records_room_.give_up();
+    contents_room_.give_up();
+}
+
 void AccessLog::set(const AccessLogConfig& share, uint32_t slots) {
     if (share == config_) {
         grow(slots);
@@ -48,7 +63,11 @@ void AccessLog::set(const AccessLogConfig& share, uint32_t slots) {
 }
 
 void AccessLog::grow(uint32_t slots) {
-    if (!config_.connections || slots <= records_.size())
+    if (!config_.connections)
+        return;
+    records_room_.take_over(records_);
+    contents_room_.take_over(contents_);
+    if (slots <= records_.size())
         return;
     make_room(records_, slots);
     make_room(contents_, size_t{slots} * config_.bytes);

@@ -17,6 +17,7 @@
 #include "common/address.h"
 #include "daemon/config.h"
 #include "daemon/log.h"
+#include "daemon/room.h"
 #include "daemon/services/service.h"
 #include "daemon/timers.h"
 
@@ -41,6 +42,9 @@ struct AccessPeer {
 
 class AccessLog {
 public:
+    /// Memory for set() and grow() with these. Throws std::bad_alloc, and then nothing has changed.
+    void reserve(const AccessLogConfig& share, uint32_t slots);
+    void give_up() noexcept;
     /// From now on, with a record for each of `slots`.
     void set(const AccessLogConfig& share, uint32_t slots);
     void grow(uint32_t slots);
@@ -106,7 +110,9 @@ private:
     AccessLogConfig config_{};
     std::vector<Record> records_;     ///< by slot; empty while off
     std::vector<std::byte> contents_; ///< the first bytes, `config_.bytes` for each slot
-    uint32_t seen_ = 0;               ///< datagrams since the last one that was told of
+    Room<Record> records_room_;
+    Room<std::byte> contents_room_;
+    uint32_t seen_ = 0; ///< datagrams since the last one that was told of
     log::Limit limit_{1, 1000};
     uint64_t left_out_ = 0;
     uint64_t tell_ms_ = Timers::never; ///< when to say so

@@ -28,6 +28,7 @@
 #include "daemon/listeners.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "daemon/room.h"
 #include "daemon/timers.h"
 #include "daemon/victims.h"
 
@@ -91,6 +92,10 @@ public:
 
     explicit Connections(WorkerState& state);
 
+    /// Memory for apply_limits() with these; how many slots there will be. Throws std::bad_alloc,
+    /// and then nothing has changed.
+    uint32_t reserve(const LimitsConfig& limits);
+    void give_up() noexcept; ///< what was reserved
     /// The limits of the state are new. Room for so many connections, at most Token::max - 1; never
     /// shrinks below what is open.
     void apply_limits();
@@ -133,7 +138,7 @@ private:
 
     void grow(uint32_t slots);
     void count_sources();
-    uint32_t evictions_room() const noexcept;
+    static uint32_t slots_for(const LimitsConfig& limits) noexcept;
     bool make_way();
     bool evict();
     uint64_t idle_since_ms(uint32_t slot) const noexcept;
@@ -214,6 +219,11 @@ private:
     uint64_t watched_ms_ = 0; ///< since then somebody has been waiting without a long break
     Timers timers_;
     SourceTable sources_;
+    std::optional<SourceTable> next_sources_; ///< reserved, as the next ones
+    Room<Connection> slots_room_;
+    Room<uint32_t> free_room_;
+    Room<uint32_t> starved_room_;
+    Room<uint32_t> woken_room_;
     Victims victims_;
     uint32_t max_ = 0;
     uint32_t open_ = 0;

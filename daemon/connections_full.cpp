@@ -14,10 +14,6 @@
 namespace riposte {
 
 /// How many slots beyond the limit there must be.
-uint32_t Connections::evictions_room() const noexcept {
-    return state_.limits.when_full == WhenFull::close_idle ? std::min(max_, evictions_max) : 0;
-}
-
 /// Is there room for one more, or can it be made?
 bool Connections::make_way() {
     // Not by open_: connections that are refused have no slot, and drive nobody out.

@@ -14,18 +14,52 @@ namespace riposte {
 
 // Slots -------------------------------------------------------------------------------------------
 
+uint32_t Connections::slots_for(const LimitsConfig& limits) noexcept {
+    const uint32_t max = std::min(limits.connections_max, Token::max - 1);
+    const uint32_t evictions =
+        limits.when_full == WhenFull::close_idle ? std::min(max, evictions_max) : 0;
+    return std::min(max + evictions, Token::max - 1);
+}
+
+uint32_t Connections::reserve(const LimitsConfig& limits) {
+    const uint32_t slots = std::max(slots_for(limits), this->slots());
+    next_sources_.reset();
+    if (slots > slots_.size() || sources_.prefixes() != source_prefixes(limits))
+        next_sources_.emplace(slots, source_prefixes(limits));
+    slots_room_.reserve(slots_, slots);
+    free_room_.reserve(free_, slots);
+    starved_room_.reserve(starved_, slots);
+    woken_room_.reserve(woken_, slots);
+    timers_.reserve(slots);
+    return slots;
+}
+
+void Connections::give_up() noexcept {
+    next_sources_.reset();
+    slots_room_.give_up();
+    free_room_.give_up();
+    starved_room_.give_up();
+    woken_room_.give_up();
+    timers_.give_up();
+}
+
 void Connections::apply_limits() {
     max_ = std::min(state_.limits.connections_max, Token::max - 1);
-    const uint32_t slots = std::min(max_ + evictions_room(), Token::max - 1);
+    const uint32_t slots = slots_for(state_.limits);
     if (slots > slots_.size())
         grow(slots);
     else if (sources_.prefixes() != source_prefixes(state_.limits))
         count_sources();
+    give_up(); // of what was reserved and is not needed
 }
 
 void Connections::grow(uint32_t slots) {
     assert(slots < Token::max);
     auto old_size = static_cast<uint32_t>(slots_.size());
+    slots_room_.take_over(slots_);
+    free_room_.take_over(free_);
+    starved_room_.take_over(starved_);
+    woken_room_.take_over(woken_);
     slots_.resize(slots);
     free_.reserve(slots);
     starved_.reserve(slots);
@@ -40,7 +74,11 @@ void Connections::grow(uint32_t slots) {
 /// Anew: there may be more of them, or what is one source has changed.
 void Connections::count_sources() {
     const auto slots = static_cast<uint32_t>(slots_.size());
-    SourceTable sources(slots, source_prefixes(state_.limits));
+    const SourcePrefixes prefixes = source_prefixes(state_.limits);
+    std::optional<SourceTable> reserved = std::exchange(next_sources_, std::nullopt);
+    SourceTable sources = reserved && reserved->suits(slots, prefixes)
+                              ? std::move(*reserved)
+                              : SourceTable(slots, prefixes);
     for (const Connection& c : slots_)
         if (c.state != ConnectionState::free)
             sources.enter(c.source, slots);

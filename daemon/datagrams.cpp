@@ -35,10 +35,21 @@ void ReplyTrain::append(std::span<const std::byte> reply) noexcept {
 Datagrams::Datagrams(WorkerState& state, uint32_t rate_entries)
     : state_(state), rates_(rate_entries), replies_(state.pools.datagrams.buffers().count()) {}
 
+Datagrams::Lists Datagrams::lists_of(const DatagramsConfig& share) {
+    return {
+        CidrSet(share.rate_exempt), CidrSet(share.port_exempt), CidrSet(share.longer_answers_to)};
+}
+
+void Datagrams::reserve(const DatagramsConfig& share) {
+    reserved_ = lists_of(share);
+}
+
 void Datagrams::set(const DatagramsConfig& share, std::shared_ptr<const PortSet> served) {
-    rules_ = ReflectionRules(std::move(served), share.port_exempt);
-    rates_.set(share);
-    longer_answers_to_ = CidrSet(share.longer_answers_to);
+    Lists lists = reserved_ ? std::move(*reserved_) : lists_of(share);
+    reserved_.reset();
+    rules_ = ReflectionRules(std::move(served), std::move(lists.port_exempt));
+    rates_.set(share, std::move(lists.rate_exempt));
+    longer_answers_to_ = std::move(lists.longer_answers_to);
 }
 
 void Datagrams::arrived(Listening& at, BufferId buffer, uint32_t size) {

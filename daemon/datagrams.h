@@ -60,7 +60,10 @@ public:
     /// `rate_entries`: see RateLimit.
     Datagrams(WorkerState& state, uint32_t rate_entries);
 
-    /// From now on.
+    /// Memory for set() with this share. Throws std::bad_alloc, and then nothing has changed.
+    void reserve(const DatagramsConfig& share);
+    void give_up() noexcept { reserved_.reset(); }
+    /// From now on. What was reserved last must have been for this share.
     void set(const DatagramsConfig& share, std::shared_ptr<const PortSet> served);
 
     /// What arrived in `buffer`, which is the worker's: goes to the backend with the replies, or
@@ -81,6 +84,13 @@ private:
         uint64_t since_ns;   ///< when the question arrived
     };
 
+    struct Lists {
+        CidrSet rate_exempt;
+        CidrSet port_exempt;
+        CidrSet longer_answers_to;
+    };
+
+    static Lists lists_of(const DatagramsConfig& share);
     uint32_t admit(
         const Listening& at, BufferId buffer, SourceKey& source, uint32_t size, uint32_t count);
     bool ask_service(
@@ -100,6 +110,7 @@ private:
     ReflectionRules rules_;
     RateLimit rates_;
     CidrSet longer_answers_to_;
+    std::optional<Lists> reserved_;
     std::vector<Reply> replies_; ///< by buffer
     log::Limit debug_limit_{1000, 1000};
     log::Limit refused_limit_{1000, 1000};

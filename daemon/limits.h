@@ -58,6 +58,10 @@ public:
     void leave(const SourceKey& address) noexcept;
 
     SourcePrefixes prefixes() const noexcept { return prefixes_; }
+    /// Was it made for at least so many connections, with these prefixes?
+    bool suits(uint32_t connections_max, SourcePrefixes prefixes) const noexcept {
+        return prefixes == prefixes_ && entries_.size() >= places(connections_max);
+    }
 
     static uint64_t memory_bytes(uint32_t connections_max) noexcept {
         return places(connections_max) * sizeof(Entry);

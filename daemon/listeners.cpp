@@ -60,14 +60,37 @@ ListenConfig section_of(const Config& config, ServiceKind kind) {
     return same == config.listen.end() ? ListenConfig{.service = kind} : *same;
 }
 
+/// What a section makes of an entry, before it does.
+struct Configured {
+    ServiceKind kind;
+    ServiceOptions options;
+    std::shared_ptr<const Service> service;
+    std::shared_ptr<const Access> access;
+    uint32_t connections_max;
+};
+
+Configured configured(const Entry& entry, const ListenConfig& listen) {
+    // Connections and workers go on with the object that they have.
+    const bool same =
+        entry.service && entry.kind == listen.service && entry.options == listen.options;
+    return {
+        .kind = listen.service,
+        .options = listen.options,
+        .service = same ? entry.service : make_service(listen.service, listen.options),
+        .access = make_access(listen.access),
+        .connections_max = listen.connections_max};
+}
+
+void configure(Entry& entry, Configured configured) noexcept {
+    entry.kind = configured.kind;
+    entry.options = std::move(configured.options);
+    entry.service = std::move(configured.service);
+    entry.access = std::move(configured.access);
+    entry.connections_max = configured.connections_max;
+}
+
 void configure(Entry& entry, const ListenConfig& listen) {
-    entry.access = make_access(listen.access);
-    entry.connections_max = listen.connections_max;
-    if (entry.service && entry.kind == listen.service && entry.options == listen.options)
-        return; // connections and workers go on with the object that they have
-    entry.kind = listen.service;
-    entry.options = listen.options;
-    entry.service = make_service(listen.service, listen.options);
+    configure(entry, configured(entry, listen));
 }
 
 /// Both ways: the service of a socket may be another one than before.
@@ -118,12 +141,14 @@ struct Listeners::Impl {
     /// What a new configuration needs, before anything is changed.
     struct Change {
         struct Wanted {
-            const ListenConfig* listen;
+            std::string origin;
+            Configured configured;
             std::optional<size_t> kept; ///< index in `entries`; else the next one of `opened`
         };
         std::vector<Wanted> wanted;
         std::vector<Entry> opened;
         std::vector<bool> taken; ///< by index in `entries`: is it kept?
+        std::vector<Entry> next; ///< room for all
     };
 
     std::vector<std::shared_ptr<ListenerCounts>> new_counts() const;
@@ -139,7 +164,7 @@ struct Listeners::Impl {
         int error, const ListenAddress& address, const Entry& entry,
         std::span<const Entry> opened) const;
     Result<Change> prepare(const Config& config);
-    void commit(Change change);
+    void commit(Change change) noexcept;
 };
 
 std::vector<std::shared_ptr<ListenerCounts>> Listeners::Impl::new_counts() const {
@@ -289,27 +314,29 @@ Result<Listeners::Impl::Change> Listeners::Impl::prepare(const Config& config) {
             const auto index = static_cast<size_t>(held - entries.begin());
             if (held != entries.end() && !change.taken[index]) {
                 change.taken[index] = true;
-                change.wanted.push_back({&listen, index});
+                change.wanted.push_back({listen.origin, configured(*held, listen), index});
                 continue;
             }
             auto entry = open(endpoint, listen, change.opened);
             if (!entry)
                 return std::unexpected(entry.error());
+            change.wanted.push_back({listen.origin, configured(*entry, listen), std::nullopt});
             change.opened.push_back(std::move(*entry));
-            change.wanted.push_back({&listen, std::nullopt});
         }
     }
+    change.next.reserve(change.wanted.size());
+    removed.reserve(removed.size() + entries.size());
     return change;
 }
 
-void Listeners::Impl::commit(Change change) {
-    std::vector<Entry> next;
-    next.reserve(change.wanted.size());
+/// Allocates nothing.
+void Listeners::Impl::commit(Change change) noexcept {
+    std::vector<Entry>& next = change.next;
     auto opened = change.opened.begin();
-    for (const auto& [listen, kept] : change.wanted) {
-        next.push_back(std::move(kept ? entries[*kept] : *opened++));
-        next.back().origin = listen->origin;
-        configure(next.back(), *listen);
+    for (Change::Wanted& wanted : change.wanted) {
+        next.push_back(std::move(wanted.kept ? entries[*wanted.kept] : *opened++));
+        next.back().origin = std::move(wanted.origin);
+        configure(next.back(), std::move(wanted.configured));
     }
     for (size_t i = 0; i < entries.size(); ++i) {
         if (!change.taken[i])
@@ -364,8 +391,12 @@ std::vector<WorkerListener> Listeners::plan(uint32_t index) const {
 
 Result<void> Listeners::apply(const Config& config) {
     if (impl_->inherited) {
-        for (Entry& entry : impl_->entries)
-            configure(entry, section_of(config, entry.kind));
+        std::vector<Configured> all;
+        all.reserve(impl_->entries.size());
+        for (const Entry& entry : impl_->entries)
+            all.push_back(configured(entry, section_of(config, entry.kind)));
+        for (size_t i = 0; i < all.size(); ++i)
+            configure(impl_->entries[i], std::move(all[i]));
     } else {
         auto change = impl_->prepare(config);
         if (!change)

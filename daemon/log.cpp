@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 
 #include "build_features.h"
+#include "common/error.h"
 #include "common/standard_streams.h"
 #include "daemon/journal.h"
 
@@ -21,6 +22,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include <climits>
@@ -203,11 +205,18 @@ void write_line_of(
     LogLevel level, std::optional<Event> event, std::string_view message, Fields fields) {
     if (!enabled(level))
         return;
-    const std::string line = one_line(message);
     const std::lock_guard lock(sink_mutex);
-    if (lost_lines > 0 && enabled(LogLevel::warning) && tell_lost(lost_lines))
-        lost_lines = 0;
-    if (!write_to_sink({.level = level, .event = event, .message = line, .fields = fields}))
+    bool written = false;
+    try {
+        const std::string line = one_line(message);
+        if (lost_lines > 0 && enabled(LogLevel::warning) && tell_lost(lost_lines))
+            lost_lines = 0;
+        written =
+            write_to_sink({.level = level, .event = event, .message = line, .fields = fields});
+    } catch (const std::bad_alloc&) { // without memory a line is lost, and not the daemon
+        written = false;
+    }
+    if (!written)
         ++lost_lines;
 }
 
@@ -268,6 +277,15 @@ void write(LogLevel level, Event event, std::string_view message, Fields fields)
 
 void write(LogLevel level, std::string_view message, Fields fields) {
     write_line_of(level, std::nullopt, message, fields);
+}
+
+void end_without_memory() noexcept {
+    const std::string_view line = sink() == Sink::plain
+                                      ? "riposted: error: out of memory: it ends\n"
+                                      : "<3>out of memory: it ends\n";
+    if (sink() != Sink::none)
+        write_stderr(line);
+    ::_exit(static_cast<int>(Exit::os));
 }
 
 std::string left_out(uint64_t suppressed) {

@@ -3,9 +3,10 @@
 // Three sinks, chosen once by open(): the journal with structured fields when standard error is
 // connected to it (JOURNAL_STREAM names stderr's device and inode, see systemd.exec(5)); standard
 // error with sd-daemon(3) `<N>` prefixes under a service manager; plain text otherwise. Without a
-// standard error that can be written to, there is no log. A line is written with one system call, so that threads do not mix theirs. None is waited for: what a sink
-// does not take at once is lost and counted, and the next line says how many were. What a peer sent
-// is escaped by the caller (text.h), and a line that a peer can trigger goes through a Limit.
+// standard error that can be written to, there is no log. A line is written with one system call,
+// so that threads do not mix theirs. None is waited for: what a sink does not take at once is lost
+// and counted, and the next line says how many were. What a peer sent is escaped by the caller
+// (text.h), and a line that a peer can trigger goes through a Limit.
 //
 // A line that an operator may want explained has an Event (log_events.h), under which the journal
 // finds it and its catalog explains it, and fields with what the line says. All but those at the
@@ -77,6 +78,10 @@ void debug(fmt::format_string<Args...> format, Args&&... args) {
     if (enabled(LogLevel::debug))
         write(LogLevel::debug, fmt::format(format, std::forward<Args>(args)...));
 }
+
+/// There is no memory, and no way to go on: says so without any, and ends the process with
+/// Exit::os.
+[[noreturn]] void end_without_memory() noexcept;
 
 /// What to append to a line for those that a Limit held back: "" or " (7 lines left out)".
 std::string left_out(uint64_t suppressed);

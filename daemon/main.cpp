@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <memory>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -38,6 +40,23 @@ int print(const std::string& text) {
     return fail_with({Exit::os, fmt::format("standard output: {}", errno_text(error))});
 }
 
+/// Whatever can not be allocated at the start is an error like any other.
+Result<std::unique_ptr<Supervisor>> start(const Options& options, const Config& config) {
+    try {
+        return Supervisor::start(options, config);
+    } catch (const std::bad_alloc&) {
+        return out_of_memory("this configuration");
+    }
+}
+
+int serve(const Options& options, const Config& config) {
+    log::set_level(config.log_level);
+    auto supervisor = start(options, config);
+    if (!supervisor)
+        return fail_with(supervisor.error());
+    return static_cast<int>((*supervisor)->run());
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -59,9 +78,5 @@ int main(int argc, char** argv) {
     if (options->check)
         return print(describe(memory_bound(*config, worker_count(config->workers))) + "\n");
 
-    log::set_level(config->log_level);
-    auto supervisor = Supervisor::start(*options, *config);
-    if (!supervisor)
-        return fail_with(supervisor.error());
-    return static_cast<int>((*supervisor)->run());
+    return serve(*options, *config);
 }

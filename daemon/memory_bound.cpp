@@ -83,6 +83,10 @@ uint64_t list_bytes(const Config& config, uint32_t workers) {
 
 } // namespace
 
+uint32_t descriptors_of(const Config& config) noexcept {
+    return static_cast<uint32_t>(config.limits.connections_max + other_descriptors);
+}
+
 MemoryBound memory_bound(const Config& config, uint32_t workers) {
     const LimitsConfig share = worker_share(config.limits, workers);
     uint64_t addresses = 0;

@@ -18,6 +18,9 @@
 
 namespace riposte {
 
+/// How many descriptors the process is to be expected to have, with connections.
+uint32_t descriptors_of(const Config& config) noexcept;
+
 /// In bytes, of all workers together.
 struct MemoryBound {
     uint64_t base = 0;             ///< code, libraries, the main thread

@@ -117,13 +117,13 @@ void RateLimit::Unmap::operator()(Entry* entries) const noexcept {
 RateLimit::RateLimit(uint32_t entries, const Secret& secret)
     : entries_(map(entries)), set_mask_(std::bit_ceil(std::max(entries, ways)) / ways - 1),
       secret_(secret) {
-    set({});
+    set(DatagramsConfig{});
 }
 
-void RateLimit::set(const DatagramsConfig& share) {
+void RateLimit::set(const DatagramsConfig& share, CidrSet exempt) noexcept {
     prefix_ipv4_bits_ = static_cast<uint8_t>(ipv4_offset_bits + share.prefix_ipv4_bits);
     prefix_ipv6_bits_ = static_cast<uint8_t>(share.prefix_ipv6_bits);
-    exempt_ = CidrSet(share.rate_exempt);
+    exempt_ = std::move(exempt);
     of_prefix_.answers.set(share.rate_per_prefix);
     of_prefix_.bytes.set(share.bytes_per_prefix);
     of_all_.answers.set(share.rate);

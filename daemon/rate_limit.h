@@ -83,7 +83,9 @@ public:
     static size_t memory_bytes(uint32_t entries) noexcept;
 
     /// Rates as from now on; what was charged stays charged.
-    void set(const DatagramsConfig& share);
+    void set(const DatagramsConfig& share) { set(share, CidrSet(share.rate_exempt)); }
+    /// `exempt`: that of the share; then nothing is allocated.
+    void set(const DatagramsConfig& share, CidrSet exempt) noexcept;
 
     struct Grant {
         uint32_t datagrams; ///< may be answered, the first ones

@@ -37,6 +37,10 @@ ReflectionRules::ReflectionRules(
     std::shared_ptr<const PortSet> served, const std::vector<Cidr>& port_exempt)
     : served_(std::move(served)), port_exempt_(port_exempt) {}
 
+ReflectionRules::ReflectionRules(
+    std::shared_ptr<const PortSet> served, CidrSet port_exempt) noexcept
+    : served_(std::move(served)), port_exempt_(std::move(port_exempt)) {}
+
 std::optional<Count> ReflectionRules::refuses(
     const Arrival& arrival, SourceKey& source) const noexcept {
     source = {};

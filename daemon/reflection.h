@@ -49,6 +49,7 @@ public:
     ReflectionRules() = default;
     /// `served`: every port that this daemon receives datagrams on; none if null.
     ReflectionRules(std::shared_ptr<const PortSet> served, const std::vector<Cidr>& port_exempt);
+    ReflectionRules(std::shared_ptr<const PortSet> served, CidrSet port_exempt) noexcept;
 
     /// Why it is not answered; nothing: it may be. `source` is who asked, as far as that is known.
     std::optional<Count> refuses(const Arrival& arrival, SourceKey& source) const noexcept;

@@ -4,6 +4,7 @@
 #include "common/text.h"
 #include "daemon/limits.h"
 #include "daemon/log.h"
+#include "daemon/memory_bound.h"
 #include "daemon/sandbox.h"
 #include "daemon/signals.h"
 #include "daemon/systemd.h"
@@ -268,6 +269,8 @@ void Supervisor::wait() {
         on_tick();
     if (reload_at_us_ > 0 && monotonic_us() >= reload_at_us_)
         reload();
+    if (plans_at_us_ > 0 && monotonic_us() >= plans_at_us_)
+        send_plans();
     if (const auto retry_us = notifier_.retry_us(); retry_us && monotonic_us() >= *retry_us)
         notifier_.retry();
     if (scrapes_ && (fds[2].revents != 0 || scrapes_->deadline_us()))
@@ -285,6 +288,8 @@ std::optional<uint64_t> Supervisor::deadline_us() const {
         no_later_than(*retry_us);
     if (reload_at_us_ > 0)
         no_later_than(reload_at_us_);
+    if (plans_at_us_ > 0)
+        no_later_than(plans_at_us_);
     return deadline_us;
 }
 
@@ -316,7 +321,12 @@ void Supervisor::on_news() {
     auto settled = [&](const auto& worker) {
         return worker->stopped() || worker->settled() == plan_sequence_;
     };
-    if (reloading_ && std::ranges::all_of(workers_, settled))
+    const auto prepared = [&](const auto& worker) {
+        return worker->stopped() || worker->prepared(prepare_sequence_).has_value();
+    };
+    if (wanted_ && std::ranges::all_of(workers_, prepared))
+        on_prepared();
+    if (reloading_ && plans_at_us_ == 0 && std::ranges::all_of(workers_, settled))
         finish_reload();
 }
 
@@ -398,6 +408,7 @@ WorkerPlan Supervisor::plan(uint32_t index) const {
         .datagrams = worker_share(config_.datagrams, worker_count_),
         .access_log = worker_share(config_.access_log, worker_count_),
         .served = std::make_shared<const PortSet>(listeners_.datagram_ports()),
+        .descriptors_max = descriptors_of(config_),
         .rate_entries = RateLimit::entries_of_worker(worker_count_)};
 }
 

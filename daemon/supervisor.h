@@ -73,7 +73,11 @@ private:
     void reload();
     Result<Config> wanted_config() const;
     bool is_to_be_read_again(const Config& config);
+    void prepare_reload(Config wanted);
+    void on_prepared();
     Result<void> adopt(Config wanted);
+    void refuse_reload(const Error& error);
+    bool send_plans();
     void tell_memory_bound();
     void finish_reload();
     void stop(const char* signal);
@@ -103,6 +107,10 @@ private:
 
     enum class Phase : uint8_t { running, draining, aborting } phase_ = Phase::running;
     uint64_t plan_sequence_ = 0;
+    std::optional<Config> wanted_; ///< the workers look whether they have the memory for it
+    uint64_t prepare_sequence_ = 0;
+    uint64_t plans_at_us_ =
+        0; ///< when what there was no memory to send is sent again; 0: all was sent
     bool reloading_ = false;    ///< a plan was sent and has not settled
     bool reload_again_ = false; ///< SIGHUP came meanwhile
     uint64_t reload_at_us_ = 0; ///< when the file is read again; 0: it is not

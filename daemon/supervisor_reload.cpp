@@ -9,6 +9,7 @@
 #include "daemon/supervisor.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -18,35 +19,106 @@ namespace riposte {
 void Supervisor::reload() {
     if (phase_ != Phase::running)
         return;
-    if (reloading_) {
+    if (reloading_ || wanted_) {
         reload_again_ = true;
         return;
     }
     reload_at_us_ = 0;
     notifier_.tell_reloading();
-    auto config = wanted_config();
-    if (config && is_to_be_read_again(*config))
-        return;
-    reread_ = 0;
-    auto adopted =
-        config ? adopt(std::move(*config)) : Result<void>(std::unexpected(config.error()));
-    ++reload_report_.count;
-    reload_report_.ok = adopted.has_value();
-    reload_report_.time_seconds = wall_time_seconds();
-    reload_report_.error = adopted ? "" : adopted.error().message;
-    if (!adopted) {
-        log_failure(
-            log::Event::reload_failed,
-            "reload failed, the running configuration stays: ", adopted.error());
-        told_status_ = status();
-        notifier_.tell_ready(told_status_);
-        return;
+    try {
+        auto config = wanted_config();
+        if (config && is_to_be_read_again(*config))
+            return;
+        reread_ = 0;
+        if (!config)
+            return refuse_reload(config.error());
+        prepare_reload(std::move(*config));
+    } catch (const std::bad_alloc&) {
+        wanted_.reset();
+        refuse_reload(out_of_memory("the new configuration").error());
     }
-    reload_report_.success_seconds = reload_report_.time_seconds;
+}
+
+/// First the workers see whether there is memory for it: whoever has said yes to a plan can carry
+/// it out.
+void Supervisor::prepare_reload(Config wanted) {
+    uint32_t addresses = 0;
+    for (const ListenConfig& listen : wanted.listen)
+        addresses += static_cast<uint32_t>(listen.addresses.size());
+    constexpr uint32_t of_a_name = 8;
+    WorkerPlan plan{
+        .listeners = {},
+        .limits = worker_share(wanted.limits, worker_count_),
+        .datagrams = worker_share(wanted.datagrams, worker_count_),
+        .access_log = worker_share(wanted.access_log, worker_count_),
+        .descriptors_max = descriptors_of(wanted),
+        .listeners_max = std::max(addresses * of_a_name, static_cast<uint32_t>(labels_.size()))};
+    plan.limits.buffer_memory_bytes = config_.limits.buffer_memory_bytes;
+    std::vector<WorkerPlan> plans(worker_count_, plan);
+    wanted_ = std::move(wanted);
+    ++prepare_sequence_;
+    for (uint32_t index = 0; index < worker_count_; ++index)
+        workers_[index]->prepare(std::move(plans[index]), prepare_sequence_);
+}
+
+void Supervisor::on_prepared() {
+    std::optional<Config> prepared = std::exchange(wanted_, std::nullopt);
+    if (phase_ != Phase::running || !prepared)
+        return;
+    Config wanted = std::move(*prepared);
+    const auto has_memory = [&](const auto& worker) {
+        return worker->prepared(prepare_sequence_).value_or(false);
+    };
+    Result<void> adopted = out_of_memory(plural(wanted.limits.connections_max, "connection"));
+    try {
+        if (std::ranges::all_of(workers_, has_memory))
+            adopted = adopt(std::move(wanted));
+    } catch (const std::bad_alloc&) {
+        adopted = out_of_memory("the new listeners");
+    }
+    if (!adopted) {
+        for (const auto& worker : workers_)
+            worker->give_up();
+        return refuse_reload(adopted.error());
+    }
+    ++reload_report_.count;
+    reload_report_.ok = true;
+    reload_report_.error.clear();
+    reload_report_.success_seconds = reload_report_.time_seconds = wall_time_seconds();
     reloading_ = true;
     ++plan_sequence_;
-    for (uint32_t index = 0; index < worker_count_; ++index)
-        workers_[index]->apply(plan(index), plan_sequence_);
+    send_plans();
+}
+
+/// All of them, or none and later, when there is memory for so little.
+bool Supervisor::send_plans() {
+    constexpr uint64_t pause_us = 100'000;
+    plans_at_us_ = 0;
+    try {
+        std::vector<WorkerPlan> plans;
+        plans.reserve(worker_count_);
+        for (uint32_t index = 0; index < worker_count_; ++index)
+            plans.push_back(plan(index));
+        for (uint32_t index = 0; index < worker_count_; ++index)
+            workers_[index]->apply(std::move(plans[index]), plan_sequence_);
+        return true;
+    } catch (const std::bad_alloc&) {
+        plans_at_us_ = monotonic_us() + pause_us;
+        return false;
+    }
+}
+
+void Supervisor::refuse_reload(const Error& error) {
+    ++reload_report_.count;
+    reload_report_.ok = false;
+    reload_report_.time_seconds = wall_time_seconds();
+    reload_report_.error = error.message;
+    log_failure(
+        log::Event::reload_failed, "reload failed, the running configuration stays: ", error);
+    told_status_ = status();
+    notifier_.tell_ready(told_status_);
+    if (std::exchange(reload_again_, false))
+        reload();
 }
 
 /// What the file and the flags say now, unless that is a file without content where there was one.

@@ -6,6 +6,7 @@
 namespace riposte {
 
 void Timers::grow(uint32_t count) {
+    room_.take_over(entries_);
     if (count > entries_.size())
         entries_.resize(count);
 }

@@ -6,6 +6,8 @@
 // asks for no wake-up, which is what lets an idle daemon sleep for ever.
 #pragma once
 
+#include "daemon/room.h"
+
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -21,7 +23,10 @@ public:
     /// Entries are 0 .. count-1, none set.
     explicit Timers(uint32_t count) { grow(count); }
 
-    /// More entries (never fewer). Allocates; not for the hot path.
+    /// Memory for grow() to so many entries. Throws std::bad_alloc, and then nothing has changed.
+    void reserve(uint32_t count) { room_.reserve(entries_, count); }
+    void give_up() noexcept { room_.give_up(); }
+    /// More entries (never fewer). Allocates what was not reserved; not for the hot path.
     void grow(uint32_t count);
 
     static constexpr uint64_t entry_bytes() noexcept { return sizeof(Entry); }
@@ -54,6 +59,7 @@ private:
     uint64_t find_next_tick() const noexcept;
 
     std::vector<Entry> entries_;
+    Room<Entry> room_;
     std::array<uint32_t, buckets> heads_ = filled();
     uint32_t linked_ = 0;
     uint64_t tick_ = 0;      ///< no linked entry has an earlier one

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <new>
+#include <utility>
 
 namespace riposte {
 namespace {
@@ -45,8 +47,6 @@ Worker::Worker(Environment& environment, Backend& backend, Pools pools, const Wo
           .now_ms = environment.now_ns() / 1'000'000,
           .wall_seconds = environment.wall_seconds()},
       connections_(state_), datagrams_(state_, plan.rate_entries) {
-    state_.ops.reserve(
-        2 * (size_t{plan.limits.connections_max} + Connections::evictions_max) + events_.size());
     apply(plan);
 }
 
@@ -194,7 +194,37 @@ void Worker::resume(bool fd_freed) {
     }
 }
 
-void Worker::apply(const WorkerPlan& plan) {
+void Worker::reserve(const WorkerPlan& plan) {
+    const size_t listeners = std::max<size_t>(plan.listeners.size(), plan.listeners_max);
+    try {
+        const uint32_t slots = connections_.reserve(plan.limits);
+        state_.access_log.reserve(plan.access_log, slots);
+        datagrams_.reserve(plan.datagrams);
+        ops_room_.reserve(
+            state_.ops,
+            2 * (size_t{slots} + Connections::evictions_max + listeners) + events_.size());
+        reserve_places(listeners);
+        backend_.reserve(plan.descriptors_max, static_cast<uint32_t>(listeners));
+    } catch (const std::bad_alloc&) {
+        give_up();
+        throw;
+    }
+    reserved_ = true;
+}
+
+void Worker::give_up() noexcept {
+    connections_.give_up();
+    state_.access_log.give_up();
+    datagrams_.give_up();
+    ops_room_.give_up();
+    reserved_ = false;
+}
+
+void Worker::apply(WorkerPlan plan) {
+    if (!reserved_)
+        reserve(plan);
+    reserved_ = false;
+    ops_room_.take_over(state_.ops);
     state_.limits = plan.limits;
     connections_.apply_limits();
     datagrams_.set(plan.datagrams, plan.served);
@@ -207,14 +237,14 @@ void Worker::apply(const WorkerPlan& plan) {
         if (at.used && !at.leaving && !planned)
             leave(at);
     }
-    for (const WorkerListener& socket : plan.listeners)
-        add(socket);
+    for (WorkerListener& socket : plan.listeners)
+        add(std::move(socket));
 }
 
-void Worker::add(const WorkerListener& socket) {
+void Worker::add(WorkerListener socket) {
     for (Listening& at : listening_) {
         if (at.used && !at.leaving && at.socket.id == socket.id) {
-            at.socket = socket; // the service or its options may be new
+            at.socket = std::move(socket); // the service or its options may be new
             return;
         }
     }
@@ -223,8 +253,15 @@ void Worker::add(const WorkerListener& socket) {
     at.leaving = at.starved = false;
     at.resume_ms = 0;
     at.generation = (at.generation + 1) & Token::max;
-    at.socket = socket;
+    at.socket = std::move(socket);
     arm(at);
+}
+
+/// So many free ones, beside those that are used and may leave.
+void Worker::reserve_places(size_t count) {
+    auto free = static_cast<size_t>(std::ranges::count(listening_, false, &Listening::used));
+    for (; free < count; ++free)
+        listening_.push_back({.slot = static_cast<uint32_t>(listening_.size())});
 }
 
 Listening& Worker::free_place() {

@@ -13,6 +13,7 @@
 #include "daemon/io/backend.h"
 #include "daemon/listeners.h"
 #include "daemon/metrics.h"
+#include "daemon/room.h"
 
 #include <array>
 #include <cstdint>
@@ -31,6 +32,9 @@ struct WorkerPlan {
     DatagramsConfig datagrams{};
     AccessLogConfig access_log{};
     std::shared_ptr<const PortSet> served{}; ///< the ports of all datagram listeners; null: none
+    uint32_t descriptors_max = 0;            ///< of the process, as far as is to be expected
+    uint32_t listeners_max =
+        0; ///< for reserve(): how many there may be, where they are not known yet
     uint32_t rate_entries = RateLimit::entries_of_all_workers; ///< fixed with the first plan
 };
 
@@ -59,9 +63,14 @@ public:
 
     // Commands; call between turns.
 
-    /// Adopts a plan: new listeners are armed, missing ones stopped, services and limits replaced.
-    /// No connection is lost. settled() says when nothing is in flight on those that are gone.
-    void apply(const WorkerPlan& plan);
+    /// Memory for apply() with this plan, which then allocates none. Throws std::bad_alloc, and
+    /// then nothing has changed.
+    void reserve(const WorkerPlan& plan);
+    void give_up() noexcept; ///< what was reserved: the plan does not come
+    /// Adopts a plan, the last that was reserved, if any was: new listeners are armed, missing ones
+    /// stopped, services and limits replaced. No connection is lost. settled() says when nothing is
+    /// in flight on those that are gone.
+    void apply(WorkerPlan plan);
     bool settled() const noexcept;
     /// Connections go on as if they had been accepted here, or are finished if they can not stay.
     void adopt(std::span<const AdoptedConnection> connections);
@@ -84,9 +93,10 @@ private:
     void on_datagram_error(Listening& listening, int error);
     void wake_starved(); ///< when a datagram buffer has come back
 
+    void reserve_places(size_t count);
     Listening& free_place();
     Listening& listening(const Event& event);
-    void add(const WorkerListener& socket);
+    void add(WorkerListener socket);
     void leave(Listening& listening);
     void arm(Listening& listening);
     void pause(Listening& listening);
@@ -110,7 +120,9 @@ private:
     uint64_t trim_ms_ = Timers::never;
     log::Limit accept_limit_{1, 10'000};
     log::Limit datagram_limit_{1, 10'000};
-    bool starved_ = false; ///< some listener waits for a datagram buffer
+    Room<Op> ops_room_;
+    bool reserved_ = false; ///< since the last plan was applied
+    bool starved_ = false;  ///< some listener waits for a datagram buffer
 };
 
 } // namespace riposte

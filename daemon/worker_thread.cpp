@@ -1,6 +1,10 @@
 #include "daemon/worker_thread.h"
 
+#include "common/text.h"
+#include "daemon/log.h"
+
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -40,11 +44,21 @@ Result<WorkerThread::Started> WorkerThread::started() {
 }
 
 void WorkerThread::main(BackendChoice choice, const WorkerPlan& plan) noexcept {
-    Result<Started> started = set_up(choice, plan);
-    bool running = started.has_value();
-    started_.set_value(std::move(started));
-    if (running)
-        loop();
+    bool running = false;
+    try {
+        Result<Started> started = set_up(choice, plan);
+        running = started.has_value();
+        started_.set_value(std::move(started));
+    } catch (const std::bad_alloc&) {
+        started_.set_value(out_of_memory(
+            fmt::format("a worker with {}", plural(plan.limits.connections_max, "connection"))));
+    }
+    try {
+        if (running)
+            loop();
+    } catch (const std::bad_alloc&) { // in the middle of a turn, which can not be gone on with
+        log::end_without_memory();
+    }
     stopped_.store(true, std::memory_order_release);
     tell_news();
 }
@@ -94,8 +108,12 @@ void WorkerThread::read_mailbox() {
         std::lock_guard lock(mutex_);
         mail = std::exchange(mailbox_, {});
     }
+    if (mail.give_up)
+        worker_->give_up();
+    if (mail.prepared)
+        prepare_now(*mail.prepared, mail.prepare_sequence);
     if (mail.plan) {
-        worker_->apply(*mail.plan);
+        worker_->apply(std::move(*mail.plan));
         applied_ = mail.plan_sequence;
     }
     if (!mail.adopted.empty())
@@ -106,6 +124,18 @@ void WorkerThread::read_mailbox() {
         worker_->abort();
 }
 
+void WorkerThread::prepare_now(const WorkerPlan& plan, uint64_t sequence) {
+    bool done = false;
+    try {
+        worker_->reserve(plan);
+        done = true;
+    } catch (const std::bad_alloc&) { // and nothing has changed
+        done = false;
+    }
+    prepared_.store(sequence << 1 | (done ? 1U : 0U), std::memory_order_release);
+    tell_news();
+}
+
 void WorkerThread::post(auto write) {
     {
         std::lock_guard lock(mutex_);
@@ -113,6 +143,17 @@ void WorkerThread::post(auto write) {
     }
     mail_.store(true, std::memory_order_release);
     backend_->wake();
+}
+
+void WorkerThread::prepare(WorkerPlan plan, uint64_t sequence) {
+    post([&](Mailbox& mail) {
+        mail.prepared = std::move(plan);
+        mail.prepare_sequence = sequence;
+    });
+}
+
+void WorkerThread::give_up() {
+    post([](Mailbox& mail) { mail.give_up = true; });
 }
 
 void WorkerThread::apply(WorkerPlan plan, uint64_t sequence) {

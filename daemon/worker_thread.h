@@ -46,6 +46,15 @@ public:
     Result<Started> started();
 
     // Commands, see Worker.
+
+    /// Memory for a plan like this one: prepared() tells whether it was to be had.
+    void prepare(WorkerPlan plan, uint64_t sequence);
+    /// Nothing as long as it is at work on that.
+    std::optional<bool> prepared(uint64_t sequence) const noexcept {
+        const uint64_t answer = prepared_.load(std::memory_order_acquire);
+        return answer >> 1 == sequence ? std::optional((answer & 1) != 0) : std::nullopt;
+    }
+    void give_up(); ///< what was prepared
     void apply(WorkerPlan plan, uint64_t sequence);
     void adopt(std::vector<AdoptedConnection> connections);
     void drain(uint32_t timeout_ms, uint32_t handover_max);
@@ -64,6 +73,9 @@ private:
     struct Mailbox {
         std::optional<WorkerPlan> plan;
         uint64_t plan_sequence = 0;
+        std::optional<WorkerPlan> prepared;
+        uint64_t prepare_sequence = 0;
+        bool give_up = false; ///< before `prepared`
         std::vector<AdoptedConnection> adopted;
         std::optional<uint32_t> drain_timeout_ms;
         uint32_t handover_max = 0; ///< of that drain
@@ -75,6 +87,7 @@ private:
     void loop();
     void post(auto write); ///< writes into the mailbox under its lock, then wakes the worker
     void read_mailbox();
+    void prepare_now(const WorkerPlan& plan, uint64_t sequence);
     void tell_if_settled();
     void tell_news() const noexcept;
 
@@ -96,6 +109,7 @@ private:
     std::atomic<uint64_t> pinged_{0};
     std::atomic<uint64_t> answered_{0};
     std::atomic<uint64_t> settled_{0};
+    std::atomic<uint64_t> prepared_{0}; ///< twice the sequence, and 1 if there was memory
     std::atomic<bool> stopped_{false};
 
     std::thread thread_; ///< last: everything above is ready when it starts

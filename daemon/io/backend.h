@@ -135,6 +135,11 @@ public:
     /// event, after wake().
     virtual size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept = 0;
 
+    /// Memory for descriptors below `descriptors` and so many sockets that receive datagrams, so
+    /// that no turn has to allocate any. More is no error, only slower. Throws std::bad_alloc, and
+    /// then nothing has changed.
+    virtual void reserve(uint32_t descriptors, uint32_t datagram_sockets);
+
     /// Ends the wait of a turn, now or the next one. The only member that another thread may call.
     virtual void wake() noexcept = 0;
 
@@ -143,6 +148,8 @@ public:
 private:
     const uint32_t window_buffers_;
 };
+
+inline void Backend::reserve(uint32_t /*descriptors*/, uint32_t /*datagram_sockets*/) {}
 
 /// The buffers that a worker and its backend pass to each other.
 struct Pools {

@@ -41,6 +41,11 @@ EpollBackend::~EpollBackend() {
     pools_.datagrams.buffers().reclaim(Owner::backend);
 }
 
+/// Not touched before it is used.
+void EpollBackend::reserve(uint32_t descriptors, uint32_t /*datagram_sockets*/) {
+    states_.reserve(descriptors);
+}
+
 void EpollBackend::wake() noexcept {
     uint64_t one = 1;
     // It can only fail when the count is full, and then the wake-up is already there.
@@ -100,8 +105,9 @@ void EpollBackend::apply(std::span<const Op> ops) {
 
 EpollBackend::State& EpollBackend::state(int fd) {
     auto index = static_cast<size_t>(fd);
-    if (index >= states_.size())
-        states_.resize(index * 2);
+    if (index >= states_.size()) // as far as there is room, what was reserved
+        states_.resize(
+            index < states_.capacity() ? std::min(index * 2, states_.capacity()) : index * 2);
     return states_[index];
 }
 

@@ -50,6 +50,7 @@ public:
     ~EpollBackend() override;
 
     size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
+    void reserve(uint32_t descriptors, uint32_t datagram_sockets) override;
     void wake() noexcept override;
 
 private:

@@ -54,6 +54,11 @@ BufferId buffer_of(uint64_t data) {
 
 // Operations --------------------------------------------------------------------------------------
 
+void UringBackend::reserve(uint32_t /*descriptors*/, uint32_t datagram_sockets) {
+    // Those that leave are there beside those that come.
+    datagram_streams_.reserve(datagram_streams_.size() + datagram_sockets);
+}
+
 void UringBackend::wake() noexcept {
     uint64_t one = 1;
     [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);

@@ -67,6 +67,7 @@ public:
     static constexpr uint64_t memory_bytes() noexcept { return uint64_t{512} * 1024; }
 
     size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
+    void reserve(uint32_t descriptors, uint32_t datagram_sockets) override;
     void wake() noexcept override;
 
     /// What the kernel lacks and is done the next best way; "" if nothing.

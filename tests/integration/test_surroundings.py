@@ -8,10 +8,11 @@ import signal
 import socket
 import subprocess
 import threading
+import unittest
 
 import pytest
 
-from daemon import (ANSWER, GREETING, RIPOSTED, WAIT, RiposteTest, await_true, free_port, listen_section,
+from daemon import (ANSWER, GREETING, RIPOSTED, SANITIZER, WAIT, RiposteTest, await_true, free_port, listen_section,
                     needs_root, needs_systemd, receive_all, receive_exactly)
 from name_server import NameServer
 
@@ -236,6 +237,54 @@ class DeafManager(Told):
         client.close()
         self.assertEqual(daemon.wait(), 0)
         daemon.wait_log("can not go on in the next process: the service manager was not told: ")
+
+
+@unittest.skipIf(SANITIZER != "none", "a sanitizer's own memory has no such bound")
+class LittleMemory(RiposteTest):
+    MANY = "[limits]\nconnections = 1000000\n"
+    SPARE = 64 << 20
+
+    def test_a_start_without_memory_is_an_error_that_says_so(self):
+        for workers in ("1", "2"):
+            with self.subTest(workers=workers):
+                daemon = self.daemon(
+                    "--listen", "echo=127.0.0.1:0", "--workers", workers, ready=False,
+                    config=f"{self.MANY}buffer_memory = '16MiB'\n",
+                    in_child=lambda: resource.setrlimit(resource.RLIMIT_AS, (220 << 20, 220 << 20)))
+                log = daemon.fails(71)
+                # Of what it gets last, there may be too little for whatever is next.
+                self.assertRegex(log, "(?m)^riposted: error: (not enough memory for .*: raise the limit|no memory for .*|"
+                                      "worker . got no thread: Resource temporarily unavailable)")
+                self.assertNotIn("terminate", log)
+
+    def test_a_reload_without_memory_is_refused_and_changes_nothing(self):
+        for workers in ("1", "2"):
+            with self.subTest(workers=workers):
+                port, other = free_port(), free_port()
+                listen = listen_section("echo", f"tcp://127.0.0.1:{port}")
+                daemon = self.daemon("--workers", workers, config=listen)
+                clients = [self.connect(("127.0.0.1", port)) for _ in range(8)]
+                limit = daemon.status_kib("VmSize") * 1024 + self.SPARE
+                resource.prlimit(daemon.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+                for count in (1, 2):
+                    daemon.write_config(self.MANY + listen + listen_section("hello", f"tcp://127.0.0.1:{other}"))
+                    daemon.signal(signal.SIGHUP)
+                    line = daemon.wait_log("^riposted: error: reload failed, .*$", count=count)[0]
+                    self.assertIn("not enough memory for 1000000 connections: raise the limit", line)
+                    for client in clients:
+                        client.send(b"still")
+                        self.assertEqual(receive_exactly(client, 5), b"still")
+                    with socket.socket() as nobody:
+                        self.assertNotEqual(nobody.connect_ex(("127.0.0.1", other)), 0)
+                resource.prlimit(daemon.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+                daemon.write_config("[limits]\nconnections = 20000\n" + listen)
+                daemon.signal(signal.SIGHUP)
+                daemon.wait_log("^riposted: reloaded: 1 listener$")
+                for client in clients:
+                    client.send(b"still")
+                    self.assertEqual(receive_exactly(client, 5), b"still")
+                    client.close()
+                daemon.stop()
 
 
 class Answers(RiposteTest):

@@ -39,6 +39,7 @@ enum class Fault : uint8_t {
     // The process.
     few_descriptors, ///< for a while
     little_memory,   ///< for a while: accept, and receiving datagrams, fail
+    no_plan_memory,  ///< one of the allocations of a plan failed
     reload,
     changed_access,
     drain,
@@ -77,6 +78,7 @@ inline constexpr std::array fault_names = std::to_array<std::string_view>({
     "peers that stalled",
     "times of few descriptors",
     "times of little memory",
+    "plans for which there was no memory",
     "reloads",
     "changes of who is let in",
     "drains",

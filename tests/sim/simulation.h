@@ -130,6 +130,7 @@ private:
     bool running();
     void act();
     void change();
+    void refuse_plan();
     void reload();
     void reload_kindly();
     void change_access();

@@ -1,7 +1,9 @@
 // What is done to a simulated process from above: reloads, drains, restarts.
 #include "tests/sim/simulation.h"
+#include "tests/support/failing_new.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -38,7 +40,29 @@ void Simulation::change() {
     }
 }
 
+/// A plan for which there is no memory, or that is given up for another reason: it leaves nothing
+/// behind.
+void Simulation::refuse_plan() {
+    const LimitsConfig kept = limits_;
+    limits_ = choose_limits();
+    const WorkerPlan refused = plan();
+    limits_ = kept;
+    bool reserved = false;
+    try {
+        const test::FailAllocations fail(random_.below(40));
+        worker_->reserve(refused);
+        reserved = true;
+    } catch (const std::bad_alloc&) {
+        network_.faults().add(Fault::no_plan_memory);
+    }
+    if (reserved)
+        worker_->give_up();
+    note(reserved ? "a plan is given up" : "no memory for a plan");
+}
+
 void Simulation::reload() {
+    if (random_.chance(40))
+        refuse_plan();
     network_.faults().add(Fault::reload);
     note("reload");
     if (random_.chance(50))

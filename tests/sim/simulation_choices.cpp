@@ -73,6 +73,7 @@ DatagramsConfig Simulation::choose_rates() {
     rates.bytes_per_prefix = rates.bytes = uint64_t{1} << (peaceful() ? 34 : 17);
     if (random_.chance(50))
         rates.rate_exempt.clear();
+    rates.longer_answers_to.clear(); // what holds here holds for everybody who is not named there
     return rates;
 }
 
