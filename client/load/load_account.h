@@ -9,6 +9,7 @@
 
 #include "client/load/load_result.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace riposte::client {
@@ -61,7 +62,7 @@ public:
             return;
         result_.counts.answered += count;
         result_.counts.bytes_received += count * bytes;
-        last_answer_ns_ = now_ns;
+        last_answer_ns_ = std::max(last_answer_ns_, now_ns);
         const uint64_t latency_ns = since(stamp.intended_ns, now_ns);
         recent_.record(latency_ns, count);
         if (open_loop_)

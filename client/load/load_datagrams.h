@@ -53,10 +53,15 @@ public:
     /// As fail(), for the one that was sent first; nothing if none waits.
     std::optional<Stamp> fail_oldest();
 
-    /// Calls on_lost(Stamp) for each request that was sent `timeout_ns` ago or earlier.
+    /// May a request have been sent `timeout_ns` ago or earlier? False: none was.
+    bool may_expire(uint64_t now_ns, uint64_t timeout_ns) const {
+        return outstanding() > 0 && now_ns >= oldest_ns_ + timeout_ns;
+    }
+
+    /// Calls on_lost(Stamp) for each request that was.
     template<class OnLost>
     void expire(uint64_t now_ns, uint64_t timeout_ns, OnLost&& on_lost) {
-        if (outstanding() == 0 || now_ns < oldest_ns_ + timeout_ns)
+        if (!may_expire(now_ns, timeout_ns))
             return;
         oldest_ns_ = UINT64_MAX;
         for (uint32_t place = 0; place < places_.size(); place++) {

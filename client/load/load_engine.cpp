@@ -1,6 +1,13 @@
 #include "client/load/load_engine.h"
 
+#include <poll.h>
+
 namespace riposte::client {
+
+bool has_event(int fd) {
+    pollfd wait{.fd = fd, .events = POLLIN | POLLOUT, .revents = 0};
+    return ::poll(&wait, 1, 0) > 0;
+}
 
 void LoadEngine::charge(uint64_t now_ns, int error) {
     Stamp stamp;

@@ -6,7 +6,8 @@
 // each request.
 //
 // Clock readings on the way of a request: one for a batch, right after the wait, which is when its
-// answers had arrived, however long they then stand in line here; and one before each send, which
+// answers had arrived, however long they then stand in line here (over UDP the kernel tells when;
+// load_udp.h); and one before each send, which
 // would otherwise lie up to a whole batch in the past and be counted as the server's. The latter
 // costs 20 to 30 ns of the 4,000 or more that a request takes.
 #pragma once
@@ -51,6 +52,10 @@ struct LoadContext {
     LoadSchedule& schedule;
     LoadAccount& account;
 };
+
+/// Is there something about this socket that the loop has not told yet? Then nothing on it has
+/// expired: what came is judged first.
+bool has_event(int fd);
 
 class LoadEngine {
 public:

@@ -212,13 +212,22 @@ void ReconnectLoad::failed(Slot& slot, Outcome outcome, uint64_t now_ns) {
     retries_.push(index_of(slot), now_ns);
 }
 
+bool ReconnectLoad::has_expired(const Slot& slot, uint64_t now_ns) const {
+    const uint64_t since_ns =
+        slot.state == State::connecting ? slot.started_ns : slot.stamp.sent_ns;
+    return slot.state != State::idle && since_ns + setup.timeout_ns <= now_ns;
+}
+
+/// What waits in a socket is read before anything of it is lost: a turn serves only so many events.
 void ReconnectLoad::sweep(uint64_t now_ns) {
     for (Slot& slot : slots_) {
-        if (slot.state == State::idle)
+        if (!has_expired(slot, now_ns))
             continue;
-        const uint64_t since_ns =
-            slot.state == State::connecting ? slot.started_ns : slot.stamp.sent_ns;
-        if (since_ns + setup.timeout_ns > now_ns)
+        if (slot.state == State::connecting && has_event(slot.fd))
+            continue;
+        if (slot.state != State::connecting)
+            receive(slot, monotonic_ns());
+        if (!has_expired(slot, now_ns))
             continue;
         // All of the answer, and only its end is missing: that is an answer.
         if (slot.state == State::ending)

@@ -58,6 +58,7 @@ private:
     void take(Slot& slot, std::span<const std::byte> piece, uint64_t now_ns);
     void ended(Slot& slot, int error, uint64_t now_ns);
     void complete(Slot& slot, uint64_t now_ns);
+    bool has_expired(const Slot& slot, uint64_t now_ns) const;
     void failed(Slot& slot, Outcome outcome, uint64_t now_ns);
     void close(Slot& slot);
 

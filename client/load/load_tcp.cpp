@@ -234,14 +234,21 @@ void TcpLoad::pump(uint64_t now_ns) {
 
 // ---- What goes wrong.
 
+bool TcpLoad::has_expired(Connection& connection, uint64_t now_ns) {
+    return connection.state == State::open && connection.outstanding > 0 &&
+           entry(connection, 0).stamp.sent_ns + setup.timeout_ns <= now_ns;
+}
+
+/// What waits in a socket is read before anything of it is lost: a turn serves only so many events.
 void TcpLoad::sweep(uint64_t now_ns) {
     for (Connection& connection : connections_) {
-        if (connection.state == State::open && connection.outstanding > 0 &&
-            entry(connection, 0).stamp.sent_ns + setup.timeout_ns <= now_ns) {
+        if (has_expired(connection, now_ns))
+            receive(connection, 0, monotonic_ns());
+        if (has_expired(connection, now_ns)) {
             broken(connection, Outcome::lost, now_ns);
         } else if (
             connection.state == State::connecting &&
-            connection.started_ns + setup.timeout_ns <= now_ns) {
+            connection.started_ns + setup.timeout_ns <= now_ns && !has_event(connection.fd)) {
             close(connection);
             if (opening_) {
                 opening_->connecting--;

@@ -86,6 +86,7 @@ private:
     void push(Connection& connection, const Stamp& stamp, uint64_t count);
     void send_due(Connection& connection, uint64_t count);
     void write(Connection& connection);
+    bool has_expired(Connection& connection, uint64_t now_ns);
     void broken(Connection& connection, Outcome outcome, uint64_t now_ns);
     void reopen(Connection& connection, uint64_t now_ns);
     void close(Connection& connection);

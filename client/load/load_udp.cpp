@@ -72,15 +72,15 @@ UdpLoad::Batch::Batch(size_t bytes_each, size_t messages)
 
 // A byte more than an answer has: a longer one shows.
 UdpLoad::UdpLoad(const LoadContext& context)
-    : LoadEngine(context),
+    : LoadEngine(context), stamping_(hold_receive_stamps()),
       shape_{
           .request_bytes = setup.request_bytes,
           .answer_bytes = setup.answer_bytes,
           .echo = setup.echo,
           .compare = setup.compare},
       in_(setup.answer_bytes + size_t{1}, batch_size(setup.answer_bytes + size_t{1})),
-      out_(setup.request_bytes, batch_size(setup.request_bytes)), probes_(out_.headers.size()),
-      scratch_(setup.request_bytes), ready_(setup.connections) {}
+      controls_(in_.headers.size()), out_(setup.request_bytes, batch_size(setup.request_bytes)),
+      probes_(out_.headers.size()), scratch_(setup.request_bytes), ready_(setup.connections) {}
 
 Result<void> UdpLoad::open() {
     std::mt19937_64 random(setup.seed);
@@ -96,6 +96,7 @@ Result<void> UdpLoad::open() {
             return std::unexpected(std::move(told));
         }
         want_errors(fd->get(), setup.address.family());
+        enable_receive_stamps(fd->get());
         const uint64_t bytes = std::max(setup.request_bytes, setup.answer_bytes);
         enlarge_buffers(fd->get(), setup.depth * (2 * bytes + overhead_bytes));
         const auto session = static_cast<uint32_t>(random());
@@ -123,8 +124,12 @@ void UdpLoad::handle(std::span<const epoll_event> events, uint64_t now_ns) {
 
 /// How many messages came, of at most `wanted`; or -errno.
 int UdpLoad::receive(Socket& socket, size_t wanted) {
+    for (size_t i = 0; i < wanted; i++) {
+        in_.headers[i].msg_hdr.msg_control = &controls_[i];
+        in_.headers[i].msg_hdr.msg_controllen = sizeof(Control);
+    }
     if (wanted == 1) {
-        const ssize_t size = ::recv(socket.fd.get(), in_.bytes.data(), in_.message_bytes, 0);
+        const ssize_t size = ::recvmsg(socket.fd.get(), &in_.headers[0].msg_hdr, 0);
         in_.headers[0].msg_len = static_cast<uint32_t>(std::max<ssize_t>(size, 0));
         return size < 0 ? -errno : 1;
     }
@@ -139,33 +144,38 @@ void UdpLoad::receive_all(Socket& socket, bool to_the_end, uint64_t now_ns) {
         const size_t wanted = std::clamp<size_t>(
             to_the_end ? batch_max : socket.book.outstanding(), 1, in_.headers.size());
         const int count = receive(socket, wanted);
-        if (count == -EAGAIN)
+        if (count == -EAGAIN) {
+            socket.datagrams_clock.found_empty();
             return;
+        }
         if (count == -EINTR)
             continue;
-        // The first read brings what was there when the wait ended; others, what came since.
-        if (!first)
-            now_ns = monotonic_ns();
         if (count < 0) {
             take_errors(socket, -count, now_ns);
             continue;
         }
-        for (size_t i = 0; i < static_cast<size_t>(count); i++)
-            take(socket, in_.message(i).first(in_.headers[i].msg_len), now_ns);
+        const Clocks now = read_clocks();
+        for (size_t i = 0; i < static_cast<size_t>(count); i++) {
+            const auto stamp = find_receive_stamp(in_.headers[i].msg_hdr);
+            const ReceiveTime received = socket.datagrams_clock.take(stamp, now);
+            take(socket, in_.message(i).first(in_.headers[i].msg_len), received.ns);
+        }
         // Fewer than asked for: there were no more.
         if (static_cast<size_t>(count) < wanted)
             return;
     }
 }
 
-void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t now_ns) {
+/// What expired before it came is lost.
+void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t received_ns) {
+    expire(socket, received_ns);
     const DatagramArrival arrival = socket.book.arrive(shape_, bytes, scratch_);
     LoadCounts& counts = account.result().counts;
     if (arrival.reordered && account.counts(arrival.stamp))
         counts.reordered++;
     switch (arrival.kind) {
     case DatagramKind::answer:
-        account.answered(arrival.stamp, now_ns, bytes.size());
+        account.answered(arrival.stamp, received_ns, bytes.size());
         break;
     case DatagramKind::corrupted:
         account.failed(arrival.stamp, Outcome::corrupted, bytes.size());
@@ -193,8 +203,13 @@ bool UdpLoad::take_error(Socket& socket) {
     message.msg_control = control.data();
     message.msg_controllen = control.size();
     const ssize_t size = ::recvmsg(socket.fd.get(), &message, MSG_ERRQUEUE);
-    if (size < 0)
+    if (size < 0) {
+        socket.errors_clock.found_empty();
         return false;
+    }
+    const ReceiveTime received = socket.errors_clock.take(find_receive_stamp(message));
+    if (received.clock == ReceiveClock::kernel)
+        expire(socket, received.ns);
     const int error = queued_error(message);
     const auto header =
         read_probe_header(std::span<const std::byte>(quoted).first(static_cast<size_t>(size)));
@@ -314,12 +329,21 @@ void UdpLoad::pump(uint64_t now_ns) {
     }
 }
 
+void UdpLoad::expire(Socket& socket, uint64_t now_ns) {
+    socket.book.expire(now_ns, setup.timeout_ns, [&](const Stamp& stamp) {
+        account.failed(stamp, Outcome::lost);
+    });
+}
+
+/// What waits in a socket is read before anything of it is lost: a turn serves only so many events.
 void UdpLoad::sweep(uint64_t now_ns) {
     for (Socket& socket : sockets_) {
         const uint32_t before = socket.book.outstanding();
-        socket.book.expire(now_ns, setup.timeout_ns, [&](const Stamp& stamp) {
-            account.failed(stamp, Outcome::lost);
-        });
+        if (!socket.book.may_expire(now_ns, setup.timeout_ns))
+            continue;
+        take_errors(socket, 0, now_ns);
+        receive_all(socket, false, now_ns);
+        expire(socket, now_ns);
         if (socket.book.outstanding() < before)
             has_room(socket);
     }

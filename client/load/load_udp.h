@@ -5,11 +5,17 @@
 // request outstanding that is one recv(2) an answer. What nobody waits for, a duplicate, stays
 // in the socket until the next read, or the last one. ICMP errors come by the error queue
 // (IP_RECVERR), where they quote the datagram that they are about.
+//
+// A datagram has the time at which the kernel took it in: that decides whether it came within the
+// timeout, and is its latency, however late it is read (this process may have been stopped).
 #pragma once
 
 #include "client/load/load_datagrams.h"
 #include "client/load/load_engine.h"
+#include "client/ping/receive_time.h"
 #include "common/fd.h"
+
+#include <array>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -32,6 +38,8 @@ private:
     struct Socket {
         Fd fd;
         DatagramBook book;
+        ArrivalClock datagrams_clock = {};
+        ArrivalClock errors_clock = {};
         bool paused = false; ///< closed loop: after an error, for a while
     };
 
@@ -48,13 +56,19 @@ private:
         std::vector<mmsghdr> headers;
     };
 
+    /// Room for the stamp of each message.
+    struct alignas(cmsghdr) Control {
+        std::array<std::byte, 96> bytes;
+    };
+
     uint32_t index_of(const Socket& socket) const {
         return static_cast<uint32_t>(&socket - sockets_.data());
     }
 
     int receive(Socket& socket, size_t wanted);
     void receive_all(Socket& socket, bool to_the_end, uint64_t now_ns);
-    void take(Socket& socket, std::span<const std::byte> bytes, uint64_t now_ns);
+    void take(Socket& socket, std::span<const std::byte> bytes, uint64_t received_ns);
+    void expire(Socket& socket, uint64_t now_ns);
     bool take_error(Socket& socket);
     void take_errors(Socket& socket, int error, uint64_t now_ns);
     void has_room(Socket& socket);
@@ -63,9 +77,11 @@ private:
     void failed(const Stamp& stamp, int error);
     void pause(Socket& socket, uint64_t now_ns);
 
+    Fd stamping_; ///< keeps it switched on
     DatagramShape shape_;
     std::vector<Socket> sockets_;
     Batch in_;
+    std::vector<Control> controls_; ///< of the messages in `in_`
     Batch out_;
     std::vector<ProbeHeader> probes_; ///< of the messages in `out_`
     std::vector<std::byte> scratch_;

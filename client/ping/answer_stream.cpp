@@ -35,6 +35,9 @@ bool AnswerStream::take(
         unasked_bytes_ += bytes.size();
         return unasked_bytes_ <= unasked_bytes_max;
     }
+    // It expired before the rest came: what had come by then was all (end_partial).
+    if (has_partial() && account.waits(front_) && received.ns >= account.expiry_ns(front_))
+        return false;
     if (answer_.empty())
         first_ = received;
     last_ = received;

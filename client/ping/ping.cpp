@@ -3,9 +3,10 @@
 // A turn reads what came, gives up what did not come in time, and then sends what is due: in this
 // order, so that an answer that was there in time is never taken for lost, and no probe is sent on
 // a connection whose end has been told already. A loop that is late (the machine is busy, the
-// process was stopped) sends all that came due meanwhile, each counted from its own time, and reads
-// between the batches. Only what came due more than a minute ago is left out of the run, and said
-// so: a process that was suspended for hours shall not make up for them with a flood.
+// process was stopped, nobody takes what it prints) sends all that came due meanwhile, each counted
+// from its own time, and reads between the batches; an answer has the time that the kernel gave it,
+// however long ago that was. Only what came due more than a minute ago is left out of the run, and
+// said so: a process that was suspended for hours shall not make up for them with a flood.
 //
 // The run ends when the last probe's fate is known. Cut short (-w, a signal), it sends no more and
 // waits for what is still under way twice as long as the slowest answer took.

@@ -182,6 +182,11 @@ bool PingAccount::waits(uint64_t sequence) const {
     return probe != nullptr && probe->fate == Fate::waiting;
 }
 
+uint64_t PingAccount::expiry_ns(uint64_t sequence) const {
+    const Probe* const probe = find(sequence);
+    return probe != nullptr ? probe->sent_ns + timeout_ns_ : UINT64_MAX;
+}
+
 PingAccount::Probe& PingAccount::slot(uint64_t sequence) {
     return ring_[sequence & (ring_.size() - 1)];
 }

@@ -72,6 +72,8 @@ public:
     std::optional<uint64_t> oldest_waiting() const;
     std::optional<uint64_t> latest_waiting() const;
     bool waits(uint64_t sequence) const;
+    /// When the probe expires, or has; UINT64_MAX if it is not remembered.
+    uint64_t expiry_ns(uint64_t sequence) const;
 
     PingResult& result() { return result_; }
     const PingResult& result() const { return result_; }

@@ -4,6 +4,7 @@
 
 #include "client/ping/answer_stream.h"
 #include "client/ping/queue.h"
+#include "client/ping/receive_time.h"
 #include "common/fd.h"
 
 #include <cstddef>
@@ -23,6 +24,8 @@ struct PingStream {
     uint64_t began_ns = 0;       ///< of connecting
     Queue<uint64_t> due;         ///< of the probes that wait for the connection
     AnswerStream answers;        ///< for the probes that were given to it
+    ArrivalClock clock;          ///< of what comes
+    uint64_t read_until_ns = 0;  ///< all that came by then was read
     uint64_t write_sequence = 0; ///< the first that is not written whole,
     size_t write_offset = 0;     ///< and how much of it is
     bool waits_for_room = false; ///< EPOLLOUT is on

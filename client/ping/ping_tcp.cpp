@@ -28,6 +28,9 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
@@ -36,6 +39,29 @@ namespace {
 
 constexpr int reads_max = 64; ///< of one connection, before somebody else's turn
 constexpr size_t none = SIZE_MAX;
+
+/// The kernel knows to a tick (of 4 or 10 ms) when it heard of the peer: what is older than a few
+/// of them is taken from there.
+constexpr uint64_t ticks_ns = 50'000'000;
+
+/// When a connection was made that is found to be there at `now_ns`: the peer has sent its SYN
+/// then, and nothing else. A connection that was begun just now was made just now.
+uint64_t connected_ns(int fd, uint64_t began_ns, uint64_t now_ns) {
+    if (now_ns - began_ns < ticks_ns)
+        return now_ns;
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        return now_ns;
+    const uint64_t ago_ns = uint64_t{info.tcpi_last_ack_recv} * 1'000'000;
+    return ago_ns < ticks_ns ? now_ns : now_ns - std::min(ago_ns, now_ns - began_ns);
+}
+
+/// Has it been decided whether the connection comes to be?
+bool is_decided(int fd) {
+    pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
+    return ::poll(&wait, 1, 0) > 0;
+}
 
 class TcpProber final : public Prober {
 public:
@@ -61,10 +87,11 @@ private:
     Result<void> connect_failed(Queue<uint64_t>& due, const Failure& failure);
     Error connect_limit(const Failure& failure) const;
     Result<void> connected(size_t slot);
+    void lose(Queue<uint64_t>& due, uint64_t at_ns);
     void transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns);
     void write(size_t slot);
     void want_room(size_t slot, bool wanted);
-    void read(size_t slot);
+    void read(size_t slot, uint64_t until_ns);
     void settle(size_t slot);
     void end_stream(size_t slot);
     void close(size_t slot);
@@ -133,6 +160,8 @@ Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
     stream.due = std::move(due);
     stream.waits_for_room = true;
     stream.answers.open(echo_seen_);
+    stream.clock = ArrivalClock();
+    stream.read_until_ns = 0;
     attempts_.push({.slot = slot, .generation = stream.generation});
     if (!settings().reconnect)
         current_ = slot;
@@ -163,7 +192,7 @@ Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& fail
 
 Result<void> TcpProber::connected(size_t slot) {
     PingStream& stream = streams_[slot];
-    const uint64_t now_ns = monotonic_ns();
+    const uint64_t made_ns = connected_ns(stream.fd.get(), stream.began_ns, monotonic_ns());
     int error = 0;
     socklen_t size = sizeof(error);
     if (::getsockopt(stream.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0)
@@ -178,14 +207,23 @@ Result<void> TcpProber::connected(size_t slot) {
     }
     stream.state = PingStream::State::open;
     want_room(slot, false);
-    const uint64_t connect_ns = now_ns - stream.began_ns;
+    const uint64_t connect_ns = made_ns - stream.began_ns;
     result().connect.record(connect_ns);
     result().connections++;
+    lose(due, made_ns);
     // The connection was opened for the probe that was due before it; that one may have been given
     // up already.
     for (; !due.empty() && streams_[slot].state == PingStream::State::open; due.pop())
         transmit(slot, due.front(), due.front() <= stream.began_ns ? connect_ns : 0);
+    if (streams_[slot].state == PingStream::State::open)
+        settle(slot);
     return due.empty() ? Result<void>{} : begin(std::move(due));
+}
+
+/// Those that had waited for their connection for as long as for an answer, at that time.
+void TcpProber::lose(Queue<uint64_t>& due, uint64_t at_ns) {
+    for (; !due.empty() && due.front() + settings().ping.timeout_ns <= at_ns; due.pop())
+        failed(account().send(due.front(), due.front()), Fate::lost);
 }
 
 /// The probe leaves, or queues up behind those that the socket has no room for.
@@ -213,7 +251,7 @@ void TcpProber::write(size_t slot) {
         if (size < 0 && errno == EINTR)
             continue;
         if (size < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) {
-            read(slot); // what had come, and then the end
+            read(slot, monotonic_ns()); // what had come, and then the end
             if (stream.state != PingStream::State::free)
                 end_stream(slot);
             return;
@@ -247,19 +285,23 @@ Result<void> TcpProber::ready(ProberTag tag, uint32_t events) {
     if (stream.state == PingStream::State::connecting)
         return connected(tag.slot);
     if ((events & ~uint32_t{EPOLLOUT}) != 0)
-        read(tag.slot);
+        read(tag.slot, 0);
     if (stream.state != PingStream::State::free && stream.waits_for_room)
         write(tag.slot);
     return {};
 }
 
-void TcpProber::read(size_t slot) {
+/// Reads what is there: all that came until `until_ns`, however much it is, and some of the rest.
+void TcpProber::read(size_t slot, uint64_t until_ns) {
     PingStream& stream = streams_[slot];
-    for (int i = 0; i < reads_max && stream.state != PingStream::State::free; i++) {
+    const uint64_t generation = stream.generation;
+    ReceiveTime received;
+    for (int i = 0; i < reads_max || received.ns <= until_ns; i++) {
+        if (stream.state == PingStream::State::free || stream.generation != generation)
+            return;
         const std::span<std::byte> room =
             std::span(chunk_).first(stream.answers.wanted(account().result()));
-        ReceiveTime received;
-        const ssize_t size = receive_stamped(stream.fd.get(), room, received);
+        const ssize_t size = receive_stamped(stream.fd.get(), room, stream.clock, received);
         if (size == -EAGAIN)
             return;
         if (size <= 0) {
@@ -319,6 +361,11 @@ void TcpProber::expire_probes(uint64_t now_ns) {
         PingStream& stream = streams_[slot];
         const bool on_stream = stream.state != PingStream::State::free && !stream.answers.idle() &&
                                *oldest >= stream.answers.front() && *oldest < stream.answers.end();
+        if (on_stream && stream.read_until_ns < next_expiry_ns()) {
+            read(slot, now_ns);
+            stream.read_until_ns = now_ns;
+            continue; // it may have been answered
+        }
         if (on_stream && *oldest == stream.answers.front() && stream.answers.has_partial()) {
             end_stream(slot); // it has the size that came; nobody knows how it goes on
             continue;
@@ -368,8 +415,12 @@ Result<void> TcpProber::expire_attempts(uint64_t now_ns) {
         PingStream& stream = streams_[attempt.slot];
         if (attempt_deadline_ns(stream) > now_ns)
             return {};
-        for (; !stream.due.empty() && stream.due.front() + timeout_ns <= now_ns; stream.due.pop())
-            failed(account().send(stream.due.front(), stream.due.front()), Fate::lost);
+        if (is_decided(stream.fd.get())) {
+            if (auto done = connected(attempt.slot); !done)
+                return done;
+            continue;
+        }
+        lose(stream.due, now_ns);
         if (!stream.due.empty() && stream.began_ns + timeout_ns > now_ns)
             return {};
         Queue<uint64_t> due = std::move(stream.due);
@@ -390,6 +441,11 @@ uint64_t TcpProber::next_deadline_ns() const {
 }
 
 void TcpProber::finish() {
+    const uint64_t now_ns = monotonic_ns();
+    for (size_t slot = 0; slot < streams_.size() && account().oldest_waiting(); slot++)
+        if (streams_[slot].state != PingStream::State::free &&
+            streams_[slot].state != PingStream::State::connecting)
+            read(slot, now_ns);
     for (PingStream& stream : streams_)
         for (; !stream.due.empty(); stream.due.pop())
             account().send(stream.due.front(), stream.due.front());

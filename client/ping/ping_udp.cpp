@@ -30,7 +30,8 @@ namespace {
 
 constexpr size_t datagram_buffer_bytes = 65536; ///< more than any datagram holds
 constexpr int receive_buffer_bytes = 4 << 20;   ///< as much of it as the kernel allows
-constexpr int datagrams_read_max = 64; ///< datagrams read at once, before somebody else's turn
+constexpr int datagrams_read_max = 64;  ///< datagrams read at once, before somebody else's turn
+constexpr int errors_in_a_row_max = 64; ///< of a read: more are no ICMP errors, which it takes away
 
 /// Does an error of send(2) come from the way to the peer? Otherwise it is this machine's.
 bool is_of_network(int error) {
@@ -84,17 +85,22 @@ public:
     Result<void> ready(ProberTag tag, uint32_t events) override;
     Result<void> expire(uint64_t now_ns) override;
     uint64_t next_deadline_ns() const override { return next_expiry_ns(); }
-    void finish() override {}
+    void finish() override;
 
 private:
     /// The errno of the network that keeps the socket from being connected; 0: it is.
     Result<int> open();
     Result<void> transmit(uint64_t sequence);
-    void receive();
+    void receive(uint64_t until_ns);
+    bool receive_one(ReceiveTime& received);
     void read_errors();
+    bool read_error();
+    void read_waiting(uint64_t now_ns);
     void tell_want_of_room(int error);
 
     Fd fd_;
+    ArrivalClock datagrams_clock_;
+    ArrivalClock errors_clock_;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(datagram_buffer_bytes);
     bool told_want_of_room_ = false;
 };
@@ -121,6 +127,7 @@ Result<int> UdpProber::open() {
     if (const int error = loop().add(fd->get(), EPOLLIN, tag.pack()); error != 0)
         return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
     fd_ = std::move(*fd);
+    datagrams_clock_ = errors_clock_ = ArrivalClock();
     return 0;
 }
 
@@ -189,54 +196,89 @@ Result<void> UdpProber::ready(ProberTag, uint32_t events) {
         ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     }
     if ((events & EPOLLIN) != 0)
-        receive();
+        receive(0);
     return {};
 }
 
-void UdpProber::receive() {
-    for (int i = 0; i < datagrams_read_max; i++) {
-        ReceiveTime received;
-        const ssize_t size = receive_stamped(fd_.get(), buffer_, received);
-        if (size == -EAGAIN)
+/// Reads what is there: all that came until `until_ns`, however much it is, and some of the rest.
+void UdpProber::receive(uint64_t until_ns) {
+    ReceiveTime received;
+    for (int i = 0; i < datagrams_read_max || received.ns <= until_ns; i++)
+        if (!receive_one(received))
             return;
-        if (size < 0) {
-            read_errors();
-            continue;
+}
+
+/// False: there is none.
+bool UdpProber::receive_one(ReceiveTime& received) {
+    for (int errors = 0; errors < errors_in_a_row_max; errors++) {
+        const ssize_t size = receive_stamped(fd_.get(), buffer_, datagrams_clock_, received);
+        if (size >= 0) {
+            const std::span bytes = std::span(buffer_).first(static_cast<size_t>(size));
+            arrived(account().datagram(bytes, received.ns), received.clock);
+            return true;
         }
-        const std::span bytes = std::span(buffer_).first(static_cast<size_t>(size));
-        arrived(account().datagram(bytes, received.ns), received.clock);
+        if (size == -EAGAIN)
+            return false;
+        read_errors();
     }
+    return false;
 }
 
 /// Empties the error queue. Bounded, too: more than that is left for the next turn.
 void UdpProber::read_errors() {
-    for (int i = 0; i < datagrams_read_max; i++) {
-        iovec bytes{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
-        alignas(cmsghdr) std::array<std::byte, 512> control;
-        msghdr message{};
-        message.msg_iov = &bytes;
-        message.msg_iovlen = 1;
-        message.msg_control = control.data();
-        message.msg_controllen = control.size();
-        const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_ERRQUEUE);
-        if (size < 0)
+    for (int i = 0; i < datagrams_read_max; i++)
+        if (!read_error())
             return;
-        const std::optional<int> error = find_icmp_error(message);
-        if (!error)
-            continue;
-        // A router may quote as little as the UDP header.
-        auto sequence = account().quoted(std::span(buffer_).first(static_cast<size_t>(size)));
-        if (!sequence && size < static_cast<ssize_t>(probe_header_bytes))
-            sequence = account().oldest_waiting();
-        if (sequence)
-            failed(*sequence, fate_of(*error));
+}
+
+/// False: there is none.
+bool UdpProber::read_error() {
+    iovec bytes{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
+    alignas(cmsghdr) std::array<std::byte, 512> control;
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_ERRQUEUE);
+    if (size < 0) {
+        errors_clock_.found_empty();
+        return false;
     }
+    const ReceiveTime received = errors_clock_.take(find_receive_stamp(message));
+    const std::optional<int> error = find_icmp_error(message);
+    if (!error)
+        return true;
+    // A router may quote as little as the UDP header.
+    auto sequence = account().quoted(std::span(buffer_).first(static_cast<size_t>(size)));
+    if (!sequence && size < static_cast<ssize_t>(probe_header_bytes))
+        sequence = account().oldest_waiting();
+    if (sequence)
+        failed(*sequence, fate_of(*error), received);
+    return true;
+}
+
+/// All that came until `now_ns`. The error queue has room for no more than the socket's buffer.
+void UdpProber::read_waiting(uint64_t now_ns) {
+    if (!fd_)
+        return;
+    while (account().oldest_waiting() && read_error()) {
+    }
+    receive(now_ns);
 }
 
 Result<void> UdpProber::expire(uint64_t now_ns) {
+    if (next_expiry_ns() > now_ns)
+        return {};
+    read_waiting(now_ns);
     while (const auto sequence = account().expire(now_ns))
         give_up(*sequence);
     return {};
+}
+
+void UdpProber::finish() {
+    if (account().oldest_waiting())
+        read_waiting(monotonic_ns());
 }
 
 } // namespace

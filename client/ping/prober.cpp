@@ -1,7 +1,5 @@
 #include "client/ping/prober.h"
 
-#include "client/ping/receive_time.h"
-
 #include <cerrno>
 
 namespace riposte::client {
@@ -15,6 +13,12 @@ void Prober::arrived(const Arrival& arrival, ReceiveClock clock) {
 void Prober::failed(uint64_t sequence, Fate fate) {
     if (account_.fail(sequence, fate))
         listener_.on_failure(result(), sequence, fate);
+}
+
+void Prober::failed(uint64_t sequence, Fate fate, ReceiveTime received) {
+    const bool is_late =
+        received.clock == ReceiveClock::kernel && received.ns >= account_.expiry_ns(sequence);
+    failed(sequence, is_late ? Fate::lost : fate);
 }
 
 void Prober::give_up(uint64_t sequence) {

@@ -9,6 +9,7 @@
 #include "client/connect.h"
 #include "client/event_loop.h"
 #include "client/ping/ping_account.h"
+#include "client/ping/receive_time.h"
 #include "common/error.h"
 
 #include <cstdint>
@@ -77,11 +78,13 @@ public:
     virtual Result<void> send(uint64_t due_ns) = 0;
     /// What the loop saw on a socket of this prober.
     virtual Result<void> ready(ProberTag tag, uint32_t events) = 0;
-    /// Gives up what was to come before `now_ns`. After what had come was read: ready().
+    /// Gives up what was to come before `now_ns`. Reads what has come first, as much as there is: a
+    /// probe's fate is decided by when its answer came, however late somebody looks.
     virtual Result<void> expire(uint64_t now_ns) = 0;
     /// When expire() is due; UINT64_MAX: no probe waits for anything.
     virtual uint64_t next_deadline_ns() const = 0;
-    /// The run is over: what still waits, also for a connection, stays `waiting` in the books.
+    /// The run is over: what has come is read, and what still waits then, also for a connection,
+    /// stays `waiting` in the books.
     virtual void finish() = 0;
 
     PingResult& result() { return account_.result(); }
@@ -90,7 +93,9 @@ public:
 protected:
     void arrived(const Arrival& arrival, ReceiveClock clock);
     void failed(uint64_t sequence, Fate fate); ///< if it still waits
-    void give_up(uint64_t sequence);           ///< it has expired
+    /// The same, by an error that came at that time: after the probe had expired, it is lost.
+    void failed(uint64_t sequence, Fate fate, ReceiveTime received);
+    void give_up(uint64_t sequence); ///< it has expired
     uint64_t next_expiry_ns() const { return account_.next_expiry_ns().value_or(UINT64_MAX); }
 
     const ProberSettings& settings() const { return settings_; }

@@ -2,8 +2,10 @@
 
 #include "common/clock.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include <linux/errqueue.h>
@@ -14,12 +16,21 @@ namespace riposte::client {
 namespace {
 
 constexpr uint64_t second_ns = 1'000'000'000;
-constexpr uint64_t delay_max_ns = second_ns;
+
+/// How much the clocks may differ in how long a time was, if neither was stepped: what reading them
+/// one after the other costs on a busy machine, and what adjtimex(2) slews at most (a thousandth).
+constexpr int64_t reading_play_ns = 1'000'000;
+constexpr int64_t slew_share = 1000;
 
 /// The clocks are read within this time of each other, if that succeeds in so many trials: a
 /// process that is put aside between the two readings would else be that much wrong.
 constexpr uint64_t clock_gap_ns = 2'000;
 constexpr int clock_reads_max = 8;
+
+/// a - b, of moments that are far from the ends of what there is.
+int64_t difference(uint64_t a, uint64_t b) {
+    return static_cast<int64_t>(a - b);
+}
 
 } // namespace
 
@@ -38,14 +49,27 @@ Clocks read_clocks() {
     return best;
 }
 
-ReceiveTime receive_time(std::optional<uint64_t> stamp_ns, Clocks now) {
+ReceiveTime receive_time(std::optional<uint64_t> stamp_ns, Clocks empty, Clocks now) {
     const ReceiveTime own{.ns = now.monotonic_ns, .clock = ReceiveClock::user_space};
-    if (!stamp_ns || *stamp_ns > now.realtime_ns)
+    if (!stamp_ns)
         return own;
-    const uint64_t delay_ns = now.realtime_ns - *stamp_ns;
-    if (delay_ns > delay_max_ns || delay_ns > now.monotonic_ns)
+    const int64_t passed_ns = difference(now.monotonic_ns, empty.monotonic_ns);
+    const int64_t play_ns = reading_play_ns + passed_ns / slew_share;
+    const int64_t step_ns = difference(now.realtime_ns, empty.realtime_ns) - passed_ns;
+    // As if nothing had been stepped since it came, or nothing before.
+    const int64_t age_ns = difference(now.realtime_ns, *stamp_ns);
+    const int64_t age_before_step_ns = age_ns - step_ns;
+    const auto is_possible = [&](int64_t age) { return age >= 0 && age <= passed_ns + play_ns; };
+    const auto came = [&](int64_t age) {
+        // Just after boot the moment could lie before the clock's beginning.
+        const auto ago_ns = std::min(static_cast<uint64_t>(age), now.monotonic_ns);
+        return ReceiveTime{.ns = now.monotonic_ns - ago_ns, .clock = ReceiveClock::kernel};
+    };
+    if (std::abs(step_ns) <= play_ns)
+        return is_possible(age_ns) ? came(age_ns) : own;
+    if (is_possible(age_ns) == is_possible(age_before_step_ns))
         return own;
-    return {.ns = now.monotonic_ns - delay_ns, .clock = ReceiveClock::kernel};
+    return came(is_possible(age_ns) ? age_ns : age_before_step_ns);
 }
 
 ReceiveClock combine(ReceiveClock so_far, ReceiveClock one_more) {
@@ -89,7 +113,8 @@ std::optional<uint64_t> find_receive_stamp(const msghdr& message) {
     return std::nullopt;
 }
 
-ssize_t receive_stamped(int fd, std::span<std::byte> buffer, ReceiveTime& received) {
+ssize_t receive_stamped(
+    int fd, std::span<std::byte> buffer, ArrivalClock& clock, ReceiveTime& received) {
     iovec bytes{.iov_base = buffer.data(), .iov_len = buffer.size()};
     alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(scm_timestamping)) + 64> control;
     msghdr message{};
@@ -101,9 +126,13 @@ ssize_t receive_stamped(int fd, std::span<std::byte> buffer, ReceiveTime& receiv
     do
         size = ::recvmsg(fd, &message, 0);
     while (size < 0 && errno == EINTR);
-    if (size < 0)
-        return -errno;
-    received = receive_time(find_receive_stamp(message), read_clocks());
+    if (size < 0) {
+        const int error = errno;
+        if (error == EAGAIN)
+            clock.found_empty();
+        return -error;
+    }
+    received = clock.take(find_receive_stamp(message));
     return size;
 }
 

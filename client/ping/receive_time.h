@@ -2,9 +2,14 @@
 // until this process woke up is not counted as the peer's.
 //
 // Stamps are of CLOCK_REALTIME, which may step and is slewed; measurements are of CLOCK_MONOTONIC.
-// Both are read when the packet is taken, and only how long ago it came in is carried over: over
-// the microseconds between, the clocks agree. A stamp of the future or of more than a second ago
-// tells that the clock was stepped (or that this process was stopped), and is not used.
+// Both are read when the packet is taken, and only how long ago it came in is carried over: the
+// clocks agree over that time, or differ by its thousandth at most.
+//
+// A packet may have waited for as long as this process was stopped, and its stamp is used all the
+// same. What bounds it is what is known of its socket: since the moment when nothing waited there
+// it can not have come before. If the two clocks differ between that moment and the reading, then
+// CLOCK_REALTIME was stepped (or the machine slept, for which CLOCK_MONOTONIC stands still): then
+// the stamp is from before the step or from after it, and is used if only one of them is possible.
 #pragma once
 
 #include "client/ping/ping_result.h"
@@ -32,8 +37,30 @@ struct Clocks {
 };
 Clocks read_clocks();
 
-/// `stamp_ns` (CLOCK_REALTIME) on the monotonic clock, or `now` if it is missing or implausible.
-ReceiveTime receive_time(std::optional<uint64_t> stamp_ns, Clocks now);
+/// `stamp_ns` (CLOCK_REALTIME) on the monotonic clock, or `now` if it is missing or implausible. At
+/// `empty` nothing waited in the socket.
+ReceiveTime receive_time(std::optional<uint64_t> stamp_ns, Clocks empty, Clocks now);
+
+/// Tells for one queue of a socket when what is taken from it came.
+class ArrivalClock {
+public:
+    /// Nothing has come yet.
+    ArrivalClock() : empty_(read_clocks()), taken_(empty_) {}
+
+    /// What has just been taken.
+    ReceiveTime take(std::optional<uint64_t> stamp_ns) { return take(stamp_ns, read_clocks()); }
+    /// The same, with the clocks as they were read after it was taken.
+    ReceiveTime take(std::optional<uint64_t> stamp_ns, Clocks now) {
+        taken_ = now;
+        return receive_time(stamp_ns, empty_, now);
+    }
+    /// Nothing was there to be taken: so it was after the last was taken.
+    void found_empty() { empty_ = taken_; }
+
+private:
+    Clocks empty_;
+    Clocks taken_;
+};
 
 /// What the clock of a result becomes when one more answer is counted.
 ReceiveClock combine(ReceiveClock so_far, ReceiveClock one_more);
@@ -49,6 +76,7 @@ Fd hold_receive_stamps();
 std::optional<uint64_t> find_receive_stamp(const msghdr& message);
 
 /// recvmsg(2) into `buffer`: its size or -errno, and when the (last of the) bytes came.
-ssize_t receive_stamped(int fd, std::span<std::byte> buffer, ReceiveTime& received);
+ssize_t receive_stamped(
+    int fd, std::span<std::byte> buffer, ArrivalClock& clock, ReceiveTime& received);
 
 } // namespace riposte::client

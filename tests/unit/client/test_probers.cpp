@@ -17,6 +17,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 using namespace riposte;
 using namespace riposte::client;
@@ -198,6 +199,134 @@ TEST_CASE("UDP: a probe that nobody answers is lost") {
     engine.send();
     engine.until_known();
     CHECK(engine.counts().lost == 1);
+}
+
+namespace {
+
+constexpr uint64_t many = 300; ///< more than one turn of the loop reads
+
+/// `many` probes that are echoed, and nobody has looked yet.
+void echo_many(const Peer& peer, Engine& engine) {
+    SocketAddress from;
+    for (uint64_t i = 0; i < many; i++) {
+        engine.send();
+        Buffer buffer{};
+        from.size = sizeof(from.storage);
+        REQUIRE(
+            ::recvfrom(peer.fd.get(), buffer.data(), buffer.size(), 0, from.get(), &from.size) ==
+            probe_bytes);
+        REQUIRE(
+            ::sendto(peer.fd.get(), buffer.data(), buffer.size(), 0, from.get(), from.size) ==
+            probe_bytes);
+    }
+}
+
+void echo_many_on(const Fd& connection, Engine& engine) {
+    for (uint64_t i = 0; i < many; i++) {
+        engine.send();
+        answer(connection, view(receive(connection)));
+    }
+}
+
+} // namespace
+
+TEST_CASE("UDP: answers that came in time are read before their probes expire, however many") {
+    const Peer peer(SOCK_DGRAM);
+    Engine engine(peer, Transport::udp, long_ns);
+    echo_many(peer, engine);
+    engine.give_up();
+    CHECK(engine.counts().answered == many);
+    CHECK(engine.counts().lost == 0);
+    CHECK(engine.log.failures.empty());
+}
+
+TEST_CASE("UDP: refusals that came in time are read before their probes expire, however many") {
+    SocketAddress closed;
+    {
+        const Peer peer(SOCK_DGRAM);
+        closed = peer.address;
+    }
+    Peer elsewhere(SOCK_DGRAM);
+    elsewhere.address = closed;
+    Engine engine(elsewhere, Transport::udp, long_ns);
+    for (int i = 0; i < 100; i++)
+        engine.send();
+    engine.give_up();
+    CHECK(engine.counts().refused == 100);
+}
+
+TEST_CASE("UDP: an answer that came too late is late, however soon somebody looks") {
+    const Peer peer(SOCK_DGRAM);
+    Engine engine(peer, Transport::udp, short_ns);
+    engine.send();
+    const uint64_t sent_ns = monotonic_ns();
+    Buffer buffer{};
+    SocketAddress from;
+    from.size = sizeof(from.storage);
+    REQUIRE(
+        ::recvfrom(peer.fd.get(), buffer.data(), buffer.size(), 0, from.get(), &from.size) ==
+        probe_bytes);
+    while (monotonic_ns() <= sent_ns + short_ns) {
+    }
+    REQUIRE(
+        ::sendto(peer.fd.get(), buffer.data(), buffer.size(), 0, from.get(), from.size) ==
+        probe_bytes);
+    engine.until_known();
+    CHECK(engine.counts().lost == 1);
+    CHECK(engine.counts().late == 1);
+    CHECK(engine.counts().answered == 0);
+}
+
+TEST_CASE("UDP: at the end of the run what came is read") {
+    const Peer peer(SOCK_DGRAM);
+    Engine engine(peer, Transport::udp, long_ns);
+    echo_many(peer, engine);
+    engine.prober->finish();
+    CHECK(engine.counts().answered == many);
+}
+
+TEST_CASE("TCP: answers that came in time are read before their probes expire, however many") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    const Fd connection = peer.accept();
+    answer(connection, view(receive(connection)));
+    echo_many_on(connection, engine);
+    SUBCASE("when they would expire") {
+        engine.give_up();
+    }
+    SUBCASE("at the end of the run") {
+        engine.prober->finish();
+    }
+    CHECK(engine.counts().answered == many + 1);
+    CHECK(engine.counts().lost == 0);
+    CHECK(engine.prober->result().connections == 1);
+}
+
+TEST_CASE("TCP: a connection that was made in time is there before its probe expires") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns, true);
+    engine.send();
+    const Fd connection = peer.accept();
+    engine.give_up();
+    CHECK(engine.counts().lost == 0);
+    answer(connection, view(receive(connection)));
+    engine.until_known();
+    CHECK(engine.counts().answered == 1);
+}
+
+TEST_CASE("TCP: how long connecting took is known however late somebody looks") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    const Fd connection = peer.accept();
+    const uint64_t look_ns = monotonic_ns() + 500 * ms;
+    while (monotonic_ns() < look_ns)
+        ::usleep(1000);
+    engine.until_connected(1);
+    // It was made within some milliseconds; the kernel's own measure is some of them coarse.
+    CHECK(engine.prober->result().connect.max_ns() < 400 * ms);
 }
 
 TEST_CASE("TCP: the probe that opens the connection is told how long that took") {

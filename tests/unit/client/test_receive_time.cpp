@@ -23,6 +23,9 @@ namespace {
 
 using riposte::test::second;
 constexpr Clocks now{.monotonic_ns = 5000 * second, .realtime_ns = 1'700'000'000 * second};
+/// The clocks an hour before.
+constexpr Clocks earlier{
+    .monotonic_ns = 1400 * second, .realtime_ns = 1'700'000'000 * second - 3600 * second};
 
 struct Pair {
     Fd near, far;
@@ -62,6 +65,7 @@ Pair connected(int type) {
 /// its own, which a busy machine may let wait: it is tried until a stamp comes.
 ReceiveTime receive_stamped_byte(const Pair& pair, uint64_t& sent_ns) {
     ReceiveTime received;
+    ArrivalClock clock;
     const auto end = std::chrono::steady_clock::now() + test::patience();
     while (received.clock != ReceiveClock::kernel && std::chrono::steady_clock::now() < end) {
         if (sent_ns > 0)
@@ -71,7 +75,7 @@ ReceiveTime receive_stamped_byte(const Pair& pair, uint64_t& sent_ns) {
         pollfd wait{.fd = pair.near.get(), .events = POLLIN, .revents = 0};
         REQUIRE(::poll(&wait, 1, test::patience_ms()) == 1);
         std::array<std::byte, 8> buffer{};
-        REQUIRE(receive_stamped(pair.near.get(), buffer, received) == 1);
+        REQUIRE(receive_stamped(pair.near.get(), buffer, clock, received) == 1);
         CHECK(buffer[0] == std::byte{'x'});
     }
     return received;
@@ -79,26 +83,74 @@ ReceiveTime receive_stamped_byte(const Pair& pair, uint64_t& sent_ns) {
 
 } // namespace
 
-TEST_CASE("a stamp becomes the moment as long ago on the monotonic clock") {
-    const ReceiveTime received = receive_time(now.realtime_ns - 12'345, now);
-    CHECK(received.ns == now.monotonic_ns - 12'345);
-    CHECK(received.clock == ReceiveClock::kernel);
-    CHECK(receive_time(now.realtime_ns, now).ns == now.monotonic_ns);
-    CHECK(receive_time(now.realtime_ns - second, now).clock == ReceiveClock::kernel);
+TEST_CASE("a stamp becomes the moment as long ago on the monotonic clock, however long") {
+    for (const uint64_t ago : {uint64_t{0}, uint64_t{12'345}, second, second + 1, 3599 * second}) {
+        const ReceiveTime received = receive_time(now.realtime_ns - ago, earlier, now);
+        CHECK(received.ns == now.monotonic_ns - ago);
+        CHECK(received.clock == ReceiveClock::kernel);
+    }
 }
 
 TEST_CASE("a stamp that can not be true is not used") {
+    // Of the future, or of before the socket was empty.
     for (const uint64_t stamp :
-         {now.realtime_ns + 1, now.realtime_ns - second - 1, now.realtime_ns + 3600 * second,
-          uint64_t{1}}) {
-        const ReceiveTime received = receive_time(stamp, now);
+         {now.realtime_ns + 1, now.realtime_ns - 3610 * second, uint64_t{1}, UINT64_MAX}) {
+        const ReceiveTime received = receive_time(stamp, earlier, now);
         CHECK(received.ns == now.monotonic_ns);
         CHECK(received.clock == ReceiveClock::user_space);
     }
-    CHECK(receive_time(std::nullopt, now).clock == ReceiveClock::user_space);
-    // Just after boot the moment would lie before the clock's beginning.
-    const Clocks young{.monotonic_ns = 10, .realtime_ns = now.realtime_ns};
-    CHECK(receive_time(now.realtime_ns - 11, young).ns == 10);
+    CHECK(receive_time(std::nullopt, earlier, now).clock == ReceiveClock::user_space);
+}
+
+TEST_CASE("a clock that was stepped meanwhile is not taken for time that passed") {
+    const auto stepped = [](int64_t by) {
+        return Clocks{
+            .monotonic_ns = now.monotonic_ns,
+            .realtime_ns = now.realtime_ns + static_cast<uint64_t>(by)};
+    };
+    const auto hours = [](int64_t count) { return count * 3600 * static_cast<int64_t>(second); };
+    // Two hours ahead or back, or asleep for two hours: a stamp of a minute ago from before the
+    // step is found by the clocks of before it, one from after it by those of now.
+    for (const int64_t step : {hours(2), hours(-2)}) {
+        const Clocks then = stepped(step);
+        for (const uint64_t stamp :
+             {now.realtime_ns - 60 * second, then.realtime_ns - 60 * second}) {
+            const ReceiveTime received = receive_time(stamp, earlier, then);
+            CHECK(received.ns == now.monotonic_ns - 60 * second);
+            CHECK(received.clock == ReceiveClock::kernel);
+        }
+    }
+    // Ten minutes: from before or after it, both are possible of many; of none that is of the
+    // future.
+    const Clocks ahead = stepped(hours(1) / 6);
+    CHECK(
+        receive_time(now.realtime_ns - 60 * second, earlier, ahead).clock ==
+        ReceiveClock::user_space);
+    const ReceiveTime recent = receive_time(ahead.realtime_ns - second, earlier, ahead);
+    CHECK(recent.ns == now.monotonic_ns - second);
+    CHECK(recent.clock == ReceiveClock::kernel);
+    // What NTP slews is no step.
+    CHECK(
+        receive_time(now.realtime_ns - second, earlier, stepped(1'000'000'000)).clock ==
+        ReceiveClock::kernel);
+}
+
+TEST_CASE("what is taken came after the socket was last found empty") {
+    ArrivalClock clock;
+    const Clocks begun = read_clocks();
+    const auto later = [&](uint64_t ns) {
+        return Clocks{
+            .monotonic_ns = begun.monotonic_ns + ns, .realtime_ns = begun.realtime_ns + ns};
+    };
+    const auto is_used = [&](uint64_t stamp_ns, uint64_t now_ns) {
+        return clock.take(begun.realtime_ns + stamp_ns, later(now_ns)).clock ==
+               ReceiveClock::kernel;
+    };
+    CHECK(is_used(1 * second, 10 * second));
+    CHECK(is_used(2 * second, 11 * second)); // it waited behind the first
+    clock.found_empty();
+    CHECK_FALSE(is_used(2 * second, 12 * second));
+    CHECK(is_used(11 * second, 12 * second));
 }
 
 TEST_CASE("the clocks are read at the same moment") {
@@ -171,15 +223,17 @@ TEST_CASE("without stamps the time is that of the reading") {
     const Pair pair = connected(SOCK_DGRAM);
     REQUIRE(::send(pair.far.get(), "x", 1, 0) == 1);
     std::array<std::byte, 8> buffer{};
+    ArrivalClock clock;
     ReceiveTime received;
     const uint64_t before_ns = monotonic_ns();
-    REQUIRE(receive_stamped(pair.near.get(), buffer, received) == 1);
+    REQUIRE(receive_stamped(pair.near.get(), buffer, clock, received) == 1);
     CHECK(received.clock == ReceiveClock::user_space);
     CHECK(received.ns >= before_ns);
 }
 
 TEST_CASE("what recvmsg fails with comes back as its negative errno") {
     std::array<std::byte, 8> buffer{};
+    ArrivalClock clock;
     ReceiveTime received;
-    CHECK(receive_stamped(-1, buffer, received) == -EBADF);
+    CHECK(receive_stamped(-1, buffer, clock, received) == -EBADF);
 }

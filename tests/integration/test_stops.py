@@ -1,0 +1,162 @@
+"""A client that is held up for a while: stopped (Ctrl-Z), or because nobody takes what it prints. What comes
+meanwhile is judged by when it came, not by when it was looked at.
+
+A peer answers in time or too late, by a seed, and knows when it did, on the clock of the client. The model
+that the client is held against is naive: each answer by itself, by its time. Answers that fell so near the
+timeout that the test can not know may have either fate.
+"""
+
+import fcntl
+import os
+import random
+import re
+import tempfile
+import time
+import unittest
+from signal import SIGCONT, SIGSTOP
+
+from client import Running, comment, parse_json
+from daemon import RiposteTest
+from delayed import DelayedEcho
+from patience import FACTOR
+from peers import wait_until
+
+SEEDS = range(1, 3) if "RIPOSTE_SEED" not in os.environ else [int(os.environ["RIPOSTE_SEED"])]
+TIMEOUT_MS = 700
+TIMEOUT_NS = TIMEOUT_MS * 1_000_000
+#: Of a time that is told. Being judged by the look would cost a second and more.
+SLACK_NS = int(0.3e9 * FACTOR)
+
+
+def delays(seed):
+    """In time with much to spare; too late; never."""
+    choices = random.Random(seed)
+    return lambda _index: choices.choice((0, 0, choices.uniform(0, 0.3), choices.uniform(0.9, 1.2), None))
+
+
+class Case(RiposteTest):
+    def delayed(self, delay):
+        peer = DelayedEcho(delay)
+        self.addCleanup(peer.close)
+        return peer
+
+    def hold_up(self, process, seed):
+        """A schedule of stops, each longer than the timeout and than a second, and of runs between them. It
+        ends while the client runs."""
+        choices = random.Random(seed)
+        for _ in range(3):
+            time.sleep(choices.uniform(0.1, 0.4))
+            if process.poll() is not None:
+                return
+            process.signal(SIGSTOP)
+            wait_until(lambda: process.poll() is not None or process.is_stopped(), "stopped")
+            time.sleep(choices.uniform(1.1, 1.8))
+            process.signal(SIGCONT)
+
+    @staticmethod
+    def fate(entry):
+        """What must become of a probe; None if it is too near to call."""
+        if entry is None or entry.after_ns is None:
+            return "lost"
+        least, most = entry.took_ns()
+        if most < TIMEOUT_NS:
+            return "answered"
+        return "lost" if least >= TIMEOUT_NS else None
+
+
+class Ping(Case):
+    LINE = re.compile(r"56 bytes from \S+: seq=(\d+) time=([\d.]+) ms(.*)")
+    LATENESS = re.compile(r"\(sent ([\d.]+) (ms|s) late\)")
+    COUNT = 300
+
+    def judge(self, peer, output):
+        """Holds each line against the model."""
+        fates, times_ns = {}, {}
+        for line in output.splitlines():
+            if told := re.match(r"no answer to seq=(\d+) ", line):
+                fates[int(told[1])] = "lost"
+            elif (told := self.LINE.match(line)) and "(late)" in told[3]:
+                fates.setdefault(int(told[1]), "lost")
+            elif told:
+                fates[int(told[1])] = "answered"
+                late = self.LATENESS.search(told[3])
+                late_ms = float(late[1]) * {"ms": 1, "s": 1000}[late[2]] if late else 0
+                times_ns[int(told[1])] = (float(told[2]) - late_ms) * 1e6
+        entries = {number: entry for (_, number), entry in peer.echoed.items()}
+        self.assertEqual(set(fates), set(entries), output)
+        self.assertEqual(len(entries), self.COUNT)
+        wrong = []
+        for number, entry in entries.items():
+            right = self.fate(entry)
+            if right not in (None, fates[number]):
+                wrong.append((number, "should be", right, entry.after_ns and entry.took_ns()))
+            elif number in times_ns:
+                least, most = entry.took_ns()
+                if not least - SLACK_NS <= times_ns[number] <= most + SLACK_NS:
+                    wrong.append((number, "took", times_ns[number], "not", entry.took_ns()))
+        self.assertEqual(wrong, [], output)
+        comment(f"{sum(fate == 'answered' for fate in fates.values())} of {self.COUNT} answered")
+
+    def start(self, peer, **keywords):
+        process = self.enterContext(Running("ping", "-c", self.COUNT, "-i", "10ms", "-W", f"{TIMEOUT_MS}ms",
+                                            peer.endpoint, **keywords))
+        process.await_handlers()
+        return process
+
+    def test_a_stopped_ping_judges_by_the_time_of_arrival(self):
+        for seed in SEEDS:
+            with self.subTest(seed=seed), tempfile.TemporaryFile() as output:
+                peer = self.delayed(delays(seed))
+                process = self.start(peer, stdout=output)
+                self.hold_up(process, seed)
+                process.finish()
+                output.seek(0)
+                self.judge(peer, output.read().decode())
+
+    def test_a_ping_whose_output_blocks_judges_by_the_time_of_arrival(self):
+        for seed in SEEDS:
+            with self.subTest(seed=seed):
+                peer = self.delayed(delays(seed))
+                reader, writer = os.pipe()
+                fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+                process = self.start(peer, stdout=writer)
+                os.close(writer)
+                output = b""
+                with open(reader, "rb", buffering=0) as pipe:
+                    # The pipe fills with a line for each probe; nobody reads for a while, and again.
+                    while part := pipe.read(4096):
+                        output += part
+                        if len(output) < 3 * 4096:
+                            time.sleep(1.5)
+                process.finish()
+                self.judge(peer, output.decode())
+
+
+class Load(Case):
+    def test_a_stopped_load_judges_datagrams_by_the_time_of_arrival(self):
+        for seed in SEEDS:
+            with self.subTest(seed=seed):
+                choose = delays(seed)
+                # The first one only shows that somebody answers.
+                peer = self.delayed(lambda index, choose=choose: choose(index) if index else 0)
+                process = self.enterContext(Running(
+                    "load", "-j", "--warmup", 0, "-n", 3000, "-c", 400, "--depth", 4, "-r", 1500, "-W",
+                    f"{TIMEOUT_MS}ms", peer.endpoint))
+                process.await_handlers()
+                self.hold_up(process, seed)
+                found = parse_json(process.finish()).json
+                entries = [entry for entry in peer.echoed.values() if entry.sent_ns]
+                self.assertEqual(found["counts"]["sent"], len(entries))
+                fates = [self.fate(entry) for entry in entries]
+                answered, open_ = fates.count("answered"), fates.count(None)
+                self.assertLessEqual(answered, found["counts"]["answered"], found["counts"])
+                self.assertLessEqual(found["counts"]["answered"], answered + open_, found["counts"])
+                self.assertEqual(found["counts"]["answered"] + found["counts"]["lost"], len(entries))
+                longest = max(entry.took_ns()[1] for entry, fate in zip(entries, fates)
+                              if fate in (None, "answered") and entry.after_ns)
+                self.assertLessEqual(found["latency_from_send"]["max"] * 1e9, longest + SLACK_NS)
+                comment(f"{answered} of {len(entries)} answered, {open_} too near to call")
+
+
+if __name__ == "__main__":
+    unittest.main()
