@@ -107,9 +107,14 @@ Result<CommonOptions> read_common(const CommonWords& words) {
         return std::unexpected(read.error());
     if (auto read = read_color(words.color, common.color); !read)
         return std::unexpected(read.error());
-    common.source = words.source.value_or("");
-    if (common.source.starts_with('[') && common.source.ends_with(']'))
-        common.source = common.source.substr(1, common.source.size() - 2);
+    if (!words.source)
+        return common;
+    auto source = parse_host(*words.source);
+    if (!source)
+        return usage(fmt::format(
+            "--source '{}', column {}: {}", escape(*words.source), source.error().offset + 1,
+            source.error().message));
+    common.source = std::move(*source);
     return common;
 }
 

@@ -92,6 +92,15 @@ SocketAddress any_address(Family family, uint16_t port) {
     return from(address); // in6addr_any is all zeros
 }
 
+/// RFC 6761, section 6.3: "localhost" and what is below it is loopback, whoever is asked.
+bool is_localhost(std::string host) {
+    if (host.ends_with('.'))
+        host.pop_back();
+    for (char& c : host)
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return host == "localhost" || host.ends_with(".localhost");
+}
+
 bool is_numeric(const std::string& host) {
     in6_addr address{};
     return host.find(':') != std::string::npos || inet_pton(AF_INET, host.c_str(), &address) == 1;
@@ -173,10 +182,15 @@ std::expected<std::vector<SocketAddress>, std::string> resolve(
     hints.ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0) | (numeric ? AI_NUMERICHOST : 0);
     const std::string service = std::to_string(endpoint.port);
     addrinfo* found = nullptr;
-    int code = getaddrinfo(endpoint.host.c_str(), service.c_str(), &hints, &found);
-    if (code != 0 && endpoint.host == "localhost") {
-        // RFC 6761, section 6.3: it is loopback, also where no hosts file says so (a container, a
-        // chroot). No name and not passive means just that to getaddrinfo(3).
+    const bool local = is_localhost(endpoint.host);
+    // The hosts file has no final dot, with which the name would be asked for in the DNS.
+    const std::string host = local && endpoint.host.ends_with('.')
+                                 ? endpoint.host.substr(0, endpoint.host.size() - 1)
+                                 : endpoint.host;
+    int code = getaddrinfo(host.c_str(), service.c_str(), &hints, &found);
+    if (code != 0 && local) {
+        // Also where no hosts file says so (a container, a chroot). No name and not passive means
+        // loopback to getaddrinfo(3).
         hints.ai_flags &= ~AI_PASSIVE;
         code = getaddrinfo(nullptr, service.c_str(), &hints, &found);
     }

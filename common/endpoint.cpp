@@ -1,6 +1,8 @@
 // The endpoint grammar, read from left to right: scheme, host, port. Each fault is reported where
 // it stands, so that a configuration error can point into the string. Hosts that look like an
-// address must be one: "127.1" and "1.2.3.4.5" are mistakes, not names to ask a resolver for.
+// address must be one: "127.1" and "1.2.3.4.5" are mistakes, not names to ask a resolver for. A
+// resolver would read more of them as addresses than we do (inet_aton(3): 127.1, 0x7f000001,
+// 127.0x1), and 0x0 would be every address: whatever it reads so is refused here.
 
 #include "common/endpoint.h"
 
@@ -38,6 +40,16 @@ bool is_ipv4(const std::string& text) {
     return inet_pton(AF_INET, text.c_str(), &address) == 1;
 }
 
+/// The IPv4 address that an IPv6 address stands for (RFC 4291, 2.5.5.2), if it does.
+std::optional<std::string> mapped_ipv4(const std::string& text) {
+    in6_addr address{};
+    if (inet_pton(AF_INET6, text.c_str(), &address) != 1 || !IN6_IS_ADDR_V4MAPPED(&address))
+        return std::nullopt;
+    char shown[INET_ADDRSTRLEN] = "";
+    inet_ntop(AF_INET, &address.s6_addr[12], shown, sizeof shown);
+    return shown;
+}
+
 /// What stands between the brackets, at `offset`.
 std::expected<void, EndpointError> check_ipv6(std::string_view host, size_t offset) {
     const size_t percent = host.find('%');
@@ -46,6 +58,11 @@ std::expected<void, EndpointError> check_ipv6(std::string_view host, size_t offs
         return refuse(
             offset,
             fmt::format("'{}' is not an IPv6 address; write one like [::1]", escape(address, 64)));
+    if (const auto mapped = mapped_ipv4(std::string(address)))
+        return refuse(
+            offset, fmt::format(
+                        "'{}' is an IPv4-mapped address, which no packet bears; write {}",
+                        escape(address, 64), *mapped));
     if (percent == std::string_view::npos)
         return {};
     const std::string_view zone = host.substr(percent + 1);
@@ -69,10 +86,15 @@ std::expected<void, EndpointError> check_ipv6(std::string_view host, size_t offs
     return {};
 }
 
-/// The last label decides, as in a URL: all digits means that an IPv4 address was meant.
+/// The last label decides, as in a URL (https://url.spec.whatwg.org, "ends in a number"): digits,
+/// or 0x and hexadecimal digits, mean that an IPv4 address was meant.
 bool looks_like_ipv4(std::string_view host) {
+    if (host.ends_with('.'))
+        host.remove_suffix(1);
     const size_t dot = host.rfind('.');
     const std::string_view last = dot == std::string_view::npos ? host : host.substr(dot + 1);
+    if (last.starts_with("0x") || last.starts_with("0X"))
+        return last.find_first_not_of("0123456789abcdefABCDEF", 2) == std::string_view::npos;
     return !last.empty() && std::ranges::all_of(last, is_digit);
 }
 
@@ -153,6 +175,25 @@ std::expected<std::optional<Transport>, EndpointError> take_scheme(std::string_v
     return refuse(0, fmt::format("unknown scheme '{}'; use tcp:// or udp://", escape(scheme, 32)));
 }
 
+bool is_ipv6_with_zone(std::string_view host) {
+    return check_ipv6(host, 0).has_value();
+}
+
+/// Which spelling with brackets an IPv6 address without them may have meant. "::1:7007" may be two.
+std::string with_brackets(std::string_view text, const EndpointRules& rules) {
+    const size_t colon = text.rfind(':');
+    const std::string_view host = text.substr(0, colon);
+    const std::string_view port = text.substr(colon + 1);
+    const bool has_port = parse_port(port, 0).has_value() && is_ipv6_with_zone(host);
+    const bool has_none = is_ipv6_with_zone(text);
+    const std::string whole = fmt::format("[{}]:{}", text, rules.default_port.value_or(7001));
+    if (has_port && has_none)
+        return fmt::format("[{}]:{}, or {} if all of it is the address", host, port, whole);
+    if (has_port)
+        return fmt::format("[{}]:{}", host, port);
+    return has_none ? whole : "[::1]:7001";
+}
+
 /// Takes HOST off the front of `rest`, which is then empty or ":PORT".
 std::expected<std::string_view, EndpointError> take_host(
     std::string_view& rest, size_t offset, const EndpointRules& rules) {
@@ -173,7 +214,10 @@ std::expected<std::string_view, EndpointError> take_host(
     const std::string_view address = rest.substr(0, rest.find('%'));
     if (std::ranges::count(address, ':') > 1 &&
         address.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos)
-        return refuse(offset, "an IPv6 address needs brackets; write it as [::1]:7001");
+        return refuse(
+            offset,
+            fmt::format(
+                "an IPv6 address needs brackets; write it as {}", with_brackets(rest, rules)));
     const size_t colon = std::min(rest.find(':'), rest.size());
     const std::string_view host = rest.substr(0, colon);
     if (host == "*") {
@@ -214,6 +258,22 @@ std::expected<Endpoint, EndpointError> parse_endpoint(std::string_view text, End
         return std::unexpected(port.error());
     endpoint.port = *port;
     return endpoint;
+}
+
+std::expected<std::string, EndpointError> parse_host(std::string_view text) {
+    const bool brackets = text.starts_with('[') && text.ends_with(']');
+    const std::string_view host = brackets ? text.substr(1, text.size() - 2) : text;
+    const size_t colon = host.find(':');
+    std::expected<void, EndpointError> checked;
+    if (brackets || std::ranges::count(host.substr(0, host.find('%')), ':') > 1)
+        checked = check_ipv6(host, brackets ? 1 : 0);
+    else if (colon != std::string_view::npos)
+        return refuse(colon, "a port can not be chosen; write the address alone");
+    else
+        checked = check_name(host, 0);
+    if (!checked)
+        return std::unexpected(checked.error());
+    return std::string(host);
 }
 
 std::string to_string(const Endpoint& endpoint) {

@@ -2,8 +2,9 @@
 //
 //     [tcp://|udp://] HOST [:PORT]      HOST = name | IPv4 | "[" IPv6 [%zone] "]" | "*"
 //
-// `*` (all addresses, dual stack) is for the daemon, a left-out port for the client only. Parsing
-// resolves nothing: see address.h.
+// `*` (all addresses, dual stack) is for the daemon, a left-out port for the client only. IPv4 is
+// four decimal numbers; no other spelling of an address (127.1, 0x7f000001, [::ffff:127.0.0.1]) is
+// taken for one, nor for a name. Parsing resolves nothing: see address.h.
 #pragma once
 
 #include <cstddef>
@@ -42,6 +43,9 @@ struct EndpointError {
 };
 
 std::expected<Endpoint, EndpointError> parse_endpoint(std::string_view text, EndpointRules rules);
+
+/// HOST alone, an IPv6 address with brackets or without: what Endpoint::host would be.
+std::expected<std::string, EndpointError> parse_host(std::string_view text);
 
 /// The canonical spelling, which parse_endpoint() reads back: "tcp://[::1]:7001".
 std::string to_string(const Endpoint& endpoint);

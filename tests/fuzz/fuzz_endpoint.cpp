@@ -24,6 +24,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) { // NOL
     }
     require(!endpoint->host.empty(), "there is a host");
     require(endpoint->host != "*" || rules.wildcard, "'*' only where it is permitted");
+    require(
+        endpoint->host == "*" || parse_host(endpoint->host) == endpoint->host,
+        "a host is one without a port, too", endpoint->host);
     const std::string written = to_string(*endpoint);
     fuzz::require_one_line(written);
     const auto again = parse_endpoint(written, {.wildcard = rules.wildcard, .default_port = {}});

@@ -4,11 +4,13 @@ No socket is opened, so that the module runs once, not once a backend.
 """
 
 import os
+import re
 import shutil
 import tempfile
 import tomllib
 import unittest
 
+from client import run
 from daemon import needs_root, become_nobody, run_riposted
 
 FULL = """
@@ -90,6 +92,30 @@ class Check(unittest.TestCase):
 
     def test_a_bad_endpoint_is_shown_with_line_and_column(self):
         self.refused('[[listen]]\nservice = "echo"\naddress = "127.0.0.1:700000"\n', "3:", "700000|port")
+
+    def test_what_only_a_resolver_takes_for_an_address_is_refused_wherever_one_is_written(self):
+        # inet_aton(3) reads these, 0x0 as every address; and an IPv4-mapped one can not be listened on.
+        for host in ("0x0", "0x7f000001", "127.0x1", "0177.0.0.1", "127.1", "2130706433", "127.0.0.1.",
+                     "[::ffff:127.0.0.1]"):
+            with self.subTest(host=host):
+                literal = host.strip("[]")
+                bare = host if host == literal else "::ffff:127.0.0.1"
+                listen = f'[[listen]]\nservice = "echo"\naddress = "tcp://{host}:7001"\n'
+                self.refused(listen, "3:", re.escape(literal))
+                self.refused(f'[metrics]\nlisten = "tcp://{host}:9701"\n', "2:", re.escape(literal))
+                done = run_riposted("--check", "--listen", f"echo=tcp://{host}:7001")
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(f"'{literal}'", done.stderr)
+                if bare == host:
+                    self.refused('[[listen]]\nservice = "echo"\naddress = "tcp://127.0.0.1:7001"\n'
+                                 f'allow = ["{host}"]\n', "4:", re.escape(literal))
+                for arguments in (("send", f"{host}:7001"), ("ping", f"udp://{host}"),
+                                  ("load", host), ("status", host),
+                                  ("send", "--source", bare, "127.0.0.1"),
+                                  ("ping", "--source", host, "127.0.0.1")):
+                    refused = run(*arguments)
+                    self.assertEqual((refused.returncode, refused.stdout), (2, ""), str(refused))
+                    self.assertIn(f"'{literal}' is ", refused.stderr)
 
     def test_what_is_no_toml_is_shown_with_line_and_column(self):
         self.refused('backend = "auto"\nworkers = = 2\n', "2:", "value")

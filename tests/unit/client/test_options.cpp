@@ -154,6 +154,16 @@ TEST_CASE("the source is an address, in brackets or not") {
     CHECK(common_options({"send", "--source", "127.0.0.2", "host"}).source == "127.0.0.2");
     CHECK(common_options({"send", "--source=::1", "host"}).source == "::1");
     CHECK(common_options({"send", "--source=[::1]", "host"}).source == "::1");
+    CHECK(
+        refusal({"send", "--source=0x7f000001", "host"}) ==
+        "--source '0x7f000001', column 1: '0x7f000001' is not an IPv4 address; write four numbers "
+        "from 0 to 255, like 127.0.0.1");
+    CHECK(
+        refusal({"ping", "--source", "127.0.0.1:80", "host"}) ==
+        "--source '127.0.0.1:80', column 10: a port can not be chosen; write the address alone");
+    CHECK(
+        refusal({"load", "--source", "*", "host"}).find("can not contain '*'") !=
+        std::string::npos);
 }
 
 TEST_CASE("--color is auto, always or never") {

@@ -71,13 +71,17 @@ TEST_CASE("a star is every address: IPv6 for dual stack, IPv4 when only that is 
 }
 
 TEST_CASE("localhost resolves to loopback without duplicates, with a hosts file or without") {
-    for (const bool passive : {false, true}) {
-        const auto addresses =
-            resolve(endpoint("localhost"), Transport::tcp, Family::ipv4, passive);
-        REQUIRE(addresses);
-        REQUIRE(addresses->size() == 1);
-        CHECK(to_string(addresses->front()) == "127.0.0.1:7001");
-    }
+    // RFC 6761, section 6.3: with a final dot, in capitals, and what is below it, too.
+    for (const char* name :
+         {"localhost", "localhost.", "LocalHost", "any.localhost", "x.Localhost."})
+        for (const bool passive : {false, true}) {
+            CAPTURE(name);
+            const auto addresses = resolve(endpoint(name), Transport::tcp, Family::ipv4, passive);
+            REQUIRE(addresses);
+            REQUIRE(addresses->size() == 1);
+            CHECK(to_string(addresses->front()) == "127.0.0.1:7001");
+        }
+    CHECK_FALSE(resolve(endpoint("notlocalhost"), Transport::tcp, Family::any, false));
 }
 
 TEST_CASE("an address of the wrong family is refused by name") {

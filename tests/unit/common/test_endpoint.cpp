@@ -33,7 +33,9 @@ TEST_CASE("scheme, host and port are read, and print back to the same text") {
         {"127.0.0.1:7001", {std::nullopt, "127.0.0.1", 7001}},
         {"tcp://[::1]:7001", {Transport::tcp, "::1", 7001}},
         {"udp://[fe80::1%eth0.100]:9", {Transport::udp, "fe80::1%eth0.100", 9}},
-        {"[::ffff:1.2.3.4]:1", {std::nullopt, "::ffff:1.2.3.4", 1}},
+        {"[::1.2.3.4]:1", {std::nullopt, "::1.2.3.4", 1}},
+        {"0x7f.example:80", {std::nullopt, "0x7f.example", 80}},
+        {"0xbeer:80", {std::nullopt, "0xbeer", 80}},
         {"tcp://*:0", {Transport::tcp, "*", 0}},
         {"*:65535", {std::nullopt, "*", 65535}},
         {"localhost:7001", {std::nullopt, "localhost", 7001}},
@@ -88,9 +90,13 @@ TEST_CASE("a bad endpoint is refused where the fault stands, with what to do abo
         {"a.." + std::string(":1"), "2: a part of the host name is empty; remove the extra dot"},
         {"x." + std::string(64, 'a') + ":1",
          "2: a part of the host name is longer than 63 characters; shorten it"},
-        {"::1:7001", "0: an IPv6 address needs brackets; write it as [::1]:7001"},
-        {"fe80::1%eth0:7001", "0: an IPv6 address needs brackets; write it as [::1]:7001"},
-        {"::1", "0: an IPv6 address needs brackets; write it as [::1]:7001"},
+        {"::1:7007", "0: an IPv6 address needs brackets; write it as [::1]:7007, or "
+                     "[::1:7007]:7001 if all of it is the address"},
+        {"fe80::1%eth0:9", "0: an IPv6 address needs brackets; write it as [fe80::1%eth0]:9"},
+        {"udp://2001:db8::1:70000", "6: an IPv6 address needs brackets; write it as [::1]:7001"},
+        {"::2", "0: an IPv6 address needs brackets; write it as [::2]:7001"},
+        {"1:2:3:4:5:6:7:8:9", "0: an IPv6 address needs brackets; write it as [1:2:3:4:5:6:7:8]:9"},
+        {":::", "0: an IPv6 address needs brackets; write it as [::1]:7001"},
         {"tcp://[::1:7001", "6: '[' is not closed; write an IPv6 address as [::1]"},
         {"tcp://[]:1", "7: '' is not an IPv6 address; write one like [::1]"},
         {"[127.0.0.1]:1", "1: '127.0.0.1' is not an IPv6 address; write one like [::1]"},
@@ -117,6 +123,61 @@ TEST_CASE("a bad endpoint is refused where the fault stands, with what to do abo
     };
     for (const auto& [text, message] : cases)
         CHECK(error_of(text, daemon_rules) == message);
+}
+
+TEST_CASE("what a resolver would read as an address, and we do not, is refused") {
+    // inet_aton(3) takes all of these for addresses.
+    for (const std::string_view host :
+         {"0x7f000001", "0X7F000001", "127.0x1", "127.1", "127.0.0.0x1", "0x7f.1", "0177.0.0.1",
+          "127.0.0.01", "0x0", "0", "2130706433", "017700000001", "0x7f.0x0.0x0.0x1", "127.0.0.1.",
+          "1.2.3.4.5", "0x", "1.2.3.4."}) {
+        CAPTURE(host);
+        CHECK(
+            error_of(fmt::format("tcp://{}:1", host), daemon_rules) ==
+            fmt::format(
+                "6: '{}' is not an IPv4 address; write four numbers from 0 to 255, like "
+                "127.0.0.1",
+                host));
+        CHECK_FALSE(parse_host(host).has_value());
+    }
+}
+
+TEST_CASE("an IPv4-mapped address is refused, with the address that it stands for") {
+    CHECK(
+        error_of("tcp://[::ffff:1.2.3.4]:1", daemon_rules) ==
+        "7: '::ffff:1.2.3.4' is an IPv4-mapped address, which no packet bears; write 1.2.3.4");
+    CHECK(
+        error_of("[::ffff:7f00:1%lo]", client_rules) ==
+        "1: '::ffff:7f00:1' is an IPv4-mapped address, which no packet bears; write 127.0.0.1");
+    CHECK_FALSE(parse_host("::ffff:127.0.0.1").has_value());
+}
+
+TEST_CASE("a host stands alone where no port can be") {
+    for (const auto& [text, host] : std::vector<std::pair<std::string_view, std::string_view>>{
+             {"127.0.0.1", "127.0.0.1"},
+             {"::1", "::1"},
+             {"[::1]", "::1"},
+             {"[fe80::1%eth0]", "fe80::1%eth0"},
+             {"fe80::1%eth0", "fe80::1%eth0"},
+             {"localhost", "localhost"}})
+        CHECK(parse_host(text) == host);
+    for (const auto& [text, offset] : std::vector<std::pair<std::string_view, size_t>>{
+             {"", 0},
+             {"*", 0},
+             {"a b", 1},
+             {"127.0.0.1:80", 9},
+             {"[::1", 0},
+             {"[::1]:80", 0},
+             {"[127.0.0.1]", 1},
+             {"[localhost]", 1},
+             {"tcp://::1", 0},
+             {"[]", 1},
+             {"::1%", 4}}) {
+        CAPTURE(text);
+        const auto host = parse_host(text);
+        REQUIRE_FALSE(host.has_value());
+        CHECK(host.error().offset == offset);
+    }
 }
 
 TEST_CASE("a host name has at most 253 characters") {

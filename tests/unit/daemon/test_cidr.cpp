@@ -52,11 +52,15 @@ TEST_CASE("several spellings are one prefix") {
 }
 
 TEST_CASE("what is no prefix is refused, with its place and what to do") {
-    const std::array<std::tuple<std::string_view, size_t, std::string_view>, 14> wrong{{
+    const std::array<std::tuple<std::string_view, size_t, std::string_view>, 18> wrong{{
         {"", 0, "'' is no prefix of addresses; write one like 192.0.2.0/24 or 2001:db8::/32"},
         {"/8", 0, "'/8' is no prefix of addresses"},
         {"localhost", 0, "'localhost' is no prefix of addresses"},
         {"192.0.2", 0, "'192.0.2' is no prefix of addresses"},
+        {"0x7f000001", 0, "'0x7f000001' is no prefix of addresses"},
+        {"127.0x1/8", 0, "'127.0x1/8' is no prefix of addresses"},
+        {"0177.0.0.1", 0, "'0177.0.0.1' is no prefix of addresses"},
+        {"localhost.", 0, "'localhost.' is no prefix of addresses"},
         {"192.0.2.0/33", 9, "'192.0.2.0/33': the length must be from /0 to /32"},
         {"192.0.2.0/", 9, "the length must be from /0 to /32"},
         {"192.0.2.0/-1", 9, "the length must be from /0 to /32"},
