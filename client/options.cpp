@@ -1,10 +1,10 @@
-// CLI11 stays in this file, and decides only which words are options and which are operands. What
-// they mean is in options_read.cpp. Every message that a user is likely to meet is ours, so that it
-// does not change with the library's version.
+// Which words are options and which are operands (arguments.h), and of which command. What they
+// mean is in options_read.cpp.
 #include "client/options.h"
 
 #include "build_features.h"
 #include "client/options_words.h"
+#include "common/arguments.h"
 #include "common/text.h"
 
 #include <algorithm>
@@ -14,114 +14,96 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 namespace riposte::client {
 
 namespace {
 
-constexpr const char* version_text = "riposte " RIPOSTE_VERSION;
+constexpr const char* version_text = "riposte " RIPOSTE_VERSION "\n";
 
-/// The last of several wins for CLI11; that there are several is refused by find_repeated().
-void add_value(CLI::App& command, const char* names, Word& word) {
-    command.add_option(names, word)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+/// Where an option is noted: a flag, or the value as it is written.
+struct Binding {
+    OptionName option;
+    bool* flag = nullptr;
+    Word* word = nullptr;
+};
+
+Binding flag(char letter, const char* name, bool& target) {
+    return {.option = {.letter = letter, .name = name}, .flag = &target};
 }
 
-void add_common(CLI::App& command, CommonWords& words) {
-    command.set_help_flag("-h,--help");
-    command.set_version_flag("--version", version_text);
-    command.add_flag("-u", words.udp);
-    command.add_flag("-4", words.ipv4);
-    command.add_flag("-6", words.ipv6);
-    add_value(command, "-W,--timeout", words.timeout);
-    add_value(command, "--source", words.source);
-    add_value(command, "--color", words.color);
-    // Left over words are told by find_unknown(), with what was probably meant.
-    command.allow_extras();
+Binding value(char letter, const char* name, Word& target) {
+    return {.option = {.letter = letter, .name = name, .takes_value = true}, .word = &target};
 }
 
-void add_report(CLI::App& command, ReportWords& words) {
-    command.add_flag("-j,--json", words.json);
-    command.add_flag("--histogram", words.histogram);
-    add_value(command, "--hist", words.histogram_file);
-    add_value(command, "--plot", words.plot_file);
-    add_value(command, "--fail-if", words.fail_if);
+/// What every command answers itself.
+struct Asked {
+    bool help = false;
+    bool version = false;
+};
+
+using Bindings = std::vector<Binding>;
+
+Bindings bind(Asked& asked) {
+    return {flag('h', "help", asked.help), flag(0, "version", asked.version)};
 }
 
-CLI::App& add_send(CLI::App& root, SendWords& words) {
-    CLI::App& command = *root.add_subcommand("send");
-    add_common(command, words.common);
-    command.add_flag("-v,--verbose", words.verbose);
-    command.add_option("ENDPOINT", words.endpoint);
-    command.add_option("MESSAGE", words.message);
-    return command;
+Bindings bind(CommonWords& words) {
+    return {
+        flag('4', nullptr, words.ipv4), flag('6', nullptr, words.ipv6),
+        value('W', "timeout", words.timeout), value(0, "source", words.source),
+        value(0, "color", words.color)};
 }
 
-/// Its operands are what is left over: a list of operands would take "[::1]" for a list in
-/// brackets.
-CLI::App& add_ping(CLI::App& root, PingWords& words) {
-    CLI::App& command = *root.add_subcommand("ping");
-    add_common(command, words.common);
-    add_report(command, words.report);
-    add_value(command, "-c,--count", words.count);
-    add_value(command, "-i,--interval", words.interval);
-    add_value(command, "-w,--deadline", words.deadline);
-    add_value(command, "-s,--size", words.size);
-    command.add_flag("-q,--quiet", words.quiet);
-    command.add_flag("-D,--timestamps", words.timestamps);
-    command.add_flag("--reconnect", words.reconnect);
-    return command;
+Bindings bind(ReportWords& words) {
+    return {
+        flag('j', "json", words.json), flag(0, "histogram", words.histogram),
+        value(0, "hist", words.histogram_file), value(0, "plot", words.plot_file),
+        value(0, "fail-if", words.fail_if)};
 }
 
-CLI::App& add_load(CLI::App& root, LoadWords& words) {
-    CLI::App& command = *root.add_subcommand("load");
-    add_common(command, words.common);
-    add_report(command, words.report);
-    add_value(command, "-c,--connections", words.connections);
-    add_value(command, "-d,--duration", words.duration);
-    add_value(command, "-n,--count", words.count);
-    add_value(command, "-r,--rate", words.rate);
-    add_value(command, "-s,--size", words.size);
-    add_value(command, "--depth", words.depth);
-    add_value(command, "--warmup", words.warmup);
-    command.add_flag("--reconnect", words.reconnect);
-    command.add_flag("--no-verify", words.no_verify);
-    command.add_option("ENDPOINT", words.endpoint);
-    return command;
+Bindings bind(SendWords& words) {
+    return {flag('u', nullptr, words.common.udp), flag('v', "verbose", words.verbose)};
+}
+
+Bindings bind(PingWords& words) {
+    return {
+        flag('u', nullptr, words.common.udp),
+        value('c', "count", words.count),
+        value('i', "interval", words.interval),
+        value('w', "deadline", words.deadline),
+        value('s', "size", words.size),
+        flag('q', "quiet", words.quiet),
+        flag('D', "timestamps", words.timestamps),
+        flag(0, "reconnect", words.reconnect)};
+}
+
+Bindings bind(LoadWords& words) {
+    return {flag('u', nullptr, words.common.udp),   value('c', "connections", words.connections),
+            value('d', "duration", words.duration), value('n', "count", words.count),
+            value('r', "rate", words.rate),         value('s', "size", words.size),
+            value(0, "depth", words.depth),         value(0, "warmup", words.warmup),
+            flag(0, "reconnect", words.reconnect),  flag(0, "no-verify", words.no_verify)};
 }
 
 /// It asks over TCP or a unix socket alone, so there is no -u.
-CLI::App& add_status(CLI::App& root, StatusWords& words) {
-    CLI::App& command = *root.add_subcommand("status");
-    add_common(command, words.common);
-    command.remove_option(command.get_option("-u"));
-    command.add_flag("-j,--json", words.json);
-    command.add_flag("-w,--watch", words.watch);
-    add_value(command, "-i,--interval", words.interval);
-    command.add_option("ENDPOINT", words.endpoint);
-    return command;
+Bindings bind(StatusWords& words) {
+    return {
+        flag('j', "json", words.json), flag('w', "watch", words.watch),
+        value('i', "interval", words.interval)};
 }
 
-std::string command_name(const CLI::App& command) {
-    const CLI::App* parent = command.get_parent();
-    return (parent != nullptr ? parent->get_name() + " " : "") + command.get_name();
-}
-
-std::string see_help(const CLI::App& command) {
-    return fmt::format("see '{} --help'", command_name(command));
-}
-
-bool looks_like_option(std::string_view word) {
-    return word.starts_with('-') && word != "-";
+std::string see_help(std::string_view command) {
+    return fmt::format("see 'riposte{}{} --help'", command.empty() ? "" : " ", command);
 }
 
 /// `word` may have a value: "--timout=3".
-Error unknown_option(const CLI::App& command, std::string_view word) {
+Error unknown_option(std::string_view word, std::string_view command, const Bindings& bindings) {
     std::vector<std::string> names;
-    for (const CLI::Option* option : command.get_options())
-        for (const std::string& name : option->get_lnames())
-            names.push_back("--" + name);
+    for (const Binding& each : bindings)
+        if (each.option.name != nullptr)
+            names.push_back(to_string(each.option));
     const std::vector<std::string_view> known(names.begin(), names.end());
     const std::string_view near = nearest(word.substr(0, word.find('=')), known);
     return {
@@ -130,183 +112,185 @@ Error unknown_option(const CLI::App& command, std::string_view word) {
                      : fmt::format("unknown option '{}'; did you mean {}?", escape(word), near)};
 }
 
-/// The first word that `command` has no use for, if any, as an error.
-std::optional<Error> find_unknown(const CLI::App& command) {
-    // CLI11 leaves the -- itself among them, too: what stands after it is no option.
-    std::vector<std::string> words = command.remaining();
-    const auto mark = std::ranges::find(words, "--");
-    const bool has_options = mark != words.begin() && !words.empty();
-    if (mark != words.end())
-        words.erase(mark);
-    if (words.empty())
-        return std::nullopt;
-    if (has_options && words.front().starts_with('-'))
-        return unknown_option(command, words.front());
-    return Error{
-        Exit::usage, fmt::format(
-                         "unexpected operand '{}'; quote what has spaces, or {}",
-                         escape(words.front()), see_help(command))};
-}
-
-/// Those of ping: what `command` had no use for, and what stands behind a --, which comes back to
-/// the root. No endpoint begins with a dash.
-Result<std::vector<std::string>> take_endpoints(const CLI::App& command, const CLI::App& root) {
-    std::vector<std::string> endpoints;
-    for (const CLI::App* app : {&command, &root})
-        for (std::string& word : app->remaining()) {
-            if (word == "--")
-                continue;
-            if (looks_like_option(word))
-                return std::unexpected(unknown_option(command, word));
-            endpoints.push_back(std::move(word));
-        }
-    return endpoints;
-}
-
-/// An option with a value that was given more than once.
-std::optional<Error> find_repeated(const CLI::App& command) {
-    for (const CLI::Option* option : command.get_options())
-        if (option->get_items_expected_max() > 0 && option->count() > 1 &&
-            !option->get_positional())
-            return Error{
-                Exit::usage,
-                fmt::format(
-                    "{} is given {} times; give it once", option->get_name(), option->count())};
-    return std::nullopt;
-}
-
-/// The faults that CLI11 would word in its own way or not see: it takes the next word for the value
-/// of "--size=".
-std::optional<Error> find_bad_value(const CLI::App& command, std::span<const char* const> words) {
-    for (const std::string_view word : words) {
-        if (word == "--")
-            break;
-        const size_t equals = word.find('=');
-        if (equals == std::string_view::npos || !word.starts_with("--"))
-            continue;
-        const std::string name(word.substr(0, equals));
-        const CLI::Option* option = command.get_option_no_throw(name);
-        if (option == nullptr)
-            continue;
-        if (option->get_items_expected_max() == 0)
-            return Error{Exit::usage, fmt::format("{} takes no value", name)};
-        if (equals + 1 == word.size())
-            return Error{Exit::usage, fmt::format("{} needs a value", name)};
-    }
-    return std::nullopt;
-}
-
-/// No command at all, or a word that is none.
-Error missing_command(const CLI::App& root) {
-    if (const auto words = root.remaining(); !words.empty() && !words.front().starts_with('-')) {
-        std::vector<std::string> names;
-        for (const CLI::App* command : root.get_subcommands({}))
-            names.push_back(command->get_name());
-        const std::vector<std::string_view> known(names.begin(), names.end());
-        const std::string_view near = nearest(words.front(), known);
+Error describe_fault(
+    const ArgumentFault& fault, std::string_view command, const Bindings& bindings) {
+    switch (fault.kind) {
+    case ArgumentFault::Kind::unknown:
+        break;
+    case ArgumentFault::Kind::needs_value:
+        return {
+            Exit::usage, fmt::format("{} needs a value", to_string(bindings[fault.option].option))};
+    case ArgumentFault::Kind::takes_no_value:
         return {
             Exit::usage,
-            fmt::format(
-                "unknown command '{}'; {}", escape(words.front()),
-                near.empty() ? "see 'riposte --help'" : fmt::format("did you mean {}?", near))};
+            fmt::format("{} takes no value", to_string(bindings[fault.option].option))};
     }
-    return find_unknown(root).value_or(
-        Error{Exit::usage, "no command; try 'riposte send localhost', or see 'riposte --help'"});
+    return unknown_option(fault.word, command, bindings);
 }
 
-std::string first_line(std::string_view text) {
-    return std::string(text.substr(0, text.find('\n')));
+SplitArguments split(std::span<const char* const> words, const Bindings& bindings) {
+    std::vector<OptionName> options;
+    for (const Binding& each : bindings)
+        options.push_back(each.option);
+    return split_arguments(words, options);
 }
 
-/// The command line as CLI11 splits it.
-struct CommandLine {
-    CLI::App root{"", "riposte"};
-    SendWords send_words;
-    PingWords ping_words;
-    LoadWords load_words;
-    StatusWords status_words;
-    CLI::App& send = add_send(root, send_words);
-    CLI::App& ping = add_ping(root, ping_words);
-    CLI::App& load = add_load(root, load_words);
-    CLI::App& status = add_status(root, status_words);
-
-    CommandLine() {
-        root.set_help_flag("-h,--help");
-        root.set_version_flag("--version", version_text);
-        root.require_subcommand(0, 1);
-        root.allow_extras();
+/// Notes what was given. An option with a value is given once.
+Result<void> note(const SplitArguments& given, const Bindings& bindings) {
+    for (const SplitArguments::Given& each : given.options) {
+        const Binding& binding = bindings[each.option];
+        if (binding.flag != nullptr)
+            *binding.flag = true;
+        else if (binding.word->has_value())
+            return fail(
+                Exit::usage, fmt::format(
+                                 "{} is given {} times; give it once", to_string(binding.option),
+                                 std::ranges::count(
+                                     given.options, each.option, &SplitArguments::Given::option)));
+        else
+            *binding.word = each.value;
     }
+    return {};
+}
 
-    const CLI::App* command() const {
-        for (const CLI::App* each : {&send, &ping, &load, &status})
-            if (each->parsed())
-                return each;
-        return nullptr;
-    }
+Bindings joined(std::initializer_list<Bindings> all) {
+    Bindings bindings;
+    for (const Bindings& some : all)
+        bindings.insert(bindings.end(), some.begin(), some.end());
+    return bindings;
+}
 
-    std::string_view help() const {
-        if (send.parsed())
-            return send_help;
-        if (ping.parsed())
-            return ping_help;
-        if (load.parsed())
-            return load_help;
-        return status.parsed() ? status_help : root_help;
-    }
+Options answer(std::string_view text) {
+    return {.common = {}, .command = Answer{std::string(text)}};
+}
+
+/// What is common to the commands: `bindings` are noted, and at most `operands_max` operands come
+/// back, or what --help and --version answer.
+std::expected<SplitArguments, Result<Options>> read_words(
+    std::string_view command, std::string_view help, std::span<const char* const> words,
+    size_t operands_max, Bindings bindings) {
+    Asked asked;
+    bindings = joined({bind(asked), std::move(bindings)});
+    SplitArguments given = split(words, bindings);
+    const Result<void> noted = note(given, bindings);
+    if (asked.help)
+        return std::unexpected(answer(help));
+    if (asked.version)
+        return std::unexpected(answer(version_text));
+    if (given.fault)
+        return std::unexpected(
+            Result<Options>(std::unexpected(describe_fault(*given.fault, command, bindings))));
+    if (!noted)
+        return std::unexpected(Result<Options>(std::unexpected(noted.error())));
+    if (given.operands.size() > operands_max)
+        return std::unexpected(Result<Options>(fail(
+            Exit::usage, fmt::format(
+                             "unexpected operand '{}'; quote what has spaces, or {}",
+                             escape(given.operands[operands_max]), see_help(command)))));
+    return given;
+}
+
+/// An operand that may be left out.
+Word operand(const SplitArguments& given, size_t place) {
+    return place < given.operands.size() ? Word(given.operands[place]) : std::nullopt;
+}
+
+Result<Options> parse_send(std::span<const char* const> arguments) {
+    SendWords words;
+    const auto given =
+        read_words("send", send_help, arguments, 2, joined({bind(words.common), bind(words)}));
+    if (!given)
+        return given.error();
+    words.endpoint = operand(*given, 0);
+    words.message = operand(*given, 1);
+    return read_send(words);
+}
+
+Result<Options> parse_ping(std::span<const char* const> arguments) {
+    PingWords words;
+    auto given = read_words(
+        "ping", ping_help, arguments, SIZE_MAX,
+        joined({bind(words.common), bind(words.report), bind(words)}));
+    if (!given)
+        return given.error();
+    words.endpoints = std::move(given->operands);
+    return read_ping(words);
+}
+
+Result<Options> parse_load(std::span<const char* const> arguments) {
+    LoadWords words;
+    const auto given = read_words(
+        "load", load_help, arguments, 1,
+        joined({bind(words.common), bind(words.report), bind(words)}));
+    if (!given)
+        return given.error();
+    words.endpoint = operand(*given, 0);
+    return read_load(words);
+}
+
+Result<Options> parse_status(std::span<const char* const> arguments) {
+    StatusWords words;
+    const auto given =
+        read_words("status", status_help, arguments, 1, joined({bind(words.common), bind(words)}));
+    if (!given)
+        return given.error();
+    words.endpoint = operand(*given, 0);
+    return read_status(words);
+}
+
+struct Command {
+    std::string_view name;
+    std::string_view help;
+    Result<Options> (*parse)(std::span<const char* const>);
 };
 
-Result<Options> read_command(
-    CommandLine& line, const CLI::App& command, std::span<const char* const> words) {
-    // What stands in front of the command; what stands behind it comes later among the root's, too.
-    if (words.front() != command.get_name() && std::string_view(words.front()) != "--")
-        return std::unexpected(missing_command(line.root));
-    if (auto error = find_bad_value(command, words))
-        return std::unexpected(std::move(*error));
-    if (&command == &line.ping) {
-        auto endpoints = take_endpoints(command, line.root);
-        if (!endpoints)
-            return std::unexpected(std::move(endpoints.error()));
-        line.ping_words.endpoints = std::move(*endpoints);
-    } else {
-        // What stands after a -- that the command has no use for comes back to the root.
-        for (const CLI::App* app : {&command, &std::as_const(line.root)})
-            if (auto error = find_unknown(*app))
-                return std::unexpected(std::move(*error));
+std::array<Command, 4> commands() {
+    return {
+        Command{"send", send_help, parse_send}, Command{"ping", ping_help, parse_ping},
+        Command{"load", load_help, parse_load}, Command{"status", status_help, parse_status}};
+}
+
+/// No command stands first: --help, --version, or a fault.
+Result<Options> parse_without_command(std::span<const char* const> words) {
+    Asked asked;
+    const Bindings bindings = bind(asked);
+    const SplitArguments given = split(words, bindings);
+    for (const SplitArguments::Given& each : given.options)
+        *bindings[each.option].flag = true;
+    const std::string_view first =
+        given.operands.empty() ? std::string_view() : given.operands.front();
+    const auto all = commands();
+    if (asked.help) {
+        const auto* const command = std::ranges::find(all, first, &Command::name);
+        return answer(command == all.end() ? root_help : command->help);
     }
-    if (auto error = find_repeated(command))
-        return std::unexpected(std::move(*error));
-    if (&command == &line.send)
-        return read_send(line.send_words);
-    if (&command == &line.ping)
-        return read_ping(line.ping_words);
-    return &command == &line.load ? read_load(line.load_words) : read_status(line.status_words);
+    if (asked.version)
+        return answer(version_text);
+    if (given.fault)
+        return std::unexpected(describe_fault(*given.fault, "", bindings));
+    if (given.operands.empty())
+        return fail(
+            Exit::usage, "no command; try 'riposte send localhost', or see 'riposte --help'");
+    std::vector<std::string_view> known;
+    known.reserve(all.size());
+    for (const Command& each : all)
+        known.push_back(each.name);
+    const std::string_view near = nearest(first, known);
+    return fail(
+        Exit::usage,
+        fmt::format(
+            "unknown command '{}'; {}", escape(first),
+            near.empty() ? "see 'riposte --help'" : fmt::format("did you mean {}?", near)));
 }
 
 } // namespace
 
 Result<Options> parse_options(int argc, const char* const* argv) {
-    CommandLine line;
-    const auto answer = [](std::string_view text) {
-        return Options{.common = {}, .command = Answer{std::string(text)}};
-    };
-    try {
-        line.root.parse(argc, argv);
-    } catch (const CLI::CallForHelp&) {
-        return answer(line.help());
-    } catch (const CLI::CallForVersion&) {
-        return answer(std::string(version_text) + "\n");
-    } catch (const CLI::ArgumentMismatch& error) {
-        // The last word is an option without its value: "--size: 1 required TEXT missing".
-        const std::string text = error.what();
-        return fail(Exit::usage, fmt::format("{} needs a value", text.substr(0, text.find(':'))));
-    } catch (const CLI::ParseError& error) {
-        return fail(Exit::usage, fmt::format("{}; see 'riposte --help'", first_line(error.what())));
-    }
-    const std::span words(argv + (argc > 0 ? 1 : 0), argv + argc);
-    const CLI::App* command = line.command();
-    if (command == nullptr)
-        return std::unexpected(missing_command(line.root));
-    return read_command(line, *command, words);
+    std::span words(argv + (argc > 0 ? 1 : 0), argv + argc);
+    for (const Command& command : commands())
+        if (!words.empty() && words.front() == command.name)
+            return command.parse(words.subspan(1));
+    return parse_without_command(words);
 }
 
 } // namespace riposte::client

@@ -111,7 +111,7 @@ struct Options {
     std::variant<Answer, SendOptions, PingOptions, LoadOptions, StatusOptions> command;
 };
 
-/// Exit::usage with one clear line on any fault (CLI11's own exit codes never get out).
+/// Exit::usage with one clear line on any fault. Not thread-safe (arguments.h).
 Result<Options> parse_options(int argc, const char* const* argv);
 
 } // namespace riposte::client

@@ -101,6 +101,9 @@ bool looks_like_ipv4(std::string_view host) {
 std::expected<void, EndpointError> check_name(std::string_view host, size_t offset) {
     if (host.empty())
         return refuse(offset, "the host is missing; write a name, an IPv4 address or [IPv6]");
+    if (host.starts_with('-'))
+        return refuse(
+            offset, "a host name can not begin with '-'; write a name, an IPv4 address or [IPv6]");
     size_t label_at = 0;
     for (size_t i = 0; i <= host.size(); i++) {
         const bool end = i == host.size();

@@ -1,10 +1,10 @@
-// The command line: the only translation unit that knows CLI11. CLI11 splits the arguments and
-// nothing more: every value comes out of it as the text that was written and is judged here, so
-// that each fault is one line that names the option, and its exceptions and exit codes end here.
+// The command line. arguments.h splits it and nothing more: every value comes out of it as the text
+// that was written and is judged here, so that each fault is one line that names the option.
 
 #include "daemon/options.h"
 
 #include "build_features.h"
+#include "common/arguments.h"
 #include "common/text.h"
 #include "daemon/config_values.h"
 
@@ -12,7 +12,6 @@
 #include <array>
 #include <charconv>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 namespace riposte {
@@ -47,10 +46,17 @@ Exit codes: 0 stopped; 2 usage; 69 backend unavailable; 71 operating system
 error; 77 permission denied; 78 configuration.
 )";
 
-constexpr std::array<std::string_view, 5> valued_names{
-    "--config", "--backend", "--workers", "--listen", "--log-level"};
-constexpr std::array<std::string_view, 4> flag_names{
-    "--check", "--print-config", "--version", "--help"};
+constexpr std::array<OptionName, 9> option_names{{
+    {.letter = 'c', .name = "config", .takes_value = true},
+    {.name = "backend", .takes_value = true},
+    {.name = "workers", .takes_value = true},
+    {.name = "log-level", .takes_value = true},
+    {.name = "listen", .takes_value = true},
+    {.name = "check"},
+    {.name = "print-config"},
+    {.name = "version"},
+    {.letter = 'h', .name = "help"},
+}};
 
 std::string version_text() {
     const std::string io_uring =
@@ -80,81 +86,48 @@ struct Arguments {
     std::vector<std::string> workers;
     std::vector<std::string> log_level;
     std::vector<std::string> listen;
-    std::vector<std::string> rest; ///< what is no option, and options that are unknown
+    SplitArguments words; ///< there are no operands; and a fault, if there is one
 };
 
-bool contains(std::span<const std::string_view> names, std::string_view name) {
-    return std::ranges::find(names, name) != names.end();
-}
-
-/// The faults that CLI11 would word in its own way or, worse, not see: it takes the next argument
-/// for the value of "--config=".
-Result<void> check_values(int argc, const char* const* argv) {
-    for (int i = 1; i < argc; i++) {
-        const std::string_view argument = argv[i];
-        const size_t equals = argument.find('=');
-        const std::string_view name = argument.substr(0, equals);
-        if (equals != std::string_view::npos && contains(flag_names, name))
-            return refuse(fmt::format("{} takes no value", name));
-        if (equals + 1 == argument.size() && contains(valued_names, name))
-            return refuse(fmt::format("{} needs a value", name));
-    }
-    // An option takes the next argument whatever it is, so only the last one can lack a value.
-    const std::string_view last = argc > 1 ? argv[argc - 1] : "";
-    const std::string_view before = argc > 2 ? argv[argc - 2] : "";
-    const bool is_value = contains(valued_names, before) || before == "-c";
-    if (!is_value && (contains(valued_names, last) || last == "-c"))
-        return refuse(fmt::format("{} needs a value", last));
-    return {};
-}
-
-Result<Arguments> split(int argc, const char* const* argv) {
-    if (auto checked = check_values(argc, argv); !checked)
-        return std::unexpected(checked.error());
+Arguments split(int argc, const char* const* argv) {
     Arguments arguments;
-    CLI::App app;
-    app.set_help_flag(); // CLI11's own would exit by exception
-    app.allow_extras();
-    const auto flag = [&app](const char* names, bool& target) {
-        app.add_flag(names, target)->disable_flag_override();
-    };
-    const auto option = [&app](const char* names, std::vector<std::string>& target) {
-        app.add_option(names, target)->type_size(1)->allow_extra_args(false);
-    };
-    flag("-h,--help", arguments.help);
-    flag("--version", arguments.version);
-    flag("--check", arguments.check);
-    flag("--print-config", arguments.print_config);
-    option("-c,--config", arguments.config);
-    option("--backend", arguments.backend);
-    option("--workers", arguments.workers);
-    option("--log-level", arguments.log_level);
-    option("--listen", arguments.listen);
-    try {
-        app.parse(argc, argv);
-        arguments.rest = app.remaining();
-    } catch (const CLI::ParseError& error) {
-        return refuse(escape(error.what(), 200));
+    arguments.words =
+        split_arguments(std::span(argv + (argc > 0 ? 1 : 0), argv + argc), option_names);
+    // In the order of option_names.
+    const std::array<std::vector<std::string>*, 5> values{
+        &arguments.config, &arguments.backend, &arguments.workers, &arguments.log_level,
+        &arguments.listen};
+    const std::array<bool*, 4> flags{
+        &arguments.check, &arguments.print_config, &arguments.version, &arguments.help};
+    for (const SplitArguments::Given& given : arguments.words.options) {
+        if (given.option < values.size())
+            values[given.option]->push_back(given.value);
+        else
+            *flags[given.option - values.size()] = true;
     }
     return arguments;
 }
 
-/// There are no operands; a lone "--" says so too.
-Result<void> refuse_rest(std::span<const std::string> rest) {
-    const bool operands_only = !rest.empty() && rest.front() == "--";
-    if (operands_only)
-        rest = rest.subspan(1);
-    if (rest.empty())
-        return {};
-    const std::string& first = rest.front();
-    if (operands_only || !first.starts_with('-') || first == "-")
-        return refuse(fmt::format("unexpected argument '{}'", escape(first, 80)));
-    const std::string_view name = std::string_view(first).substr(0, first.find('='));
-    std::vector<std::string_view> names(valued_names.begin(), valued_names.end());
-    names.insert(names.end(), flag_names.begin(), flag_names.end());
-    const std::string_view near = nearest(name, names);
+Result<void> refuse_fault(const ArgumentFault& fault) {
+    if (fault.kind == ArgumentFault::Kind::needs_value)
+        return refuse(fmt::format("{} needs a value", fault.word));
+    if (fault.kind == ArgumentFault::Kind::takes_no_value)
+        return refuse(fmt::format("{} takes no value", fault.word));
+    std::vector<std::string> names;
+    names.reserve(option_names.size());
+    for (const OptionName& each : option_names)
+        names.push_back(to_string(each));
+    const std::string_view name = std::string_view(fault.word).substr(0, fault.word.find('='));
+    const std::vector<std::string_view> known(names.begin(), names.end());
+    const std::string_view near = nearest(name, known);
     const std::string hint = near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
     return refuse(fmt::format("unknown option '{}'{}", escape(name, 80), hint));
+}
+
+Result<void> refuse_operands(const SplitArguments& words) {
+    if (words.operands.empty())
+        return {};
+    return refuse(fmt::format("unexpected argument '{}'", escape(words.operands.front(), 80)));
 }
 
 /// The value of an option that may stand once; empty if it does not stand at all, since an empty
@@ -251,7 +224,7 @@ Result<Options> read_options(const Arguments& arguments) {
     if (!config)
         return std::unexpected(config.error());
     options.config_path = *config;
-    if (auto read = refuse_rest(arguments.rest); !read)
+    if (auto read = refuse_operands(arguments.words); !read)
         return std::unexpected(read.error());
     if (auto read = read_word(
             "--backend", "backend", arguments.backend, parse_backend_choice, backend_choice_names(),
@@ -273,19 +246,18 @@ Result<Options> read_options(const Arguments& arguments) {
 } // namespace
 
 Result<Options> parse_options(int argc, const char* const* argv) {
-    const auto arguments = split(argc, argv);
-    if (!arguments)
-        return std::unexpected(arguments.error());
+    const Arguments arguments = split(argc, argv);
     Options options;
-    if (arguments->help) {
-        options.answer = help_text;
+    // A value that is missing is a fault, whatever else is asked; a name that is unknown is none.
+    const auto& fault = arguments.words.fault;
+    const bool asks = arguments.help || arguments.version;
+    if (fault && !(asks && fault->kind == ArgumentFault::Kind::unknown))
+        return std::unexpected(refuse_fault(*fault).error());
+    if (asks) {
+        options.answer = arguments.help ? std::string(help_text) : version_text();
         return options;
     }
-    if (arguments->version) {
-        options.answer = version_text();
-        return options;
-    }
-    return read_options(*arguments);
+    return read_options(arguments);
 }
 
 Result<Config> effective_config(const Options& options) {

@@ -21,7 +21,7 @@ struct Options {
     std::vector<ListenConfig> listen; ///< replaces the file's listeners if any is given
 };
 
-/// Exit::usage with one clear line on any fault (CLI11's own exit codes never get out).
+/// Exit::usage with one clear line on any fault. Not thread-safe (arguments.h).
 Result<Options> parse_options(int argc, const char* const* argv);
 
 /// The file (or the default) with the flags applied, validated. Also what a reload calls.

@@ -15,8 +15,8 @@ from tools.dev import process
 from tools.dev.console import Failure, header, say
 
 #: What the build needs. meson.build and debian/control name the same; a test holds them together.
-BUILD = ["g++", "meson", "ninja-build", "pkgconf", "python3", "scdoc", "doctest-dev", "libcli11-dev",
-         "libfmt-dev", "libseccomp-dev", "libsystemd-dev", "libtomlplusplus-dev", "liburing-dev",
+BUILD = ["g++", "meson", "ninja-build", "pkgconf", "python3", "scdoc", "doctest-dev", "libfmt-dev",
+         "libseccomp-dev", "libsystemd-dev", "libtomlplusplus-dev", "liburing-dev",
          "nlohmann-json3-dev"]
 #: What every Python test needs.
 PYTEST = ["python3", "python3-pytest", "python3-pytest-timeout", "python3-pytest-xdist",
@@ -46,7 +46,7 @@ BENCH = ["libasio-dev", "libevent-dev", "libuv1-dev", "golang-go", "librust-toki
 
 # The same for other distributions: what must be there, whatever its package is called.
 COMMANDS = ["c++", "meson", "ninja", "pkg-config", "python3"]
-PKG_CONFIG = ["CLI11", "fmt", "nlohmann_json", "tomlplusplus"]
+PKG_CONFIG = ["fmt", "nlohmann_json", "tomlplusplus"]
 
 LISTS = pathlib.Path("/var/lib/apt/lists")
 LISTS_FRESH_SECONDS = 3600

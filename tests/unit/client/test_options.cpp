@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -104,12 +105,57 @@ TEST_CASE("the message is taken as it is written") {
         CHECK(send_options({"send", "host", message}).message == message);
 }
 
+TEST_CASE("every operand is taken as it is written, whatever it may mean to a parser of options") {
+    const std::vector<const char*> words{
+        "send", "ping",  "load",  "status", "help",      "version", "++",  "+",       "{}",  "[]",
+        "[a]",  "[a,b]", "[a b]", "{a,b}",  "%%",        "%",       "a,b", "\"q\"",   "'q'", "`q`",
+        "true", "false", "a=b",   "=",      "/x",        "/help",   "@f",  "#c",      ";",   ":",
+        "'",    "\"",    "\\n",   "send.x", "ping.send", "",        " ",   "B\"(x)\""};
+    for (const char* word : words) {
+        CAPTURE(word);
+        CHECK(send_options({"send", "host", word}).message == word);
+        CHECK(send_options({"send", "host", "--", word}).message == word);
+        CHECK(send_options({"send", "--", "host", word}).message == word);
+        CHECK(send_options({"send", "host", "-v", word}).message == word);
+        if (*word != '\0') { // the value of an option, too
+            CHECK(ping_options({"ping", "--plot", word, "host"}).report.plot_file == word);
+            CHECK(
+                ping_options({"ping", ("--plot=" + std::string(word)).c_str(), "host"})
+                    .report.plot_file == word);
+            CHECK(load_options({"load", "host", "--hist", word}).report.histogram_file == word);
+        }
+    }
+    // Those that can be hosts, as endpoints, for each command.
+    for (const char* word :
+         {"send", "ping", "load", "status", "help", "true", "send.x", "ping.send"}) {
+        CAPTURE(word);
+        CHECK(send_options({"send", word}).endpoint.host == word);
+        CHECK(load_options({"load", word}).endpoint.host == word);
+        CHECK(ping_options({"ping", word, word, "--", word}).endpoints.size() == 3);
+        CHECK(status_options({"status", word}).places[0].endpoint.host == word);
+    }
+    // Those that can not are refused as such, and by the name that was written.
+    for (const char* word : {"++", "{}", "[]", "[a,b]", "%%", "=", "@f", "#c"})
+        for (const char* command : {"send", "ping", "load", "status"}) {
+            const std::string start = std::string("endpoint '") + word + "', column ";
+            CHECK(refusal({command, word}).starts_with(start));
+            CHECK(refusal({command, "--", word}).starts_with(start));
+        }
+    for (const char* word : {"++", "send", "{}", "[]", "--"})
+        for (const char* command : {"load", "status"})
+            CHECK(
+                refusal({command, "host", "--", word}) ==
+                std::string("unexpected operand '") + word +
+                    "'; quote what has spaces, or see 'riposte " + command + " --help'");
+}
+
 TEST_CASE("a message that begins with a dash stands after --") {
     CHECK(send_options({"send", "host", "--", "-v"}).message == "-v");
     CHECK(send_options({"send", "--", "host", "-v"}).message == "-v");
     CHECK(send_options({"send", "host", "--", "--"}).message == "--");
     CHECK(
-        refusal({"send", "host", "hi", "--", "-v"}) == "unknown option '-v'; see 'riposte --help'");
+        refusal({"send", "host", "hi", "--", "-v"}) ==
+        "unexpected operand '-v'; quote what has spaces, or see 'riposte send --help'");
     CHECK(refusal({"send", "host", "-x"}) == "unknown option '-x'; see 'riposte send --help'");
 }
 
@@ -272,6 +318,27 @@ TEST_CASE("an option that takes one value is given once, one that takes none has
     CHECK(ping_options({"ping", "-q", "-q", "h"}).quiet);
 }
 
+TEST_CASE("names are not abbreviated, and letters stand together") {
+    CHECK(
+        refusal({"ping", "--interva", "1", "h"}) ==
+        "unknown option '--interva'; did you mean --interval?");
+    CHECK(refusal({"ping", "--rec", "h"}) == "unknown option '--rec'; see 'riposte ping --help'");
+    CHECK(ping_options({"ping", "-qDc3", "h"}).count == 3);
+    CHECK(refusal({"ping", "-qx", "h"}) == "unknown option '-x'; see 'riposte ping --help'");
+    CHECK(refusal({"ping", "h", "-qc"}) == "--count needs a value");
+    CHECK(refusal({"send", "h", "-5"}) == "unknown option '-5'; see 'riposte send --help'");
+    CHECK(answer({"ping", "--bogus", "--help"}).starts_with("Usage: riposte ping"));
+    CHECK(answer({"--help", "load"}).starts_with("Usage: riposte load"));
+    CHECK(answer({"host", "-h"}).starts_with("Usage: riposte COMMAND"));
+    CHECK(refusal({"-u", "send", "h"}) == "unknown option '-u'; see 'riposte --help'");
+}
+
+TEST_CASE("options stand behind operands also for who asks for POSIX's order") {
+    ::setenv("POSIXLY_CORRECT", "1", 1);
+    CHECK(send_options({"send", "host", "hi", "-v"}).verbose);
+    ::unsetenv("POSIXLY_CORRECT");
+}
+
 TEST_CASE("a mistyped option is told with the nearest of its own command's") {
     CHECK(
         refusal({"ping", "--intervall=1", "h"}) ==
@@ -347,7 +414,10 @@ TEST_CASE("ping takes several endpoints, before and after its options and behind
         refusal({"ping", "-u", "a", "tcp://b"}) ==
         "-u and tcp:// contradict each other; leave one of them out");
     CHECK(refusal({"ping", "a", "b:0"}) == "endpoint 'b:0': nobody listens on port 0");
-    CHECK(refusal({"ping", "a", "--", "-c"}) == "unknown option '-c'; see 'riposte ping --help'");
+    CHECK(
+        refusal({"ping", "a", "--", "-c"}) == "endpoint '-c', column 1: a host name can not begin "
+                                              "with '-'; write a name, an IPv4 address "
+                                              "or [IPv6]");
     CHECK(
         refusal({"ping"}) ==
         "no ENDPOINT; try 'riposte ping localhost', or see 'riposte ping --help'");

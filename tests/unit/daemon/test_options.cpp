@@ -103,6 +103,27 @@ TEST_CASE("the configuration file has a short and a long name") {
     CHECK(accepted({"-c", "name with spaces"}).config_path == "name with spaces");
 }
 
+TEST_CASE("every word is taken as it is written, whatever it may mean to a parser of options") {
+    for (const char* word :
+         {"++",  "{}",    "[]",  "[a]",      "[a,b]", "[a b]", "{a,b}",   "%%",
+          "a,b", "\"q\"", "'q'", "`q`",      "true",  "a=b",   "=",       "/x",
+          "@f",  "#c",    " ",   "B\"(x)\"", "--",    "-",     "--check", "-h"}) {
+        CAPTURE(word);
+        CHECK(accepted({"-c", word}).config_path == word);
+        CHECK(accepted({"--config", word}).config_path == word);
+        CHECK(accepted({(std::string("--config=") + word).c_str()}).config_path == word);
+    }
+    for (const char* word : {"++", "{}", "[]", "[a,b]", "%%", "true", "-"})
+        CHECK(usage_error({word}) == fmt::format("unexpected argument '{}';", word));
+    for (const char* word : {"--", "-h", "--check", "++"})
+        CHECK(usage_error({"--", word}) == fmt::format("unexpected argument '{}';", word));
+    // A listener's brackets are its address's.
+    CHECK(accepted({"--listen", "echo=tcp://[::1]:7"}).listen.size() == 1);
+    CHECK(usage_error({"--listen", "[echo=*:1,time=*:2]"})
+              .starts_with("--listen '[echo=*:1,time=*:2]'"));
+    CHECK(usage_error({"--chec"}) == "unknown option '--chec'; did you mean '--check'?");
+}
+
 TEST_CASE("a scheme limits a listener to its transport") {
     CHECK(
         accepted({"--listen", "echo=udp://[::1]:7"}).listen[0].addresses ==
