@@ -152,6 +152,11 @@ HttpAnswer read_http_answer(std::string_view bytes, bool ended) {
                  : HttpAnswer{};
 }
 
+std::string http_host(const Endpoint& endpoint) {
+    const std::string host = endpoint.host.substr(0, endpoint.host.find('%'));
+    return to_string(Endpoint{.transport = {}, .host = host, .port = endpoint.port});
+}
+
 Result<std::string> ask_http(
     int fd, std::string_view name, std::string_view host, uint32_t timeout_ms,
     const EventLoop* loop) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "client/event_loop.h"
+#include "common/endpoint.h"
 #include "common/error.h"
 
 #include <cstddef>
@@ -24,6 +25,10 @@ struct HttpAnswer {
     std::string wrong{};     ///< "503 Service Unavailable", "it is no HTTP: \"SSH-2.0\""
 };
 HttpAnswer read_http_answer(std::string_view bytes, bool ended);
+
+/// What names the server to itself, in the field Host (RFC 9110, section 7.2): "[::1]:9701". A zone
+/// names an interface of this machine, and is sent to nobody (RFC 6874, section 4).
+std::string http_host(const Endpoint& endpoint);
 
 /// Asks on a connected, non-blocking stream socket; the body. `name` is for errors (Exit::failed).
 /// An interrupt of `loop`, if there is one, ends the waiting with an error.

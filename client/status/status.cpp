@@ -83,10 +83,7 @@ private:
         return place.path.empty() ? to_string(place.endpoint) : "unix:" + escape(place.path);
     }
     static std::string host(const StatusPlace& place) {
-        if (!place.path.empty())
-            return "localhost";
-        const std::string text = to_string(place.endpoint);
-        return text.substr(text.find("//") + 2);
+        return place.path.empty() ? http_host(place.endpoint) : "localhost";
     }
     Result<Fd> connect(const StatusPlace& place) const {
         if (!place.path.empty())

@@ -19,6 +19,7 @@ import time
 import unittest
 
 import client
+from peers import TcpPeer, has_ipv6
 
 DOCUMENT = {
     "schema": "riposte/status/1", "version": "0.1.0", "pid": 4711, "time": 1000.5,
@@ -139,6 +140,26 @@ class Shown(unittest.TestCase):
                 done = client.run("status", "-j", server.endpoint)
         self.assertEqual(done.returncode, 0, done)
         self.assertEqual(json.loads(done.stdout), DOCUMENT)
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 here")
+    def test_a_zone_is_for_the_kernel_and_is_not_sent(self):
+        heads = []
+
+        def answer(connection):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(4096)
+            heads.append(head.decode())
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        with TcpPeer(answer, host="::1") as peer:
+            port = peer.listener.getsockname()[1]
+            for endpoint in (f"[::1]:{port}", f"[::1%1]:{port}"):
+                done = client.run("status", "-j", endpoint)
+                self.assertIn("404", done.stderr)
+                self.assertIn(f"tcp://{endpoint}", done.stderr)  # people see it as they wrote it
+            self.assertEqual([re.search(r"(?m)^Host: (.*)\r$", head)[1] for head in heads],
+                             [f"[::1]:{port}"] * 2)
 
     def test_an_answer_in_single_bytes_is_read(self):
         def dribble(connection):

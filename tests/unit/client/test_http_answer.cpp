@@ -26,6 +26,17 @@ TEST_CASE("an answer is read whole, however it comes, and not a byte too early")
     }
 }
 
+TEST_CASE(
+    "the server is named to itself as it knows itself: without scheme, and without our zone") {
+    const auto host = [](std::string name) {
+        return http_host({riposte::Transport::tcp, std::move(name), 9701});
+    };
+    CHECK(host("127.0.0.1") == "127.0.0.1:9701");
+    CHECK(host("metrics.example.org") == "metrics.example.org:9701");
+    CHECK(host("::1") == "[::1]:9701");
+    CHECK(host("fe80::1%eth0") == "[fe80::1]:9701");
+}
+
 TEST_CASE("what comes after the body is not part of it") {
     CHECK(read_http_answer(whole + "more", false).body == "{\"a\":1}");
 }
