@@ -70,6 +70,10 @@ timespec to_timespec(uint64_t ns) {
 
 } // namespace
 
+void EventLoop::note_interim() {
+    handle(SIGQUIT, on_quit);
+}
+
 Result<EventLoop> EventLoop::open() {
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     Fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
@@ -84,7 +88,6 @@ Result<EventLoop> EventLoop::open() {
             return fail(Exit::usage, fmt::format("event loop: {}", errno_text(error)));
     assert(wake_fd.load() < 0 && "one event loop at a time");
     interrupts = 0;
-    interim_wanted = false;
     wake_fd = loop.wake_.get();
     handle_all(true);
     return loop;
@@ -101,6 +104,7 @@ EventLoop::~EventLoop() {
         return;
     handle_all(false);
     wake_fd = -1;
+    interim_wanted = false;
 }
 
 int EventLoop::add(int fd, uint32_t events, uint64_t tag) {

@@ -8,7 +8,8 @@
 //
 // SIGINT and SIGTERM ask for the end (interrupted()); a second one ends the process at once with
 // status 130, whatever it is doing. SIGQUIT asks for an interim line (take_interim()). All of them
-// are handled only while an EventLoop exists; there is one at a time.
+// are handled only while an EventLoop exists; there is one at a time. SIGQUIT can be noted before,
+// while names are resolved: it is asked for before anybody could know whether there is a loop.
 #pragma once
 
 #include "common/error.h"
@@ -24,6 +25,8 @@ namespace riposte::client {
 
 class EventLoop {
 public:
+    /// From now on SIGQUIT ends nothing; the loop that is opened next will know of it.
+    static void note_interim();
     static Result<EventLoop> open();
     EventLoop(EventLoop&&) noexcept;
     EventLoop& operator=(EventLoop&&) = delete;

@@ -7,9 +7,6 @@
 #include "client/status/status.h"
 #include "common/standard_streams.h"
 
-#include <csignal>
-
-#include <fmt/format.h>
 #include <unistd.h>
 
 using namespace riposte;
@@ -22,7 +19,7 @@ struct Run {
 
     Result<Exit> operator()(const Answer& answer) const {
         if (const int error = write_all(STDOUT_FILENO, answer.text); error != 0)
-            return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
+            return output_error(error);
         return Exit::ok;
     }
     Result<Exit> operator()(const SendOptions& options) const { return send(common, options); }
@@ -34,9 +31,9 @@ struct Run {
 } // namespace
 
 int main(int argc, char** argv) {
+    prepare_signals();
     if (!reserve_standard_streams())
         return static_cast<int>(Exit::usage);
-    std::signal(SIGPIPE, SIG_IGN); // a reader that left is an error of write(2), told in a line
 
     const Result<Options> options = parse_options(argc, argv);
     const Color color = options ? options->common.color : Color::automatic;

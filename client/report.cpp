@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -17,6 +18,9 @@ namespace {
 constexpr std::string_view red = "\033[1;31m";
 constexpr std::string_view dim = "\033[2m";
 constexpr std::string_view plain = "\033[0m";
+
+/// Was SIGPIPE left to end this process, as it ends others, when it started?
+bool ends_of_sigpipe = false;
 
 /// One write(2) a line. That standard error can not be written has nowhere left to be told.
 void write_line(std::string_view line) {
@@ -67,6 +71,24 @@ int write_all(int fd, std::string_view bytes) {
         }
     }
     return 0;
+}
+
+std::unexpected<Error> output_error(int error) {
+    if (error == EPIPE && ends_of_sigpipe) {
+        std::signal(SIGPIPE, SIG_DFL);
+        std::raise(SIGPIPE); // unless it is blocked
+    }
+    return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
+}
+
+void prepare_signals() {
+    ends_of_sigpipe = std::signal(SIGPIPE, SIG_IGN) == SIG_DFL;
+    std::signal(SIGXFSZ, SIG_IGN);
+    sigset_t handled;
+    sigemptyset(&handled);
+    for (const int number : {SIGINT, SIGTERM, SIGQUIT}) // event_loop.h
+        sigaddset(&handled, number);
+    pthread_sigmask(SIG_UNBLOCK, &handled, nullptr);
 }
 
 std::string reason(int error) {

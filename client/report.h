@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/options.h"
+#include "common/error.h"
 
 #include <string>
 #include <string_view>
@@ -30,10 +31,21 @@ private:
 /// Writes all of it, waiting where `fd` is non-blocking; 0 or the errno that ended it.
 int write_all(int fd, std::string_view bytes);
 
+/// What is told when standard output can not be written: Exit::usage, "standard output: ...".
+///
+/// A reader that left is nothing to tell of: then this process ends of SIGPIPE, silently, as others
+/// do in a pipe to head(1). Where SIGPIPE was ignored when it started, it is told like the rest.
+std::unexpected<Error> output_error(int error);
+
 /// "connection refused": errno's text as it reads in the middle of a line.
 std::string reason(int error);
 
 /// "1 byte", "18 bytes".
 std::string byte_count(uint64_t count);
+
+/// What signals do here, for the first line of main. Writing to a pipe without a reader, or beyond
+/// the limit of a file's size (ulimit -f), is an error of write(2), which is told in a line; and
+/// the signals that we handle come, whatever mask we were started with.
+void prepare_signals();
 
 } // namespace riposte::client

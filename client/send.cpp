@@ -247,7 +247,7 @@ Result<void> send_datagram(const Target& target, std::string_view message, const
             const double ms = ms_since(start);
             const std::string_view answer(buffer.data(), *size);
             if (const int error = write_all(STDOUT_FILENO, answer); error != 0)
-                return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
+                return output_error(error);
             end_terminal_line(answer.empty() ? '\n' : answer.back());
             note_answer(report, address, answer.size(), ms);
             return {};
@@ -301,7 +301,7 @@ Result<void> judge(
                 ? "; the message may have been longer than the peer reads"
                 : ""));
     case Ending::output_failed:
-        return fail(Exit::usage, fmt::format("standard output: {}", reason(exchange.error)));
+        return output_error(exchange.error);
     }
     std::unreachable();
 }

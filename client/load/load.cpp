@@ -147,21 +147,30 @@ Result<void> show(
     const bool color = colors_output(common.color);
     const std::vector<Plotted> curves = {
         {.name = result.name, .histogram = &result.latency, .series = result.series.get()}};
-    std::string text = options.report.json ? load_json(result, options.report.fail_if, exit)
-                                           : '\n' + load_summary(result, color);
-    if (options.report.histogram && !options.report.json)
-        text += charts(curves, color);
-    if (auto printed = print(text); !printed)
-        return printed;
     std::string subtitle = load_header(result);
     while (subtitle.ends_with('\n'))
         subtitle.pop_back();
-    return files.write("riposte load " + result.name, subtitle, curves);
+    const auto write_files = [&] {
+        return files.write("riposte load " + result.name, subtitle, curves);
+    };
+    if (options.report.json) { // which says how this ends
+        const auto written = write_files();
+        exit = written ? exit : written.error().exit;
+        const auto printed = print(load_json(result, options.report.fail_if, exit));
+        return printed ? written : printed;
+    }
+    std::string text = '\n' + load_summary(result, color);
+    if (options.report.histogram)
+        text += charts(curves, color);
+    if (auto printed = print(text); !printed)
+        return printed;
+    return write_files();
 }
 
 } // namespace
 
 Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
+    EventLoop::note_interim();
     auto files = MeasurementFiles::open(options.report);
     if (!files)
         return std::unexpected(files.error());

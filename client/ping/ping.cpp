@@ -93,6 +93,7 @@ private:
     uint64_t linger_end_ns(const Lane& lane) const;
     uint64_t next_deadline_ns() const;
     void print_interim();
+    Result<void> write_files(MeasurementFiles& files, const std::vector<Plotted>& curves);
     Result<void> flush();
     void put(const std::string& line);
     void measure_elapsed();
@@ -297,6 +298,16 @@ void PingRun::print_interim() {
     write_all(STDERR_FILENO, text);
 }
 
+Result<void> PingRun::write_files(MeasurementFiles& files, const std::vector<Plotted>& curves) {
+    const std::string title = curves.size() == 1
+                                  ? "riposte ping " + lanes_.front().prober->result().name
+                                  : "riposte ping";
+    const std::string subtitle = fmt::format(
+        "{} of payload every {} ms", byte_count(options_.payload_bytes),
+        static_cast<double>(options_.interval_us) / 1000);
+    return files.write(title, subtitle, curves);
+}
+
 /// The summary, the pictures and the exit code.
 Result<Exit> PingRun::conclude(MeasurementFiles& files) {
     Exit exit = Exit::ok;
@@ -310,7 +321,10 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files) {
         if (verdict(result, options_.report.fail_if) != Exit::ok)
             exit = Exit::failed;
     }
-    if (options_.report.json) {
+    Result<void> written;
+    if (options_.report.json) { // which says how this ends
+        written = write_files(files, curves);
+        exit = written ? exit : written.error().exit;
         output_ += ping_json(results, options_.report.fail_if, exit);
     } else {
         for (const PingResult* result : results)
@@ -322,12 +336,9 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files) {
     }
     if (auto flushed = flush(); !flushed)
         return std::unexpected(flushed.error());
-    const std::string title =
-        results.size() == 1 ? "riposte ping " + results.front()->name : "riposte ping";
-    const std::string subtitle = fmt::format(
-        "{} of payload every {} ms", byte_count(options_.payload_bytes),
-        static_cast<double>(options_.interval_us) / 1000);
-    if (auto written = files.write(title, subtitle, curves); !written)
+    if (!options_.report.json)
+        written = write_files(files, curves);
+    if (!written)
         return std::unexpected(written.error());
     for (const PingResult* result : results) {
         const auto measured = [&](const Metric& wanted) { return metric(*result, wanted); };
@@ -360,6 +371,7 @@ SocketAddress find_address(const Target& target, uint32_t payload_bytes) {
 } // namespace
 
 Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
+    EventLoop::note_interim();
     auto targets = resolve_all(options.endpoints, common);
     if (!targets)
         return std::unexpected(targets.error());

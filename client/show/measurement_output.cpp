@@ -39,12 +39,15 @@ bool is_same_file(const Fd& a, const Fd& b) {
            S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
-Result<void> replace_contents(const Fd& fd, std::string_view name, std::string_view text) {
+Result<void> replace_contents(Fd& fd, std::string_view name, std::string_view text) {
     // What is no regular file, a pipe for one, has no length to cut.
     if (::ftruncate(fd.get(), 0) < 0 && errno != EINVAL)
         return file_error(name, errno);
     if (const int error = write_all(fd.get(), text); error != 0)
         return file_error(name, error);
+    // A file that lies elsewhere (NFS) may say only now that there is no room.
+    if (::close(fd.release()) < 0 && errno != EINTR)
+        return file_error(name, errno);
     return {};
 }
 
@@ -109,7 +112,7 @@ bool colors_output(Color choice) {
 
 Result<void> print(std::string_view text) {
     if (const int error = write_all(STDOUT_FILENO, text); error != 0)
-        return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
+        return output_error(error);
     return {};
 }
 

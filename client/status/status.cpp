@@ -121,7 +121,7 @@ Result<Sample> take(Source& source, const EventLoop* loop) {
 
 Result<void> print(std::string_view text) {
     if (const int error = write_all(STDOUT_FILENO, text); error != 0)
-        return fail(Exit::usage, fmt::format("standard output: {}", reason(error)));
+        return output_error(error);
     return {};
 }
 

@@ -7,13 +7,16 @@ order; the figures of the long run are shown as comments.
 
 import os
 import re
+import resource
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 import unittest
 import xml.etree.ElementTree
-from signal import SIGCONT, SIGINT, SIGQUIT, SIGSTOP, SIGTERM
+from signal import (SIG_BLOCK, SIG_IGN, SIGCONT, SIGINT, SIGPIPE, SIGQUIT, SIGSTOP, SIGTERM,
+                    pthread_sigmask, signal)
 
 import client
 from client import SANITIZER, Running, comment, parse_json, run, run_json
@@ -310,14 +313,35 @@ class Life(Case):
         process.signal(SIGINT)
         self.ends(process.finish(), 0)
 
-    def test_a_reader_that_leaves_ends_it(self):
-        process = self.start("-i", "5ms", self.echo())
-        process.line()
-        process.process.stdout.close()
-        process.process.stdout = None
-        self.assertEqual(process.process.wait(client.WAIT), 2)
-        self.assertEqual(process.process.stderr.read(),
-                         b"riposte: standard output: broken pipe\n")
+    def test_a_reader_that_leaves_ends_it_silently(self):
+        # As head(1) ends others: by SIGPIPE. Where that was ignored from the start, it is told.
+        for ignored, code, line in ((False, -SIGPIPE, b""),
+                                    (True, 2, b"riposte: standard output: broken pipe\n")):
+            with self.subTest(ignored=ignored):
+                preexec = (lambda: signal(SIGPIPE, SIG_IGN)) if ignored else None
+                process = self.start("-i", "5ms", self.echo(), preexec=preexec)
+                process.line()
+                process.process.stdout.close()
+                process.process.stdout = None
+                self.assertEqual(process.process.wait(client.WAIT), code)
+                self.assertEqual(process.process.stderr.read(), line)
+
+    def test_head_takes_what_it_wants(self):
+        done = subprocess.run(
+            ["sh", "-c", '"$0" "$@" | head -n 2', client.RIPOSTE, "ping", "-i", "5ms", self.echo()],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=client.WAIT)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(done.stdout.count(b"\n"), 2)
+
+    def test_a_mask_that_it_was_started_with_keeps_no_signal_away(self):
+        process = self.start("-i", "10ms", self.echo(),
+                             preexec=lambda: pthread_sigmask(SIG_BLOCK, (SIGINT, SIGTERM, SIGQUIT)))
+        while "seq=3 " not in process.line():
+            pass
+        process.signal(SIGQUIT)
+        self.assertRegex(process.error_line(), r"^\d+/\d+ answered, ")
+        process.signal(SIGINT)
+        self.assertIn("ping statistics ---\n", self.ends(process.finish(), 0).stdout)
 
     def test_a_full_disk_is_told(self):
         for arguments in ((), ("-q",), ("-j",)):
@@ -437,8 +461,31 @@ class Pictures(Case):
         for option in ("--plot", "--hist"):
             with self.subTest(option=option):
                 done = run("ping", "-q", "-c", 1, option, "/dev/full", self.echo())
-                self.assertEqual(done.returncode, 2, str(done))
-                self.assertIn("no space left on device", done.stderr)
+                self.ends(done, 2, "riposte: /dev/full: no space left on device\n")
+                self.assertIn("1 answered", done.stdout)  # the figures are not lost with it
+                done = run_json("ping", "-j", "-c", 1, option, "/dev/full", self.echo())
+                self.ends(done, 2, "riposte: /dev/full: no space left on device\n")
+                self.assertEqual(done.json["exit"], 2)
+
+    def test_a_file_that_may_not_grow_is_told(self):
+        # ulimit -f: SIGXFSZ would end it without a word.
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+
+        for option in ("--plot", "--hist"):
+            path = self.path("figures")
+            with self.subTest(option=option):
+                done = run("ping", "-q", "-c", 1, option, path, self.echo(), preexec=limit)
+                self.ends(done, 2, f"riposte: {path}: file too large\n")
+                self.assertIn("1 answered", done.stdout)
+        for arguments in (("ping", "-c", 3, "-i", "10ms", self.echo()),
+                          ("load", "-n", 10, self.echo()),
+                          ("load", "-j", "-n", 10, self.echo()),
+                          ("send", self.echo(), "x" * 100),
+                          ("ping", "--help"), ("--help",)):
+            with self.subTest(arguments=arguments), tempfile.TemporaryFile() as output:
+                self.ends(run(*arguments, stdout=output, preexec=limit), 2,
+                          "riposte: standard output: file too large\n")
 
 
 class Documents(Case):

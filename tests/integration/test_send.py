@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -490,12 +491,15 @@ class Local(Case):
                 done = riposte(*arguments, stdout=full)
             self.check(done, 2, None, "riposte: standard output: no space left on device\n")
 
-    def test_a_reader_that_left_is_told(self):
-        reader, writer = os.pipe()
-        os.close(reader)
-        with os.fdopen(writer, "wb") as broken:
-            done = riposte("send", self.tcp(answering(b"x")), stdout=broken)
-        self.check(done, 2, None, "riposte: standard output: broken pipe\n")
+    def test_a_reader_that_left_is_nothing_to_tell_of(self):
+        def serve(server):
+            server.sendto(b"x", server.recvfrom(200)[1])
+
+        for arguments in (("send", self.tcp(answering(b"x"))), ("send", self.udp(serve)), ("--help",)):
+            reader, writer = os.pipe()
+            os.close(reader)
+            with self.subTest(arguments=arguments), os.fdopen(writer, "wb") as broken:
+                self.check(riposte(*arguments, stdout=broken), -signal.SIGPIPE, None, "")
 
     def test_a_closed_standard_output_is_told(self):
         # The socket must not take its number: the answer would go back to the server.

@@ -106,6 +106,14 @@ TEST_CASE("SIGQUIT ends a wait and asks once for an interim line") {
     CHECK_FALSE(loop.interrupted());
 }
 
+TEST_CASE("SIGQUIT is noted before there is a loop, if that is wanted") {
+    EventLoop::note_interim();
+    REQUIRE(::raise(SIGQUIT) == 0);
+    CHECK(open_loop().take_interim());
+    // It was of that run alone.
+    CHECK_FALSE(open_loop().take_interim());
+}
+
 TEST_CASE("a second SIGINT ends the process with 130") {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
