@@ -128,6 +128,20 @@ Error describe_fault(
     return unknown_option(fault.word, command, bindings);
 }
 
+Error unexpected_operand(
+    const std::vector<std::string>& operands, size_t place, std::string_view command) {
+    const std::string& word = operands[place];
+    const std::string meant = place > 0 ? with_port(operands[place - 1], word) : "";
+    if (!meant.empty())
+        return {
+            Exit::usage,
+            fmt::format("unexpected operand '{}'; for port {} write {}", word, word, meant)};
+    return {
+        Exit::usage, fmt::format(
+                         "unexpected operand '{}'; quote what has spaces, or {}", escape(word),
+                         see_help(command))};
+}
+
 SplitArguments split(std::span<const char* const> words, const Bindings& bindings) {
     std::vector<OptionName> options;
     for (const Binding& each : bindings)
@@ -183,10 +197,8 @@ std::expected<SplitArguments, Result<Options>> read_words(
     if (!noted)
         return std::unexpected(Result<Options>(std::unexpected(noted.error())));
     if (given.operands.size() > operands_max)
-        return std::unexpected(Result<Options>(fail(
-            Exit::usage, fmt::format(
-                             "unexpected operand '{}'; quote what has spaces, or {}",
-                             escape(given.operands[operands_max]), see_help(command)))));
+        return std::unexpected(Result<Options>(
+            std::unexpected(unexpected_operand(given.operands, operands_max, command))));
     return given;
 }
 
@@ -203,6 +215,7 @@ Result<Options> parse_send(std::span<const char* const> arguments) {
         return given.error();
     words.endpoint = operand(*given, 0);
     words.message = operand(*given, 1);
+    words.message_marked = given->unmarked < 2;
     return read_send(words);
 }
 

@@ -42,6 +42,7 @@ struct SendOptions {
     std::string message; ///< unused with `message_from_input`
     bool message_from_input = false;
     bool verbose = false;
+    std::string hint = {}; ///< what may have been meant by an odd message; empty: it is none
 };
 
 /// How ping and load show what they measured.

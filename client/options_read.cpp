@@ -165,6 +165,11 @@ Result<void> read_file(std::string_view name, const Word& word, std::string& tar
         return {};
     if (word->empty())
         return usage(fmt::format("{}: the file's name is empty", name));
+    if (*word == "-")
+        return usage(fmt::format(
+            "{0}: standard output has the results already; name a file ('{0} ./-' for one that is "
+            "called -)",
+            name));
     target = *word;
     return {};
 }
@@ -307,6 +312,18 @@ Result<void> check_load(const LoadOptions& load) {
 
 } // namespace
 
+std::string with_port(const std::string& endpoint, const std::string& word) {
+    const bool is_number = !word.empty() && word.size() <= 5 && std::ranges::all_of(word, is_digit);
+    // One that has a port already, and is good, is none of nc(1)'s.
+    const bool has_port =
+        parse_endpoint(endpoint, {.wildcard = false, .default_port = {}}).has_value();
+    if (!is_number || has_port)
+        return "";
+    const std::string meant = endpoint + ":" + word;
+    const auto parsed = parse_endpoint(meant, {.wildcard = false, .default_port = {}});
+    return parsed && parsed->port > 0 ? meant : "";
+}
+
 Result<Options> read_send(const SendWords& words) {
     auto common = read_common(words.common);
     if (!common)
@@ -323,6 +340,13 @@ Result<Options> read_send(const SendWords& words) {
         .message = words.message.value_or(std::string(greeting)),
         .message_from_input = words.message == "-",
         .verbose = words.verbose};
+    const std::string& word = send.message;
+    if (const std::string meant = words.message_marked ? "" : with_port(*words.endpoint, word);
+        !meant.empty())
+        send.hint = fmt::format(
+            "'{0}' is sent as the message, to port {1}; for port {0} write {2}, and for this -- "
+            "{0}",
+            word, default_port, meant);
     return Options{.common = std::move(*common), .command = std::move(send)};
 }
 
@@ -336,10 +360,15 @@ Result<Options> read_ping(const PingWords& words) {
     ping.quiet = words.quiet;
     ping.timestamps = words.timestamps;
     ping.reconnect = words.reconnect;
+    std::string before;
     for (const std::string& text : words.endpoints) {
         auto endpoint = read_endpoint(text, words.common.udp);
+        if (const std::string meant = endpoint || before.empty() ? "" : with_port(before, text);
+            !meant.empty())
+            return usage(fmt::format("'{0}' is no endpoint; for port {0} write {1}", text, meant));
         if (!endpoint)
             return std::unexpected(endpoint.error());
+        before = text;
         ping.endpoints.push_back(std::move(*endpoint));
     }
     if (ping.endpoints.size() > ping_endpoints_max)

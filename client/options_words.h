@@ -26,6 +26,7 @@ struct SendWords {
     CommonWords common;
     Word endpoint;
     Word message;
+    bool message_marked = false; ///< it stands behind --
     bool verbose = false;
 };
 
@@ -72,6 +73,10 @@ struct StatusWords {
     bool json = false;
     bool watch = false;
 };
+
+/// "localhost:7007" of "localhost" and "7007", if the second may be meant for the port of the
+/// first, as in nc(1)'s command line; else empty.
+std::string with_port(const std::string& endpoint, const std::string& word);
 
 Result<Options> read_send(const SendWords& words);
 Result<Options> read_ping(const PingWords& words);

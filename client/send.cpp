@@ -314,6 +314,8 @@ Result<Exit> send(const CommonOptions& common, const SendOptions& options) {
     if (!target)
         return std::unexpected(target.error());
     const Report report(common.color, options.verbose);
+    if (!options.hint.empty())
+        report.error(options.hint);
     const Result<void> sent = target->transport == Transport::tcp
                                   ? send_stream(*target, *message, report)
                                   : send_datagram(*target, *message, report);

@@ -477,6 +477,15 @@ class Local(Case):
             "riposte: --source 192.0.2.1: cannot assign requested address; it is not an address "
             "of this machine\n")
 
+    def test_a_port_that_stands_alone_is_told_how_it_is_written(self):
+        # The habit of nc(1). Port 7001 may be anybody's here: 127.9.0.77 is nobody's.
+        done = riposte("send", "127.9.0.77", "7007")
+        self.assertEqual(done.returncode, 1)
+        hint, _, rest = done.stderr.decode().partition("\n")
+        self.assertEqual(hint, "riposte: '7007' is sent as the message, to port 7001; for port 7007 write "
+                               "127.9.0.77:7007, and for this -- 7007")
+        self.assertIn("connection refused", rest)
+
     def test_a_full_disk_is_told(self):
         with open("/dev/full", "wb") as full:
             done = riposte("send", self.tcp(answering(b"x")), stdout=full)

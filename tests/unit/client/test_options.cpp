@@ -159,6 +159,38 @@ TEST_CASE("a message that begins with a dash stands after --") {
     CHECK(refusal({"send", "host", "-x"}) == "unknown option '-x'; see 'riposte send --help'");
 }
 
+TEST_CASE("a port that stands alone, as nc has it, is told how it is written") {
+    CHECK(
+        send_options({"send", "127.0.0.1", "7007"}).hint ==
+        "'7007' is sent as the message, to port 7001; for port 7007 write 127.0.0.1:7007, and for "
+        "this -- 7007");
+    CHECK(send_options({"send", "127.0.0.1", "7007"}).message == "7007");
+    CHECK(
+        send_options({"send", "-u", "[::1]", "9"}).hint ==
+        "'9' is sent as the message, to port 7001; for port 9 write [::1]:9, and for this -- 9");
+    for (const std::vector<const char*>& words : std::vector<std::vector<const char*>>{
+             {"send", "host", "--", "7007"},
+             {"send", "--", "host", "7007"},
+             {"send", "host:7", "7007"},
+             {"send", "host", "0"},
+             {"send", "host", "65536"},
+             {"send", "host", "123456"},
+             {"send", "host", "7007 "},
+             {"send", "host", "-"},
+             {"send", "host"}})
+        CHECK(send_options(words).hint.empty());
+    CHECK(
+        refusal({"load", "localhost", "7007"}) ==
+        "unexpected operand '7007'; for port 7007 write localhost:7007");
+    CHECK(
+        refusal({"status", "udp://a", "80"}) ==
+        "unexpected operand '80'; for port 80 write udp://a:80");
+    CHECK(
+        refusal({"ping", "a", "localhost", "7007"}) ==
+        "'7007' is no endpoint; for port 7007 write localhost:7007");
+    CHECK(refusal({"ping", "7007"}).find("is not an IPv4 address") != std::string::npos);
+}
+
 TEST_CASE("a dash alone is standard input") {
     CHECK(send_options({"send", "host", "-"}).message_from_input);
     CHECK_FALSE(send_options({"send", "host", "--", "x-"}).message_from_input);
@@ -456,6 +488,12 @@ TEST_CASE("ping's numbers are held to their limits") {
         {{"--hist", ""}, "--hist: the file's name is empty"},
         {{"--plot", ""}, "--plot: the file's name is empty"},
         {{"--plot", "x", "--hist=x"}, "--hist and --plot name the same file"},
+        {{"--plot", "-"},
+         "--plot: standard output has the results already; name a file ('--plot ./-' for one that "
+         "is called -)"},
+        {{"--hist=-"},
+         "--hist: standard output has the results already; name a file ('--hist ./-' for one that "
+         "is called -)"},
         {{"-j", "--histogram"},
          "-j and --histogram exclude each other; -j prints nothing but JSON"}};
     for (const auto& [words, message] : cases) {
