@@ -84,16 +84,17 @@ int wait_until(int fd, short events, const Patience& patience) {
     for (;;) {
         if (patience.loop != nullptr && patience.loop->interrupted())
             return EINTR;
+        // Looks once more when the time has passed: this process may have been stopped.
         const uint64_t now = monotonic_ms();
-        if (now >= patience.deadline_ms)
-            return ETIMEDOUT;
+        const uint64_t left_ms = patience.deadline_ms - std::min(now, patience.deadline_ms);
         pollfd wait{.fd = fd, .events = events, .revents = 0};
-        const auto left = static_cast<int>(std::min(patience.deadline_ms - now, look_ms));
-        const int ready = ::poll(&wait, 1, left);
+        const int ready = ::poll(&wait, 1, static_cast<int>(std::min(left_ms, look_ms)));
         if (ready > 0)
             return 0;
         if (ready < 0 && errno != EINTR)
             return errno;
+        if (ready == 0 && left_ms == 0)
+            return ETIMEDOUT;
     }
 }
 

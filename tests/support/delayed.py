@@ -1,15 +1,15 @@
-"""A UDP echo that answers each probe of riposte(1) after a delay of the test's choice, and keeps for each
+"""Echoes that answer each probe of riposte(1) after a delay of the test's choice, and keep for each
 what nobody can argue about: when it was sent, as the probe itself says, and between which two moments its
 answer left. All of them are of CLOCK_MONOTONIC, which the client and the test share.
 
-On loopback an answer is with its receiver, and has its stamp, before sendto(2) returns.
+On loopback an answer is with its receiver, and has its stamp, before sendto(2) or send(2) returns.
 """
 
 import heapq
 import threading
 import time
 
-from peers import UdpPeer
+from peers import TcpPeer, UdpPeer, read_exactly
 
 
 class Echoed:
@@ -23,6 +23,46 @@ class Echoed:
     def took_ns(self):
         """The least and the most that the answer took from the sending of its probe on."""
         return self.before_ns - self.sent_ns, self.after_ns - self.sent_ns
+
+
+def key_of(data):
+    """Session and sequence number of a probe."""
+    return data[4:8], int.from_bytes(data[8:16], "big")
+
+
+class DelayedStream:
+    """Over TCP: what is to be answered late holds up what comes behind it on its connection. None is no
+    answer, to this and to what comes behind it."""
+
+    def __init__(self, delay, size=56):
+        self.delay = delay
+        self.size = size
+        self.echoed = {}
+        self._lock = threading.Lock()
+        self.peer = TcpPeer(self._serve)
+        self.endpoint = self.peer.endpoint
+
+    def _serve(self, connection):
+        silent = False
+        while len(data := read_exactly(connection, self.size)) == self.size:
+            entry = Echoed(int.from_bytes(data[16:24], "big"))
+            with self._lock:
+                delay = self.delay(len(self.echoed))
+                self.echoed[key_of(data)] = entry
+            silent = silent or delay is None
+            if silent:
+                continue
+            time.sleep(delay)
+            entry.before_ns = time.monotonic_ns()
+            try:
+                connection.sendall(data)
+            except ConnectionError: # given up meanwhile
+                entry.before_ns = None
+                return
+            entry.after_ns = time.monotonic_ns()
+
+    def close(self):
+        self.peer.close()
 
 
 class DelayedEcho:
@@ -41,7 +81,7 @@ class DelayedEcho:
         self.endpoint = self.peer.endpoint
 
     def _take(self, server, data, client):
-        key = (data[4:8], int.from_bytes(data[8:16], "big"))
+        key = key_of(data)
         entry = Echoed(int.from_bytes(data[16:24], "big"))
         with self._changed:
             delay = self.delay(len(self.echoed))
