@@ -40,6 +40,11 @@ class Case(RiposteTest):
         self.addCleanup(peer.close)
         return peer
 
+    @staticmethod
+    def await_probes(peer):
+        """The kernel takes a moment to begin with its stamps."""
+        wait_until(lambda: len(peer.echoed) >= 20, "20 probes")
+
     def hold_up(self, process, seed):
         """A schedule of stops, each longer than the timeout and than a second, and of runs between them. It
         ends while the client runs."""
@@ -118,6 +123,7 @@ class Ping(Case):
     def hold_up_and_judge(self, peer, seed, *arguments):
         with tempfile.TemporaryFile() as output:
             process = self.start(peer, *arguments, stdout=output)
+            self.await_probes(peer)
             self.hold_up(process, seed)
             process.finish()
             output.seek(0)
@@ -163,11 +169,11 @@ class Load(Case):
             with self.subTest(transport=transport, arguments=arguments):
                 _, address = self.serve("echo", transport=transport)
                 process = self.enterContext(Running(
-                    "load", "-j", "--warmup", 0, "-d", f"{seconds(4)}s", "-c", 600, "-W", f"{seconds(2)}s",
+                    "load", "-j", "--warmup", 0, "-d", f"{seconds(4.5)}s", "-c", 600, "-W", f"{seconds(3)}s",
                     *arguments, spelled(transport, address)))
                 process.await_handlers()
                 self.await_answers(process)
-                self.stop(process, seconds(2.5))
+                self.stop(process, seconds(3.6))
                 counts = parse_json(process.finish()).json["counts"]
                 self.assertGreater(counts["answered"], 600)
                 self.assertEqual(counts["lost"], 0, counts)
@@ -179,18 +185,21 @@ class Load(Case):
                 # The first one only shows that somebody answers.
                 peer = self.delayed(lambda index, choose=choose: choose(index) if index else 0)
                 process = self.enterContext(Running(
-                    "load", "-j", "--warmup", 0, "-n", 3000, "-c", 400, "--depth", 4, "-r", 1500, "-W",
+                    "load", "-j", "--warmup", 0, "-n", 900, "-c", 200, "--depth", 4, "-r", 400, "-W",
                     f"{TIMEOUT_MS}ms", peer.endpoint))
                 process.await_handlers()
+                self.await_probes(peer)
                 self.hold_up(process, seed)
                 found = parse_json(process.finish()).json
                 entries = [entry for entry in peer.echoed.values() if entry.sent_ns]
-                self.assertEqual(found["counts"]["sent"], len(entries))
+                # What found no room in the peer's buffer after a stop never came there.
+                self.assertLessEqual(len(entries), found["counts"]["sent"])
                 fates = [self.fate(entry) for entry in entries]
                 answered, open_ = fates.count("answered"), fates.count(None)
                 self.assertLessEqual(answered, found["counts"]["answered"], found["counts"])
                 self.assertLessEqual(found["counts"]["answered"], answered + open_, found["counts"])
-                self.assertEqual(found["counts"]["answered"] + found["counts"]["lost"], len(entries))
+                self.assertEqual(found["counts"]["answered"] + found["counts"]["lost"],
+                                 found["counts"]["sent"])
                 longest = max(entry.took_ns()[1] for entry, fate in zip(entries, fates)
                               if fate in (None, "answered") and entry.after_ns)
                 self.assertLessEqual(found["latency_from_send"]["max"] * 1e9, longest + SLACK_NS)
