@@ -10,6 +10,9 @@
 // it can not have come before. If the two clocks differ between that moment and the reading, then
 // CLOCK_REALTIME was stepped (or the machine slept, for which CLOCK_MONOTONIC stands still): then
 // the stamp is from before the step or from after it, and is used if only one of them is possible.
+//
+// Segments of a stream that wait together are merged by the kernel, and then have the time of the
+// last (tcp_try_coalesce): over TCP a stamp says when bytes had come at the latest.
 #pragma once
 
 #include "client/ping/ping_result.h"

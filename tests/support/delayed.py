@@ -9,20 +9,23 @@ import heapq
 import threading
 import time
 
+from patience import FACTOR
 from peers import TcpPeer, UdpPeer, read_exactly
 
 
 class Echoed:
     """One probe, and its answer if it was given one."""
 
-    def __init__(self, sent_ns):
+    def __init__(self, sent_ns, connection=None):
         self.sent_ns = sent_ns
+        self.connection = connection
         self.before_ns = None
         self.after_ns = None
+        self.merged_ns = 0  # the latest that it may seem to have come, if that is later
 
     def took_ns(self):
         """The least and the most that the answer took from the sending of its probe on."""
-        return self.before_ns - self.sent_ns, self.after_ns - self.sent_ns
+        return self.before_ns - self.sent_ns, max(self.after_ns, self.merged_ns) - self.sent_ns
 
 
 def key_of(data):
@@ -33,6 +36,8 @@ def key_of(data):
 class DelayedStream:
     """Over TCP: what is to be answered late holds up what comes behind it on its connection. None is no
     answer, to this and to what comes behind it."""
+
+    MERGED_NS = int(2.5e9 * FACTOR)
 
     def __init__(self, delay, size=56):
         self.delay = delay
@@ -45,7 +50,7 @@ class DelayedStream:
     def _serve(self, connection):
         silent = False
         while len(data := read_exactly(connection, self.size)) == self.size:
-            entry = Echoed(int.from_bytes(data[16:24], "big"))
+            entry = Echoed(int.from_bytes(data[16:24], "big"), connection)
             with self._lock:
                 delay = self.delay(len(self.echoed))
                 self.echoed[key_of(data)] = entry
@@ -56,10 +61,19 @@ class DelayedStream:
             entry.before_ns = time.monotonic_ns()
             try:
                 connection.sendall(data)
-            except ConnectionError: # given up meanwhile
+            except ConnectionError:  # given up meanwhile
                 entry.before_ns = None
                 return
             entry.after_ns = time.monotonic_ns()
+
+    def merge(self):
+        """The kernel puts segments together that wait in a socket, and gives them the time of the last: so an
+        answer may seem to have come with any of those behind it, as far as a stop of the client lasts."""
+        answered = [entry for entry in self.echoed.values() if entry.after_ns]
+        for entry in answered:
+            entry.merged_ns = max(other.after_ns for other in answered
+                                  if other.connection is entry.connection
+                                  and 0 <= other.after_ns - entry.after_ns < self.MERGED_NS)
 
     def close(self):
         self.peer.close()
