@@ -61,24 +61,10 @@ std::string describe(const Failure& failure) {
     return reason(failure.error);
 }
 
-/// 0 when `events` came before the deadline; else ETIMEDOUT, or what poll(2) failed with.
-int wait_for(int fd, short events, uint64_t deadline) {
-    pollfd wait{.fd = fd, .events = events, .revents = 0};
-    for (;;) {
-        const uint64_t now = monotonic_ms();
-        const int ready = ::poll(&wait, 1, now < deadline ? static_cast<int>(deadline - now) : 0);
-        if (ready > 0)
-            return 0;
-        if (ready == 0)
-            return ETIMEDOUT;
-        if (errno != EINTR)
-            return errno;
-    }
-}
-
 /// 0, or the errno that the connection attempt ended with.
 int wait_connected(int fd, uint32_t wait_ms) {
-    if (const int error = wait_for(fd, POLLOUT, monotonic_ms() + wait_ms); error != 0)
+    if (const int error = await_ready(fd, POLLOUT, {.deadline_ms = monotonic_ms() + wait_ms});
+        error != 0)
         return error;
     int error = 0;
     socklen_t size = sizeof(error);
@@ -100,37 +86,49 @@ int bind_source(int fd, std::span<const SocketAddress> sources, int family) {
 
 } // namespace
 
-Result<Target> resolve_target(const Endpoint& endpoint, const CommonOptions& common) {
-    Target target{
-        .name = to_string(endpoint),
-        .transport = endpoint.transport.value_or(Transport::tcp),
-        .timeout_ms = common.timeout_ms,
-        .source = common.source,
-        .sources = {},
-        .addresses = {}};
-    auto addresses = resolve(endpoint, target.transport, common.family, false);
+TargetLookup::TargetLookup(const Endpoint& endpoint, const CommonOptions& common)
+    : target_{
+          .name = to_string(endpoint),
+          .transport = endpoint.transport.value_or(Transport::tcp),
+          .timeout_ms = common.timeout_ms,
+          .source = common.source,
+          .sources = {},
+          .addresses = {}},
+      addresses_(endpoint, target_.transport, common.family) {
+    const Endpoint local{.transport = target_.transport, .host = common.source, .port = 0};
+    if (!common.source.empty())
+        sources_.emplace(local, target_.transport, common.family);
+}
+
+Result<Target> TargetLookup::wait(const Patience& patience, std::string_view limit) {
+    auto addresses = addresses_.wait(patience, limit);
     if (!addresses)
         return fail(Exit::usage, addresses.error());
-    target.addresses = std::move(*addresses);
-    if (common.source.empty())
-        return target;
+    target_.addresses = std::move(*addresses);
+    if (!sources_)
+        return std::move(target_);
 
-    const Endpoint local{.transport = target.transport, .host = common.source, .port = 0};
-    auto sources = resolve(local, target.transport, common.family, false);
+    auto sources = sources_->wait(patience, limit);
     if (!sources)
         return fail(Exit::usage, fmt::format("--source: {}", sources.error()));
-    target.sources = std::move(*sources);
+    target_.sources = std::move(*sources);
     const auto has_no_source = [&](const SocketAddress& address) {
-        return std::ranges::find(target.sources, address.family(), &SocketAddress::family) ==
-               target.sources.end();
+        return std::ranges::find(target_.sources, address.family(), &SocketAddress::family) ==
+               target_.sources.end();
     };
-    std::erase_if(target.addresses, has_no_source);
-    if (target.addresses.empty())
+    std::erase_if(target_.addresses, has_no_source);
+    if (target_.addresses.empty())
         return fail(
             Exit::usage,
             fmt::format(
-                "--source {}: {} has no address of that family", common.source, target.name));
-    return target;
+                "--source {}: {} has no address of that family", target_.source, target_.name));
+    return std::move(target_);
+}
+
+Result<Target> resolve_target(
+    const Endpoint& endpoint, const CommonOptions& common, const Patience& patience) {
+    return TargetLookup(endpoint, common)
+        .wait(patience, fmt::format("{}; -W waits longer", format_duration(common.timeout_ms)));
 }
 
 Error connect_error(const Target& target, std::span<const Failure> failures) {
@@ -195,9 +193,9 @@ struct Connected {
 };
 
 /// connect_any(), telling which address it is.
-std::expected<Connected, std::vector<Failure>> connect_first(const Target& target) {
+std::expected<Connected, std::vector<Failure>> connect_first(
+    const Target& target, uint64_t deadline) {
     uint64_t now = monotonic_ms();
-    const uint64_t deadline = now + target.timeout_ms;
     std::vector<Failure> failures;
     for (const SocketAddress& address : target.addresses) {
         const uint64_t left_ms = now < deadline ? deadline - now : 0;
@@ -218,13 +216,14 @@ enum class Reaction : uint8_t { answer, silence, refusal };
 
 /// What comes of a datagram. A refusal is any error: of the way there, or of this machine.
 Reaction reaction_of(
-    const Target& target, const SocketAddress& address, std::span<const std::byte> datagram) {
+    const Target& target, const SocketAddress& address, std::span<const std::byte> datagram,
+    uint64_t until_ms) {
     const auto fd = connect_to(target, address, 0);
     if (!fd || ::send(fd->get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0)
         return Reaction::refusal;
-    const uint64_t deadline = monotonic_ms() + answer_wait_ms;
+    const uint64_t deadline = std::min(monotonic_ms() + answer_wait_ms, until_ms);
     for (;;) {
-        if (const int error = wait_for(fd->get(), POLLIN, deadline); error != 0)
+        if (const int error = await_ready(fd->get(), POLLIN, {.deadline_ms = deadline}); error != 0)
             return error == ETIMEDOUT ? Reaction::silence : Reaction::refusal;
         char byte = 0; // of the answer only its coming counts
         if (::recv(fd->get(), &byte, sizeof(byte), 0) >= 0)
@@ -237,23 +236,24 @@ Reaction reaction_of(
 
 } // namespace
 
-Result<Fd> connect_any(const Target& target) {
-    auto connected = connect_first(target);
+Result<Fd> connect_any(const Target& target, uint64_t deadline_ms) {
+    auto connected = connect_first(target, deadline_ms);
     if (!connected)
         return std::unexpected(connect_error(target, connected.error()));
     return std::move(connected->fd);
 }
 
-SocketAddress choose_address(const Target& target, std::span<const std::byte> probe) {
+SocketAddress choose_address(
+    const Target& target, std::span<const std::byte> probe, uint64_t deadline_ms) {
     if (target.addresses.size() == 1)
         return target.addresses.front();
     if (target.transport == Transport::tcp) {
-        const auto connected = connect_first(target);
+        const auto connected = connect_first(target, deadline_ms);
         return connected ? *connected->address : target.addresses.front();
     }
     const SocketAddress* silent = nullptr;
     for (const SocketAddress& address : target.addresses) {
-        const Reaction reaction = reaction_of(target, address, probe);
+        const Reaction reaction = reaction_of(target, address, probe, deadline_ms);
         if (reaction == Reaction::answer)
             return address;
         if (reaction == Reaction::silence && silent == nullptr)

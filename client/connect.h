@@ -5,14 +5,18 @@
 // answered.
 #pragma once
 
+#include "client/lookup.h"
 #include "client/options.h"
+#include "client/patience.h"
 #include "common/fd.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace riposte::client {
@@ -27,8 +31,24 @@ struct Target {
     std::vector<SocketAddress> addresses;
 };
 
-/// Exit::usage if a name does not resolve or if --source is of another family than the endpoint.
-Result<Target> resolve_target(const Endpoint& endpoint, const CommonOptions& common);
+/// The look-up of an endpoint and of --source; that of several endpoints may go on at once.
+class TargetLookup {
+public:
+    TargetLookup(const Endpoint& endpoint, const CommonOptions& common);
+
+    /// Exit::usage if a name does not resolve, which takes no longer than `patience`, or if
+    /// --source is of another family than the endpoint. `limit` as in lookup.h. Called once.
+    Result<Target> wait(const Patience& patience, std::string_view limit);
+
+private:
+    Target target_;
+    Lookup addresses_;
+    std::optional<Lookup> sources_;
+};
+
+/// The same of one endpoint, where the deadline is that of -W.
+Result<Target> resolve_target(
+    const Endpoint& endpoint, const CommonOptions& common, const Patience& patience);
 
 /// What went wrong with one address. ETIMEDOUT: not connected within `waited_ms`.
 struct Failure {
@@ -54,15 +74,16 @@ bool is_self_connected(int fd);
 std::expected<Fd, Failure> connect_to(
     const Target& target, const SocketAddress& address, uint32_t wait_ms);
 
-/// The first address that takes the connection. All of them together get the target's timeout, and
-/// each an equal share of what is left, so that one that swallows packets does not hide the next.
-Result<Fd> connect_any(const Target& target);
+/// The first address that takes the connection. Each gets an equal share of the time that is left
+/// until the deadline, so that one that swallows packets does not hide the next.
+Result<Fd> connect_any(const Target& target, uint64_t deadline_ms);
 
 /// The one of the target's addresses that answers, for commands that measure one address: the only
 /// one if there is only one. Else, with TCP, the first that takes a connection (which is closed
 /// again); with UDP, `probe` is sent to each in turn, and the first whose answer comes within
-/// 250 ms is it, else the first that did not refuse. If none does, the first of all: measuring will
-/// tell.
-SocketAddress choose_address(const Target& target, std::span<const std::byte> probe);
+/// 250 ms is it, else the first that did not refuse. If none does until the deadline, the first of
+/// all: measuring will tell.
+SocketAddress choose_address(
+    const Target& target, std::span<const std::byte> probe, uint64_t deadline_ms);
 
 } // namespace riposte::client

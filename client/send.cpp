@@ -194,8 +194,9 @@ void note_answer(const Report& report, const SocketAddress& peer, size_t bytes, 
         fmt::format("answer from {}: {} in {:.1f} ms", to_string(peer), byte_count(bytes), ms));
 }
 
-Result<void> send_stream(const Target& target, std::string_view message, const Report& report) {
-    const Result<Fd> fd = connect_any(target);
+Result<void> send_stream(
+    const Target& target, std::string_view message, uint64_t deadline_ms, const Report& report) {
+    const Result<Fd> fd = connect_any(target, deadline_ms);
     if (!fd)
         return std::unexpected(fd.error());
     const SocketAddress peer = peer_address(fd->get());
@@ -310,14 +311,16 @@ Result<Exit> send(const CommonOptions& common, const SendOptions& options) {
     const Result<std::string> message = load_message(options);
     if (!message)
         return std::unexpected(message.error());
-    const Result<Target> target = resolve_target(options.endpoint, common);
+    const uint64_t deadline_ms = monotonic_ms() + common.timeout_ms;
+    const Result<Target> target =
+        resolve_target(options.endpoint, common, {.deadline_ms = deadline_ms});
     if (!target)
         return std::unexpected(target.error());
     const Report report(common.color, options.verbose);
     if (!options.hint.empty())
         report.error(options.hint);
     const Result<void> sent = target->transport == Transport::tcp
-                                  ? send_stream(*target, *message, report)
+                                  ? send_stream(*target, *message, deadline_ms, report)
                                   : send_datagram(*target, *message, report);
     if (!sent)
         return std::unexpected(sent.error());

@@ -101,11 +101,6 @@ bool is_localhost(std::string host) {
     return host == "localhost" || host.ends_with(".localhost");
 }
 
-bool is_numeric(const std::string& host) {
-    in6_addr address{};
-    return host.find(':') != std::string::npos || inet_pton(AF_INET, host.c_str(), &address) == 1;
-}
-
 /// Why getaddrinfo(3) failed. `numeric`: the host is an address, which no name service was asked
 /// about.
 std::string failure(const std::string& host, Family family, bool numeric, int code, int error) {
@@ -168,6 +163,11 @@ SocketAddress peer_address(int fd) {
     return address;
 }
 
+bool is_numeric_host(const std::string& host) {
+    in6_addr address{};
+    return host.find(':') != std::string::npos || inet_pton(AF_INET, host.c_str(), &address) == 1;
+}
+
 std::expected<std::vector<SocketAddress>, std::string> resolve(
     const Endpoint& endpoint, Transport transport, Family family, bool passive) {
     if (endpoint.host == "*")
@@ -178,7 +178,7 @@ std::expected<std::vector<SocketAddress>, std::string> resolve(
                       : family == Family::ipv6 ? AF_INET6
                                                : AF_UNSPEC;
     hints.ai_socktype = transport == Transport::tcp ? SOCK_STREAM : SOCK_DGRAM;
-    const bool numeric = is_numeric(endpoint.host);
+    const bool numeric = is_numeric_host(endpoint.host);
     hints.ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0) | (numeric ? AI_NUMERICHOST : 0);
     const std::string service = std::to_string(endpoint.port);
     addrinfo* found = nullptr;

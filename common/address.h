@@ -31,6 +31,9 @@ SocketAddress peer_address(int fd);
 
 enum class Family : uint8_t { any, ipv4, ipv6 };
 
+/// Is it written as an address? Then resolve() asks no name service about it.
+bool is_numeric_host(const std::string& host);
+
 /// Every address of the endpoint, in getaddrinfo(3)'s order, without duplicates. `*` is [::] (the
 /// caller makes it dual stack). The error is one line that names the host and what went wrong.
 std::expected<std::vector<SocketAddress>, std::string> resolve(

@@ -10,6 +10,7 @@
 #include "client/measure/probe.h"
 #include "client/report.h"
 #include "client/show/measurement_output.h"
+#include "common/clock.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -176,12 +177,13 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
         return std::unexpected(files.error());
     if (const auto allowed = allow_connections(options); !allowed)
         return std::unexpected(allowed.error());
-    auto target = resolve_target(options.endpoint, common);
+    const uint64_t deadline_ms = monotonic_ms() + common.timeout_ms;
+    auto target = resolve_target(options.endpoint, common, {.deadline_ms = deadline_ms});
     if (!target)
         return std::unexpected(target.error());
     const uint64_t seed = random_seed();
     const auto request = first_request(options, seed);
-    const SocketAddress address = choose_address(*target, request);
+    const SocketAddress address = choose_address(*target, request, deadline_ms);
     const auto found = preflight(*target, address, request);
     if (!found)
         return std::unexpected(found.error());

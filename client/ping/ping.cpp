@@ -21,9 +21,11 @@
 #include "client/show/measurement_output.h"
 #include "common/clock.h"
 #include "common/text.h"
+#include "common/units.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -70,10 +72,12 @@ void raise_descriptor_limit() {
 
 class PingRun final : public ProbeListener {
 public:
-    PingRun(const CommonOptions& common, const PingOptions& options, EventLoop& loop)
+    /// Nothing is sent after `end_ns`.
+    PingRun(
+        const CommonOptions& common, const PingOptions& options, uint64_t end_ns, EventLoop& loop)
         : options_(options), loop_(loop), report_(common.color, false),
           style_{.several = options.endpoints.size() > 1, .color = colors_output(common.color)},
-          prints_lines_(!options.quiet && !options.report.json) {}
+          prints_lines_(!options.quiet && !options.report.json), deadline_ns_(end_ns) {}
 
     void add(Target target, const SocketAddress& address);
     Result<void> run(bool with_series);
@@ -106,8 +110,8 @@ private:
     std::vector<Lane> lanes_;
     std::string output_; ///< lines of this turn
     uint64_t start_ns_ = 0;
-    uint64_t deadline_ns_ = UINT64_MAX; ///< of sending
-    uint64_t stopped_ns_ = UINT64_MAX;  ///< when the run was cut short
+    uint64_t deadline_ns_;             ///< of sending
+    uint64_t stopped_ns_ = UINT64_MAX; ///< when the run was cut short
 };
 
 void PingRun::add(Target target, const SocketAddress& address) {
@@ -142,8 +146,6 @@ void PingRun::add(Target target, const SocketAddress& address) {
 void PingRun::start(bool with_series) {
     const Clocks now = read_clocks();
     start_ns_ = now.monotonic_ns + awake_before_ns; // so that the first one is as punctual
-    if (options_.deadline_ms)
-        deadline_ns_ = start_ns_ + uint64_t{*options_.deadline_ms} * 1'000'000;
     const uint64_t interval_ns = options_.interval_us * 1000;
     for (size_t i = 0; i < lanes_.size(); i++) {
         const uint64_t first_ns = start_ns_ + interval_ns * i / lanes_.size();
@@ -347,14 +349,26 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files) {
     return exit;
 }
 
+/// The addresses of all endpoints, whose look-ups go on at once. They take no longer than -W and,
+/// of several endpoints, than half of -w, so that one name leaves time to measure the others.
 Result<std::vector<Target>> resolve_all(
-    const std::vector<Endpoint>& endpoints, const CommonOptions& common) {
+    const std::vector<Endpoint>& endpoints, const CommonOptions& common,
+    std::optional<uint32_t> deadline_ms) {
     if (endpoints.size() > ProberTag::endpoints_max)
         return fail(
             Exit::usage, fmt::format("at most {} endpoints at once", ProberTag::endpoints_max));
+    const uint32_t share_ms = deadline_ms.value_or(UINT32_MAX) / (endpoints.size() > 1 ? 2 : 1);
+    const uint32_t limit_ms = std::min(common.timeout_ms, share_ms);
+    const Patience patience{.deadline_ms = monotonic_ms() + limit_ms};
+    const std::string limit = fmt::format(
+        "{}{}", format_duration(limit_ms), limit_ms < share_ms ? "; -W waits longer" : "");
+    std::vector<TargetLookup> lookups;
+    lookups.reserve(endpoints.size());
+    for (const Endpoint& endpoint : endpoints)
+        lookups.emplace_back(endpoint, common);
     std::vector<Target> targets;
-    for (const Endpoint& endpoint : endpoints) {
-        auto target = resolve_target(endpoint, common);
+    for (TargetLookup& lookup : lookups) {
+        auto target = lookup.wait(patience, limit);
         if (!target)
             return std::unexpected(target.error());
         targets.push_back(std::move(*target));
@@ -362,17 +376,19 @@ Result<std::vector<Target>> resolve_all(
     return targets;
 }
 
-SocketAddress find_address(const Target& target, uint32_t payload_bytes) {
+SocketAddress find_address(const Target& target, uint32_t payload_bytes, uint64_t deadline_ms) {
     std::vector<std::byte> probe(payload_bytes);
     write_probe(probe, {.session = random_session(), .sequence = 0, .sent_ns = 0});
-    return choose_address(target, probe);
+    return choose_address(target, probe, deadline_ms);
 }
 
 } // namespace
 
 Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     EventLoop::note_interim();
-    auto targets = resolve_all(options.endpoints, common);
+    const uint64_t begun_ms = monotonic_ms();
+    const uint64_t end_ms = options.deadline_ms ? begun_ms + *options.deadline_ms : UINT64_MAX;
+    auto targets = resolve_all(options.endpoints, common, options.deadline_ms);
     if (!targets)
         return std::unexpected(targets.error());
     auto files = MeasurementFiles::open(options.report);
@@ -382,13 +398,20 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
         raise_descriptor_limit();
     const Fd stamps = hold_receive_stamps();
     std::vector<SocketAddress> addresses;
-    for (const Target& target : *targets)
-        addresses.push_back(find_address(target, options.payload_bytes));
+    for (const Target& target : *targets) {
+        // All of them together leave a part of -w for the measuring.
+        const uint64_t now_ms = monotonic_ms();
+        const uint64_t left_ms = end_ms - std::min(end_ms, now_ms);
+        const uint64_t share_ms = left_ms / (targets->size() - addresses.size() + 1);
+        const uint64_t wait_ms = std::min<uint64_t>(common.timeout_ms, share_ms);
+        addresses.push_back(find_address(target, options.payload_bytes, now_ms + wait_ms));
+    }
     auto loop = EventLoop::open();
     if (!loop)
         return std::unexpected(loop.error());
     ask_for_short_slices();
-    PingRun run(common, options, *loop);
+    const uint64_t end_ns = options.deadline_ms ? end_ms * 1'000'000 : UINT64_MAX;
+    PingRun run(common, options, end_ns, *loop);
     for (size_t i = 0; i < targets->size(); i++)
         run.add(std::move((*targets)[i]), addresses[i]);
     if (auto done = run.run(files->wants_series()); !done)

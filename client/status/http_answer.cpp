@@ -1,5 +1,6 @@
 #include "client/status/http_answer.h"
 
+#include "client/patience.h"
 #include "client/report.h"
 #include "common/clock.h"
 #include "common/text.h"
@@ -19,8 +20,7 @@
 namespace riposte::client {
 namespace {
 
-constexpr uint64_t look_ms = 100; ///< how soon an interrupt is seen that came just before a wait
-constexpr size_t shown_max = 60;  ///< of what the other side says, in an error
+constexpr size_t shown_max = 60; ///< of what the other side says, in an error
 
 HttpAnswer wrong(std::string why) {
     return {HttpAnswer::State::wrong, {}, std::move(why)};
@@ -73,31 +73,6 @@ size_t end_of_head(std::string_view bytes) {
     return end == std::string_view::npos ? end : end + 4;
 }
 
-/// How long to wait at most.
-struct Patience {
-    uint64_t deadline_ms;
-    const EventLoop* loop;
-};
-
-/// Waits for the socket; an errno, ETIMEDOUT at the deadline, EINTR when interrupted.
-int wait_until(int fd, short events, const Patience& patience) {
-    for (;;) {
-        if (patience.loop != nullptr && patience.loop->interrupted())
-            return EINTR;
-        // Looks once more when the time has passed: this process may have been stopped.
-        const uint64_t now = monotonic_ms();
-        const uint64_t left_ms = patience.deadline_ms - std::min(now, patience.deadline_ms);
-        pollfd wait{.fd = fd, .events = events, .revents = 0};
-        const int ready = ::poll(&wait, 1, static_cast<int>(std::min(left_ms, look_ms)));
-        if (ready > 0)
-            return 0;
-        if (ready < 0 && errno != EINTR)
-            return errno;
-        if (ready == 0 && left_ms == 0)
-            return ETIMEDOUT;
-    }
-}
-
 /// An errno.
 int send_all(int fd, std::string_view bytes, const Patience& patience) {
     while (!bytes.empty()) {
@@ -105,7 +80,7 @@ int send_all(int fd, std::string_view bytes, const Patience& patience) {
         if (size >= 0) {
             bytes.remove_prefix(static_cast<size_t>(size));
         } else if (errno == EAGAIN) {
-            if (const int error = wait_until(fd, POLLOUT, patience); error != 0)
+            if (const int error = await_ready(fd, POLLOUT, patience); error != 0)
                 return error;
         } else if (errno != EINTR) {
             return errno;
@@ -186,7 +161,7 @@ Result<std::string> ask_http(
         if (size < 0 && errno == EINTR)
             continue;
         if (size < 0 && errno == EAGAIN) {
-            if (const int error = wait_until(fd, POLLIN, patience); error != 0)
+            if (const int error = await_ready(fd, POLLIN, patience); error != 0)
                 return broken(error);
             continue;
         }

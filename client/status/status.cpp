@@ -60,7 +60,7 @@ public:
     Result<std::string> ask(const EventLoop* loop) {
         std::string problems;
         for (const StatusPlace& place : places_) {
-            auto fd = connect(place);
+            auto fd = connect(place, loop);
             if (fd) {
                 asked_ = name(place);
                 return ask_http(fd->get(), asked_, host(place), common_.timeout_ms, loop);
@@ -85,13 +85,15 @@ private:
     static std::string host(const StatusPlace& place) {
         return place.path.empty() ? http_host(place.endpoint) : "localhost";
     }
-    Result<Fd> connect(const StatusPlace& place) const {
+    /// Looking up the name, and connecting, take no longer than the timeout together.
+    Result<Fd> connect(const StatusPlace& place, const EventLoop* loop) const {
         if (!place.path.empty())
             return connect_unix(place.path, common_.timeout_ms);
-        const auto target = resolve_target(place.endpoint, common_);
+        const Patience patience{monotonic_ms() + common_.timeout_ms, loop};
+        const auto target = resolve_target(place.endpoint, common_, patience);
         if (!target)
             return std::unexpected(target.error());
-        return connect_any(*target);
+        return connect_any(*target, patience.deadline_ms);
     }
 
     const CommonOptions& common_;

@@ -2,6 +2,7 @@
 // port of 127.0.0.1, 127.0.0.2, ..., and what one has to do is done by the kernel alone, so that no
 // answer hangs on a thread that runs in time.
 #include "client/connect.h"
+#include "common/clock.h"
 #include "common/fd.h"
 #include "tests/support/patience.h"
 
@@ -25,6 +26,10 @@ namespace {
 
 constexpr std::string_view probe_text = "probe";
 const auto probe = std::as_bytes(std::span(probe_text));
+
+SocketAddress choose(const Target& target, std::span<const std::byte> asked = probe) {
+    return choose_address(target, asked, monotonic_ms() + target.timeout_ms);
+}
 
 SocketAddress loopback(uint8_t host, uint16_t port) {
     SocketAddress address;
@@ -112,13 +117,13 @@ std::string received_at(const Fd& fd) {
 TEST_CASE("a stream's only address is taken unseen") {
     const auto sockets = bind_all(SOCK_STREAM, 1);
     listen_at(sockets[0]);
-    CHECK(host_of(choose_address(target_of(Transport::tcp, sockets), probe)) == "127.0.0.1");
+    CHECK(host_of(choose(target_of(Transport::tcp, sockets))) == "127.0.0.1");
     CHECK_FALSE(accept_at(sockets[0]));
 }
 
 TEST_CASE("a datagram's only address is taken unseen") {
     const auto sockets = bind_all(SOCK_DGRAM, 1);
-    CHECK(host_of(choose_address(target_of(Transport::udp, sockets), probe)) == "127.0.0.1");
+    CHECK(host_of(choose(target_of(Transport::udp, sockets))) == "127.0.0.1");
     CHECK(received_at(sockets[0]) == "(none)");
 }
 
@@ -127,7 +132,7 @@ TEST_CASE("the first address that takes a connection is measured, with its port"
     listen_at(sockets[1]);
     listen_at(sockets[2]);
     const Target target = target_of(Transport::tcp, sockets);
-    CHECK(to_string(choose_address(target, probe)) == to_string(target.addresses[1]));
+    CHECK(to_string(choose(target)) == to_string(target.addresses[1]));
     wait_readable(sockets[1]);
     CHECK(accept_at(sockets[1]));
     CHECK_FALSE(accept_at(sockets[2]));
@@ -136,7 +141,7 @@ TEST_CASE("the first address that takes a connection is measured, with its port"
 TEST_CASE("the connection that chose the address is closed again, with nothing sent") {
     const auto sockets = bind_all(SOCK_STREAM, 2);
     listen_at(sockets[0]);
-    CHECK(host_of(choose_address(target_of(Transport::tcp, sockets), probe)) == "127.0.0.1");
+    CHECK(host_of(choose(target_of(Transport::tcp, sockets))) == "127.0.0.1");
     wait_readable(sockets[0]);
     const Fd connection = accept_at(sockets[0]);
     REQUIRE(connection);
@@ -154,19 +159,19 @@ TEST_CASE("an address that swallows connections gets its share of the timeout on
     const auto filling = connect_to(target, target.addresses[0], target.timeout_ms);
     REQUIRE(filling.has_value());
     target.timeout_ms = 400;
-    CHECK(host_of(choose_address(target, probe)) == "127.0.0.2");
+    CHECK(host_of(choose(target)) == "127.0.0.2");
 }
 
 TEST_CASE("where no address takes a connection the first one is measured") {
     const auto sockets = bind_all(SOCK_STREAM, 2);
-    CHECK(host_of(choose_address(target_of(Transport::tcp, sockets), probe)) == "127.0.0.1");
+    CHECK(host_of(choose(target_of(Transport::tcp, sockets))) == "127.0.0.1");
 }
 
 TEST_CASE("a datagram address that refuses is passed over for one that is silent") {
     const auto sockets = bind_all(SOCK_DGRAM, 3);
     refuse_at(sockets[0]);
     const Target target = target_of(Transport::udp, sockets);
-    CHECK(to_string(choose_address(target, probe)) == to_string(target.addresses[1]));
+    CHECK(to_string(choose(target)) == to_string(target.addresses[1]));
     CHECK(received_at(sockets[1]) == "probe");
     CHECK(received_at(sockets[2]) == "probe"); // it might have answered
 }
@@ -178,7 +183,7 @@ TEST_CASE("a datagram address that answers is taken before one that is silent") 
     // Who sends from the third address to the third address hears itself.
     target.sources = {target.addresses[2]};
     sockets[2].reset();
-    CHECK(to_string(choose_address(target, probe)) == to_string(target.addresses[2]));
+    CHECK(to_string(choose(target)) == to_string(target.addresses[2]));
     CHECK(received_at(sockets[1]) == "probe");
     CHECK(received_at(sockets[3]) == "(none)");
 }
@@ -188,14 +193,14 @@ TEST_CASE("an empty datagram is an answer, too") {
     Target target = target_of(Transport::udp, sockets);
     target.sources = {target.addresses[1]};
     sockets[1].reset();
-    CHECK(host_of(choose_address(target, {})) == "127.0.0.2");
+    CHECK(host_of(choose(target, {})) == "127.0.0.2");
 }
 
 TEST_CASE("where every datagram address refuses the first one is measured") {
     const auto sockets = bind_all(SOCK_DGRAM, 2);
     refuse_at(sockets[0]);
     refuse_at(sockets[1]);
-    CHECK(host_of(choose_address(target_of(Transport::udp, sockets), probe)) == "127.0.0.1");
+    CHECK(host_of(choose(target_of(Transport::udp, sockets))) == "127.0.0.1");
 }
 
 TEST_CASE("a source that can not be bound leaves the first address to be measured") {
@@ -204,6 +209,6 @@ TEST_CASE("a source that can not be bound leaves the first address to be measure
         Target target = target_of(transport, sockets);
         target.sources = {target.addresses[1]}; // taken, by ourselves
         target.addresses = {loopback(3, 9), loopback(4, 9)};
-        CHECK(host_of(choose_address(target, probe)) == "127.0.0.3");
+        CHECK(host_of(choose(target)) == "127.0.0.3");
     }
 }

@@ -2,6 +2,7 @@
 // socket pair, whose far end is filled before, or served by a thread.
 #include "client/connect.h"
 #include "client/send.h"
+#include "common/clock.h"
 #include "common/fd.h"
 
 #include <cerrno>
@@ -308,10 +309,10 @@ TEST_CASE("the next address is tried when one refuses") {
     REQUIRE(::listen(open.get(), 1) == 0);
     second = local_address(open.get());
 
-    const auto fd = connect_any(target_of({bound, second}));
+    const auto fd = connect_any(target_of({bound, second}), monotonic_ms() + long_ms);
     REQUIRE_MESSAGE(fd.has_value(), fd.error().message);
     CHECK(to_string(peer_address(fd->get())) == to_string(second));
-    const auto refused = connect_any(target_of({bound, bound}));
+    const auto refused = connect_any(target_of({bound, bound}), monotonic_ms() + long_ms);
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().exit == Exit::failed);
 }
@@ -320,14 +321,15 @@ TEST_CASE("the source must have an address of the endpoint's family") {
     const Endpoint endpoint{Transport::tcp, "127.0.0.1", 7001};
     CommonOptions common;
     common.source = "::1";
-    const auto target = resolve_target(endpoint, common);
+    const Patience patience{.deadline_ms = monotonic_ms() + long_ms};
+    const auto target = resolve_target(endpoint, common, patience);
     REQUIRE_FALSE(target.has_value());
     CHECK(target.error().exit == Exit::usage);
     CHECK(
         target.error().message ==
         "--source ::1: tcp://127.0.0.1:7001 has no address of that family");
     common.source = "127.0.0.2";
-    const auto right = resolve_target(endpoint, common);
+    const auto right = resolve_target(endpoint, common, patience);
     REQUIRE_MESSAGE(right.has_value(), right.error().message);
     CHECK(to_string(right->sources.at(0)) == "127.0.0.2:0");
 }

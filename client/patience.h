@@ -1,0 +1,26 @@
+// How long something is waited for, and what else ends the waiting.
+#pragma once
+
+#include "client/event_loop.h"
+
+#include <cstdint>
+#include <span>
+
+#include <poll.h>
+
+namespace riposte::client {
+
+struct Patience {
+    uint64_t deadline_ms;            ///< of CLOCK_MONOTONIC
+    const EventLoop* loop = nullptr; ///< if there is one, its interrupt ends the waiting, too
+};
+
+/// poll(2) until one of `fds` is ready: 0, and it stands in `revents`. ETIMEDOUT: the deadline
+/// passed first, but they were looked at once in any case; EINTR: interrupted; else what poll(2)
+/// failed with.
+int await_ready(std::span<pollfd> fds, const Patience& patience);
+
+/// The same for one descriptor.
+int await_ready(int fd, short events, const Patience& patience);
+
+} // namespace riposte::client
