@@ -1,7 +1,7 @@
 #include "client/connect.h"
 
+#include "client/error_queue.h"
 #include "client/report.h"
-#include "common/clock.h"
 #include "common/units.h"
 
 #include <algorithm>
@@ -11,7 +11,6 @@
 #include <fmt/ranges.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
@@ -36,41 +35,34 @@ bool is_remote(int error) {
     }
 }
 
-std::string_view hint(const Failure& failure) {
+std::string_view hint(const Failure& failure, Transport transport) {
     if (failure.at_source)
         return failure.error == EADDRNOTAVAIL ? "; it is not an address of this machine" : "";
     switch (failure.error) {
     case ECONNREFUSED:
         return "; is riposted running there?";
     case ETIMEDOUT:
-        return "; is the address right, or does a firewall drop it? -W waits longer";
+        return transport == Transport::tcp
+                   ? "; is the address right, or does a firewall drop it? -W waits longer"
+                   : "; is riposted running there? -W waits longer";
     case ENETUNREACH:
     case EHOSTUNREACH:
         return "; is the address right, and is there a route to it?";
     case EACCES:
     case EPERM:
-        return "; does a local firewall forbid it?";
+        return failure.heard ? "; a firewall on the way forbids it"
+                             : "; does a local firewall forbid it?";
     default:
         return "";
     }
 }
 
-std::string describe(const Failure& failure) {
+std::string describe(const Failure& failure, Transport transport) {
     if (failure.error == ETIMEDOUT && failure.waited_ms > 0)
-        return fmt::format("no connection after {}", format_duration(failure.waited_ms));
+        return fmt::format(
+            "no {} after {}", transport == Transport::tcp ? "connection" : "answer",
+            format_duration(failure.waited_ms));
     return reason(failure.error);
-}
-
-/// 0, or the errno that the connection attempt ended with.
-int wait_connected(int fd, uint32_t wait_ms) {
-    if (const int error = await_ready(fd, POLLOUT, {.deadline_ms = monotonic_ms() + wait_ms});
-        error != 0)
-        return error;
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-        return errno;
-    return error;
 }
 
 /// Binds to the source of the address's family, if there is one; 0 or errno.
@@ -131,19 +123,27 @@ Result<Target> resolve_target(
         .wait(patience, fmt::format("{}; -W waits longer", format_duration(common.timeout_ms)));
 }
 
+std::string name_of(const Target& target, const SocketAddress& address) {
+    const std::string text = to_string(address);
+    return target.name.ends_with("//" + text) ? target.name
+                                              : fmt::format("{} ({})", target.name, text);
+}
+
 Error connect_error(const Target& target, std::span<const Failure> failures) {
     const Failure& last = failures.back();
-    const Exit exit = !last.at_source && is_remote(last.error) ? Exit::failed : Exit::usage;
+    const bool remote = !last.at_source && (last.heard || is_remote(last.error));
+    const Exit exit = remote ? Exit::failed : Exit::usage;
+    const std::string what = describe(last, target.transport);
+    const std::string_view advice = hint(last, target.transport);
     if (last.at_source)
-        return {exit, fmt::format("--source {}: {}{}", target.source, describe(last), hint(last))};
-    std::string what = describe(last);
-    if (failures.size() > 1) {
-        std::vector<std::string> each;
-        for (const Failure& failure : failures)
-            each.push_back(fmt::format("{}: {}", to_string(failure.address), describe(failure)));
-        what = fmt::format("{}", fmt::join(each, ", "));
-    }
-    return {exit, fmt::format("{}: {}{}", target.name, what, hint(last))};
+        return {exit, fmt::format("--source {}: {}{}", target.source, what, advice)};
+    if (failures.size() == 1)
+        return {exit, fmt::format("{}: {}{}", name_of(target, last.address), what, advice)};
+    std::vector<std::string> each;
+    for (const Failure& failure : failures)
+        each.push_back(
+            fmt::format("{}: {}", to_string(failure.address), describe(failure, target.transport)));
+    return {exit, fmt::format("{}: {}{}", target.name, fmt::join(each, ", "), advice)};
 }
 
 bool is_self_connected(int fd) {
@@ -170,96 +170,21 @@ std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddre
     return fd;
 }
 
-std::expected<Fd, Failure> connect_to(
-    const Target& target, const SocketAddress& address, uint32_t wait_ms) {
-    const auto failure = [&](int error, uint32_t waited_ms = 0) {
-        return std::unexpected(Failure{address, error, false, waited_ms});
-    };
-    auto fd = begin_connect(target, address);
-    if (!fd || target.transport == Transport::udp)
-        return fd;
-    if (const int error = wait_connected(fd->get(), wait_ms); error != 0)
-        return failure(error, error == ETIMEDOUT ? wait_ms : 0);
-    if (is_self_connected(fd->get()))
-        return failure(ECONNREFUSED);
-    return fd;
-}
-
-namespace {
-
-struct Connected {
-    Fd fd;
-    const SocketAddress* address; ///< the target's
-};
-
-/// connect_any(), telling which address it is.
-std::expected<Connected, std::vector<Failure>> connect_first(
-    const Target& target, uint64_t deadline) {
-    uint64_t now = monotonic_ms();
-    std::vector<Failure> failures;
-    for (const SocketAddress& address : target.addresses) {
-        const uint64_t left_ms = now < deadline ? deadline - now : 0;
-        const uint64_t share_ms = left_ms / (target.addresses.size() - failures.size());
-        auto fd =
-            connect_to(target, address, static_cast<uint32_t>(std::max(share_ms, uint64_t{1})));
-        if (fd)
-            return Connected{std::move(*fd), &address};
-        failures.push_back(fd.error());
-        now = monotonic_ms();
-    }
-    return std::unexpected(std::move(failures));
-}
-
-constexpr uint64_t answer_wait_ms = 250;
-
-enum class Reaction : uint8_t { answer, silence, refusal };
-
-/// What comes of a datagram. A refusal is any error: of the way there, or of this machine.
-Reaction reaction_of(
-    const Target& target, const SocketAddress& address, std::span<const std::byte> datagram,
-    uint64_t until_ms) {
-    const auto fd = connect_to(target, address, 0);
-    if (!fd || ::send(fd->get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) < 0)
-        return Reaction::refusal;
-    const uint64_t deadline = std::min(monotonic_ms() + answer_wait_ms, until_ms);
-    for (;;) {
-        if (const int error = await_ready(fd->get(), POLLIN, {.deadline_ms = deadline}); error != 0)
-            return error == ETIMEDOUT ? Reaction::silence : Reaction::refusal;
-        char byte = 0; // of the answer only its coming counts
-        if (::recv(fd->get(), &byte, sizeof(byte), 0) >= 0)
-            return Reaction::answer;
-        // A datagram with a bad checksum wakes poll(2), and is gone when it is read.
-        if (errno != EAGAIN && errno != EINTR)
-            return Reaction::refusal;
-    }
-}
-
-} // namespace
-
-Result<Fd> connect_any(const Target& target, uint64_t deadline_ms) {
-    auto connected = connect_first(target, deadline_ms);
-    if (!connected)
-        return std::unexpected(connect_error(target, connected.error()));
-    return std::move(connected->fd);
-}
-
-SocketAddress choose_address(
-    const Target& target, std::span<const std::byte> probe, uint64_t deadline_ms) {
-    if (target.addresses.size() == 1)
-        return target.addresses.front();
-    if (target.transport == Transport::tcp) {
-        const auto connected = connect_first(target, deadline_ms);
-        return connected ? *connected->address : target.addresses.front();
-    }
-    const SocketAddress* silent = nullptr;
-    for (const SocketAddress& address : target.addresses) {
-        const Reaction reaction = reaction_of(target, address, probe, deadline_ms);
-        if (reaction == Reaction::answer)
-            return address;
-        if (reaction == Reaction::silence && silent == nullptr)
-            silent = &address;
-    }
-    return silent != nullptr ? *silent : target.addresses.front();
+int finish_connect(int fd) {
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    if (error == 0)
+        error = take_queued_error(fd);
+    if (error != 0)
+        return error;
+    const SocketAddress peer = peer_address(fd);
+    if (peer.size == 0)
+        return EINPROGRESS;
+    // An error that may pass does not break a connection that was made.
+    set_error_queue(fd, peer.family(), false);
+    return is_self_connected(fd) ? ECONNREFUSED : 0;
 }
 
 } // namespace riposte::client

@@ -12,6 +12,7 @@
 #include "client/send.h"
 
 #include "client/connect.h"
+#include "client/reach.h"
 #include "common/clock.h"
 #include "common/units.h"
 
@@ -39,16 +40,6 @@ double ms_since(Clock::time_point start) {
     return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-/// Waits for `events` until the deadline; false if it passed first.
-bool wait_until(uint64_t deadline, pollfd& wait) {
-    for (;;) {
-        const uint64_t now = monotonic_ms();
-        const int ready = ::poll(&wait, 1, now < deadline ? static_cast<int>(deadline - now) : 0);
-        if (ready >= 0 || errno != EINTR)
-            return ready > 0;
-    }
-}
-
 class StreamExchange {
 public:
     StreamExchange(int fd, std::string_view message, int output, const Report& report)
@@ -63,7 +54,7 @@ public:
             pollfd wait{.fd = fd_, .events = 0, .revents = 0};
             wait.events =
                 static_cast<short>((peer_ended_ ? 0 : POLLIN) | (pending_.empty() ? 0 : POLLOUT));
-            if (!wait_until(monotonic_ms() + timeout_ms, wait)) {
+            if (await_ready({&wait, 1}, {.deadline_ms = monotonic_ms() + timeout_ms}) != 0) {
                 end(Ending::timed_out, 0);
                 break;
             }
@@ -183,85 +174,29 @@ void end_terminal_line(char last) {
         write_all(STDERR_FILENO, "\n");
 }
 
-void note_connected(const Report& report, Transport transport, int fd) {
-    report.note(fmt::format(
-        "connected to {}://{} from {}", to_string(transport), to_string(peer_address(fd)),
-        to_string(local_address(fd))));
-}
-
 void note_answer(const Report& report, const SocketAddress& peer, size_t bytes, double ms) {
     report.note(
         fmt::format("answer from {}: {} in {:.1f} ms", to_string(peer), byte_count(bytes), ms));
 }
 
 Result<void> send_stream(
-    const Target& target, std::string_view message, uint64_t deadline_ms, const Report& report) {
-    const Result<Fd> fd = connect_any(target, deadline_ms);
-    if (!fd)
-        return std::unexpected(fd.error());
-    const SocketAddress peer = peer_address(fd->get());
-    note_connected(report, target.transport, fd->get());
+    const Target& target, const Reached& reached, std::string_view message, const Report& report) {
     const Exchange exchange =
-        exchange_stream(fd->get(), message, target.timeout_ms, STDOUT_FILENO, report);
+        exchange_stream(reached.fd.get(), message, target.timeout_ms, STDOUT_FILENO, report);
     end_terminal_line(exchange.last);
     if (exchange.received > 0)
-        note_answer(report, peer, exchange.received, exchange.answer_ms);
-    return judge(exchange, target.name, message.size(), target.timeout_ms);
+        note_answer(report, reached.address, exchange.received, exchange.answer_ms);
+    return judge(exchange, name_of(target, reached.address), message.size(), target.timeout_ms);
 }
 
-/// Sends the datagram and waits for one back: its size in `buffer`, or errno.
-std::expected<size_t, int> exchange_datagram(
-    int fd, std::string_view message, uint32_t timeout_ms, std::vector<char>& buffer,
-    const Report& report) {
-    if (::send(fd, message.data(), message.size(), MSG_NOSIGNAL) < 0)
-        return std::unexpected(errno);
-    report.note(fmt::format("sent {}", byte_count(message.size())));
-    const uint64_t deadline = monotonic_ms() + timeout_ms;
-    for (;;) {
-        pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
-        if (!wait_until(deadline, wait))
-            return std::unexpected(ETIMEDOUT);
-        const ssize_t size = ::recv(fd, buffer.data(), buffer.size(), 0);
-        if (size >= 0)
-            return static_cast<size_t>(size);
-        // A datagram with a bad checksum wakes poll(2), and is gone when it is read.
-        if (errno != EAGAIN && errno != EINTR)
-            return std::unexpected(errno);
-    }
-}
-
-/// Connecting a datagram socket asks nobody: that nobody listens at an address shows only as the
-/// answer to the datagram (ICMP, ECONNREFUSED), and then the next address gets it.
-Result<void> send_datagram(const Target& target, std::string_view message, const Report& report) {
-    std::vector<char> buffer(receive_chunk_bytes);
-    std::vector<Failure> failures;
-    for (const SocketAddress& address : target.addresses) {
-        const std::expected<Fd, Failure> fd = connect_to(target, address, 0);
-        if (!fd) {
-            failures.push_back(fd.error());
-            continue;
-        }
-        note_connected(report, target.transport, fd->get());
-        const Clock::time_point start = Clock::now();
-        const auto size = exchange_datagram(fd->get(), message, target.timeout_ms, buffer, report);
-        if (size) {
-            const double ms = ms_since(start);
-            const std::string_view answer(buffer.data(), *size);
-            if (const int error = write_all(STDOUT_FILENO, answer); error != 0)
-                return output_error(error);
-            end_terminal_line(answer.empty() ? '\n' : answer.back());
-            note_answer(report, address, answer.size(), ms);
-            return {};
-        }
-        if (size.error() == ETIMEDOUT)
-            return fail(
-                Exit::failed,
-                fmt::format(
-                    "{}: no answer after {}; is riposted running there? -W waits longer",
-                    target.name, format_duration(target.timeout_ms)));
-        failures.push_back({.address = address, .error = size.error()});
-    }
-    return std::unexpected(connect_error(target, failures));
+Result<void> show_datagram(const Reached& reached, const Report& report) {
+    const std::string_view answer(
+        reinterpret_cast<const char*>(reached.answer.data()), reached.answer.size());
+    if (const int error = write_all(STDOUT_FILENO, answer); error != 0)
+        return output_error(error);
+    end_terminal_line(answer.empty() ? '\n' : answer.back());
+    note_answer(report, reached.address, answer.size(), reached.answer_ms);
+    return {};
 }
 
 } // namespace
@@ -311,17 +246,20 @@ Result<Exit> send(const CommonOptions& common, const SendOptions& options) {
     const Result<std::string> message = load_message(options);
     if (!message)
         return std::unexpected(message.error());
-    const uint64_t deadline_ms = monotonic_ms() + common.timeout_ms;
-    const Result<Target> target =
-        resolve_target(options.endpoint, common, {.deadline_ms = deadline_ms});
+    const Patience patience{.deadline_ms = monotonic_ms() + common.timeout_ms};
+    const Result<Target> target = resolve_target(options.endpoint, common, patience);
     if (!target)
         return std::unexpected(target.error());
     const Report report(common.color, options.verbose);
     if (!options.hint.empty())
         report.error(options.hint);
+    const Trial trial{.datagram = std::as_bytes(std::span(*message)), .patience = patience};
+    const auto reached = reach(*target, trial, report);
+    if (!reached)
+        return std::unexpected(connect_error(*target, reached.error()));
     const Result<void> sent = target->transport == Transport::tcp
-                                  ? send_stream(*target, *message, deadline_ms, report)
-                                  : send_datagram(*target, *message, report);
+                                  ? send_stream(*target, *reached, *message, report)
+                                  : show_datagram(*reached, report);
     if (!sent)
         return std::unexpected(sent.error());
     return Exit::ok;

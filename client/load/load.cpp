@@ -177,14 +177,13 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
         return std::unexpected(files.error());
     if (const auto allowed = allow_connections(options); !allowed)
         return std::unexpected(allowed.error());
-    const uint64_t deadline_ms = monotonic_ms() + common.timeout_ms;
-    auto target = resolve_target(options.endpoint, common, {.deadline_ms = deadline_ms});
+    const Patience patience{.deadline_ms = monotonic_ms() + common.timeout_ms};
+    auto target = resolve_target(options.endpoint, common, patience);
     if (!target)
         return std::unexpected(target.error());
     const uint64_t seed = random_seed();
     const auto request = first_request(options, seed);
-    const SocketAddress address = choose_address(*target, request, deadline_ms);
-    const auto found = preflight(*target, address, request);
+    const auto found = preflight(*target, request, patience);
     if (!found)
         return std::unexpected(found.error());
     const Report report(common.color, false);
@@ -193,7 +192,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     const bool reconnect = options.reconnect || found->closes;
     const LoadSetup setup{
         .target = std::move(*target),
-        .address = address,
+        .address = found->address,
         .connections = options.connections,
         .depth = reconnect ? 1 : options.depth,
         .request_bytes = options.payload_bytes,

@@ -3,6 +3,7 @@
 
 #include "client/connect.h"
 #include "client/load/load_result.h"
+#include "client/patience.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -11,16 +12,17 @@
 namespace riposte::client {
 
 struct Preflight {
+    SocketAddress address{}; ///< the one of the target's that answered
     Answering answering = Answering::echo;
     uint32_t answer_bytes = 0;
     bool closes = false; ///< TCP: the peer ended the stream after it
 };
 
-/// Sends `request` to `address` and learns from its answer. An error if the service can not be
-/// loaded: Exit::failed if it refuses, does not answer or does not stop answering, Exit::usage if
-/// the fault is on this machine.
+/// Sends `request` to the target's addresses in turn (reach.h) and learns from the answer. An error
+/// if the service can not be loaded: Exit::failed if it refuses, does not answer or does not stop
+/// answering, Exit::usage if the fault is on this machine.
 Result<Preflight> preflight(
-    const Target& target, const SocketAddress& address, std::span<const std::byte> request);
+    const Target& target, std::span<const std::byte> request, const Patience& patience);
 
 /// All that came of a stream as the answer to `request`.
 Preflight judge_answer(

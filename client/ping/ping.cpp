@@ -17,6 +17,7 @@
 #include "client/ping/prober.h"
 #include "client/ping/receive_time.h"
 #include "client/ping/short_slices.h"
+#include "client/reach.h"
 #include "client/report.h"
 #include "client/show/measurement_output.h"
 #include "common/clock.h"

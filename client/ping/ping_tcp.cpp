@@ -14,6 +14,7 @@
 //
 // A probe's bytes leave whole and in order. What the socket does not take is not copied: the
 // account can write any probe in its window again, so that a place in the sequence is enough.
+#include "client/error_queue.h"
 #include "client/ping/answer_stream.h"
 #include "client/ping/ping_stream.h"
 #include "client/ping/prober.h"
@@ -148,6 +149,7 @@ Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
     if (!fd)
         return connect_failed(due, fd.error());
     enable_receive_stamps(fd->get());
+    set_error_queue(fd->get(), settings().address.family(), true);
     const size_t slot = free_slot();
     PingStream& stream = streams_[slot];
     assert(stream.state == PingStream::State::free);
@@ -193,17 +195,14 @@ Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& fail
 Result<void> TcpProber::connected(size_t slot) {
     PingStream& stream = streams_[slot];
     const uint64_t made_ns = connected_ns(stream.fd.get(), stream.began_ns, monotonic_ns());
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (::getsockopt(stream.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-        error = errno;
-    if (error == 0 && is_self_connected(stream.fd.get()))
-        error = ECONNREFUSED;
+    const int error = finish_connect(stream.fd.get());
+    if (error == EINPROGRESS)
+        return {};
     Queue<uint64_t> due = std::move(stream.due);
     stream.due = {};
     if (error != 0) {
         close(slot);
-        return connect_failed(due, {.address = settings().address, .error = error});
+        return connect_failed(due, {.address = settings().address, .error = error, .heard = true});
     }
     stream.state = PingStream::State::open;
     want_room(slot, false);

@@ -2,6 +2,7 @@
 
 #include "client/connect.h"
 #include "client/event_loop.h"
+#include "client/reach.h"
 #include "client/report.h"
 #include "client/status/http_answer.h"
 #include "client/status/status_figures.h"
@@ -60,14 +61,14 @@ public:
     Result<std::string> ask(const EventLoop* loop) {
         std::string problems;
         for (const StatusPlace& place : places_) {
-            auto fd = connect(place, loop);
-            if (fd) {
-                asked_ = name(place);
-                return ask_http(fd->get(), asked_, host(place), common_.timeout_ms, loop);
+            auto connected = connect(place, loop);
+            if (connected) {
+                asked_ = std::move(connected->name);
+                return ask_http(connected->fd.get(), asked_, host(place), common_.timeout_ms, loop);
             }
-            if (fd.error().exit == Exit::usage || !usual_)
-                return std::unexpected(fd.error());
-            problems += (problems.empty() ? "" : "; ") + fd.error().message;
+            if (connected.error().exit == Exit::usage || !usual_)
+                return std::unexpected(connected.error());
+            problems += (problems.empty() ? "" : "; ") + connected.error().message;
         }
         return fail(
             Exit::failed, fmt::format(
@@ -79,21 +80,31 @@ public:
     const std::string& asked() const { return asked_; } ///< whose answer the last one is
 
 private:
-    static std::string name(const StatusPlace& place) {
-        return place.path.empty() ? to_string(place.endpoint) : "unix:" + escape(place.path);
-    }
     static std::string host(const StatusPlace& place) {
         return place.path.empty() ? http_host(place.endpoint) : "localhost";
     }
+    struct Connected {
+        Fd fd;
+        std::string name; ///< for people
+    };
+
     /// Looking up the name, and connecting, take no longer than the timeout together.
-    Result<Fd> connect(const StatusPlace& place, const EventLoop* loop) const {
-        if (!place.path.empty())
-            return connect_unix(place.path, common_.timeout_ms);
+    Result<Connected> connect(const StatusPlace& place, const EventLoop* loop) const {
+        if (!place.path.empty()) {
+            auto fd = connect_unix(place.path, common_.timeout_ms);
+            if (!fd)
+                return std::unexpected(fd.error());
+            return Connected{std::move(*fd), "unix:" + escape(place.path)};
+        }
         const Patience patience{monotonic_ms() + common_.timeout_ms, loop};
         const auto target = resolve_target(place.endpoint, common_, patience);
         if (!target)
             return std::unexpected(target.error());
-        return connect_any(*target, patience.deadline_ms);
+        auto reached =
+            reach(*target, {.datagram = {}, .patience = patience}, Report(common_.color, false));
+        if (!reached)
+            return std::unexpected(connect_error(*target, reached.error()));
+        return Connected{std::move(reached->fd), name_of(*target, reached->address)};
     }
 
     const CommonOptions& common_;

@@ -2,15 +2,19 @@
 is asked, and what is said of those that are none.
 """
 
+import os
+import socket
 import unittest
 from signal import SIGINT
 
+import network
 from client import Running, run, run_json
 from names import Names
-from peers import Backlog, UdpPeer, echo_datagram
+from peers import Backlog, TcpPeer, UdpPeer, bound, echo_datagram, echo_stream
 
 COMMANDS = (("send",), ("send", "-u"), ("ping", "-c", "1"), ("ping", "-u", "-c", "1"), ("load", "-n", "1"),
             ("load", "-u", "-n", "1"), ("status",))
+KINDS = (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM))
 
 
 class SilentNameServer(unittest.TestCase):
@@ -71,6 +75,151 @@ class Deadline(unittest.TestCase):
                         preexec=names.enter)
         self.assertEqual((done.returncode, done.stderr), (1, ""), str(done))
         self.assertEqual(done.json["endpoints"][0]["address"], f"127.0.0.1:{port}")
+
+
+class InTurn(unittest.TestCase):
+    """A name with several addresses, at one port of which each does something else."""
+
+    HOSTS = ("127.0.0.2", "127.0.0.3")
+
+    def setUp(self):
+        self.names = Names(self, {"both.test": self.HOSTS})
+
+    def sockets(self, kind):
+        """One at each address, at the same port, and the port."""
+        for _ in range(100):
+            first = bound(kind, self.HOSTS[0])
+            self.addCleanup(first.close)
+            try:
+                second = bound(kind, self.HOSTS[1], first.getsockname()[1])
+            except OSError:
+                continue
+            self.addCleanup(second.close)
+            return first, second, first.getsockname()[1]
+        raise AssertionError("no port is free at both addresses")
+
+    def client(self, *arguments, **keywords):
+        return run(*arguments, preexec=self.names.enter, **keywords)
+
+    def echo(self, server):
+        self.addCleanup(UdpPeer(echo_datagram, listener=server).close)
+
+    def test_a_datagram_goes_to_the_next_address_when_one_is_silent(self):
+        _, second, port = self.sockets(socket.SOCK_DGRAM)
+        self.echo(second)
+        done = self.client("send", "-v", "-W", "6s", f"udp://both.test:{port}", "x")
+        self.assertEqual((done.returncode, done.stdout), (0, "x"), str(done))
+        self.assertRegex(
+            done.stderr,
+            rf"^connected to udp://127\.0\.0\.2:{port} from \S+\nsent 1 byte\n"
+            rf"udp://127\.0\.0\.2:{port}: no answer after \d+\.\d ms\n"
+            rf"connected to udp://127\.0\.0\.3:{port} from \S+\nsent 1 byte\n"
+            rf"answer from 127\.0\.0\.3:{port}: 1 byte in \d+\.\d ms\n$")
+
+    def test_v_tells_of_an_address_that_refused(self):
+        for scheme, kind in KINDS:
+            with self.subTest(scheme=scheme):
+                first, second, port = self.sockets(kind)
+                if scheme == "udp":
+                    first.connect(("127.0.0.1", 9))  # keeps the port, and takes nothing from others
+                    self.echo(second)
+                else:
+                    self.addCleanup(TcpPeer(echo_stream, listener=second).close)
+                done = self.client("send", "-v", f"{scheme}://both.test:{port}", "x")
+                self.assertEqual((done.returncode, done.stdout), (0, "x"), str(done))
+                self.assertRegex(
+                    done.stderr,
+                    rf"(?m)^{scheme}://127\.0\.0\.2:{port}: connection refused after \d+\.\d ms$")
+
+    def test_what_went_wrong_with_each_address_is_told(self):
+        first, _, port = self.sockets(socket.SOCK_DGRAM)
+        first.connect(("127.0.0.1", 9))
+        for command in (("send",), ("load", "-n", "1")):
+            done = self.client(*command, "-W", "300ms", f"udp://both.test:{port}")
+            self.assertEqual((done.returncode, done.stdout), (1, ""), str(done))
+            self.assertRegex(
+                done.stderr,
+                rf"^riposte: udp://both\.test:{port}: 127\.0\.0\.2:{port}: connection refused, "
+                rf"127\.0\.0\.3:{port}: no answer after \d+ms; is riposted running there\? -W waits longer\n$")
+
+    def test_the_only_address_of_a_name_is_told_as_well(self):
+        names = Names(self, {"one.test": ["127.0.0.2"]})
+        for scheme, kind in KINDS:
+            closed = self.enterContext(bound(kind, "127.0.0.2"))
+            port = closed.getsockname()[1]
+            if scheme == "udp":
+                closed.connect(("127.0.0.1", 9))
+            commands = [("send",), ("load", "-n", "1")] + ([("status",)] if scheme == "tcp" else [])
+            for command in commands:
+                done = run(*command, f"{scheme}://one.test:{port}", preexec=names.enter)
+                self.assertEqual(
+                    (done.returncode, done.stderr),
+                    (1, f"riposte: {scheme}://one.test:{port} (127.0.0.2:{port}): connection refused; is "
+                     "riposted running there?\n"))
+
+    def test_ping_and_load_measure_a_datagram_address_that_answers(self):
+        _, second, port = self.sockets(socket.SOCK_DGRAM)
+        self.echo(second)
+        pinged = run_json("ping", "-j", "-c", "1", f"udp://both.test:{port}", preexec=self.names.enter)
+        self.assertEqual(pinged.json["endpoints"][0]["address"], f"127.0.0.3:{port}")
+        self.assertEqual(pinged.returncode, 0, str(pinged))
+        loaded = run_json("load", "-j", "-n", "1", f"udp://both.test:{port}", preexec=self.names.enter)
+        self.assertEqual(loaded.json["address"], f"127.0.0.3:{port}")
+        self.assertEqual((loaded.returncode, loaded.json["counts"]["answered"]), (0, 1), str(loaded))
+
+
+class Router(unittest.TestCase):
+    """What a router says by ICMP is heard at once by all commands: without, they would wait for an hour. It
+    says little more than once a second to each host, so every command has a network of its own."""
+
+    def enter(self):
+        """Beyond 10.9.0.2 is 10.200.0.1, which is another address of it, and no way to 10.99.0.0/16."""
+        here = network.enter_network(self)
+        there = network.enter_network(self)
+        with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="ascii") as forward:
+            forward.write("1")
+        network.enter(here)
+        network.ip(f"link add one type veth peer name two netns /proc/{os.getpid()}/fd/{there}")
+        network.ip("link set one up")
+        network.enter(there)
+        network.ip("link set two up")
+        network.add_address("10.9.0.2/24", "two")
+        network.add_address("10.200.0.1/32", "two")
+        network.ip("route add unreachable 10.99.0.0/16")
+        network.enter(here)
+        network.add_address("10.9.0.1/24", "one")
+        network.ip("route add default via 10.9.0.2")
+        return here, there
+
+    def test_no_route_to_host_is_heard(self):
+        for command in (("send",), ("send", "-u"), ("load", "-n", "1"), ("load", "-u", "-n", "1"), ("status",)):
+            with self.subTest(command=command):
+                self.enter()
+                done = run(*command, "-W", "1h", "10.99.0.1:9")
+                self.assertEqual((done.returncode, done.stdout), (1, ""), str(done))
+                self.assertRegex(
+                    done.stderr, r"^riposte: (tcp|udp)://10\.99\.0\.1:9: no route to host; is the address "
+                    r"right, and is there a route to it\?\n$")
+
+    def test_probes_are_unreachable(self):
+        for transport in ((), ("-u",)):
+            self.enter()
+            done = run_json("ping", "-j", "-c", "1", "-W", "1h", *transport, "10.99.0.1:9")
+            counts = done.json["endpoints"][0]["counts"]
+            self.assertEqual((done.returncode, counts["unreachable"], counts["sent"]), (1, 1, 1), str(done))
+
+    def test_the_next_address_is_tried(self):
+        names = Names(self, {"both.test": ["10.99.0.1", "10.200.0.1"]})
+        here, there = self.enter()
+        network.enter(there)
+        peer = UdpPeer(echo_datagram, host="10.200.0.1")
+        self.addCleanup(peer.close)
+        network.enter(here)
+        port = peer.endpoint.rpartition(":")[2]
+        done = run("send", "-v", "-W", "1h", f"udp://both.test:{port}", "x", preexec=names.enter)
+        self.assertEqual((done.returncode, done.stdout), (0, "x"), str(done))
+        self.assertRegex(
+            done.stderr, rf"(?m)^udp://10\.99\.0\.1:{port}: no route to host after \d+\.\d ms$")
 
 
 if __name__ == "__main__":

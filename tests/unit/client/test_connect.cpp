@@ -1,7 +1,8 @@
-// Which of several addresses is measured. All of them are sockets of the test on loopback, at one
-// port of 127.0.0.1, 127.0.0.2, ..., and what one has to do is done by the kernel alone, so that no
-// answer hangs on a thread that runs in time.
+// Which of several addresses is taken, and which of them is measured. All of them are sockets of
+// the test on loopback, at one port of 127.0.0.1, 127.0.0.2, ..., and what one has to do is done by
+// the kernel alone, so that no answer hangs on a thread that runs in time.
 #include "client/connect.h"
+#include "client/reach.h"
 #include "common/clock.h"
 #include "common/fd.h"
 #include "tests/support/patience.h"
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -156,8 +158,10 @@ TEST_CASE("an address that swallows connections gets its share of the timeout on
     listen_at(sockets[1]);
     Target target = target_of(Transport::tcp, sockets);
     // Nobody accepts: one connection fills the queue, and the kernel drops what comes then.
-    const auto filling = connect_to(target, target.addresses[0], target.timeout_ms);
+    const auto filling = begin_connect(target, target.addresses[0]);
     REQUIRE(filling.has_value());
+    pollfd connected{.fd = filling->get(), .events = POLLOUT, .revents = 0};
+    REQUIRE(::poll(&connected, 1, test::patience_ms()) == 1);
     target.timeout_ms = 400;
     CHECK(host_of(choose(target)) == "127.0.0.2");
 }
@@ -176,26 +180,6 @@ TEST_CASE("a datagram address that refuses is passed over for one that is silent
     CHECK(received_at(sockets[2]) == "probe"); // it might have answered
 }
 
-TEST_CASE("a datagram address that answers is taken before one that is silent") {
-    auto sockets = bind_all(SOCK_DGRAM, 4);
-    refuse_at(sockets[0]);
-    Target target = target_of(Transport::udp, sockets);
-    // Who sends from the third address to the third address hears itself.
-    target.sources = {target.addresses[2]};
-    sockets[2].reset();
-    CHECK(to_string(choose(target)) == to_string(target.addresses[2]));
-    CHECK(received_at(sockets[1]) == "probe");
-    CHECK(received_at(sockets[3]) == "(none)");
-}
-
-TEST_CASE("an empty datagram is an answer, too") {
-    auto sockets = bind_all(SOCK_DGRAM, 2);
-    Target target = target_of(Transport::udp, sockets);
-    target.sources = {target.addresses[1]};
-    sockets[1].reset();
-    CHECK(host_of(choose(target, {})) == "127.0.0.2");
-}
-
 TEST_CASE("where every datagram address refuses the first one is measured") {
     const auto sockets = bind_all(SOCK_DGRAM, 2);
     refuse_at(sockets[0]);
@@ -211,4 +195,137 @@ TEST_CASE("a source that can not be bound leaves the first address to be measure
         target.addresses = {loopback(3, 9), loopback(4, 9)};
         CHECK(host_of(choose(target)) == "127.0.0.3");
     }
+}
+
+// ---- An answer is what is wanted: `send`, `load`.
+
+namespace {
+
+const Report quiet(Color::never, false);
+
+std::expected<Reached, std::vector<Failure>> reach_within(const Target& target, uint32_t ms) {
+    return reach(
+        target, {.datagram = probe, .patience = {.deadline_ms = monotonic_ms() + ms}}, quiet);
+}
+
+/// With a deadline that no test that passes meets.
+std::expected<Reached, std::vector<Failure>> reach_patiently(
+    const Target& target, uint32_t turn_ms, uint32_t resend_ms) {
+    const uint64_t deadline_ms = monotonic_ms() + static_cast<uint64_t>(test::patience_ms());
+    return reach(
+        target,
+        {.datagram = probe,
+         .patience = {.deadline_ms = deadline_ms},
+         .turn_ms_max = turn_ms,
+         .resend_ms = resend_ms},
+        quiet);
+}
+
+std::string text_of(const std::vector<std::byte>& bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// What comes to `asked` is answered from there, once.
+void answer_from(const Fd& asked, std::string_view text) {
+    wait_readable(asked);
+    SocketAddress client;
+    client.size = sizeof(client.storage);
+    char byte = 0;
+    REQUIRE(::recvfrom(asked.get(), &byte, 1, 0, client.get(), &client.size) >= 0);
+    ::sendto(asked.get(), text.data(), text.size(), 0, client.get(), client.size);
+}
+
+} // namespace
+
+TEST_CASE("a datagram address that is silent, or refuses, does not hide the next") {
+    auto sockets = bind_all(SOCK_DGRAM, 4);
+    refuse_at(sockets[0]);
+    Target target = target_of(Transport::udp, sockets);
+    std::thread peer([&] { answer_from(sockets[2], "answer"); });
+    const auto reached = reach_patiently(target, 1, 0);
+    peer.join();
+    REQUIRE(reached.has_value());
+    CHECK(to_string(reached->address) == to_string(target.addresses[2]));
+    CHECK(text_of(reached->answer) == "answer");
+    CHECK(received_at(sockets[1]) == "probe");
+}
+
+TEST_CASE("each address has an equal share of the time for its turn") {
+    const auto sockets = bind_all(SOCK_DGRAM, 2);
+    Target target = target_of(Transport::udp, sockets);
+    target.timeout_ms = 400;
+    std::thread peer([&] {
+        wait_readable(sockets[1]); // by then the first one's turn is over
+        CHECK(received_at(sockets[0]) == "probe");
+    });
+    CHECK_FALSE(reach_within(target, target.timeout_ms).has_value());
+    peer.join();
+}
+
+TEST_CASE("an empty datagram is an answer, too") {
+    const auto sockets = bind_all(SOCK_DGRAM, 1);
+    const Target target = target_of(Transport::udp, sockets);
+    std::thread peer([&] { answer_from(sockets[0], ""); });
+    const auto reached = reach_patiently(target, 1, 0);
+    peer.join();
+    REQUIRE(reached.has_value());
+    CHECK(reached->answer.empty());
+}
+
+TEST_CASE("a datagram address that answers in another one's turn has answered") {
+    const auto sockets = bind_all(SOCK_DGRAM, 2);
+    const Target target = target_of(Transport::udp, sockets);
+    std::thread peer([&] {
+        wait_readable(sockets[1]); // its turn has begun
+        answer_from(sockets[0], "late");
+    });
+    const auto reached = reach_patiently(target, 1, 0);
+    peer.join();
+    REQUIRE(reached.has_value());
+    CHECK(to_string(reached->address) == to_string(target.addresses[0]));
+    CHECK(text_of(reached->answer) == "late");
+}
+
+TEST_CASE("a datagram that is lost is sent again where that is wanted") {
+    const auto sockets = bind_all(SOCK_DGRAM, 1);
+    const Target target = target_of(Transport::udp, sockets);
+    std::thread peer([&] {
+        wait_readable(sockets[0]);
+        CHECK(received_at(sockets[0]) == "probe");
+        answer_from(sockets[0], "second");
+    });
+    const auto reached = reach_patiently(target, UINT32_MAX, 1);
+    peer.join();
+    REQUIRE(reached.has_value());
+    CHECK(text_of(reached->answer) == "second");
+}
+
+TEST_CASE("each address that failed is told with what it did and for how long") {
+    const auto sockets = bind_all(SOCK_DGRAM, 3);
+    refuse_at(sockets[1]);
+    Target target = target_of(Transport::udp, sockets);
+    target.timeout_ms = 60;
+    const auto reached = reach_within(target, target.timeout_ms);
+    REQUIRE_FALSE(reached.has_value());
+    REQUIRE(reached.error().size() == 3);
+    CHECK(reached.error()[0].error == ETIMEDOUT);
+    CHECK(reached.error()[0].waited_ms == 60); // to the end, and not its turn only
+    CHECK(reached.error()[1].error == ECONNREFUSED);
+    CHECK(reached.error()[2].error == ETIMEDOUT);
+    CHECK(reached.error()[2].waited_ms < 60);
+    const std::string line = connect_error(target, reached.error()).message;
+    CHECK(
+        line.find(
+            "1:" + std::to_string(target.addresses[0].port()) +
+            ": no answer after 60ms, "
+            "127.0.0.2:") != std::string::npos);
+    CHECK(line.ends_with("; is riposted running there? -W waits longer"));
+}
+
+TEST_CASE("an address is asked even when the time is over") {
+    const auto sockets = bind_all(SOCK_STREAM, 2);
+    listen_at(sockets[1]);
+    const auto reached = reach_within(target_of(Transport::tcp, sockets), 0);
+    REQUIRE(reached.has_value());
+    CHECK(host_of(reached->address) == "127.0.0.2");
 }

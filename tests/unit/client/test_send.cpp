@@ -1,6 +1,7 @@
 // The exchange over a stream, and what is said of its end. Both ends live in the test: a stream
 // socket pair, whose far end is filled before, or served by a thread.
 #include "client/connect.h"
+#include "client/reach.h"
 #include "client/send.h"
 #include "common/clock.h"
 #include "common/fd.h"
@@ -266,7 +267,14 @@ TEST_CASE("a refusal asks whether the daemon runs, and is the peer's failure") {
     const Failure failure{.address = loopback(7001), .error = ECONNREFUSED};
     const Error error = connect_error(target, std::span(&failure, 1));
     CHECK(error.exit == Exit::failed);
-    CHECK(error.message == "tcp://host:7001: connection refused; is riposted running there?");
+    CHECK(
+        error.message ==
+        "tcp://host:7001 (127.0.0.1:7001): connection refused; is riposted running there?");
+    Target written = target;
+    written.name = "tcp://127.0.0.1:7001";
+    CHECK(
+        connect_error(written, std::span(&failure, 1)).message ==
+        "tcp://127.0.0.1:7001: connection refused; is riposted running there?");
 }
 
 TEST_CASE("with several addresses each one's failure is told") {
@@ -278,6 +286,18 @@ TEST_CASE("with several addresses each one's failure is told") {
         connect_error(target, failures).message ==
         "tcp://host:7001: 127.0.0.1:1: no connection after 2500ms, 127.0.0.1:2: connection "
         "refused; is riposted running there?");
+}
+
+TEST_CASE("what a firewall on the way forbids is no local error") {
+    const Target target = target_of({loopback(7001)});
+    Failure failure{.address = loopback(7001), .error = EACCES};
+    const Error here = connect_error(target, std::span(&failure, 1));
+    CHECK(here.exit == Exit::usage);
+    CHECK(here.message.ends_with("permission denied; does a local firewall forbid it?"));
+    failure.heard = true;
+    const Error there = connect_error(target, std::span(&failure, 1));
+    CHECK(there.exit == Exit::failed);
+    CHECK(there.message.ends_with("permission denied; a firewall on the way forbids it"));
 }
 
 TEST_CASE("what this machine refuses is a local error") {
@@ -292,7 +312,7 @@ TEST_CASE("what this machine refuses is a local error") {
     failure = {.address = loopback(7001), .error = EMFILE};
     const Error files = connect_error(target, std::span(&failure, 1));
     CHECK(files.exit == Exit::usage);
-    CHECK(files.message == "tcp://host:7001: too many open files");
+    CHECK(files.message == "tcp://host:7001 (127.0.0.1:7001): too many open files");
 }
 
 TEST_CASE("the next address is tried when one refuses") {
@@ -309,12 +329,17 @@ TEST_CASE("the next address is tried when one refuses") {
     REQUIRE(::listen(open.get(), 1) == 0);
     second = local_address(open.get());
 
-    const auto fd = connect_any(target_of({bound, second}), monotonic_ms() + long_ms);
-    REQUIRE_MESSAGE(fd.has_value(), fd.error().message);
-    CHECK(to_string(peer_address(fd->get())) == to_string(second));
-    const auto refused = connect_any(target_of({bound, bound}), monotonic_ms() + long_ms);
+    const Trial trial{.datagram = {}, .patience = {.deadline_ms = monotonic_ms() + long_ms}};
+    const Target target = target_of({bound, second});
+    const auto reached = reach(target, trial, silent);
+    REQUIRE(reached.has_value());
+    CHECK(to_string(reached->address) == to_string(second));
+    CHECK(to_string(peer_address(reached->fd.get())) == to_string(second));
+    const Target closed_twice = target_of({bound, bound});
+    const auto refused = reach(closed_twice, trial, silent);
     REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.error().exit == Exit::failed);
+    REQUIRE(refused.error().size() == 2);
+    CHECK(connect_error(closed_twice, refused.error()).exit == Exit::failed);
 }
 
 TEST_CASE("the source must have an address of the endpoint's family") {
