@@ -82,7 +82,7 @@ public:
 
     void add(Target target, const SocketAddress& address);
     Result<void> run(bool with_series);
-    Result<Exit> conclude(MeasurementFiles& files);
+    Result<Exit> conclude(MeasurementFiles& files, const std::vector<NotMeasured>& missing);
 
     void on_arrival(const PingResult& result, const Arrival& arrival) override;
     void on_failure(const PingResult& result, uint64_t sequence, Fate fate) override;
@@ -312,8 +312,8 @@ Result<void> PingRun::write_files(MeasurementFiles& files, const std::vector<Plo
 }
 
 /// The summary, the pictures and the exit code.
-Result<Exit> PingRun::conclude(MeasurementFiles& files) {
-    Exit exit = Exit::ok;
+Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMeasured>& missing) {
+    Exit exit = missing.empty() ? Exit::ok : Exit::failed;
     std::vector<const PingResult*> results;
     std::vector<Plotted> curves;
     for (const Lane& lane : lanes_) {
@@ -328,7 +328,7 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files) {
     if (options_.report.json) { // which says how this ends
         written = write_files(files, curves);
         exit = written ? exit : written.error().exit;
-        output_ += ping_json(results, options_.report.fail_if, exit);
+        output_ += ping_json(results, options_.report.fail_if, exit, missing);
     } else {
         for (const PingResult* result : results)
             output_ += '\n' + ping_summary(*result, style_);
@@ -351,14 +351,16 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files) {
 }
 
 /// The addresses of all endpoints, whose look-ups go on at once. They take no longer than -W and,
-/// of several endpoints, than half of -w, so that one name leaves time to measure the others.
+/// of several endpoints, than half of -w, so that one name leaves time to measure the others. Those
+/// that have none are told, and stand in `missing`; it is an error if none has.
 Result<std::vector<Target>> resolve_all(
-    const std::vector<Endpoint>& endpoints, const CommonOptions& common,
-    std::optional<uint32_t> deadline_ms) {
+    const CommonOptions& common, const PingOptions& options, std::vector<NotMeasured>& missing) {
+    const std::vector<Endpoint>& endpoints = options.endpoints;
     if (endpoints.size() > ProberTag::endpoints_max)
         return fail(
             Exit::usage, fmt::format("at most {} endpoints at once", ProberTag::endpoints_max));
-    const uint32_t share_ms = deadline_ms.value_or(UINT32_MAX) / (endpoints.size() > 1 ? 2 : 1);
+    const uint32_t share_ms =
+        options.deadline_ms.value_or(UINT32_MAX) / (endpoints.size() > 1 ? 2 : 1);
     const uint32_t limit_ms = std::min(common.timeout_ms, share_ms);
     const Patience patience{.deadline_ms = monotonic_ms() + limit_ms};
     const std::string limit = fmt::format(
@@ -368,11 +370,17 @@ Result<std::vector<Target>> resolve_all(
     for (const Endpoint& endpoint : endpoints)
         lookups.emplace_back(endpoint, common);
     std::vector<Target> targets;
-    for (TargetLookup& lookup : lookups) {
-        auto target = lookup.wait(patience, limit);
-        if (!target)
+    const Report report(common.color, false);
+    for (size_t i = 0; i < endpoints.size(); i++) {
+        auto target = lookups[i].wait(patience, limit);
+        if (target) {
+            targets.push_back(std::move(*target));
+            continue;
+        }
+        if (targets.empty() && i + 1 == endpoints.size())
             return std::unexpected(target.error());
-        targets.push_back(std::move(*target));
+        report.error(target.error().message);
+        missing.push_back({to_string(endpoints[i]), std::move(target.error().message)});
     }
     return targets;
 }
@@ -389,7 +397,8 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     EventLoop::note_interim();
     const uint64_t begun_ms = monotonic_ms();
     const uint64_t end_ms = options.deadline_ms ? begun_ms + *options.deadline_ms : UINT64_MAX;
-    auto targets = resolve_all(options.endpoints, common, options.deadline_ms);
+    std::vector<NotMeasured> missing;
+    auto targets = resolve_all(common, options, missing);
     if (!targets)
         return std::unexpected(targets.error());
     auto files = MeasurementFiles::open(options.report);
@@ -417,7 +426,7 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
         run.add(std::move((*targets)[i]), addresses[i]);
     if (auto done = run.run(files->wants_series()); !done)
         return std::unexpected(done.error());
-    return run.conclude(*files);
+    return run.conclude(*files, missing);
 }
 
 } // namespace riposte::client

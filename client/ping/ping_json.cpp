@@ -89,7 +89,8 @@ Json conditions_json(std::span<const PingResult* const> results, const FailIf& f
 } // namespace
 
 std::string ping_json(
-    std::span<const PingResult* const> results, const FailIf& fail_if, Exit exit) {
+    std::span<const PingResult* const> results, const FailIf& fail_if, Exit exit,
+    std::span<const NotMeasured> missing) {
     double started_at = std::numeric_limits<double>::max();
     for (const PingResult* result : results)
         started_at = std::min(started_at, result->started_at);
@@ -98,6 +99,8 @@ std::string ping_json(
     document["endpoints"] = Json::array();
     for (const PingResult* result : results)
         document["endpoints"].push_back(endpoint_json(*result, fail_if));
+    for (const NotMeasured& each : missing)
+        document["not_measured"].push_back(Json{{"name", each.name}, {"error", each.error}});
     return dump(document);
 }
 

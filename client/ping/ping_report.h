@@ -42,7 +42,15 @@ std::string ping_interim(const PingResult& result, const PingStyle& style);
 /// A row an endpoint: loss, min, median, p95, p99, max, jitter.
 std::string ping_comparison(std::span<const PingResult* const> results, const PingStyle& style);
 
+/// An endpoint that has no address, and why in one line.
+struct NotMeasured {
+    std::string name; ///< the endpoint's canonical spelling
+    std::string error;
+};
+
 /// The document "riposte/ping/1" (packaging/schema/riposte-ping-1.schema.json).
-std::string ping_json(std::span<const PingResult* const> results, const FailIf& fail_if, Exit exit);
+std::string ping_json(
+    std::span<const PingResult* const> results, const FailIf& fail_if, Exit exit,
+    std::span<const NotMeasured> missing = {});
 
 } // namespace riposte::client

@@ -10,6 +10,7 @@ from signal import SIGINT
 import network
 from client import Running, run, run_json
 from names import Names
+from patience import FACTOR
 from peers import Backlog, TcpPeer, UdpPeer, bound, echo_datagram, echo_stream
 
 COMMANDS = (("send",), ("send", "-u"), ("ping", "-c", "1"), ("ping", "-u", "-c", "1"), ("load", "-n", "1"),
@@ -47,6 +48,32 @@ class SilentNameServer(unittest.TestCase):
                 (done.returncode, done.stdout, done.stderr),
                 (2, "", "riposte: can not resolve 'dead.test': the name service did not answer within "
                  "300ms\n"))
+
+    def test_all_names_of_ping_are_looked_up_at_once(self):
+        # One after the other they would take minutes. One is in the hosts file, and is measured.
+        peer = UdpPeer(echo_datagram)
+        self.addCleanup(peer.close)
+        port = peer.endpoint.rpartition(":")[2]
+        dead = [f"udp://dead{number}.test" for number in range(20)]
+        done = run_json("ping", "-j", "-W", f"{round(6 * FACTOR)}s", "-c", "1", dead[0],
+                        f"udp://here.test:{port}", *dead[1:], preexec=self.names.enter)
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertEqual([found["name"] for found in done.json["endpoints"]], [f"udp://here.test:{port}"])
+        self.assertEqual(len(done.json["not_measured"]), 20)
+        for name in dead:
+            host = name.removeprefix("udp://")
+            self.assertIn(f"riposte: can not resolve '{host}': the name service did not answer within ",
+                          done.stderr)
+
+    def test_a_dead_name_leaves_time_for_the_others(self):
+        # -w bounds the lookup, and half of it remains to measure what has an address.
+        peer = UdpPeer(echo_datagram)
+        self.addCleanup(peer.close)
+        port = peer.endpoint.rpartition(":")[2]
+        done = run_json("ping", "-j", "-W", "1h", "-w", f"{round(6 * FACTOR)}s", "-c", "1", "udp://dead.test",
+                        f"udp://here.test:{port}", preexec=self.names.enter)
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertEqual(done.json["endpoints"][0]["counts"]["answered"], 1)
 
     def test_an_interrupt_ends_the_lookup_of_a_watch(self):
         with Running("status", "--watch", "-W", "1h", "dead.test", preexec=self.names.enter) as watch:
@@ -166,6 +193,42 @@ class InTurn(unittest.TestCase):
         loaded = run_json("load", "-j", "-n", "1", f"udp://both.test:{port}", preexec=self.names.enter)
         self.assertEqual(loaded.json["address"], f"127.0.0.3:{port}")
         self.assertEqual((loaded.returncode, loaded.json["counts"]["answered"]), (0, 1), str(loaded))
+
+
+class Unknown(unittest.TestCase):
+    """Of several endpoints of ping, some have names that nobody knows."""
+
+    def setUp(self):
+        self.names = Names(self, {"here.test": ["127.0.0.1"]})
+        peer = UdpPeer(echo_datagram)
+        self.addCleanup(peer.close)
+        self.endpoint = f"udp://here.test:{peer.endpoint.rpartition(':')[2]}"
+
+    def told(self, *hosts):
+        return "".join(rf"riposte: can not resolve '{host}': .+\n" for host in hosts)
+
+    def test_a_name_that_nobody_knows_does_not_end_the_others(self):
+        done = run_json("ping", "-j", "-c", "3", "-i", "20ms", "udp://a.test", self.endpoint, "b.test:9",
+                        preexec=self.names.enter)
+        self.assertEqual((done.returncode, done.json["exit"]), (1, 1), str(done))
+        self.assertRegex(done.stderr, rf"\A{self.told('a.test', 'b.test')}\Z")
+        self.assertEqual([(found["name"], found["counts"]["answered"]) for found in done.json["endpoints"]],
+                         [(self.endpoint, 3)])
+        self.assertEqual([missing["name"] for missing in done.json["not_measured"]],
+                         ["udp://a.test:7001", "tcp://b.test:9"])
+        for missing in done.json["not_measured"]:
+            self.assertIn(f"riposte: {missing['error']}\n", done.stderr)
+
+    def test_no_condition_makes_up_for_it(self):
+        done = run("ping", "-q", "-c", "1", "--fail-if", "errors>1", self.endpoint, "a.test",
+                   preexec=self.names.enter)
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertIn(f"--- {self.endpoint} ping statistics ---", done.stdout)
+
+    def test_where_nobody_knows_any_nothing_is_measured(self):
+        done = run("ping", "-j", "-c", "1", "a.test", "b.test", preexec=self.names.enter)
+        self.assertEqual((done.returncode, done.stdout), (2, ""), str(done))
+        self.assertRegex(done.stderr, rf"\A{self.told('a.test', 'b.test')}\Z")
 
 
 class Router(unittest.TestCase):
