@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <netinet/in.h>
@@ -16,6 +18,18 @@
 namespace riposte::client {
 
 namespace {
+
+in_addr ipv4_of(const SocketAddress& address) {
+    sockaddr_in specific{};
+    std::memcpy(&specific, &address.storage, sizeof(specific));
+    return specific.sin_addr;
+}
+
+sockaddr_in6 ipv6_of(const SocketAddress& address) {
+    sockaddr_in6 specific{};
+    std::memcpy(&specific, &address.storage, sizeof(specific));
+    return specific;
+}
 
 /// Those that the network or the peer answers for; anything else is a matter of this machine.
 bool is_remote(int error) {
@@ -35,6 +49,80 @@ bool is_remote(int error) {
     }
 }
 
+bool is_multicast(const SocketAddress& address) {
+    if (address.family() == AF_INET)
+        return IN_MULTICAST(ntohl(ipv4_of(address).s_addr));
+    return address.family() == AF_INET6 && ipv6_of(address).sin6_addr.s6_addr[0] == 0xff;
+}
+
+/// An address that means something on one link only, without the zone that says on which (RFC 4007,
+/// section 6): the kernel refuses it as an invalid argument.
+bool lacks_zone(const SocketAddress& address) {
+    if (address.family() != AF_INET6)
+        return false;
+    const sockaddr_in6 specific = ipv6_of(address);
+    const in6_addr& host = specific.sin6_addr;
+    return specific.sin6_scope_id == 0 &&
+           (IN6_IS_ADDR_LINKLOCAL(&host) || IN6_IS_ADDR_MC_LINKLOCAL(&host) ||
+            IN6_IS_ADDR_MC_NODELOCAL(&host));
+}
+
+/// Which addresses are a network's broadcast address only the routing table knows: a datagram
+/// socket is refused to be connected to one (EACCES, as with a prohibited route) unless it asks for
+/// it (SO_BROADCAST, socket(7)). Nothing is sent.
+bool is_broadcast(const SocketAddress& address) {
+    if (address.family() != AF_INET)
+        return false;
+    if (ipv4_of(address).s_addr == INADDR_BROADCAST)
+        return true;
+    const Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!fd || ::connect(fd.get(), address.get(), address.size) == 0 || errno != EACCES)
+        return false;
+    const int on = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
+    return ::connect(fd.get(), address.get(), address.size) == 0;
+}
+
+std::string zone_advice(const SocketAddress& address) {
+    const std::string text = to_string(address);
+    const size_t end = text.rfind(']');
+    const std::string host = text.substr(1, end - 1);
+    return fmt::format(
+        "{} is a link-local address and needs a zone, the interface that leads to it; write "
+        "{}%eth0{} (`ip link` lists the interfaces)",
+        host, address.port() == 0 ? host : text.substr(0, end),
+        address.port() == 0 ? "" : text.substr(end));
+}
+
+/// Why there is no single host to be asked at that address; empty if there may be one.
+std::string find_unfit(const SocketAddress& address, Transport transport) {
+    if (lacks_zone(address))
+        return zone_advice(address);
+    const std::string text = to_string(address);
+    const std::string host = text.substr(0, text.rfind(':'));
+    if (is_broadcast(address))
+        return fmt::format(
+            "{} is a broadcast address, of all hosts of a network; write the address of one", host);
+    if (transport == Transport::tcp && is_multicast(address))
+        return fmt::format(
+            "{} is a multicast address, of a group of hosts; TCP needs the address of one", host);
+    return "";
+}
+
+/// Takes those out that are unfit; why, if nothing is left.
+std::string remove_unfit(std::vector<SocketAddress>& addresses, Transport transport) {
+    std::string why;
+    const auto is_unfit = [&](const SocketAddress& address) {
+        std::string unfit = find_unfit(address, transport);
+        const bool found = !unfit.empty();
+        if (why.empty())
+            why = std::move(unfit);
+        return found;
+    };
+    std::erase_if(addresses, is_unfit);
+    return addresses.empty() ? why : "";
+}
+
 std::string_view hint(const Failure& failure, Transport transport) {
     if (failure.at_source)
         return failure.error == EADDRNOTAVAIL ? "; it is not an address of this machine" : "";
@@ -42,6 +130,8 @@ std::string_view hint(const Failure& failure, Transport transport) {
     case ECONNREFUSED:
         return "; is riposted running there?";
     case ETIMEDOUT:
+        if (is_multicast(failure.address))
+            return "; it is a multicast address, and hosts answer from their own";
         return transport == Transport::tcp
                    ? "; is the address right, or does a firewall drop it? -W waits longer"
                    : "; is riposted running there? -W waits longer";
@@ -97,6 +187,8 @@ Result<Target> TargetLookup::wait(const Patience& patience, std::string_view lim
     if (!addresses)
         return fail(Exit::usage, addresses.error());
     target_.addresses = std::move(*addresses);
+    if (const std::string why = remove_unfit(target_.addresses, target_.transport); !why.empty())
+        return fail(Exit::usage, fmt::format("{}: {}", target_.name, why));
     if (!sources_)
         return std::move(target_);
 
@@ -104,6 +196,8 @@ Result<Target> TargetLookup::wait(const Patience& patience, std::string_view lim
     if (!sources)
         return fail(Exit::usage, fmt::format("--source: {}", sources.error()));
     target_.sources = std::move(*sources);
+    if (lacks_zone(target_.sources.front()))
+        return fail(Exit::usage, fmt::format("--source: {}", zone_advice(target_.sources.front())));
     const auto has_no_source = [&](const SocketAddress& address) {
         return std::ranges::find(target_.sources, address.family(), &SocketAddress::family) ==
                target_.sources.end();

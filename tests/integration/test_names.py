@@ -11,7 +11,7 @@ import network
 from client import Running, run, run_json
 from names import Names
 from patience import FACTOR
-from peers import Backlog, TcpPeer, UdpPeer, bound, echo_datagram, echo_stream
+from peers import Backlog, TcpPeer, UdpPeer, bound, echo_datagram, echo_stream, has_ipv6
 
 COMMANDS = (("send",), ("send", "-u"), ("ping", "-c", "1"), ("ping", "-u", "-c", "1"), ("load", "-n", "1"),
             ("load", "-u", "-n", "1"), ("status",))
@@ -229,6 +229,49 @@ class Unknown(unittest.TestCase):
         done = run("ping", "-j", "-c", "1", "a.test", "b.test", preexec=self.names.enter)
         self.assertEqual((done.returncode, done.stdout), (2, ""), str(done))
         self.assertRegex(done.stderr, rf"\A{self.told('a.test', 'b.test')}\Z")
+
+
+class Nobody(unittest.TestCase):
+    """Addresses at which there is no single host, which is said before anything is sent."""
+
+    def refused(self, *arguments, line, code=2):
+        done = run(*arguments)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (code, "", f"riposte: {line}\n"))
+
+    @unittest.skipUnless(has_ipv6(), "no IPv6 on this machine")
+    def test_a_link_local_address_needs_its_zone(self):
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                scheme = "udp" if "-u" in command else "tcp"
+                self.refused(*command, "[fe80::1]:9", line=f"{scheme}://[fe80::1]:9: fe80::1 is a link-local "
+                             "address and needs a zone, the interface that leads to it; write "
+                             "[fe80::1%eth0]:9 (`ip link` lists the interfaces)")
+        self.refused("send", "--source", "fe80::1", "[::1]:9", line="--source: fe80::1 is a link-local address "
+                     "and needs a zone, the interface that leads to it; write fe80::1%eth0 (`ip link` lists "
+                     "the interfaces)")
+
+    def test_a_broadcast_address_is_called_that(self):
+        for command in COMMANDS:
+            for host in ("255.255.255.255", "127.255.255.255"):
+                with self.subTest(command=command, host=host):
+                    scheme = "udp" if "-u" in command else "tcp"
+                    self.refused(*command, f"{host}:9", line=f"{scheme}://{host}:9: {host} is a broadcast "
+                                 "address, of all hosts of a network; write the address of one")
+
+    def test_a_multicast_address_is_called_that(self):
+        self.refused("send", "tcp://224.0.0.1:9", line="tcp://224.0.0.1:9: 224.0.0.1 is a multicast address, "
+                     "of a group of hosts; TCP needs the address of one")
+        network.enter_network(self)
+        network.ip("route add 239.0.0.0/8 dev lo")
+        self.refused("send", "-W", "100ms", "udp://239.1.2.3:9", code=1, line="udp://239.1.2.3:9: no answer "
+                     "after 100ms; it is a multicast address, and hosts answer from their own")
+
+    def test_the_other_addresses_of_a_name_are_asked(self):
+        names = Names(self, {"mixed.test": ["127.255.255.255", "127.0.0.1"]})
+        peer = UdpPeer(echo_datagram)
+        self.addCleanup(peer.close)
+        done = run("send", f"udp://mixed.test:{peer.endpoint.rpartition(':')[2]}", "x", preexec=names.enter)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "x", ""))
 
 
 class Router(unittest.TestCase):
