@@ -98,20 +98,52 @@ void note_preflight(
 }
 
 void describe_run(
-    LoadResult& result, const LoadOptions& options, const LoadSetup& setup,
-    const Preflight& found) {
-    result.name = setup.target.name;
-    result.address = to_string(setup.address);
-    result.transport = setup.target.transport;
+    LoadResult& result, const LoadOptions& options, const Target& target,
+    const SocketAddress& address) {
+    result.name = target.name;
+    result.address = to_string(address);
+    result.transport = target.transport;
     result.payload_bytes = options.payload_bytes;
     result.connections = options.connections;
-    result.depth = setup.depth;
+    result.depth = options.depth;
     result.rate = options.rate;
     result.reconnect = options.reconnect;
-    result.closes = found.closes;
     result.verify = options.verify;
-    result.answering = found.answering;
     result.warmup_ns = uint64_t{options.warmup_ms} * 1'000'000;
+}
+
+void describe_service(LoadResult& result, const LoadSetup& setup, const Preflight& found) {
+    result.depth = setup.depth;
+    result.closes = found.closes;
+    result.answering = found.answering;
+}
+
+/// With -j there is a document of a run that measured nothing, too, unless the fault is on this
+/// machine. Returns `error`, or why the document could not be written.
+Error document_failure(const LoadOptions& options, LoadResult& result, Error error) {
+    if (!options.report.json || error.exit != Exit::failed)
+        return error;
+    if (result.started_at == 0)
+        result.started_at = wall_time_seconds();
+    const auto printed =
+        print(load_json(result, options.report.fail_if, Exit::failed, error.message));
+    if (!printed)
+        return printed.error();
+    return error;
+}
+
+/// The same, of a service that did not answer the first request, which is all there is to count.
+Error document_failure(
+    const LoadOptions& options, const Target& target, const PreflightFailure& failure) {
+    LoadResult result;
+    describe_run(result, options, target, failure.address);
+    LoadAccount account(result, false);
+    account.measure_from(0);
+    const bool left =
+        failure.outcome != Outcome::refused && failure.outcome != Outcome::unreachable;
+    account.sent({}, 1, left ? options.payload_bytes : 0);
+    account.failed({}, failure.outcome);
+    return document_failure(options, result, failure.error);
 }
 
 std::unique_ptr<LoadEngine> make_engine(const LoadContext& context, bool reconnect) {
@@ -185,7 +217,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     const auto request = first_request(options, seed);
     const auto found = preflight(*target, request, patience);
     if (!found)
-        return std::unexpected(found.error());
+        return std::unexpected(document_failure(options, *target, found.error()));
     const Report report(common.color, false);
     note_preflight(report, options, target->name, *found);
 
@@ -208,7 +240,8 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
         .duration_ns = uint64_t{options.duration_ms} * 1'000'000,
         .count = options.count};
     LoadResult result;
-    describe_run(result, options, setup, *found);
+    describe_run(result, options, setup.target, setup.address);
+    describe_service(result, setup, *found);
     if (!options.report.json)
         if (const auto printed = print(load_header(result)); !printed)
             return std::unexpected(printed.error());
@@ -220,8 +253,10 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     LoadAccount account(result, options.rate.has_value());
     LoadContext context{.setup = setup, .loop = *loop, .schedule = schedule, .account = account};
     const auto engine = make_engine(context, reconnect);
-    if (const auto run = LoadRun(context, *engine, plan, files->wants_series()).run(); !run)
-        return std::unexpected(run.error());
+    if (auto run = LoadRun(context, *engine, plan, files->wants_series()).run(); !run) {
+        result.interrupted = loop->interrupted();
+        return std::unexpected(document_failure(options, result, std::move(run.error())));
+    }
 
     note_local_error(report, account);
     const Exit exit = verdict(result, options.report.fail_if);

@@ -68,8 +68,11 @@ Json generator_json(const LoadResult& result) {
 
 } // namespace
 
-std::string load_json(const LoadResult& result, const FailIf& fail_if, Exit exit) {
+std::string load_json(
+    const LoadResult& result, const FailIf& fail_if, Exit exit, std::string_view error) {
     Json document = document_head("riposte/load/1", result.started_at, exit);
+    if (!error.empty())
+        document["error"] = error;
     document["fail_if"] =
         checks_json(check(fail_if, [&](const Metric& wanted) { return metric(result, wanted); }));
     document["name"] = result.name;

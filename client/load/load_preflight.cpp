@@ -32,10 +32,10 @@ public:
     StreamPreflight(
         const Target& target, const SocketAddress& address, int fd,
         std::span<const std::byte> request)
-        : timeout_ms_(target.timeout_ms), name_(name_of(target, address)), fd_(fd),
-          request_(request), unsent_(request), chunk_(answer_chunk_bytes) {}
+        : timeout_ms_(target.timeout_ms), name_(name_of(target, address)), address_(address),
+          fd_(fd), request_(request), unsent_(request), chunk_(answer_chunk_bytes) {}
 
-    Result<Preflight> run() {
+    std::expected<Preflight, PreflightFailure> run() {
         const uint64_t start = monotonic_ms();
         uint64_t deadline = start + timeout_ms_;
         while (!ended_) {
@@ -48,24 +48,30 @@ public:
                 write_some();
             const bool progress = (ready & ~POLLOUT) != 0 && read_some();
             if (answer_.size() > request_.size() + answer_excess_max)
-                return failed("answers without end; load needs an answer to each request");
+                return failed(
+                    "answers without end; load needs an answer to each request",
+                    Outcome::wrong_size);
             if (progress)
                 deadline = monotonic_ms() + (is_echo_under_way() ? timeout_ms_ : quiet_ms);
         }
         if (!answer_.empty())
             return judge_answer(answer_, request_, ended_);
         if (!ended_)
-            return failed(fmt::format(
-                "no answer after {}; is riposted running there? -W waits longer",
-                format_duration(timeout_ms_)));
+            return failed(
+                fmt::format(
+                    "no answer after {}; is riposted running there? -W waits longer",
+                    format_duration(timeout_ms_)),
+                Outcome::lost);
         return failed(
             error_ == 0 ? "closed without an answer; is it the service that you meant?"
-                        : reason(error_) + " before an answer; is it the service that you meant?");
+                        : reason(error_) + " before an answer; is it the service that you meant?",
+            outcome_of(error_));
     }
 
 private:
-    std::unexpected<Error> failed(std::string_view what) const {
-        return fail(Exit::failed, fmt::format("{}: {}", name_, what));
+    std::unexpected<PreflightFailure> failed(std::string_view what, Outcome outcome) const {
+        return std::unexpected(PreflightFailure{
+            {Exit::failed, fmt::format("{}: {}", name_, what)}, outcome, address_});
     }
 
     /// As resembles() has it; counted as it comes, since a long echo comes in hundreds of pieces.
@@ -99,6 +105,7 @@ private:
 
     uint32_t timeout_ms_;
     std::string name_;
+    const SocketAddress& address_;
     int fd_;
     std::span<const std::byte> request_;
     std::span<const std::byte> unsent_;
@@ -120,7 +127,7 @@ Preflight judge_answer(
         .closes = closed};
 }
 
-Result<Preflight> preflight(
+std::expected<Preflight, PreflightFailure> preflight(
     const Target& target, std::span<const std::byte> request, const Patience& patience) {
     Trial trial{.datagram = request, .patience = patience};
     if (target.transport == Transport::udp) {
@@ -128,12 +135,14 @@ Result<Preflight> preflight(
         trial.resend_ms = std::max(target.timeout_ms / datagram_sends, 1U); // it may be lost
     }
     const auto reached = reach(target, trial, Report(Color::never, false));
-    if (!reached)
-        return std::unexpected(connect_error(target, reached.error()));
-    Result<Preflight> found =
-        target.transport == Transport::udp
-            ? judge_answer(reached->answer, request, false)
-            : StreamPreflight(target, reached->address, reached->fd.get(), request).run();
+    if (!reached) {
+        const Failure& last = reached.error().back();
+        return std::unexpected(PreflightFailure{
+            connect_error(target, reached.error()), outcome_of(last.error), last.address});
+    }
+    auto found = target.transport == Transport::udp
+                     ? judge_answer(reached->answer, request, false)
+                     : StreamPreflight(target, reached->address, reached->fd.get(), request).run();
     if (found)
         found->address = reached->address;
     return found;

@@ -2,11 +2,13 @@
 #pragma once
 
 #include "client/connect.h"
+#include "client/load/load_account.h"
 #include "client/load/load_result.h"
 #include "client/patience.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <span>
 
 namespace riposte::client {
@@ -18,10 +20,16 @@ struct Preflight {
     bool closes = false; ///< TCP: the peer ended the stream after it
 };
 
-/// Sends `request` to the target's addresses in turn (reach.h) and learns from the answer. An error
-/// if the service can not be loaded: Exit::failed if it refuses, does not answer or does not stop
-/// answering, Exit::usage if the fault is on this machine.
-Result<Preflight> preflight(
+/// Why a service can not be loaded.
+struct PreflightFailure {
+    Error error; ///< Exit::failed if it refuses, does not answer or does not stop answering,
+                 ///< Exit::usage if the fault is on this machine
+    Outcome outcome = Outcome::local; ///< of the one request
+    SocketAddress address{};          ///< the one that was asked last
+};
+
+/// Sends `request` to the target's addresses in turn (reach.h) and learns from the answer.
+std::expected<Preflight, PreflightFailure> preflight(
     const Target& target, std::span<const std::byte> request, const Patience& patience);
 
 /// All that came of a stream as the answer to `request`.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace riposte::client {
 
@@ -34,7 +35,9 @@ std::string load_summary(const LoadResult& result, bool color);
 /// One line for SIGQUIT.
 std::string load_interim(const LoadResult& result);
 
-/// The document "riposte/load/1" (packaging/schema/riposte-load-1.schema.json).
-std::string load_json(const LoadResult& result, const FailIf& fail_if, Exit exit);
+/// The document "riposte/load/1" (packaging/schema/riposte-load-1.schema.json). `error`: the line
+/// that says why there was nothing to measure; empty if there was.
+std::string load_json(
+    const LoadResult& result, const FailIf& fail_if, Exit exit, std::string_view error = {});
 
 } // namespace riposte::client

@@ -223,7 +223,10 @@ class ManyConnections(Case):
             process = self.start("-j", "-c", 20, "-n", 100, endpoint)
             done = process.finish()
             self.assertEqual(done.returncode, 1, str(done))
-            return done.stdout == "" and done.stderr
+            found = parse_json(done).json
+            self.assert_consistent(found, 1)
+            self.assertEqual(done.stderr, f"riposte: {found['error']}\n" if "error" in found else "")
+            return done.stderr
         self.assertRegex(await_true(told, "it is told"),
                          r"^riposte: \S+: \d+ of 20 connections were opened, the others closed again at "
                          r"once; does the server limit them.*\n$")

@@ -270,10 +270,25 @@ class Dead(LoadCase):
         for scheme, kind in KINDS:
             with self.subTest(scheme=scheme):
                 endpoint = spelled(scheme, self.keep(closed_port(kind)).getsockname())
-                for extra in ((), ("-j",)):
-                    self.assertEqual(
-                        self.refuses("-n", 10, *extra, endpoint),
-                        f"riposte: {endpoint}: connection refused; is riposted running there?\n")
+                self.assertEqual(
+                    self.refuses("-n", 10, endpoint),
+                    f"riposte: {endpoint}: connection refused; is riposted running there?\n")
+
+    def test_with_json_there_is_a_document_all_the_same(self):
+        for scheme, kind in KINDS:
+            closed = spelled(scheme, self.keep(closed_port(kind)).getsockname())
+            hole = self.hole() if scheme == "udp" else self.tcp(swallow)
+            for endpoint, outcome in ((closed, "refused"), (hole, "lost")):
+                with self.subTest(scheme=scheme, outcome=outcome):
+                    found = self.refuses_in_json("-n", 10, "-W", "300ms", "--fail-if", "p99>1s", endpoint)
+                    self.assert_counts(found, sent=1, errors=1, **{outcome: 1})
+                    self.assertEqual((found["name"], found["address"]),
+                                     (endpoint, endpoint.partition("//")[2]))
+                    self.assertTrue(found["error"].startswith(f"{endpoint}: "), found["error"])
+                    self.assertEqual(found["fail_if"], [{"condition": "p99>1s", "met": True}])
+                    self.assertEqual(found["loss_percent"], 100)
+        endpoint = self.tcp(lambda connection: read_exactly(connection, SIZE))
+        self.assert_counts(self.refuses_in_json("-n", 10, endpoint), sent=1, closed=1, errors=1)
 
     def test_a_black_hole(self):
         for scheme in ("tcp", "udp"):

@@ -137,11 +137,19 @@ class LoadCase(RiposteTest):
         return done.stdout
 
     def refuses(self, *arguments, code=1, **keywords):
-        """The line on standard error of a run that measures nothing; the same one with -j."""
+        """The line on standard error of a run that measures nothing, without -j."""
         done = run("load", *arguments, **keywords)
         self.assertEqual((done.returncode, done.stdout), (code, ""), str(done))
         self.assertRegex(done.stderr, r"^riposte: [^\n]*\n$")
         return done.stderr
+
+    def refuses_in_json(self, *arguments):
+        """The same with -j: the document, which has the line."""
+        done = run_json("load", "-j", *arguments)
+        self.assertEqual((done.returncode, done.stderr), (1, f"riposte: {done.json['error']}\n"), str(done))
+        self.assert_consistent(done.json, 1)
+        self.assertEqual((done.json["elapsed"], done.json["interrupted"]), (0, False))
+        return done.json
 
     # What holds for every run
 

@@ -313,6 +313,9 @@ TEST_CASE("the JSON document matches its schema, and the schema it") {
     udp.answering = Answering::other;
     udp.connect.clear();
     CHECK(faults(udp) == std::vector<std::string>{});
+    const std::string failed = load_json(udp, {}, Exit::failed, "udp://host:7: connection refused");
+    CHECK(schema.faults(failed) == std::vector<std::string>{});
+    CHECK(nlohmann::json::parse(failed)["error"] == "udp://host:7: connection refused");
     CHECK(schema.unseen().empty());
     CHECK(schema.undescribed().empty());
 }
