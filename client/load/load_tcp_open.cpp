@@ -142,7 +142,7 @@ Result<void> TcpLoad::judge_opening() const {
             fmt::format(
                 "{}: {}, the others closed again at once; does the server limit them, in all or "
                 "by their source?",
-                setup.target.name, opened));
+                name_of(setup.target, setup.address), opened));
     Error error = connect_error(setup.target, {&first, 1});
     error.message += fmt::format(" ({})", opened);
     return std::unexpected(std::move(error));

@@ -171,7 +171,7 @@ Result<void> UdpProber::transmit(uint64_t sequence) {
                               : "";
         return fail(
             Exit::usage, fmt::format(
-                             "{}: sending {}: {}{}", settings().target.name,
+                             "{}: sending {}: {}{}", name_of(settings().target, settings().address),
                              byte_count(payload.size()), reason(error), advice));
     }
 }
@@ -182,7 +182,7 @@ void UdpProber::tell_want_of_room(int error) {
         return;
     tell_trouble(fmt::format(
         "{}: this machine could not send a probe: {}; such probes count as lost",
-        settings().target.name, reason(error)));
+        name_of(settings().target, settings().address), reason(error)));
 }
 
 Result<void> UdpProber::ready(ProberTag, uint32_t events) {

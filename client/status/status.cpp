@@ -27,7 +27,7 @@ namespace {
 
 constexpr uint64_t sample_ns = 1'000'000'000; ///< between the two of a single report
 
-Result<Fd> connect_unix(const std::string& path, uint32_t timeout_ms) {
+Result<Fd> connect_unix(const std::string& path, uint32_t timeout_ms, const EventLoop* loop) {
     const auto failed = [&](std::string_view what) {
         return fail(Exit::failed, fmt::format("unix:{}: {}", escape(path), what));
     };
@@ -42,6 +42,8 @@ Result<Fd> connect_unix(const std::string& path, uint32_t timeout_ms) {
     while (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         if (errno != EAGAIN && errno != EINTR)
             return failed(reason(errno));
+        if (loop != nullptr && loop->interrupted())
+            return failed("interrupted");
         if (monotonic_ms() >= deadline_ms)
             return failed(fmt::format(
                 "not connected after {}; -W waits longer", format_duration(timeout_ms)));
@@ -91,7 +93,7 @@ private:
     /// Looking up the name, and connecting, take no longer than the timeout together.
     Result<Connected> connect(const StatusPlace& place, const EventLoop* loop) const {
         if (!place.path.empty()) {
-            auto fd = connect_unix(place.path, common_.timeout_ms);
+            auto fd = connect_unix(place.path, common_.timeout_ms, loop);
             if (!fd)
                 return std::unexpected(fd.error());
             return Connected{std::move(*fd), "unix:" + escape(place.path)};

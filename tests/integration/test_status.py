@@ -3,6 +3,7 @@ side can be wrong. What the daemon itself says is in test_scrape.py.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ import time
 import unittest
 
 import client
-from peers import TcpPeer, has_ipv6
+from peers import Backlog, TcpPeer, has_ipv6
 
 DOCUMENT = {
     "schema": "riposte/status/1", "version": "0.1.0", "pid": 4711, "time": 1000.5,
@@ -242,6 +243,30 @@ class Watched(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done)
         self.assertEqual(done.stderr.count("closed without an answer"), 1, done)
         self.assertGreaterEqual(done.stdout.count("riposted 0.1.0"), 3)
+
+    def interrupted(self, endpoint):
+        """How it ends when it waits for a connection, for an hour if nothing else ends it."""
+        with client.Running("status", "-w", "-W", "1h", endpoint) as status:
+            status.await_handlers()
+            status.signal(signal.SIGINT)
+            done = status.finish()
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", ""), done)
+
+    def test_an_interrupt_ends_the_wait_for_a_connection(self):
+        with contextlib.closing(Backlog()) as full:
+            self.interrupted(full.endpoint.removeprefix("tcp://"))
+
+    def test_so_it_does_that_of_a_unix_socket(self):
+        with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(directory + "/m.sock")
+            listener.listen(0)
+            for _ in range(16):
+                filler = stack.enter_context(socket.socket(socket.AF_UNIX))
+                filler.setblocking(False)
+                if filler.connect_ex(listener.getsockname()) == errno.EAGAIN:
+                    break
+            self.interrupted("unix:" + directory + "/m.sock")
 
     def test_an_interrupt_ends_the_wait_for_who_is_silent(self):
         released = threading.Event()
