@@ -1,5 +1,6 @@
 // Nothing frames an answer in a stream: it is over when the peer ends it, or has been quiet for a
-// while. An echo under way is waited for longer, since what is missing of it is known.
+// while. An echo under way is waited for longer, since what is missing of it is known; what is none
+// and still goes on when the timeout is over goes on for ever.
 #include "client/load/load_preflight.h"
 
 #include "client/measure/probe.h"
@@ -47,7 +48,9 @@ public:
             if ((ready & POLLOUT) != 0)
                 write_some();
             const bool progress = (ready & ~POLLOUT) != 0 && read_some();
-            if (answer_.size() > request_.size() + answer_excess_max)
+            const bool is_endless =
+                progress && !is_echo_under_way() && monotonic_ms() >= start + timeout_ms_;
+            if (is_endless || answer_.size() > request_.size() + answer_excess_max)
                 return failed(
                     "answers without end; load needs an answer to each request",
                     Outcome::wrong_size);

@@ -11,7 +11,8 @@ from signal import SIGCONT, SIGSTOP
 
 from client import parse_json, run
 from load_case import SIZE, LoadCase, after_first, after_first_socket, echo_one
-from peers import Backlog, Socat, bound, closed_port, has_ipv6, read_exactly, reset, spelled
+from peers import (Backlog, Socat, bound, closed_port, has_ipv6, read_exactly, reset, spelled,
+                   wait_until)
 
 KINDS = (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM))
 
@@ -320,6 +321,21 @@ class Dead(LoadCase):
         endpoint = self.udp(after_first_socket(lambda *_: None))
         found = self.load("-n", 4, "-c", 2, "-W", "2s", endpoint, code=1)
         self.assert_counts(found, sent=4, lost=4, errors=4)
+
+    def test_a_server_that_goes_on_talking(self):
+        # Slowly: a limit of bytes is never reached. If a busy machine lets it be quiet for 100 ms, that is
+        # the end of an answer, and it is asked once more.
+        ended = threading.Event()
+        self.addCleanup(ended.set)
+
+        def serve(connection):
+            read_exactly(connection, SIZE)
+            while not ended.wait(0.01):
+                connection.sendall(b"x")
+
+        endpoint = self.tcp(serve)
+        line = f"riposte: {endpoint}: answers without end; load needs an answer to each request\n"
+        wait_until(lambda: run("load", "-n", 10, "-W", "500ms", endpoint).stderr == line, line)
 
     def test_a_server_that_closes_at_once(self):
         endpoint = self.tcp(lambda connection: None)
