@@ -34,6 +34,7 @@ sockaddr_in6 ipv6_of(const SocketAddress& address) {
 /// Those that the network or the peer answers for; anything else is a matter of this machine.
 bool is_remote(int error) {
     switch (error) {
+    case EAFNOSUPPORT: // a kernel without IPv6: nothing is reached by it
     case ECONNREFUSED:
     case ECONNRESET:
     case EHOSTDOWN:
@@ -81,6 +82,13 @@ bool is_broadcast(const SocketAddress& address) {
     const int on = 1;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_BROADCAST, &on, sizeof(on));
     return ::connect(fd.get(), address.get(), address.size) == 0;
+}
+
+/// Has this machine no address to send from, since IPv6 is switched off? That is no route, but the
+/// kernel says of it what it says of TCP when all ports are taken.
+bool lacks_source(const SocketAddress& address) {
+    const Fd fd(::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    return fd && ::connect(fd.get(), address.get(), address.size) < 0 && errno == EADDRNOTAVAIL;
 }
 
 std::string zone_advice(const SocketAddress& address) {
@@ -259,9 +267,10 @@ std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddre
         const int on = 1;
         ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
-    if (::connect(fd.get(), address.get(), address.size) < 0 && errno != EINPROGRESS)
-        return failure(errno);
-    return fd;
+    if (::connect(fd.get(), address.get(), address.size) == 0 || errno == EINPROGRESS)
+        return fd;
+    const int error = errno;
+    return failure(error == EADDRNOTAVAIL && lacks_source(address) ? ENETUNREACH : error);
 }
 
 int finish_connect(int fd) {

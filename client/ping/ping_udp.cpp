@@ -36,6 +36,7 @@ constexpr int errors_in_a_row_max = 64; ///< of a read: more are no ICMP errors,
 /// Does an error of send(2) come from the way to the peer? Otherwise it is this machine's.
 bool is_of_network(int error) {
     switch (error) {
+    case EAFNOSUPPORT: // a kernel without IPv6
     case ECONNREFUSED:
     case EHOSTDOWN:
     case EHOSTUNREACH:

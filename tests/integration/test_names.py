@@ -274,6 +274,33 @@ class Nobody(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "x", ""))
 
 
+class WithoutIpv6(unittest.TestCase):
+    """Switched off, as an administrator does: an IPv6 address is unreachable, and no fault of this machine."""
+
+    def setUp(self):
+        network.enter_network(self)
+        try:
+            with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w", encoding="ascii") as switch:
+                switch.write("1")
+        except OSError:
+            self.skipTest("no IPv6 on this machine")
+
+    def test_its_endpoint_does_not_end_the_others_of_ping(self):
+        for kind, options in ((TcpPeer, ()), (UdpPeer, ("-u",))):
+            peer = kind(echo_stream if kind is TcpPeer else echo_datagram)
+            self.addCleanup(peer.close)
+            done = run_json("ping", "-j", *options, "-c", "1", "[::1]:9", peer.endpoint)
+            self.assertEqual((done.returncode, done.stderr), (1, ""), str(done))
+            counts = [found["counts"] for found in done.json["endpoints"]]
+            self.assertEqual((counts[0]["unreachable"], counts[1]["answered"]), (1, 1))
+
+    def test_it_is_unreachable(self):
+        for command in (("send",), ("send", "-u"), ("load", "-n", "1"), ("status",)):
+            done = run(*command, "[::1]:9")
+            self.assertEqual(done.returncode, 1, str(done))
+            self.assertRegex(done.stderr, r"^riposte: \S+: network is unreachable; .*\n$")
+
+
 class Router(unittest.TestCase):
     """What a router says by ICMP is heard at once by all commands: without, they would wait for an hour. It
     says little more than once a second to each host, so every command has a network of its own."""
