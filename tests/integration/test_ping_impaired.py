@@ -21,6 +21,7 @@ from peers import UdpPeer, echo_datagram
 
 SEEDS = range(1, 13) if "RIPOSTE_SEED" not in os.environ else [int(os.environ["RIPOSTE_SEED"])]
 TIMEOUT = 4 if SANITIZER == "none" else 8
+TIMEOUT_MAX = 8 * TIMEOUT
 PAYLOAD_BYTES = 56
 
 
@@ -33,14 +34,27 @@ def nearest_rank(values, percent):
 class Impaired(unittest.TestCase):
     maxDiff = None
 
+    timeout = TIMEOUT
+
+    def patiently(self, action):
+        """On a machine so busy that the proxy itself is later than the timeout, the counts are others: the same is
+        done with a timeout twice as long. A wrong count is wrong with any."""
+        while True:
+            try:
+                return action()
+            except AssertionError:
+                if self.timeout >= TIMEOUT_MAX:
+                    raise
+            self.timeout *= 2
+
     def proxy(self, schedule, **options):
-        proxy = UdpProxy(schedule, TIMEOUT, **options)
+        proxy = UdpProxy(schedule, self.timeout, **options)
         self.addCleanup(proxy.close)
         return proxy
 
     def start(self, proxy, *arguments, interval="10ms"):
-        client = Running("ping", "-j", "-c", len(proxy.schedule), "-i", interval, "-W", f"{TIMEOUT}s",
-                         "-s", PAYLOAD_BYTES, *arguments, proxy.endpoint)
+        client = Running("ping", "-j", "-c", len(proxy.schedule), "-i", interval, "-W",
+                         f"{self.timeout}s", "-s", PAYLOAD_BYTES, *arguments, proxy.endpoint)
         self.enterContext(client)
         return client
 
@@ -57,14 +71,17 @@ class Impaired(unittest.TestCase):
     def exactly(self, schedule, code=1, **expected):
         """One fault alone: the counts are these, and zero where nothing is said."""
         schedule = schedule + clean(3)
-        proxy = self.proxy(schedule)
         want = expected_counts(clean(len(schedule)), PAYLOAD_BYTES)
         want["answered"] = len(schedule) - sum(
             expected.get(key, 0) for key in ("lost", "corrupted", "wrong_size"))
         want.update(expected)
         # The model that the seeded schedules are held against counts as the hand does.
         self.assertEqual(expected_counts(schedule, PAYLOAD_BYTES), want)
-        return self.check(self.start(proxy), proxy, want, code)
+
+        def measure():
+            proxy = self.proxy(schedule)
+            return self.check(self.start(proxy), proxy, want, code)
+        return self.patiently(measure)
 
 
 class OneFault(Impaired):
@@ -125,26 +142,29 @@ class OneFault(Impaired):
 class Seeded(Impaired):
     """Twelve seeds at once: 300 probes, 20 ms apart, an echo behind each proxy."""
 
+    COUNT, INTERVAL_MS = 300, 20
+
     def test_every_count_is_exact(self):
-        count, interval_ms = 300, 20
-        late_until = 1000 // interval_ms  # in the first second, so that the late ones come in the run
+        self.patiently(self.measure)
+
+    def measure(self):
+        late_until = 1000 // self.INTERVAL_MS  # in the first second, so that the late ones come in the run
         runs = []
         for seed in SEEDS:
-            schedule = random_schedule(seed, count, PAYLOAD_BYTES, late_until)
+            schedule = random_schedule(seed, self.COUNT, PAYLOAD_BYTES, late_until)
             proxy = self.proxy(schedule, echo=self.echo())
-            runs.append((seed, proxy, self.start(proxy, interval=f"{interval_ms}ms")))
+            runs.append((seed, proxy, self.start(proxy, interval=f"{self.INTERVAL_MS}ms")))
         for seed, proxy, client in runs:
-            with self.subTest(seed=seed):
-                want = expected_counts(proxy.schedule, PAYLOAD_BYTES)
-                for kind in ("answered", "lost", "late", "corrupted", "wrong_size", "duplicated",
-                             "reordered", "stray"):
-                    self.assertGreater(want[kind], 0, f"this seed tries no {kind}")
-                done = self.check(client, proxy, want, 1)
-                self.assertEqual([entry.sequence for entry in proxy.log],
-                                 list(range(1, count + 1)))
-                result = done.json["endpoints"][0]
-                self.assertEqual(result["rtt"]["count"], want["answered"])
-                self.assertEqual(sum(row[2] for row in result["rtt"]["histogram"]), want["answered"])
+            comment(f"seed {seed}")
+            want = expected_counts(proxy.schedule, PAYLOAD_BYTES)
+            for kind in ("answered", "lost", "late", "corrupted", "wrong_size", "duplicated", "reordered",
+                         "stray"):
+                self.assertGreater(want[kind], 0, f"this seed tries no {kind}")
+            done = self.check(client, proxy, want, 1)
+            self.assertEqual([entry.sequence for entry in proxy.log], list(range(1, self.COUNT + 1)))
+            result = done.json["endpoints"][0]
+            self.assertEqual(result["rtt"]["count"], want["answered"])
+            self.assertEqual(sum(row[2] for row in result["rtt"]["histogram"]), want["answered"])
 
     def echo(self):
         peer = UdpPeer(echo_datagram)

@@ -459,7 +459,6 @@ class Rates(Reflection):
         while hear(0):
             pass
         self.assertLessEqual(len(waiting), dropped(), f"of {sent}")
-        self.assertGreater(len(times), 0)
         return times, sent, forged_count, dropped()
 
     def test_an_honest_client_loses_nothing_while_forged_ones_flood(self):
@@ -477,11 +476,12 @@ class Rates(Reflection):
 
     def test_nor_does_it_when_they_come_as_fast_as_a_core_forges(self):
         """But for those that the kernel drops, if the daemon has not the CPU."""
-        seconds, forged_count = 1, 0
+        seconds, forged_count, times = 1, 0, []
         daemon = self.start()
-        while forged_count < self.FLOOD:  # as many as are worth the name
+        # As many as are worth the name; and where the kernel dropped all that was honest, nothing was seen.
+        while forged_count < self.FLOOD or not times:
             seconds *= 2
-            self.assertLess(seconds, 60, f"only {forged_count} were forged")
+            self.assertLess(seconds, 60, f"only {forged_count} were forged, {len(times)} answers came")
             times, sent, forged_count, dropped = self.flood(daemon, seconds, 0)
         p99 = sorted(times)[len(times) * 99 // 100]
         report({"scenario": "forged flood", "backend": self.backend, "forged": forged_count,
