@@ -4,13 +4,12 @@ import contextlib
 import os
 import re
 import socket
-import tempfile
 
 import pytest
 
 from daemon import (ANSWER, FEATURES, WAIT, RiposteTest, become_nobody, free_port, needs_ipv6, needs_root,
                     needs_systemd, receive_all, receive_exactly, refuse_ipv6_sockets)
-from name_server import cover_etc
+from names import Names
 from network import add_address, enter_network, ip
 
 pytestmark = pytest.mark.backends
@@ -136,15 +135,12 @@ class WithoutIPv6(RiposteTest):
         with open(f"/proc/sys/net/ipv6/conf/{where}/disable_ipv6", "w", encoding="ascii") as file:
             file.write("1")
 
-    def start(self, *arguments, hosts="", **options):
-        etc = tempfile.TemporaryDirectory(prefix="riposte-etc-")
-        self.addCleanup(etc.cleanup)
-        for name, text in (("hosts", "127.0.0.1 localhost\n::1 localhost\n" + hosts), ("host.conf", "multi on\n"),
-                           ("nsswitch.conf", "hosts: files\n")):
-            with open(os.path.join(etc.name, name), "w", encoding="ascii") as file:
-                file.write(text)
+    BOTH = ["127.0.0.2", "fd00::1"]
+
+    def start(self, *arguments, **options):
+        names = Names(self, {"localhost": ["127.0.0.1", "::1"], "both.test": self.BOTH})
         in_child = options.pop("in_child", lambda: None)
-        return self.daemon(*arguments, in_child=lambda: (cover_etc(etc.name), in_child()), **options)
+        return self.daemon(*arguments, in_child=lambda: (names.enter(), in_child()), **options)
 
     def answers(self, address):
         client = self.connect(address)
@@ -162,8 +158,7 @@ class WithoutIPv6(RiposteTest):
         for workers in ("1", "2"):
             with self.subTest(workers=workers):
                 daemon = self.start("--listen", "hello=tcp://*:0", "--listen", "hello=tcp://both.test:0",
-                                    "--listen", "hello=tcp://localhost:0", "--workers", workers,
-                                    hosts="127.0.0.2 both.test\nfd00::1 both.test\n")
+                                    "--listen", "hello=tcp://localhost:0", "--workers", workers)
                 hosts = [address[2] for address in daemon.addresses()]
                 self.assertEqual(sorted(hosts), ["*", "127.0.0.1", "127.0.0.2", "fd00::1"])
                 for _, _, host, port in daemon.addresses():
@@ -177,8 +172,7 @@ class WithoutIPv6(RiposteTest):
     @needs_ipv6
     def test_where_no_interface_has_one_names_are_what_they_are_in_ipv4(self):
         self.disable_ipv6("all")
-        daemon = self.start("--listen", "hello=tcp://*:0", "--listen", "hello=tcp://both.test:0",
-                            hosts="127.0.0.2 both.test\nfd00::1 both.test\n")
+        daemon = self.start("--listen", "hello=tcp://*:0", "--listen", "hello=tcp://both.test:0")
         for _, _, host, port in daemon.addresses():
             self.answers(("127.0.0.1" if host in ("*", "0.0.0.0") else host, port))
         self.assertEqual(daemon.addresses()[1][2], "127.0.0.2")
@@ -202,8 +196,7 @@ class WithoutIPv6(RiposteTest):
 
     @needs_ipv6
     def test_an_address_that_this_host_lacks_is_no_want_of_ipv6(self):
-        daemon = self.start("--listen", "hello=tcp://both.test:0", ready=False,
-                            hosts="127.0.0.2 both.test\nfd00::1 both.test\n")
+        daemon = self.start("--listen", "hello=tcp://both.test:0", ready=False)
         self.assertIn("address not available", daemon.fails(71))
 
 

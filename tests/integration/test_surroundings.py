@@ -14,7 +14,7 @@ import pytest
 
 from daemon import (ANSWER, GREETING, RIPOSTED, SANITIZER, WAIT, RiposteTest, await_true, free_port, listen_section,
                     needs_root, needs_systemd, receive_all, receive_exactly)
-from name_server import NameServer
+from names import NameServer
 
 pytestmark = pytest.mark.backends
 
@@ -140,7 +140,7 @@ class EarlySignals(Told):
         server = NameServer(self)
         port = free_port()
         daemon = self.daemon(config=listen_section("hello", f"tcp://name.test:{port}"),
-                             in_child=server.ask, ready=False)
+                             in_child=server.enter, ready=False)
         server.question()
         self.assertIsNone(daemon.poll())
         daemon.signal(signal.SIGHUP)
@@ -148,11 +148,11 @@ class EarlySignals(Told):
         answering = threading.Event()
 
         def answer():
-            server.socket.settimeout(0.05)
+            server.server.settimeout(0.05)
             while not answering.is_set():
                 server.answer_all()
                 with contextlib.suppress(TimeoutError):
-                    server.socket.settimeout(0.05)
+                    server.server.settimeout(0.05)
                     server.question()
         thread = threading.Thread(target=answer)
         thread.start()
@@ -165,7 +165,7 @@ class EarlySignals(Told):
     @needs_root
     def test_a_start_that_waits_for_names_can_be_ended(self):
         server = NameServer(self)
-        daemon = self.daemon("--listen", f"hello=tcp://name.test:{free_port()}", in_child=server.ask,
+        daemon = self.daemon("--listen", f"hello=tcp://name.test:{free_port()}", in_child=server.enter,
                              ready=False)
         server.question()
         daemon.signal(signal.SIGTERM)

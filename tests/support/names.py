@@ -6,6 +6,7 @@ started with `preexec=names.enter` (client.py), in a mount namespace of its own.
 
     names = Names(test, name_server="silent")     asks 127.0.0.1:53 for all other names, which never answers,
                                                   in a network of the test's own (network.py)
+    names = NameServer(test)                      the same, and it answers when the test says so
 
 All of /etc is the test's, because a minimal system has no hosts file to cover.
 """
@@ -16,7 +17,7 @@ import subprocess
 import tempfile
 
 import network
-from daemon import libc
+from daemon import WAIT, libc
 
 CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
@@ -34,9 +35,9 @@ class Names:
         self._write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n")
         if name_server:
             network.enter_network(test)
-            server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            test.addCleanup(server.close)
-            server.bind(("127.0.0.1", 53))
+            self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            test.addCleanup(self.server.close)
+            self.server.bind(("127.0.0.1", 53))
         try:
             subprocess.run(["true"], preexec_fn=self.enter, check=True)
         except subprocess.SubprocessError:
@@ -52,3 +53,31 @@ class Names:
                 or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0
                 or libc.mount(self.etc.name.encode(), b"/etc", None, MS_BIND, None) != 0):
             raise OSError("no mount namespace")
+
+
+class NameServer(Names):
+    def __init__(self, test):
+        super().__init__(test, name_server="told")
+        self.server.settimeout(WAIT)
+        self.waiting = []
+
+    def question(self):
+        """Waits for one, which is answered by answer_all()."""
+        self.waiting.append(self.server.recvfrom(512))
+
+    def answer_all(self, address="127.0.0.1"):
+        """Every question so far: this address to one for IPv4, nothing to one for IPv6."""
+        self.server.setblocking(False)
+        while True:
+            try:
+                self.question()
+            except BlockingIOError:
+                break
+        self.server.settimeout(WAIT)
+        for query, peer in self.waiting:
+            name = query[12:query.index(b"\0", 12) + 5]  # with type and class
+            wants_ipv4 = name[-4:-2] == b"\0\1"
+            record = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(address)
+            self.server.sendto(query[:2] + b"\x81\x80\0\1" + (b"\0\1" if wants_ipv4 else b"\0\0") + bytes(4)
+                               + name + (record if wants_ipv4 else b""), peer)
+        self.waiting = []
