@@ -279,6 +279,11 @@ void write(LogLevel level, std::string_view message, Fields fields) {
     write_line_of(level, std::nullopt, message, fields);
 }
 
+void lose_line() noexcept {
+    const std::lock_guard lock(sink_mutex);
+    ++lost_lines;
+}
+
 void end_without_memory() noexcept {
     const std::string_view line = sink() == Sink::plain
                                       ? "riposted: error: out of memory: it ends\n"

@@ -79,6 +79,9 @@ void debug(fmt::format_string<Args...> format, Args&&... args) {
         write(LogLevel::debug, fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// Counts one that there was no memory to write.
+void lose_line() noexcept;
+
 /// There is no memory, and no way to go on: says so without any, and ends the process with
 /// Exit::os.
 [[noreturn]] void end_without_memory() noexcept;

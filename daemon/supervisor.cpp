@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,6 +46,15 @@ void raise_descriptor_limit(uint32_t connections_max) {
             "at most {} descriptors may be open, too few for {} connections: accepting "
             "will pause; raise LimitNOFILE= or lower 'connections'",
             limit.rlim_max, connections_max);
+}
+
+/// What is only told is lost where there is no memory for it, and what has to be done goes on.
+void tell_with_memory(auto tell) {
+    try {
+        tell();
+    } catch (const std::bad_alloc&) {
+        log::lose_line();
+    }
 }
 
 } // namespace
@@ -240,8 +250,9 @@ void Supervisor::report_start() {
 
 Exit Supervisor::run() {
     auto stopped = [](const auto& worker) { return worker->stopped(); };
-    while (!std::ranges::all_of(workers_, stopped))
-        wait();
+    while (!std::ranges::all_of(workers_, stopped)) {
+        tell_with_memory([&] { wait(); }); // a line, or an answer to a scrape
+    }
     hand_over();
     log_statistics();
     log::info(log::Event::stopped, {}, "stopped");
@@ -350,28 +361,32 @@ void Supervisor::on_tick() {
 void Supervisor::stop(const char* signal) {
     if (phase_ == Phase::running) {
         phase_ = Phase::draining;
-        uint64_t open = totals().connections_open();
-        log::info(
-            log::Event::draining,
-            {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
-            "draining: {}", plural(open, "connection"));
         if (scrapes_)
             scrapes_->set_draining();
-        notifier_.tell_stopping(
-            fmt::format("draining {}", plural(open, "connection")),
-            (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
-                stop_margin_us);
+        tell_with_memory([&] {
+            const uint64_t open = totals().connections_open();
+            log::info(
+                log::Event::draining,
+                {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
+                "draining: {}", plural(open, "connection"));
+            notifier_.tell_stopping(
+                fmt::format("draining {}", plural(open, "connection")),
+                (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
+                    stop_margin_us);
+        });
         for (uint32_t index = 0; index < worker_count_; ++index) {
             const uint32_t rest = index < handover_max_ % worker_count_ ? 1 : 0;
             workers_[index]->drain(config_.drain_timeout_ms, handover_max_ / worker_count_ + rest);
         }
     } else if (phase_ == Phase::draining) {
         phase_ = Phase::aborting;
-        const uint64_t open = totals().connections_open();
-        log::warning(
-            log::Event::aborting,
-            {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
-            "aborting: {} came again, {} reset", signal, plural(open, "connection"));
+        tell_with_memory([&] {
+            const uint64_t open = totals().connections_open();
+            log::warning(
+                log::Event::aborting,
+                {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
+                "aborting: {} came again, {} reset", signal, plural(open, "connection"));
+        });
         for (auto& worker : workers_)
             worker->abort();
     }
