@@ -46,7 +46,8 @@ FEW_SEEDS = {"RIPOSTE_SIM_SEEDS": "1000"}
 #: The main thread reads there what workers write.
 THREADED_MODULES = ["datagrams", "echo", "handover", "life", "limits", "listeners", "reload", "sandbox",
                     "scrape", "status"]
-#: The daemon alone: the client has one thread, and so has a simulated worker.
+#: The daemon alone: a simulated worker has one thread, and the client a second one only to look names up, which
+#: the long form looks at.
 THREADED_PROGRAMS = ["daemon/riposted", "tests/unit/unit_daemon", "tests/conformance/conformance"]
 MINIMAL_MODULES = ["backend", "sandbox"]
 #: Programs that the integration tests run; without the tests' own tools for the small builds.
