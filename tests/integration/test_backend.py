@@ -104,6 +104,8 @@ class Fallback(RiposteTest):
                 daemon.stop()
                 continue
             if ready == "io_uring":
+                rings = [link for link in daemon.descriptors().values() if "io_uring" in link]
+                self.assertEqual(len(rings), 2, "a ring for each worker, if that is what it says")
                 self.skipTest("this kernel gives both workers a ring as soon as it gives one")
             self.assertEqual(ready, "mixed (io_uring in 1 worker, epoll in 1)")
             self.assertEqual(len(daemon.lines(r"io_uring is not available to 1 of 2 workers \(.*\); using epoll")), 1)
