@@ -1,9 +1,9 @@
 // The errors that the network reports about a socket: ICMP, from routers and from the peer.
 //
-// Without being asked to the kernel tells a UDP socket only of some (nobody listens there) and,
-// since Linux 6.10, a TCP socket that connects of none that may pass (no route): whoever waits for
-// an answer then waits to the end for what is known already. IP_RECVERR (ip(7), ipv6(7)) asks for
-// all.
+// By default the kernel reports few of them. A UDP socket hears that nobody listens, and little
+// else; since Linux 6.10 a connecting TCP socket hears no error that may be temporary, such as "no
+// route". A caller would then wait out its timeout for a failure that is already known. IP_RECVERR
+// (ip(7), ipv6(7)) asks for all of them.
 #pragma once
 
 namespace riposte::client {

@@ -31,10 +31,11 @@ private:
 /// Writes all of it, waiting where `fd` is non-blocking; 0 or the errno that ended it.
 int write_all(int fd, std::string_view bytes);
 
-/// What is told when standard output can not be written: Exit::usage, "standard output: ...".
+/// The error for a failed write to standard output: Exit::usage, "standard output: ...".
 ///
-/// A reader that left is nothing to tell of: then this process ends of SIGPIPE, silently, as others
-/// do in a pipe to head(1). Where SIGPIPE was ignored when it started, it is told like the rest.
+/// A reader that has left is no error: the process ends by SIGPIPE, silently, like other programs
+/// in a pipe to head(1). If SIGPIPE was ignored at the start, it is reported like any other
+/// failure.
 std::unexpected<Error> output_error(int error);
 
 /// "connection refused": errno's text as it reads in the middle of a line.

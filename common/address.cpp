@@ -92,7 +92,7 @@ SocketAddress any_address(Family family, uint16_t port) {
     return from(address); // in6addr_any is all zeros
 }
 
-/// RFC 6761, section 6.3: "localhost" and what is below it is loopback, whoever is asked.
+/// "localhost" and every name below it are loopback, whatever a name service says: RFC 6761, 6.3.
 bool is_localhost(std::string host) {
     if (host.ends_with('.'))
         host.pop_back();

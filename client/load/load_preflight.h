@@ -20,7 +20,7 @@ struct Preflight {
     bool closes = false; ///< TCP: the peer ended the stream after it
 };
 
-/// Why a service can not be loaded.
+/// Why no load can be put on a service.
 struct PreflightFailure {
     Error error; ///< Exit::failed if it refuses, does not answer or does not stop answering,
                  ///< Exit::usage if the fault is on this machine

@@ -6,10 +6,10 @@
 // clocks agree over that time, or differ by its thousandth at most.
 //
 // A packet may have waited for as long as this process was stopped, and its stamp is used all the
-// same. What bounds it is what is known of its socket: since the moment when nothing waited there
-// it can not have come before. If the two clocks differ between that moment and the reading, then
-// CLOCK_REALTIME was stepped (or the machine slept, for which CLOCK_MONOTONIC stands still): then
-// the stamp is from before the step or from after it, and is used if only one of them is possible.
+// same. Its lower bound is the last moment at which the socket was empty: the packet came later. If
+// CLOCK_REALTIME and CLOCK_MONOTONIC advanced by different amounts between that moment and the
+// reading, CLOCK_REALTIME was stepped, or the machine was suspended, which CLOCK_MONOTONIC does not
+// count. The stamp is then from before or after the step, and is used if only one is possible.
 //
 // Segments of a stream that wait together are merged by the kernel, and then have the time of the
 // last (tcp_try_coalesce): over TCP a stamp says when bytes had come at the latest.
