@@ -685,6 +685,7 @@ TEST_CASE("a file that can not be read is refused with the reason") {
         config.error().message ==
         "can not read " + directory.path + ": Is a directory; name a TOML file with -c");
 
+    CHECK(load_config(directory.write("full.toml", std::string(1024 * 1024, '\n'))).has_value());
     const std::string large = directory.write("large.toml", std::string(1024 * 1024 + 1, '\n'));
     config = load_config(large);
     REQUIRE(!config.has_value());
