@@ -133,7 +133,7 @@ Options:
   -u                   UDP, where ENDPOINT does not say tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
       --source ADDR    send from this local address
-  -j, --json           nothing but one JSON document, riposte/load/1
+  -j, --json           nothing but one JSON document, riposte/load/2
       --histogram      the latency as bars, on a logarithmic scale
       --hist FILE      its distribution in the format of HdrHistogram
       --plot FILE      it over time and by percentile, as SVG

@@ -1,5 +1,5 @@
-// The document "riposte/load/1". Its keys are a contract:
-// packaging/schema/riposte-load-1.schema.json.
+// The document "riposte/load/2". Its keys are a contract:
+// packaging/schema/riposte-load-2.schema.json.
 #include "client/load/load_report.h"
 #include "client/show/json.h"
 
@@ -70,7 +70,7 @@ Json generator_json(const LoadResult& result) {
 
 std::string load_json(
     const LoadResult& result, const FailIf& fail_if, Exit exit, std::string_view error) {
-    Json document = document_head("riposte/load/1", result.started_at, exit);
+    Json document = document_head("riposte/load/2", result.started_at, exit);
     if (!error.empty())
         document["error"] = error;
     document["fail_if"] =

@@ -35,7 +35,7 @@ std::string load_summary(const LoadResult& result, bool color);
 /// One line for SIGQUIT.
 std::string load_interim(const LoadResult& result);
 
-/// The document "riposte/load/1" (packaging/schema/riposte-load-1.schema.json). `error`: the line
+/// The document "riposte/load/2" (packaging/schema/riposte-load-2.schema.json). `error`: the line
 /// that says why there was nothing to measure; empty if there was.
 std::string load_json(
     const LoadResult& result, const FailIf& fail_if, Exit exit, std::string_view error = {});

@@ -22,7 +22,7 @@ SHARED = {
 }
 CLIENT = {
     "/usr/share/man/man1/riposte.1.gz",
-    "/usr/share/riposte/schema/riposte-load-1.schema.json",
+    "/usr/share/riposte/schema/riposte-load-2.schema.json",
     "/usr/share/riposte/schema/riposte-ping-1.schema.json",
     "/usr/share/riposte/schema/riposte-status-1.schema.json",
 }
@@ -92,8 +92,8 @@ class Files(unittest.TestCase):
                 "usr/share/zsh/vendor-completions/_riposte": "completions/_riposte",
                 "usr/share/riposte/schema/riposte-ping-1.schema.json":
                     "schema/riposte-ping-1.schema.json",
-                "usr/share/riposte/schema/riposte-load-1.schema.json":
-                    "schema/riposte-load-1.schema.json",
+                "usr/share/riposte/schema/riposte-load-2.schema.json":
+                    "schema/riposte-load-2.schema.json",
             },
         }
         for name, table in pairs.items():

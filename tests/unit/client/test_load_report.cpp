@@ -300,7 +300,7 @@ TEST_CASE("the live line of a run without end has no bar, and one by count its s
 TEST_CASE("the JSON document matches its schema, and the schema it") {
     const auto fail_if = parse_fail_if("p99>2ms,jitter>1s");
     REQUIRE(fail_if.has_value());
-    Schema schema("riposte-load-1");
+    Schema schema("riposte-load-2");
     const auto faults = [&](const LoadResult& result) {
         return schema.faults(load_json(result, *fail_if, Exit::failed));
     };
@@ -325,7 +325,7 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     result.late_blocked = 9'000;
     result.late_generator = 600;
     const auto document = nlohmann::json::parse(load_json(result, {}, Exit::ok));
-    CHECK(document["schema"] == "riposte/load/1");
+    CHECK(document["schema"] == "riposte/load/2");
     CHECK(document["exit"] == 0);
     CHECK(
         document["mode"].dump() == R"({"closes":false,"connections":50,"depth":64,"loop":"open",)"
