@@ -80,7 +80,7 @@ Options:
       --source ADDR    send from this local address
   -q, --quiet          only the summary
   -D, --timestamps     the time in front of each line
-  -j, --json           nothing but one JSON document, riposte/ping/1
+  -j, --json           nothing but one JSON document, riposte/ping/2
       --histogram      the round trips as bars, on a logarithmic scale
       --hist FILE      their distribution in the format of HdrHistogram
       --plot FILE      them over time and by percentile, as SVG

@@ -1,5 +1,5 @@
-// The document "riposte/ping/1". Its keys are a contract:
-// packaging/schema/riposte-ping-1.schema.json.
+// The document "riposte/ping/2". Its keys are a contract:
+// packaging/schema/riposte-ping-2.schema.json.
 #include "client/ping/ping_report.h"
 #include "client/show/json.h"
 
@@ -94,7 +94,7 @@ std::string ping_json(
     double started_at = std::numeric_limits<double>::max();
     for (const PingResult* result : results)
         started_at = std::min(started_at, result->started_at);
-    Json document = document_head("riposte/ping/1", results.empty() ? 0 : started_at, exit);
+    Json document = document_head("riposte/ping/2", results.empty() ? 0 : started_at, exit);
     document["fail_if"] = conditions_json(results, fail_if);
     document["endpoints"] = Json::array();
     for (const PingResult* result : results)

@@ -48,7 +48,7 @@ struct NotMeasured {
     std::string error;
 };
 
-/// The document "riposte/ping/1" (packaging/schema/riposte-ping-1.schema.json).
+/// The document "riposte/ping/2" (packaging/schema/riposte-ping-2.schema.json).
 std::string ping_json(
     std::span<const PingResult* const> results, const FailIf& fail_if, Exit exit,
     std::span<const NotMeasured> missing = {});

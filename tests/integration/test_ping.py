@@ -495,7 +495,7 @@ class Documents(Case):
         # run_json() and parse_json() do it in all tests; this one says if they could not.
         done = self.ends(run_json("ping", "-j", "-c", 2, "-i", "10ms", self.echo()), 0)
         client.validate(done.json)
-        self.assertEqual(done.json["schema"], "riposte/ping/1")
+        self.assertEqual(done.json["schema"], "riposte/ping/2")
         # And the schema forbids what is none.
         del done.json["endpoints"][0]["counts"]["sent"]
         with self.assertRaisesRegex(AssertionError, "sent"):

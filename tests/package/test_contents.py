@@ -23,7 +23,7 @@ SHARED = {
 CLIENT = {
     "/usr/share/man/man1/riposte.1.gz",
     "/usr/share/riposte/schema/riposte-load-2.schema.json",
-    "/usr/share/riposte/schema/riposte-ping-1.schema.json",
+    "/usr/share/riposte/schema/riposte-ping-2.schema.json",
     "/usr/share/riposte/schema/riposte-status-1.schema.json",
 }
 DAEMON = {
@@ -90,8 +90,8 @@ class Files(unittest.TestCase):
                 "usr/share/bash-completion/completions/riposte": "completions/riposte.bash",
                 "usr/share/fish/vendor_completions.d/riposte.fish": "completions/riposte.fish",
                 "usr/share/zsh/vendor-completions/_riposte": "completions/_riposte",
-                "usr/share/riposte/schema/riposte-ping-1.schema.json":
-                    "schema/riposte-ping-1.schema.json",
+                "usr/share/riposte/schema/riposte-ping-2.schema.json":
+                    "schema/riposte-ping-2.schema.json",
                 "usr/share/riposte/schema/riposte-load-2.schema.json":
                     "schema/riposte-load-2.schema.json",
             },

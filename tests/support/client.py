@@ -9,8 +9,8 @@ Every wait has a limit. What a sanitizer complains about fails the test, whateve
 The environment (tests/support/runner/build.py sets it):
     RIPOSTE               the program
 
-A document that says "schema": "riposte/ping/1" is held against packaging/schema/
-riposte-ping-1.schema.json. That needs Debian's python3-jsonschema: without it documents are only
+A document that says "schema": "riposte/ping/2" is held against packaging/schema/
+riposte-ping-2.schema.json. That needs Debian's python3-jsonschema: without it documents are only
 parsed, and validate() skips its test with the reason.
 """
 

@@ -10,7 +10,7 @@ namespace riposte::client {
 
 class Schema::Checker {
 public:
-    /// `name` as in "riposte-ping-1".
+    /// `name` as in "riposte-ping-2".
     explicit Checker(const std::string& name) {
         std::ifstream file(RIPOSTE_SCHEMA_DIR "/" + name + ".schema.json");
         root_ = nlohmann::json::parse(file, nullptr, false);

@@ -11,7 +11,7 @@ namespace riposte::client {
 
 class Schema {
 public:
-    /// `name` as in "riposte-ping-1".
+    /// `name` as in "riposte-ping-2".
     explicit Schema(const std::string& name);
     ~Schema();
 

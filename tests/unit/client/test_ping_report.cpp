@@ -377,7 +377,7 @@ TEST_CASE("the JSON document of several endpoints matches its schema, and the sc
     const auto fail_if = parse_fail_if("p99>2ms, loss > 0.1%");
     REQUIRE(fail_if.has_value());
 
-    Schema schema("riposte-ping-1");
+    Schema schema("riposte-ping-2");
     const std::array<NotMeasured, 1> missing{
         {{.name = "udp://nowhere.test:7", .error = "can not resolve 'nowhere.test': unknown"}}};
     CHECK(
@@ -397,7 +397,7 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     const std::string text = ping_json(all, *fail_if, Exit::failed);
     CHECK(std::ranges::count(text, '\n') == 1);
     const auto document = nlohmann::json::parse(text);
-    CHECK(document["schema"] == "riposte/ping/1");
+    CHECK(document["schema"] == "riposte/ping/2");
     CHECK(document["started_at"] == "2025-11-01T12:26:40.250Z");
     CHECK(document["exit"] == 1);
     CHECK(
