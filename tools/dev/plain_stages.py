@@ -100,6 +100,8 @@ class PlainStages:
                              ("STORM", "tests/soak/storm")):
             if re.search(rf"\b{word}\b", text):
                 names[word] = target
+        if re.search(r"(?m)^from (link|truth) import", text):
+            names["link"] = "tests/link/link"
         return list(names.values())
 
     def introspect(self, what, tree):

@@ -1,0 +1,389 @@
+"""A link whose every fault is known, between two network namespaces: tests/link/main.cpp carries it, this
+makes the namespaces, starts it, runs commands on either side, and reads its log.
+
+    with Link(forward=Faults(loss=0.03, delay_ms=10), backward=Faults(jitter_ms=2)) as link:
+        with link.server: ...                     whatever is started or bound here is on that side
+        done = link.client.run(["ping", "-c", "3", link.server.ipv4])
+        link.settle()                             nothing is on its way any more
+        for packet in link.log.packets: ...
+
+`forward` is from the client to the server. Faults that befall single packets (loss, duplicate, hold, slow,
+corrupt, resize) are chosen by a share (0.03), by every(10), or by a list of numbers ([1, 5, 7]): the packets
+of a direction that faults may befall are counted from 1 (UDP, TCP and ICMP echo, `subjects="payload"`: those
+with a payload), and the same seed chooses the same numbers in each run. tests/link/faults.h has the details.
+
+The namespaces have no names and are held by descriptors: they end with the process that made them, however
+that ends, and the link ends with it. Times in the log are CLOCK_MONOTONIC in nanoseconds: `in_ns` is the
+kernel's stamp of a packet's coming, and the receiver's stamp lies between `out_before_ns` and `out_after_ns`.
+Figures are compared with these, never with the delay that was asked for: a busy machine changes both alike.
+"""
+
+import array
+import contextlib
+import ctypes
+import dataclasses
+import errno
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import typing
+import unittest
+
+from patience import RUN, WAIT
+
+LINK = os.path.abspath(os.environ.get("LINK", "build/tests/link/link"))
+
+CLONE_NEWNET = 0x40000000
+SIOCETHTOOL, ETHTOOL_STXCSUM, ETHTOOL_SGSO = 0x8946, 0x17, 0x24
+
+FORWARD, BACKWARD = 0, 1
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+
+#: Fates of a packet (tests/link/record.h).
+WAITING, PASSED, LOST, QUEUE_FULL, TOO_BIG, OVERRUN, SEND_FAILED, REPLACED = range(8)
+#: Flags of a packet.
+COPY, HELD, HOLD_ENDED, SLOW, CORRUPTED, BAD_CHECKSUM, RESIZED, MADE_HERE, FRAGMENT = (
+    1 << bit for bit in range(9))
+
+PROBE_MAGIC = b"RiPo"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class every:  # pylint: disable=invalid-name
+    """Each packet whose number this divides."""
+    count: int
+
+
+Choice = typing.Union[float, every, typing.Iterable[int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """What one direction does; tests/link/faults.h says how."""
+    subjects: str = "all"
+    loss: Choice = 0.0
+    duplicate: Choice = 0.0
+    copies: int = 1
+    hold: Choice = 0.0          # until `hold_for` later ones have passed, `hold_max_ms` at most
+    hold_for: int = 1
+    hold_max_ms: float = 1000
+    slow: Choice = 0.0          # `slow_ms` longer than the others
+    slow_ms: float = 0
+    corrupt: Choice = 0.0
+    corrupt_mend: bool = True   # else the receiving kernel drops it
+    corrupt_at: int | None = None
+    resize: Choice = 0.0
+    resize_to: int = 0
+    delay_ms: float = 0
+    jitter_ms: float = 0
+    jitter: str = "uniform"     # or "normal", "exponential"
+    keep_order: bool = False
+    rate_bits: int = 0          # a second
+    queue: int = 1000           # packets
+    mtu: int = 0                # bytes
+
+    def __str__(self):
+        words = [f"subjects={self.subjects}", f"duplicate.copies={self.copies}",
+                 f"hold.for={self.hold_for}", f"hold.max={_ns(self.hold_max_ms)}",
+                 f"slow.extra={_ns(self.slow_ms)}", f"corrupt.mend={int(self.corrupt_mend)}",
+                 f"resize.to={self.resize_to}", f"delay={_ns(self.delay_ms)}",
+                 f"jitter={_ns(self.jitter_ms)}", f"jitter.kind={self.jitter}",
+                 f"order={int(self.keep_order)}", f"rate={self.rate_bits}", f"queue={self.queue}",
+                 f"mtu={self.mtu}"]
+        if self.corrupt_at is not None:
+            words.append(f"corrupt.at={self.corrupt_at}")
+        for name in ("loss", "duplicate", "hold", "slow", "corrupt", "resize"):
+            choice = getattr(self, name)
+            if isinstance(choice, every):
+                words.append(f"{name}.every={choice.count}")
+            elif isinstance(choice, (int, float)):
+                words.append(f"{name}={float(choice)}")
+            elif numbers := list(choice):
+                words.append(f"{name}.list={':'.join(map(str, numbers))}")
+        return ",".join(words)
+
+
+def _ns(milliseconds):
+    return round(milliseconds * 1e6)
+
+
+class Packet(typing.NamedTuple):
+    """A record of the log; a duplicate has one of its own."""
+    in_ns: int
+    due_ns: int
+    out_before_ns: int
+    out_after_ns: int
+    number: int             # among the subjects of its direction; 0: none of them
+    packet: int             # index of the record that this one stems from, or its own
+    tcp_seq: int
+    tcp_ack: int
+    flags: int
+    length: int
+    source_port: int
+    destination_port: int
+    payload_length: int
+    fragment_offset: int
+    direction: int
+    family: int
+    protocol: int
+    fate: int
+    copy: int
+    tcp_flags: int
+    icmp_type: int
+    icmp_code: int
+    payload: bytes          # the first 24 bytes, as they came
+
+    def arrived(self):
+        """Whether the receiving kernel had it and did not drop it."""
+        return self.fate == PASSED and not self.flags & BAD_CHECKSUM
+
+    def probe(self):
+        """(session, sequence number, time of sending in ns) of one of riposte's, or None."""
+        if self.payload_length < 24 or not self.payload.startswith(PROBE_MAGIC):
+            return None
+        return struct.unpack_from(">IQQ", self.payload, 4)
+
+
+class Log:
+    """The log at one moment."""
+
+    _HEAD = struct.Struct("<8sIIQQQII")
+    _RECORD = struct.Struct("<4qQ3I6H8B24s")
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            (magic, record_bytes, self.records_max, count, *drops, realtime,
+             ended) = self._HEAD.unpack(file.read(self._HEAD.size))
+            if magic != b"RiLink01" or record_bytes != self._RECORD.size:
+                raise AssertionError(f"{path} is no log of a link")
+            file.seek(4096)
+            data = file.read(count * record_bytes)
+        self.packets = [Packet._make(fields) for fields in self._RECORD.iter_unpack(data)]
+        self.drops = tuple(drops)
+        self.realtime = bool(realtime)
+        self.ended = bool(ended)
+
+    def select(self, direction=None, protocol=None, family=None, port=None):
+        """Those of a server's port, in the order of their coming."""
+        return [packet for packet in self.packets
+                if direction in (None, packet.direction) and protocol in (None, packet.protocol)
+                and family in (None, packet.family)
+                and port in (None, packet.source_port if packet.direction else packet.destination_port)]
+
+
+class Side:
+    """A namespace at an end of the link. `with side:` the calling thread is in it."""
+
+    def __init__(self, namespace, ipv4, ipv6):
+        self.namespace = namespace
+        self.ipv4 = ipv4
+        self.ipv6 = ipv6
+        self._before = []
+        self._started = []
+
+    def address(self, family):
+        return self.ipv4 if family == 4 else self.ipv6
+
+    def __enter__(self):
+        self._before.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY))
+        _enter(self.namespace)
+        return self
+
+    def __exit__(self, *_):
+        before = self._before.pop()
+        _enter(before)
+        os.close(before)
+
+    def run(self, command, timeout=RUN, **options):
+        with self:
+            return subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                                  stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)
+
+    def start(self, command, **options):
+        """A process that is ended with the link, if it has not ended before."""
+        with self:
+            process = subprocess.Popen([str(word) for word in command], **options)
+        self._started.append(process)
+        return process
+
+    def socket(self, family, kind):
+        """A socket of this side; 4 or 6."""
+        with self:
+            return socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, kind)
+
+    def close(self):
+        for process in self._started:
+            process.kill()
+            process.wait(WAIT)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
+        os.close(self.namespace)
+
+
+class Link:
+    def __init__(self, forward=Faults(), backward=Faults(), seed=1, packets_max=500_000,
+                 seconds_max=2 * RUN, mtu=1500):
+        self.faults = (forward, backward)
+        self.seed = seed
+        self.packets_max = packets_max
+        self.seconds_max = seconds_max
+        self.device_mtu = mtu
+        self.client = self.server = None
+        self.process = None
+        self._resources = contextlib.ExitStack()
+
+    #: The addresses that the link's own ICMP comes from.
+    ROUTER4, ROUTER6 = "198.51.100.1", "fd00:77::1"
+
+    def __enter__(self):
+        with self._resources:
+            self._open()
+            self._resources = self._resources.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._resources.close()
+
+    @property
+    def log(self):
+        return Log(self.log_path)
+
+    def settle(self):
+        """Returns when nothing is on its way; what a side sends without being asked may come later."""
+        self._ask("settled")
+
+    def change(self, forward=None, backward=None):
+        """From the next packet on; the packets' numbers go on."""
+        if forward is not None:
+            self._ask(f"forward {forward}")
+        if backward is not None:
+            self._ask(f"backward {backward}")
+
+    def _ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        if answer != "ok":
+            raise AssertionError(f"the link says '{answer}' to '{line}'; its status is {self.process.poll()}")
+
+    def _open(self):
+        middle, client, server = (self._namespace() for _ in range(3))
+        self._resources.callback(os.close, middle)
+        self.client = Side(client, "192.0.2.2", "fd00:1::2")
+        self._resources.callback(self.client.close)
+        self.server = Side(server, "203.0.113.2", "fd00:2::2")
+        self._resources.callback(self.server.close)
+        with _inside(middle):
+            for end, namespace in ((1, client), (2, server)):
+                _ip(f"link add side{end} address 02:00:00:00:00:0{end} mtu {self.device_mtu} type veth "
+                    f"peer name link{end} address 02:00:00:00:01:0{end} mtu {self.device_mtu}")
+                _no_offload(f"side{end}")
+                _silent_ipv6(f"link{end}")
+                _ip(f"link set link{end} up",
+                    f"link set side{end} netns /proc/{os.getpid()}/fd/{namespace}")
+        self._configure(self.client, 1, "192.0.2.1", "fd00:1::1")
+        self._configure(self.server, 2, "203.0.113.1", "fd00:2::1")
+        with _inside(middle):
+            self._start()
+
+    def _namespace(self):
+        """A new one, of which there is only the descriptor."""
+        with _inside(os.open("/proc/thread-self/ns/net", os.O_RDONLY), close=True):
+            if _libc.unshare(CLONE_NEWNET) != 0:
+                raise unittest.SkipTest("this machine permits no network namespace: "
+                                        + os.strerror(ctypes.get_errno()))
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+
+    @staticmethod
+    def _configure(side, end, gateway4, gateway6):
+        device, gateway = f"side{end}", f"lladdr 02:00:00:00:01:0{end} dev side{end} nud permanent"
+        with side:
+            _silent_ipv6(device, disable=False)
+            _ip("link set lo up", f"link set {device} up",
+                f"address add {side.ipv4}/24 dev {device}", f"address add {side.ipv6}/64 dev {device} nodad",
+                f"neighbour add {gateway4} {gateway}", f"neighbour add {gateway6} {gateway}",
+                f"route add default via {gateway4}", f"route add default via {gateway6}")
+
+    def _start(self):
+        directory = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="riposte-link-"))
+        self.log_path = os.path.join(directory, "log")
+        self.process = subprocess.Popen(
+            [LINK, self.log_path, str(self.packets_max), str(round(self.seconds_max)), str(self.seed), "link1",
+             "link2", *map(str, self.faults), self.ROUTER4, self.ROUTER6], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._resources.callback(self._stop)
+        if self.process.stdout.readline() != "ready\n":
+            raise AssertionError("the link did not start: " + self.process.stderr.read())
+
+    def _stop(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(WAIT)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(WAIT)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def _enter(namespace):
+    if _libc.setns(namespace, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+@contextlib.contextmanager
+def _inside(namespace, close=False):
+    """The calling thread is in a namespace, and afterwards where it was."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _enter(namespace)
+        yield
+    finally:
+        _enter(before)
+        os.close(before)
+        if close:
+            os.close(namespace)
+
+
+def _ip(*commands):
+    done = subprocess.run(["ip", "-batch", "-"], input="\n".join(commands) + "\n", capture_output=True,
+                          text=True, check=False)
+    if done.returncode == 0:
+        return
+    if "not permitted" in done.stderr or "not supported" in done.stderr or "Unknown device type" in done.stderr:
+        raise unittest.SkipTest(f"this machine permits no link between namespaces: {done.stderr.strip()}")
+    raise AssertionError(f"ip: {commands}: {done.stderr}")
+
+
+def _no_offload(device):
+    """Checksums are made and segments cut before a packet leaves: what comes to the link is what a wire has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        for feature in (ETHTOOL_STXCSUM, ETHTOOL_SGSO):
+            value = array.array("I", [feature, 0])
+            request = struct.pack("16sP16x", device.encode(), value.buffer_info()[0])
+            try:
+                fcntl.ioctl(control, SIOCETHTOOL, request)
+            except OSError as problem:
+                if problem.errno != errno.EOPNOTSUPP:
+                    raise
+
+
+def _silent_ipv6(device, disable=True):
+    """No router solicitations and no address of its own there; at a side's device, IPv6 without them."""
+    keys = {"disable_ipv6": 1} if disable else {"accept_ra": 0, "router_solicitations": 0, "accept_dad": 0}
+    for key, value in keys.items():
+        path = f"/proc/sys/net/ipv6/conf/{device}/{key}"
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(value))
+        except OSError as problem:
+            raise unittest.SkipTest(f"this machine permits no IPv6 settings: {path}: "
+                                    f"{problem.strerror}") from None
