@@ -49,6 +49,8 @@ WAITING, PASSED, LOST, QUEUE_FULL, TOO_BIG, OVERRUN, SEND_FAILED, REPLACED = ran
 COPY, HELD, HOLD_ENDED, SLOW, CORRUPTED, BAD_CHECKSUM, RESIZED, MADE_HERE, FRAGMENT = (
     1 << bit for bit in range(9))
 
+TCP_FIN, TCP_SYN = 1, 2
+
 PROBE_MAGIC = b"RiPo"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -175,6 +177,28 @@ class Log:
                 if direction in (None, packet.direction) and protocol in (None, packet.protocol)
                 and family in (None, packet.family)
                 and port in (None, packet.source_port if packet.direction else packet.destination_port)]
+
+    def retransmits(self, direction=None, port=None):
+        """How many TCP segments with data, SYN or FIN came that (or a part of which) had come before."""
+        highest = {}
+        count = 0
+        for packet in self.select(direction, TCP, port=port):
+            taken = packet.payload_length + bool(packet.tcp_flags & TCP_SYN) + bool(packet.tcp_flags & TCP_FIN)
+            if packet.copy or not taken:
+                continue
+            flow = packet.direction, packet.family, packet.source_port, packet.destination_port
+            end = (packet.tcp_seq + taken) & 0xffffffff
+            before = highest.get(flow)
+            if before is not None and _before(packet.tcp_seq, before):
+                count += 1
+            if before is None or _before(before, end):
+                highest[flow] = end
+        return count
+
+
+def _before(one, other):
+    """In the arithmetic of sequence numbers."""
+    return ((one - other) & 0xffffffff) > 0x7fffffff
 
 
 class Side:
