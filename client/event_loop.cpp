@@ -25,7 +25,8 @@ constexpr uint64_t timer_tag = UINT64_MAX;
 constexpr uint64_t wake_tag = UINT64_MAX - 1;
 constexpr int interrupted_status = 130; ///< 128 + SIGINT, as a shell shows it
 
-std::atomic<int> interrupts{0};
+std::atomic<int> interrupt_count{0};
+std::atomic<bool> second_heeded{false};
 std::atomic<bool> interim_wanted{false};
 std::atomic<int> wake_fd{-1};
 
@@ -38,7 +39,8 @@ void poke() {
 }
 
 extern "C" void on_interrupt(int) {
-    if (interrupts.fetch_add(1) > 0)
+    const int earlier = interrupt_count.fetch_add(1);
+    if (earlier > 1 || (earlier == 1 && !second_heeded))
         _exit(interrupted_status);
     poke();
 }
@@ -87,7 +89,8 @@ Result<EventLoop> EventLoop::open() {
             error != 0)
             return fail(Exit::usage, fmt::format("event loop: {}", errno_text(error)));
     assert(wake_fd.load() < 0 && "one event loop at a time");
-    interrupts = 0;
+    interrupt_count = 0;
+    second_heeded = false;
     wake_fd = loop.wake_.get();
     handle_all(true);
     return loop;
@@ -105,6 +108,7 @@ EventLoop::~EventLoop() {
     handle_all(false);
     wake_fd = -1;
     interim_wanted = false;
+    second_heeded = false;
 }
 
 int EventLoop::add(int fd, uint32_t events, uint64_t tag) {
@@ -156,7 +160,15 @@ std::span<const epoll_event> EventLoop::wait(uint64_t deadline_ns) {
 }
 
 bool EventLoop::interrupted() const {
-    return interrupts.load() > 0;
+    return interrupts() > 0;
+}
+
+int EventLoop::interrupts() const {
+    return interrupt_count.load();
+}
+
+void EventLoop::heed_second(bool heeded) {
+    second_heeded = heeded;
 }
 
 bool EventLoop::take_interim() {

@@ -6,10 +6,12 @@
 // microseconds that waking takes, waits for somewhat earlier, and then looks (deadline 0) until it
 // is time.
 //
-// SIGINT and SIGTERM ask for the end (interrupted()); a second one ends the process at once with
-// status 130, whatever it is doing. SIGQUIT asks for an interim line (take_interim()). All of them
-// are handled only while an EventLoop exists; there is one at a time. SIGQUIT can be noted before,
-// while names are resolved: it is asked for before anybody could know whether there is a loop.
+// SIGINT and SIGTERM ask for the end (interrupted()). A second one ends the process at once with
+// status 130, whatever it is doing, except while a run says that it will see and heed it
+// (heed_second()); a third one always does. SIGQUIT asks for an interim line (take_interim()). All
+// of them are handled only while an EventLoop exists; there is one at a time. SIGQUIT can be noted
+// before, while names are resolved: it is asked for before anybody could know whether there is a
+// loop.
 #pragma once
 
 #include "common/error.h"
@@ -43,7 +45,12 @@ public:
     std::span<const epoll_event> wait(uint64_t deadline_ns);
 
     bool interrupted() const; ///< SIGINT or SIGTERM came
-    bool take_interim();      ///< SIGQUIT came since the last call
+    int interrupts() const;   ///< how often
+    /// While `heeded`, the second one is the run's to heed: it is about to look at interrupts(),
+    /// and blocks nowhere but in wait(). Off at first. To be switched off around whatever may
+    /// block, and when there is nothing left to conclude.
+    void heed_second(bool heeded);
+    bool take_interim(); ///< SIGQUIT came since the last call
 
 private:
     EventLoop(Fd epoll, Fd timer, Fd wake);

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <functional>
 #include <utility>
 
 #include <doctest/doctest.h>
@@ -21,6 +22,20 @@ EventLoop open_loop() {
     auto loop = EventLoop::open();
     REQUIRE_MESSAGE(loop.has_value(), loop.error().message);
     return std::move(*loop);
+}
+
+/// What a process exits with that does this with a loop of its own.
+int status_of_child(const std::function<int(EventLoop&)>& act) {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        auto loop = EventLoop::open();
+        ::_exit(loop ? act(*loop) : 2);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    return WEXITSTATUS(status);
 }
 
 /// A bound for what must come much earlier.
@@ -115,18 +130,37 @@ TEST_CASE("SIGQUIT is noted before there is a loop, if that is wanted") {
 }
 
 TEST_CASE("a second SIGINT ends the process with 130") {
-    const pid_t child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        const auto loop = EventLoop::open();
+    CHECK(status_of_child([](EventLoop&) {
+              ::raise(SIGINT);
+              ::raise(SIGINT);
+              return 1;
+          }) == 130);
+}
+
+TEST_CASE("a run that heeds the second SIGINT or SIGTERM is told of it, and the third ends it") {
+    const auto twice = [](EventLoop& loop) {
+        loop.heed_second(true);
         ::raise(SIGINT);
-        ::raise(SIGINT);
-        ::_exit(loop ? 1 : 2);
-    }
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    REQUIRE(WIFEXITED(status));
-    CHECK(WEXITSTATUS(status) == 130);
+        const bool once = loop.interrupts() == 1;
+        ::raise(SIGTERM);
+        return once && loop.interrupts() == 2 && loop.wait(UINT64_MAX).empty() ? 10 : 1;
+    };
+    CHECK(status_of_child(twice) == 10);
+    CHECK(status_of_child([&](EventLoop& loop) {
+              const int status = twice(loop);
+              ::raise(SIGINT);
+              return status;
+          }) == 130);
+}
+
+TEST_CASE("a second SIGINT that is not heeded any more ends the process at once") {
+    CHECK(status_of_child([](EventLoop& loop) {
+              loop.heed_second(true);
+              ::raise(SIGINT);
+              loop.heed_second(false);
+              ::raise(SIGINT);
+              return 1;
+          }) == 130);
 }
 
 TEST_CASE("without a loop the signals have their default action again") {
