@@ -72,7 +72,7 @@ Options:
   -c, --count N        end after N probes to each ENDPOINT
   -i, --interval TIME  from probe to probe; at least 100us [1s]
   -W, --timeout TIME   what takes longer is lost; no finer than 1ms [5s]
-  -w, --deadline TIME  end after that long, whatever is under way
+  -w, --deadline TIME  send nothing after that long
   -s, --size BYTES     of each probe, 24 to 65507 [56]
       --reconnect      TCP: a connection for each probe
   -u                   UDP, where ENDPOINT does not say tcp:// or udp://
@@ -90,7 +90,10 @@ Options:
   -h, --help           print this help and exit
       --version        print the version and exit
 
-Signals: INT and TERM end with the summary, a second one at once; QUIT (Ctrl-\)
+After the last probe ping lingers for what is under way: 4 times the largest
+round trip, at least 1s, at most -W. What has not come by then is lost.
+
+Signals: INT and TERM end it so, a second one ends the lingering; QUIT (Ctrl-\)
 prints a line on how it stands.
 
 Exit status:

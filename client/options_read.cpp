@@ -208,6 +208,22 @@ Result<void> check_connect_metrics(const FailIf& conditions, const Endpoint& end
     return {};
 }
 
+/// Neither is what the other command alone measures.
+Result<void> check_command_metrics(const FailIf& conditions, bool is_ping) {
+    for (const Condition& condition : conditions) {
+        const Metric& metric = condition.metric;
+        const bool of_ping = metric.since == Since::ipdv || metric.since == Since::pdv ||
+                             metric.kind == MetricKind::rfc3550_jitter ||
+                             metric.kind == MetricKind::late;
+        const bool of_load = metric.since == Since::wait;
+        if (is_ping ? of_load : of_ping)
+            return usage(fmt::format(
+                "--fail-if {}: {} is measured by riposte {} only", condition.text, condition.name,
+                is_ping ? "load" : "ping"));
+    }
+    return {};
+}
+
 Result<void> check_reconnect(const Endpoint& endpoint) {
     if (endpoint.transport == Transport::tcp)
         return {};
@@ -301,12 +317,8 @@ Result<void> check_load(const LoadOptions& load) {
             return usage(
                 "--reconnect and --depth exclude each other; a connection has one request then");
     }
-    for (const Condition& condition : load.report.fail_if)
-        if (condition.metric.kind == MetricKind::jitter ||
-            condition.metric.kind == MetricKind::late)
-            return usage(fmt::format(
-                "--fail-if {}: {} is measured by riposte ping only", condition.text,
-                condition.name));
+    if (auto checked = check_command_metrics(load.report.fail_if, false); !checked)
+        return checked;
     return check_connect_metrics(load.report.fail_if, load.endpoint);
 }
 
@@ -384,6 +396,7 @@ Result<Options> read_ping(const PingWords& words) {
     for (const Endpoint& endpoint : ping.endpoints) {
         const Result<void> checked = all_of(
             {ping.reconnect ? check_reconnect(endpoint) : Result<void>{},
+             check_command_metrics(ping.report.fail_if, true),
              check_connect_metrics(ping.report.fail_if, endpoint)});
         if (!checked)
             return std::unexpected(checked.error());

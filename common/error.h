@@ -14,12 +14,13 @@ namespace riposte {
 /// Exit codes of both programs; the numbers above 64 are those of sysexits(3).
 enum class Exit : int {
     ok = 0,
-    failed = 1,       ///< client: loss, refusal, timeout, wrong answer
-    usage = 2,        ///< bad command line; client: any local error
-    unavailable = 69, ///< the demanded backend can not be had here (EX_UNAVAILABLE)
-    os = 71,          ///< an operating system call failed (EX_OSERR)
-    permission = 77,  ///< not permitted: a privileged port, an unreadable file (EX_NOPERM)
-    config = 78,      ///< configuration file, inherited sockets (EX_CONFIG)
+    failed = 1,        ///< client: loss, refusal, timeout, wrong answer
+    usage = 2,         ///< bad command line; client: any local error
+    unavailable = 69,  ///< the demanded backend can not be had here (EX_UNAVAILABLE)
+    os = 71,           ///< an operating system call failed (EX_OSERR)
+    permission = 77,   ///< not permitted: a privileged port, an unreadable file (EX_NOPERM)
+    config = 78,       ///< configuration file, inherited sockets (EX_CONFIG)
+    interrupted = 130, ///< client: a second SIGINT or SIGTERM; 128 + SIGINT, as a shell shows it
 };
 
 /// A fatal error. `message` is one line: what, where (file:line:column, address, key), what to do.

@@ -96,6 +96,8 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
     case MetricKind::max:
     case MetricKind::stddev:
     case MetricKind::percentile:
+        if (metric.since > Since::connect)
+            return std::nullopt;
         return duration_metric(histogram_of(result, metric.since), metric);
     case MetricKind::loss:
         return loss_percent(counts);
@@ -117,9 +119,11 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
         return number(counts.wrong_size);
     case MetricKind::refused:
         return number(counts.refused);
+    case MetricKind::undecided:
+        return number(counts.unfinished);
     case MetricKind::rate:
         return result.elapsed_ns == 0 ? std::nullopt : std::optional(result.answer_rate());
-    case MetricKind::jitter:
+    case MetricKind::rfc3550_jitter:
     case MetricKind::late:
         return std::nullopt; // ping's alone
     }

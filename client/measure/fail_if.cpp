@@ -81,7 +81,7 @@ ValueKind value_kind(MetricKind kind) {
     case MetricKind::max:
     case MetricKind::stddev:
     case MetricKind::percentile:
-    case MetricKind::jitter:
+    case MetricKind::rfc3550_jitter:
         return ValueKind::duration;
     case MetricKind::loss:
         return ValueKind::percentage;
@@ -97,6 +97,7 @@ ValueKind value_kind(MetricKind kind) {
     case MetricKind::corrupted:
     case MetricKind::wrong_size:
     case MetricKind::refused:
+    case MetricKind::undecided:
         return ValueKind::whole_number;
     }
     std::unreachable();

@@ -2,17 +2,19 @@
 //
 //     conditions = condition *( "," condition )           blanks may stand between all of them
 //     condition  = metric ( ">" | ">=" | "<" | "<=" ) value
-//     metric     = duration-metric | "rtt." duration-metric | "connect." duration-metric
-//                | "jitter" | "loss" | "errors" | count-metric | "rate"
+//     metric     = [ prefix ] duration-metric | "jitter" | "rfc3550_jitter"
+//                | "loss" | "errors" | count-metric | "rate"
+//     prefix     = "rtt." | "connect." | "lateness." | "wait." | "ipdv." | "pdv."
 //     duration-metric = "min" | "mean" | "median" | "max" | "stddev" | "p" PERCENT
 //     count-metric    = "sent" | "answered" | "lost" | "duplicated" | "reordered" | "late"
-//                     | "corrupted" | "wrong_size" | "refused"
+//                     | "corrupted" | "wrong_size" | "refused" | "undecided"
 //
-// PERCENT is 0 to 100 with up to three decimals (p50, p99.9). A duration-metric counts from the
-// intended time of sending, with "rtt." in front from the actual one, with "connect." it is the
-// time to connect. Values: a duration (units.h, and "us") for the former and for jitter; a
-// percentage with its sign for loss ("0.1%"); a whole number for counts and `errors` (all probes or
-// requests without a right answer), any number for `rate` (answers per second).
+// PERCENT is 0 to 100 with up to three decimals (p50, p99.9). What a duration-metric is of, its
+// prefix says; without one it is what the command shows first: the round trip of ping, the latency
+// of load from the intended time of sending. `jitter` is another name of ipdv.mean. Values: a
+// duration (units.h, and "us") for all of these; a percentage with its sign for loss ("0.1%"); a
+// whole number for counts and `errors` (all probes or requests without a right answer), any number
+// for `rate` (answers per second).
 //
 // A metric that was not measured (no answer came) meets its condition: nothing shows that all is
 // well.
@@ -35,7 +37,7 @@ enum class MetricKind : uint8_t {
     max,
     stddev,
     percentile, ///< durations; the median is the 50th percentile
-    jitter,
+    rfc3550_jitter,
     loss,
     errors,
     sent,
@@ -47,11 +49,20 @@ enum class MetricKind : uint8_t {
     corrupted,
     wrong_size,
     refused,
+    undecided,
     rate,
 };
 
-/// From when on a duration counts.
-enum class Since : uint8_t { intended, send, connect };
+/// What a duration is of: the prefix of its metric.
+enum class Since : uint8_t {
+    intended, ///< no prefix. ping: the round trip; load: the latency, from the intended time
+    send,     ///< "rtt.": of both from the sending
+    connect,  ///< the time to connect
+    lateness, ///< actual less intended time of sending
+    wait,     ///< load over TCP: for a connection that takes one more
+    ipdv,     ///< ping: the difference of neighbouring round trips (RFC 5481)
+    pdv,      ///< ping: the round trip less the least one (RFC 5481)
+};
 
 struct Metric {
     MetricKind kind = MetricKind::max;

@@ -22,15 +22,15 @@ struct NamedMetric {
     MetricKind kind;
 };
 
-/// Those that also stand behind "rtt." and "connect.". The median is a percentile.
+/// Those that also stand behind a prefix. The median is a percentile.
 constexpr std::array<NamedMetric, 5> duration_metrics{
     {{"min", MetricKind::min},
      {"mean", MetricKind::mean},
      {"median", MetricKind::percentile},
      {"max", MetricKind::max},
      {"stddev", MetricKind::stddev}}};
-constexpr std::array<NamedMetric, 13> other_metrics{
-    {{"jitter", MetricKind::jitter},
+constexpr std::array<NamedMetric, 14> other_metrics{
+    {{"rfc3550_jitter", MetricKind::rfc3550_jitter},
      {"loss", MetricKind::loss},
      {"errors", MetricKind::errors},
      {"sent", MetricKind::sent},
@@ -42,9 +42,16 @@ constexpr std::array<NamedMetric, 13> other_metrics{
      {"corrupted", MetricKind::corrupted},
      {"wrong_size", MetricKind::wrong_size},
      {"refused", MetricKind::refused},
+     {"undecided", MetricKind::undecided},
      {"rate", MetricKind::rate}}};
-constexpr std::array<std::pair<std::string_view, Since>, 2> prefixes{
-    {{"rtt.", Since::send}, {"connect.", Since::connect}}};
+constexpr std::string_view jitter_name = "jitter"; ///< of ipdv.mean
+constexpr std::array<std::pair<std::string_view, Since>, 6> prefixes{
+    {{"rtt.", Since::send},
+     {"connect.", Since::connect},
+     {"lateness.", Since::lateness},
+     {"wait.", Since::wait},
+     {"ipdv.", Since::ipdv},
+     {"pdv.", Since::pdv}}};
 constexpr std::array<std::pair<std::string_view, Comparison>, 4> comparisons{
     {{">", Comparison::above},
      {">=", Comparison::at_least},
@@ -57,9 +64,10 @@ constexpr std::array<std::string_view, 6> usual_percentiles{"p99",   "p50",    "
 
 constexpr std::string_view blanks = " \t";
 constexpr std::string_view metric_names =
-    "min, mean, median, max, stddev, p50, p99.9 and the like (rtt. or connect. may stand in front "
-    "of these), jitter, loss, errors, sent, answered, lost, duplicated, reordered, late, "
-    "corrupted, wrong_size, refused and rate";
+    "min, mean, median, max, stddev, p50, p99.9 and the like (rtt., connect., lateness., wait., "
+    "ipdv. or pdv. may stand in front of these), jitter, rfc3550_jitter, loss, errors, sent, "
+    "answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, undecided and "
+    "rate";
 constexpr size_t decimals_max = 3; ///< of a percentile
 
 /// "2ms": what a value of the kind looks like.
@@ -183,6 +191,8 @@ private:
     }
 
     static Parsed<Metric> read_metric(size_t offset, std::string_view name) {
+        if (name == jitter_name)
+            return Metric{.kind = MetricKind::mean, .since = Since::ipdv};
         Metric metric;
         std::string_view duration = name;
         for (const auto& [prefix, since] : prefixes)
@@ -231,8 +241,10 @@ private:
         const std::string_view prefix = name.substr(0, name.size() - duration.size());
         std::vector<std::string_view> known(usual_percentiles.begin(), usual_percentiles.end());
         std::ranges::transform(duration_metrics, std::back_inserter(known), &NamedMetric::name);
-        if (prefix.empty())
+        if (prefix.empty()) {
+            known.push_back(jitter_name);
             std::ranges::transform(other_metrics, std::back_inserter(known), &NamedMetric::name);
+        }
         const std::string_view near = nearest(duration, known);
         const std::string shown = escape(name, 40);
         if (!near.empty())

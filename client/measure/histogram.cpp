@@ -14,6 +14,10 @@ namespace {
 
 constexpr unsigned leading_bits = Histogram::sub_bucket_bits + 1;
 
+uint64_t middle_of(const Histogram::Bucket& bucket) {
+    return bucket.low_ns + (bucket.high_ns - bucket.low_ns) / 2;
+}
+
 /// The nearest rank, 1 to `count`. 99.9 % of 1000 is 999, although 99.9 is no binary fraction:
 /// what is nearer to a whole number than the rounding of the product, is that number.
 uint64_t rank_of(double percent, uint64_t count) {
@@ -95,6 +99,32 @@ void Histogram::clear() {
     squares_ns2_ = 0;
 }
 
+Histogram Histogram::less(uint64_t base_ns) const {
+    Histogram reduced;
+    if (empty())
+        return reduced;
+    assert(base_ns <= min_ns_);
+    const auto reduce = [&](uint64_t value_ns, uint64_t count) {
+        reduced.counts_[index_of(value_ns - base_ns)] += count;
+    };
+    // The least and the greatest are known exactly, all others to their bucket.
+    for (const Bucket& bucket : buckets()) {
+        const uint64_t ends = (bucket.low_ns <= min_ns_ && min_ns_ <= bucket.high_ns ? 1U : 0U) +
+                              (bucket.low_ns <= max_ns_ && max_ns_ <= bucket.high_ns ? 1U : 0U);
+        const uint64_t within = bucket.count - std::min(bucket.count, ends);
+        reduce(std::clamp(middle_of(bucket), min_ns_, max_ns_), within);
+    }
+    reduce(min_ns_, 1);
+    if (count_ > 1)
+        reduce(max_ns_, 1);
+    reduced.count_ = count_;
+    reduced.min_ns_ = min_ns_ - base_ns;
+    reduced.max_ns_ = max_ns_ - base_ns;
+    reduced.mean_ns_ = std::max(mean_ns_ - static_cast<double>(base_ns), 0.0);
+    reduced.squares_ns2_ = squares_ns2_;
+    return reduced;
+}
+
 uint64_t Histogram::min_ns() const {
     return empty() ? 0 : min_ns_;
 }
@@ -116,9 +146,7 @@ uint64_t Histogram::percentile_ns(double percent) const {
     for (size_t index = index_of(min_ns_); index < bucket_count; ++index) {
         seen += counts_[index];
         if (seen >= rank) {
-            const Bucket bucket = bounds_of(index);
-            const uint64_t middle_ns = bucket.low_ns + (bucket.high_ns - bucket.low_ns) / 2;
-            return std::clamp(middle_ns, min_ns_, max_ns_);
+            return std::clamp(middle_of(bounds_of(index)), min_ns_, max_ns_);
         }
     }
     assert(false && "the buckets hold count_ values");

@@ -33,6 +33,9 @@ public:
     /// As if everything that `other` recorded had been recorded here.
     void merge(const Histogram& other);
     void clear();
+    /// As if each value had been less by `base_ns`, which is at most the least; as fine as the
+    /// buckets are here.
+    Histogram less(uint64_t base_ns) const;
 
     uint64_t count() const { return count_; }
     bool empty() const { return count_ == 0; }

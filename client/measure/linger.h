@@ -18,10 +18,9 @@ constexpr uint64_t linger_min_ns = 1'000'000'000;
 constexpr uint64_t linger_round_trips = 4;
 
 /// For how long after its sending something is waited for. `timeout_ns` is -W, which is never
-/// exceeded; it also holds while no round trip was seen (`largest_round_trip_ns` is 0), for then
-/// nothing tells how long one takes.
+/// exceeded; `largest_round_trip_ns` is 0 while none was seen.
 constexpr uint64_t linger_ns(uint64_t timeout_ns, uint64_t largest_round_trip_ns) {
-    if (largest_round_trip_ns == 0 || largest_round_trip_ns > timeout_ns / linger_round_trips)
+    if (largest_round_trip_ns > timeout_ns / linger_round_trips)
         return timeout_ns;
     return std::min(
         timeout_ns, std::max(linger_min_ns, linger_round_trips * largest_round_trip_ns));

@@ -8,8 +8,9 @@
 // however long ago that was. Only what came due more than a minute ago is left out of the run, and
 // said so: a process that was suspended for hours shall not make up for them with a flood.
 //
-// The run ends when the last probe's fate is known. Cut short (-w, a signal), it sends no more and
-// waits for what is still under way twice as long as the slowest answer took.
+// However a run ends (-c, -w, a signal), what is under way when the last probe has left is waited
+// for as linger.h says, and what has not come by then is lost: the run is over when each fate is
+// known. Only a second signal ends the wait at once, and leaves the youngest probes undecided.
 #include "client/ping/ping.h"
 
 #include "client/ping/ping_report.h"
@@ -47,8 +48,6 @@ constexpr uint64_t awake_before_ns = 60'000;
 constexpr int sends_max = 64;
 /// A probe that is later than that is not sent any more.
 constexpr uint64_t suspended_ns = 60'000'000'000;
-/// How long the slowest answer's time is waited for again when a run is cut short.
-constexpr uint64_t linger_factor = 2;
 
 struct Lane {
     std::unique_ptr<Prober> prober;
@@ -93,9 +92,7 @@ private:
     Result<void> turn();
     Result<void> send_due(Lane& lane);
     void tell_skipped(const Lane& lane, uint64_t skipped);
-    void stop(uint64_t now_ns);
-    bool is_done(const Lane& lane, uint64_t now_ns) const;
-    uint64_t linger_end_ns(const Lane& lane) const;
+    void stop();
     uint64_t next_deadline_ns() const;
     void print_interim();
     Result<void> write_files(MeasurementFiles& files, const std::vector<Plotted>& curves);
@@ -111,8 +108,10 @@ private:
     std::vector<Lane> lanes_;
     std::string output_; ///< lines of this turn
     uint64_t start_ns_ = 0;
-    uint64_t deadline_ns_;             ///< of sending
-    uint64_t stopped_ns_ = UINT64_MAX; ///< when the run was cut short
+    uint64_t deadline_ns_; ///< of sending
+    bool is_running_ = false;
+    bool was_stopped_ = false; ///< by -w or a signal
+    bool cut_short_ = false;   ///< by a second signal
 };
 
 void PingRun::add(Target target, const SocketAddress& address) {
@@ -168,13 +167,24 @@ Result<void> PingRun::run(bool with_series) {
     if (auto flushed = flush(); !flushed)
         return flushed;
     start(with_series);
-    const auto done = [this](const Lane& lane) { return is_done(lane, monotonic_ns()); };
-    while (!std::ranges::all_of(lanes_, done))
+    const auto is_known = [](const Lane& lane) {
+        return lane.schedule.next_due_ns() == UINT64_MAX &&
+               lane.prober->next_deadline_ns() == UINT64_MAX;
+    };
+    is_running_ = true;
+    loop_.heed_second(true);
+    while (!std::ranges::all_of(lanes_, is_known) && loop_.interrupts() < 2)
         if (auto result = turn(); !result)
             return result;
+    is_running_ = false;
+    loop_.heed_second(false);
+    cut_short_ = loop_.interrupts() >= 2;
     measure_elapsed();
-    for (const Lane& lane : lanes_)
+    for (const Lane& lane : lanes_) {
+        if (cut_short_)
+            lane.prober->linger(monotonic_ns(), true);
         lane.prober->finish();
+    }
     return {};
 }
 
@@ -186,12 +196,14 @@ Result<void> PingRun::turn() {
     }
     const uint64_t now_ns = monotonic_ns();
     if (loop_.interrupted() || now_ns >= deadline_ns_)
-        stop(now_ns);
+        stop();
     for (Lane& lane : lanes_) {
         if (auto done = lane.prober->expire(now_ns); !done)
             return done;
         if (auto done = send_due(lane); !done)
             return done;
+        if (lane.schedule.next_due_ns() == UINT64_MAX)
+            lane.prober->linger(now_ns, was_stopped_);
     }
     if (loop_.take_interim())
         print_interim();
@@ -221,25 +233,12 @@ void PingRun::tell_skipped(const Lane& lane, uint64_t skipped) {
         lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
 }
 
-void PingRun::stop(uint64_t now_ns) {
-    if (stopped_ns_ != UINT64_MAX)
-        return;
-    stopped_ns_ = now_ns;
+/// Nothing more is sent.
+void PingRun::stop() {
+    was_stopped_ = true;
     deadline_ns_ = UINT64_MAX;
     for (Lane& lane : lanes_)
         lane.schedule.stop();
-}
-
-/// Until when a run that was cut short waits; before that, without end.
-uint64_t PingRun::linger_end_ns(const Lane& lane) const {
-    if (stopped_ns_ == UINT64_MAX)
-        return UINT64_MAX;
-    return stopped_ns_ + linger_factor * lane.prober->result().rtt.max_ns();
-}
-
-bool PingRun::is_done(const Lane& lane, uint64_t now_ns) const {
-    return lane.schedule.next_due_ns() == UINT64_MAX &&
-           (lane.prober->next_deadline_ns() == UINT64_MAX || now_ns >= linger_end_ns(lane));
 }
 
 uint64_t PingRun::next_deadline_ns() const {
@@ -248,7 +247,7 @@ uint64_t PingRun::next_deadline_ns() const {
         const uint64_t due_ns = lane.schedule.next_due_ns();
         next_ns = std::min(
             {next_ns, due_ns == UINT64_MAX ? due_ns : due_ns - awake_before_ns,
-             lane.prober->next_deadline_ns(), linger_end_ns(lane)});
+             lane.prober->next_deadline_ns()});
     }
     return next_ns;
 }
@@ -281,7 +280,10 @@ void PingRun::put(const std::string& line) {
 Result<void> PingRun::flush() {
     if (output_.empty())
         return {};
+    // Whoever reads it may not: a second signal must not wait for that.
+    loop_.heed_second(false);
     auto printed = print(output_);
+    loop_.heed_second(is_running_);
     output_.clear();
     return printed;
 }
@@ -298,7 +300,9 @@ void PingRun::print_interim() {
     std::string text;
     for (const Lane& lane : lanes_)
         text += ping_interim(lane.prober->result(), {.several = style_.several, .color = false});
+    loop_.heed_second(false);
     write_all(STDERR_FILENO, text);
+    loop_.heed_second(is_running_);
 }
 
 Result<void> PingRun::write_files(MeasurementFiles& files, const std::vector<Plotted>& curves) {
@@ -324,6 +328,8 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
         if (verdict(result, options_.report.fail_if) != Exit::ok)
             exit = Exit::failed;
     }
+    if (cut_short_)
+        exit = Exit::interrupted;
     Result<void> written;
     if (options_.report.json) { // which says how this ends
         written = write_files(files, curves);

@@ -7,10 +7,11 @@
 // damaged one is searched for, and that is bounded in probes and in bytes.
 #include "client/ping/ping_account.h"
 
+#include "client/measure/linger.h"
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -29,6 +30,10 @@ constexpr size_t search_bytes_max = size_t{2} << 20;
 /// Clocks may run apart, and answers are never there before they are asked for.
 uint64_t since(uint64_t start_ns, uint64_t end_ns) {
     return end_ns > start_ns ? end_ns - start_ns : 0;
+}
+
+uint64_t difference(uint64_t one, uint64_t other) {
+    return one > other ? one - other : other - one;
 }
 
 uint64_t& count_of(PingCounts& counts, Fate fate) {
@@ -76,6 +81,7 @@ PingAccount::PingAccount(const PingSettings& settings)
     assert(settings.payload_bytes >= probe_header_bytes);
     result_.payload_bytes = settings.payload_bytes;
     result_.timeout_ns = settings.timeout_ns;
+    result_.wait_ns = settings.timeout_ns;
 }
 
 uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns) {
@@ -87,6 +93,7 @@ uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t conne
         .intended_ns = intended_ns,
         .sent_ns = now_ns,
         .connect_ns = connect_ns,
+        .rtt_ns = 0,
         .older = newest_waiting_,
         .newer = 0,
         .fate = Fate::waiting,
@@ -154,6 +161,28 @@ std::optional<uint64_t> PingAccount::quoted(std::span<const std::byte> bytes) co
     return probe->sequence;
 }
 
+void PingAccount::linger(uint64_t now_ns, bool was_cut_short) {
+    if (linger_from_ns_ == UINT64_MAX)
+        linger_from_ns_ = now_ns;
+    was_cut_short_ = was_cut_short;
+    update_wait();
+}
+
+void PingAccount::update_wait() {
+    if (linger_from_ns_ == UINT64_MAX || (result_.rtt.empty() && !was_cut_short_))
+        return;
+    result_.wait_ns = linger_ns(timeout_ns_, result_.rtt.max_ns());
+}
+
+/// A probe that was waited for longer than that already when the lingering began is lost from then
+/// on: so it is of no matter when somebody looks.
+uint64_t PingAccount::give_up_ns(uint64_t sent_ns) const {
+    const uint64_t timed_out_ns = sent_ns + timeout_ns_;
+    if (linger_from_ns_ == UINT64_MAX)
+        return timed_out_ns;
+    return std::min(timed_out_ns, std::max(linger_from_ns_, sent_ns + result_.wait_ns));
+}
+
 std::optional<uint64_t> PingAccount::expire(uint64_t now_ns) {
     const auto expiry_ns = next_expiry_ns();
     if (!expiry_ns || now_ns < *expiry_ns)
@@ -166,7 +195,7 @@ std::optional<uint64_t> PingAccount::expire(uint64_t now_ns) {
 std::optional<uint64_t> PingAccount::next_expiry_ns() const {
     if (oldest_waiting_ == 0)
         return std::nullopt;
-    return slot(oldest_waiting_).sent_ns + timeout_ns_;
+    return give_up_ns(slot(oldest_waiting_).sent_ns);
 }
 
 std::optional<uint64_t> PingAccount::oldest_waiting() const {
@@ -184,7 +213,7 @@ bool PingAccount::waits(uint64_t sequence) const {
 
 uint64_t PingAccount::expiry_ns(uint64_t sequence) const {
     const Probe* const probe = find(sequence);
-    return probe != nullptr ? probe->sent_ns + timeout_ns_ : UINT64_MAX;
+    return probe != nullptr ? give_up_ns(probe->sent_ns) : UINT64_MAX;
 }
 
 PingAccount::Probe& PingAccount::slot(uint64_t sequence) {
@@ -266,8 +295,7 @@ Arrival PingAccount::describe(const Probe& probe, size_t bytes, uint64_t receive
     const uint64_t due_ns = probe.intended_ns + probe.connect_ns;
     return {
         .sequence = probe.sequence,
-        .rtt_ns = since(due_ns, received_ns),
-        .rtt_from_send_ns = since(probe.sent_ns, received_ns),
+        .rtt_ns = since(probe.sent_ns, received_ns),
         .late_by_ns = since(due_ns, probe.sent_ns),
         .connect_ns = probe.connect_ns,
         .bytes = bytes};
@@ -277,13 +305,13 @@ Arrival PingAccount::describe(const Probe& probe, size_t bytes, uint64_t receive
 /// answer is judged by when it came, not by when we came to read it.
 Arrival PingAccount::settle(Probe& probe, Fate fate, const Arrival& arrival) {
     Arrival settled = arrival;
-    if (probe.fate == Fate::waiting && arrival.rtt_from_send_ns >= timeout_ns_)
+    if (probe.fate == Fate::waiting && arrival.rtt_ns >= give_up_ns(probe.sent_ns) - probe.sent_ns)
         end_waiting(probe, Fate::lost);
     if (probe.fate == Fate::waiting) {
         end_waiting(probe, fate);
         settled.fate = fate;
         if (fate == Fate::answered)
-            record_rtt(probe, arrival);
+            record_rtt(probe, arrival.rtt_ns);
     } else if (is_given_up(probe.fate) && !probe.late_seen) {
         probe.late_seen = true;
         settled.late = true;
@@ -348,24 +376,27 @@ void PingAccount::end_waiting(Probe& probe, Fate fate) {
     probe.fate = fate;
     ++count_of(result_.counts, fate);
     if (fate != Fate::answered && result_.series)
-        result_.series->record_failure(probe.intended_ns);
+        result_.series->record_failure(probe.sent_ns);
 }
 
-void PingAccount::record_rtt(const Probe& probe, const Arrival& arrival) {
+void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {
     // A service that speaks first may have answered before the probe left: no round trip.
-    if (arrival.rtt_from_send_ns == 0)
+    if (rtt_ns == 0)
         return;
-    result_.rtt.record(arrival.rtt_ns);
-    result_.rtt_from_send.record(arrival.rtt_from_send_ns);
+    probe.rtt_ns = rtt_ns;
+    result_.rtt.record(rtt_ns);
+    update_wait();
     if (result_.series)
-        result_.series->record(probe.intended_ns, arrival.rtt_ns);
-    const uint64_t transit_ns = arrival.rtt_from_send_ns;
-    if (last_transit_ns_) {
-        const double difference =
-            std::abs(static_cast<double>(transit_ns) - static_cast<double>(*last_transit_ns_));
-        result_.jitter_ns += (difference - result_.jitter_ns) / 16;
+        result_.series->record(probe.sent_ns, rtt_ns);
+    // Whichever of two neighbours is answered last finds the other one's round trip.
+    for (const uint64_t neighbour : {probe.sequence - 1, probe.sequence + 1})
+        if (const Probe* const other = find(neighbour); other != nullptr && other->rtt_ns > 0)
+            result_.ipdv.record(difference(rtt_ns, other->rtt_ns));
+    if (last_rtt_ns_) {
+        const auto step = static_cast<double>(difference(rtt_ns, *last_rtt_ns_));
+        result_.rfc3550_jitter_ns += (step - result_.rfc3550_jitter_ns) / 16;
     }
-    last_transit_ns_ = transit_ns;
+    last_rtt_ns_ = rtt_ns;
 }
 
 } // namespace riposte::client

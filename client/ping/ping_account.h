@@ -26,10 +26,9 @@ struct Arrival {
     bool reordered = false;
     bool late = false;
     bool first_of_other_service = false; ///< the moment to say so, once
-    uint64_t rtt_ns = 0;                 ///< from the intended time; also of late ones
-    uint64_t rtt_from_send_ns = 0;
-    uint64_t late_by_ns = 0; ///< how late the probe was sent
-    uint64_t connect_ns = 0; ///< of the connection that this probe opened
+    uint64_t rtt_ns = 0;                 ///< from the sending; also of late ones
+    uint64_t late_by_ns = 0;             ///< how late the probe was sent
+    uint64_t connect_ns = 0;             ///< of the connection that this probe opened
     size_t bytes = 0;
     size_t wrong_byte = 0; ///< corrupted: offset of the first wrong byte
 };
@@ -49,7 +48,7 @@ public:
     explicit PingAccount(const PingSettings& settings);
 
     /// A probe is about to be sent: its sequence number. `connect_ns` is the time that connecting
-    /// for it took: it is taken out of the time since `intended_ns`.
+    /// for it took: it is no part of its lateness.
     uint64_t send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns = 0);
     /// The probe's bytes, valid until the next call of a member. It must be in the window.
     std::span<const std::byte> payload(uint64_t sequence);
@@ -65,7 +64,14 @@ public:
     /// The probe that an ICMP error quotes, if it can be told.
     std::optional<uint64_t> quoted(std::span<const std::byte> bytes) const;
 
-    /// The oldest waiting probe whose timeout has passed; it is lost from now on. Call until empty.
+    /// The last probe was sent, at `now_ns` or before: from now on each is given up as linger.h
+    /// says. `was_cut_short`: not by its count. A run of a few probes, as by its count, waits out
+    /// the timeout as long as nothing was answered, for nothing tells then how long a round trip
+    /// takes.
+    void linger(uint64_t now_ns, bool was_cut_short);
+    /// When a probe is given up that was sent then, or that waits for its connection since then.
+    uint64_t give_up_ns(uint64_t sent_ns) const;
+    /// The oldest waiting probe whose time has passed; it is lost from now on. Call until empty.
     std::optional<uint64_t> expire(uint64_t now_ns);
     /// When the next one expires; nothing if none waits.
     std::optional<uint64_t> next_expiry_ns() const;
@@ -84,7 +90,8 @@ private:
         uint64_t intended_ns = 0;
         uint64_t sent_ns = 0;
         uint64_t connect_ns = 0;
-        uint64_t older = 0; ///< of those that wait, by sequence number; 0: none
+        uint64_t rtt_ns = 0; ///< once it is answered; 0: no round trip
+        uint64_t older = 0;  ///< of those that wait, by sequence number; 0: none
         uint64_t newer = 0;
         Fate fate = Fate::waiting;
         bool late_seen = false;
@@ -106,9 +113,12 @@ private:
     Arrival count_stray(Arrival arrival);
     void count_order(Arrival& arrival);
     void end_waiting(Probe& probe, Fate fate);
-    void record_rtt(const Probe& probe, const Arrival& arrival);
+    void record_rtt(Probe& probe, uint64_t rtt_ns);
+    void update_wait();
 
     uint64_t timeout_ns_;
+    uint64_t linger_from_ns_ = UINT64_MAX;
+    bool was_cut_short_ = false;
     uint32_t session_;
     std::vector<Probe> ring_;       ///< by the low bits of the sequence number
     std::vector<std::byte> buffer_; ///< of a payload's size: the probe that was last made again
@@ -116,8 +126,8 @@ private:
     uint64_t oldest_waiting_ = 0;
     uint64_t newest_waiting_ = 0;
     uint64_t highest_answered_ = 0;
-    bool echo_seen_ = false;                  ///< an answer was verified
-    std::optional<uint64_t> last_transit_ns_; ///< of the answer before, for the jitter
+    bool echo_seen_ = false;              ///< an answer was verified
+    std::optional<uint64_t> last_rtt_ns_; ///< of the answer before, for RFC 3550's jitter
     PingResult result_;
 };
 

@@ -20,7 +20,7 @@ Json counts_json(const PingCounts& counts) {
     each["refused"] = counts.refused;
     each["unreachable"] = counts.unreachable;
     each["closed"] = counts.closed;
-    each["waiting"] = counts.waiting();
+    each["undecided"] = counts.undecided();
     each["duplicated"] = counts.duplicated;
     each["reordered"] = counts.reordered;
     each["late"] = counts.late;
@@ -63,10 +63,11 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
     each["counts"] = counts_json(counts);
     set_number(each, "loss_percent", loss_percent(counts));
     set_distribution(each, "rtt", result.rtt);
-    set_distribution(each, "rtt_from_send", result.rtt_from_send);
     set_distribution(each, "lateness", result.lateness);
     set_distribution(each, "connect", result.connect);
-    set_number(each, "jitter", metric(result, {.kind = MetricKind::jitter}));
+    set_distribution(each, "ipdv", result.ipdv);
+    set_distribution(each, "pdv", result.pdv());
+    set_number(each, "rfc3550_jitter", metric(result, {.kind = MetricKind::rfc3550_jitter}));
     if (result.transport == Transport::tcp)
         each["connections"] = result.connections;
     each["fail_if"] = checks_json(checks_of(result, fail_if));

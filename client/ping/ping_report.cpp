@@ -18,6 +18,10 @@ namespace {
 constexpr uint64_t worth_telling_late_ns = 1'000'000;
 constexpr size_t name_columns_min = 12; ///< of the comparison
 
+uint64_t whole_ms(uint64_t nanoseconds) {
+    return nanoseconds - nanoseconds % 1'000'000;
+}
+
 /// What stands in front of a line when there are several endpoints.
 std::string prefix(const PingResult& result, const PingStyle& style) {
     return style.several ? result.name + ": " : "";
@@ -56,7 +60,7 @@ Item unanswered_item(const Unanswered& kind, uint64_t known) {
 /// "1000 sent, 998 answered, 2 lost (0.2%), ...; 9.999 s".
 std::string counts_text(const PingResult& result, const PingStyle& style) {
     const PingCounts& counts = result.counts;
-    const uint64_t known = counts.sent - counts.waiting();
+    const uint64_t known = counts.sent - counts.undecided();
     const auto kinds = unanswered(counts);
     std::vector<Item> items{
         {fmt::format("{} sent", counts.sent)},
@@ -70,7 +74,9 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
         if (kind.count > 0)
             items.push_back(unanswered_item(kind, known));
     for (const Unanswered& other :
-         {Unanswered{"late", counts.late}, {"stray", counts.stray}, {"waiting", counts.waiting()}})
+         {Unanswered{"late", counts.late},
+          {"stray", counts.stray},
+          {"undecided", counts.undecided()}})
         if (other.count > 0)
             items.push_back({fmt::format("{} {}", other.count, other.name)});
     const auto loss = loss_percent(counts);
@@ -85,7 +91,7 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
 
 /// Why there are no figures, and where to look.
 std::string_view no_answer(const PingCounts& counts) {
-    if (counts.sent > 0 && counts.sent == counts.waiting())
+    if (counts.sent > 0 && counts.sent == counts.undecided())
         return "no answer yet";
     return why_no_answer(counts);
 }
@@ -104,25 +110,37 @@ std::string_view clock_name(ReceiveClock clock) {
     return "none";
 }
 
+/// "sent late by 4 us (median), 5 us (p95), 9 us (p99), 12 us (max)": how well this machine kept
+/// the schedule, which is no part of any other figure.
+std::string lateness_text(const PingResult& result, const PingStyle& style) {
+    if (result.rtt.empty() || result.lateness.empty())
+        return "";
+    struct Named {
+        std::string_view name;
+        double percent;
+    };
+    constexpr std::array<Named, 4> shown{{{"median", 50}, {"p95", 95}, {"p99", 99}, {"max", 100}}};
+    std::vector<Item> items;
+    for (const auto& [name, percent] : shown)
+        items.push_back({fmt::format(
+            "{} ({})", short_duration(static_cast<double>(result.lateness.percentile_ns(percent))),
+            name)});
+    return flow("sent late by ", items, style.color);
+}
+
 /// What is to be known about the figures; nothing if there are none.
 std::string remarks(const PingResult& result, const PingStyle& style) {
     if (result.rtt.empty())
         return "";
     std::vector<Item> items;
-    if (result.counts.answered >= 2)
+    if (result.rtt.count() >= 2)
         items.push_back(
-            {fmt::format("jitter {} ms (RFC 3550)", milliseconds(result.jitter_ns)), Ink::plain,
-             ";"});
-    if (!result.lateness.empty())
-        items.push_back({fmt::format(
-            "sent late by {} (median), {} (max)",
-            short_duration(static_cast<double>(result.lateness.percentile_ns(50))),
-            short_duration(static_cast<double>(result.lateness.max_ns())))});
-    std::string text = items.empty() ? "" : flow("", items, style.color);
-    text += "rtt: from the intended time of sending";
+            {fmt::format("RFC 3550 jitter {} ms", milliseconds(result.rfc3550_jitter_ns)),
+             Ink::plain, ";"});
+    items.push_back({"rtt: from the sending", Ink::plain, ";"});
     if (result.clock != ReceiveClock::none)
-        text += fmt::format("; times of arrival: {}", clock_name(result.clock));
-    text += '\n';
+        items.push_back({fmt::format("times of arrival: {}", clock_name(result.clock))});
+    std::string text = flow("", items, style.color);
     if (result.other_service)
         text += "the service is no echo: its answers were timed, not verified\n";
     return text;
@@ -167,7 +185,7 @@ constexpr std::array<ComparisonColumn, 6> comparison_columns{{
     {"p95", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(95)); }},
     {"p99", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(99)); }},
     {"max", [](const PingResult& r) { return static_cast<double>(r.rtt.max_ns()); }},
-    {"jitter", [](const PingResult& r) { return r.jitter_ns; }},
+    {"ipdv", [](const PingResult& r) { return r.ipdv.mean_ns(); }},
 }};
 
 using Table = std::vector<std::vector<std::string>>;
@@ -221,7 +239,7 @@ std::string ping_line(const PingResult& result, const Arrival& arrival, const Pi
         fault = fmt::format(" corrupted at byte {}", arrival.wrong_byte);
     else if (arrival.fate == Fate::wrong_size)
         fault = fmt::format(" wrong size, not {}", byte_count(result.payload_bytes));
-    if (arrival.rtt_from_send_ns > 0)
+    if (arrival.rtt_ns > 0)
         what += fmt::format(" time={} ms", milliseconds(static_cast<double>(arrival.rtt_ns)));
     return fmt::format(
         "{}{} from {}:{}{}{}\n", prefix(result, style), byte_count(arrival.bytes), result.address,
@@ -234,7 +252,7 @@ std::string ping_failure_line(
     switch (fate) {
     case Fate::lost:
         text = fmt::format(
-            "no answer to seq={} within {}", sequence, interval_text(result.timeout_ns));
+            "no answer to seq={} within {}", sequence, interval_text(whole_ms(result.wait_ns)));
         break;
     case Fate::refused:
         text = fmt::format("seq={} refused: nobody listens on {}", sequence, result.address);
@@ -273,16 +291,18 @@ std::string ping_summary(const PingResult& result, const PingStyle& style) {
         text += paint(no_answer(result.counts), Ink::failure, style.color) + '\n';
     else if (result.rtt.empty())
         text += "the service spoke before the probes left: there is no round trip to time\n";
+    const Histogram pdv = result.pdv();
     std::vector<Distribution> rows;
     for (const Distribution& row :
          {Distribution{"rtt", &result.rtt},
-          {"from send", &result.rtt_from_send},
+          {"ipdv", &result.ipdv},
+          {"pdv", &pdv},
           {"connect", &result.connect}})
         if (!row.histogram->empty())
             rows.push_back(row);
     if (!rows.empty())
         text += latency_table(rows, style.color);
-    return text + remarks(result, style);
+    return text + lateness_text(result, style) + remarks(result, style);
 }
 
 std::string ping_interim(const PingResult& result, const PingStyle& style) {

@@ -39,7 +39,7 @@ std::string ping_other_service_line(const PingResult& result, const PingStyle& s
 std::string ping_summary(const PingResult& result, const PingStyle& style);
 std::string ping_interim(const PingResult& result, const PingStyle& style);
 
-/// A row an endpoint: loss, min, median, p95, p99, max, jitter.
+/// A row an endpoint: loss, min, median, p95, p99, max, mean ipdv.
 std::string ping_comparison(std::span<const PingResult* const> results, const PingStyle& style);
 
 /// An endpoint that has no address, and why in one line.

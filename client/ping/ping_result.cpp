@@ -7,13 +7,26 @@ namespace riposte::client {
 namespace {
 
 uint64_t known(const PingCounts& counts) {
-    return counts.sent - counts.waiting();
+    return counts.sent - counts.undecided();
 }
 
-const Histogram& histogram_of(const PingResult& result, Since since) {
-    if (since == Since::connect)
-        return result.connect;
-    return since == Since::send ? result.rtt_from_send : result.rtt;
+std::optional<double> duration_of(const PingResult& result, const Metric& metric) {
+    switch (metric.since) {
+    case Since::intended: // the lateness stands apart
+    case Since::send:
+        return duration_metric(result.rtt, metric);
+    case Since::connect:
+        return duration_metric(result.connect, metric);
+    case Since::lateness:
+        return duration_metric(result.lateness, metric);
+    case Since::ipdv:
+        return duration_metric(result.ipdv, metric);
+    case Since::pdv:
+        return duration_metric(result.pdv(), metric);
+    case Since::wait: // load's alone
+        break;
+    }
+    return std::nullopt;
 }
 
 } // namespace
@@ -31,9 +44,10 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
     case MetricKind::max:
     case MetricKind::stddev:
     case MetricKind::percentile:
-        return duration_metric(histogram_of(result, metric.since), metric);
-    case MetricKind::jitter: // it takes two answers
-        return counts.answered < 2 ? std::nullopt : std::optional(result.jitter_ns / 1e9);
+        return duration_of(result, metric);
+    case MetricKind::rfc3550_jitter: // it takes two answers
+        return result.rtt.count() < 2 ? std::nullopt
+                                      : std::optional(result.rfc3550_jitter_ns / 1e9);
     case MetricKind::loss:
         return loss_percent(counts);
     case MetricKind::errors:
@@ -56,6 +70,8 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
         return number(counts.wrong_size);
     case MetricKind::refused:
         return number(counts.refused);
+    case MetricKind::undecided:
+        return number(counts.undecided());
     case MetricKind::rate:
         if (result.elapsed_ns == 0)
             return std::nullopt;

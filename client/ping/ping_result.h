@@ -2,10 +2,11 @@
 // read by the reports.
 //
 // Each probe has one fate, so that
-//     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + waiting.
-// The first answer decides; further ones are `duplicated`, and one that comes when the probe was
-// given up already is `late` (the probe stays lost). `reordered` (RFC 4737, section 3.3) counts the
-// first answers that came after the answer to a later probe.
+//     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + undecided.
+// A probe is undecided while it waits; after the run only where a second interrupt ended the wait
+// for it. The first answer decides; further ones are `duplicated`, and one that comes when the
+// probe was given up already is `late` (the probe stays lost). `reordered` (RFC 4737, section 3.3)
+// counts the first answers that came after the answer to a later probe.
 #pragma once
 
 #include "client/measure/fail_if.h"
@@ -24,7 +25,7 @@ namespace riposte::client {
 enum class Fate : uint8_t {
     waiting,
     answered,
-    lost,        ///< nothing came within the timeout
+    lost,        ///< nothing came within the timeout, or before the run had lingered (linger.h)
     corrupted,   ///< of the right size, with wrong bytes
     wrong_size,  ///< shorter or longer than the probe
     refused,     ///< ECONNREFUSED: nobody listens (UDP: ICMP port unreachable)
@@ -47,7 +48,7 @@ struct PingCounts {
     uint64_t late = 0;
     uint64_t stray = 0; ///< datagrams that answer no probe of ours
 
-    uint64_t waiting() const {
+    uint64_t undecided() const {
         return sent - answered - lost - corrupted - wrong_size - refused - unreachable - closed;
     }
     bool operator==(const PingCounts&) const = default;
@@ -68,19 +69,27 @@ struct PingResult {
     uint32_t payload_bytes = 0;
     uint64_t interval_ns = 0;
     uint64_t timeout_ns = 0;
+    uint64_t wait_ns = 0;  ///< what a probe is waited for: the timeout, or less in the lingering
     double started_at = 0; ///< seconds since 1970
     uint64_t elapsed_ns = 0;
 
     PingCounts counts;
-    Histogram rtt;           ///< of the answered, from the intended time of sending
-    Histogram rtt_from_send; ///< of the answered, from the actual time of sending
-    Histogram lateness;      ///< of all probes: actual less intended time of sending
-    Histogram connect;       ///< TCP: of each connection that was made
-    double jitter_ns = 0;    ///< RFC 3550, section 6.4.1, over rtt_from_send
+    Histogram rtt;      ///< of the answered, from the actual time of sending
+    Histogram lateness; ///< of all probes: actual less intended time of sending
+    Histogram connect;  ///< TCP: of each connection that was made
+    /// Inter-packet delay variation (RFC 5481, RFC 3393): the absolute difference of the round
+    /// trips of two probes with neighbouring sequence numbers that both were answered, in whatever
+    /// order.
+    Histogram ipdv;
+    double rfc3550_jitter_ns = 0; ///< section 6.4.1: smoothed over the answers, as they came
     uint64_t connections = 0;
     bool other_service = false; ///< what answers is no echo: not verified
     ReceiveClock clock = ReceiveClock::none;
-    std::unique_ptr<Series> series; ///< with --plot: rtt over the intended time
+    std::unique_ptr<Series> series; ///< with --plot: rtt over the time of sending
+
+    /// Packet delay variation (RFC 5481): each round trip less the least one, as fine as these are.
+    /// Empty: fewer than two round trips.
+    Histogram pdv() const { return rtt.count() < 2 ? Histogram() : rtt.less(rtt.min_ns()); }
 };
 
 /// The share of probes whose fate is known that got no answer at all (lost, refused, unreachable,

@@ -219,9 +219,9 @@ Result<void> TcpProber::connected(size_t slot) {
     return due.empty() ? Result<void>{} : begin(std::move(due));
 }
 
-/// Those that had waited for their connection for as long as for an answer, at that time.
+/// Those that had waited for their connection as long as for an answer, at that time.
 void TcpProber::lose(Queue<uint64_t>& due, uint64_t at_ns) {
-    for (; !due.empty() && due.front() + settings().ping.timeout_ns <= at_ns; due.pop())
+    for (; !due.empty() && account().give_up_ns(due.front()) <= at_ns; due.pop())
         failed(account().send(due.front(), due.front()), Fate::lost);
 }
 
@@ -393,7 +393,7 @@ void TcpProber::expire_front(size_t slot) {
 uint64_t TcpProber::attempt_deadline_ns(const PingStream& stream) const {
     const uint64_t first_ns =
         stream.due.empty() ? stream.began_ns : std::min(stream.began_ns, stream.due.front());
-    return first_ns + settings().ping.timeout_ns;
+    return account().give_up_ns(first_ns);
 }
 
 bool TcpProber::is_connecting(const Attempt& attempt) const {
@@ -404,7 +404,6 @@ bool TcpProber::is_connecting(const Attempt& attempt) const {
 /// A probe waits for its connection as long as for an answer. A connection that could not be made
 /// in that time is begun anew for those that came due meanwhile.
 Result<void> TcpProber::expire_attempts(uint64_t now_ns) {
-    const uint64_t timeout_ns = settings().ping.timeout_ns;
     while (!attempts_.empty()) {
         const Attempt attempt = attempts_.front();
         if (!is_connecting(attempt)) {
@@ -420,7 +419,7 @@ Result<void> TcpProber::expire_attempts(uint64_t now_ns) {
             continue;
         }
         lose(stream.due, now_ns);
-        if (!stream.due.empty() && stream.began_ns + timeout_ns > now_ns)
+        if (!stream.due.empty() && account().give_up_ns(stream.began_ns) > now_ns)
             return {};
         Queue<uint64_t> due = std::move(stream.due);
         stream.due = {};
@@ -445,9 +444,12 @@ void TcpProber::finish() {
         if (streams_[slot].state != PingStream::State::free &&
             streams_[slot].state != PingStream::State::connecting)
             read(slot, now_ns);
-    for (PingStream& stream : streams_)
+    expire_probes(now_ns);
+    for (PingStream& stream : streams_) {
+        lose(stream.due, now_ns);
         for (; !stream.due.empty(); stream.due.pop())
             account().send(stream.due.front(), stream.due.front());
+    }
 }
 
 } // namespace

@@ -278,8 +278,12 @@ Result<void> UdpProber::expire(uint64_t now_ns) {
 }
 
 void UdpProber::finish() {
-    if (account().oldest_waiting())
-        read_waiting(monotonic_ns());
+    if (!account().oldest_waiting())
+        return;
+    const uint64_t now_ns = monotonic_ns();
+    read_waiting(now_ns);
+    while (const auto sequence = account().expire(now_ns))
+        give_up(*sequence);
 }
 
 } // namespace

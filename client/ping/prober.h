@@ -83,8 +83,11 @@ public:
     virtual Result<void> expire(uint64_t now_ns) = 0;
     /// When expire() is due; UINT64_MAX: no probe waits for anything.
     virtual uint64_t next_deadline_ns() const = 0;
-    /// The run is over: what has come is read, and what still waits then, also for a connection,
-    /// stays `waiting` in the books.
+    /// The last probe has left, or waits for its connection: those that are still under way are
+    /// waited for as linger.h says.
+    void linger(uint64_t now_ns, bool was_cut_short) { account_.linger(now_ns, was_cut_short); }
+    /// The run is over: what has come is read, what is lost by now is given up, and what still
+    /// waits then, also for a connection, stays undecided in the books.
     virtual void finish() = 0;
 
     PingResult& result() { return account_.result(); }
@@ -101,6 +104,7 @@ protected:
     const ProberSettings& settings() const { return settings_; }
     EventLoop& loop() { return loop_; }
     PingAccount& account() { return account_; }
+    const PingAccount& account() const { return account_; }
     void tell_trouble(const std::string& line) { listener_.on_trouble(result(), line); }
 
 private:

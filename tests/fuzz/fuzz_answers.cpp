@@ -66,7 +66,7 @@ public:
               .window = window,
           }) {}
 
-    bool room() const { return counts().waiting() < window / 2; }
+    bool room() const { return counts().undecided() < window / 2; }
 
     uint64_t send() {
         now_ns += 10;
@@ -96,7 +96,7 @@ public:
              sequence++)
             waiting += static_cast<uint64_t>(account.waits(sequence));
         require(counts().sent == last_, "all that was sent is counted");
-        require(counts().waiting() == waiting, "each probe has one fate");
+        require(counts().undecided() == waiting, "each probe has one fate");
     }
     const PingCounts& counts() const { return account.result().counts; }
     uint64_t last() const { return last_; }

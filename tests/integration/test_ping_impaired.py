@@ -4,8 +4,8 @@ its own lines.
 
 The schedules are known before the client starts, and order never depends on the clock. What does
 depend on it are the answers that come in time or late, with seconds to spare: TIMEOUT for those in
-time, and for the late ones half a second after TIMEOUT on one side and the end of the run, which a
-last probe without an answer keeps seconds away, on the other.
+time, and for the late ones half a second after TIMEOUT on one side and the end of the run, which probes
+that go on keep away, on the other.
 """
 
 import math
@@ -13,11 +13,12 @@ import os
 import random
 import re
 import unittest
+from signal import SIGINT, SIGTERM
 
 from client import SANITIZER, Running, comment, parse_json, run
 from impairment import (Fate, TcpProxy, UdpProxy, clean, expected_counts, order_of_answers,
                         random_schedule)
-from peers import UdpPeer, echo_datagram
+from peers import UdpPeer, echo_datagram, wait_until
 
 SEEDS = range(1, 13) if "RIPOSTE_SEED" not in os.environ else [int(os.environ["RIPOSTE_SEED"])]
 TIMEOUT = 4 if SANITIZER == "none" else 8
@@ -131,12 +132,118 @@ class OneFault(Impaired):
                      stray=2, reordered=1)
 
     def test_an_answer_after_the_timeout_is_late_and_stays_lost(self):
-        schedule = [Fate(), Fate(late=True), Fate(late=True, there=True)] + clean(7)
+        schedule = [Fate(), Fate(late=True), Fate(late=True, there=True)] + clean(10)
         proxy = self.proxy(schedule + [Fate(drop=True)])
         want = expected_counts(proxy.schedule, PAYLOAD_BYTES)
         self.assertEqual({key: count for key, count in want.items() if count},
-                         {"sent": 11, "answered": 8, "lost": 3, "late": 2, "reordered": 2})
-        self.check(self.start(proxy, interval="500ms"), proxy, want, 1)
+                         {"sent": 14, "answered": 11, "lost": 3, "late": 2, "reordered": 2})
+        # The last one leaves when the late ones have come.
+        self.check(self.start(proxy, interval=f"{125 * self.timeout}ms"), proxy, want, 1)
+
+
+class Ends(Impaired):
+    """However a run ends, what did not come is lost: in the counts, the exit status, --fail-if and the
+    text, to the datagram."""
+
+    COUNT = 100
+
+    def lossy(self, percent, seed=15):
+        """As many fates as any run takes. The youngest probes are lost as often as all others."""
+        chance = random.Random(f"{seed} {percent}")
+        fates = [Fate(drop=chance.random() * 100 < percent, there=chance.random() < 0.5)
+                 for _ in range(200_000)]
+        for index in range(self.COUNT - 3, self.COUNT):
+            fates[index].drop = True  # behind these nothing shows that they are lost
+        # Round trips are known to take so long: a busy machine's are not longer than the lingering.
+        fates[0] = Fate(delay_ms=700)
+        return fates
+
+    def lossy_proxy(self, percent):
+        return self.proxy(self.lossy(percent))
+
+    def measured(self, proxies, *arguments, stop=None):
+        """The endpoints' entries, and the exit status."""
+        process = self.enterContext(Running("ping", "-j", "-i", "10ms", *arguments,
+                                            *(proxy.endpoint for proxy in proxies)))
+        if stop:
+            process.await_handlers((SIGINT, SIGTERM))
+            wait_until(lambda: len(proxies[0].log) >= self.COUNT, f"{self.COUNT} probes")
+            process.signal(stop)
+        done = parse_json(process.finish())
+        self.assertEqual(done.stderr.count("--fail-if"), done.returncode * arguments.count("--fail-if"))
+        return done.json["endpoints"], done.returncode
+
+    def true_to(self, proxy, found):
+        """The counts are the proxy's own."""
+        counts = found["counts"]
+        dropped = sum(entry.fate.drop for entry in proxy.log)
+        self.assertEqual({key: counts[key] for key in ("sent", "answered", "lost", "undecided")},
+                         {"sent": len(proxy.log), "answered": len(proxy.log) - dropped, "lost": dropped,
+                          "undecided": 0})
+        self.assertAlmostEqual(found["loss_percent"], 100 * dropped / len(proxy.log))
+        return dropped
+
+    def test_by_count_deadline_and_signal_the_loss_is_that_of_the_link(self):
+        for percent in (3, 10):
+            for arguments, stop in ((("-c", self.COUNT), None), (("-w", "1s"), None), ((), SIGINT),
+                                    ((), SIGTERM)):
+                with self.subTest(percent=percent, arguments=arguments, stop=stop):
+                    self.patiently(lambda: self.loses(percent, arguments, stop))
+
+    def loses(self, percent, arguments, stop):
+        proxy = self.lossy_proxy(percent)
+        found, code = self.measured([proxy], *arguments, "-W", "60s", "--fail-if", "loss>1%", stop=stop)
+        self.assertGreater(self.true_to(proxy, found[0]), 0)
+        self.assertEqual(code, 1)
+        self.assertTrue(found[0]["fail_if"][0]["met"])
+
+    def test_a_loss_of_the_last_ones_alone_is_seen(self):
+        # No probe but the last three is lost: all of them are under way when the run is to end.
+        for arguments in (("-c", 20), ("-w", "1s")):
+            with self.subTest(arguments=arguments):
+                self.patiently(lambda: self.loses_the_last(arguments))
+
+    def loses_the_last(self, arguments):
+        proxy = self.proxy(clean(17) + [Fate(drop=True)] * 200_000)
+        found, code = self.measured([proxy], *arguments, "-W", "60s")
+        self.assertGreaterEqual(self.true_to(proxy, found[0]), 3)
+        self.assertEqual(code, 1)
+
+    def test_an_answer_that_comes_while_it_lingers_is_answered(self):
+        # The first shows that it may take so long; each later one is under way at the end.
+        for arguments in (("-c", 5), ("-w", "900ms")):
+            with self.subTest(arguments=arguments):
+                self.patiently(lambda: self.answers_all(arguments))
+
+    def answers_all(self, arguments):
+        proxy = self.proxy([Fate(delay_ms=400)] * 200_000)
+        found, code = self.measured([proxy], *arguments, "-W", "60s")
+        self.true_to(proxy, found[0])
+        self.assertEqual(code, 0)
+
+    def test_each_of_several_endpoints(self):
+        def measure():
+            proxies = [self.lossy_proxy(percent) for percent in (3, 10)]
+            found, code = self.measured(proxies, "-w", "1s", "-W", "60s")
+            for proxy, endpoint in zip(proxies, found, strict=True):
+                self.assertGreater(self.true_to(proxy, endpoint), 0)
+            self.assertEqual(code, 1)
+
+        self.patiently(measure)
+
+    def test_the_text_counts_the_same(self):
+        self.patiently(self.tells)
+
+    def tells(self):
+        proxy = self.lossy_proxy(10)
+        done = run("ping", "-q", "-i", "10ms", "-w", "1s", "-W", "60s", "--fail-if", "loss>1%",
+                   proxy.endpoint)
+        self.assertEqual(done.returncode, 1, str(done))
+        dropped = sum(entry.fate.drop for entry in proxy.log)
+        self.assertRegex(done.stdout, rf"\b{len(proxy.log)} sent, {len(proxy.log) - dropped} answered, "
+                                      rf"{dropped} lost \([\d.]+%\)")
+        self.assertNotIn("undecided", done.stdout)
+        self.assertRegex(done.stderr, r"^riposte: .*loss is [\d.]+% \(--fail-if loss>1%\)\n$")
 
 
 class Seeded(Impaired):
@@ -148,12 +255,15 @@ class Seeded(Impaired):
         self.patiently(self.measure)
 
     def measure(self):
-        late_until = 1000 // self.INTERVAL_MS  # in the first second, so that the late ones come in the run
+        # In the first of six seconds (and so in the first sixth, whatever the timeout): so the late ones
+        # come in the run.
+        late_until = 1000 // self.INTERVAL_MS
+        interval = f"{self.INTERVAL_MS * self.timeout // TIMEOUT}ms"
         runs = []
         for seed in SEEDS:
             schedule = random_schedule(seed, self.COUNT, PAYLOAD_BYTES, late_until)
             proxy = self.proxy(schedule, echo=self.echo())
-            runs.append((seed, proxy, self.start(proxy, interval=f"{self.INTERVAL_MS}ms")))
+            runs.append((seed, proxy, self.start(proxy, interval=interval)))
         for seed, proxy, client in runs:
             comment(f"seed {seed}")
             want = expected_counts(proxy.schedule, PAYLOAD_BYTES)

@@ -61,7 +61,7 @@ class Honest:
         found, faults = {}, []
         for endpoint in done.json["endpoints"]:
             counts, transport = endpoint["counts"], endpoint["transport"]
-            found[transport] = {"sent": counts["sent"] - counts["waiting"],
+            found[transport] = {"sent": counts["sent"] - counts["undecided"],
                                 "answered": counts["answered"],
                                 "p99_ms": 1000 * (endpoint.get("rtt") or {}).get("p99", 0)}
             if transport == "udp":

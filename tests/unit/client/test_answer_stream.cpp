@@ -273,7 +273,7 @@ TEST_CASE("wherever reads cut the stream, and whatever is left out, each answer 
         }
         CHECK(connection.counts().answered == answered);
         CHECK(connection.counts().corrupted == damaged);
-        CHECK(connection.counts().waiting() == left_out.size());
+        CHECK(connection.counts().undecided() == left_out.size());
         for (const uint64_t sequence : left_out)
             CHECK(connection.account.waits(sequence));
     }

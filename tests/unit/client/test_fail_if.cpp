@@ -50,9 +50,10 @@ bool is_met(std::string_view text, std::optional<double> value) {
 }
 
 constexpr std::string_view all_metrics =
-    "the metrics are min, mean, median, max, stddev, p50, p99.9 and the like (rtt. or connect. may "
-    "stand in front of these), jitter, loss, errors, sent, answered, lost, duplicated, reordered, "
-    "late, corrupted, wrong_size, refused and rate";
+    "the metrics are min, mean, median, max, stddev, p50, p99.9 and the like (rtt., connect., "
+    "lateness., wait., ipdv. or pdv. may stand in front of these), jitter, rfc3550_jitter, loss, "
+    "errors, sent, answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, "
+    "undecided and rate";
 
 } // namespace
 
@@ -86,7 +87,7 @@ TEST_CASE("conditions are separated by commas, blanks may stand between all of t
 
 TEST_CASE("every metric has a name") {
     const std::vector<std::pair<std::string, MetricKind>> plain{
-        {"jitter>1ms", MetricKind::jitter},
+        {"rfc3550_jitter>1ms", MetricKind::rfc3550_jitter},
         {"loss>1%", MetricKind::loss},
         {"errors>1", MetricKind::errors},
         {"sent<1", MetricKind::sent},
@@ -98,11 +99,15 @@ TEST_CASE("every metric has a name") {
         {"corrupted>1", MetricKind::corrupted},
         {"wrong_size>1", MetricKind::wrong_size},
         {"refused>1", MetricKind::refused},
+        {"undecided>1", MetricKind::undecided},
         {"rate<1", MetricKind::rate}};
     for (const auto& [text, kind] : plain)
         CHECK(only(text).metric == Metric{.kind = kind});
     const std::vector<std::pair<std::string, Since>> prefixes{
-        {"", Since::intended}, {"rtt.", Since::send}, {"connect.", Since::connect}};
+        {"", Since::intended},        {"rtt.", Since::send},
+        {"connect.", Since::connect}, {"lateness.", Since::lateness},
+        {"wait.", Since::wait},       {"ipdv.", Since::ipdv},
+        {"pdv.", Since::pdv}};
     const std::vector<std::pair<std::string, MetricKind>> durations{
         {"min", MetricKind::min},
         {"mean", MetricKind::mean},
@@ -114,6 +119,12 @@ TEST_CASE("every metric has a name") {
         CHECK(only(prefix + "median>1s").metric == percentile(50, since));
         CHECK(only(prefix + "p99.9>1s").metric == percentile(99.9, since));
     }
+}
+
+TEST_CASE("jitter is the mean of the inter-packet delay variation, under its own name") {
+    const Condition jitter = only("jitter>1ms");
+    CHECK(jitter.metric == only("ipdv.mean>1ms").metric);
+    CHECK(jitter.name == "jitter");
 }
 
 TEST_CASE("percentiles go from 0 to 100 with up to three decimals") {

@@ -306,3 +306,32 @@ TEST_CASE("a cleared histogram is as new") {
     histogram.record(5000);
     check_same(histogram, recorded({5000}));
 }
+
+TEST_CASE("values less the least one are as exact as the buckets that they were in") {
+    for (const auto& [name, values] : distributions()) {
+        CAPTURE(name);
+        const Histogram histogram = recorded(values);
+        const uint64_t least = histogram.min_ns();
+        const Histogram less = histogram.less(least);
+        CHECK(less.count() == histogram.count());
+        CHECK(less.min_ns() == 0);
+        CHECK(less.max_ns() == histogram.max_ns() - least);
+        CHECK(
+            less.mean_ns() ==
+            doctest::Approx(histogram.mean_ns() - static_cast<double>(least)).epsilon(1e-6));
+        CHECK(less.stddev_ns() == histogram.stddev_ns());
+        CHECK(less.count_between(0, UINT64_MAX) == histogram.count());
+        Values sorted = values;
+        std::ranges::sort(sorted);
+        for (const uint64_t percent_1000 : percents_1000) {
+            const uint64_t value = nearest_rank(sorted, percent_1000);
+            const double found = static_cast<double>(less.percentile_ns(percent_of(percent_1000)));
+            // Half a bucket there, and half a bucket here.
+            CHECK(
+                std::abs(found - static_cast<double>(value - least)) <=
+                static_cast<double>(value) / 128 + 1);
+        }
+    }
+    CHECK(Histogram().less(0).empty());
+    check_same(recorded({5000}).less(5000), recorded({0}));
+}

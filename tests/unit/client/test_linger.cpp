@@ -27,7 +27,7 @@ TEST_CASE("what was sent last is never waited for longer than the timeout") {
     CHECK(linger_ns(UINT64_MAX, UINT64_MAX) == UINT64_MAX);
 }
 
-TEST_CASE("what was sent last is waited for as long as the timeout, while nothing was answered") {
-    CHECK(linger_ns(5 * second, 0) == 5 * second);
+TEST_CASE("what was sent last is waited for a second where nothing was answered") {
+    CHECK(linger_ns(5 * second, 0) == second);
     CHECK(linger_ns(200 * ms, 0) == 200 * ms);
 }

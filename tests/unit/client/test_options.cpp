@@ -546,6 +546,15 @@ TEST_CASE("a condition on what is never measured there is refused") {
     CHECK(
         refusal({"load", "--fail-if", "jitter>1ms", "a"}) ==
         "--fail-if jitter>1ms: jitter is measured by riposte ping only");
+    for (const char* const metric : {"ipdv.p95", "pdv.max", "rfc3550_jitter"}) {
+        const std::string condition = std::string(metric) + ">1ms";
+        CHECK(
+            refusal({"load", "--fail-if", condition.c_str(), "a"}) ==
+            "--fail-if " + condition + ": " + metric + " is measured by riposte ping only");
+    }
+    CHECK(
+        refusal({"ping", "--fail-if", "wait.p99>1ms", "a"}) ==
+        "--fail-if wait.p99>1ms: wait.p99 is measured by riposte load only");
     CHECK(
         refusal({"load", "--fail-if", "late > 0", "a"}) ==
         "--fail-if late > 0: late is measured by riposte ping only");

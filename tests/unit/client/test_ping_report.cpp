@@ -28,21 +28,24 @@ PingResult udp(std::string name = "udp://127.0.0.1:7001") {
     result.payload_bytes = 56;
     result.interval_ns = 10'000'000;
     result.timeout_ns = 1'000'000'000;
+    result.wait_ns = 1'000'000'000;
     result.started_at = 1762000000.25;
     result.elapsed_ns = 9'999'000'000;
     return result;
 }
 
-/// Answers of 62.1 us, one in a hundred of them 121 us, that left 4 us late.
+/// Answers after 58.1 us, one in a hundred of them after 117 us, to probes that left 4 us late, the
+/// 500th 3 ms late.
 void answer(PingResult& result, uint64_t count) {
     result.counts.answered += count;
     for (uint64_t at = 0; at < count; at++) {
-        const uint64_t rtt = at % 100 == 99 ? 121'000 : 62'100;
-        result.rtt.record(rtt);
-        result.rtt_from_send.record(rtt - 4000);
-        result.lateness.record(4000);
+        result.rtt.record(at % 100 == 99 ? 117'000 : 58'100);
+        result.lateness.record(at == 500 ? 3'000'000 : 4000);
+        if (at > 0)
+            result.ipdv.record(at % 2 == 0 ? 10'000 : 12'000);
     }
-    result.jitter_ns = 11'000;
+    if (count > 1)
+        result.rfc3550_jitter_ns = 11'000;
     result.clock = ReceiveClock::kernel;
 }
 
@@ -59,7 +62,6 @@ Arrival arrived() {
     arrival.fate = Fate::answered;
     arrival.sequence = 3;
     arrival.rtt_ns = 62'100;
-    arrival.rtt_from_send_ns = 58'000;
     arrival.bytes = 56;
     return arrival;
 }
@@ -150,6 +152,10 @@ TEST_CASE("a probe without an answer is one line with the reason") {
     const PingResult result = udp();
     const auto line = [&](Fate fate) { return ping_failure_line(result, 4, fate, plain); };
     CHECK(line(Fate::lost) == "no answer to seq=4 within 1s\n");
+    PingResult lingering = udp();
+    lingering.wait_ns = 1'337'482'123;
+    CHECK(
+        ping_failure_line(lingering, 4, Fate::lost, plain) == "no answer to seq=4 within 1337ms\n");
     CHECK(line(Fate::refused) == "seq=4 refused: nobody listens on 127.0.0.1:7001\n");
     CHECK(line(Fate::unreachable) == "seq=4 unreachable: no way to 127.0.0.1:7001\n");
     CHECK(line(Fate::closed) == "seq=4 closed: the connection ended before the answer\n");
@@ -170,11 +176,12 @@ TEST_CASE("the summary of a typical run") {
         "--- udp://127.0.0.1:7001 ping statistics ---\n"
         "1000 sent, 998 answered, 2 lost (0.2%), 0 duplicated, 0 reordered, 0 corrupted,\n"
         "0 wrong size; 9.999 s\n"
-        "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
-        "rtt        0.0621  0.0626  0.0621  0.0621  0.0621   0.121   0.121 0.00557\n"
-        "from send  0.0581  0.0586  0.0581  0.0581  0.0581   0.117   0.117 0.00557\n"
-        "jitter 0.0110 ms (RFC 3550); sent late by 4 us (median), 4 us (max)\n"
-        "rtt: from the intended time of sending; times of arrival: kernel clock\n");
+        "in ms     min    mean  median     p95     p99   p99.9     max  stddev\n"
+        "rtt    0.0581  0.0586  0.0581  0.0581  0.0581  0.1170  0.1170 0.00557\n"
+        "ipdv   0.0100  0.0110  0.0120  0.0120  0.0120  0.0120  0.0120 0.00100\n"
+        "pdv    0.0000 0.00053  0.0000  0.0000  0.0000  0.0589  0.0589 0.00557\n"
+        "sent late by 4.01 us (median), 4.01 us (p95), 4.01 us (p99), 3 ms (max)\n"
+        "RFC 3550 jitter 0.0110 ms; rtt: from the sending; times of arrival: kernel clock\n");
 }
 
 TEST_CASE("in colour only what failed stands out") {
@@ -204,12 +211,11 @@ TEST_CASE("the summary over TCP has the time to connect, and how many connection
         "--- tcp://localhost:7001 ping statistics ---\n"
         "3 sent, 1 answered, 1 lost (33.3%), 0 duplicated, 0 reordered, 0 corrupted,\n"
         "0 wrong size, 1 closed (33.3%), 66.7% without an answer; 2 connections, 9.999 s\n"
-        "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
-        "rtt        0.0621  0.0621  0.0621  0.0621  0.0621  0.0621  0.0621   0.000\n"
-        "from send  0.0581  0.0581  0.0581  0.0581  0.0581  0.0581  0.0581   0.000\n"
-        "connect    0.0900  0.0900  0.0900  0.0900  0.0900  0.0900  0.0900   0.000\n"
-        "sent late by 4 us (median), 4 us (max)\n"
-        "rtt: from the intended time of sending; times of arrival: kernel clock in part\n"
+        "in ms       min    mean  median     p95     p99   p99.9     max  stddev\n"
+        "rtt      0.0581  0.0581  0.0581  0.0581  0.0581  0.0581  0.0581   0.000\n"
+        "connect  0.0900  0.0900  0.0900  0.0900  0.0900  0.0900  0.0900   0.000\n"
+        "sent late by 4 us (median), 4 us (p95), 4 us (p99), 4 us (max)\n"
+        "rtt: from the sending; times of arrival: kernel clock in part\n"
         "the service is no echo: its answers were timed, not verified\n");
 }
 
@@ -266,7 +272,7 @@ TEST_CASE("what does not happen every day is told only when it did") {
     result.counts.unreachable = 4;
     const std::string text = ping_summary(result, plain);
     CHECK(
-        text.find("0 wrong size, 4 unreachable (0.4%), 1 late, 2 stray, 7 waiting,\n"
+        text.find("0 wrong size, 4 unreachable (0.4%), 1 late, 2 stray, 7 undecided,\n"
                   "0.6% without an answer; 9.999 s\n") != std::string::npos);
     CHECK(ascii_fits(text));
 }
@@ -291,10 +297,10 @@ TEST_CASE("huge numbers stay within 80 columns") {
     result.elapsed_ns = UINT64_MAX;
     result.rtt.record(1);
     result.rtt.record(UINT64_MAX / 2);
-    result.rtt_from_send.record(3'600'000'000'000);
+    result.ipdv.record(3'600'000'000'000);
     result.connect.record(1'234'567'890'123);
     result.lateness.record(3'600'000'000'000);
-    result.jitter_ns = 1e15;
+    result.rfc3550_jitter_ns = 1e15;
     result.clock = ReceiveClock::user_space;
     const std::string text = ping_summary(result, plain);
     CAPTURE(text);
@@ -307,7 +313,7 @@ TEST_CASE("huge numbers stay within 80 columns") {
 TEST_CASE("the interim line is one line") {
     CHECK(
         ping_interim(typical(), plain) ==
-        "998/1000 answered, 0.2% loss, median/p99/max 0.0621/0.0621/0.121 ms\n");
+        "998/1000 answered, 0.2% loss, median/p99/max 0.0581/0.0581/0.117 ms\n");
     CHECK(ping_interim(udp(), several) == "udp://127.0.0.1:7001: 0/0 answered\n");
     PingResult wrong = udp();
     wrong.counts = {.sent = 3, .corrupted = 1, .wrong_size = 1, .refused = 1};
@@ -327,8 +333,8 @@ TEST_CASE("endpoints are compared in rows, with the least median marked") {
     const std::array<const PingResult*, 4> all{&fast, &slow, &silent, &unasked};
     CHECK(
         ping_comparison(all, plain) ==
-        "in ms                 loss      min   median       p95      p99     max  jitter\n"
-        "udp://127.0.0.1:7001  0.2%   0.0621   0.0621*   0.0621   0.0621   0.121  0.0110\n"
+        "in ms                 loss      min   median       p95      p99     max    ipdv\n"
+        "udp://127.0.0.1:7001  0.2%   0.0581   0.0581*   0.0581   0.0581   0.117  0.0110\n"
         "tcp://localhost:7001    0%  12.3450  12.3450   12.3450  12.3450  12.345  0.0000\n"
         "udp://[::1]:7001      100%\n"
         "udp://10.0.0.1:7001      -\n"
@@ -412,13 +418,22 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     CHECK(endpoint["service"] == "echo");
     CHECK(endpoint["clock"] == "kernel");
     CHECK(endpoint["counts"]["lost"] == 2);
-    CHECK(endpoint["counts"]["waiting"] == 0);
+    CHECK(endpoint["counts"]["undecided"] == 0);
     CHECK(endpoint["loss_percent"] == 0.2);
-    CHECK(endpoint["jitter"] == 1.1e-5);
+    CHECK(endpoint["rfc3550_jitter"] == 1.1e-5);
     CHECK(endpoint["rtt"]["count"] == 998);
-    CHECK(endpoint["rtt"]["min"] == 62.1e-6);
-    CHECK(endpoint["rtt"]["max"] == 121e-6);
-    CHECK(endpoint["fail_if"][0]["value"].get<double>() == doctest::Approx(62.2e-6).epsilon(0.01));
+    CHECK(endpoint["rtt"]["min"] == 58.1e-6);
+    CHECK(endpoint["rtt"]["max"] == 117e-6);
+    CHECK(endpoint["lateness"]["p99"].get<double>() == doctest::Approx(4e-6).epsilon(0.004));
+    CHECK(endpoint["lateness"]["max"] == 3e-3);
+    CHECK(endpoint["ipdv"]["count"] == 997);
+    CHECK(endpoint["ipdv"]["max"] == 12e-6);
+    CHECK(endpoint["pdv"]["count"] == 998);
+    CHECK(endpoint["pdv"]["median"] == 0);
+    CHECK(endpoint["pdv"]["max"] == 58.9e-6);
+    CHECK_FALSE(endpoint.contains("rtt_from_send"));
+    CHECK_FALSE(endpoint.contains("jitter"));
+    CHECK(endpoint["fail_if"][0]["value"].get<double>() == doctest::Approx(58.1e-6).epsilon(0.01));
     CHECK(endpoint["fail_if"][1]["value"] == 0.2);
     CHECK_FALSE(endpoint["fail_if"][2].contains("value"));
     CHECK(endpoint["fail_if"][2]["met"] == true);
@@ -432,14 +447,27 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     CHECK(sum == 998);
 }
 
+TEST_CASE("what the run did not wait for is undecided, and in no ratio") {
+    PingResult result = typical();
+    result.counts.sent = 1003;
+    CHECK(*loss_percent(result.counts) == doctest::Approx(0.2));
+    CHECK(ping_summary(result, plain).find("2 lost (0.2%)") != std::string::npos);
+    CHECK(ping_summary(result, plain).find("3 undecided") != std::string::npos);
+    const std::array<const PingResult*, 1> all{&result};
+    const auto document = nlohmann::json::parse(ping_json(all, {}, Exit::interrupted));
+    CHECK(document["exit"] == 130);
+    CHECK(document["endpoints"][0]["counts"]["undecided"] == 3);
+    CHECK(document["endpoints"][0]["loss_percent"] == doctest::Approx(0.2));
+}
+
 TEST_CASE("what was not measured is absent from the JSON document") {
     const PingResult result = udp();
     const std::array<const PingResult*, 1> all{&result};
     const auto document = nlohmann::json::parse(ping_json(all, {}, Exit::failed));
     const auto& endpoint = document["endpoints"][0];
     for (const char* key :
-         {"service", "clock", "loss_percent", "rtt", "rtt_from_send", "lateness", "connect",
-          "jitter", "connections"})
+         {"service", "clock", "loss_percent", "rtt", "lateness", "connect", "ipdv", "pdv",
+          "rfc3550_jitter", "connections"})
         CHECK_FALSE(endpoint.contains(key));
     CHECK(document["fail_if"].empty());
 }

@@ -507,5 +507,42 @@ TEST_CASE("TCP: at the end of the run what waits for its connection is on the bo
     CHECK(engine.counts().sent == 1);
     engine.prober->finish();
     CHECK(engine.counts().sent == 3);
-    CHECK(engine.counts().waiting() == 3);
+    CHECK(engine.counts().undecided() == 3);
+}
+
+TEST_CASE("TCP: a probe that waits for its connection is given up when the run has lingered") {
+    // Its queue of connections is full, so that no more are made.
+    Peer peer(SOCK_STREAM, false);
+    REQUIRE(::listen(peer.fd.get(), 0) == 0);
+    Engine engine(peer, Transport::tcp, long_ns, true);
+    engine.send();
+    engine.until_connected(1);
+    const Fd connection = peer.accept();
+    answer(connection, view(receive(connection)));
+    engine.until_known();
+    const Fd filler(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::connect(filler.get(), peer.address.get(), peer.address.size) == 0);
+    engine.send();
+    const uint64_t timeout_ns = engine.prober->next_deadline_ns();
+    engine.prober->linger(monotonic_ns(), false);
+    const uint64_t end_ns = engine.prober->next_deadline_ns();
+    CHECK(end_ns < timeout_ns);
+    REQUIRE(engine.prober->expire(end_ns));
+    CHECK(engine.counts().lost == 1);
+    CHECK(engine.log.failures == std::vector{Fate::lost});
+    CHECK(engine.prober->next_deadline_ns() == UINT64_MAX);
+}
+
+TEST_CASE("when the run ends, what nobody had looked at in time is lost all the same") {
+    for (const Transport transport : {Transport::udp, Transport::tcp}) {
+        const Peer peer(transport == Transport::udp ? SOCK_DGRAM : SOCK_STREAM);
+        Engine engine(peer, transport, short_ns);
+        engine.send();
+        const uint64_t expired_ns = monotonic_ns() + short_ns;
+        while (monotonic_ns() < expired_ns)
+            ::usleep(1000);
+        engine.prober->finish();
+        CHECK(engine.counts().sent == 1);
+        CHECK(engine.counts().lost == 1);
+    }
 }

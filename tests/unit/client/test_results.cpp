@@ -26,7 +26,7 @@ PingResult pinged(const PingCounts& counts) {
     result.elapsed_ns = 2'000'000'000;
     for (uint64_t at = 0; at < counts.answered; at++) {
         result.rtt.record((100 + at) * 1000);
-        result.rtt_from_send.record((50 + at) * 1000);
+        result.lateness.record((10 + at) * 1000);
     }
     return result;
 }
@@ -83,7 +83,9 @@ TEST_CASE("each metric of ping has its value, in its unit") {
          .duplicated = 4,
          .reordered = 5,
          .late = 6});
-    result.jitter_ns = 1500;
+    result.rfc3550_jitter_ns = 1500;
+    result.ipdv.record(20'000);
+    result.ipdv.record(40'000);
     result.connect.record(70'000);
     CHECK(*value_of(result, "sent") == 110);
     CHECK(*value_of(result, "answered") == 101);
@@ -97,20 +99,31 @@ TEST_CASE("each metric of ping has its value, in its unit") {
     CHECK(*value_of(result, "errors") == 7); // two still wait
     CHECK(*value_of(result, "rate") == 50.5);
     CHECK(*value_of(result, "loss") == doctest::Approx(100 * 2 / 108.0));
-    CHECK(*duration_of(result, "jitter") == doctest::Approx(1.5e-6));
+    CHECK(*duration_of(result, "rfc3550_jitter") == doctest::Approx(1.5e-6));
     CHECK(*duration_of(result, "min") == doctest::Approx(100e-6));
     CHECK(*duration_of(result, "mean") == doctest::Approx(150e-6));
     CHECK(*duration_of(result, "median") == doctest::Approx(150e-6).epsilon(0.004));
     CHECK(*duration_of(result, "p99") == doctest::Approx(199e-6).epsilon(0.004));
     CHECK(*duration_of(result, "max") == doctest::Approx(200e-6));
     CHECK(*duration_of(result, "stddev") == doctest::Approx(29.1548e-6));
-    CHECK(*duration_of(result, "rtt.min") == doctest::Approx(50e-6));
+    CHECK(*duration_of(result, "rtt.min") == doctest::Approx(100e-6));
+    CHECK(*duration_of(result, "rtt.p99") == *duration_of(result, "p99"));
+    CHECK(*duration_of(result, "lateness.max") == doctest::Approx(110e-6));
+    CHECK(*duration_of(result, "lateness.p50") == doctest::Approx(60e-6).epsilon(0.004));
+    CHECK(*duration_of(result, "ipdv.mean") == doctest::Approx(30e-6));
+    CHECK(*duration_of(result, "jitter") == doctest::Approx(30e-6));
+    CHECK(*duration_of(result, "ipdv.max") == doctest::Approx(40e-6));
+    CHECK(*duration_of(result, "pdv.min") == 0);
+    CHECK(*duration_of(result, "pdv.mean") == doctest::Approx(50e-6));
+    CHECK(*duration_of(result, "pdv.max") == doctest::Approx(100e-6));
+    CHECK(*value_of(result, "undecided") == 2);
     CHECK(*duration_of(result, "connect.max") == doctest::Approx(70e-6));
 }
 
 TEST_CASE("what ping did not measure has no value") {
     PingResult result = pinged({.sent = 2, .answered = 1});
-    CHECK_FALSE(duration_of(result, "jitter").has_value()); // it takes two answers
+    for (const std::string_view name : {"jitter", "ipdv.p95", "pdv.p95", "rfc3550_jitter"})
+        CHECK_FALSE(duration_of(result, name).has_value()); // it takes two answers
     CHECK_FALSE(duration_of(result, "connect.p50").has_value());
     result.elapsed_ns = 0;
     CHECK_FALSE(value_of(result, "rate").has_value());
@@ -181,7 +194,8 @@ TEST_CASE("the verdict on ping") {
         {good, "", Exit::ok},
         {{}, "", Exit::failed},
         {silent, "", Exit::failed},
-        {{.sent = 10, .answered = 9}, "", Exit::ok}, // one waits: interrupted
+        {{.sent = 10, .answered = 9}, "", Exit::ok}, // one is undecided: interrupted twice
+        {{.sent = 10, .answered = 9}, "undecided>0", Exit::failed},
         {{.sent = 10}, "", Exit::failed},
         {{.sent = 9, .answered = 9, .duplicated = 9, .reordered = 9, .late = 9, .stray = 9},
          "",
