@@ -1,7 +1,9 @@
 #include "client/terminal.h"
 
 #include "client/report.h"
+#include "client/show/table.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -39,6 +41,12 @@ size_t terminal_width(int fd) {
             return width;
     }
     return default_width;
+}
+
+size_t output_columns() {
+    if (isatty(STDOUT_FILENO) != 1)
+        return text_columns;
+    return std::clamp(terminal_width(STDOUT_FILENO), text_columns_min, text_columns);
 }
 
 bool shows_unicode() {

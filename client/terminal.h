@@ -10,6 +10,9 @@ namespace riposte::client {
 /// Columns of the terminal at `fd`; else COLUMNS from the environment; else 80.
 size_t terminal_width(int fd);
 
+/// Columns for text on standard output: the terminal's, 40 to 80; 80 where there is none.
+size_t output_columns();
+
 /// Is the locale's character set UTF-8 (LC_ALL, LC_CTYPE, LANG)?
 bool shows_unicode();
 

@@ -267,8 +267,8 @@ std::string load_interim(const LoadResult& result) {
     if (!result.latency.empty()) {
         const Figures of = figures(result.latency);
         text += fmt::format(
-            "median/p99/max {}/{}/{} ms, ", milliseconds(of.median_ns), milliseconds(of.p99_ns),
-            milliseconds(of.max_ns));
+            "median/p99/max {}/{}/{} ms, ", percentile_milliseconds(of.median_ns),
+            percentile_milliseconds(of.p99_ns), milliseconds(of.max_ns));
     }
     const uint64_t errors = result.counts.errors();
     return text + (errors == 0 ? "no errors" : count_of(errors, "error")) + '\n';

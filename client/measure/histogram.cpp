@@ -153,6 +153,13 @@ uint64_t Histogram::percentile_ns(double percent) const {
     return max_ns_;
 }
 
+bool Histogram::has_percentile(uint64_t count, double percent) {
+    constexpr double median = 50;
+    if (count == 0)
+        return false;
+    return percent <= median || percent >= 100 || rank_of(percent, count) < count;
+}
+
 uint64_t Histogram::count_between(uint64_t low_ns, uint64_t high_ns) const {
     if (low_ns > high_ns)
         return 0;

@@ -50,6 +50,13 @@ public:
     /// greatest value are exact. 0 <= percent <= 100; 0 when nothing was recorded.
     uint64_t percentile_ns(double percent) const;
 
+    /// Do `count` values have that percentile? Up to the median one value is enough; above it, at
+    /// least one value must lie beyond it by rank, or it would be the maximum under another name:
+    /// count >= 1 / (1 - percent / 100), so that p95 takes 20 values, p99 100, p99.9 1,000. The
+    /// 100th percentile is the maximum.
+    static bool has_percentile(uint64_t count, double percent);
+    bool has_percentile(double percent) const { return has_percentile(count_, percent); }
+
     /// How many values lie in the buckets from `low_ns`'s to `high_ns`'s.
     uint64_t count_between(uint64_t low_ns, uint64_t high_ns) const;
 

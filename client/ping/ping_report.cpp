@@ -57,36 +57,41 @@ Item unanswered_item(const Unanswered& kind, uint64_t known) {
         kind.count, fmt::format("{} {} ({})", kind.count, kind.name, percentage(percent)));
 }
 
-/// "1000 sent, 998 answered, 2 lost (0.2%), ...; 9.999 s".
+/// "1000 sent, 998 answered, 2 lost (0.2%); 9.999 s", and below it what else is not zero, each kind
+/// at its place. What belongs to a kind is in one place: a line of fixed_lines().
 std::string counts_text(const PingResult& result, const PingStyle& style) {
     const PingCounts& counts = result.counts;
     const uint64_t known = counts.sent - counts.undecided();
     const auto kinds = unanswered(counts);
-    std::vector<Item> items{
-        {fmt::format("{} sent", counts.sent)},
-        {fmt::format("{} answered", counts.answered)},
-        unanswered_item(kinds[0], known),
-        {fmt::format("{} duplicated", counts.duplicated)},
-        {fmt::format("{} reordered", counts.reordered)},
-        failure_item(counts.corrupted, fmt::format("{} corrupted", counts.corrupted)),
-        failure_item(counts.wrong_size, fmt::format("{} wrong size", counts.wrong_size))};
-    for (const Unanswered& kind : std::span(kinds).subspan(1))
-        if (kind.count > 0)
-            items.push_back(unanswered_item(kind, known));
-    for (const Unanswered& other :
-         {Unanswered{"late", counts.late},
-          {"stray", counts.stray},
-          {"undecided", counts.undecided()}})
-        if (other.count > 0)
-            items.push_back({fmt::format("{} {}", other.count, other.name)});
+    const auto some = [](uint64_t count, std::string_view name, Ink ink = Ink::plain) {
+        return count == 0 ? std::vector<Item>{}
+                          : std::vector<Item>{{fmt::format("{} {}", count, name), ink}};
+    };
+    const auto without_answer = [&](const Unanswered& kind) {
+        return kind.count == 0 ? std::vector<Item>{} : std::vector{unanswered_item(kind, known)};
+    };
+    std::vector<Item> of_all;
     const auto loss = loss_percent(counts);
     if (loss && std::ranges::count_if(kinds, [](const auto& kind) { return kind.count > 0; }) > 1)
-        items.push_back({fmt::format("{} without an answer", percentage(*loss))});
-    items.back().after = ";";
+        of_all.push_back({fmt::format("{} without an answer", percentage(*loss))});
+    Item lost = unanswered_item(kinds[0], known);
+    lost.after = ";";
+    std::vector<Item> end;
     if (result.connections > 0)
-        items.push_back({count_of(result.connections, "connection")});
-    items.push_back({elapsed_time(result.elapsed_ns)});
-    return flow("", items, style.color);
+        end.push_back({count_of(result.connections, "connection")});
+    end.push_back({elapsed_time(result.elapsed_ns)});
+    const std::vector<FixedLine> lines{
+        {{{fmt::format("{} sent", counts.sent)}, {fmt::format("{} answered", counts.answered)}},
+         {lost},
+         end},
+        {without_answer(kinds[1]), without_answer(kinds[2])},
+        {without_answer(kinds[3]), of_all},
+        {some(counts.corrupted, "corrupted", Ink::failure),
+         some(counts.wrong_size, "wrong size", Ink::failure)},
+        {some(counts.duplicated, "duplicated"), some(counts.reordered, "reordered")},
+        {some(counts.late, "late"), some(counts.stray, "stray"),
+         some(counts.undecided(), "undecided")}};
+    return fixed_lines("", lines, style.look());
 }
 
 /// Why there are no figures, and where to look.
@@ -122,10 +127,9 @@ std::string lateness_text(const PingResult& result, const PingStyle& style) {
     constexpr std::array<Named, 4> shown{{{"median", 50}, {"p95", 95}, {"p99", 99}, {"max", 100}}};
     std::vector<Item> items;
     for (const auto& [name, percent] : shown)
-        items.push_back({fmt::format(
-            "{} ({})", short_duration(static_cast<double>(result.lateness.percentile_ns(percent))),
-            name)});
-    return flow("sent late by ", items, style.color);
+        if (const auto value = percentile_of(result.lateness, percent))
+            items.push_back({fmt::format("{} ({})", short_duration(*value), name)});
+    return flow("sent late by ", items, style.look());
 }
 
 /// What is to be known about the figures; nothing if there are none.
@@ -140,9 +144,11 @@ std::string remarks(const PingResult& result, const PingStyle& style) {
     items.push_back({"rtt: from the sending", Ink::plain, ";"});
     if (result.clock != ReceiveClock::none)
         items.push_back({fmt::format("times of arrival: {}", clock_name(result.clock))});
-    std::string text = flow("", items, style.color);
+    std::string text = flow("", items, style.look());
     if (result.other_service)
-        text += "the service is no echo: its answers were timed, not verified\n";
+        text += flow(
+            "", "the service is no echo: its answers were timed, not verified", Ink::plain,
+            style.look());
     return text;
 }
 
@@ -164,28 +170,34 @@ std::string annotations(const Arrival& arrival) {
     return text;
 }
 
-/// The figures of one column of the comparison, for those that have any.
-std::vector<std::string> comparison_column(
-    std::span<const PingResult* const> answered, double (*figure)(const PingResult&)) {
-    std::vector<double> values;
-    for (const PingResult* result : answered)
-        values.push_back(figure(*result));
-    return aligned_milliseconds(values);
-}
-
 struct ComparisonColumn {
     std::string_view name;
-    double (*figure)(const PingResult&);
+    std::optional<double> (*figure)(const PingResult&);
+    bool is_percentile;
 };
+
+/// The figures of one column of the comparison, for those that have any.
+std::vector<std::string> comparison_texts(
+    std::span<const PingResult* const> answered, const ComparisonColumn& column) {
+    std::vector<std::optional<double>> values;
+    for (const PingResult* result : answered)
+        values.push_back(column.figure(*result));
+    if (column.is_percentile)
+        return aligned_percentiles(values);
+    std::vector<double> exact;
+    for (const std::optional<double>& value : values)
+        exact.push_back(value.value_or(0));
+    return aligned_milliseconds(exact);
+}
 
 constexpr size_t median_column = 1;
 constexpr std::array<ComparisonColumn, 6> comparison_columns{{
-    {"min", [](const PingResult& r) { return static_cast<double>(r.rtt.min_ns()); }},
-    {"median", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(50)); }},
-    {"p95", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(95)); }},
-    {"p99", [](const PingResult& r) { return static_cast<double>(r.rtt.percentile_ns(99)); }},
-    {"max", [](const PingResult& r) { return static_cast<double>(r.rtt.max_ns()); }},
-    {"ipdv", [](const PingResult& r) { return r.ipdv.mean_ns(); }},
+    {"min", [](const PingResult& r) { return std::optional<double>(r.rtt.min_ns()); }, false},
+    {"median", [](const PingResult& r) { return percentile_of(r.rtt, 50); }, true},
+    {"p95", [](const PingResult& r) { return percentile_of(r.rtt, 95); }, true},
+    {"p99", [](const PingResult& r) { return percentile_of(r.rtt, 99); }, true},
+    {"max", [](const PingResult& r) { return std::optional<double>(r.rtt.max_ns()); }, false},
+    {"ipdv", [](const PingResult& r) { return std::optional(r.ipdv.mean_ns()); }, false},
 }};
 
 using Table = std::vector<std::vector<std::string>>;
@@ -203,7 +215,7 @@ bool add_figures(Table& table, std::span<const PingResult* const> results) {
         least = std::min(least, result->rtt.percentile_ns(50));
     for (size_t column = 0; column < comparison_columns.size(); column++) {
         const bool marked = column == median_column && answered.size() > 1;
-        const auto texts = comparison_column(answered, comparison_columns[column].figure);
+        const auto texts = comparison_texts(answered, comparison_columns[column]);
         table[0].push_back(fmt::format("{}{}", comparison_columns[column].name, marked ? " " : ""));
         size_t next = 0;
         for (size_t row = 0; row < results.size(); row++) {
@@ -220,12 +232,14 @@ bool add_figures(Table& table, std::span<const PingResult* const> results) {
 
 } // namespace
 
-std::string ping_header(const PingResult& result) {
+std::string ping_header(const PingResult& result, Look look) {
     const bool said = result.name.ends_with("//" + result.address);
-    const std::string address = said ? "" : fmt::format(" ({})", result.address);
-    return fmt::format(
-        "PING {}{}: {} of payload, every {}\n", result.name, address,
-        byte_count(result.payload_bytes), interval_text(result.interval_ns));
+    std::vector<Item> items{{result.name, Ink::plain, said ? ":" : ""}};
+    if (!said)
+        items.push_back({fmt::format("({})", result.address), Ink::plain, ":"});
+    items.push_back({fmt::format("{} of payload", byte_count(result.payload_bytes))});
+    items.push_back({fmt::format("every {}", interval_text(result.interval_ns))});
+    return flow("PING ", items, look);
 }
 
 std::string ping_line(const PingResult& result, const Arrival& arrival, const PingStyle& style) {
@@ -283,14 +297,14 @@ std::string ping_other_service_line(const PingResult& result, const PingStyle& s
 }
 
 std::string ping_summary(const PingResult& result, const PingStyle& style) {
-    std::string text =
-        paint(fmt::format("--- {} ping statistics ---", result.name), Ink::quiet, style.color);
-    text += '\n';
+    std::string text = title_line(result.name, "ping statistics", style.look());
     text += counts_text(result, style);
     if (result.counts.answered == 0)
-        text += paint(no_answer(result.counts), Ink::failure, style.color) + '\n';
+        text += flow("", no_answer(result.counts), Ink::failure, style.look());
     else if (result.rtt.empty())
-        text += "the service spoke before the probes left: there is no round trip to time\n";
+        text += flow(
+            "", "the service spoke before the probes left: there is no round trip to time",
+            Ink::plain, style.look());
     const Histogram pdv = result.pdv();
     std::vector<Distribution> rows;
     for (const Distribution& row :
@@ -301,7 +315,7 @@ std::string ping_summary(const PingResult& result, const PingStyle& style) {
         if (!row.histogram->empty())
             rows.push_back(row);
     if (!rows.empty())
-        text += latency_table(rows, style.color);
+        text += latency_table(rows, style.look());
     return text + lateness_text(result, style) + remarks(result, style);
 }
 
@@ -317,8 +331,8 @@ std::string ping_interim(const PingResult& result, const PingStyle& style) {
     if (!result.rtt.empty()) {
         const Figures of = figures(result.rtt);
         items.push_back({fmt::format(
-            "median/p99/max {}/{}/{} ms", milliseconds(of.median_ns), milliseconds(of.p99_ns),
-            milliseconds(of.max_ns))});
+            "median/p99/max {}/{}/{} ms", percentile_milliseconds(of.median_ns),
+            percentile_milliseconds(of.p99_ns), milliseconds(of.max_ns))});
     }
     std::string text;
     for (const Item& item : items)
@@ -340,17 +354,19 @@ std::string ping_comparison(std::span<const PingResult* const> results, const Pi
 
     // The names get the columns that the figures leave; a row without figures is short.
     const auto room_for_names = [&](size_t gap) {
-        std::string head = render_table(table, gap, false);
+        std::string head = render_table(table, gap, {false, SIZE_MAX});
         head.resize(head.find('\n'));
         const size_t taken = columns_of(head) - columns_of(table[0][0]);
-        return std::max(text_columns - std::min(text_columns, taken), name_columns_min);
+        // On a narrow terminal the figures fold: two of them beside the name at least.
+        const size_t least = style.columns < text_columns ? style.columns / 2 : name_columns_min;
+        return std::max(style.columns - std::min(style.columns, taken), least);
     };
     const size_t longest = columns_of(*std::ranges::max_element(names, {}, columns_of));
     const size_t gap = longest <= room_for_names(2) ? 2 : 1;
     const std::vector<std::string> cut = shorten_all(names, room_for_names(gap));
     for (size_t row = 0; row < results.size(); row++)
         table[row + 1][0] = cut[row];
-    std::string text = render_table(table, gap, style.color);
+    std::string text = render_table(table, gap, style.look());
     if (marked)
         text += "* the least median\n";
     return text;

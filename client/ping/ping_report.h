@@ -1,11 +1,12 @@
 // What `riposte ping` prints: a line an answer, summaries, the comparison of several endpoints, and
-// the JSON document. Pure: results in, text out. Lines are at most 80 columns wide where the names
-// in them allow it, and end with a newline.
+// the JSON document. Pure: results in, text out. Lines of summaries and tables are at most as wide
+// as the style says where the names in them allow it, and end with a newline.
 #pragma once
 
 #include "client/options.h"
 #include "client/ping/ping_account.h"
 #include "client/ping/ping_result.h"
+#include "client/show/table.h"
 
 #include <cstdint>
 #include <span>
@@ -18,10 +19,13 @@ namespace riposte::client {
 struct PingStyle {
     bool several = false; ///< more than one endpoint: its name stands in front of each line
     bool color = false;
+    size_t columns = text_columns; ///< of summaries and tables, at most
+
+    Look look() const { return {color, columns}; }
 };
 
 /// "PING udp://localhost:7001 (127.0.0.1:7001): 56 bytes of payload, every 1s"
-std::string ping_header(const PingResult& result);
+std::string ping_header(const PingResult& result, Look look = {});
 
 /// "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms", with what is to be said about it behind:
 /// connect=0.1 ms, (duplicate), (out of order), (late), (sent 12.3 ms late), corrupted at byte 17

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
+#include <ctime>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -48,6 +50,12 @@ std::string three_digits(double number) {
     return fmt::format("{:.{}f}", number, decimals);
 }
 
+tm utc_parts(time_t seconds) {
+    tm parts{};
+    gmtime_r(&seconds, &parts);
+    return parts;
+}
+
 } // namespace
 
 std::string milliseconds(double nanoseconds) {
@@ -73,6 +81,45 @@ std::vector<std::string> aligned_milliseconds(std::span<const double> nanosecond
     return texts;
 }
 
+std::string percentile_milliseconds(std::optional<double> nanoseconds) {
+    constexpr int digits = 3;
+    if (!nanoseconds)
+        return "-";
+    const double ms = *nanoseconds / 1e6;
+    if (!(ms > 0))
+        return "0";
+    const auto decimals_at = [](double value) {
+        return digits - 1 - static_cast<int>(std::floor(std::log10(value)));
+    };
+    // What rounds up to the next power of ten has that one's decimals: "0.100", not "0.1000".
+    const double unit = std::pow(10, -decimals_at(ms));
+    const double rounded = std::round(ms / unit) * unit;
+    const int decimals = std::clamp(decimals_at(rounded * (1 + 1e-12)), 0, 6);
+    return fmt::format("{:.{}f}", decimals > 0 ? ms : rounded, decimals);
+}
+
+std::vector<std::string> aligned_percentiles(std::span<const std::optional<double>> nanoseconds) {
+    // A whole number has no point: the blank in its place is one of those behind it.
+    const auto behind = [](const std::string& text) {
+        return text.size() - std::min(text.find('.'), text.size());
+    };
+    std::vector<std::string> texts;
+    size_t most_behind = 0;
+    size_t most_before = 0;
+    for (const std::optional<double>& each : nanoseconds) {
+        texts.push_back(percentile_milliseconds(each));
+        if (each) {
+            most_behind = std::max(most_behind, behind(texts.back()));
+            most_before = std::max(most_before, texts.back().size() - behind(texts.back()));
+        }
+    }
+    if (most_before + most_behind <= aligned_width)
+        for (size_t at = 0; at < texts.size(); at++)
+            if (nanoseconds[at])
+                texts[at].append(most_behind - behind(texts[at]), ' ');
+    return texts;
+}
+
 std::string short_duration(double nanoseconds) {
     if (nanoseconds < 999.5)
         return fmt::format("{:.0f} ns", nanoseconds);
@@ -94,6 +141,21 @@ std::string elapsed_time(uint64_t nanoseconds) {
     if (minutes < 60)
         return fmt::format("{}m {:02}s", minutes, seconds % 60);
     return fmt::format("{}h {:02}m {:02}s", minutes / 60, minutes % 60, seconds % 60);
+}
+
+std::string utc_time(double seconds) {
+    const auto milliseconds = static_cast<int64_t>(std::floor(seconds * 1000 + 0.5));
+    const tm parts = utc_parts(milliseconds / 1000);
+    return fmt::format(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, milliseconds % 1000);
+}
+
+std::string utc_clock(double seconds) {
+    const tm parts = utc_parts(static_cast<time_t>(std::floor(seconds)));
+    return fmt::format(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC", parts.tm_year + 1900, parts.tm_mon + 1,
+        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
 std::string interval_text(uint64_t nanoseconds) {
@@ -141,18 +203,21 @@ std::string percentage(double percent) {
 }
 
 Figures figures(const Histogram& histogram) {
-    const auto percentile = [&](double percent) {
-        return static_cast<double>(histogram.percentile_ns(percent));
-    };
     return {
         .min_ns = static_cast<double>(histogram.min_ns()),
         .mean_ns = histogram.mean_ns(),
-        .median_ns = percentile(50),
-        .p95_ns = percentile(95),
-        .p99_ns = percentile(99),
-        .p999_ns = percentile(99.9),
+        .median_ns = percentile_of(histogram, 50),
+        .p95_ns = percentile_of(histogram, 95),
+        .p99_ns = percentile_of(histogram, 99),
+        .p999_ns = percentile_of(histogram, 99.9),
         .max_ns = static_cast<double>(histogram.max_ns()),
         .stddev_ns = histogram.stddev_ns()};
+}
+
+std::optional<double> percentile_of(const Histogram& histogram, double percent) {
+    if (!histogram.has_percentile(percent))
+        return std::nullopt;
+    return static_cast<double>(histogram.percentile_ns(percent));
 }
 
 } // namespace riposte::client

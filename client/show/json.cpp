@@ -1,24 +1,10 @@
 #include "client/show/json.h"
 
 #include "build_features.h"
-#include "client/show/figures.h"
 
 #include <cmath>
-#include <ctime>
-
-#include <fmt/format.h>
 
 namespace riposte::client {
-
-std::string utc_time(double seconds) {
-    const auto milliseconds = static_cast<int64_t>(std::floor(seconds * 1000 + 0.5));
-    const time_t whole = milliseconds / 1000;
-    tm parts{};
-    gmtime_r(&whole, &parts);
-    return fmt::format(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
-        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, milliseconds % 1000);
-}
 
 Json document_head(std::string_view schema, double started_at, Exit exit) {
     Json document;
@@ -37,10 +23,14 @@ void set_distribution(Json& document, std::string_view key, const Histogram& his
     each["count"] = histogram.count();
     each["min"] = of.min_ns / 1e9;
     each["mean"] = of.mean_ns / 1e9;
-    each["median"] = of.median_ns / 1e9;
-    each["p95"] = of.p95_ns / 1e9;
-    each["p99"] = of.p99_ns / 1e9;
-    each["p99_9"] = of.p999_ns / 1e9;
+    const auto set_percentile = [&](const char* name, std::optional<double> ns) {
+        if (ns)
+            each[name] = *ns / 1e9;
+    };
+    set_percentile("median", of.median_ns);
+    set_percentile("p95", of.p95_ns);
+    set_percentile("p99", of.p99_ns);
+    set_percentile("p99_9", of.p999_ns);
     each["max"] = of.max_ns / 1e9;
     each["stddev"] = of.stddev_ns / 1e9;
     Json buckets = Json::array();

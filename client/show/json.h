@@ -4,6 +4,7 @@
 
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "client/show/figures.h"
 #include "common/error.h"
 
 #include <nlohmann/json.hpp>
@@ -21,13 +22,11 @@ inline double to_seconds(uint64_t nanoseconds) {
     return static_cast<double>(nanoseconds) / 1e9;
 }
 
-/// "2025-03-09T14:05:59.250Z" (RFC 3339); `seconds` since 1970.
-std::string utc_time(double seconds);
-
 /// The keys that every document begins with.
 Json document_head(std::string_view schema, double started_at, Exit exit);
 
-/// Sets `document[key]` to all figures of the histogram and its buckets, unless it is empty.
+/// Sets `document[key]` to all figures of the histogram and its buckets, unless it is empty; a
+/// percentile that does not exist is absent.
 void set_distribution(Json& document, std::string_view key, const Histogram& histogram);
 /// Sets it if there is a value, which is finite.
 void set_number(Json& document, std::string_view key, std::optional<double> value);

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <optional>
+#include <utility>
+#include <variant>
 
 #include <fmt/format.h>
 
@@ -31,6 +34,64 @@ void pad(std::string& line, size_t width) {
     line.append(width - std::min(width, columns_of(line)), ' ');
 }
 
+/// Each with its number.
+std::vector<std::string> numbered(std::span<const std::string> names, size_t width) {
+    std::vector<std::string> cut;
+    for (const std::string& name : names) {
+        const std::string number = fmt::format("{}: ", cut.size() + 1);
+        cut.push_back(number + shorten(name, width - number.size()));
+    }
+    return cut;
+}
+
+/// `ends`: nothing comes behind the last item, which then has no punctuation.
+std::string flow_items(std::string_view label, std::span<const Item> items, Look look, bool ends) {
+    const size_t indent = columns_of(label);
+    std::string text(label);
+    size_t column = indent;
+    for (size_t at = 0; at < items.size(); at++) {
+        const Item& item = items[at];
+        const bool is_last = ends && at + 1 == items.size();
+        const std::string_view after = is_last ? std::string_view() : item.after;
+        const size_t width = columns_of(item.text) + columns_of(after);
+        if (column > indent && column + 1 + width > look.columns) {
+            text += '\n';
+            text.append(indent, ' ');
+            column = indent;
+        } else if (column > indent) {
+            text += ' ';
+            column++;
+        }
+        text += paint(item.text, item.ink, look.color);
+        text += after;
+        column += width;
+    }
+    return text + '\n';
+}
+
+/// The first column and those from `first` to before `end`.
+std::string table_part(
+    std::span<const std::vector<std::string>> rows, std::span<const size_t> widths, size_t first,
+    size_t end, size_t gap, Look look) {
+    std::string text;
+    for (const auto& row : rows) {
+        // What has no cell here is not repeated, but in the first part.
+        if (first > 1 && row.size() <= first)
+            continue;
+        std::string line(row[0]);
+        size_t line_end = widths[0];
+        for (size_t at = first; at < std::min(row.size(), end); at++) {
+            line_end += gap + widths[at];
+            pad(line, line_end - columns_of(row[at]));
+            line += row[at];
+        }
+        line.erase(line.find_last_not_of(' ') + 1);
+        text += paint(line, &row == &rows.front() ? Ink::quiet : Ink::plain, look.color);
+        text += '\n';
+    }
+    return text;
+}
+
 } // namespace
 
 std::string paint(std::string_view text, Ink ink, bool color) {
@@ -43,30 +104,11 @@ size_t columns_of(std::string_view text) {
     return static_cast<size_t>(std::ranges::count_if(text, starts_code_point));
 }
 
-std::string flow(std::string_view label, std::span<const Item> items, bool color) {
-    const size_t indent = columns_of(label);
-    std::string text(label);
-    size_t column = indent;
-    for (size_t at = 0; at < items.size(); at++) {
-        const Item& item = items[at];
-        const std::string_view after = at + 1 < items.size() ? item.after : std::string_view();
-        const size_t width = columns_of(item.text) + columns_of(after);
-        if (column > indent && column + 1 + width > text_columns) {
-            text += '\n';
-            text.append(indent, ' ');
-            column = indent;
-        } else if (column > indent) {
-            text += ' ';
-            column++;
-        }
-        text += paint(item.text, item.ink, color);
-        text += after;
-        column += width;
-    }
-    return text + '\n';
+std::string flow(std::string_view label, std::span<const Item> items, Look look) {
+    return flow_items(label, items, look, true);
 }
 
-std::string flow(std::string_view label, std::string_view sentence, Ink ink, bool color) {
+std::string flow(std::string_view label, std::string_view sentence, Ink ink, Look look) {
     std::vector<Item> words;
     while (!sentence.empty()) {
         const size_t size = std::min(sentence.find(' '), sentence.size());
@@ -74,7 +116,36 @@ std::string flow(std::string_view label, std::string_view sentence, Ink ink, boo
             words.push_back({std::string(sentence.substr(0, size)), ink, ""});
         sentence.remove_prefix(std::min(size + 1, sentence.size()));
     }
-    return flow(label, words, color);
+    return flow(label, words, look);
+}
+
+std::string fixed_lines(std::string_view label, std::span<const FixedLine> lines, Look look) {
+    std::string text;
+    std::string indent(label);
+    const auto add = [&](std::span<const Item> items, bool ends) {
+        text += flow_items(indent, items, look, ends);
+        indent.assign(columns_of(label), ' ');
+    };
+    for (const FixedLine& line : lines) {
+        std::vector<std::vector<Item>> parts;
+        for (const std::vector<Item>& part : line) {
+            if (part.empty())
+                continue;
+            if (parts.empty() || look.is_narrow())
+                parts.push_back(part);
+            else
+                parts.back().insert(parts.back().end(), part.begin(), part.end());
+        }
+        for (const auto& part : parts)
+            add(part, &part == &parts.back());
+    }
+    return text;
+}
+
+std::string title_line(std::string_view name, std::string_view what, Look look) {
+    const bool fits = columns_of(name) + columns_of(what) + 9 <= look.columns;
+    const std::string line = fmt::format("--- {}{}{} ---", name, fits ? " " : "\n--- ", what);
+    return paint(line, Ink::quiet, look.color) + '\n';
 }
 
 std::string shorten(std::string_view name, size_t width) {
@@ -96,36 +167,35 @@ std::vector<std::string> shorten_all(std::span<const std::string> names, size_t 
         std::string each = shorten(names[at], width);
         for (size_t other = 0; other < at; other++)
             if (cut[other] == each && names[other] != names[at])
-                return {names.begin(), names.end()};
+                return numbered(names, width);
         cut.push_back(std::move(each));
     }
     return cut;
 }
 
-std::string render_table(std::span<const std::vector<std::string>> rows, size_t gap, bool color) {
+std::string render_table(std::span<const std::vector<std::string>> rows, size_t gap, Look look) {
     std::vector<size_t> widths(rows.front().size());
     for (const auto& row : rows)
         for (size_t at = 0; at < std::min(row.size(), widths.size()); at++)
             widths[at] = std::max(widths[at], columns_of(row[at]));
     std::string text;
-    for (const auto& row : rows) {
-        std::string line;
-        size_t end = 0;
-        for (size_t at = 0; at < std::min(row.size(), widths.size()); at++) {
-            end += at == 0 ? widths[at] : gap + widths[at];
-            if (at > 0)
-                pad(line, end - columns_of(row[at]));
-            line += row[at];
-        }
-        line.erase(line.find_last_not_of(' ') + 1);
-        text += paint(line, &row == &rows.front() ? Ink::quiet : Ink::plain, color);
-        text += '\n';
-    }
+    size_t first = 1;
+    do {
+        size_t end = first;
+        size_t width = widths[0];
+        // One column at least, however narrow the terminal.
+        while (end < widths.size() && (end == first || width + gap + widths[end] <= look.columns))
+            width += gap + widths[end++];
+        text += table_part(rows, widths, first, end, gap, look);
+        first = end;
+    } while (first < widths.size());
     return text;
 }
 
-std::string latency_table(std::span<const Distribution> rows, bool color) {
-    using Column = std::pair<std::string_view, double Figures::*>;
+std::string latency_table(std::span<const Distribution> rows, Look look) {
+    using Exact = double Figures::*;
+    using Percentile = std::optional<double> Figures::*;
+    using Column = std::pair<std::string_view, std::variant<Exact, Percentile>>;
     constexpr std::array<Column, 8> columns{{
         {"min", &Figures::min_ns},
         {"mean", &Figures::mean_ns},
@@ -145,15 +215,22 @@ std::string latency_table(std::span<const Distribution> rows, bool color) {
     for (const auto& [name, member] : columns) {
         // Padded to the same width everywhere: tables of several runs stand below each other.
         table.front().push_back(fmt::format("{:>7}", name));
-        std::vector<double> values;
-        values.reserve(all.size());
-        for (const Figures& each : all)
-            values.push_back(each.*member);
-        const std::vector<std::string> texts = aligned_milliseconds(values);
+        std::vector<std::string> texts;
+        if (const Exact* exact = std::get_if<Exact>(&member)) {
+            std::vector<double> values;
+            for (const Figures& each : all)
+                values.push_back(each.**exact);
+            texts = aligned_milliseconds(values);
+        } else {
+            std::vector<std::optional<double>> values;
+            for (const Figures& each : all)
+                values.push_back(each.*std::get<Percentile>(member));
+            texts = aligned_percentiles(values);
+        }
         for (size_t at = 0; at < texts.size(); at++)
             table[at + 1].push_back(texts[at]);
     }
-    return render_table(table, 1, color);
+    return render_table(table, 1, look);
 }
 
 } // namespace riposte::client

@@ -310,8 +310,9 @@ class Figures(Impaired):
 
         shown = self.summary(done.stdout)
         values = list(times.values())
-        for name, percent in (("median", 50), ("p95", 95), ("p99", 99), ("p99.9", 99.9)):
+        for name, percent in (("median", 50), ("p95", 95), ("p99", 99)):
             self.near(shown[name], nearest_rank(values, percent), 0.01, name)
+        self.assertNotIn("p99.9", shown)  # it takes 1,000 answers
         self.near(shown["min"], min(values), 0.001, "min")
         self.near(shown["max"], max(values), 0.001, "max")
         mean = sum(values) / len(values)
@@ -334,7 +335,7 @@ class Figures(Impaired):
                 names = lines[index - 1].split()
                 values = line.split()[1:]
                 names = names[-len(values):]
-                return dict(zip(names, map(float, values), strict=True))
+                return {name: float(value) for name, value in zip(names, values, strict=True) if value != "-"}
         raise AssertionError("no row rtt in the summary:\n" + text)
 
     def test_percentiles_of_the_document_are_not_below_the_delays(self):
@@ -348,7 +349,7 @@ class Figures(Impaired):
         self.assertEqual(self.counts(done, want), want)
         held = [entry.held_s() for entry in proxy.log]
         rtt = done.json["endpoints"][0]["rtt"]
-        for name, percent in (("median", 50), ("p95", 95), ("p99", 99), ("p99_9", 99.9)):
+        for name, percent in (("median", 50), ("p95", 95), ("p99", 99)):
             self.assertGreaterEqual(rtt[name] * 1.01, nearest_rank(held, percent), name)
         self.assertGreaterEqual(rtt["max"] * 1.01, max(held))
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <random>
 #include <string>
 #include <utility>
@@ -334,4 +335,29 @@ TEST_CASE("values less the least one are as exact as the buckets that they were 
     }
     CHECK(Histogram().less(0).empty());
     check_same(recorded({5000}).less(5000), recorded({0}));
+}
+
+TEST_CASE("a percentile exists where at least one value lies beyond it by rank") {
+    for (const auto& [percent, least] : std::initializer_list<std::pair<double, uint64_t>>{
+             {0, 1},
+             {25, 1},
+             {50, 1},
+             {75, 4},
+             {90, 10},
+             {95, 20},
+             {99, 100},
+             {99.9, 1000},
+             {99.99, 10'000},
+             {99.999, 100'000},
+             {100, 1}}) {
+        CAPTURE(percent);
+        CHECK_FALSE(Histogram::has_percentile(least - 1, percent));
+        CHECK(Histogram::has_percentile(least, percent));
+        CHECK(Histogram::has_percentile(least * 1000 + 7, percent));
+    }
+    Histogram histogram;
+    histogram.record(5, 19);
+    CHECK_FALSE(histogram.has_percentile(95));
+    histogram.record(6);
+    CHECK(histogram.has_percentile(95));
 }

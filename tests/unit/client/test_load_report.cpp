@@ -112,8 +112,8 @@ TEST_CASE("the summary of a closed loop") {
         "generator    CPU 45% of one core\n"
         "no errors\n"
         "in ms       min    mean  median     p95     p99   p99.9     max  stddev\n"
-        "latency  0.0100  0.5050  0.5007  0.9482  0.9892  1.0000  1.0000   0.289\n"
-        "connect  0.0900  0.0900  0.0900  0.0900  0.0900  0.0900  0.0900   0.000\n");
+        "latency  0.0100  0.5050  0.501    0.948   0.989       -  1.0000   0.289\n"
+        "connect  0.0900  0.0900  0.0900       -       -       -  0.0900   0.000\n");
 }
 
 TEST_CASE("the summary of an open loop has both latencies, and who was late") {
@@ -138,9 +138,9 @@ TEST_CASE("the summary of an open loop has both latencies, and who was late") {
         "             1.5% waited for a connection\n"
         "errors       13 lost (0.002%), 2 wrong size (<0.001%)\n"
         "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
-        "latency   0.01000  0.5050  0.5007  0.9482  0.9892  1.0000  1.0000   0.289\n"
-        "from send 0.00900  0.4545  0.4495  0.8540  0.8909  0.9000  0.9000   0.260\n"
-        "connect   0.09000  0.0900  0.0900  0.0900  0.0900  0.0900  0.0900   0.000\n"
+        "latency   0.01000  0.5050  0.501    0.948   0.989       -  1.0000   0.289\n"
+        "from send 0.00900  0.4545  0.450    0.854   0.891       -  0.9000   0.260\n"
+        "connect   0.09000  0.0900  0.0900       -       -       -  0.0900   0.000\n"
         "note: 1.5% of the schedule waited for a free connection; the server was slower\n"
         "      than the rate, or raise -c or --depth.\n");
 }
@@ -312,6 +312,7 @@ TEST_CASE("the JSON document matches its schema, and the schema it") {
     udp.transport = Transport::udp;
     udp.answering = Answering::other;
     udp.connect.clear();
+    udp.latency.record(1'000'000, 1000); // so many have a p99.9
     CHECK(faults(udp) == std::vector<std::string>{});
     const std::string failed = load_json(udp, {}, Exit::failed, "udp://host:7: connection refused");
     CHECK(schema.faults(failed) == std::vector<std::string>{});
