@@ -78,7 +78,7 @@ Options:
   -u                   UDP, where ENDPOINT does not say tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
       --source ADDR    send from this local address
-  -q, --quiet          only the summary
+  -q, --quiet          only the summary; of several endpoints only their table
   -D, --timestamps     the time in front of each line
   -j, --json           nothing but one JSON document, riposte/ping/2
       --histogram      the round trips as bars, on a logarithmic scale

@@ -179,12 +179,23 @@ Result<void> show(
     const LoadResult& result, Exit exit) {
     const bool color = colors_output(common.color);
     const std::vector<Plotted> curves = {
-        {.name = result.name, .histogram = &result.latency, .series = result.series.get()}};
+        {.name = result.name,
+         .histogram = &result.latency,
+         .series = result.series.get(),
+         .counts = {
+             .sent = result.counts.sent,
+             .answered = result.counts.answered,
+             .lost = result.counts.lost,
+             .failed = result.counts.errors() - result.counts.lost}}};
     std::string subtitle = load_header(result);
     while (subtitle.ends_with('\n'))
         subtitle.pop_back();
     const auto write_files = [&] {
-        return files.write("riposte load " + result.name, subtitle, curves);
+        return files.write(
+            {.title = "riposte load " + result.name,
+             .subtitle = subtitle,
+             .started_at = result.started_at},
+            curves);
     };
     if (options.report.json) { // which says how this ends
         const auto written = write_files();

@@ -21,6 +21,7 @@
 #include "client/reach.h"
 #include "client/report.h"
 #include "client/show/measurement_output.h"
+#include "client/terminal.h"
 #include "common/clock.h"
 #include "common/text.h"
 #include "common/units.h"
@@ -76,7 +77,10 @@ public:
     PingRun(
         const CommonOptions& common, const PingOptions& options, uint64_t end_ns, EventLoop& loop)
         : options_(options), loop_(loop), report_(common.color, false),
-          style_{.several = options.endpoints.size() > 1, .color = colors_output(common.color)},
+          style_{
+              .several = options.endpoints.size() > 1,
+              .color = colors_output(common.color),
+              .columns = output_columns()},
           prints_lines_(!options.quiet && !options.report.json), deadline_ns_(end_ns) {}
 
     void add(Target target, const SocketAddress& address);
@@ -88,6 +92,8 @@ public:
     void on_trouble(const PingResult& result, const std::string& line) override;
 
 private:
+    /// -q of several endpoints: what they have in common is all that was asked for.
+    bool shows_table_alone() const { return options_.quiet && lanes_.size() > 1; }
     void start(bool with_series);
     Result<void> turn();
     Result<void> send_due(Lane& lane);
@@ -161,9 +167,9 @@ Result<void> PingRun::run(bool with_series) {
     for (const Lane& lane : lanes_)
         if (auto prepared = lane.prober->prepare(); !prepared)
             return prepared;
-    if (!options_.report.json)
+    if (!options_.report.json && !shows_table_alone())
         for (const Lane& lane : lanes_)
-            output_ += ping_header(lane.prober->result());
+            output_ += ping_header(lane.prober->result(), style_.look());
     if (auto flushed = flush(); !flushed)
         return flushed;
     start(with_series);
@@ -312,7 +318,17 @@ Result<void> PingRun::write_files(MeasurementFiles& files, const std::vector<Plo
     const std::string subtitle = fmt::format(
         "{} of payload every {} ms", byte_count(options_.payload_bytes),
         static_cast<double>(options_.interval_us) / 1000);
-    return files.write(title, subtitle, curves);
+    return files.write(
+        {.title = title,
+         .subtitle = subtitle,
+         .started_at = lanes_.front().prober->result().started_at},
+        curves);
+}
+
+PlottedCounts plotted_counts(const PingCounts& counts) {
+    const uint64_t failed = counts.sent - counts.waiting() - counts.answered - counts.lost;
+    return {
+        .sent = counts.sent, .answered = counts.answered, .lost = counts.lost, .failed = failed};
 }
 
 /// The summary, the pictures and the exit code.
@@ -324,7 +340,10 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
         const PingResult& result = lane.prober->result();
         results.push_back(&result);
         curves.push_back(
-            {.name = result.name, .histogram = &result.rtt, .series = result.series.get()});
+            {.name = result.name,
+             .histogram = &result.rtt,
+             .series = result.series.get(),
+             .counts = plotted_counts(result.counts)});
         if (verdict(result, options_.report.fail_if) != Exit::ok)
             exit = Exit::failed;
     }
@@ -336,10 +355,11 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
         exit = written ? exit : written.error().exit;
         output_ += ping_json(results, options_.report.fail_if, exit, missing);
     } else {
-        for (const PingResult* result : results)
-            output_ += '\n' + ping_summary(*result, style_);
+        if (!shows_table_alone())
+            for (const PingResult* result : results)
+                output_ += '\n' + ping_summary(*result, style_);
         if (results.size() > 1)
-            output_ += '\n' + ping_comparison(results, style_);
+            output_ += (shows_table_alone() ? "" : "\n") + ping_comparison(results, style_);
         if (options_.report.histogram)
             output_ += charts(curves, style_.color);
     }

@@ -14,6 +14,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -39,7 +40,17 @@ struct Row {
     uint64_t low_ns; ///< up to the next row's
     std::string label;
     uint64_t count = 0;
-    std::vector<std::string_view> marks;
+    std::vector<std::string_view> marks = {};
+};
+
+/// The columns that all rows of all charts have.
+struct Layout {
+    size_t label_columns = 0;
+    size_t marks_columns = 0;
+    size_t count_columns = 0;
+    size_t bar_columns = 0;
+    uint64_t greatest = 0; ///< of the counts
+    bool scarce = false;   ///< is there little room for marks?
 };
 
 struct Percentile {
@@ -99,8 +110,7 @@ std::vector<Row> linear_rows(uint64_t low_ns, uint64_t high_ns) {
     for (uint64_t step = low_ns >> shift; step <= high_ns >> shift; ++step)
         rows.push_back(
             {.low_ns = step << shift,
-             .label = linear_label(step << shift, high_ns, uint64_t{1} << shift),
-             .marks = {}});
+             .label = linear_label(step << shift, high_ns, uint64_t{1} << shift)});
     return rows;
 }
 
@@ -115,9 +125,7 @@ std::vector<Row> logarithmic_rows(uint64_t low_ns, uint64_t high_ns) {
     rows.reserve(bounds.size());
     for (const uint64_t bound_ns : bounds)
         rows.push_back(
-            {.low_ns = bound_ns,
-             .label = short_duration(static_cast<double>(bound_ns)),
-             .marks = {}});
+            {.low_ns = bound_ns, .label = short_duration(static_cast<double>(bound_ns))});
     return rows;
 }
 
@@ -126,26 +134,40 @@ Row& row_of(std::vector<Row>& rows, uint64_t value_ns) {
     return after == rows.begin() ? rows.front() : *(after - 1);
 }
 
-/// The rows, counted and marked, without empty ones at either end.
-std::vector<Row> rows_of(const Histogram& histogram, bool linear) {
-    std::vector<Row> rows = linear ? linear_rows(histogram.min_ns(), histogram.max_ns())
-                                   : logarithmic_rows(histogram.min_ns(), histogram.max_ns());
+void count(std::vector<Row>& rows, const Histogram& histogram) {
     for (const Histogram::Bucket& bucket : histogram.buckets()) {
         const uint64_t middle_ns = bucket.low_ns + (bucket.high_ns - bucket.low_ns) / 2;
         const uint64_t value_ns = std::clamp(middle_ns, histogram.min_ns(), histogram.max_ns());
         row_of(rows, value_ns).count += bucket.count;
     }
+}
+
+/// The rows of that histogram alone, without empty ones at either end.
+std::vector<Row> filled_rows(const Histogram& histogram, bool linear) {
+    std::vector<Row> rows = linear ? linear_rows(histogram.min_ns(), histogram.max_ns())
+                                   : logarithmic_rows(histogram.min_ns(), histogram.max_ns());
+    count(rows, histogram);
     const auto is_filled = [](const Row& row) { return row.count > 0; };
     while (!is_filled(rows.back()))
         rows.pop_back();
     rows.erase(rows.begin(), std::ranges::find_if(rows, is_filled));
-    for (const Percentile& each : percentiles) {
-        // The least is exact, and may lie in the row before that of its bucket's middle.
-        const uint64_t value_ns =
-            std::max(histogram.percentile_ns(each.percent), rows.front().low_ns);
-        row_of(rows, value_ns).marks.push_back(each.name);
-    }
+    for (Row& row : rows)
+        row.count = 0;
     return rows;
+}
+
+void mark(std::vector<Row>& rows, const Histogram& histogram) {
+    // The least and the greatest are exact, and may lie in the row beside that of their bucket's
+    // middle.
+    const auto is_filled = [](const Row& row) { return row.count > 0; };
+    Row& first = *std::ranges::find_if(rows, is_filled);
+    Row& last = *std::ranges::find_if(rows.rbegin(), rows.rend(), is_filled);
+    for (const Percentile& each : percentiles) {
+        if (!histogram.has_percentile(each.percent))
+            continue;
+        Row& row = row_of(rows, histogram.percentile_ns(each.percent));
+        (&row < &first ? first : &row > &last ? last : row).marks.push_back(each.name);
+    }
 }
 
 /// "p50 p95", or from three on, where room is scarce, "min-p95": marks follow each other.
@@ -179,46 +201,79 @@ std::string headline(
     return shorten(title, std::max(left, title_columns_min)) + what + '\n';
 }
 
+Layout layout_of(std::span<const std::vector<Row>> charts, const ChartStyle& style) {
+    Layout layout;
+    size_t scarce_marks_columns = 0;
+    for (const std::vector<Row>& rows : charts) {
+        for (const Row& row : rows) {
+            layout.label_columns = std::max(layout.label_columns, row.label.size());
+            layout.marks_columns = std::max(layout.marks_columns, marks_text(row, false).size());
+            scarce_marks_columns = std::max(scarce_marks_columns, marks_text(row, true).size());
+            layout.greatest = std::max(layout.greatest, row.count);
+        }
+    }
+    layout.count_columns = fmt::format("{}", layout.greatest).size();
+    const size_t around = 1 + layout.label_columns + 1 + 1 + layout.count_columns + 2;
+    layout.scarce = around + layout.marks_columns + style.width / 3 > style.width;
+    if (layout.scarce)
+        layout.marks_columns = scarce_marks_columns;
+    const size_t taken = around + layout.marks_columns;
+    layout.bar_columns = std::max(style.width - std::min(style.width, taken), bar_columns_min);
+    return layout;
+}
+
+std::string row_text(const Row& row, const Layout& layout, const ChartStyle& style) {
+    const std::string filled = bar(row.count, layout.greatest, layout.bar_columns, style.unicode);
+    std::string text = fmt::format(" {:>{}} ", row.label, layout.label_columns);
+    text += style.color && !filled.empty() ? fmt::format("\033[36m{}\033[0m", filled) : filled;
+    text.append(layout.bar_columns - columns_of(filled), ' ');
+    text += fmt::format(" {:>{}}", row.count, layout.count_columns);
+    if (!row.marks.empty())
+        text += fmt::format("  {}", marks_text(row, layout.scarce));
+    return text + '\n';
+}
+
 } // namespace
 
-std::string render_chart(std::string_view title, const Histogram& histogram, ChartStyle style) {
-    if (histogram.empty())
-        return fmt::format("{}: no answer, no histogram\n", title);
-    const bool linear = static_cast<double>(histogram.max_ns()) <=
-                        static_cast<double>(histogram.min_ns()) * linear_ratio;
-    const std::vector<Row> rows = rows_of(histogram, linear);
-    size_t label_columns = 0;
-    size_t marks_columns = 0;
-    size_t scarce_marks_columns = 0;
-    uint64_t greatest = 0;
-    for (const Row& row : rows) {
-        label_columns = std::max(label_columns, row.label.size());
-        marks_columns = std::max(marks_columns, marks_text(row, false).size());
-        scarce_marks_columns = std::max(scarce_marks_columns, marks_text(row, true).size());
-        greatest = std::max(greatest, row.count);
+std::vector<std::string> render_charts(std::span<const Charted> charted, ChartStyle style) {
+    Histogram all;
+    for (const Charted& each : charted)
+        all.merge(*each.histogram);
+    const bool linear =
+        static_cast<double>(all.max_ns()) <= static_cast<double>(all.min_ns()) * linear_ratio;
+    const std::vector<Row> empty_rows = all.empty() ? std::vector<Row>{} : filled_rows(all, linear);
+    std::vector<std::vector<Row>> charts;
+    for (const Charted& each : charted) {
+        if (each.histogram->empty()) {
+            charts.emplace_back();
+            continue;
+        }
+        charts.push_back(empty_rows);
+        count(charts.back(), *each.histogram);
+        mark(charts.back(), *each.histogram);
     }
-    const size_t count_columns = fmt::format("{}", greatest).size();
-    const size_t around = 1 + label_columns + 1 + 1 + count_columns + 2;
-    const bool scarce = around + marks_columns + style.width / 3 > style.width;
-    const size_t taken = around + (scarce ? scarce_marks_columns : marks_columns);
-    const size_t bar_columns =
-        std::max(style.width - std::min(style.width, taken), bar_columns_min);
+    const Layout layout = layout_of(charts, style);
+    const std::string_view scale = empty_rows.size() == 1 ? ""
+                                   : linear               ? ", linear scale"
+                                                          : ", log scale";
+    std::vector<std::string> texts;
+    for (size_t at = 0; at < charted.size(); at++) {
+        const Charted& each = charted[at];
+        if (each.histogram->empty()) {
+            texts.push_back(fmt::format("{}: no answer, no histogram\n", each.title));
+            continue;
+        }
+        std::string text = headline(each.title, *each.histogram, scale, style.width);
+        for (const Row& row : charts[at])
+            text += row_text(row, layout, style);
+        texts.push_back(std::move(text));
+    }
+    return texts;
+}
 
-    const std::string_view scale = rows.size() == 1 ? ""
-                                   : linear         ? ", linear scale"
-                                                    : ", log scale";
-    std::string text = headline(title, histogram, scale, style.width);
-    for (const Row& row : rows) {
-        const std::string filled = bar(row.count, greatest, bar_columns, style.unicode);
-        text += fmt::format(" {:>{}} ", row.label, label_columns);
-        text += style.color && !filled.empty() ? fmt::format("\033[36m{}\033[0m", filled) : filled;
-        text.append(bar_columns - columns_of(filled), ' ');
-        text += fmt::format(" {:>{}}", row.count, count_columns);
-        if (!row.marks.empty())
-            text += fmt::format("  {}", marks_text(row, scarce));
-        text += '\n';
-    }
-    return text;
+std::string render_chart(std::string_view title, const Histogram& histogram, ChartStyle style) {
+    const Charted one{title, &histogram};
+    return render_charts({&one, 1}, style).front();
 }
 
 // The percentages of the rows are HdrHistogram's: five steps for each half of what remains to 100,

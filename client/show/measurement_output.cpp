@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -71,8 +72,7 @@ Result<MeasurementFiles> MeasurementFiles::open(const ReportOptions& options) {
     return files;
 }
 
-Result<void> MeasurementFiles::write(
-    const std::string& title, const std::string& subtitle, std::span<const Plotted> curves) {
+Result<void> MeasurementFiles::write(const PlotHead& head, std::span<const Plotted> curves) {
     if (distribution_) {
         Histogram all;
         for (const Plotted& curve : curves)
@@ -82,18 +82,19 @@ Result<void> MeasurementFiles::write(
             return written;
     }
     if (plot_)
-        return replace_contents(plot_, plot_name_, render_svg(title, subtitle, curves));
+        return replace_contents(plot_, plot_name_, render_svg(head, curves));
     return {};
 }
 
 std::string charts(std::span<const Plotted> curves, bool color) {
     const ChartStyle style{
         .width = terminal_width(STDOUT_FILENO), .unicode = shows_unicode(), .color = color};
+    std::vector<Charted> charted;
+    for (const Plotted& curve : curves)
+        charted.push_back({curve.name, curve.histogram});
     std::string text;
-    for (const Plotted& curve : curves) {
-        text += '\n';
-        text += render_chart(curve.name, *curve.histogram, style);
-    }
+    for (const std::string& chart : render_charts(charted, style))
+        text += '\n' + chart;
     return text;
 }
 

@@ -27,10 +27,8 @@ public:
     /// Does anything need PingResult::series or LoadResult::series?
     bool wants_series() const { return static_cast<bool>(plot_); }
 
-    /// The distribution of all curves together, and the plot of each; `title` and `subtitle` are
-    /// the plot's. Once.
-    Result<void> write(
-        const std::string& title, const std::string& subtitle, std::span<const Plotted> curves);
+    /// The distribution of all curves together, and the plot of each, with `head` above it. Once.
+    Result<void> write(const PlotHead& head, std::span<const Plotted> curves);
 
 private:
     std::string distribution_name_;
@@ -39,8 +37,9 @@ private:
     Fd plot_;
 };
 
-/// --histogram: a chart for each curve, as wide as the terminal on standard output, with an empty
-/// line in front of each. `color`: what wants_color() says of standard output.
+/// --histogram: a chart for each curve, all of one scale, as wide as the terminal on standard
+/// output, with an empty line in front of each. `color`: what wants_color() says of standard
+/// output.
 std::string charts(std::span<const Plotted> curves, bool color);
 
 /// "riposte: NAME: p99 is 3.21 ms (--fail-if p99>2ms)" on standard error, for each condition met.

@@ -1,21 +1,28 @@
-// The page from top to bottom: title, subtitle, legend (of more than one curve), the panel of
-// latency over time, the panel of the distribution by percentile. Both panels have the same scale
-// of latency, so that a height in one is the same height in the other.
+// The page from top to bottom: title, subtitle, when it was and by which version, a table of the
+// curves with their counts and percentiles, the panel of latency over time, the panel of the
+// distribution by percentile. Both panels have the same scale of latency, so that a height in one
+// is the same height in the other.
 //
 // Colours are Okabe and Ito's, adapted to the ground. The rules for a light ground stand outside of
-// any media query, for renderers that know none. Lines from the fifth curve on are dashed, too.
+// any media query, for renderers that know none. Every four curves have another pattern of dashes:
+// 24 are told apart by colour and pattern, and from the fifth curve on all of them by the number
+// that stands at their line.
 #include "client/show/plot.h"
 
+#include "build_features.h"
+#include "client/show/figures.h"
 #include "client/show/plot_panels.h"
 #include "client/show/plot_scale.h"
 #include "client/show/svg.h"
 #include "client/show/table.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -28,8 +35,7 @@ constexpr double page_width = 960;
 constexpr size_t title_columns = 76;
 constexpr size_t subtitle_columns = 120;
 constexpr size_t subtitle_lines_max = 3;
-constexpr size_t name_columns_max = 70;
-constexpr size_t name_columns_beside = 44; ///< where two are beside each other
+constexpr double cell_gap = 18; ///< between the columns of the table
 
 constexpr std::string_view style = R"(<style>
 text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;font-size:12px;fill:#3c4043}
@@ -49,7 +55,14 @@ text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu S
 .points{fill:none;stroke-width:6;stroke-linecap:round}
 .band{stroke:none;opacity:.18}
 .spread{fill:none;stroke-width:2;opacity:.3}
-.dash{stroke-dasharray:7 4}
+.d1{stroke-dasharray:7 4}
+.d2{stroke-dasharray:1 4}
+.d3{stroke-dasharray:10 4 1 4}
+.d4{stroke-dasharray:16 5}
+.d5{stroke-dasharray:8 4 1 4 1 4}
+.bold{font-weight:600}
+.tag{font-weight:600;text-anchor:middle;stroke:#fff;stroke-width:5px;stroke-linejoin:round;paint-order:stroke}
+.quiet{fill:#5a6068}
 .failed{fill:#c0362c}
 .k{stroke:#5a6068}.kf{fill:#5a6068}
 .s0{stroke:#0072b2}.f0{fill:#0072b2}
@@ -63,9 +76,9 @@ text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu S
 @media (prefers-color-scheme:dark){
 text{fill:#c4c9cf}
 .title,.heading{fill:#f1f3f5}
-.subtitle,.none{fill:#a3a9b1}
+.subtitle,.none,.quiet{fill:#a3a9b1}
 .mark{fill:#f1f3f5}
-.mark,.none{stroke:#15181c}
+.mark,.none,.tag{stroke:#15181c}
 .page{fill:#15181c}
 .grid{stroke:#363b42}
 .fine{stroke:#23272d}
@@ -113,32 +126,88 @@ std::vector<std::string> wrapped(std::string_view text, size_t columns, size_t l
     return lines;
 }
 
-/// A row for each of a few curves, else rows of equally wide entries; moves `y` below them.
-std::string legend(std::span<const Curve> curves, double& y) {
-    constexpr double swatch = 26;
+/// A column of figures in the table, one for each curve.
+struct Cells {
+    std::string_view head;
+    std::vector<std::string> texts;
+
+    double width() const {
+        double widest = text_width(head);
+        for (const std::string& text : texts)
+            widest = std::max(widest, text_width(text));
+        return widest + cell_gap;
+    }
+};
+
+std::vector<Cells> figure_cells(std::span<const Curve> curves) {
+    struct Counted {
+        std::string_view head;
+        uint64_t PlottedCounts::* count;
+    };
+    constexpr std::array<Counted, 4> counted{
+        {{"sent", &PlottedCounts::sent},
+         {"answered", &PlottedCounts::answered},
+         {"lost", &PlottedCounts::lost},
+         {"failed otherwise", &PlottedCounts::failed}}};
+    struct Percentile {
+        std::string_view head;
+        double percent;
+    };
+    constexpr std::array<Percentile, 5> percentiles{
+        {{"p50", 50}, {"p95", 95}, {"p99", 99}, {"p99.9", 99.9}, {"max", 100}}};
+    std::vector<Cells> all;
+    for (const auto& [head, count] : counted) {
+        uint64_t sum = 0;
+        Cells cells{.head = head, .texts = {}};
+        for (const Curve& curve : curves) {
+            sum += curve.plotted->counts.*count;
+            cells.texts.push_back(fmt::format("{}", curve.plotted->counts.*count));
+        }
+        if (sum > 0 || count != &PlottedCounts::failed)
+            all.push_back(std::move(cells));
+    }
+    for (const auto& [head, percent] : percentiles) {
+        Cells cells{.head = head, .texts = {}};
+        for (const Curve& curve : curves) {
+            const auto value = percentile_of(*curve.plotted->histogram, percent);
+            cells.texts.push_back(value ? short_duration(*value) : "-");
+        }
+        all.push_back(std::move(cells));
+    }
+    return all;
+}
+
+/// A row for each curve: its line, number and name, counts and percentiles; moves `y` below them.
+std::string table(std::span<const Curve> curves, double& y) {
+    constexpr double swatch = 34;
     constexpr double row = 20;
-    constexpr size_t one_each_row_max = 3;
-    const size_t columns =
-        curves.size() <= one_each_row_max ? name_columns_max : name_columns_beside;
-    std::vector<std::string> names;
-    double widest = 0;
-    for (const Curve& curve : curves) {
-        const std::string_view remark = curve.plotted->histogram->empty() ? " (no answer)" : "";
-        names.push_back(shorten(curve.plotted->name, columns - remark.size()));
-        names.back() += remark;
-        widest = std::max(widest, text_width(names.back()));
-    }
-    const double entry = swatch + 8 + widest + 16;
-    const auto each_row = std::max(static_cast<size_t>(panel_width / entry), size_t{1});
+    constexpr size_t name_columns_min = 8;
+    const std::vector<Cells> cells = figure_cells(curves);
+    double left = panel_left + panel_width;
     std::string text;
-    for (size_t i = 0; i < curves.size(); ++i) {
-        const double x = panel_left + static_cast<double>(i % each_row) * entry;
-        const size_t rows_above = i / each_row;
-        const double at = y + static_cast<double>(rows_above) * row;
-        text += svg_line({x, at}, {x + swatch, at}, "line " + curves[i].line());
-        text += svg_text({x + swatch + 8, at + 4}, names[i], "");
+    for (auto each = cells.rbegin(); each != cells.rend(); ++each) {
+        const double right = left;
+        left -= each->width();
+        text += svg_text({right, y + 4}, each->head, "end quiet");
+        for (size_t i = 0; i < curves.size(); ++i)
+            text +=
+                svg_text({right, y + 4 + row * static_cast<double>(i + 1)}, each->texts[i], "end");
     }
-    y += row * std::ceil(static_cast<double>(curves.size()) / static_cast<double>(each_row));
+    const double name_left = panel_left + swatch + 8;
+    const auto name_columns = std::max(
+        static_cast<size_t>(std::max((left - name_left) / text_width("x"), 0.0)), name_columns_min);
+    for (const Curve& curve : curves) {
+        y += row;
+        const std::string number = curve.is_numbered ? fmt::format("{} ", curve.number + 1) : "";
+        const std::string remark = curve.plotted->histogram->empty() ? " (no answer)" : "";
+        const size_t taken = number.size() + remark.size();
+        const size_t room =
+            std::max(name_columns - std::min(name_columns, taken), name_columns_min);
+        text += svg_line({panel_left, y}, {panel_left + swatch, y}, "line " + curve.line());
+        text +=
+            svg_text({name_left, y + 4}, number + shorten(curve.plotted->name, room) + remark, "");
+    }
+    y += row;
     return text;
 }
 
@@ -170,35 +239,38 @@ TimeScale time_scale(std::span<const Curve> curves) {
 
 } // namespace
 
-std::string render_svg(
-    const std::string& title, const std::string& subtitle, std::span<const Plotted> plotted) {
-    constexpr double panel_gap = 44; ///< from one panel's end to the next one's curves
+std::string render_svg(const PlotHead& head, std::span<const Plotted> plotted) {
+    constexpr double panel_gap = 44;        ///< from one panel's end to the next one's curves
+    constexpr size_t told_by_color_max = 4; ///< from there on lines have numbers, too
     std::vector<Curve> curves;
     for (const Plotted& each : plotted)
         curves.push_back(
             {.plotted = &each,
              .columns = each.series != nullptr ? each.series->columns() : Columns(),
-             .number = curves.size()});
+             .number = curves.size(),
+             .is_numbered = plotted.size() > told_by_color_max});
 
-    std::string body = svg_text({panel_left, 40}, shorten(title, title_columns), "title");
+    std::string body = svg_text({panel_left, 40}, shorten(head.title, title_columns), "title");
     double y = 44;
-    for (const std::string& line : wrapped(subtitle, subtitle_columns, subtitle_lines_max)) {
+    auto lines = wrapped(head.subtitle, subtitle_columns, subtitle_lines_max);
+    lines.push_back(
+        fmt::format("started {}; riposte {}", utc_clock(head.started_at), RIPOSTE_VERSION));
+    for (const std::string& line : lines) {
         y += 18;
         body += svg_text({panel_left, y}, line, "subtitle");
     }
     y += 22;
-    if (curves.size() > 1)
-        body += legend(curves, y);
+    body += table(curves, y);
     const LatencyScale latency = latency_scale(curves);
     const Drawn upper = draw_over_time(y + 28, time_scale(curves), latency, curves);
     const Drawn lower = draw_by_percentile(upper.bottom + panel_gap, latency, curves);
     const double height = std::ceil(lower.bottom + 12);
 
-    const std::string head = fmt::format(
+    const std::string start = fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{0:.0f}\" "
         "height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\">\n<title>{2}</title>\n",
-        page_width, height, xml_text(title));
-    return head + std::string(style) + svg_rect({0, 0}, page_width, height, "page") + body +
+        page_width, height, xml_text(head.title));
+    return start + std::string(style) + svg_rect({0, 0}, page_width, height, "page") + body +
            upper.svg + lower.svg + "</svg>\n";
 }
 

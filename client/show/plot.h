@@ -6,21 +6,36 @@
 #include "client/measure/histogram.h"
 #include "client/measure/series.h"
 
+#include <cstdint>
 #include <span>
 #include <string>
 
 namespace riposte::client {
+
+/// What became of an endpoint's probes or requests.
+struct PlottedCounts {
+    uint64_t sent = 0;
+    uint64_t answered = 0;
+    uint64_t lost = 0;
+    uint64_t failed = 0; ///< otherwise: refused, closed, wrong ...
+};
 
 /// One curve: an endpoint.
 struct Plotted {
     std::string name;
     const Histogram* histogram;
     const Series* series;
+    PlottedCounts counts = {};
 };
 
-/// `title` and `subtitle` are escaped. At least one curve; those without an answer are named as
-/// such.
-std::string render_svg(
-    const std::string& title, const std::string& subtitle, std::span<const Plotted> curves);
+/// What stands above the curves, beside a line of each of them.
+struct PlotHead {
+    std::string title;
+    std::string subtitle;
+    double started_at = 0; ///< seconds since 1970; shown with the version of this program
+};
+
+/// The texts are escaped. At least one curve; those without an answer are named as such.
+std::string render_svg(const PlotHead& head, std::span<const Plotted> curves);
 
 } // namespace riposte::client

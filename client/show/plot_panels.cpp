@@ -1,15 +1,16 @@
-// Curves never leave the area of their panel: the scales put what lies beyond at their end.
+// The panel of latency over time. Curves never leave the area of their panel: the scales put what
+// lies beyond at their end.
 #include "client/show/plot_panels.h"
 
-#include "client/show/figures.h"
+#include "client/show/plot_area.h"
 #include "client/show/svg.h"
-#include "client/show/table.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -17,60 +18,10 @@ namespace riposte::client {
 
 namespace {
 
-constexpr double character_width = 7.4;
 constexpr double key_gap = 18;
-constexpr double margin_right = 20;     ///< of the page, beside a panel
-constexpr double heading_above = 12;    ///< the area of the curves
-constexpr double axis_below = 40;       ///< labels and title of the lower axis
-constexpr size_t colors = 8;            ///< of the style; from half of them on lines are dashed
+constexpr double strip_space = 3;       ///< between two strips of failures
 constexpr size_t bands_max = 3;         ///< with more curves than this, bands would hide each other
 constexpr size_t points_shown_max = 50; ///< up to here each point of a line is marked
-
-/// Where a panel's curves are.
-struct Area {
-    double top;
-
-    double x(double place) const { return panel_left + place * panel_width; }
-    double y(double place) const { return top + (1 - place) * panel_height; }
-    double bottom() const { return top + panel_height; }
-};
-
-bool has_answer(const Curve& curve) {
-    return !curve.plotted->histogram->empty();
-}
-
-std::string latency_axis(const Area& area, const LatencyScale& scale) {
-    std::string text;
-    for (const Tick& tick : scale.ticks()) {
-        const double y = area.y(tick.at);
-        const bool is_fine = tick.label.empty();
-        text += svg_line({area.x(0), y}, {area.x(1), y}, is_fine ? "fine" : "grid");
-        if (!is_fine)
-            text += svg_text({area.x(0) - 8, y + 4}, tick.label, "end");
-    }
-    const double middle = area.y(0.5);
-    return text + fmt::format(
-                      "<text class=\"middle\" transform=\"translate(18 {:.1f}) rotate(-90)\">"
-                      "latency (log scale)</text>\n",
-                      middle);
-}
-
-/// `gap` leaves room for what stands below the panel.
-std::string lower_axis(
-    const Area& area, std::span<const Tick> ticks, std::string_view title, double gap) {
-    std::string text;
-    const double bottom = area.bottom();
-    for (const Tick& tick : ticks) {
-        const double x = area.x(tick.at);
-        text += svg_line({x, area.top}, {x, bottom}, "grid");
-        // The last label may be wider than what is free to the right of the panel.
-        const double rightmost = area.x(1) + margin_right - text_width(tick.label) / 2;
-        text += svg_text({std::min(x, rightmost), bottom + gap + 17}, tick.label, "middle");
-    }
-    text += svg_line({area.x(0), bottom}, {area.x(1), bottom}, "frame");
-    text += svg_text({area.x(0.5), bottom + gap + 35}, title, "middle");
-    return text;
-}
 
 /// Columns with answers, cut where there was none for much longer than between others.
 std::vector<std::span<const Series::Column>> runs_of(const Columns& answered) {
@@ -156,25 +107,78 @@ std::string TimePanel::lines(const Curve& curve) const {
            points.element("points " + curve.stroke());
 }
 
+/// How high the bar of that share of failures is, of its strip: a quarter for each power of ten
+/// from 0.01% to 100%.
+double failure_height(double share) {
+    constexpr double decades = 4;
+    constexpr double least = 0.08; // something is never shown as nothing
+    return std::clamp(1 + std::log10(share) / decades, least, 1.0);
+}
+
+/// A bar for each column, in a strip from `top` on.
 std::string TimePanel::failures(const Curve& curve, double top, double height, bool is_only) const {
     constexpr double width_min = 2;
     const auto place_of = [&](uint64_t at_ns) {
         return area.x(time.place(static_cast<double>(at_ns)));
     };
-    std::string text;
-    for (size_t i = 0; i < curve.columns.size(); ++i) {
-        if (curve.columns[i].failures == 0)
+    const double bottom = top + height;
+    SvgPath bars;
+    for (const Series::Column& column : curve.columns) {
+        if (column.failures == 0)
             continue;
-        const double left = place_of(curve.columns[i].start_ns);
-        while (i + 1 < curve.columns.size() && curve.columns[i + 1].failures > 0)
-            ++i;
-        const double right = place_of(curve.columns[i].start_ns + curve.columns[i].width_ns);
-        const double width = std::max(right - left, width_min);
-        text += svg_rect(
-            {std::min(left, area.x(1) - width), top}, width, height,
-            is_only ? "failed" : curve.fill());
+        const double share = static_cast<double>(column.failures) /
+                             static_cast<double>(column.failures + column.count);
+        const double from = place_of(column.start_ns);
+        const double width =
+            std::max(place_of(column.start_ns + column.width_ns) - from, width_min);
+        const double left = std::min(from, area.x(1) - width);
+        const double upper = bottom - height * failure_height(share);
+        bars.move_to({left, bottom});
+        bars.line_to({left, upper});
+        bars.line_to({left + width, upper});
+        bars.line_to({left + width, bottom});
+        bars.close();
     }
-    return text;
+    return svg_line({area.x(0), bottom}, {area.x(1), bottom}, "grid") +
+           bars.element(is_only ? "failed" : curve.fill());
+}
+
+/// The strips of all curves that have failures, below the panel, with what tells whose they are.
+std::string failure_strips(
+    const TimePanel& panel, std::span<const Curve> curves, double top, double height) {
+    const bool is_only = curves.size() == 1;
+    std::string text;
+    double at = top;
+    for (const Curve& curve : curves) {
+        if (!curve.has_failures())
+            continue;
+        if (is_only)
+            for (const auto& [share, label] : std::array<std::pair<double, std::string_view>, 3>{
+                     {{1, "100%"}, {0.1, ""}, {0.01, "1%"}}}) {
+                const double y = at + height * (1 - failure_height(share));
+                text += svg_line({panel.area.x(0), y}, {panel.area.x(1), y}, "fine");
+                text += svg_text({panel_left - 8, y + 4}, label, "end");
+            }
+        else if (curve.is_numbered)
+            text += svg_text(
+                {panel_left - 8, at + height / 2 + 4}, fmt::format("{}", curve.number + 1), "end");
+        text += panel.failures(curve, at, height, is_only);
+        at += height + strip_space;
+    }
+    const double middle = (top + at - strip_space) / 2;
+    return text + fmt::format(
+                      "<text class=\"middle\" transform=\"translate(18 {:.1f}) rotate(-90)\">"
+                      "failed</text>\n",
+                      middle);
+}
+
+/// Has any column as many answers as that percentile takes? With fewer, it is the maximum.
+bool has_p99(std::span<const Curve> curves) {
+    return std::ranges::any_of(curves, [](const Curve& curve) {
+        return std::ranges::any_of(curve.columns, [](const Series::Column& column) {
+            return Histogram::has_percentile(column.count, 99);
+        });
+    });
 }
 
 /// What the shapes in the panel of time mean, to the right of its heading.
@@ -184,11 +188,13 @@ std::string key(double y, std::span<const Curve> curves, bool has_bands, bool ha
     const std::string fill = is_only ? curves.front().fill() : "kf";
     constexpr double swatch = 20;
     std::vector<std::string_view> names;
+    const std::string_view band = has_p99(curves) ? "min to p99" : "min to max";
     if (std::ranges::any_of(curves, &Curve::has_several))
-        names = has_bands ? std::vector<std::string_view>{"median", "min to p99", "max"}
+        names = has_bands ? std::vector<std::string_view>{"median", band, "max"}
                           : std::vector<std::string_view>{"median", "max"};
+    const std::string_view failed = "failed, of all in its time: 0.01% to 100%, log scale";
     if (has_failures)
-        names.emplace_back("failed");
+        names.push_back(failed);
     double x = panel_left + panel_width + key_gap;
     for (const std::string_view name : names)
         x -= swatch + 6 + text_width(name) + key_gap;
@@ -196,7 +202,7 @@ std::string key(double y, std::span<const Curve> curves, bool has_bands, bool ha
     for (const std::string_view name : names) {
         if (name == "median") {
             text += svg_line({x, y - 4}, {x + swatch, y - 4}, "line " + stroke);
-        } else if (name == "min to p99") {
+        } else if (name == band) {
             text += svg_rect({x, y - 9}, swatch, 10, "band " + fill);
         } else if (name == "max") {
             SvgPath dots;
@@ -212,127 +218,16 @@ std::string key(double y, std::span<const Curve> curves, bool has_bands, bool ha
     return text;
 }
 
-/// Steps from each bucket's share to the next one's, from the least to the greatest value, which
-/// are exact; what is nearer than half a pixel is left out.
-std::string distribution(
-    const Area& area, const PercentileScale& percentile, const LatencyScale& latency,
-    const Curve& curve) {
-    constexpr double near = 0.5;
-    const Histogram& histogram = *curve.plotted->histogram;
-    if (!has_answer(curve))
-        return "";
-    const auto y_of = [&](uint64_t value_ns) {
-        return area.y(latency.place(static_cast<double>(value_ns)));
-    };
-    const auto count = static_cast<double>(histogram.count());
-    Point last{area.x(0), y_of(histogram.min_ns())};
-    SvgPath path;
-    path.move_to(last);
-    uint64_t below = 0;
-    for (const Histogram::Bucket& bucket : histogram.buckets()) {
-        // The greatest one has a step of its own.
-        const uint64_t upto = std::min(below + bucket.count, histogram.count() - 1);
-        const uint64_t middle_ns = bucket.low_ns + (bucket.high_ns - bucket.low_ns) / 2;
-        const double y = y_of(std::clamp(middle_ns, histogram.min_ns(), histogram.max_ns()));
-        const double from = area.x(percentile.place(static_cast<double>(below) / count));
-        const double to = area.x(percentile.place(static_cast<double>(upto) / count));
-        below = upto;
-        if (to - last.x < near && last.y - y < near)
-            continue;
-        path.line_to({from, y});
-        path.line_to({to, y});
-        last = {to, y};
-    }
-    const double greatest = y_of(histogram.max_ns());
-    path.line_to({area.x(percentile.place(1 - 1 / count)), greatest});
-    path.line_to({area.x(percentile.place(1 - 0.5 / count)), greatest});
-    return path.element("line " + curve.line());
-}
-
-/// Points on the only curve with their percentile and value, the most wanted first; those for whose
-/// label there is no room are left out.
-std::string marks(
-    const Area& area, const PercentileScale& percentile, const LatencyScale& latency,
-    const Curve& curve) {
-    struct Mark {
-        std::string_view name;
-        double percent;
-        uint64_t count_min; ///< with fewer values it says no more than the next
-    };
-    constexpr std::array<Mark, 6> wanted{
-        {{"max", 100, 1},
-         {"p99", 99, 100},
-         {"p50", 50, 2},
-         {"p99.9", 99.9, 1000},
-         {"p90", 90, 10},
-         {"p99.99", 99.99, 10000}}};
-    struct Box {
-        double left, right, y;
-    };
-    const Histogram& histogram = *curve.plotted->histogram;
-    const auto count = static_cast<double>(histogram.count());
-    std::vector<Box> taken;
-    std::string text;
-    for (const Mark& mark : wanted) {
-        if (histogram.count() < mark.count_min)
-            continue;
-        const auto value = static_cast<double>(histogram.percentile_ns(mark.percent));
-        const double share = std::min(mark.percent / 100, 1 - 0.5 / count);
-        const Point at{area.x(percentile.place(share)), area.y(latency.place(value))};
-        const std::string label = fmt::format("{} {}", mark.name, short_duration(value));
-        // A rising curve leaves room above to the left, and below to the right.
-        const double width = text_width(label);
-        const bool is_left = at.x - width > panel_left + 4 || at.y + 20 > area.bottom();
-        const double left = is_left ? std::max(at.x - 2 - width, panel_left + 6) : at.x + 4;
-        const Box box{left, left + width, at.y + (is_left ? -8 : 16)};
-        const bool has_room = std::ranges::none_of(taken, [&](const Box& other) {
-            return box.left < other.right + 8 && other.left < box.right + 8 &&
-                   std::abs(box.y - other.y) < 15;
-        });
-        if (!has_room)
-            continue;
-        taken.push_back(box);
-        text += svg_circle(at, 3.5, curve.fill());
-        text +=
-            svg_text({is_left ? box.right : box.left, box.y}, label, is_left ? "mark end" : "mark");
-    }
-    return text;
-}
-
 } // namespace
-
-double text_width(std::string_view text) {
-    return character_width * static_cast<double>(columns_of(text));
-}
-
-std::string Curve::line() const {
-    return stroke() + (number % colors >= colors / 2 ? " dash" : "");
-}
-
-std::string Curve::stroke() const {
-    return fmt::format("s{}", number % colors);
-}
-
-std::string Curve::fill() const {
-    return fmt::format("f{}", number % colors);
-}
-
-bool Curve::has_several() const {
-    return std::ranges::any_of(columns, [](const auto& column) { return column.count > 1; });
-}
-
-bool Curve::has_failures() const {
-    return std::ranges::any_of(columns, [](const auto& column) { return column.failures > 0; });
-}
 
 Drawn draw_over_time(
     double top, const TimeScale& time, const LatencyScale& latency, std::span<const Curve> curves) {
-    constexpr double strip_gap = 7;
-    const bool is_only = curves.size() == 1;
+    constexpr double strip_gap = 12;
     const bool has_bands = curves.size() <= bands_max;
     const auto failing = std::ranges::count_if(curves, &Curve::has_failures);
-    const double strip = is_only ? 9 : 6;
-    const double strips = failing == 0 ? 0 : strip_gap + static_cast<double>(failing) * (strip + 1);
+    const double strip = curves.size() == 1 ? 40 : failing <= 4 ? 24 : 16;
+    const double strips =
+        failing == 0 ? 0 : strip_gap + static_cast<double>(failing) * (strip + strip_space);
 
     const TimePanel panel{{top}, time, latency};
     const Area& area = panel.area;
@@ -340,43 +235,23 @@ Drawn draw_over_time(
     text += key(top - heading_above, curves, has_bands, failing > 0);
     text += latency_axis(area, latency);
     text += lower_axis(area, time.ticks(), time.title(), strips);
-    if (std::ranges::none_of(curves, has_answer))
+    if (std::ranges::none_of(curves, &Curve::has_answer))
         text += svg_text({area.x(0.5), area.y(0.5)}, "no answer", "none");
     if (has_bands)
         for (const Curve& curve : curves)
             text += panel.bands(curve);
     for (const Curve& curve : curves)
         text += panel.lines(curve);
-    double strip_top = area.bottom() + strip_gap;
-    if (failing > 0)
-        text +=
-            svg_text({panel_left - 8, strip_top + (strips - strip_gap) / 2 + 4}, "failed", "end");
+    Taken taken;
     for (const Curve& curve : curves) {
-        if (!curve.has_failures())
-            continue;
-        text += panel.failures(curve, strip_top, strip, is_only);
-        strip_top += strip + 1;
+        std::vector<Point> points;
+        for (const Series::Column& column : answered(curve.columns))
+            points.push_back(panel.at(column, column.p50_ns));
+        text += tag(curve, points, taken);
     }
+    if (failing > 0)
+        text += failure_strips(panel, curves, area.bottom() + strip_gap, strip);
     return {text, area.bottom() + strips + axis_below};
-}
-
-Drawn draw_by_percentile(double top, const LatencyScale& latency, std::span<const Curve> curves) {
-    const Area area{top};
-    uint64_t count = 0;
-    for (const Curve& curve : curves)
-        count = std::max(count, curve.plotted->histogram->count());
-    const PercentileScale percentile(count);
-    std::string text =
-        svg_text({panel_left, top - heading_above}, "Latency by percentile", "heading");
-    text += latency_axis(area, latency);
-    text += lower_axis(area, percentile.ticks(), "percentile (%)", 0);
-    if (std::ranges::none_of(curves, has_answer))
-        text += svg_text({area.x(0.5), area.y(0.5)}, "no answer", "none");
-    for (const Curve& curve : curves)
-        text += distribution(area, percentile, latency, curve);
-    if (curves.size() == 1)
-        text += marks(area, percentile, latency, curves.front());
-    return {text, area.bottom() + axis_below};
 }
 
 } // namespace riposte::client

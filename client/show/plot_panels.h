@@ -1,4 +1,5 @@
-// The two panels of the plot, drawn into a page that plot.cpp lays out.
+// The two panels of the plot, drawn into a page that plot.cpp lays out: plot_panels.cpp,
+// plot_distribution.cpp.
 #pragma once
 
 #include "client/measure/series.h"
@@ -27,10 +28,12 @@ struct Curve {
     const Plotted* plotted;
     Columns columns; ///< of its series
     size_t number;
+    bool is_numbered = false; ///< does its number stand at its lines?
 
     std::string line() const;   ///< the classes of its line, which may be dashed
     std::string stroke() const; ///< of a line that never is
     std::string fill() const;
+    bool has_answer() const;
     bool has_several() const; ///< is there a column with more than one answer?
     bool has_failures() const;
 };

@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -165,18 +166,60 @@ TEST_CASE("no row at either end is empty, and every mark stands once, beside a b
             CHECK(row.count > 0);
             marks += row.marks + " ";
         }
-        CHECK(marks == "min p50 p95 p99 p99.9 max ");
+        std::string expected = "min p50 ";
+        for (const auto& [name, least] : std::vector<std::pair<std::string, uint64_t>>{
+                 {"p95 ", 20}, {"p99 ", 100}, {"p99.9 ", 1000}})
+            if (histogram.count() >= least)
+                expected += name;
+        CHECK(marks == expected + "max ");
     }
 }
 
 TEST_CASE("where room is scarce, three and more marks on a row become the first and the last") {
     const Histogram one = recorded({123'456});
+    const Histogram many = recorded(std::vector<uint64_t>(1000, 123'456));
     CHECK(
-        render_chart("x", one, {.width = 40, .unicode = false}).find("1  min-max\n") !=
+        render_chart("x", many, {.width = 40, .unicode = false}).find("1000  min-max\n") !=
         std::string::npos);
     CHECK(
-        render_chart("x", one, {.width = 80, .unicode = false})
-            .find("1  min p50 p95 p99 p99.9 max\n") != std::string::npos);
+        render_chart("x", one, {.width = 80, .unicode = false}).find("1  min p50 max\n") !=
+        std::string::npos);
+    CHECK(
+        render_chart("x", many, {.width = 80, .unicode = false})
+            .find("1000  min p50 p95 p99 p99.9 max\n") != std::string::npos);
+}
+
+TEST_CASE("several charts have the same rows, and bars on the same scale") {
+    const Histogram fast = two_hills();
+    Histogram slow;
+    slow.record(3'000'000, 1000);
+    slow.record(40'000'000);
+    const Histogram none;
+    const std::vector<Charted> charted{{"fast", &fast}, {"slow", &slow}, {"none", &none}};
+    const auto texts = render_charts(charted, {.width = 80, .unicode = false});
+    REQUIRE(texts.size() == 3);
+    CHECK(texts[2] == "none: no answer, no histogram\n");
+    const auto first = rows_of(lines_of(texts[0]));
+    const auto second = rows_of(lines_of(texts[1]));
+    REQUIRE(first.size() == second.size());
+    CHECK(first.size() <= 22);
+    uint64_t most = 0;
+    size_t longest_bar = 0;
+    for (size_t i = 0; i < first.size(); ++i) {
+        CHECK(first[i].label == second[i].label);
+        most = std::max({most, first[i].count, second[i].count});
+        longest_bar = std::max({longest_bar, first[i].bar.size(), second[i].bar.size()});
+    }
+    // Bars of both are as long as their counts say, to a column.
+    for (const auto* rows : {&first, &second}) {
+        for (const Row& row : *rows) {
+            const double share = static_cast<double>(row.count) / static_cast<double>(most);
+            const double expected = share * static_cast<double>(longest_bar);
+            CHECK(std::abs(static_cast<double>(row.bar.size()) - expected) <= 1);
+        }
+    }
+    CHECK(second.back().marks == "max");
+    CHECK(first.front().marks.starts_with("min"));
 }
 
 TEST_CASE("bars are in proportion to the counts, and something is never shown as nothing") {

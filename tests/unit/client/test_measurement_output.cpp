@@ -69,7 +69,7 @@ TEST_CASE("both files hold the figures, in place of what stood there") {
     const std::vector<Plotted> curves{
         {.name = "one", .histogram = &one, .series = &series},
         {.name = "other", .histogram = &other, .series = &series}};
-    REQUIRE(files->write("the title", "and more", curves));
+    REQUIRE(files->write({.title = "the title", .subtitle = "and more"}, curves));
     CHECK(contents(table).find('@') == std::string::npos);
     CHECK(contents(table).find("Total count    =              2") != std::string::npos);
     CHECK(contents(plot).find("<svg") != std::string::npos);
@@ -82,7 +82,7 @@ TEST_CASE("nothing is opened or written unless it is asked for") {
     CHECK(!files->wants_series());
     Histogram empty;
     const std::vector<Plotted> curves{{.name = "", .histogram = &empty, .series = nullptr}};
-    CHECK(files->write("", "", curves));
+    CHECK(files->write({}, curves));
 }
 
 TEST_CASE("a file that can not be written is named before the run") {
@@ -113,7 +113,7 @@ TEST_CASE("a full disk is told with the file's name") {
     Histogram histogram;
     histogram.record(1);
     const std::vector<Plotted> curves{{.name = "", .histogram = &histogram, .series = nullptr}};
-    const auto written = files->write("", "", curves);
+    const auto written = files->write({}, curves);
     REQUIRE(!written);
     CHECK(written.error().exit == Exit::usage);
     CHECK(written.error().message == "/dev/full: no space left on device");

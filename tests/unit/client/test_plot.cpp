@@ -1,13 +1,17 @@
+#include "build_features.h"
 #include "client/show/plot.h"
 #include "tests/support/nanoseconds.h"
 #include "tests/unit/client/occurrences.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -27,6 +31,7 @@ struct Measured {
     std::string name;
     Histogram histogram{};
     Series series{0};
+    PlottedCounts counts{};
 
     void record(uint64_t at_ns, uint64_t value_ns) {
         histogram.record(value_ns);
@@ -40,8 +45,8 @@ std::string plot(
     std::vector<Plotted> curves;
     curves.reserve(measured.size());
     for (const Measured& each : measured)
-        curves.push_back({each.name, &each.histogram, &each.series});
-    return render_svg(title, subtitle, curves);
+        curves.push_back({each.name, &each.histogram, &each.series, each.counts});
+    return render_svg({.title = title, .subtitle = subtitle, .started_at = 1741529159.2}, curves);
 }
 
 /// Two hundred answers in ten seconds, `middle_ns` long, some of them much longer.
@@ -215,7 +220,7 @@ bool curves_stay_within(const std::vector<Element>& elements, const std::vector<
 }
 
 std::vector<std::vector<Measured>> measured_examples() {
-    std::vector<std::vector<Measured>> all{several(1), several(3), several(8)};
+    std::vector<std::vector<Measured>> all{several(1), several(3), several(8), several(30)};
     Measured one{.name = "one"};
     one.record(0, 123'456);
     all.push_back({one});
@@ -300,7 +305,7 @@ TEST_CASE("title, subtitle and names are escaped") {
     CHECK(svg.find("c &gt; d\uFFFD \uFFFD</text>") != std::string::npos);
 }
 
-TEST_CASE("each curve has its line in both panels, and a legend names more than one") {
+TEST_CASE("each curve has its line in both panels, and the table names it") {
     for (const size_t count : {size_t{1}, size_t{2}, size_t{3}, size_t{8}}) {
         CAPTURE(count);
         const auto measured = several(count);
@@ -308,10 +313,47 @@ TEST_CASE("each curve has its line in both panels, and a legend names more than 
         for (size_t i = 0; i < count; ++i) {
             const std::string line = "<path class=\"line s" + std::to_string(i);
             CHECK(occurrences(svg, line) == 2);
-            CHECK(occurrences(svg, measured[i].name + "</text>") == (count > 1 ? 1 : 0));
+            CHECK(occurrences(svg, measured[i].name + "</text>") == 1);
         }
         CHECK(occurrences(svg, "<path class=\"line") == 2 * count);
     }
+}
+
+TEST_CASE("24 curves have 24 lines, and from five on each has its number in both panels") {
+    const auto lines_of = [](const std::string& svg) {
+        std::set<std::string> lines;
+        const std::string start = "<path class=\"line ";
+        for (size_t at = svg.find(start); at != std::string::npos; at = svg.find(start, at + 1))
+            lines.insert(svg.substr(at, svg.find(" d=", at) - at));
+        return lines;
+    };
+    CHECK(lines_of(plot(several(24))).size() == 24);
+    CHECK(occurrences(plot(several(4)), "class=\"tag") == 0);
+    const std::string svg = plot(several(5));
+    CHECK(occurrences(svg, "class=\"tag") == 10);
+    for (int i = 1; i <= 5; ++i) {
+        CAPTURE(i);
+        CHECK(occurrences(svg, ">" + std::to_string(i) + " tcp://127.0.0.1:") == 1);
+        const std::string of_curve = "class=\"tag f" + std::to_string(i - 1) + "\"";
+        CHECK(occurrences(svg, of_curve) == 2);
+    }
+}
+
+TEST_CASE("the picture says when it was, by which version, and how many of what") {
+    auto measured = several(2);
+    measured[0].counts = {.sent = 12'345, .answered = 12'300, .lost = 43, .failed = 2};
+    measured[1].counts = {.sent = 777, .answered = 777};
+    std::string svg = plot(measured);
+    CHECK(occurrences(svg, ">started 2025-03-09 14:05:59 UTC; riposte " RIPOSTE_VERSION "<") == 1);
+    for (const std::string_view text :
+         {">sent<", ">answered<", ">lost<", ">failed otherwise<", ">12345<", ">12300<", ">43<",
+          ">p99.9<"})
+        CHECK(occurrences(svg, text) == 1);
+    CHECK(occurrences(svg, ">777<") == 2);
+    measured[0].counts.failed = 0;
+    svg = plot(measured);
+    CHECK(occurrences(svg, ">failed otherwise<") == 0);
+    CHECK(occurrences(svg, ">-<") == 2); // p99.9 of 200
 }
 
 TEST_CASE("bands are drawn for up to three curves") {
@@ -330,30 +372,64 @@ TEST_CASE("bands are drawn for up to three curves") {
 TEST_CASE("the key names what is drawn, and nothing else") {
     auto measured = several(1);
     CHECK(plot(measured).find(">median<") == std::string::npos); // an answer each column
-    CHECK(plot(measured).find(">failed<") == std::string::npos);
+    CHECK(plot(measured).find(">failed") == std::string::npos);
     for (uint64_t i = 0; i < 200; ++i)
         measured[0].record(i * 50 * ms, 300'000);
-    const std::string svg = plot(measured);
-    for (const std::string_view name : {">median<", ">min to p99<", ">max<"})
-        CHECK(occurrences(svg, name) == 1);
+    const auto named = [&](std::string_view band) {
+        const std::string svg = plot(measured);
+        for (const std::string_view name :
+             std::initializer_list<std::string_view>{">median<", ">max<", band})
+            CHECK(occurrences(svg, name) == (name == ">max<" ? 2 : 1)); // the table has it, too
+    };
+    named(">min to max<"); // two answers have no p99
+    for (uint64_t i = 0; i < 100; ++i)
+        measured[0].record(second, 300'000);
+    named(">min to p99<");
     measured[0].series.record_failure(0);
-    CHECK(occurrences(plot(measured), ">failed<") == 2); // key, and beside the strip
+    const std::string svg = plot(measured);
+    CHECK(occurrences(svg, ">failed, of all in its time: 0.01% to 100%, log scale<") == 1);
+    CHECK(occurrences(svg, ">failed<") == 1); // beside the strip
 }
 
-TEST_CASE("failures are marks below the panel of time, neighbours as one") {
-    auto measured = several(1);
-    const auto marks = [&] {
-        return occurrences(plot(measured), "class=\"failed\"") - 1; // less the key's
+TEST_CASE("failures are bars below the panel of time, as high as their share") {
+    // A column of a thousand with so many failures, one of ten, and one of failures alone.
+    Measured measured{.name = "x"};
+    const auto column = [&](uint64_t at_ns, uint64_t answers, uint64_t failures) {
+        for (uint64_t i = 0; i < answers; ++i)
+            measured.record(at_ns, 100'000);
+        for (uint64_t i = 0; i < failures; ++i)
+            measured.series.record_failure(at_ns);
     };
-    measured[0].series.record_failure(second);
-    CHECK(marks() == 1);
-    measured[0].series.record_failure(second);
-    CHECK(marks() == 1);
-    measured[0].series.record_failure(5 * second);
-    CHECK(marks() == 2);
-    const uint64_t width_ns = measured[0].series.columns().front().width_ns;
-    measured[0].series.record_failure(5 * second + width_ns);
-    CHECK(marks() == 2);
+    column(0, 999, 1);
+    column(second, 9, 1);
+    column(2 * second, 0, 7);
+    column(2 * second + 10 * ms, 99'999, 1);
+    const auto heights = [&] {
+        const auto elements = elements_of(plot({measured}));
+        REQUIRE(elements.has_value());
+        std::vector<double> found;
+        for (const Element& each : *elements) {
+            if (each.name != "path" || !each.has_class("failed"))
+                continue;
+            std::string data = each.at("d");
+            std::ranges::replace_if(
+                data, [](char part) { return part == 'M' || part == 'L' || part == 'Z'; }, ' ');
+            std::istringstream numbers(data);
+            // Four corners: at the bottom, at the top, at the top, at the bottom.
+            for (std::array<double, 8> of{}; numbers >> of[0];) {
+                for (size_t i = 1; i < of.size(); ++i)
+                    numbers >> of.at(i);
+                found.push_back(of[1] - of[3]);
+            }
+        }
+        return found;
+    }();
+    REQUIRE(heights.size() == 4);
+    CHECK(heights[2] > 30);
+    CHECK(heights[0] == doctest::Approx(heights[2] / 4).epsilon(0.02));
+    CHECK(heights[1] == doctest::Approx(heights[2] * 3 / 4).epsilon(0.02));
+    CHECK(heights[3] < heights[0]);
+    CHECK(heights[3] > 1); // seen all the same
 }
 
 TEST_CASE("a line is cut where there was no answer for long") {
@@ -380,16 +456,27 @@ TEST_CASE("axes carry their units") {
     CHECK(occurrences(svg, ">99<") == 1);
 }
 
-TEST_CASE("the only curve has its percentiles written beside it") {
+TEST_CASE("the only curve has all its percentiles written beside it") {
     Measured measured{.name = "x"};
     for (uint64_t i = 1; i <= 1000; ++i)
         measured.record(i * ms, i * 1000);
-    const std::string svg = plot({measured});
+    std::string svg = plot({measured});
     CHECK(occurrences(svg, "<circle") == 5);
     for (const std::string_view label :
          {">p50 501 us<", ">p90 899 us<", ">p99 989 us<", ">p99.9 997 us<", ">max 1 ms<"})
         CHECK(occurrences(svg, label) == 1);
-    CHECK(occurrences(plot({measured, measured}), "<circle") == 0);
+}
+
+TEST_CASE("several curves have their percentiles beside them where there is room") {
+    auto measured = several(2);
+    for (uint64_t i = 0; i < 300; ++i)
+        measured[1].record(i * ms, 40'000'000);
+    const std::string svg = plot(measured);
+    for (const std::string_view of_curve : {R"(class="f0")", R"(class="f1")"})
+        CHECK(occurrences(svg, of_curve) >= 3);
+    CHECK(occurrences(svg, ">p99 40") == 1);
+    CHECK(occurrences(svg, ">max ") == 2);
+    CHECK(occurrences(plot(several(20)), "<circle") >= 3);
 }
 
 TEST_CASE("without an answer the plot says so") {
@@ -406,22 +493,23 @@ TEST_CASE("without an answer the plot says so") {
 TEST_CASE("a curve without a series has its distribution alone") {
     const Measured measured = several(1).front();
     const std::vector<Plotted> curves{{"x", &measured.histogram, nullptr}};
-    const std::string svg = render_svg("t", "s", curves);
+    const std::string svg = render_svg({.title = "t", .subtitle = "s"}, curves);
     CHECK(is_well_formed(svg));
     CHECK(occurrences(svg, "<path class=\"line s0\"") == 1);
 }
 
-TEST_CASE("a long subtitle is wrapped to at most three lines, its own breaks kept") {
+TEST_CASE(
+    "a long subtitle is wrapped to at most three lines, its own breaks kept, above the date") {
     const auto lines = [](const std::string& subtitle) {
         return occurrences(plot(several(1), "t", subtitle), "<text class=\"subtitle\"");
     };
-    CHECK(lines("") == 0);
-    CHECK(lines("one") == 1);
-    CHECK(lines("one\ntwo") == 2);
+    CHECK(lines("") == 1);
+    CHECK(lines("one") == 2);
+    CHECK(lines("one\ntwo") == 3);
     std::string words;
     for (int i = 0; i < 200; ++i)
         words += "word ";
-    CHECK(lines(words) == 3);
-    CHECK(lines(std::string(1000, 'x')) == 1);
+    CHECK(lines(words) == 4);
+    CHECK(lines(std::string(1000, 'x')) == 2);
     CHECK(plot(several(1), "t", words).find("...</text>") != std::string::npos);
 }
