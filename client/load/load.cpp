@@ -10,6 +10,7 @@
 #include "client/measure/probe.h"
 #include "client/report.h"
 #include "client/show/measurement_output.h"
+#include "client/terminal.h"
 #include "common/clock.h"
 
 #include <algorithm>
@@ -203,7 +204,7 @@ Result<void> show(
         const auto printed = print(load_json(result, options.report.fail_if, exit));
         return printed ? written : printed;
     }
-    std::string text = '\n' + load_summary(result, color);
+    std::string text = '\n' + load_summary(result, {color, output_columns()});
     if (options.report.histogram)
         text += charts(curves, color);
     if (auto printed = print(text); !printed)
@@ -254,7 +255,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     describe_run(result, options, setup.target, setup.address);
     describe_service(result, setup, *found);
     if (!options.report.json)
-        if (const auto printed = print(load_header(result)); !printed)
+        if (const auto printed = print(load_header(result, {false, output_columns()})); !printed)
             return std::unexpected(printed.error());
 
     auto loop = EventLoop::open();

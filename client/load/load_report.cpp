@@ -58,98 +58,120 @@ std::string lanes_text(const LoadResult& result) {
 struct Kind {
     std::string_view name;
     uint64_t count;
+    bool is_long = false;
 };
 
-std::array<Kind, 8> error_kinds(const LoadCounts& counts) {
+/// All but the lost.
+std::array<Kind, 7> error_kinds(const LoadCounts& counts) {
     return {
-        {{"lost", counts.lost},
-         {"corrupted", counts.corrupted},
+        {{"corrupted", counts.corrupted},
          {"wrong size", counts.wrong_size},
          {"refused", counts.refused},
          {"unreachable", counts.unreachable},
          {"closed", counts.closed},
-         {"for want of ports or buffers here", counts.local},
-         {"never sent", counts.unsent}}};
+         {"never sent", counts.unsent},
+         {"for want of ports or buffers here", counts.local, true}}};
 }
 
-std::string errors_text(const LoadCounts& counts, bool color) {
+/// An item for what is not zero, else none.
+std::vector<Item> some(uint64_t count, std::string_view name) {
+    return count == 0 ? std::vector<Item>{}
+                      : std::vector<Item>{{fmt::format("{} {}", count, name)}};
+}
+
+/// Those with their share, each kind at its place; the lost stand beside what was sent.
+std::string errors_text(const LoadCounts& counts, Look look) {
     if (counts.errors() == 0)
         return "no errors\n";
     const uint64_t all = counts.sent - counts.unfinished + counts.unsent;
-    std::vector<Item> items;
+    std::vector<FixedLine> lines;
+    bool continues = false; // two of them on a line, but for those with a long name
     for (const Kind& kind : error_kinds(counts)) {
+        if (!continues)
+            lines.emplace_back();
+        continues = !continues && !kind.is_long;
         if (kind.count == 0)
             continue;
         const double percent = 100 * static_cast<double>(kind.count) / static_cast<double>(all);
-        items.push_back(
-            {fmt::format("{} {} ({})", kind.count, kind.name, percentage(percent)), Ink::failure});
+        lines.back().push_back(
+            {{fmt::format("{} {} ({})", kind.count, kind.name, percentage(percent)),
+              Ink::failure}});
     }
-    return flow(label("errors"), items, color);
+    return fixed_lines(label("errors"), lines, look);
 }
 
 /// What only datagrams can do.
-std::string datagrams_text(const LoadResult& result, bool color) {
+std::string datagrams_text(const LoadResult& result, Look look) {
     const LoadCounts& counts = result.counts;
-    std::vector<Item> items;
+    std::vector<Item> of_all;
     if (const auto loss = loss_percent(counts))
-        items.push_back({fmt::format("{} loss", percentage(*loss))});
-    items.push_back({fmt::format("{} duplicated", counts.duplicated)});
-    items.push_back({fmt::format("{} reordered", counts.reordered)});
-    if (counts.stray > 0)
-        items.push_back({fmt::format("{} stray", counts.stray)});
-    return flow(label("datagrams"), items, color);
+        of_all.push_back({fmt::format("{} loss", percentage(*loss))});
+    const std::vector<FixedLine> lines{
+        {of_all, some(counts.duplicated, "duplicated"), some(counts.reordered, "reordered")},
+        {some(counts.stray, "stray")}};
+    return fixed_lines(label("datagrams"), lines, look);
 }
 
-std::string mode_text(const LoadResult& result, bool color) {
+std::string mode_text(const LoadResult& result, Look look) {
     if (!result.rate) {
         const std::vector<Item> items{{"closed", Ink::plain, ":"}, {lanes_text(result)}};
-        return flow(label("loop"), items, color);
+        return flow(label("loop"), items, look);
     }
     const std::vector<Item> items{
         {fmt::format("open at {}", asked_rate(*result.rate)), Ink::plain, ","},
         {lanes_text(result), Ink::plain, ";"},
         {"latency from the intended time", Ink::plain, ""},
         {"(coordinated omission corrected)"}};
-    return flow(label("loop"), items, color);
+    return flow(label("loop"), items, look);
 }
 
-std::string requests_text(const LoadResult& result, bool color) {
+std::string requests_text(const LoadResult& result, Look look) {
     const LoadCounts& counts = result.counts;
-    std::vector<Item> items{
-        {fmt::format("{} sent", counts.sent)}, {fmt::format("{} answered", counts.answered)}};
-    if (counts.unfinished > 0)
-        items.push_back({fmt::format("{} unfinished", counts.unfinished)});
-    items.back().after = ":";
+    Item lost{fmt::format("{} lost", counts.lost)};
+    if (counts.lost > 0)
+        lost = {
+            fmt::format(
+                "{} lost ({})", counts.lost,
+                percentage(
+                    100 * static_cast<double>(counts.lost) /
+                    static_cast<double>(counts.sent - counts.unfinished))),
+            Ink::failure};
+    const std::vector<FixedLine> lines{
+        {{{fmt::format("{} sent", counts.sent)}, {fmt::format("{} answered", counts.answered)}},
+         {lost}},
+        {some(counts.unfinished, "unfinished")}};
+    std::string text = fixed_lines(label("requests"), lines, look);
     if (result.elapsed_ns > 0)
-        items.push_back({fmt::format("{:.1f} requests/s", result.answer_rate())});
-    return flow(label("requests"), items, color);
+        text += fmt::format("{}{:.1f} requests/s\n", label("rate"), result.answer_rate());
+    return text;
 }
 
-std::string time_text(const LoadResult& result, bool color) {
+std::string time_text(const LoadResult& result, Look look) {
     std::vector<Item> items{{fmt::format("{} measured", elapsed_time(result.elapsed_ns))}};
     if (result.warmup_ns > 0)
         items.push_back({fmt::format("{} of warm-up left out", elapsed_time(result.warmup_ns))});
     if (result.interrupted)
         items.push_back({"interrupted"});
-    return flow(label("time"), items, color);
+    return flow(label("time"), items, look);
 }
 
 /// Payload, connections and the generator: all that is divided by the time.
-std::string rates_text(const LoadResult& result, bool color) {
+std::string rates_text(const LoadResult& result, Look look) {
     if (result.elapsed_ns == 0)
         return "";
     const LoadCounts& counts = result.counts;
     const auto rate = [&](uint64_t count) { return static_cast<double>(count) / result.seconds(); };
-    std::string text = fmt::format(
-        "{}{} sent, {} received\n", label("payload"), byte_rate(rate(counts.bytes_sent)),
-        byte_rate(rate(counts.bytes_received)));
+    const std::vector<Item> payload{
+        {fmt::format("{} sent", byte_rate(rate(counts.bytes_sent)))},
+        {fmt::format("{} received", byte_rate(rate(counts.bytes_received)))}};
+    std::string text = flow(label("payload"), payload, look);
     if (renews_connections(result)) {
         std::vector<Item> items{
             {fmt::format("{} made", counts.connections), Ink::plain, ":"},
             {fmt::format("{:.1f} connections/s", rate(counts.connections)), Ink::plain, ""}};
         if (!result.reconnect)
             items.push_back({"(the peer closes after each answer)"});
-        text += flow(label("connections"), items, color);
+        text += flow(label("connections"), items, look);
     }
     std::vector<Item> items{{fmt::format("CPU {:.0f}% of one core", 100 * cpu_share(result))}};
     const uint64_t due = counts.sent + counts.unsent;
@@ -163,10 +185,10 @@ std::string rates_text(const LoadResult& result, bool color) {
             items.push_back(
                 {fmt::format("{} waited for a connection", share(result.late_blocked))});
     }
-    return text + flow(label("generator"), items, color);
+    return text + flow(label("generator"), items, look);
 }
 
-std::string latencies(const LoadResult& result, bool color) {
+std::string latencies(const LoadResult& result, Look look) {
     if (result.latency.empty())
         return "";
     std::vector<Distribution> rows{{"latency", &result.latency}};
@@ -174,7 +196,7 @@ std::string latencies(const LoadResult& result, bool color) {
         rows.push_back({"from send", &result.latency_from_send});
     if (!result.connect.empty())
         rows.push_back({"connect", &result.connect});
-    return latency_table(rows, color);
+    return latency_table(rows, look);
 }
 
 std::string bar(double done, size_t width, bool unicode) {
@@ -190,9 +212,37 @@ std::string bar(double done, size_t width, bool unicode) {
     return unicode ? text : text + ']';
 }
 
+/// What the live line says, the most wanted first; `short_form`: for a terminal of 40 columns.
+std::vector<std::string> progress_parts(const LoadProgress& progress, bool short_form) {
+    std::vector<std::string> parts;
+    if (progress.warming_up)
+        parts.emplace_back(short_form ? "warm" : "warming up");
+    const std::string rate = short_number(progress.rate) + "/s";
+    parts.push_back(short_form ? rate : fmt::format("{:>8}", rate));
+    if (const auto ns = progress.p99_ns ? progress.p99_ns : progress.max_ns) {
+        const std::string_view name = progress.p99_ns ? "p99" : "max";
+        const std::string value = short_duration(static_cast<double>(*ns));
+        parts.push_back(
+            short_form ? fmt::format("{} {}", name, value) : fmt::format("{} {:>7}", name, value));
+    }
+    if (progress.errors > 0)
+        parts.push_back(
+            short_form ? short_number(static_cast<double>(progress.errors)) + " err"
+                       : count_of(progress.errors, "error"));
+    if (progress.left_ns) {
+        const uint64_t seconds = (*progress.left_ns + 999'999'999) / 1'000'000'000;
+        const std::string left =
+            seconds < 600 ? fmt::format("{} s", seconds) : elapsed_time(seconds * 1'000'000'000);
+        parts.push_back(short_form ? left : left + " left");
+    } else if (progress.done) {
+        parts.push_back(fmt::format("{:.0f}%", std::floor(100 * *progress.done)));
+    }
+    return parts;
+}
+
 } // namespace
 
-std::string load_header(const LoadResult& result) {
+std::string load_header(const LoadResult& result, Look look) {
     const bool said = result.name.ends_with("//" + result.address);
     std::vector<Item> items{
         {said ? result.name : fmt::format("{} ({})", result.name, result.address), Ink::plain, ":"},
@@ -200,37 +250,34 @@ std::string load_header(const LoadResult& result) {
         {byte_count(result.payload_bytes)},
         {result.rate ? "open loop at " + asked_rate(*result.rate) : std::string("closed loop")},
         {depth_text(result)}};
-    std::string text = flow("LOAD ", items, false);
+    std::string text = flow("LOAD ", items, look);
     if (result.rate)
-        text += "latency from the intended time (coordinated omission corrected)\n";
+        text += flow(
+            "", "latency from the intended time (coordinated omission corrected)", Ink::plain,
+            look);
     return text;
 }
 
 std::string load_progress(const LoadProgress& progress, size_t width, bool unicode) {
-    std::vector<std::string> parts;
-    if (progress.warming_up)
-        parts.emplace_back("warming up");
-    parts.push_back(fmt::format("{:>6}/s", short_number(progress.rate)));
-    if (progress.p99_ns)
-        parts.push_back(
-            fmt::format("p99 {:>7}", short_duration(static_cast<double>(*progress.p99_ns))));
-    if (progress.errors > 0)
-        parts.push_back(count_of(progress.errors, "error"));
-    if (progress.left_ns) {
-        const uint64_t seconds = (*progress.left_ns + 999'999'999) / 1'000'000'000;
-        parts.push_back(
-            seconds < 600 ? fmt::format("{} s left", seconds)
-                          : elapsed_time(seconds * 1'000'000'000) + " left");
-    } else if (progress.done) {
-        parts.push_back(fmt::format("{:.0f}%", std::floor(100 * *progress.done)));
+    std::vector<std::string> parts = progress_parts(progress, false);
+    const auto taken_by = [](const std::vector<std::string>& texts, size_t gap) {
+        size_t taken = 0;
+        for (const std::string& text : texts)
+            taken += (taken == 0 ? 0 : gap) + text.size();
+        return taken;
+    };
+    size_t gap = 2;
+    if (taken_by(parts, gap) > width) {
+        parts = progress_parts(progress, true);
+        gap = 1;
     }
     // What stands last is the first to go where there is no room.
     std::string text;
     for (const std::string& part : parts) {
-        const size_t gap = text.empty() ? 0 : 2;
-        if (text.size() + gap + part.size() > width)
+        const size_t before = text.empty() ? 0 : gap;
+        if (text.size() + before + part.size() > width)
             break;
-        text.append(gap, ' ');
+        text.append(before, ' ');
         text += part;
     }
     const size_t taken = text.size() + 4; // brackets and a gap
@@ -239,25 +286,26 @@ std::string load_progress(const LoadProgress& progress, size_t width, bool unico
     return bar(*progress.done, std::min(width - taken, bar_columns_max), unicode) + "  " + text;
 }
 
-std::string load_summary(const LoadResult& result, bool color) {
-    std::string text =
-        paint(fmt::format("--- {} load statistics ---", result.name), Ink::quiet, color) + '\n';
-    text += mode_text(result, color);
-    text += time_text(result, color);
-    text += requests_text(result, color);
-    text += rates_text(result, color);
+std::string load_summary(const LoadResult& result, Look look) {
+    std::string text = title_line(result.name, "load statistics", look);
+    text += mode_text(result, look);
+    text += time_text(result, look);
+    text += requests_text(result, look);
+    text += rates_text(result, look);
     if (result.transport == Transport::udp)
-        text += datagrams_text(result, color);
-    text += errors_text(result.counts, color);
+        text += datagrams_text(result, look);
+    text += errors_text(result.counts, look);
     if (result.counts.answered == 0)
-        text += paint(why_no_answer(result.counts), Ink::failure, color) + '\n';
-    text += latencies(result, color);
+        text += flow("", why_no_answer(result.counts), Ink::failure, look);
+    text += latencies(result, look);
     if (result.answering == Answering::other)
-        text += "the service is no echo: the lengths of answers were checked, not their bytes\n";
+        text += flow(
+            "", "the service is no echo: the lengths of answers were checked, not their bytes",
+            Ink::plain, look);
     else if (!result.verify)
         text += "answers were not verified (--no-verify)\n";
     for (const std::string& line : bottlenecks(result))
-        text += flow("note: ", line, Ink::plain, color);
+        text += flow("note: ", line, Ink::plain, look);
     return text;
 }
 

@@ -156,8 +156,10 @@ void LoadRun::show(uint64_t now_ns) {
             part(result().counts.sent, *plan_.count);
         progress.rate = static_cast<double>(account.answers() - shown_answers_) /
                         (static_cast<double>(now_ns - shown_ns_) / 1e9);
-        if (!account.recent().empty())
+        if (account.recent().has_percentile(99))
             progress.p99_ns = account.recent().percentile_ns(99);
+        else if (!account.recent().empty())
+            progress.max_ns = account.recent().max_ns();
         progress.errors = result().counts.errors();
         live_.draw(load_progress(progress, live_.width(), shows_unicode()));
     }

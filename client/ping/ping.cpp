@@ -326,7 +326,7 @@ Result<void> PingRun::write_files(MeasurementFiles& files, const std::vector<Plo
 }
 
 PlottedCounts plotted_counts(const PingCounts& counts) {
-    const uint64_t failed = counts.sent - counts.waiting() - counts.answered - counts.lost;
+    const uint64_t failed = counts.sent - counts.undecided() - counts.answered - counts.lost;
     return {
         .sent = counts.sent, .answered = counts.answered, .lost = counts.lost, .failed = failed};
 }

@@ -87,7 +87,7 @@ std::string percentile_milliseconds(std::optional<double> nanoseconds) {
         return "-";
     const double ms = *nanoseconds / 1e6;
     if (!(ms > 0))
-        return "0";
+        return "0.000";
     const auto decimals_at = [](double value) {
         return digits - 1 - static_cast<int>(std::floor(std::log10(value)));
     };

@@ -44,9 +44,27 @@ std::vector<std::string> numbered(std::span<const std::string> names, size_t wid
     return cut;
 }
 
+/// Where an item is wider than a line, its words.
+std::vector<Item> broken(std::span<const Item> items, size_t room) {
+    std::vector<Item> pieces;
+    for (const Item& item : items) {
+        std::string_view rest = item.text;
+        if (columns_of(rest) + columns_of(item.after) > room) {
+            for (size_t size = rest.find(' '); size != std::string_view::npos;
+                 size = rest.find(' ')) {
+                pieces.push_back({std::string(rest.substr(0, size)), item.ink, ""});
+                rest.remove_prefix(size + 1);
+            }
+        }
+        pieces.push_back({std::string(rest), item.ink, item.after});
+    }
+    return pieces;
+}
+
 /// `ends`: nothing comes behind the last item, which then has no punctuation.
-std::string flow_items(std::string_view label, std::span<const Item> items, Look look, bool ends) {
+std::string flow_items(std::string_view label, std::span<const Item> whole, Look look, bool ends) {
     const size_t indent = columns_of(label);
+    const std::vector<Item> items = broken(whole, look.columns - std::min(look.columns, indent));
     std::string text(label);
     size_t column = indent;
     for (size_t at = 0; at < items.size(); at++) {

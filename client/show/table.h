@@ -37,7 +37,7 @@ std::string paint(std::string_view text, Ink ink, bool color);
 
 size_t columns_of(std::string_view text);
 
-/// A piece of a line that is never broken.
+/// A piece of a line that is broken, between words, only if no line has room for it.
 struct Item {
     std::string text;
     Ink ink = Ink::plain;

@@ -134,7 +134,8 @@ class Summary(Case):
         endpoint = self.echo()
         text = self.text("-n", 100, "-c", 2, endpoint)
         for pattern in (rf"^--- {re.escape(endpoint)} load statistics ---$",
-                        r"^requests +100 sent, 100 answered: \d+\.\d requests/s$",
+                        r"^requests +100 sent, 100 answered, 0 lost$",
+                        r"^rate +\d+\.\d requests/s$",
                         r"^payload +\S+ \S+B/s sent, \S+ \S+B/s received$",
                         r"^generator +CPU \d+% of one core",
                         r"^no errors$"):
@@ -145,7 +146,7 @@ class Summary(Case):
 
     def test_datagrams_have_their_own(self):
         text = self.text("-n", 100, "-c", 2, self.echo("udp"))
-        self.assertRegex(text, re.compile(r"^datagrams +0% loss, 0 duplicated, 0 reordered$", re.M))
+        self.assertRegex(text, re.compile(r"^datagrams +0% loss$", re.M))
 
     def test_colour_is_for_those_who_ask(self):
         endpoint = self.echo()

@@ -50,7 +50,7 @@ TEST_CASE("figures too far apart for that keep their digits, within seven charac
 
 TEST_CASE("a percentile has the three digits that the histogram knows, and none if there is none") {
     CHECK(percentile_milliseconds(std::nullopt) == "-");
-    CHECK(percentile_milliseconds(0) == "0");
+    CHECK(percentile_milliseconds(0) == "0.000");
     CHECK(percentile_milliseconds(1) == "0.000001");
     CHECK(percentile_milliseconds(4'126) == "0.00413");
     CHECK(percentile_milliseconds(62'100) == "0.0621");

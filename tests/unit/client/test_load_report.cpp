@@ -4,8 +4,10 @@
 #include "tests/unit/client/schema.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -107,7 +109,8 @@ TEST_CASE("the summary of a closed loop") {
         "--- tcp://127.0.0.1:7001 load statistics ---\n"
         "loop         closed: 50 connections, 1 outstanding each\n"
         "time         10.000 s measured, 1.000 s of warm-up left out\n"
-        "requests     612345 sent, 612345 answered: 61234.5 requests/s\n"
+        "requests     612345 sent, 612345 answered, 0 lost\n"
+        "rate         61234.5 requests/s\n"
         "payload      3.92 MB/s sent, 3.92 MB/s received\n"
         "generator    CPU 45% of one core\n"
         "no errors\n"
@@ -132,11 +135,13 @@ TEST_CASE("the summary of an open loop has both latencies, and who was late") {
         "loop         open at 60000/s, 50 connections, 64 outstanding each;\n"
         "             latency from the intended time (coordinated omission corrected)\n"
         "time         10.000 s measured, interrupted\n"
-        "requests     612345 sent, 612318 answered, 12 unfinished: 61231.8 requests/s\n"
+        "requests     612345 sent, 612318 answered, 13 lost (0.002%)\n"
+        "             12 unfinished\n"
+        "rate         61231.8 requests/s\n"
         "payload      3.92 MB/s sent, 3.92 MB/s received\n"
         "generator    CPU 45% of one core; 0.098% of the schedule late,\n"
         "             1.5% waited for a connection\n"
-        "errors       13 lost (0.002%), 2 wrong size (<0.001%)\n"
+        "errors       2 wrong size (<0.001%)\n"
         "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
         "latency   0.01000  0.5050  0.501    0.948   0.989       -  1.0000   0.289\n"
         "from send 0.00900  0.4545  0.450    0.854   0.891       -  0.9000   0.260\n"
@@ -158,7 +163,7 @@ TEST_CASE("the summary over UDP tells loss, duplicates and reordering") {
     CHECK(has(text, "loop         closed: 50 sockets, 1 outstanding each\n"));
     CHECK(has(text, "datagrams    <0.001% loss, 4 duplicated, 5 reordered\n"));
     result.counts.stray = 6;
-    CHECK(has(load_summary(result, false), "5 reordered, 6 stray\n"));
+    CHECK(has(load_summary(result, false), "5 reordered\n             6 stray\n"));
     CHECK_FALSE(load_summary(closed_loop(), false).contains("datagrams"));
 }
 
@@ -192,10 +197,13 @@ TEST_CASE("each kind of error is told with its share, and in colour it is red") 
         .unsent = 100};
     const std::string text = load_summary(result, false);
     CHECK(
-        has(text, "errors       1 lost (0.5%), 1 corrupted (0.5%), 1 wrong size (0.5%),\n"
-                  "             1 refused (0.5%), 1 unreachable (0.5%), 1 closed (0.5%),\n"
-                  "             4 for want of ports or buffers here (2%), 100 never sent (50%)\n"));
-    CHECK(has(load_summary(result, true), "errors       \033[1;31m1 lost (0.5%)\033[0m, "));
+        has(text, "errors       1 corrupted (0.5%), 1 wrong size (0.5%)\n"
+                  "             1 refused (0.5%), 1 unreachable (0.5%)\n"
+                  "             1 closed (0.5%), 100 never sent (50%)\n"
+                  "             4 for want of ports or buffers here (2%)\n"));
+    CHECK(has(text, "requests     100 sent, 90 answered, 1 lost (1%)\n"));
+    CHECK(has(load_summary(result, true), "answered, \033[1;31m1 lost (1%)\033[0m\n"));
+    CHECK(has(load_summary(result, true), "errors       \033[1;31m1 corrupted (0.5%)\033[0m, "));
     CHECK_FALSE(load_summary(closed_loop(), true).contains("\033[1;31m"));
 }
 
@@ -208,7 +216,7 @@ TEST_CASE("a run without any answer has one line instead of latencies") {
         load_summary(result, false) == "--- tcp://127.0.0.1:7001 load statistics ---\n"
                                        "loop         closed: 10 connections, 1 outstanding each\n"
                                        "time         0.000 s measured\n"
-                                       "requests     0 sent, 0 answered\n"
+                                       "requests     0 sent, 0 answered, 0 lost\n"
                                        "no errors\n"
                                        "nothing was sent\n");
     result.elapsed_ns = 1'000'000'000;
@@ -281,12 +289,68 @@ TEST_CASE("the live line drops what it has no room for, and never is wider") {
         load_progress(progress, 200, false) ==
         "[================================]  warming up  61.2 k/s  p99 1.23 ms  1 error  "
         "1h 06m 40s left");
-    CHECK(load_progress(progress, 33, false) == "warming up  61.2 k/s  p99 1.23 ms");
-    CHECK(load_progress(progress, 32, false) == "[========]  warming up  61.2 k/s");
+    CHECK(load_progress(progress, 40, false) == "warm 61.2 k/s p99 1.23 ms 1 err");
+    CHECK(load_progress(progress, 24, false) == "[=======]  warm 61.2 k/s");
     CHECK(load_progress(progress, 0, false).empty());
     for (size_t width = 0; width < 120; width++)
         for (const bool unicode : {false, true})
             CHECK(columns_of(load_progress(progress, width, unicode)) <= width);
+}
+
+TEST_CASE("on 40 columns the live line says the same in fewer words") {
+    const LoadProgress progress{
+        .warming_up = false,
+        .done = 0.5,
+        .left_ns = 599'000'000'000,
+        .rate = 1'234'567,
+        .p99_ns = 123'000'000,
+        .errors = 123'456};
+    CHECK(load_progress(progress, 40, false) == "1.23 M/s p99 123 ms 123 k err 599 s");
+    CHECK(
+        load_progress(progress, 80, false) ==
+        "[==============              ]  1.23 M/s  p99  123 ms  123456 errors  599 s left");
+}
+
+TEST_CASE("nothing is wider than a terminal of 40 columns, and nothing is lost there") {
+    LoadResult result = open_loop();
+    result.counts = {
+        .sent = 10'000'000,
+        .answered = 9'000'000,
+        .lost = 900'000,
+        .corrupted = 100'000,
+        .wrong_size = 100'000,
+        .refused = 100'000,
+        .unreachable = 1,
+        .closed = 100'000,
+        .local = 100'000,
+        .duplicated = 100'000,
+        .reordered = 100'000,
+        .stray = 100'000,
+        .unsent = 100'000,
+        .bytes_sent = 1,
+        .bytes_received = 1};
+    result.transport = Transport::udp;
+    result.name = "udp://127.0.0.1:7001";
+    result.late_blocked = result.late_generator = 900'000;
+    result.cpu_ns = result.elapsed_ns;
+    result.verify = false;
+    const auto words_of = [](const std::string& text) {
+        std::istringstream stream(text);
+        std::set<std::string> words;
+        for (std::string word; stream >> word;)
+            words.insert(word);
+        return words;
+    };
+    const std::vector<std::pair<std::string, std::string>> texts{
+        {load_header(result, {false, 40}), load_header(result)},
+        {load_summary(result, {false, 40}), load_summary(result, false)}};
+    for (const auto& [narrow, wide] : texts) {
+        CAPTURE(narrow);
+        std::istringstream lines(narrow);
+        for (std::string line; std::getline(lines, line);)
+            CHECK(columns_of(line) <= 40);
+        CHECK(words_of(narrow) == words_of(wide));
+    }
 }
 
 TEST_CASE("the live line of a run without end has no bar, and one by count its share") {
