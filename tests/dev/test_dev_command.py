@@ -46,7 +46,7 @@ def test_it_works_from_any_directory_and_by_a_link(tmp_path):
     (("fuzz",), "how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]"),
     (("fuzz", "none"), "how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]"),
     (("soak", "0"), "how many minutes? ./dev soak MINUTES [--json FILE]"),
-    (("bench", "nothing"), "there is no benchmark 'nothing'; there are: compare, generator"),
+    (("bench", "nothing"), "there is no benchmark 'nothing'; there are: compare, generator, truth"),
     (("demo", "now"), "./dev demo takes no arguments"),
 ])
 def test_what_cannot_be_done_is_said_before_anything_is_installed_or_built(arguments, line):

@@ -136,6 +136,7 @@ void look_transport(const Bytes& packet, Record& record, Layout& layout) {
     if (icmp) {
         record.icmp_type = bytes[0];
         record.icmp_code = bytes[1];
+        record.tcp_seq = long_at(bytes, 4);
     } else {
         record.source_port = word_at(bytes, 0);
         record.destination_port = word_at(bytes, 2);

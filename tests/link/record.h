@@ -39,7 +39,7 @@ struct Record {
     int64_t out_after_ns = 0;  // receiving kernel's stamp lies between the two
     uint64_t number = 0;       // among the subjects of its direction, from 1; 0: none of them
     uint32_t packet = 0;       // index of the record that this one stems from, or its own
-    uint32_t tcp_seq = 0;
+    uint32_t tcp_seq = 0;      // ICMP echo: identifier and sequence number
     uint32_t tcp_ack = 0;
     uint16_t flags = 0;
     uint16_t length = 0; // of the IP packet, as it came

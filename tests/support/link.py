@@ -123,7 +123,7 @@ class Packet(typing.NamedTuple):
     out_after_ns: int
     number: int             # among the subjects of its direction; 0: none of them
     packet: int             # index of the record that this one stems from, or its own
-    tcp_seq: int
+    tcp_seq: int            # ICMP echo: identifier and sequence number
     tcp_ack: int
     flags: int
     length: int

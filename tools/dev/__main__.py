@@ -24,6 +24,8 @@ HELP = """./dev demo                      build, start riposted, talk to it over
 ./dev bench [--help]            riposted against Asio, libuv, libevent, Go, Tokio, node, xinetd
                                 and bare loops: CPU for each request, latency, memory
 ./dev bench generator [--help]  riposte load against a plain epoll loop
+./dev bench truth [--help]      riposte, ping, fping, irtt, iperf3 and sockperf on a link whose
+                                faults are known: what each says, and what was so; needs root
 ./dev fuzz SECONDS [TARGET...]  libFuzzer on each target; ends with 1 if one crashed, and says
            [--merge]            where the input is; --merge: new inputs into tests/fuzz/corpus
 ./dev help                      this

@@ -28,8 +28,8 @@ def build(arguments):
 
 def bench(arguments):
     name = arguments[0] if arguments and not arguments[0].startswith("-") else "compare"
-    if name not in ("compare", "generator"):
-        raise Failure(f"there is no benchmark '{name}'; there are: compare, generator")
+    if name not in ("compare", "generator", "truth"):
+        raise Failure(f"there is no benchmark '{name}'; there are: compare, generator, truth")
     rest = arguments[1:] if arguments[:1] == [name] else arguments
     packages.need(packages.BUILD + ["util-linux"])
     if name == "generator":
@@ -38,7 +38,15 @@ def bench(arguments):
         return _python("tests/bench/generator.py", "--riposted", RELEASE.path / "daemon/riposted",
                        "--riposte", RELEASE.path / "client/riposte",
                        "--plain", RELEASE.path / "tests/bench/plain_load", *rest)
-    need_peers()
+    if name == "truth":
+        need_available(packages.BENCH_TRUTH, "its line")
+        header(f"Building the programs and the link in {RELEASE.path}/")
+        RELEASE.build("daemon/riposted", "client/riposte", "tests/link/link")
+        return _python("tests/bench/known_link.py", "--riposted", RELEASE.path / "daemon/riposted",
+                       "--riposte", RELEASE.path / "client/riposte",
+                       "--link", RELEASE.path / "tests/link/link", *rest)
+    need_available([package for package in packages.BENCH
+                    if package != "nodejs" or not process.output(["node", "--version"])], "its server")
     header(f"Building the programs, their peers and the generators in {BENCH.path}/")
     BENCH.build()
     return _python("tests/bench/compare.py", "--riposted", BENCH.path / "daemon/riposted",
@@ -46,17 +54,15 @@ def bench(arguments):
                    "--peers", BENCH.path / "tests/bench/peers", *rest)
 
 
-def need_peers():
-    """Those that this Debian has."""
-    wanted = []
-    for package in packages.BENCH:
-        if package == "nodejs" and process.output(["node", "--version"]):
-            continue
+def need_available(wanted, what):
+    """Installs those that this Debian has; `what` is left out where it has not."""
+    found = []
+    for package in wanted:
         if not packages.on_debian() or packages.available(package):
-            wanted.append(package)
+            found.append(package)
         else:
-            say(f"This Debian has no package {package}: its server is left out.")
-    packages.need(wanted)
+            say(f"This Debian has no package {package}: {what} is left out.")
+    packages.need(found)
 
 
 def fuzz(arguments):

@@ -43,6 +43,8 @@ ALL = BUILD + SUITES + DEB + DEB_TESTS + SYSTEM + CLANG + LINT
 #: What the benchmark compares with; one that is not available is left out there, and said.
 BENCH = ["libasio-dev", "libevent-dev", "libuv1-dev", "golang-go", "librust-tokio-dev", "cargo", "rustc",
          "nodejs", "irtt", "sockperf", "xinetd"]
+#: The probers that `./dev bench truth` looks at, and what it makes its link with.
+BENCH_TRUTH = ["fping", "iperf3", "iproute2", "iputils-ping", "irtt", "sockperf"]
 
 # The same for other distributions: what must be there, whatever its package is called.
 COMMANDS = ["c++", "meson", "ninja", "pkg-config", "python3"]

@@ -94,13 +94,13 @@ class PlainStages:
             return [os.path.relpath(found[0]["filename"][0], tree / "build")] if found else [program]
         text = (tree / f"tests/integration/{program}.py").read_text(encoding="utf-8")
         names = {"riposted": "daemon/riposted"}
-        if re.search(r"(?m)^(from|import) client\b|\bRIPOSTE\b", text):
+        if re.search(r"(?m)^(from|import) (client|truth_case)\b|\bRIPOSTE\b", text):
             names["riposte"] = "client/riposte"
         for word, target in (("PLAIN_LOAD", "tests/bench/plain_load"), ("FORGE", "tests/soak/forge"),
                              ("STORM", "tests/soak/storm")):
             if re.search(rf"\b{word}\b", text):
                 names[word] = target
-        if re.search(r"(?m)^from (link|truth) import", text):
+        if re.search(r"(?m)^from (link|truth_case) import", text):
             names["link"] = "tests/link/link"
         return list(names.values())
 
