@@ -34,10 +34,10 @@ def disjoint(seed, last, **shares):
 
 
 def known_faults(seed, last=5000, **more):
-    """Every fault that a datagram can meet, in both directions, alone and together."""
+    """Every fault that a datagram can meet, in both directions, alone and together; `more` changes some."""
     shares = {"loss": 0.03, "duplicate": 0.03, "hold": 0.03, "corrupt": 0.02, "resize": 0.02}
     common = {"corrupt_at": 40, "resize_to": 45, "hold_for": 2, "hold_max_ms": 200, "delay_ms": 2, **more}
-    return [Faults(**disjoint(f"{seed} {direction}", last, **shares), **common)
+    return [Faults(**{**disjoint(f"{seed} {direction}", last, **shares), **common})
             for direction in ("forward", "backward")]
 
 
