@@ -124,10 +124,12 @@ Options:
   -d, --duration TIME  measured time; 0 is until -n, or interrupted [10s]
   -n, --count N        end after N measured requests; without -d, only then
   -r, --rate N         open loop: N requests a second in all, evenly spaced;
-                       latency counts from the time at which each was due
+                       latency counts from the time at which each was due, and
+                       stands beside that from its sending
   -s, --size BYTES     of each request: TCP 1 to 16MiB, UDP 24 to 65507 [64]
       --depth N        outstanding requests on each connection, 1 to 4096
-                       [1; with -r 64]
+                       [1; with -r 64]; not with -r over UDP, where nothing is
+                       held back until 4 million (200 MB) are outstanding
       --warmup TIME    before measuring [a tenth of -d, at most 1s; without
                        -d and with -n none]
       --reconnect      TCP: a connection for each request
@@ -146,13 +148,15 @@ Options:
   -h, --help           print this help and exit
       --version        print the version and exit
 
-Signals: INT and TERM end with the summary, a second one at once; QUIT (Ctrl-\)
-prints a line on how it stands.
+Signals: INT and TERM end: what is under way is lingered for (about a second),
+and then lost. A second one ends that at once. QUIT (Ctrl-\) prints a line on
+how it stands.
 
 Exit status:
   0  every request answered rightly, no condition of --fail-if met
   1  loss, refusal, wrong answer, or a condition met
   2  usage or local error
+  130  a second INT or TERM
 
 Examples:
   riposte load server:7                   ten connections for ten seconds

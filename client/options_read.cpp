@@ -213,13 +213,26 @@ Result<void> check_command_metrics(const FailIf& conditions, bool is_ping) {
     for (const Condition& condition : conditions) {
         const Metric& metric = condition.metric;
         const bool of_ping = metric.since == Since::ipdv || metric.since == Since::pdv ||
-                             metric.kind == MetricKind::rfc3550_jitter ||
-                             metric.kind == MetricKind::late;
+                             metric.kind == MetricKind::rfc3550_jitter;
         const bool of_load = metric.since == Since::wait;
         if (is_ping ? of_load : of_ping)
             return usage(fmt::format(
                 "--fail-if {}: {} is measured by riposte {} only", condition.text, condition.name,
                 is_ping ? "load" : "ping"));
+    }
+    return {};
+}
+
+/// Nor what only a schedule has, and over UDP nothing waits for a connection.
+Result<void> check_loop_metrics(const LoadOptions& load) {
+    for (const Condition& condition : load.report.fail_if) {
+        const Since since = condition.metric.since;
+        if (!load.rate && (since == Since::lateness || since == Since::wait))
+            return usage(fmt::format(
+                "--fail-if {}: {} is measured with -r only", condition.text, condition.name));
+        if (load.endpoint.transport == Transport::udp && since == Since::wait)
+            return usage(fmt::format(
+                "--fail-if {}: over UDP nothing waits for a connection", condition.text));
     }
     return {};
 }
@@ -309,7 +322,10 @@ Result<void> read_load_numbers(const LoadWords& words, LoadOptions& load) {
          read_duration_ms("--warmup", words.warmup, true, load.warmup_ms)});
 }
 
-Result<void> check_load(const LoadOptions& load) {
+Result<void> check_load(const LoadOptions& load, bool has_depth) {
+    if (has_depth && load.rate && load.endpoint.transport == Transport::udp)
+        return usage(
+            "-r and --depth exclude each other over UDP; an open loop waits for no answer there");
     if (load.reconnect) {
         if (auto checked = check_reconnect(load.endpoint); !checked)
             return checked;
@@ -318,6 +334,8 @@ Result<void> check_load(const LoadOptions& load) {
                 "--reconnect and --depth exclude each other; a connection has one request then");
     }
     if (auto checked = check_command_metrics(load.report.fail_if, false); !checked)
+        return checked;
+    if (auto checked = check_loop_metrics(load); !checked)
         return checked;
     return check_connect_metrics(load.report.fail_if, load.endpoint);
 }
@@ -423,7 +441,7 @@ Result<Options> read_load(const LoadWords& words) {
     if (!report)
         return std::unexpected(report.error());
     load.report = std::move(*report);
-    if (auto checked = check_load(load); !checked)
+    if (auto checked = check_load(load, words.depth.has_value()); !checked)
         return std::unexpected(checked.error());
     return Options{.common = std::move(*common), .command = std::move(load)};
 }

@@ -28,7 +28,7 @@ namespace {
 
 constexpr uint64_t descriptors_besides = 32; ///< those that are no connection
 /// Requests under way, at most: their times are remembered.
-constexpr uint64_t outstanding_max = uint64_t{1} << 24;
+constexpr uint64_t places_max = uint64_t{1} << 24;
 
 uint64_t random_seed() {
     uint64_t seed = 0;
@@ -37,15 +37,28 @@ uint64_t random_seed() {
     return seed;
 }
 
+/// Of an open loop over UDP, a socket's buffers should hold what comes in so long a time.
+constexpr double buffered_seconds = 0.25;
+constexpr double buffered_min = 64;
+constexpr double buffered_max = 65'536;
+
+/// Requests that are on the way of one connection at a time, most likely.
+uint64_t under_way(const LoadOptions& options) {
+    if (options.endpoint.transport == Transport::tcp || !options.rate)
+        return options.depth;
+    return static_cast<uint64_t>(std::clamp(
+        *options.rate * buffered_seconds / options.connections, buffered_min, buffered_max));
+}
+
 /// As many descriptors as this process may have.
 Result<void> allow_connections(const LoadOptions& options) {
     const uint64_t outstanding = uint64_t{options.connections} * options.depth;
-    if (outstanding > outstanding_max)
+    if (outstanding > places_max)
         return fail(
             Exit::usage,
             fmt::format(
                 "{} connections with {} requests outstanding each are {}; at most {} are possible",
-                options.connections, options.depth, outstanding, outstanding_max));
+                options.connections, options.depth, outstanding, places_max));
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return {};
@@ -106,7 +119,8 @@ void describe_run(
     result.transport = target.transport;
     result.payload_bytes = options.payload_bytes;
     result.connections = options.connections;
-    result.depth = options.depth;
+    const bool is_bounded = target.transport == Transport::tcp || !options.rate;
+    result.depth = is_bounded ? options.depth : 0;
     result.rate = options.rate;
     result.reconnect = options.reconnect;
     result.verify = options.verify;
@@ -114,7 +128,7 @@ void describe_run(
 }
 
 void describe_service(LoadResult& result, const LoadSetup& setup, const Preflight& found) {
-    result.depth = setup.depth;
+    result.depth = result.depth > 0 ? setup.depth : 0;
     result.closes = found.closes;
     result.answering = found.answering;
 }
@@ -239,6 +253,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
         .address = found->address,
         .connections = options.connections,
         .depth = reconnect ? 1 : options.depth,
+        .under_way = under_way(options),
         .request_bytes = options.payload_bytes,
         .answer_bytes = found->answer_bytes,
         .echo = found->answering == Answering::echo,
@@ -271,7 +286,8 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     }
 
     note_local_error(report, account);
-    const Exit exit = verdict(result, options.report.fail_if);
+    const Exit exit =
+        result.cut_short ? Exit::interrupted : verdict(result, options.report.fail_if);
     if (const auto shown = show(common, options, *files, result, exit); !shown)
         return std::unexpected(shown.error());
     report_met(report, result.name, options.report.fail_if, [&](const Metric& each) {

@@ -30,6 +30,19 @@ Outcome outcome_of(int error) {
     }
 }
 
+/// Over UDP nothing waits for a place, unless as many are outstanding as are remembered.
+void LoadAccount::left(const Stamp& stamp, uint64_t lateness_ns, uint64_t wait_ns) {
+    if (!counts(stamp))
+        return;
+    result_.lateness.record(lateness_ns);
+    if (result_.transport == Transport::tcp)
+        result_.wait.record(wait_ns);
+    if (lateness_ns > late_ns)
+        result_.late_generator++;
+    if (wait_ns > late_ns)
+        result_.late_blocked++;
+}
+
 void LoadAccount::failed(const Stamp& stamp, Outcome outcome, uint64_t bytes) {
     if (!counts(stamp))
         return;
@@ -68,10 +81,6 @@ uint64_t LoadAccount::waiting() const {
            counts.refused - counts.unreachable - counts.closed - counts.local;
 }
 
-uint64_t LoadAccount::greatest_latency_ns() const {
-    return std::max(result_.latency.max_ns(), recent_.max_ns());
-}
-
 void LoadAccount::fold() {
     result_.latency.merge(recent_);
     recent_.clear();
@@ -81,7 +90,7 @@ void LoadAccount::finish() {
     fold();
     if (!open_loop_)
         result_.latency_from_send = result_.latency;
-    result_.counts.unfinished = waiting();
+    result_.counts.undecided = waiting();
 }
 
 } // namespace riposte::client

@@ -1,8 +1,8 @@
 // The books of a load run. Sans-I/O: told what became of each request, it keeps the counts and the
 // latencies of those that count (load_result.h).
 //
-// On the way of every request stands one histogram, not three: latencies go into that of the time
-// since the last fold(), from which the live line takes its figures; fold() adds it to the result.
+// Latencies go into the histogram of the time since the last fold(), from which the live line takes
+// its figures; fold() adds it to the result.
 // In a closed loop the latency from the intended time is the one from sending, and is copied from
 // it at the end.
 #pragma once
@@ -13,6 +13,9 @@
 #include <cstdint>
 
 namespace riposte::client {
+
+/// A request that leaves later than that after its time was late.
+inline constexpr uint64_t late_ns = 1'000'000;
 
 /// When a request was to be sent and when it was, on CLOCK_MONOTONIC. The same in a closed loop.
 struct Stamp {
@@ -47,17 +50,24 @@ public:
             return;
         result_.counts.sent += count;
         result_.counts.bytes_sent += count * bytes;
+        if (result_.transport == Transport::udp)
+            result_.windows.sent(stamp.sent_ns - std::min(stamp.sent_ns, measured_from_ns_), count);
     }
 
-    /// Open loop: requests leave more than a millisecond after their time.
-    void late(const Stamp& stamp, bool waited) {
+    /// Open loop: a request leaves so long after its time, by whom (load_schedule.h).
+    void left(const Stamp& stamp, uint64_t lateness_ns, uint64_t wait_ns);
+
+    /// A closed loop over UDP: a request that was lost kept its place for so long.
+    void kept_by_lost(const Stamp& stamp, uint64_t kept_ns) {
         if (counts(stamp))
-            (waited ? result_.late_blocked : result_.late_generator)++;
+            result_.loss_time_ns += kept_ns;
     }
 
     /// The right answers, of `bytes` each, to `count` requests of the same times came at `now_ns`.
     void answered(const Stamp& stamp, uint64_t now_ns, uint64_t bytes, uint64_t count = 1) {
         answers_ += count;
+        const uint64_t round_trip_ns = since(stamp.sent_ns, now_ns);
+        greatest_round_trip_ns_ = std::max(greatest_round_trip_ns_, round_trip_ns);
         if (!counts(stamp))
             return;
         result_.counts.answered += count;
@@ -66,7 +76,9 @@ public:
         const uint64_t latency_ns = since(stamp.intended_ns, now_ns);
         recent_.record(latency_ns, count);
         if (open_loop_)
-            result_.latency_from_send.record(since(stamp.sent_ns, now_ns), count);
+            result_.latency_from_send.record(round_trip_ns, count);
+        if (result_.transport == Transport::udp)
+            result_.windows.answered(now_ns - std::min(now_ns, measured_from_ns_), count);
         if (result_.series)
             for (uint64_t i = 0; i < count; i++)
                 result_.series->record(stamp.intended_ns, latency_ns);
@@ -89,14 +101,15 @@ public:
     /// Measured requests that have no outcome yet.
     uint64_t waiting() const;
     uint64_t last_answer_ns() const { return last_answer_ns_; }
-    uint64_t greatest_latency_ns() const;
+    /// From sending to answer, of all answers so far, those to the warm-up's requests too.
+    uint64_t greatest_round_trip_ns() const { return greatest_round_trip_ns_; }
 
     /// The latencies since the last fold().
     const Histogram& recent() const { return recent_; }
     /// All answers so far, those to the warm-up's requests too.
     uint64_t answers() const { return answers_; }
     void fold();
-    /// The run is over: what waits is unfinished.
+    /// The run is over: what waits is undecided.
     void finish();
 
 private:
@@ -109,6 +122,7 @@ private:
     uint64_t measured_from_ns_ = UINT64_MAX;
     uint64_t answers_ = 0;
     uint64_t last_answer_ns_ = 0;
+    uint64_t greatest_round_trip_ns_ = 0;
     int local_error_ = 0;
     Histogram recent_;
 };

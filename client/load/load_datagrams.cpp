@@ -4,100 +4,176 @@
 #include <bit>
 #include <cassert>
 #include <cstring>
+#include <limits>
 
 namespace riposte::client {
 
 namespace {
 
-constexpr size_t lost_max = 1024; ///< remembered
+constexpr size_t ring_min = 16;
 
-/// Are the bytes the probe of that header? It is written into `probe`.
-bool is_probe(
-    std::span<const std::byte> bytes, const ProbeHeader& header, std::span<std::byte> probe) {
-    write_probe(probe, header);
-    return std::ranges::equal(bytes, probe);
-}
+/// How far back a damaged answer's request is searched for: for about a millisecond, so that
+/// answers that come meanwhile do not wait long.
+constexpr size_t compared_requests_max = 4096;
+constexpr size_t compared_bytes_max = size_t{2} << 20;
+constexpr size_t visited_requests_max = size_t{1} << 16;
 
 } // namespace
 
-DatagramBook::DatagramBook(uint32_t session, uint32_t depth)
-    : session_(session), place_bits_(static_cast<unsigned>(std::bit_width(depth - 1))),
-      places_(depth) {
-    assert(depth > 0);
-    for (uint32_t place = depth; place-- > 0;)
-        free_.push_back(place);
+DatagramBook::DatagramBook(uint32_t session, uint64_t window)
+    : session_(session), window_(window),
+      ring_(std::bit_ceil(std::min(window, uint64_t{ring_min}))) {
+    assert(window > 0);
 }
+
+ProbeHeader DatagramBook::header_of(uint64_t number) const {
+    return {.session = session_, .sequence = number, .sent_ns = at(number).stamp.sent_ns};
+}
+
+/// Was there ever a request of that number?
+bool DatagramBook::was_sent(const ProbeHeader& header) const {
+    return header.session == session_ && header.sequence > 0 && header.sequence <= last_;
+}
+
+// ---- Requests come and go.
 
 ProbeHeader DatagramBook::send(const Stamp& stamp) {
-    assert(!free_.empty());
-    if (outstanding() == 0)
-        oldest_ns_ = stamp.sent_ns;
-    const uint32_t place = free_.back();
-    free_.pop_back();
-    places_[place] = {.number = ++last_number_, .stamp = stamp};
-    return header_of(place);
+    assert(!is_full());
+    if (2 * (last_ + 2 - oldest_) > ring_.size() && ring_.size() < window_)
+        grow();
+    const uint64_t number = ++last_;
+    at(number) = {.stamp = stamp, .fate = Fate::waiting, .keeps_place = true};
+    waiting_++;
+    kept_++;
+    return header_of(number);
 }
 
-Stamp DatagramBook::release(uint32_t place) {
-    assert(places_[place].number != 0);
-    places_[place].number = 0;
-    free_.push_back(place);
-    return places_[place].stamp;
+void DatagramBook::grow() {
+    std::vector<Request> larger(2 * ring_.size());
+    const uint64_t known = std::min<uint64_t>(last_, ring_.size());
+    for (uint64_t number = last_ + 1 - known; number <= last_; number++)
+        larger[number & (larger.size() - 1)] = at(number);
+    ring_ = std::move(larger);
 }
 
-void DatagramBook::remember_lost(uint64_t number) {
-    if (lost_.size() < lost_max) {
-        lost_.push_back(number);
-        return;
+void DatagramBook::leave_place(uint64_t number) {
+    assert(at(number).keeps_place);
+    at(number).keeps_place = false;
+    kept_--;
+    while (oldest_kept_ <= last_ && !at(oldest_kept_).keeps_place)
+        oldest_kept_++;
+}
+
+void DatagramBook::end(uint64_t number, Fate fate) {
+    assert(waits(number));
+    if (at(number).keeps_place)
+        leave_place(number);
+    at(number).fate = fate;
+    waiting_--;
+    while (oldest_ <= last_ && at(oldest_).fate != Fate::waiting)
+        oldest_++;
+}
+
+uint64_t DatagramBook::give_up_places(uint64_t now_ns, uint64_t patience_ns) {
+    uint64_t count = 0;
+    while (kept_ > 0 && now_ns >= at(oldest_kept_).stamp.sent_ns + patience_ns) {
+        Request& request = at(oldest_kept_);
+        request.kept_us = static_cast<uint32_t>(std::min<uint64_t>(
+            (now_ns - request.stamp.sent_ns) / 1000, std::numeric_limits<uint32_t>::max()));
+        leave_place(oldest_kept_);
+        count++;
     }
-    lost_[lost_at_] = number;
-    lost_at_ = (lost_at_ + 1) % lost_max;
+    return count;
 }
 
-/// Was there ever a request of that number and place?
-bool DatagramBook::is_ours(const ProbeHeader& header) const {
-    const uint64_t number = header.sequence >> place_bits_;
-    const uint64_t place = header.sequence - (number << place_bits_);
-    return header.session == session_ && number > 0 && number <= last_number_ &&
-           place < places_.size();
-}
-
-/// The place where that very request waits.
-std::optional<uint32_t> DatagramBook::place_of(const ProbeHeader& header) const {
-    if (!is_ours(header))
+std::optional<Stamp> DatagramBook::fail(const ProbeHeader& header) {
+    if (!was_sent(header) || !waits(header.sequence))
         return std::nullopt;
-    const uint64_t number = header.sequence >> place_bits_;
-    const auto place = static_cast<uint32_t>(header.sequence - (number << place_bits_));
-    return places_[place].number == number ? std::optional(place) : std::nullopt;
+    end(header.sequence, Fate::given_up);
+    return at(header.sequence).stamp;
 }
 
-std::optional<uint32_t> DatagramBook::oldest_place() const {
-    std::optional<uint32_t> oldest;
-    for (uint32_t place = 0; place < places_.size(); place++)
-        if (places_[place].number != 0 &&
-            (!oldest || places_[place].number < places_[*oldest].number))
-            oldest = place;
-    return oldest;
+std::optional<Stamp> DatagramBook::fail_oldest() {
+    if (waiting_ == 0)
+        return std::nullopt;
+    const Stamp stamp = at(oldest_).stamp;
+    end(oldest_, Fate::given_up);
+    return stamp;
 }
 
-/// The place of the request whose answer `bytes` are, damaged as they may be.
-std::optional<uint32_t> DatagramBook::resembling_place(
+// ---- Answers.
+
+/// Whose answer it is, where nothing in it tells: the oldest that is still expected, or, if none is
+/// any more, the one that was sent last. 0: none waits.
+uint64_t DatagramBook::untold() const {
+    if (kept_ > 0)
+        return oldest_kept_;
+    if (waiting_ == 0)
+        return 0;
+    uint64_t number = last_;
+    while (at(number).fate != Fate::waiting)
+        number--;
+    return number;
+}
+
+/// The request that a damaged answer resembles (probe.h) most: the one that its header names, or
+/// else one of those that wait, the recent ones first. All probes look alike in much of their
+/// header, so that of short ones all have to be held against the answer; a longer one's pattern is
+/// unmistakable. 0: none.
+uint64_t DatagramBook::most_alike(
     std::span<const std::byte> bytes, std::span<std::byte> probe) const {
-    for (uint32_t place = 0; place < places_.size(); place++) {
-        if (places_[place].number == 0)
+    const auto common = bytes.first(std::min(bytes.size(), probe.size()));
+    if (common.empty())
+        return 0;
+    uint64_t best = 0;
+    size_t most = common.size() / 2;
+    const auto is_unmistakable = [&](uint64_t number) {
+        write_probe(probe, header_of(number));
+        const size_t matching = matching_bytes(common, probe);
+        if (matching > most) {
+            best = number;
+            most = matching;
+        }
+        // Another probe has at best the header and what is damaged here.
+        return most == common.size() || most * 2 > common.size() + probe_header_bytes;
+    };
+    const auto header = read_probe_header(bytes);
+    if (header && was_sent(*header) && is_known(header->sequence) &&
+        is_unmistakable(header->sequence))
+        return best;
+    size_t compared = std::min(compared_requests_max, compared_bytes_max / common.size() + 1);
+    size_t visited = visited_requests_max;
+    for (uint64_t number = last_; number >= oldest_ && compared > 0 && visited > 0; number--) {
+        visited--;
+        if (at(number).fate != Fate::waiting)
             continue;
-        write_probe(probe, header_of(place));
-        if (resembles(bytes, probe))
-            return place;
+        if (is_unmistakable(number))
+            return best;
+        compared--;
     }
-    return std::nullopt;
+    return best;
 }
 
-DatagramArrival DatagramBook::answered(uint32_t place, DatagramKind kind) {
-    const uint64_t number = places_[place].number;
-    const bool reordered = number < greatest_answered_;
+/// An answer of that kind to a request that is remembered. The first one decides; RFC 4737, section
+/// 3.3, is about first ones, too.
+DatagramArrival DatagramBook::settle(uint64_t number, DatagramKind kind) {
+    DatagramArrival arrival{.kind = kind, .stamp = at(number).stamp};
+    switch (at(number).fate) {
+    case Fate::waiting:
+        end(number, Fate::answered);
+        break;
+    case Fate::given_up:
+        at(number).fate = Fate::late;
+        arrival.kind = DatagramKind::late;
+        break;
+    case Fate::answered:
+    case Fate::late:
+        arrival.kind = DatagramKind::duplicate;
+        return arrival;
+    }
+    arrival.reordered = number < greatest_answered_;
     greatest_answered_ = std::max(greatest_answered_, number);
-    return {.kind = kind, .reordered = reordered, .stamp = release(place)};
+    return arrival;
 }
 
 DatagramArrival DatagramBook::arrive(
@@ -105,39 +181,32 @@ DatagramArrival DatagramBook::arrive(
     const bool right_size = bytes.size() == shape.answer_bytes;
     const auto kind = right_size ? DatagramKind::answer : DatagramKind::wrong_size;
     if (!shape.echo) {
-        // Nothing in it says which request it answers: the oldest.
-        const auto place = oldest_place();
-        return place ? answered(*place, kind) : DatagramArrival{};
+        const uint64_t number = untold();
+        return number > 0 ? settle(number, kind) : DatagramArrival{};
     }
     const auto probe = scratch.first(shape.request_bytes);
     const auto header = read_probe_header(bytes);
-    if (const auto place = header ? place_of(*header) : std::nullopt) {
+    const bool is_named = header && was_sent(*header);
+    if (is_named && waits(header->sequence)) {
         if (!right_size || !shape.compare)
-            return answered(*place, kind);
-        write_probe(probe, header_of(*place));
+            return settle(header->sequence, kind);
+        write_probe(probe, header_of(header->sequence));
         const bool same = std::memcmp(bytes.data(), probe.data(), probe.size()) == 0;
-        return answered(*place, same ? kind : DatagramKind::corrupted);
+        return settle(header->sequence, same ? kind : DatagramKind::corrupted);
     }
     // A whole echo of a request that does not wait any more is not a damaged one of another,
     // however alike the two are (of the shortest probes, all but a few bytes of the header).
-    const bool is_whole = header && is_ours(*header) && is_probe(bytes, *header, probe);
+    bool is_whole = false;
+    if (is_named) {
+        write_probe(probe, *header);
+        is_whole = std::ranges::equal(bytes, probe);
+    }
+    if (is_whole && is_known(header->sequence))
+        return settle(header->sequence, kind);
     // Damaged in its very header?
-    if (const auto place = is_whole ? std::nullopt : resembling_place(bytes, probe))
-        return answered(*place, right_size ? DatagramKind::corrupted : kind);
-    if (!header || !is_ours(*header))
-        return {};
-    const bool was_lost = std::ranges::find(lost_, header->sequence >> place_bits_) != lost_.end();
-    return {.kind = was_lost ? DatagramKind::stray : DatagramKind::duplicate, .stamp = {}};
-}
-
-std::optional<Stamp> DatagramBook::fail(const ProbeHeader& header) {
-    const auto place = place_of(header);
-    return place ? std::optional(release(*place)) : std::nullopt;
-}
-
-std::optional<Stamp> DatagramBook::fail_oldest() {
-    const auto place = oldest_place();
-    return place ? std::optional(release(*place)) : std::nullopt;
+    if (const uint64_t number = is_whole ? 0 : most_alike(bytes, probe); number > 0)
+        return settle(number, right_size ? DatagramKind::corrupted : kind);
+    return {.kind = is_named ? DatagramKind::duplicate : DatagramKind::stray};
 }
 
 } // namespace riposte::client

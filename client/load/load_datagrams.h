@@ -1,10 +1,13 @@
 // Which datagram answers which request, for one socket. Sans-I/O.
 //
-// Requests are probes (probe.h). At most `depth` of them wait at a time, each in a place of its
-// own, and the place is written into the sequence number (its lowest bits; above them requests are
-// counted from 1): so the place is found at once, however many requests were sent since, and none
-// has to be remembered once its outcome is known. What names a request that does not wait any more
-// is a duplicate, unless that request was lost: of the lost ones the last few are remembered.
+// Requests are probes (probe.h), numbered from 1; the number is the probe's sequence number. What
+// is known of each stands in a ring by its number, which grows as far as the oldest that waits lies
+// back, and as much again: so whatever is outstanding, an answer finds its request by one look, the
+// oldest is known, and what became of one that does not wait any more is remembered for some time.
+// The ring has an end (`window`); a book that has reached it is full.
+//
+// In a closed loop a request keeps a place of its socket until it is answered, or was waited for
+// long enough (give_up_places). It waits on: an answer that comes within the timeout is one.
 #pragma once
 
 #include "client/load/load_account.h"
@@ -26,20 +29,34 @@ struct DatagramShape {
     bool compare = true; ///< byte for byte, if it is an echo
 };
 
-enum class DatagramKind : uint8_t { answer, corrupted, wrong_size, duplicate, stray };
+enum class DatagramKind : uint8_t {
+    answer,
+    corrupted,
+    wrong_size,
+    late,      ///< the first answer to a request that was lost, or failed otherwise
+    duplicate, ///< a further answer
+    stray,
+};
 
 struct DatagramArrival {
     DatagramKind kind = DatagramKind::stray;
-    bool reordered = false; ///< after the answer to a later request
-    Stamp stamp;            ///< of the request that it answers, the first three kinds
+    bool reordered = false; ///< a first answer, after that to a later request
+    /// Of the request that it answers; none if that is no longer known, or of a stray.
+    std::optional<Stamp> stamp = {};
 };
 
 class DatagramBook {
 public:
-    DatagramBook(uint32_t session, uint32_t depth);
+    /// `window`: how far the newest request may be from the oldest that waits, at least 1.
+    DatagramBook(uint32_t session, uint64_t window);
 
-    uint32_t outstanding() const { return static_cast<uint32_t>(places_.size() - free_.size()); }
-    uint32_t room() const { return static_cast<uint32_t>(free_.size()); }
+    /// Requests without an outcome.
+    uint64_t outstanding() const { return waiting_; }
+    /// Those of them that keep a place.
+    uint64_t kept() const { return kept_; }
+    bool is_full() const { return last_ + 1 - oldest_ >= window_; }
+    /// How many may be sent until it is full.
+    uint64_t room() const { return window_ - (last_ + 1 - oldest_); }
 
     /// A request is about to be sent, which there must be room for: its header.
     ProbeHeader send(const Stamp& stamp);
@@ -53,64 +70,65 @@ public:
     /// As fail(), for the one that was sent first; nothing if none waits.
     std::optional<Stamp> fail_oldest();
 
-    /// May a request have been sent `timeout_ns` ago or earlier? False: none was.
-    bool may_expire(uint64_t now_ns, uint64_t timeout_ns) const {
-        return outstanding() > 0 && now_ns >= oldest_ns_ + timeout_ns;
+    /// When the oldest request that waits was sent; UINT64_MAX: none does.
+    uint64_t oldest_ns() const { return waiting_ > 0 ? at(oldest_).stamp.sent_ns : UINT64_MAX; }
+    /// The same of those that keep a place.
+    uint64_t oldest_kept_ns() const {
+        return kept_ > 0 ? at(oldest_kept_).stamp.sent_ns : UINT64_MAX;
     }
 
-    /// Calls on_lost(Stamp) for each request that was.
+    /// Requests that were sent `patience_ns` ago or earlier keep their places no longer; how many.
+    uint64_t give_up_places(uint64_t now_ns, uint64_t patience_ns);
+
+    /// Calls on_lost(Stamp, kept_ns) for each request that was sent `timeout_ns` ago or earlier:
+    /// how long it kept its place.
     template<class OnLost>
     void expire(uint64_t now_ns, uint64_t timeout_ns, OnLost&& on_lost) {
-        if (!may_expire(now_ns, timeout_ns))
-            return;
-        oldest_ns_ = UINT64_MAX;
-        for (uint32_t place = 0; place < places_.size(); place++) {
-            const Waiting waiting = places_[place];
-            if (waiting.number == 0)
-                continue;
-            if (now_ns < waiting.stamp.sent_ns + timeout_ns) {
-                oldest_ns_ = std::min(oldest_ns_, waiting.stamp.sent_ns);
-                continue;
-            }
-            remember_lost(waiting.number);
-            release(place);
-            on_lost(waiting.stamp);
+        while (waiting_ > 0 && now_ns >= at(oldest_).stamp.sent_ns + timeout_ns) {
+            const Request lost = at(oldest_);
+            end(oldest_, Fate::given_up);
+            on_lost(
+                lost.stamp,
+                lost.keeps_place ? now_ns - lost.stamp.sent_ns : uint64_t{lost.kept_us} * 1000);
         }
     }
 
 private:
-    struct Waiting {
-        uint64_t number = 0; ///< of the request, from 1; 0: nothing waits here
+    enum class Fate : uint8_t { waiting, answered, given_up, late };
+
+    struct Request {
         Stamp stamp;
+        uint32_t kept_us = 0; ///< its place, once it does no longer
+        Fate fate = Fate::answered;
+        bool keeps_place = false;
     };
 
-    uint64_t sequence_of(uint32_t place) const {
-        return (places_[place].number << place_bits_) | place;
+    Request& at(uint64_t number) { return ring_[number & (ring_.size() - 1)]; }
+    const Request& at(uint64_t number) const { return ring_[number & (ring_.size() - 1)]; }
+    bool was_sent(const ProbeHeader& header) const;
+    bool is_known(uint64_t number) const {
+        return number > 0 && number <= last_ && last_ - number < ring_.size();
     }
-    ProbeHeader header_of(uint32_t place) const {
-        return {
-            .session = session_,
-            .sequence = sequence_of(place),
-            .sent_ns = places_[place].stamp.sent_ns};
+    bool waits(uint64_t number) const {
+        return is_known(number) && at(number).fate == Fate::waiting;
     }
-    Stamp release(uint32_t place);
-    void remember_lost(uint64_t number);
-    bool is_ours(const ProbeHeader& header) const;
-    std::optional<uint32_t> place_of(const ProbeHeader& header) const;
-    std::optional<uint32_t> oldest_place() const;
-    std::optional<uint32_t> resembling_place(
-        std::span<const std::byte> bytes, std::span<std::byte> probe) const;
-    DatagramArrival answered(uint32_t place, DatagramKind kind);
+    ProbeHeader header_of(uint64_t number) const;
+    void grow();
+    void leave_place(uint64_t number);
+    void end(uint64_t number, Fate fate);
+    uint64_t untold() const;
+    uint64_t most_alike(std::span<const std::byte> bytes, std::span<std::byte> probe) const;
+    DatagramArrival settle(uint64_t number, DatagramKind kind);
 
     uint32_t session_;
-    unsigned place_bits_;
-    std::vector<Waiting> places_;
-    std::vector<uint32_t> free_;      ///< places
-    uint64_t last_number_ = 0;        ///< sent
-    uint64_t greatest_answered_ = 0;  ///< its number
-    uint64_t oldest_ns_ = UINT64_MAX; ///< no waiting request was sent before
-    std::vector<uint64_t> lost_;      ///< numbers; a ring once it is full
-    size_t lost_at_ = 0;
+    uint64_t window_;
+    std::vector<Request> ring_; ///< a power of two
+    uint64_t last_ = 0;         ///< sent
+    uint64_t oldest_ = 1;       ///< that waits, or the next
+    uint64_t oldest_kept_ = 1;  ///< that keeps a place, or the next
+    uint64_t waiting_ = 0;
+    uint64_t kept_ = 0;
+    uint64_t greatest_answered_ = 0; ///< its number
 };
 
 } // namespace riposte::client

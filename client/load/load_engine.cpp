@@ -28,10 +28,9 @@ void LoadEngine::charge(uint64_t now_ns, int error) {
 }
 
 Stamp LoadEngine::take_due(uint64_t now_ns) {
-    const bool waited = schedule.has_waited();
-    const Stamp stamp{.intended_ns = schedule.take_due(), .sent_ns = now_ns};
-    if (now_ns > stamp.intended_ns + late_ns)
-        account.late(stamp, waited);
+    const DueRequest due = schedule.take_due(now_ns);
+    const Stamp stamp{.intended_ns = due.intended_ns, .sent_ns = now_ns};
+    account.left(stamp, due.lateness_ns, due.wait_ns);
     return stamp;
 }
 

@@ -25,9 +25,6 @@
 
 namespace riposte::client {
 
-/// A request that leaves later than that after its time was late.
-inline constexpr uint64_t late_ns = 1'000'000;
-
 /// Between a connection that broke, or did not come to be, and the next attempt.
 inline constexpr uint64_t retry_ns = 10'000'000;
 
@@ -35,7 +32,8 @@ struct LoadSetup {
     Target target;
     SocketAddress address; ///< the one of the target's that is loaded
     uint32_t connections = 1;
-    uint32_t depth = 1;
+    uint32_t depth = 1;     ///< outstanding on each; not of an open loop over UDP
+    uint64_t under_way = 1; ///< on each at a time, most likely: what its buffers should hold
     uint32_t request_bytes = 1;
     uint32_t answer_bytes = 1;
     bool echo = true;    ///< what comes back is what was sent
@@ -61,7 +59,7 @@ class LoadEngine {
 public:
     explicit LoadEngine(const LoadContext& context)
         : setup(context.setup), loop(context.loop), schedule(context.schedule),
-          account(context.account) {}
+          account(context.account), timeout_ns_(context.setup.timeout_ns) {}
     virtual ~LoadEngine() = default;
     LoadEngine(const LoadEngine&) = delete;
     LoadEngine& operator=(const LoadEngine&) = delete;
@@ -77,6 +75,10 @@ public:
     virtual uint64_t next_pump_ns() const = 0;
     /// Called every few tens of milliseconds: gives up what waited for too long.
     virtual void sweep(uint64_t now_ns) = 0;
+    /// Nothing more is sent. Takes what came until now, by the timeout that held until now.
+    virtual void take_arrivals(uint64_t /*now_ns*/) {}
+    /// From now on a request that is not answered within that time of its sending is lost.
+    void set_timeout(uint64_t timeout_ns) { timeout_ns_ = timeout_ns; }
     /// Called once after the last answer: looks at what else came.
     virtual void finish() {}
 
@@ -86,11 +88,15 @@ protected:
     void charge(uint64_t now_ns, int error);
     /// Takes the request whose turn it is in an open loop, to be sent at `now_ns`.
     Stamp take_due(uint64_t now_ns);
+    uint64_t timeout_ns() const { return timeout_ns_; }
 
     const LoadSetup& setup;
     EventLoop& loop;
     LoadSchedule& schedule;
     LoadAccount& account;
+
+private:
+    uint64_t timeout_ns_;
 };
 
 /// The connections that have room, in the order in which they got it. Each is in it once.

@@ -11,7 +11,8 @@ Json mode_json(const LoadResult& result) {
     Json each;
     each["loop"] = result.rate ? "open" : "closed";
     each["connections"] = result.connections;
-    each["depth"] = result.depth;
+    if (result.depth > 0)
+        each["depth"] = result.depth;
     set_number(each, "rate", result.rate);
     each["reconnect"] = result.reconnect;
     each["closes"] = result.closes;
@@ -30,11 +31,12 @@ Json counts_json(const LoadCounts& counts) {
     each["unreachable"] = counts.unreachable;
     each["closed"] = counts.closed;
     each["local"] = counts.local;
-    each["unfinished"] = counts.unfinished;
+    each["undecided"] = counts.undecided;
     each["unsent"] = counts.unsent;
     each["errors"] = counts.errors();
     each["duplicated"] = counts.duplicated;
     each["reordered"] = counts.reordered;
+    each["late"] = counts.late;
     each["stray"] = counts.stray;
     each["connections"] = counts.connections;
     each["bytes_sent"] = counts.bytes_sent;
@@ -61,6 +63,13 @@ Json generator_json(const LoadResult& result) {
     if (result.rate) {
         each["late_by_generator"] = result.late_generator;
         each["late_blocked"] = result.late_blocked;
+    }
+    if (result.transport == Transport::udp) {
+        each["dropped_here"] = result.dropped_here;
+        if (!result.rate)
+            each["loss_time"] = to_seconds(result.loss_time_ns);
+        else
+            each["outstanding_full"] = result.outstanding_full;
     }
     each["notes"] = bottlenecks(result);
     return each;
@@ -91,6 +100,8 @@ std::string load_json(
         document["rates"] = rates_json(result);
     set_distribution(document, "latency", result.latency);
     set_distribution(document, "latency_from_send", result.latency_from_send);
+    set_distribution(document, "lateness", result.lateness);
+    set_distribution(document, "wait", result.wait);
     set_distribution(document, "connect", result.connect);
     document["generator"] = generator_json(result);
     return dump(document);

@@ -215,7 +215,7 @@ void ReconnectLoad::failed(Slot& slot, Outcome outcome, uint64_t now_ns) {
 bool ReconnectLoad::has_expired(const Slot& slot, uint64_t now_ns) const {
     const uint64_t since_ns =
         slot.state == State::connecting ? slot.started_ns : slot.stamp.sent_ns;
-    return slot.state != State::idle && since_ns + setup.timeout_ns <= now_ns;
+    return slot.state != State::idle && since_ns + timeout_ns() <= now_ns;
 }
 
 /// What waits in a socket is read before anything of it is lost: a turn serves only so many events.

@@ -42,9 +42,12 @@ bool renews_connections(const LoadResult& result) {
     return result.transport == Transport::tcp && (result.reconnect || result.closes);
 }
 
+/// An open loop over UDP has no bound.
 std::string depth_text(const LoadResult& result) {
-    return renews_connections(result) ? "a connection per request"
-                                      : fmt::format("{} outstanding each", result.depth);
+    if (renews_connections(result))
+        return "a connection per request";
+    return result.depth > 0 ? fmt::format("{} outstanding each", result.depth)
+                            : "any number outstanding";
 }
 
 /// "50 connections, 1 outstanding each", "50 connections at a time, one per request".
@@ -83,7 +86,7 @@ std::vector<Item> some(uint64_t count, std::string_view name) {
 std::string errors_text(const LoadCounts& counts, Look look) {
     if (counts.errors() == 0)
         return "no errors\n";
-    const uint64_t all = counts.sent - counts.unfinished + counts.unsent;
+    const uint64_t all = counts.sent - counts.undecided + counts.unsent;
     std::vector<FixedLine> lines;
     bool continues = false; // two of them on a line, but for those with a long name
     for (const Kind& kind : error_kinds(counts)) {
@@ -108,7 +111,7 @@ std::string datagrams_text(const LoadResult& result, Look look) {
         of_all.push_back({fmt::format("{} loss", percentage(*loss))});
     const std::vector<FixedLine> lines{
         {of_all, some(counts.duplicated, "duplicated"), some(counts.reordered, "reordered")},
-        {some(counts.stray, "stray")}};
+        {some(counts.late, "late"), some(counts.stray, "stray")}};
     return fixed_lines(label("datagrams"), lines, look);
 }
 
@@ -134,12 +137,12 @@ std::string requests_text(const LoadResult& result, Look look) {
                 "{} lost ({})", counts.lost,
                 percentage(
                     100 * static_cast<double>(counts.lost) /
-                    static_cast<double>(counts.sent - counts.unfinished))),
+                    static_cast<double>(counts.sent - counts.undecided))),
             Ink::failure};
     const std::vector<FixedLine> lines{
         {{{fmt::format("{} sent", counts.sent)}, {fmt::format("{} answered", counts.answered)}},
          {lost}},
-        {some(counts.unfinished, "unfinished")}};
+        {some(counts.undecided, "undecided")}};
     std::string text = fixed_lines(label("requests"), lines, look);
     if (result.elapsed_ns > 0)
         text += fmt::format("{}{:.1f} requests/s\n", label("rate"), result.answer_rate());
@@ -183,7 +186,8 @@ std::string rates_text(const LoadResult& result, Look look) {
         items.push_back({fmt::format("{} of the schedule late", share(result.late_generator))});
         if (result.late_blocked > 0)
             items.push_back(
-                {fmt::format("{} waited for a connection", share(result.late_blocked))});
+                {share(result.late_blocked) +
+                 (result.transport == Transport::tcp ? " waited for a connection" : " held back")});
     }
     return text + flow(label("generator"), items, look);
 }
@@ -194,6 +198,10 @@ std::string latencies(const LoadResult& result, Look look) {
     std::vector<Distribution> rows{{"latency", &result.latency}};
     if (result.rate && !result.latency_from_send.empty())
         rows.push_back({"from send", &result.latency_from_send});
+    if (result.lateness.max_ns() > 0)
+        rows.push_back({"lateness", &result.lateness});
+    if (result.wait.max_ns() > 0)
+        rows.push_back({"wait", &result.wait});
     if (!result.connect.empty())
         rows.push_back({"connect", &result.connect});
     return latency_table(rows, look);

@@ -1,9 +1,11 @@
-// What a run is worth. The schedule is all that was due: what was sent, and what was never sent.
+// What a run is worth, and why. The schedule is all that was due: what was sent, and what was never
+// sent.
 #include "client/load/load_result.h"
 
 #include "client/measure/verdict.h"
 #include "client/show/figures.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,18 +14,33 @@ namespace riposte::client {
 
 namespace {
 
-constexpr double cpu_limit = 0.95;         ///< of one CPU: there is one thread
-constexpr double missed_percent_max = 1.0; ///< of the schedule
+constexpr double cpu_limit = 0.95;            ///< of one CPU: there is one thread
+constexpr double missed_percent_max = 1.0;    ///< of the schedule
+constexpr double loss_time_percent_max = 1.0; ///< of the time of all places
 
 uint64_t known(const LoadCounts& counts) {
-    return counts.sent - counts.unfinished;
+    return counts.sent - counts.undecided;
 }
 
-const Histogram& histogram_of(const LoadResult& result, Since since) {
-    if (since == Since::connect)
-        return result.connect;
-    // In a closed loop a request is due when it is sent: the two are the same.
-    return since == Since::send && result.rate ? result.latency_from_send : result.latency;
+/// What the prefix of a metric stands for; null: ping's alone.
+const Histogram* histogram_of(const LoadResult& result, Since since) {
+    switch (since) {
+    case Since::intended:
+        return &result.latency;
+    case Since::send:
+        // In a closed loop a request is due when it is sent: the two are the same.
+        return result.rate ? &result.latency_from_send : &result.latency;
+    case Since::connect:
+        return &result.connect;
+    case Since::lateness:
+        return &result.lateness;
+    case Since::wait:
+        return &result.wait;
+    case Since::ipdv:
+    case Since::pdv:
+        break;
+    }
+    return nullptr;
 }
 
 struct Missed {
@@ -31,8 +48,8 @@ struct Missed {
     double blocked_percent = 0;
 };
 
-/// How much of the schedule was missed, and by whom. What was never sent is laid to whatever made
-/// most requests late; to nobody if none was.
+/// How much of the schedule was missed, and by whom. What was never sent found no room: all that
+/// has is sent at the end.
 Missed missed(const LoadResult& result) {
     const uint64_t due = result.counts.sent + result.counts.unsent;
     if (!result.rate || due == 0)
@@ -40,12 +57,56 @@ Missed missed(const LoadResult& result) {
     const auto percent = [&](uint64_t count) {
         return 100 * static_cast<double>(count) / static_cast<double>(due);
     };
-    const bool blocked = result.late_blocked >= result.late_generator;
-    const bool told = result.late_blocked + result.late_generator > 0;
-    const uint64_t unsent = told ? result.counts.unsent : 0;
     return {
-        .generator_percent = percent(result.late_generator + (blocked ? 0 : unsent)),
-        .blocked_percent = percent(result.late_blocked + (blocked ? unsent : 0))};
+        .generator_percent = percent(result.late_generator),
+        .blocked_percent = percent(result.late_blocked + result.counts.unsent)};
+}
+
+std::string blocked_note(const LoadResult& result, double percent) {
+    if (!result.rate)
+        return "sockets stood still: so many requests were outstanding that no more can be "
+               "remembered. Wait for less time (-W).";
+    if (result.transport == Transport::udp)
+        return fmt::format(
+            "{} of the schedule was held back: so many requests were outstanding that no more can "
+            "be remembered. Lower the rate (-r), or wait for less time (-W).",
+            percentage(percent));
+    return fmt::format(
+        "{} of the schedule waited for a free connection; the server was slower than the rate, or "
+        "raise {}.",
+        percentage(percent), result.reconnect || result.closes ? "-c" : "-c or --depth");
+}
+
+/// Why datagrams may be lost, other than by the path: one line, or none.
+std::string loss_note(const LoadResult& result) {
+    const LoadCounts& counts = result.counts;
+    if (result.dropped_here > 0 && result.dropped_here * 2 >= counts.lost)
+        return fmt::format(
+            "{} answers came and were dropped here, because the buffer of their socket was full: "
+            "this machine was busy. Lower the rate (-r), or use more sockets (-c).",
+            result.dropped_here);
+    const auto plateau = result.windows.plateau(result.elapsed_ns);
+    if (!plateau)
+        return "";
+    return fmt::format(
+        "answers stop at {:.0f} a second: does the responder limit its rate for a prefix? See "
+        "riposted.toml(5).",
+        *plateau);
+}
+
+/// How much of the time of all places those of lost datagrams took.
+std::string loss_time_note(const LoadResult& result) {
+    const double all_ns = static_cast<double>(result.elapsed_ns) * result.connections *
+                          std::max<uint32_t>(result.depth, 1);
+    if (result.rate || result.counts.lost == 0 || all_ns <= 0)
+        return "";
+    const double percent = 100 * static_cast<double>(result.loss_time_ns) / all_ns;
+    if (percent <= loss_time_percent_max)
+        return "";
+    return fmt::format(
+        "lost datagrams took {} of the sockets' time: each holds its place until a timeout that "
+        "follows the round trips (RFC 6298).",
+        percentage(percent));
 }
 
 } // namespace
@@ -65,17 +126,20 @@ std::vector<std::string> bottlenecks(const LoadResult& result) {
             "above are its own limit, not the server's. {}",
             cpu * 100,
             result.rate ? "Lower the rate (-r)." : "Use fewer connections (-c), or a rate (-r)."));
+    // Whatever was late, or had to wait, may be so for that.
+    if (cpu >= cpu_limit)
+        return lines;
     const auto [generator, blocked] = missed(result);
     if (generator > missed_percent_max)
         lines.push_back(fmt::format(
-            "{} of the schedule was missed by the generator itself: latency from the intended "
-            "time includes its delay. Lower the rate (-r), or leave it a core of its own.",
-            percentage(generator)));
-    if (blocked > missed_percent_max)
-        lines.push_back(fmt::format(
-            "{} of the schedule waited for a free connection; the server was slower than the "
-            "rate, or raise {}.",
-            percentage(blocked), result.reconnect || result.closes ? "-c" : "-c or --depth"));
+            "this machine was busy: {} of the schedule left more than 1 ms late, by up to {} ms, "
+            "and latency from the intended time has that in it. Leave riposte a core of its own.",
+            percentage(generator), milliseconds(static_cast<double>(result.lateness.max_ns()))));
+    if (blocked > missed_percent_max || (!result.rate && result.outstanding_full))
+        lines.push_back(blocked_note(result, blocked));
+    for (std::string (*note)(const LoadResult&) : {loss_note, loss_time_note})
+        if (std::string line = note(result); !line.empty())
+            lines.push_back(std::move(line));
     return lines;
 }
 
@@ -96,9 +160,9 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
     case MetricKind::max:
     case MetricKind::stddev:
     case MetricKind::percentile:
-        if (metric.since > Since::connect)
-            return std::nullopt;
-        return duration_metric(histogram_of(result, metric.since), metric);
+        if (const Histogram* const histogram = histogram_of(result, metric.since))
+            return duration_metric(*histogram, metric);
+        return std::nullopt;
     case MetricKind::loss:
         return loss_percent(counts);
     case MetricKind::errors:
@@ -120,11 +184,12 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
     case MetricKind::refused:
         return number(counts.refused);
     case MetricKind::undecided:
-        return number(counts.unfinished);
+        return number(counts.undecided);
     case MetricKind::rate:
         return result.elapsed_ns == 0 ? std::nullopt : std::optional(result.answer_rate());
-    case MetricKind::rfc3550_jitter:
     case MetricKind::late:
+        return number(counts.late);
+    case MetricKind::rfc3550_jitter:
         return std::nullopt; // ping's alone
     }
     return std::nullopt;

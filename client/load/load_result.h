@@ -2,6 +2,7 @@
 // but `warmup_ns` is of the measured time alone: what was sent during the warm-up does not count.
 #pragma once
 
+#include "client/load/load_windows.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
 #include "client/measure/series.h"
@@ -18,22 +19,23 @@ namespace riposte::client {
 
 /// Each request has one outcome:
 ///     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + local
-///            + unfinished.
+///            + undecided.
 struct LoadCounts {
     uint64_t sent = 0;
     uint64_t answered = 0;
-    uint64_t lost = 0;        ///< no answer within the timeout
+    uint64_t lost = 0;        ///< no answer within the timeout, or before the run was over
     uint64_t corrupted = 0;   ///< wrong bytes
     uint64_t wrong_size = 0;  ///< UDP: shorter or longer; TCP: closed in the middle of the answer
     uint64_t refused = 0;     ///< ECONNREFUSED
     uint64_t unreachable = 0; ///< other errors of the network
     uint64_t closed = 0;      ///< closed or reset before the answer
     uint64_t local = 0;       ///< this machine: no free port, no buffer
-    uint64_t unfinished = 0;  ///< still under way when the run was interrupted
+    uint64_t undecided = 0;   ///< under way when a second interrupt ended the run
 
     uint64_t duplicated = 0;     ///< UDP
     uint64_t reordered = 0;      ///< UDP
-    uint64_t stray = 0;          ///< UDP: datagrams that answer no request that waits
+    uint64_t late = 0;           ///< UDP: first answers to requests that had failed before
+    uint64_t stray = 0;          ///< UDP: datagrams that answer no request of this run
     uint64_t unsent = 0;         ///< open loop: due before the end, and never sent
     uint64_t connections = 0;    ///< TCP: made
     uint64_t bytes_sent = 0;     ///< payload
@@ -57,7 +59,7 @@ struct LoadResult {
     Transport transport = Transport::tcp;
     uint32_t payload_bytes = 0;
     uint32_t connections = 0;   ///< sockets, with UDP
-    uint32_t depth = 0;         ///< outstanding requests, each connection
+    uint32_t depth = 0;         ///< outstanding requests, each connection; 0: without a bound
     std::optional<double> rate; ///< open loop: requests a second that were asked for
     bool reconnect = false;     ///< a connection per request, because it was asked for
     bool closes = false; ///< a connection per request, because the peer closes after an answer
@@ -69,6 +71,7 @@ struct LoadResult {
     uint64_t elapsed_ns = 0; ///< measured time
     uint64_t cpu_ns = 0;     ///< user and system time of this process in it
     bool interrupted = false;
+    bool cut_short = false; ///< by a second interrupt: some fates may be undecided
 
     LoadCounts counts;
     /// Of the answered. Open loop: from the intended time of sending (coordinated omission is
@@ -77,10 +80,20 @@ struct LoadResult {
     Histogram latency_from_send; ///< from the actual time of sending
     Histogram connect;           ///< TCP: of each connection that was made
 
-    /// Open loop: requests that left more than a millisecond after their time because the
-    /// generator was late, and because every connection had `depth` outstanding.
+    /// Open loop: how long after its time each request left because the generator itself was late,
+    /// and over TCP because every connection had `depth` outstanding. From the intended time is
+    /// these two and the time from sending.
+    Histogram lateness;
+    Histogram wait;
+    /// Open loop: requests for which one of the two was more than a millisecond. Over UDP nothing
+    /// waits, unless as many requests are outstanding as are remembered (outstanding_full).
     uint64_t late_generator = 0;
     uint64_t late_blocked = 0;
+
+    bool outstanding_full = false; ///< UDP: a socket could not remember more requests
+    uint64_t dropped_here = 0;     ///< UDP: answers that found no room in a socket's buffer
+    uint64_t loss_time_ns = 0;     ///< UDP, closed loop: time of the places of lost requests
+    LoadWindows windows;           ///< UDP: when requests left, and when answers came
 
     std::unique_ptr<Series> series; ///< with --plot: latency over the time of sending
 
@@ -94,10 +107,12 @@ struct LoadResult {
 /// The generator's CPU time in the measured time: 1 is one core.
 double cpu_share(const LoadResult& result);
 
-/// Why the figures may say more about this generator than about the server, as one line each: its
-/// CPU was at the limit (95% of one), or more than 1% of the schedule was missed, and by whom.
-/// Empty: neither.
+/// Why the figures are as they are, where that is not the network and the service alone, as one
+/// line each; the true cause, not whatever else is possible: the generator's CPU was at its limit
+/// (95% of one), the generator was late, requests waited for a connection, the responder limits its
+/// rate, answers were dropped here, lost datagrams held up their sockets. Empty: none of these.
 std::vector<std::string> bottlenecks(const LoadResult& result);
+/// Its CPU was at its limit, or more than 1% of the schedule left late by its own fault.
 bool generator_is_bottleneck(const LoadResult& result);
 
 /// Requests without any answer (lost, refused, unreachable, closed) in percent of those whose

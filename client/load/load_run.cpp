@@ -1,11 +1,11 @@
 #include "client/load/load_run.h"
 
 #include "client/load/load_report.h"
+#include "client/measure/linger.h"
 #include "client/report.h"
 #include "common/clock.h"
 
 #include <algorithm>
-#include <utility>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,8 +16,6 @@ namespace {
 
 constexpr uint64_t tick_ns = 50'000'000;
 constexpr uint64_t show_ns = 200'000'000;
-/// How long answers are awaited after an interrupt, at least.
-constexpr uint64_t patience_ns = 10'000'000;
 
 uint64_t nanoseconds(const timeval& time) {
     return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
@@ -48,10 +46,13 @@ Result<void> LoadRun::run() {
         result().series = std::make_unique<Series>(context_.schedule.measured_from_ns());
     if (context_.schedule.phase() != LoadPhase::warming_up)
         begin_measuring(now);
+    context_.loop.heed_second(true);
     engine_.start();
     engine_.pump(now);
     send_and_receive();
     await_answers();
+    context_.loop.heed_second(false);
+    result().cut_short = context_.loop.interrupts() > 1;
     engine_.finish();
     context_.account.finish();
     live_.erase();
@@ -99,21 +100,28 @@ void LoadRun::send_and_receive() {
         result().cpu_ns = cpu_ns() - cpu_before_ns_;
 }
 
-/// The requests that are under way have their timeout; after an interrupt, twice the time that the
-/// slowest answer took so far. A run of so many requests is as long as it takes to answer them.
+/// However the run ended, requests that are under way are lingered for (linger.h), and lost if no
+/// answer comes; after a second interrupt those that were sent a shorter time ago are undecided.
+/// While nothing was answered nothing tells how long to wait, other than -W. A run of so many
+/// requests is as long as it takes to answer them.
 void LoadRun::await_answers() {
     LoadAccount& account = context_.account;
     const uint64_t end_ns = context_.schedule.end_ns();
-    const uint64_t patience = std::max(patience_ns, 2 * account.greatest_latency_ns());
-    // One sweep more than the timeout.
-    const uint64_t timeout = context_.setup.timeout_ns + 2 * tick_ns;
-    uint64_t until_ns = end_ns + (result().interrupted ? std::min(patience, timeout) : timeout);
+    const uint64_t timeout_ns = context_.setup.timeout_ns;
     const bool is_counted = plan_.count && account.waiting() > 0;
-    uint64_t now = end_ns;
-    while (account.waiting() > 0 && now < until_ns) {
-        now = turn(std::min(next_tick_ns_, until_ns));
-        if (context_.loop.interrupted() && !std::exchange(result().interrupted, true))
-            until_ns = std::min(until_ns, now + patience);
+    engine_.take_arrivals(monotonic_ns());
+    while (account.waiting() > 0) {
+        const bool is_cut_short = context_.loop.interrupts() > 1;
+        const uint64_t round_trip_ns = account.greatest_round_trip_ns();
+        engine_.set_timeout(
+            round_trip_ns == 0 && !is_cut_short ? timeout_ns
+                                                : linger_ns(timeout_ns, round_trip_ns));
+        if (is_cut_short) {
+            engine_.sweep(monotonic_ns());
+            return;
+        }
+        turn(next_tick_ns_);
+        result().interrupted |= context_.loop.interrupted();
         if (!is_counted || account.last_answer_ns() < end_ns)
             continue;
         result().elapsed_ns = account.last_answer_ns() - context_.schedule.measured_from_ns();
@@ -127,8 +135,10 @@ void LoadRun::tick(uint64_t now_ns) {
     if (context_.loop.take_interim()) {
         context_.account.fold();
         result().elapsed_ns = now_ns - std::min(now_ns, context_.schedule.measured_from_ns());
+        context_.loop.heed_second(false); // whoever reads that may be slow
         live_.erase();
         write_all(STDERR_FILENO, load_interim(result()));
+        context_.loop.heed_second(true);
     }
     if (now_ns - shown_ns_ >= show_ns)
         show(now_ns);
@@ -161,7 +171,9 @@ void LoadRun::show(uint64_t now_ns) {
         else if (!account.recent().empty())
             progress.max_ns = account.recent().max_ns();
         progress.errors = result().counts.errors();
+        context_.loop.heed_second(false);
         live_.draw(load_progress(progress, live_.width(), shows_unicode()));
+        context_.loop.heed_second(true);
     }
     account.fold();
     shown_ns_ = now_ns;

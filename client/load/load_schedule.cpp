@@ -22,7 +22,7 @@ void LoadSchedule::enter(LoadPhase phase) {
     phase_ = phase;
     base_ns_ = measured_from_ns_;
     limit_ = plan_.count.value_or(UINT64_MAX);
-    taken_ = due_ = due_before_ = 0;
+    taken_ = due_ = seen_ = 0;
 }
 
 /// How many requests of this phase are intended at `now_ns` or before.
@@ -39,15 +39,19 @@ uint64_t LoadSchedule::fallen_due(uint64_t now_ns) const {
 }
 
 void LoadSchedule::advance(uint64_t now_ns) {
+    blocked_ = due_ > taken_;
     if (phase_ == LoadPhase::warming_up && now_ns >= measured_from_ns_)
         enter(LoadPhase::measuring);
     if (phase_ == LoadPhase::over)
         return;
     if (is_open_loop()) {
-        due_before_ = due_;
         const uint64_t last_ns =
             phase_ == LoadPhase::warming_up ? measured_from_ns_ - 1 : end_ns_ - 1;
         due_ = std::min(fallen_due(std::min(now_ns, last_ns)), limit_);
+        if (!blocked_) {
+            seen_ = due_;
+            seen_ns_ = now_ns;
+        }
     }
     if (phase_ != LoadPhase::measuring)
         return;
@@ -73,7 +77,7 @@ void LoadSchedule::close() {
     assert(phase_ == LoadPhase::over);
     if (is_open_loop())
         unsent_ += due_ - taken_;
-    due_ = due_before_ = taken_;
+    due_ = taken_;
 }
 
 uint64_t LoadSchedule::next_phase_ns() const {
@@ -96,8 +100,22 @@ uint64_t LoadSchedule::take(uint64_t wanted) {
     return count;
 }
 
+DueRequest LoadSchedule::take_due(uint64_t now_ns) {
+    assert(due() > 0);
+    const uint64_t index = taken_++;
+    DueRequest request{.intended_ns = intended_ns(index)};
+    const uint64_t behind_ns = now_ns - std::min(request.intended_ns, now_ns);
+    if (!blocked_)
+        request.lateness_ns = behind_ns;
+    else if (index < seen_)
+        request.lateness_ns =
+            std::min(behind_ns, seen_ns_ - std::min(request.intended_ns, seen_ns_));
+    request.wait_ns = behind_ns - request.lateness_ns;
+    return request;
+}
+
 uint64_t LoadSchedule::next_due_ns() const {
-    if (phase_ == LoadPhase::over || due_ >= limit_)
+    if (!is_open_loop() || phase_ == LoadPhase::over || due_ >= limit_)
         return UINT64_MAX;
     const uint64_t next_ns = intended_ns(due_);
     return next_ns < next_phase_ns() ? next_ns : UINT64_MAX;

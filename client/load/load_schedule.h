@@ -6,6 +6,10 @@
 // those that wait, since all of it follows from the index, and a pause of any length costs no
 // memory. What the warm-up still owes at its end is dropped; what the measured time owes is unsent.
 //
+// A request of an open loop that leaves after its time was late for two reasons, which are told
+// apart: the generator came late (nothing was left over when it looked the last time, so that it
+// was free to send, and did not), or there was no room for it (something was left over).
+//
 // Times are nanoseconds of CLOCK_MONOTONIC.
 #pragma once
 
@@ -19,6 +23,14 @@ struct LoadPlan {
     uint64_t warmup_ns = 0;
     uint64_t duration_ns = 0;           ///< of the measured time; 0: no end
     std::optional<uint64_t> count = {}; ///< measured requests
+};
+
+/// A request whose turn it is in an open loop; lateness and wait together are the time from its
+/// intended time to its sending.
+struct DueRequest {
+    uint64_t intended_ns = 0;
+    uint64_t lateness_ns = 0; ///< until the generator saw that it was due
+    uint64_t wait_ns = 0;     ///< from then on, because there was no room
 };
 
 enum class LoadPhase : uint8_t { warming_up, measuring, over };
@@ -55,13 +67,10 @@ public:
                    : now_ns;
     }
 
-    /// Open loop: how many requests are due and not taken.
-    uint64_t due() const { return due_ - taken_; }
-    /// Open loop: takes the one whose turn it is; its intended time. Only if one is due.
-    uint64_t take_due() { return intended_ns(taken_++); }
-    /// Open loop: was the one whose turn it is due already at the advance() before the last? Then
-    /// it waited for room, not for us to wake up.
-    bool has_waited() const { return taken_ < due_before_; }
+    /// Open loop: how many requests are due and not taken. 0 in a closed loop.
+    uint64_t due() const { return is_open_loop() ? due_ - taken_ : 0; }
+    /// Open loop: takes the one whose turn it is, to be sent at `now_ns`. Only if one is due.
+    DueRequest take_due(uint64_t now_ns);
     /// Open loop: when the next one falls due; UINT64_MAX if none will.
     uint64_t next_due_ns() const;
     uint64_t unsent() const { return unsent_; }
@@ -81,9 +90,13 @@ private:
     uint64_t limit_ = UINT64_MAX; ///< requests of this phase
     uint64_t taken_ = 0;          ///< of this phase
     // Open loop only.
-    uint64_t base_ns_ = 0;    ///< the phase's start
-    uint64_t due_ = 0;        ///< requests of this phase that are due, taken or not
-    uint64_t due_before_ = 0; ///< the same at the advance() before
+    uint64_t base_ns_ = 0; ///< the phase's start
+    uint64_t due_ = 0;     ///< requests of this phase that are due, taken or not
+    bool blocked_ = false; ///< some were left over before the last advance(): there was no room
+    /// Requests below `seen_` were seen due at `seen_ns_`, when nothing was left over; those from
+    /// there on fell due while there was no room.
+    uint64_t seen_ = 0;
+    uint64_t seen_ns_ = 0;
     uint64_t unsent_ = 0;
 };
 

@@ -236,7 +236,7 @@ void TcpLoad::pump(uint64_t now_ns) {
 
 bool TcpLoad::has_expired(Connection& connection, uint64_t now_ns) {
     return connection.state == State::open && connection.outstanding > 0 &&
-           entry(connection, 0).stamp.sent_ns + setup.timeout_ns <= now_ns;
+           entry(connection, 0).stamp.sent_ns + timeout_ns() <= now_ns;
 }
 
 /// What waits in a socket is read before anything of it is lost: a turn serves only so many events.
@@ -248,7 +248,7 @@ void TcpLoad::sweep(uint64_t now_ns) {
             broken(connection, Outcome::lost, now_ns);
         } else if (
             connection.state == State::connecting &&
-            connection.started_ns + setup.timeout_ns <= now_ns && !has_event(connection.fd)) {
+            connection.started_ns + timeout_ns() <= now_ns && !has_event(connection.fd)) {
             close(connection);
             if (opening_) {
                 opening_->connecting--;

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 #include <linux/errqueue.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 
 namespace riposte::client {
@@ -19,7 +20,7 @@ namespace {
 constexpr size_t batch_max = 64;            ///< messages a system call
 constexpr size_t batch_bytes_max = 1 << 20; ///< held for each direction
 constexpr size_t overhead_bytes = 1280;     ///< what the kernel counts besides a small payload
-constexpr int attempts_max = 4;             ///< to send, with errors of earlier requests between
+constexpr uint64_t depths_max = 4; ///< from the oldest request of a socket to the newest, at least
 
 size_t batch_size(size_t message_bytes) {
     return std::clamp<size_t>(batch_bytes_max / message_bytes, 1, batch_max);
@@ -43,6 +44,15 @@ void want_errors(int fd, int family) {
         ::setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
     else
         ::setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
+}
+
+/// Datagrams that came and found no room in the socket's buffer.
+uint64_t dropped_by(int fd) {
+    std::array<uint32_t, SK_MEMINFO_VARS> memory{};
+    socklen_t size = sizeof(memory);
+    if (::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory.data(), &size) != 0)
+        return 0;
+    return memory[SK_MEMINFO_DROPS];
 }
 
 /// Of a message from the error queue; 0 if it tells of none.
@@ -98,9 +108,11 @@ Result<void> UdpLoad::open() {
         want_errors(fd->get(), setup.address.family());
         enable_receive_stamps(fd->get());
         const uint64_t bytes = std::max(setup.request_bytes, setup.answer_bytes);
-        enlarge_buffers(fd->get(), setup.depth * (2 * bytes + overhead_bytes));
+        enlarge_buffers(fd->get(), setup.under_way * (2 * bytes + overhead_bytes));
         const auto session = static_cast<uint32_t>(random());
-        sockets_.push_back({.fd = std::move(*fd), .book = DatagramBook(session, setup.depth)});
+        const uint64_t window =
+            std::max<uint64_t>(outstanding_max / setup.connections, depths_max * setup.depth);
+        sockets_.push_back({.fd = std::move(*fd), .book = DatagramBook(session, window)});
     }
     return {};
 }
@@ -171,25 +183,33 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
     expire(socket, received_ns);
     const DatagramArrival arrival = socket.book.arrive(shape_, bytes, scratch_);
     LoadCounts& counts = account.result().counts;
-    if (arrival.reordered && account.counts(arrival.stamp))
-        counts.reordered++;
+    // Of a request that is no longer known only the time tells whether it counts.
+    const uint64_t measured = arrival.stamp ? static_cast<uint64_t>(account.counts(*arrival.stamp))
+                              : schedule.phase() == LoadPhase::warming_up ? 0
+                                                                          : 1;
+    counts.reordered += arrival.reordered ? measured : 0;
     switch (arrival.kind) {
     case DatagramKind::answer:
-        account.answered(arrival.stamp, received_ns, bytes.size());
+        account.answered(*arrival.stamp, received_ns, bytes.size());
         break;
     case DatagramKind::corrupted:
-        account.failed(arrival.stamp, Outcome::corrupted, bytes.size());
+        account.failed(*arrival.stamp, Outcome::corrupted, bytes.size());
         break;
     case DatagramKind::wrong_size:
-        account.failed(arrival.stamp, Outcome::wrong_size, bytes.size());
+        account.failed(*arrival.stamp, Outcome::wrong_size, bytes.size());
         break;
+    case DatagramKind::late:
+        counts.late += measured;
+        return;
     case DatagramKind::duplicate:
-        counts.duplicated += schedule.phase() == LoadPhase::warming_up ? 0U : 1U;
-        break;
+        counts.duplicated += measured;
+        return;
     case DatagramKind::stray:
-        counts.stray += schedule.phase() == LoadPhase::warming_up ? 0U : 1U;
-        break;
+        counts.stray += measured;
+        return;
     }
+    if (!schedule.is_open_loop())
+        socket.timer.sample(received_ns - std::min(received_ns, arrival.stamp->sent_ns));
 }
 
 /// One entry of the error queue; false if there is none.
@@ -250,109 +270,46 @@ void UdpLoad::pause(Socket& socket, uint64_t now_ns) {
     retries_.push(index_of(socket), now_ns);
 }
 
-// ---- What leaves.
-
-void UdpLoad::has_room(Socket& socket) {
-    if (socket.book.room() == 0)
-        return;
-    if (schedule.is_open_loop())
-        ready_.push(index_of(socket));
-    else if (!socket.paused)
-        send(socket, schedule.take(socket.book.room()));
-}
-
-void UdpLoad::send(Socket& socket, uint64_t count) {
-    while (count > 0) {
-        const auto size = static_cast<size_t>(std::min<uint64_t>(count, out_.headers.size()));
-        const uint64_t now = monotonic_ns();
-        for (size_t i = 0; i < size; i++) {
-            const uint64_t sent_ns = schedule.is_open_loop() ? now : schedule.stamp(now);
-            const Stamp stamp = schedule.is_open_loop()
-                                    ? take_due(now)
-                                    : Stamp{.intended_ns = sent_ns, .sent_ns = sent_ns};
-            account.sent(stamp, 1, setup.request_bytes);
-            probes_[i] = socket.book.send(stamp);
-            write_probe(out_.message(i), probes_[i]);
-        }
-        send_batch(socket, size);
-        count -= size;
-    }
-}
-
-void UdpLoad::send_batch(Socket& socket, size_t count) {
-    int attempts = 0;
-    for (size_t sent = 0; sent < count;) {
-        const int size =
-            count == 1
-                ? (::send(socket.fd.get(), out_.bytes.data(), out_.message_bytes, MSG_NOSIGNAL) < 0
-                       ? -1
-                       : 1)
-                : ::sendmmsg(
-                      socket.fd.get(), &out_.headers[sent], static_cast<unsigned>(count - sent),
-                      MSG_NOSIGNAL);
-        if (size > 0) {
-            sent += static_cast<size_t>(size);
-            attempts = 0;
-            continue;
-        }
-        const int error = errno;
-        if (error == EINTR)
-            continue;
-        // Most likely about an earlier request, and told in place of sending this one.
-        const Outcome outcome = outcome_of(error);
-        if (outcome != Outcome::local && ++attempts < attempts_max) {
-            take_errors(socket, 0, monotonic_ns());
-            continue;
-        }
-        if (const auto stamp = socket.book.fail(probes_[sent]))
-            failed(*stamp, error);
-        pause(socket, monotonic_ns());
-        sent++;
-        attempts = 0;
-    }
-}
-
-void UdpLoad::pump(uint64_t now_ns) {
-    if (schedule.phase() != LoadPhase::over)
-        while (const auto index = retries_.pop(now_ns)) {
-            sockets_[*index].paused = false;
-            has_room(sockets_[*index]);
-        }
-    if (!schedule.is_open_loop())
-        return;
-    while (schedule.due() > 0 && !ready_.empty()) {
-        // After a pause each takes its share, in one system call.
-        const uint64_t share = (schedule.due() + ready_.size() - 1) / ready_.size();
-        Socket& socket = sockets_[ready_.pop()];
-        send(socket, std::min<uint64_t>(share, socket.book.room()));
-        has_room(socket);
-    }
-}
+// ---- What never comes.
 
 void UdpLoad::expire(Socket& socket, uint64_t now_ns) {
-    socket.book.expire(now_ns, setup.timeout_ns, [&](const Stamp& stamp) {
+    socket.book.expire(now_ns, timeout_ns(), [&](const Stamp& stamp, uint64_t kept_ns) {
         account.failed(stamp, Outcome::lost);
+        if (!schedule.is_open_loop())
+            account.kept_by_lost(
+                stamp,
+                std::min(kept_ns, schedule.end_ns() - std::min(schedule.end_ns(), stamp.sent_ns)));
     });
 }
 
 /// What waits in a socket is read before anything of it is lost: a turn serves only so many events.
 void UdpLoad::sweep(uint64_t now_ns) {
     for (Socket& socket : sockets_) {
-        const uint32_t before = socket.book.outstanding();
-        if (!socket.book.may_expire(now_ns, setup.timeout_ns))
+        if (socket.book.outstanding() == 0 || now_ns < socket.book.oldest_ns() + timeout_ns())
             continue;
         take_errors(socket, 0, now_ns);
         receive_all(socket, false, now_ns);
         expire(socket, now_ns);
-        if (socket.book.outstanding() < before)
-            has_room(socket);
+        has_room(socket);
+    }
+}
+
+void UdpLoad::take_arrivals(uint64_t now_ns) {
+    for (Socket& socket : sockets_) {
+        if (socket.book.outstanding() == 0)
+            continue;
+        take_errors(socket, 0, now_ns);
+        receive_all(socket, false, now_ns);
+        expire(socket, now_ns);
     }
 }
 
 void UdpLoad::finish() {
     const uint64_t now = monotonic_ns();
-    for (Socket& socket : sockets_)
+    for (Socket& socket : sockets_) {
         receive_all(socket, true, now);
+        account.result().dropped_here += dropped_by(socket.fd.get());
+    }
 }
 
 } // namespace riposte::client

@@ -1,4 +1,11 @@
-// Load over UDP: connected sockets, each with up to `depth` requests that wait (load_datagrams.h).
+// Load over UDP: connected sockets with books of what was sent (load_datagrams.h).
+//
+// In an open loop what is due leaves, whatever became of the requests before; only the memory for
+// what is outstanding has an end (outstanding_max). In a closed loop each socket has `depth`
+// places: a request keeps its own until it is answered, or until three times the retransmission
+// timeout of the round trips so far (round_trip_timer.h), at most -W, have passed; then the next
+// one has the place, and the answer may still come. So a datagram that is lost holds a socket up
+// for some round trips, and no request is called lost before its time.
 //
 // What is due on a socket leaves in one sendmmsg(2), what has come is taken by one recvmmsg(2).
 // Events are edge-triggered, and a socket is read only while answers are awaited from it: with one
@@ -12,15 +19,21 @@
 
 #include "client/load/load_datagrams.h"
 #include "client/load/load_engine.h"
+#include "client/load/round_trip_timer.h"
 #include "client/ping/receive_time.h"
 #include "common/fd.h"
 
 #include <array>
+#include <queue>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 namespace riposte::client {
+
+/// From the oldest request that waits to the newest, over all sockets together (or four times
+/// `depth` for each); 24 bytes each, rounded up to a power of two for each socket.
+inline constexpr uint64_t outstanding_max = uint64_t{1} << 22;
 
 class UdpLoad final : public LoadEngine {
 public:
@@ -30,17 +43,27 @@ public:
     void start() override;
     void handle(std::span<const epoll_event> events, uint64_t now_ns) override;
     void pump(uint64_t now_ns) override;
-    uint64_t next_pump_ns() const override { return retries_.next_ns(); }
+    uint64_t next_pump_ns() const override;
     void sweep(uint64_t now_ns) override;
+    void take_arrivals(uint64_t now_ns) override;
     void finish() override;
 
 private:
     struct Socket {
         Fd fd;
         DatagramBook book;
+        RoundTripTimer timer = {};
         ArrivalClock datagrams_clock = {};
         ArrivalClock errors_clock = {};
-        bool paused = false; ///< closed loop: after an error, for a while
+        bool paused = false;  ///< closed loop: after an error, for a while
+        bool watched = false; ///< closed loop: is in `looks_`
+    };
+
+    /// When a socket's places are to be looked at.
+    struct Look {
+        uint64_t at_ns;
+        uint32_t index;
+        bool operator>(const Look& other) const { return at_ns > other.at_ns; }
     };
 
     /// Messages of a fixed size for recvmmsg(2) or sendmmsg(2).
@@ -72,6 +95,9 @@ private:
     bool take_error(Socket& socket);
     void take_errors(Socket& socket, int error, uint64_t now_ns);
     void has_room(Socket& socket);
+    uint64_t patience_ns(const Socket& socket) const;
+    void watch(Socket& socket);
+    void give_up_places(Socket& socket, uint64_t now_ns);
     void send(Socket& socket, uint64_t count);
     void send_batch(Socket& socket, size_t count);
     void failed(const Stamp& stamp, int error);
@@ -87,6 +113,7 @@ private:
     std::vector<std::byte> scratch_;
     RoundRobin ready_; ///< open loop: sockets with room
     RetryQueue retries_;
+    std::priority_queue<Look, std::vector<Look>, std::greater<>> looks_;
 };
 
 } // namespace riposte::client

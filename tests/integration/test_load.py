@@ -131,11 +131,12 @@ class Courses(Case):
     def test_a_rate_is_kept_exactly(self):
         # With room for all of them under way at once nothing can block. A socket's buffer of the
         # default size holds all of the datagrams too: whoever has to wait for a CPU loses none.
-        for arguments in (("-c", 1, "--depth", 4096), ("-c", 4, "--depth", 1024)):
+        for connections, depth in ((1, 4096), (4, 1024)):
             for transport, rate in (("tcp", 2000), ("udp", 200)):
-                with self.subTest(arguments=arguments, transport=transport):
-                    found = self.load("-r", rate, "-d", "500ms", "--warmup", "100ms", *arguments,
-                                      self.endpoint(transport=transport))
+                with self.subTest(connections=connections, transport=transport):
+                    bound = ("--depth", depth) if transport == "tcp" else ()
+                    found = self.load("-r", rate, "-d", "500ms", "--warmup", "100ms", "-c", connections,
+                                      *bound, self.endpoint(transport=transport))
                     self.assert_counts(found, sent=rate // 2, answered=rate // 2)
                     self.assertEqual((found["mode"]["loop"], found["mode"]["rate"]),
                                      ("open", rate))
@@ -352,8 +353,8 @@ class Signals(Case):
         for number in (SIGINT, SIGTERM, SIGCONT):
             process.signal(number)
         done = process.finish()
+        # With the summary, unless it was about to write the line that was asked for above.
         self.assertEqual(done.returncode, 130, str(done))
-        self.assertNotIn("load statistics", done.stdout)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ class Stalls(LoadCase):
         self.assertGreater(self.slower(intended, 0.3), 10 * self.slower(sent, 0.3))
         self.assertGreater(intended["p95"], sent["p95"])
         self.assertGreater(found["generator"]["late_blocked"], 16)
+        self.assertGreaterEqual(found["wait"]["p95"], 0.3)
         self.assertTrue(any("waited for a free connection" in note
                             for note in found["generator"]["notes"]))
 
@@ -133,8 +134,10 @@ class Stalls(LoadCase):
         self.assertGreaterEqual(generator["late_by_generator"], 180)
         self.assertEqual(generator["late_blocked"], 0)
         self.assertTrue(generator["bottleneck"])
-        self.assertTrue(any("missed by the generator itself" in note for note in generator["notes"]))
+        self.assertTrue(any("this machine was busy" in note for note in generator["notes"]))
         self.assertGreaterEqual(found["latency"]["p95"], 0.3)
+        self.assertGreaterEqual(found["lateness"]["p95"], 0.3)
+        self.assertEqual(found["wait"]["max"], 0)
 
     def test_a_generator_at_its_limit_says_so(self):
         # Whether a busy machine lets it have a whole core nobody knows: what it says must agree with

@@ -17,7 +17,7 @@ from peers import (TcpPeer, UdpPeer, bound, echo_datagram, echo_stream, read_exa
 
 SIZE = 64  # of requests, unless -s says otherwise
 OUTCOMES = ("answered", "lost", "corrupted", "wrong_size", "refused", "unreachable", "closed", "local",
-            "unfinished")
+            "undecided")
 
 
 def after_first(handler, first=echo_stream):
@@ -171,7 +171,12 @@ class LoadCase(RiposteTest):
         self.assertLessEqual(counts["bytes_sent"], bytes_max)
         for key in ("latency", "latency_from_send"):
             self.assertEqual(document.get(key, {}).get("count", 0), counts["answered"], key)
-        for key in ("latency", "latency_from_send", "connect"):
+        # What was due and had no connection has left, too.
+        is_open = document["mode"]["loop"] == "open"
+        self.assertEqual(document.get("lateness", {}).get("count", 0), counts["sent"] if is_open else 0)
+        waits = is_open and document["transport"] == "tcp"
+        self.assertEqual(document.get("wait", {}).get("count", 0), counts["sent"] if waits else 0)
+        for key in ("latency", "latency_from_send", "lateness", "wait", "connect"):
             if key in document:
                 self.assert_distribution(document[key])
         if document["elapsed"] > 0:

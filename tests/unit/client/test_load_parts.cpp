@@ -1,12 +1,13 @@
 // The parts of the load engine that know no socket: when requests are due, what the bytes of a
-// stream and the datagrams of a socket mean, what becomes of requests in the books.
+// stream mean, what becomes of requests in the books. The datagrams of a socket:
+// test_load_datagrams.
 #include "client/load/load_account.h"
-#include "client/load/load_datagrams.h"
 #include "client/load/load_engine.h"
 #include "client/load/load_pattern.h"
 #include "client/load/load_preflight.h"
 #include "client/load/load_schedule.h"
 #include "client/load/load_stream.h"
+#include "client/measure/probe.h"
 #include "tests/support/nanoseconds.h"
 
 #include <algorithm>
@@ -35,11 +36,11 @@ LoadSchedule started(const LoadPlan& plan) {
     return schedule;
 }
 
-/// Takes all that is due.
+/// Takes all that is due; the intended times.
 std::vector<uint64_t> take_all(LoadSchedule& schedule) {
     std::vector<uint64_t> intended;
     while (schedule.due() > 0)
-        intended.push_back(schedule.take_due());
+        intended.push_back(schedule.take_due(UINT64_MAX).intended_ns);
     return intended;
 }
 
@@ -73,7 +74,7 @@ TEST_CASE("the intended times of a rate that divides no second do not drift in a
     uint64_t worst = 0;
     while (schedule.due() > 0) {
         const uint64_t exact = start + k * second / 7;
-        const uint64_t intended = schedule.take_due();
+        const uint64_t intended = schedule.take_due(start + day).intended_ns;
         worst = std::max(worst, intended > exact ? intended - exact : exact - intended);
         k++;
     }
@@ -100,21 +101,45 @@ TEST_CASE("after a stall everything that fell due meanwhile is due, with its own
     CHECK(take_all(schedule).size() == 1);
     schedule.advance(start + 500 * millisecond);
     CHECK(schedule.due() == 500);
-    CHECK_FALSE(schedule.has_waited());
     const auto all = take_all(schedule);
     CHECK(all.front() == start + millisecond);
     CHECK(all.back() == start + 500 * millisecond);
     CHECK(schedule.next_due_ns() == start + 501 * millisecond);
 }
 
-TEST_CASE("a request that found no room at an earlier look has waited for room") {
+TEST_CASE("a request that leaves late because nobody looked has no wait") {
     LoadSchedule schedule = started({.rate = 1000});
-    CHECK_FALSE(schedule.has_waited());
-    schedule.advance(start + 2 * millisecond);
-    CHECK(schedule.has_waited()); // the one of the start
-    schedule.take_due();
-    CHECK_FALSE(schedule.has_waited()); // those that fell due now
-    CHECK(schedule.due() == 2);
+    take_all(schedule);
+    schedule.advance(start + 3 * millisecond);
+    for (const uint64_t behind : {uint64_t{2}, uint64_t{1}, uint64_t{0}}) {
+        const DueRequest request = schedule.take_due(start + 3 * millisecond + 7);
+        CHECK(request.lateness_ns == behind * millisecond + 7);
+        CHECK(request.wait_ns == 0);
+    }
+}
+
+TEST_CASE("a request that found no room waited from when it was seen to be due") {
+    LoadSchedule schedule = started({.rate = 1000});
+    take_all(schedule);
+    // Three fell due while nobody looked, and there is room for one.
+    schedule.advance(start + 3 * millisecond);
+    CHECK(schedule.take_due(start + 3 * millisecond).intended_ns == start + millisecond);
+    // Two more fall due while there is none: nobody was late with these.
+    schedule.advance(start + 5 * millisecond);
+    const uint64_t now = start + 6 * millisecond;
+    const auto check = [&](uint64_t intended, uint64_t lateness, uint64_t wait) {
+        const DueRequest request = schedule.take_due(now);
+        CHECK(request.intended_ns == start + intended * millisecond);
+        CHECK(request.lateness_ns == lateness * millisecond);
+        CHECK(request.wait_ns == wait * millisecond);
+    };
+    check(2, 1, 3);
+    check(3, 0, 3);
+    check(4, 0, 2);
+    check(5, 0, 1);
+    // All are gone: who comes late now is to blame again.
+    schedule.advance(start + 8 * millisecond);
+    CHECK(schedule.take_due(start + 8 * millisecond).lateness_ns == 2 * millisecond);
 }
 
 TEST_CASE("what is due and not taken at the end is unsent") {
@@ -125,7 +150,7 @@ TEST_CASE("what is due and not taken at the end is unsent") {
     CHECK(schedule.phase() == LoadPhase::over);
     CHECK(schedule.end_ns() == start + second);
     CHECK(schedule.due() == 49); // up to the end, not after
-    schedule.take_due();
+    schedule.take_due(start + 3 * second);
     schedule.close();
     CHECK(schedule.due() == 0);
     CHECK(schedule.unsent() == 48);
@@ -210,6 +235,20 @@ TEST_CASE("a run that is stopped in its warm-up has measured nothing") {
     CHECK(schedule.due() == 0);
     schedule.close();
     CHECK(schedule.unsent() == 0);
+}
+
+TEST_CASE("a closed loop has nothing due, and sleeps until its phase ends") {
+    // Also after the warm-up, while no request of the measured time was sent yet.
+    LoadSchedule schedule = started({.warmup_ns = second, .duration_ns = second});
+    CHECK(schedule.take(3) == 3);
+    schedule.advance(start + second);
+    CHECK(schedule.phase() == LoadPhase::measuring);
+    CHECK(schedule.due() == 0);
+    CHECK(schedule.next_due_ns() == UINT64_MAX);
+    CHECK(schedule.next_phase_ns() == start + 2 * second);
+    CHECK(schedule.take(1) == 1);
+    CHECK(schedule.due() == 0);
+    CHECK(schedule.next_due_ns() == UINT64_MAX);
 }
 
 // ---- Streams.
@@ -358,215 +397,15 @@ TEST_CASE("no size of a request makes successive requests the same") {
     }
 }
 
-// ---- Datagrams.
+// ---- The books.
 
 namespace {
-
-constexpr uint32_t session = 0x1234'5678;
-constexpr DatagramShape echo_64{.request_bytes = 64, .answer_bytes = 64};
-
-std::vector<std::byte> datagram(const ProbeHeader& header, size_t bytes = 64) {
-    std::vector<std::byte> probe(bytes);
-    write_probe(probe, header);
-    return probe;
-}
-
-DatagramArrival arrive(
-    DatagramBook& book, std::span<const std::byte> bytes, const DatagramShape& shape = echo_64) {
-    std::vector<std::byte> scratch(shape.request_bytes);
-    return book.arrive(shape, bytes, scratch);
-}
 
 Stamp at(uint64_t ns) {
     return {.intended_ns = ns - 1, .sent_ns = ns};
 }
 
 } // namespace
-
-TEST_CASE("an answer in any order finds its request and frees its place") {
-    std::mt19937 random(4);
-    for (const uint32_t depth : {1U, 2U, 3U, 16U, 100U}) {
-        CAPTURE(depth);
-        DatagramBook book(session, depth);
-        std::vector<std::pair<uint64_t, std::vector<std::byte>>> under_way;
-        uint64_t now = start;
-        uint64_t greatest_answered = 0; // the time it was sent
-        for (int i = 0; i < 2000; i++) {
-            CHECK(book.outstanding() == under_way.size());
-            CHECK(book.room() == depth - under_way.size());
-            const bool sends =
-                under_way.empty() || (under_way.size() < depth && (random() & 1U) != 0);
-            if (sends) {
-                under_way.emplace_back(now, datagram(book.send(at(now))));
-                now++;
-                continue;
-            }
-            const size_t which = random() % under_way.size();
-            const DatagramArrival arrival = arrive(book, under_way[which].second);
-            REQUIRE(arrival.kind == DatagramKind::answer);
-            CHECK(arrival.stamp.sent_ns == under_way[which].first);
-            CHECK(arrival.stamp.intended_ns == under_way[which].first - 1);
-            CHECK(arrival.reordered == (under_way[which].first < greatest_answered));
-            greatest_answered = std::max(greatest_answered, under_way[which].first);
-            under_way.erase(under_way.begin() + static_cast<ptrdiff_t>(which));
-        }
-    }
-}
-
-TEST_CASE("an answer after one to a later request is reordered, and only that") {
-    DatagramBook book(session, 4);
-    const auto first = datagram(book.send(at(1)));
-    const auto second_one = datagram(book.send(at(2)));
-    const auto third = datagram(book.send(at(3)));
-    CHECK_FALSE(arrive(book, second_one).reordered);
-    CHECK(arrive(book, first).reordered);
-    CHECK_FALSE(arrive(book, third).reordered);
-}
-
-TEST_CASE("a second answer is a duplicate, however many requests were sent since") {
-    DatagramBook book(session, 2);
-    const auto first = datagram(book.send(at(1)));
-    CHECK(arrive(book, first).kind == DatagramKind::answer);
-    CHECK(arrive(book, first).kind == DatagramKind::duplicate);
-    for (uint64_t i = 0; i < 100'000; i++)
-        REQUIRE(arrive(book, datagram(book.send(at(2 + i)))).kind == DatagramKind::answer);
-    CHECK(arrive(book, first).kind == DatagramKind::duplicate);
-    CHECK(book.outstanding() == 0);
-}
-
-TEST_CASE("a duplicate of the shortest request is none of another's damaged answers") {
-    const DatagramShape shape{
-        .request_bytes = probe_header_bytes, .answer_bytes = probe_header_bytes};
-    DatagramBook book(session, 2);
-    std::vector<std::byte> first(probe_header_bytes);
-    write_probe(first, book.send(at(1)));
-    CHECK(arrive(book, first, shape).kind == DatagramKind::answer);
-    book.send(at(2));
-    CHECK(arrive(book, first, shape).kind == DatagramKind::duplicate);
-    CHECK(book.outstanding() == 1);
-    first[0] ^= std::byte{0x01}; // now it is one of anybody's
-    CHECK(arrive(book, first, shape).kind == DatagramKind::corrupted);
-}
-
-TEST_CASE("an answer to a request that was given up is a stray, not a duplicate") {
-    DatagramBook book(session, 2);
-    const auto first = datagram(book.send(at(start)));
-    const auto later = datagram(book.send(at(start + 10)));
-    std::vector<uint64_t> lost;
-    const auto note = [&](const Stamp& stamp) { lost.push_back(stamp.sent_ns); };
-    book.expire(start + second - 1, second, note);
-    CHECK(lost.empty());
-    book.expire(start + second, second, note);
-    CHECK(lost == std::vector{start});
-    CHECK(book.room() == 1);
-    CHECK(arrive(book, first).kind == DatagramKind::stray);
-    CHECK(arrive(book, later).kind == DatagramKind::answer);
-    book.expire(start + 5 * second, second, note);
-    CHECK(lost.size() == 1);
-}
-
-TEST_CASE("every request that waits too long is lost, those sent after a loss too") {
-    DatagramBook book(session, 8);
-    uint64_t lost = 0;
-    for (uint64_t i = 0; i < 50; i++) {
-        const uint64_t now = start + i * second;
-        book.expire(now, 3 * second, [&](const Stamp& stamp) {
-            CHECK(stamp.sent_ns == now - 3 * second);
-            lost++;
-        });
-        const auto unanswered = book.send(at(now));
-        const auto answered = book.send(at(now));
-        CHECK(unanswered.sequence != answered.sequence);
-        CHECK(arrive(book, datagram(answered)).kind == DatagramKind::answer);
-        CHECK(book.outstanding() == std::min<uint64_t>(i + 1, 3));
-    }
-    CHECK(lost == 47);
-}
-
-TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
-    for (size_t damaged = 0; damaged < 64; damaged++) {
-        CAPTURE(damaged);
-        DatagramBook book(session, 4);
-        for (uint64_t i = 0; i < 300; i++)
-            arrive(book, datagram(book.send(at(1 + i))));
-        book.send(at(998));
-        auto answer = datagram(book.send(at(999)));
-        answer[damaged] ^= std::byte{0x01};
-        const DatagramArrival arrival = arrive(book, answer);
-        CHECK(arrival.kind == DatagramKind::corrupted);
-        CHECK(arrival.stamp.sent_ns == 999);
-        CHECK(book.outstanding() == 1);
-    }
-}
-
-TEST_CASE("without comparing, a damaged answer is an answer") {
-    DatagramBook book(session, 1);
-    auto answer = datagram(book.send(at(1)));
-    answer[40] ^= std::byte{0x01};
-    const DatagramShape shape{.request_bytes = 64, .answer_bytes = 64, .compare = false};
-    CHECK(arrive(book, answer, shape).kind == DatagramKind::answer);
-}
-
-TEST_CASE("a shorter and a longer answer are of the wrong size") {
-    for (const size_t bytes : {1U, 10U, 23U, 24U, 63U, 65U, 1000U}) {
-        CAPTURE(bytes);
-        DatagramBook book(session, 2);
-        book.send(at(1));
-        auto answer = datagram(book.send(at(2)));
-        answer.resize(bytes);
-        const DatagramArrival arrival = arrive(book, answer);
-        CHECK(arrival.kind == DatagramKind::wrong_size);
-        if (bytes >= probe_header_bytes) // less is nearly the same for both
-            CHECK(arrival.stamp.sent_ns == 2);
-    }
-}
-
-TEST_CASE("what nobody asked for is a stray and changes nothing") {
-    DatagramBook book(session, 2);
-    book.send(at(1));
-    std::mt19937 random(5);
-    std::vector<std::byte> noise(64);
-    for (std::byte& byte : noise)
-        byte = static_cast<std::byte>(random());
-    CHECK(arrive(book, noise).kind == DatagramKind::stray);
-    CHECK(arrive(book, {}).kind == DatagramKind::stray);
-    // Another session's, and one that was never sent.
-    CHECK(
-        arrive(book, datagram({.session = session + 1, .sequence = 2, .sent_ns = 1})).kind ==
-        DatagramKind::stray);
-    CHECK(
-        arrive(book, datagram({.session = session, .sequence = 2000, .sent_ns = 1})).kind ==
-        DatagramKind::stray);
-    CHECK(book.outstanding() == 1);
-}
-
-TEST_CASE("of a service that is no echo, an answer is the oldest request's") {
-    const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
-    const std::vector<std::byte> answer(5);
-    DatagramBook book(session, 3);
-    book.send(at(1));
-    book.send(at(2));
-    CHECK(arrive(book, answer, shape).stamp.sent_ns == 1);
-    book.send(at(3));
-    CHECK(arrive(book, std::span(answer).first(4), shape).kind == DatagramKind::wrong_size);
-    CHECK(arrive(book, answer, shape).stamp.sent_ns == 3);
-    CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
-}
-
-TEST_CASE("a request that ended otherwise waits no more") {
-    DatagramBook book(session, 3);
-    const ProbeHeader first = book.send(at(1));
-    const ProbeHeader second_one = book.send(at(2));
-    book.send(at(3));
-    REQUIRE(book.fail(second_one));
-    CHECK_FALSE(book.fail(second_one));
-    CHECK_FALSE(book.fail({.session = session + 1, .sequence = first.sequence, .sent_ns = 1}));
-    CHECK(book.fail_oldest()->sent_ns == 1);
-    CHECK(book.fail_oldest()->sent_ns == 3);
-    CHECK_FALSE(book.fail_oldest());
-}
-
-// ---- The books.
 
 TEST_CASE("requests of the warm-up do not count, whatever becomes of them") {
     LoadResult result;
@@ -608,7 +447,7 @@ TEST_CASE("each request has one outcome") {
         .unreachable = 1,
         .closed = 1,
         .local = 1,
-        .unfinished = 2,
+        .undecided = 2,
         .bytes_sent = 640,
         .bytes_received = 138};
     CHECK(result.counts == expected);
@@ -621,7 +460,7 @@ TEST_CASE("an open loop's latency counts from the intended time, the other one f
     const Stamp stamp{.intended_ns = start, .sent_ns = start + 40};
     account.sent(stamp, 1, 64);
     account.answered(stamp, start + 100, 64);
-    CHECK(account.greatest_latency_ns() == 100);
+    CHECK(account.greatest_round_trip_ns() == 60);
     CHECK(account.recent().count() == 1);
     account.fold();
     CHECK(account.recent().empty());
@@ -629,6 +468,27 @@ TEST_CASE("an open loop's latency counts from the intended time, the other one f
     CHECK(result.latency.max_ns() == 100);
     CHECK(result.latency_from_send.max_ns() == 60);
     CHECK(result.latency.count() == 1);
+}
+
+TEST_CASE("lateness and the wait for a place are figures of their own") {
+    LoadResult result;
+    LoadAccount account(result, true);
+    account.measure_from(start);
+    const Stamp stamp{.intended_ns = start, .sent_ns = start + 5 * millisecond};
+    account.left(stamp, 2 * millisecond, 3 * millisecond);
+    account.left(stamp, 1 * millisecond, 0);
+    account.left({.intended_ns = start - 1, .sent_ns = start}, second, second); // the warm-up
+    CHECK(result.lateness.count() == 2);
+    CHECK(result.lateness.max_ns() == 2 * millisecond);
+    CHECK(result.wait.count() == 2);
+    CHECK(result.wait.max_ns() == 3 * millisecond);
+    CHECK(result.late_generator == 1);
+    CHECK(result.late_blocked == 1);
+    // Over UDP there is no place to wait for.
+    result.transport = Transport::udp;
+    account.left(stamp, 0, 0);
+    CHECK(result.lateness.count() == 3);
+    CHECK(result.wait.count() == 2);
 }
 
 TEST_CASE("answers that come together count as if they came one by one") {
@@ -734,7 +594,8 @@ TEST_CASE("a broken connection is tried again after a while, not before") {
 // ---- What the first exchange shows.
 
 TEST_CASE("the first answer tells an echo, damaged as it may be, from another service") {
-    const auto request = datagram({.session = 1, .sequence = 1, .sent_ns = 0});
+    std::vector<std::byte> request(64);
+    write_probe(request, {.session = 1, .sequence = 1, .sent_ns = 0});
     auto answer = request;
     const Preflight echo = judge_answer(answer, request, false);
     CHECK(echo.answering == Answering::echo);

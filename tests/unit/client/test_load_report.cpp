@@ -45,6 +45,8 @@ LoadResult open_loop() {
     LoadResult result = closed_loop();
     result.rate = 60'000;
     result.depth = 64;
+    result.lateness.record(50'000);
+    result.wait.record(0);
     return result;
 }
 
@@ -85,11 +87,12 @@ TEST_CASE("the header says what is to come") {
 TEST_CASE("the header of an open loop says that coordinated omission is corrected") {
     LoadResult result = open_loop();
     result.transport = Transport::udp;
+    result.depth = 0;
     result.name = "udp://127.0.0.1:7001";
     CHECK(
         load_header(result) ==
         "LOAD udp://127.0.0.1:7001: 50 sockets, 64 bytes, open loop at 60000/s,\n"
-        "     64 outstanding each\n"
+        "     any number outstanding\n"
         "latency from the intended time (coordinated omission corrected)\n");
     result.rate = 0.5;
     CHECK(has(load_header(result), "open loop at 0.5/s"));
@@ -123,9 +126,10 @@ TEST_CASE("the summary of an open loop has both latencies, and who was late") {
     LoadResult result = open_loop();
     result.late_generator = 600;
     result.late_blocked = 9'000;
+    result.wait.record(2'000'000);
     result.warmup_ns = 0;
     result.interrupted = true;
-    result.counts.unfinished = 12;
+    result.counts.undecided = 12;
     result.counts.answered -= 27;
     result.counts.lost = 13;
     result.counts.wrong_size = 2;
@@ -136,7 +140,7 @@ TEST_CASE("the summary of an open loop has both latencies, and who was late") {
         "             latency from the intended time (coordinated omission corrected)\n"
         "time         10.000 s measured, interrupted\n"
         "requests     612345 sent, 612318 answered, 13 lost (0.002%)\n"
-        "             12 unfinished\n"
+        "             12 undecided\n"
         "rate         61231.8 requests/s\n"
         "payload      3.92 MB/s sent, 3.92 MB/s received\n"
         "generator    CPU 45% of one core; 0.098% of the schedule late,\n"
@@ -145,6 +149,8 @@ TEST_CASE("the summary of an open loop has both latencies, and who was late") {
         "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
         "latency   0.01000  0.5050  0.501    0.948   0.989       -  1.0000   0.289\n"
         "from send 0.00900  0.4545  0.450    0.854   0.891       -  0.9000   0.260\n"
+        "lateness  0.05000  0.0500  0.0500       -       -       -  0.0500   0.000\n"
+        "wait      0.00000  1.0000  0.000        -       -       -  2.0000   1.000\n"
         "connect   0.09000  0.0900  0.0900       -       -       -  0.0900   0.000\n"
         "note: 1.5% of the schedule waited for a free connection; the server was slower\n"
         "      than the rate, or raise -c or --depth.\n");
@@ -162,8 +168,9 @@ TEST_CASE("the summary over UDP tells loss, duplicates and reordering") {
     const std::string text = load_summary(result, false);
     CHECK(has(text, "loop         closed: 50 sockets, 1 outstanding each\n"));
     CHECK(has(text, "datagrams    <0.001% loss, 4 duplicated, 5 reordered\n"));
+    result.counts.late = 2;
     result.counts.stray = 6;
-    CHECK(has(load_summary(result, false), "5 reordered\n             6 stray\n"));
+    CHECK(has(load_summary(result, false), "5 reordered\n             2 late, 6 stray\n"));
     CHECK_FALSE(load_summary(closed_loop(), false).contains("datagrams"));
 }
 
@@ -368,16 +375,20 @@ TEST_CASE("the JSON document matches its schema, and the schema it") {
     const auto faults = [&](const LoadResult& result) {
         return schema.faults(load_json(result, *fail_if, Exit::failed));
     };
-    CHECK(
-        faults(LoadResult{}).size() == 2); // no connection and no depth: not from the command line
+    CHECK(faults(LoadResult{}).size() == 1); // no connection: not from the command line
     CHECK(faults(closed_loop()) == std::vector<std::string>{});
     CHECK(faults(open_loop()) == std::vector<std::string>{});
     LoadResult udp = open_loop();
     udp.transport = Transport::udp;
     udp.answering = Answering::other;
+    udp.depth = 0;
+    udp.wait.clear();
     udp.connect.clear();
     udp.latency.record(1'000'000, 1000); // so many have a p99.9
     CHECK(faults(udp) == std::vector<std::string>{});
+    LoadResult closed_udp = closed_loop();
+    closed_udp.transport = Transport::udp;
+    CHECK(faults(closed_udp) == std::vector<std::string>{});
     const std::string failed = load_json(udp, {}, Exit::failed, "udp://host:7: connection refused");
     CHECK(schema.faults(failed) == std::vector<std::string>{});
     CHECK(nlohmann::json::parse(failed)["error"] == "udp://host:7: connection refused");
@@ -404,6 +415,8 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     CHECK(document["loss_percent"] == 0.0);
     CHECK(document["latency"]["max"] == 0.001);
     CHECK(document["latency_from_send"]["max"] == 0.0009);
+    CHECK(document["lateness"]["max"] == 0.00005);
+    CHECK(document["wait"]["count"] == 1);
     CHECK(document["generator"]["cpu_share"] == 0.45);
     CHECK(document["generator"]["bottleneck"] == false);
     CHECK(document["generator"]["late_by_generator"] == 600);
@@ -415,7 +428,8 @@ TEST_CASE("what was not measured is absent from the JSON document") {
     LoadResult result;
     const auto document = nlohmann::json::parse(load_json(result, {}, Exit::failed));
     for (const char* key :
-         {"service", "loss_percent", "rates", "latency", "latency_from_send", "connect"})
+         {"service", "loss_percent", "rates", "latency", "latency_from_send", "lateness", "wait",
+          "connect"})
         CHECK_FALSE(document.contains(key));
     CHECK_FALSE(document["mode"].contains("rate"));
     for (const char* key : {"cpu_share", "late_by_generator", "late_blocked"})

@@ -556,8 +556,15 @@ TEST_CASE("a condition on what is never measured there is refused") {
         refusal({"ping", "--fail-if", "wait.p99>1ms", "a"}) ==
         "--fail-if wait.p99>1ms: wait.p99 is measured by riposte load only");
     CHECK(
-        refusal({"load", "--fail-if", "late > 0", "a"}) ==
-        "--fail-if late > 0: late is measured by riposte ping only");
+        refusal({"load", "--fail-if", "lateness.p99>1ms", "a"}) ==
+        "--fail-if lateness.p99>1ms: lateness.p99 is measured with -r only");
+    CHECK(
+        refusal({"load", "-u", "-r", "9", "--fail-if", "wait.max>1ms", "a"}) ==
+        "--fail-if wait.max>1ms: over UDP nothing waits for a connection");
+    CHECK(
+        load_options({"load", "-r", "9", "--fail-if", "wait.p99>1ms,lateness.max>1ms", "a"})
+            .report.fail_if.size() == 2);
+    CHECK(load_options({"load", "-u", "--fail-if", "late > 0", "a"}).report.fail_if.size() == 1);
     CHECK(ping_options({"ping", "--fail-if", "connect.p99>1ms", "a"}).report.fail_if.size() == 1);
     CHECK(
         ping_options({"ping", "-u", "--fail-if", "jitter>1ms,late>0", "a"}).report.fail_if.size() ==
@@ -593,8 +600,8 @@ TEST_CASE("load takes what it is told") {
         load_options({"load",     "-c",        "50",     "-d",          "5s",   "-n",
                       "1000",     "-r",        "2500.5", "-s",          "1KiB", "--depth",
                       "8",        "--warmup",  "250ms",  "--no-verify", "-j",   "--hist=h",
-                      "--plot=p", "--fail-if", "rate<1", "udp://h"});
-    CHECK(load.endpoint == Endpoint{Transport::udp, "h", 7001});
+                      "--plot=p", "--fail-if", "rate<1", "tcp://h"});
+    CHECK(load.endpoint == Endpoint{Transport::tcp, "h", 7001});
     CHECK(load.connections == 50);
     CHECK(load.duration_ms == 5000);
     CHECK(load.count == 1000);
@@ -643,6 +650,10 @@ TEST_CASE("a rate makes it an open loop, with room for what is late") {
     CHECK(load_options({"load", "-r", "10", "h"}).depth == 64);
     CHECK(load_options({"load", "-r", "10", "--depth=2", "h"}).depth == 2);
     CHECK(load_options({"load", "-r", "10", "--reconnect", "h"}).depth == 1);
+    CHECK(
+        refusal({"load", "-r", "10", "--depth=2", "udp://h"}) ==
+        "-r and --depth exclude each other over UDP; an open loop waits for no answer there");
+    CHECK(load_options({"load", "--depth=2", "udp://h"}).depth == 2);
     CHECK(load_options({"load", "--reconnect", "--depth", "1", "h"}).reconnect);
     CHECK(
         refusal({"load", "--reconnect", "--depth", "2", "h"}) ==

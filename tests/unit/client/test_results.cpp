@@ -66,8 +66,8 @@ TEST_CASE("the loss of ping is the share of probes of known fate without any ans
 
 TEST_CASE("the loss of load is that of requests of known outcome") {
     CHECK_FALSE(loss_percent(LoadCounts{}).has_value());
-    CHECK_FALSE(loss_percent(LoadCounts{.sent = 3, .unfinished = 3}).has_value());
-    CHECK(*loss_percent(LoadCounts{.sent = 5, .answered = 3, .lost = 1, .unfinished = 1}) == 25);
+    CHECK_FALSE(loss_percent(LoadCounts{.sent = 3, .undecided = 3}).has_value());
+    CHECK(*loss_percent(LoadCounts{.sent = 5, .answered = 3, .lost = 1, .undecided = 1}) == 25);
     CHECK(*loss_percent(LoadCounts{.sent = 4, .answered = 3, .local = 1}) == 0);
     CHECK(*loss_percent(LoadCounts{.sent = 4, .answered = 4, .unsent = 100}) == 0);
 }
@@ -146,9 +146,10 @@ TEST_CASE("each metric of load has its value, in its unit") {
          .unreachable = 1,
          .closed = 2,
          .local = 1,
-         .unfinished = 5,
+         .undecided = 5,
          .duplicated = 7,
          .reordered = 8,
+         .late = 6,
          .unsent = 9});
     CHECK(*value_of(result, "sent") == 120);
     CHECK(*value_of(result, "answered") == 101);
@@ -162,8 +163,9 @@ TEST_CASE("each metric of load has its value, in its unit") {
     CHECK(*value_of(result, "rate") == 50.5);
     CHECK(*value_of(result, "loss") == doctest::Approx(100 * 8 / 115.0));
     CHECK(*duration_of(result, "min") == doctest::Approx(100e-6));
+    CHECK(*value_of(result, "late") == 6);
+    CHECK(*value_of(result, "undecided") == 5);
     CHECK_FALSE(duration_of(result, "jitter").has_value());
-    CHECK_FALSE(value_of(result, "late").has_value());
     CHECK_FALSE(duration_of(result, "connect.min").has_value());
 }
 
@@ -174,6 +176,11 @@ TEST_CASE("in a closed loop the time from sending is the latency, in an open one
     result.latency_from_send.record(40'000);
     CHECK(*duration_of(result, "rtt.max") == doctest::Approx(40e-6));
     CHECK(*duration_of(result, "max") == doctest::Approx(100e-6));
+    CHECK_FALSE(duration_of(result, "wait.max").has_value());
+    result.lateness.record(30'000);
+    result.wait.record(20'000);
+    CHECK(*duration_of(result, "lateness.max") == doctest::Approx(30e-6));
+    CHECK(*duration_of(result, "wait.p50") == doctest::Approx(20e-6));
 }
 
 TEST_CASE("the verdict on ping") {
@@ -262,8 +269,8 @@ TEST_CASE("the verdict on load") {
     const std::vector<Row> rows{
         {good, "", Exit::ok},
         {{}, "", Exit::failed},
-        {{.sent = 10, .unfinished = 10}, "", Exit::failed},
-        {{.sent = 10, .answered = 9, .unfinished = 1}, "", Exit::ok},
+        {{.sent = 10, .undecided = 10}, "", Exit::failed},
+        {{.sent = 10, .answered = 9, .undecided = 1}, "", Exit::ok},
         {{.sent = 9, .answered = 9, .duplicated = 9, .reordered = 9, .stray = 9}, "", Exit::ok},
         {lossy, "", Exit::failed},
         {lossy, "loss>10%", Exit::ok},
@@ -317,17 +324,23 @@ TEST_CASE("a generator without CPU to spare is the bottleneck, and says what to 
     CHECK(bottlenecks(result).front().ends_with("not the server's. Lower the rate (-r)."));
 }
 
-TEST_CASE("a generator that missed its schedule is the bottleneck, and says so") {
+TEST_CASE("a generator that missed its schedule with CPU to spare was on a busy machine") {
     LoadResult result = loaded({.sent = 1000, .answered = 1000});
     result.late_generator = 11;
+    result.lateness.record(3'000'000);
     CHECK(bottlenecks(result).empty()); // a closed loop has no schedule
     result.rate = 500;
     CHECK(generator_is_bottleneck(result));
     REQUIRE(bottlenecks(result).size() == 1);
     CHECK(
         bottlenecks(result).front() ==
-        "1.1% of the schedule was missed by the generator itself: latency from the intended time "
-        "includes its delay. Lower the rate (-r), or leave it a core of its own.");
+        "this machine was busy: 1.1% of the schedule left more than 1 ms late, by up to 3.000 ms, "
+        "and latency from the intended time has that in it. Leave riposte a core of its own.");
+    // Without CPU to spare that is the cause, and of what had to wait, too.
+    result.cpu_ns = 1'980'000'000;
+    result.late_blocked = 500;
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(bottlenecks(result).front().starts_with("the generator was the bottleneck"));
 }
 
 TEST_CASE("a server that is slower than the rate is told from a slow generator") {
@@ -344,17 +357,57 @@ TEST_CASE("a server that is slower than the rate is told from a slow generator")
     CHECK(bottlenecks(result).front().ends_with("than the rate, or raise -c."));
 }
 
-TEST_CASE("what was never sent is laid to whatever made most requests late") {
+TEST_CASE("what was never sent found no room") {
     LoadResult result = loaded({.sent = 500, .answered = 500, .unsent = 500});
     result.rate = 500;
-    CHECK(bottlenecks(result).empty()); // nobody was seen to be late
     result.late_blocked = 20;
-    REQUIRE(bottlenecks(result).size() == 1);
-    CHECK(bottlenecks(result).front().starts_with("52% of the schedule waited"));
-    CHECK_FALSE(generator_is_bottleneck(result));
     result.late_generator = 30;
     REQUIRE(bottlenecks(result).size() == 2);
-    CHECK(bottlenecks(result)[0].starts_with("53% of the schedule was missed by the generator"));
-    CHECK(bottlenecks(result)[1].starts_with("2% of the schedule waited"));
-    CHECK(generator_is_bottleneck(result));
+    CHECK(bottlenecks(result)[0].starts_with("this machine was busy: 3% of the schedule"));
+    CHECK(bottlenecks(result)[1].starts_with("52% of the schedule waited for a free connection"));
+    result.transport = Transport::udp;
+    CHECK(
+        bottlenecks(result)[1] ==
+        "52% of the schedule was held back: so many requests were outstanding that no more can be "
+        "remembered. Lower the rate (-r), or wait for less time (-W).");
+}
+
+TEST_CASE("a closed loop over UDP says how much of its time losses took") {
+    LoadResult result = loaded({.sent = 1000, .answered = 990, .lost = 10});
+    result.transport = Transport::udp;
+    result.connections = 5;
+    result.depth = 2;
+    result.loss_time_ns = 200'000'000; // of 20 s
+    CHECK(bottlenecks(result).empty());
+    result.loss_time_ns = 5'000'000'000;
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(
+        bottlenecks(result).front() ==
+        "lost datagrams took 25% of the sockets' time: each holds its place until a timeout that "
+        "follows the round trips (RFC 6298).");
+    CHECK_FALSE(generator_is_bottleneck(result));
+    result.outstanding_full = true;
+    CHECK(bottlenecks(result).front().starts_with("sockets stood still: so many requests"));
+}
+
+TEST_CASE("a limit of the responder is named where answers stop at a rate") {
+    LoadResult result = loaded({.sent = 20'000, .answered = 5000, .lost = 15'000});
+    result.transport = Transport::udp;
+    result.rate = 2500;
+    result.elapsed_ns = 8'000'000'000;
+    for (uint64_t ms = 0; ms < 8000; ms += 2) {
+        result.windows.sent(ms * 1'000'000, 5);
+        result.windows.answered(ms * 1'000'000, ms % 8 == 0 ? 5 : 0);
+    }
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(bottlenecks(result).front().starts_with("answers stop at 62"));
+    CHECK(bottlenecks(result).front().ends_with(
+        " a second: does the responder limit its rate for a prefix? See riposted.toml(5)."));
+    // Unless this machine threw them away.
+    result.dropped_here = 15'000;
+    REQUIRE(bottlenecks(result).size() == 1);
+    CHECK(
+        bottlenecks(result).front() ==
+        "15000 answers came and were dropped here, because the buffer of their socket was full: "
+        "this machine was busy. Lower the rate (-r), or use more sockets (-c).");
 }
