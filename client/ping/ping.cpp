@@ -97,6 +97,7 @@ private:
     void start(bool with_series);
     Result<void> turn();
     Result<void> send_due(Lane& lane);
+    bool is_sending() const;
     void tell_skipped(const Lane& lane, uint64_t skipped);
     void stop();
     uint64_t next_deadline_ns() const;
@@ -114,8 +115,10 @@ private:
     std::vector<Lane> lanes_;
     std::string output_; ///< lines of this turn
     uint64_t start_ns_ = 0;
-    uint64_t deadline_ns_; ///< of sending
+    uint64_t last_event_ns_ = 0; ///< something was still to be sent, or an answer came
+    uint64_t deadline_ns_;       ///< of sending
     bool is_running_ = false;
+    bool is_sending_ = true;   ///< something is still due
     bool was_stopped_ = false; ///< by -w or a signal
     bool cut_short_ = false;   ///< by a second signal
 };
@@ -211,6 +214,8 @@ Result<void> PingRun::turn() {
         if (lane.schedule.next_due_ns() == UINT64_MAX)
             lane.prober->linger(now_ns, was_stopped_);
     }
+    if (std::exchange(is_sending_, is_sending()))
+        last_event_ns_ = monotonic_ns();
     if (loop_.take_interim())
         print_interim();
     return flush();
@@ -239,6 +244,11 @@ void PingRun::tell_skipped(const Lane& lane, uint64_t skipped) {
         lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
 }
 
+bool PingRun::is_sending() const {
+    return std::ranges::any_of(
+        lanes_, [](const Lane& lane) { return lane.schedule.next_due_ns() != UINT64_MAX; });
+}
+
 /// Nothing more is sent.
 void PingRun::stop() {
     was_stopped_ = true;
@@ -259,6 +269,8 @@ uint64_t PingRun::next_deadline_ns() const {
 }
 
 void PingRun::on_arrival(const PingResult& result, const Arrival& arrival) {
+    if (!is_sending_)
+        last_event_ns_ = monotonic_ns();
     if (!prints_lines_)
         return;
     if (arrival.first_of_other_service)
@@ -294,9 +306,10 @@ Result<void> PingRun::flush() {
     return printed;
 }
 
+/// Without the wait for what never came: a rate is not to fall with it.
 void PingRun::measure_elapsed() {
-    const uint64_t now_ns = monotonic_ns();
-    const uint64_t elapsed_ns = now_ns > start_ns_ ? now_ns - start_ns_ : 0;
+    const uint64_t end_ns = is_sending_ ? monotonic_ns() : last_event_ns_;
+    const uint64_t elapsed_ns = end_ns > start_ns_ ? end_ns - start_ns_ : 0;
     for (Lane& lane : lanes_)
         lane.prober->result().elapsed_ns = elapsed_ns;
 }
