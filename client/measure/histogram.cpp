@@ -99,30 +99,40 @@ void Histogram::clear() {
     squares_ns2_ = 0;
 }
 
-Histogram Histogram::less(uint64_t base_ns) const {
-    Histogram reduced;
+/// All values moved by the same distance, which keeps their order.
+template<class Move>
+Histogram Histogram::moved(Move move) const {
+    Histogram moved;
     if (empty())
-        return reduced;
-    assert(base_ns <= min_ns_);
-    const auto reduce = [&](uint64_t value_ns, uint64_t count) {
-        reduced.counts_[index_of(value_ns - base_ns)] += count;
-    };
+        return moved;
     // The least and the greatest are known exactly, all others to their bucket.
     for (const Bucket& bucket : buckets()) {
         const uint64_t ends = (bucket.low_ns <= min_ns_ && min_ns_ <= bucket.high_ns ? 1U : 0U) +
                               (bucket.low_ns <= max_ns_ && max_ns_ <= bucket.high_ns ? 1U : 0U);
-        const uint64_t within = bucket.count - std::min(bucket.count, ends);
-        reduce(std::clamp(middle_of(bucket), min_ns_, max_ns_), within);
+        const uint64_t middle_ns = std::clamp(middle_of(bucket), min_ns_, max_ns_);
+        moved.counts_[index_of(move(middle_ns))] += bucket.count - std::min(bucket.count, ends);
     }
-    reduce(min_ns_, 1);
+    ++moved.counts_[index_of(move(min_ns_))];
     if (count_ > 1)
-        reduce(max_ns_, 1);
-    reduced.count_ = count_;
-    reduced.min_ns_ = min_ns_ - base_ns;
-    reduced.max_ns_ = max_ns_ - base_ns;
+        ++moved.counts_[index_of(move(max_ns_))];
+    moved.count_ = count_;
+    moved.min_ns_ = move(min_ns_);
+    moved.max_ns_ = move(max_ns_);
+    moved.squares_ns2_ = squares_ns2_;
+    return moved;
+}
+
+Histogram Histogram::less(uint64_t base_ns) const {
+    assert(empty() || base_ns <= min_ns_);
+    Histogram reduced = moved([=](uint64_t value_ns) { return value_ns - base_ns; });
     reduced.mean_ns_ = std::max(mean_ns_ - static_cast<double>(base_ns), 0.0);
-    reduced.squares_ns2_ = squares_ns2_;
     return reduced;
+}
+
+Histogram Histogram::more(uint64_t offset_ns) const {
+    Histogram raised = moved([=](uint64_t value_ns) { return value_ns + offset_ns; });
+    raised.mean_ns_ = empty() ? 0 : mean_ns_ + static_cast<double>(offset_ns);
+    return raised;
 }
 
 uint64_t Histogram::min_ns() const {

@@ -36,6 +36,8 @@ public:
     /// As if each value had been less by `base_ns`, which is at most the least; as fine as the
     /// buckets are here.
     Histogram less(uint64_t base_ns) const;
+    /// As if each value had been more by `offset_ns`.
+    Histogram more(uint64_t offset_ns) const;
 
     uint64_t count() const { return count_; }
     bool empty() const { return count_ == 0; }
@@ -67,6 +69,9 @@ public:
     static Bucket bounds_of(size_t index); ///< its count is 0
 
 private:
+    template<class Move>
+    Histogram moved(Move move) const;
+
     std::vector<uint64_t> counts_; ///< bucket_count of them
     uint64_t count_ = 0;
     uint64_t min_ns_ = UINT64_MAX;

@@ -385,6 +385,7 @@ void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {
         return;
     probe.rtt_ns = rtt_ns;
     result_.rtt.record(rtt_ns);
+    result_.delay_variation.record(rtt_ns);
     update_wait();
     if (result_.series)
         result_.series->record(probe.sent_ns, rtt_ns);

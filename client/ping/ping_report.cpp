@@ -170,6 +170,10 @@ std::string annotations(const Arrival& arrival) {
     return text;
 }
 
+std::optional<double> mean_of(const Histogram& histogram) {
+    return histogram.empty() ? std::nullopt : std::optional(histogram.mean_ns());
+}
+
 struct ComparisonColumn {
     std::string_view name;
     std::optional<double> (*figure)(const PingResult&);
@@ -186,8 +190,13 @@ std::vector<std::string> comparison_texts(
         return aligned_percentiles(values);
     std::vector<double> exact;
     for (const std::optional<double>& value : values)
-        exact.push_back(value.value_or(0));
-    return aligned_milliseconds(exact);
+        if (value)
+            exact.push_back(*value);
+    const std::vector<std::string> texts = aligned_milliseconds(exact);
+    std::vector<std::string> cells;
+    for (size_t next = 0; const std::optional<double>& value : values)
+        cells.push_back(value ? texts[next++] : "-");
+    return cells;
 }
 
 constexpr size_t median_column = 1;
@@ -197,7 +206,7 @@ constexpr std::array<ComparisonColumn, 6> comparison_columns{{
     {"p95", [](const PingResult& r) { return percentile_of(r.rtt, 95); }, true},
     {"p99", [](const PingResult& r) { return percentile_of(r.rtt, 99); }, true},
     {"max", [](const PingResult& r) { return std::optional<double>(r.rtt.max_ns()); }, false},
-    {"ipdv", [](const PingResult& r) { return std::optional(r.ipdv.mean_ns()); }, false},
+    {"ipdv", [](const PingResult& r) { return mean_of(r.ipdv); }, false},
 }};
 
 using Table = std::vector<std::vector<std::string>>;

@@ -9,6 +9,7 @@
 // counts the first answers that came after the answer to a later probe.
 #pragma once
 
+#include "client/measure/above_least.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
 #include "client/measure/series.h"
@@ -81,15 +82,18 @@ struct PingResult {
     /// trips of two probes with neighbouring sequence numbers that both were answered, in whatever
     /// order.
     Histogram ipdv;
+    AboveLeast delay_variation;   ///< the round trips again, for pdv()
     double rfc3550_jitter_ns = 0; ///< section 6.4.1: smoothed over the answers, as they came
     uint64_t connections = 0;
     bool other_service = false; ///< what answers is no echo: not verified
     ReceiveClock clock = ReceiveClock::none;
     std::unique_ptr<Series> series; ///< with --plot: rtt over the time of sending
 
-    /// Packet delay variation (RFC 5481): each round trip less the least one, as fine as these are.
-    /// Empty: fewer than two round trips.
-    Histogram pdv() const { return rtt.count() < 2 ? Histogram() : rtt.less(rtt.min_ns()); }
+    /// Packet delay variation (RFC 5481): each round trip less the least one. Empty: fewer than two
+    /// round trips.
+    Histogram pdv() const {
+        return delay_variation.count() < 2 ? Histogram() : delay_variation.histogram();
+    }
 };
 
 /// The share of probes whose fate is known that got no answer at all (lost, refused, unreachable,

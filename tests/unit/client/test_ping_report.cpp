@@ -40,7 +40,9 @@ PingResult udp(std::string name = "udp://127.0.0.1:7001") {
 void answer(PingResult& result, uint64_t count) {
     result.counts.answered += count;
     for (uint64_t at = 0; at < count; at++) {
-        result.rtt.record(at % 100 == 99 ? 117'000 : 58'100);
+        const uint64_t rtt = at % 100 == 99 ? 117'000 : 58'100;
+        result.rtt.record(rtt);
+        result.delay_variation.record(rtt);
         result.lateness.record(at == 500 ? 3'000'000 : 4000);
         if (at > 0)
             result.ipdv.record(at % 2 == 0 ? 10'000 : 12'000);
@@ -335,7 +337,7 @@ TEST_CASE("endpoints are compared in rows, with the least median marked") {
         ping_comparison(all, plain) ==
         "in ms                 loss      min   median      p95     p99     max    ipdv\n"
         "udp://127.0.0.1:7001  0.2%   0.0581   0.0581*  0.0581  0.0581   0.117  0.0110\n"
-        "tcp://localhost:7001    0%  12.3450  12.3           -       -  12.345  0.0000\n"
+        "tcp://localhost:7001    0%  12.3450  12.3           -       -  12.345       -\n"
         "udp://[::1]:7001      100%\n"
         "udp://10.0.0.1:7001      -\n"
         "* the least median\n");

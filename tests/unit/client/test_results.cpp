@@ -26,6 +26,7 @@ PingResult pinged(const PingCounts& counts) {
     result.elapsed_ns = 2'000'000'000;
     for (uint64_t at = 0; at < counts.answered; at++) {
         result.rtt.record((100 + at) * 1000);
+        result.delay_variation.record((100 + at) * 1000);
         result.lateness.record((10 + at) * 1000);
     }
     return result;
