@@ -2,6 +2,8 @@
 
 #include "client/error_queue.h"
 #include "client/report.h"
+#include "client/show/figures.h"
+#include "common/clock.h"
 #include "common/units.h"
 
 #include <algorithm>
@@ -11,8 +13,8 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
@@ -160,7 +162,13 @@ std::string describe(const Failure& failure, Transport transport) {
         return fmt::format(
             "no {} after {}", transport == Transport::tcp ? "connection" : "answer",
             format_duration(failure.waited_ms));
-    return reason(failure.error);
+    const bool is_icmp =
+        failure.cause.kind == CauseKind::icmp || failure.cause.kind == CauseKind::icmpv6;
+    const std::string what =
+        is_icmp && failure.cause.error != 0 ? describe(failure.cause) : reason(failure.error);
+    if (failure.error != ECONNREFUSED || failure.took_ns == 0)
+        return what;
+    return fmt::format("{} in {} ms", what, milliseconds(static_cast<double>(failure.took_ns)));
 }
 
 /// Binds to the source of the address's family, if there is one; 0 or errno.
@@ -249,12 +257,15 @@ Error connect_error(const Target& target, std::span<const Failure> failures) {
 }
 
 bool is_self_connected(int fd) {
-    return to_string(local_address(fd)) == to_string(peer_address(fd));
+    const SocketAddress local = local_address(fd);
+    const SocketAddress peer = peer_address(fd);
+    return local.port() == peer.port() && to_string(local) == to_string(peer);
 }
 
 std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address) {
+    const uint64_t began_ns = monotonic_ns();
     const auto failure = [&](int error, bool at_source = false) {
-        return std::unexpected(Failure{address, error, at_source, 0});
+        return std::unexpected(Failure{.address = address, .error = error, .at_source = at_source});
     };
     const bool stream = target.transport == Transport::tcp;
     const int type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -267,27 +278,38 @@ std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddre
         const int on = 1;
         ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
+    set_error_queue(fd.get(), address.family(), true);
     if (::connect(fd.get(), address.get(), address.size) == 0 || errno == EINPROGRESS)
         return fd;
+    // The answer may be there before connect(2) returns.
     const int error = errno;
-    return failure(error == EADDRNOTAVAIL && lacks_source(address) ? ENETUNREACH : error);
+    Cause cause = take_queued_error(fd.get());
+    if (cause.error == 0 && error == ECONNREFUSED)
+        cause = cause_of(error, address);
+    if (cause.error == 0)
+        return failure(error == EADDRNOTAVAIL && lacks_source(address) ? ENETUNREACH : error);
+    return std::unexpected(Failure{
+        .address = address,
+        .error = cause.error,
+        .heard = cause.kind != CauseKind::local,
+        .cause = cause,
+        .took_ns = monotonic_ns() - began_ns});
 }
 
-int finish_connect(int fd) {
+Cause finish_connect(int fd, const SocketAddress& peer) {
     int error = 0;
     socklen_t size = sizeof(error);
     if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
         error = errno;
-    if (error == 0)
-        error = take_queued_error(fd);
+    if (const Cause queued = take_queued_error(fd); queued.error != 0)
+        return queued;
     if (error != 0)
-        return error;
-    const SocketAddress peer = peer_address(fd);
-    if (peer.size == 0)
-        return EINPROGRESS;
+        return cause_of(error, peer);
+    if (peer_address(fd).size == 0)
+        return {.error = EINPROGRESS};
     // An error that may pass does not break a connection that was made.
     set_error_queue(fd, peer.family(), false);
-    return is_self_connected(fd) ? ECONNREFUSED : 0;
+    return is_self_connected(fd) ? cause_of(ECONNREFUSED, peer) : Cause{};
 }
 
 } // namespace riposte::client

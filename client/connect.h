@@ -6,6 +6,7 @@
 #pragma once
 
 #include "client/lookup.h"
+#include "client/measure/cause.h"
 #include "client/options.h"
 #include "client/patience.h"
 #include "common/fd.h"
@@ -56,7 +57,9 @@ struct Failure {
     int error = 0;
     bool at_source = false; ///< --source could not be bound
     uint32_t waited_ms = 0;
-    bool heard = false; ///< the network said so, in answer to what was sent
+    bool heard = false;   ///< the network said so, in answer to what was sent
+    Cause cause = {};     ///< what exactly, and who said it; no `error`: `error` above is all
+    uint64_t took_ns = 0; ///< from asking until it was said; 0: not known
 };
 
 /// One line for all addresses, with the likely cause and the exit code: Exit::failed if it is the
@@ -66,13 +69,14 @@ Error connect_error(const Target& target, std::span<const Failure> failures);
 /// "tcp://localhost:7001 (127.0.0.1:7001)", or without the brackets where the name says it already.
 std::string name_of(const Target& target, const SocketAddress& address);
 
-/// A non-blocking socket whose connecting to one address has begun, TCP with TCP_NODELAY. It is
-/// writable when it is connected, or has failed (UDP is connected at once).
+/// A non-blocking socket whose connecting to one address has begun, TCP with TCP_NODELAY, with
+/// errors of the network queued (error_queue.h). It is writable when it is connected, or has failed
+/// (UDP is connected at once).
 std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address);
 
-/// How connecting a TCP socket went, of which poll(2) said something: 0: it is connected, and ICMP
-/// errors are no longer queued for it (error_queue.h). EINPROGRESS: not yet. Else why not.
-int finish_connect(int fd);
+/// How connecting a TCP socket to `peer` went, of which poll(2) said something. `error` 0: it is
+/// connected, and ICMP errors are no longer queued for it. EINPROGRESS: not yet. Else why not.
+Cause finish_connect(int fd, const SocketAddress& peer);
 
 /// Is the TCP socket connected to itself? So it is, by TCP's simultaneous open, when the kernel
 /// happened to choose the very port that was asked for as its own: nobody listens there.

@@ -3,15 +3,34 @@
 // By default the kernel reports few of them. A UDP socket hears that nobody listens, and little
 // else; since Linux 6.10 a connecting TCP socket hears no error that may be temporary, such as "no
 // route". A caller would then wait out its timeout for a failure that is already known. IP_RECVERR
-// (ip(7), ipv6(7)) asks for all of them.
+// (ip(7), ipv6(7)) asks for all of them, and keeps each with its ICMP type and code, the address
+// that sent it, and the datagram that it is about.
 #pragma once
+
+#include "client/measure/cause.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
 
 namespace riposte::client {
 
 /// From now on all errors are queued, or no longer; what was queued by then is forgotten.
 void set_error_queue(int fd, int family, bool on);
 
-/// The errno of the oldest error in the queue, which is taken out of it; 0: there is none.
-int take_queued_error(int fd);
+/// One message of the queue.
+struct QueuedError {
+    Cause cause;                      ///< ICMP, or local; `error` 0: the message tells of no error
+    size_t quoted_bytes = 0;          ///< of the datagram that it is about
+    std::optional<uint64_t> stamp_ns; ///< when it came, CLOCK_REALTIME (receive_time.h)
+};
+
+/// Takes the oldest message out of the queue; nothing if there is none. `quoted` is filled with the
+/// beginning of the payload that the error is about.
+std::optional<QueuedError> take_queued_message(int fd, std::span<std::byte> quoted = {});
+
+/// The oldest error in the queue, which is taken out of it; `error` is 0 if there is none.
+Cause take_queued_error(int fd);
 
 } // namespace riposte::client

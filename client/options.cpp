@@ -76,7 +76,8 @@ Bindings bind(PingWords& words) {
         value('s', "size", words.size),
         flag('q', "quiet", words.quiet),
         flag('D', "timestamps", words.timestamps),
-        flag(0, "reconnect", words.reconnect)};
+        flag(0, "reconnect", words.reconnect),
+        flag(0, "df", words.df)};
 }
 
 Bindings bind(LoadWords& words) {

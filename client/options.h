@@ -69,6 +69,7 @@ struct PingOptions {
     bool quiet = false;
     bool timestamps = false; ///< -D: the time in front of each line
     bool reconnect = false;  ///< TCP: a connection for each probe
+    bool df = false;         ///< UDP: no fragments
     ReportOptions report;
 };
 

@@ -75,6 +75,7 @@ Options:
   -w, --deadline TIME  send nothing after that long
   -s, --size BYTES     of each probe, 24 to 65507 [56]
       --reconnect      TCP: a connection for each probe
+      --df             UDP: never in fragments; what does not fit is too big
   -u                   UDP, where ENDPOINT does not say tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
       --source ADDR    send from this local address

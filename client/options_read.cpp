@@ -202,7 +202,8 @@ Result<void> check_connect_metrics(const FailIf& conditions, const Endpoint& end
     if (endpoint.transport == Transport::tcp)
         return {};
     for (const Condition& condition : conditions)
-        if (condition.metric.since == Since::connect)
+        if (condition.metric.since == Since::connect ||
+            condition.metric.kind == MetricKind::retransmits)
             return usage(fmt::format(
                 "--fail-if {}: {} makes no connection", condition.text, to_string(endpoint)));
     return {};
@@ -242,6 +243,13 @@ Result<void> check_reconnect(const Endpoint& endpoint) {
         return {};
     return usage(
         fmt::format("--reconnect is for TCP; {} makes no connection", to_string(endpoint)));
+}
+
+Result<void> check_df(const Endpoint& endpoint) {
+    if (endpoint.transport == Transport::udp)
+        return {};
+    return usage(fmt::format(
+        "--df is for UDP (-u); over TCP, to {}, a probe is cut to fit", to_string(endpoint)));
 }
 
 /// The first of the results that is an error, if any.
@@ -390,6 +398,7 @@ Result<Options> read_ping(const PingWords& words) {
     ping.quiet = words.quiet;
     ping.timestamps = words.timestamps;
     ping.reconnect = words.reconnect;
+    ping.df = words.df;
     std::string before;
     for (const std::string& text : words.endpoints) {
         auto endpoint = read_endpoint(text, words.common.udp);
@@ -415,6 +424,7 @@ Result<Options> read_ping(const PingWords& words) {
         const Result<void> checked = all_of(
             {ping.reconnect ? check_reconnect(endpoint) : Result<void>{},
              check_command_metrics(ping.report.fail_if, true),
+             ping.df ? check_df(endpoint) : Result<void>{},
              check_connect_metrics(ping.report.fail_if, endpoint)});
         if (!checked)
             return std::unexpected(checked.error());

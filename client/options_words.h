@@ -48,6 +48,7 @@ struct PingWords {
     bool quiet = false;
     bool timestamps = false;
     bool reconnect = false;
+    bool df = false;
     ReportWords report;
 };
 

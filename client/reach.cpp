@@ -18,6 +18,7 @@ namespace riposte::client {
 namespace {
 
 constexpr uint32_t choice_turn_ms = 250;      ///< of a datagram's address that is to be measured
+constexpr int hops_too_small_max = 8;         ///< each with a smaller MTU than the one before
 constexpr size_t datagram_bytes_room = 65536; ///< more than any datagram has
 
 std::string spelled(const Target& target, const SocketAddress& address) {
@@ -53,6 +54,7 @@ private:
         size_t index; ///< among the target's addresses
         Fd fd;
         uint64_t begun_ns;
+        int times_too_big = 0; ///< UDP: routers refused to pass on what was sent
     };
     struct Failed {
         size_t index;
@@ -79,7 +81,6 @@ private:
             return;
         }
         tried.fd = std::move(*fd);
-        set_error_queue(tried.fd.get(), address.family(), true);
         if (!is_stream()) {
             note_connected(tried);
             tried.begun_ns = monotonic_ns();
@@ -124,22 +125,29 @@ private:
         std::optional<Reached> reached;
         for (size_t i = 0; i < waiting_.size(); i++) {
             Waiting& tried = waiting_[i];
-            int error = EINPROGRESS;
+            Cause cause{.error = EINPROGRESS};
             if (polled[i].revents != 0 && !reached)
-                error = is_stream() ? finish_connect(tried.fd.get()) : receive(tried);
-            if (error == 0)
+                cause = is_stream() ? finish_connect(tried.fd.get(), address_of(tried))
+                                    : receive(tried);
+            if (cause.error == 0)
                 reached = answered(tried);
-            else if (error == EINPROGRESS)
+            else if (cause.error == EINPROGRESS)
                 still.push_back(std::move(tried));
             else
-                fail(tried, {.address = address_of(tried), .error = error, .heard = true});
+                fail(
+                    tried, {.address = address_of(tried),
+                            .error = cause.error,
+                            .heard = true,
+                            .cause = cause,
+                            .took_ns = monotonic_ns() - tried.begun_ns});
         }
         waiting_ = std::move(still);
         return reached;
     }
 
-    /// 0: a datagram is in `answer_`. EINPROGRESS: nothing came. Else what was said of the address.
-    int receive(const Waiting& tried) {
+    /// `error` 0: a datagram is in `answer_`. EINPROGRESS: nothing came. Else what was said of the
+    /// address.
+    Cause receive(Waiting& tried) {
         answer_.resize(datagram_bytes_room);
         int error = 0;
         // An error is told before what came, and only once.
@@ -147,15 +155,21 @@ private:
             const ssize_t size = ::recv(tried.fd.get(), answer_.data(), answer_.size(), 0);
             if (size >= 0) {
                 answer_.resize(static_cast<size_t>(size));
-                return 0;
+                return {};
             }
             if (errno != EAGAIN && errno != EINTR)
                 error = errno;
         }
-        if (error == 0)
-            error = take_queued_error(tried.fd.get());
+        Cause cause = take_queued_error(tried.fd.get());
+        if (cause.error == 0 && error != 0)
+            cause = cause_of(error, address_of(tried));
+        // The path's MTU has just been learned: the next one is sent in fragments that fit.
+        if (cause.error == EMSGSIZE && tried.times_too_big++ < hops_too_small_max) {
+            send(tried);
+            return {.error = EINPROGRESS};
+        }
         // A datagram with a bad checksum wakes poll(2), and is gone when it is read.
-        return error == 0 ? EINPROGRESS : error;
+        return cause.error == 0 ? Cause{.error = EINPROGRESS} : cause;
     }
 
     Reached answered(Waiting& tried) {
@@ -201,9 +215,16 @@ private:
             note_silent(tried);
         else
             report_.note(fmt::format(
-                "{}: {} after {:.1f} ms", spelled(target_, failure.address), reason(failure.error),
+                "{}: {} after {:.1f} ms", spelled(target_, failure.address), what_failed(failure),
                 ms_since(tried)));
         failures_.push_back({tried.index, failure});
+    }
+
+    static std::string what_failed(const Failure& failure) {
+        const CauseKind kind = failure.cause.kind;
+        const bool is_icmp = kind == CauseKind::icmp || kind == CauseKind::icmpv6;
+        return failure.cause.error != 0 && is_icmp ? describe(failure.cause)
+                                                   : reason(failure.error);
     }
 
     void note_silent(const Waiting& tried) const {

@@ -33,7 +33,7 @@ struct Reached {
     Fd fd; ///< connected and non-blocking, TCP with TCP_NODELAY
     SocketAddress address;
     std::vector<std::byte> answer; ///< UDP: the datagram that came
-    double answer_ms = 0;          ///< UDP: since the first one left
+    double answer_ms = 0;          ///< UDP: since the first one left; TCP: how long connecting took
 };
 
 /// The address that answered, or what went wrong with each of them, in their order (an interrupt:

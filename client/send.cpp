@@ -13,6 +13,7 @@
 
 #include "client/connect.h"
 #include "client/reach.h"
+#include "client/show/figures.h"
 #include "common/clock.h"
 #include "common/units.h"
 
@@ -181,8 +182,9 @@ void note_answer(const Report& report, const SocketAddress& peer, size_t bytes, 
 
 Result<void> send_stream(
     const Target& target, const Reached& reached, std::string_view message, const Report& report) {
-    const Exchange exchange =
+    Exchange exchange =
         exchange_stream(reached.fd.get(), message, target.timeout_ms, STDOUT_FILENO, report);
+    exchange.connect_ms = reached.answer_ms;
     end_terminal_line(exchange.last);
     if (exchange.received > 0)
         note_answer(report, reached.address, exchange.received, exchange.answer_ms);
@@ -225,8 +227,12 @@ Result<void> judge(
                 "-W waits longer",
                 wait, exchange.sent, byte_count(message_bytes), byte_count(exchange.received)));
         if (exchange.received == 0)
-            return failed(
-                fmt::format("no answer after {} ({}); -W waits longer", wait, had_come()));
+            return failed(fmt::format(
+                "{}no answer after {}; -W waits longer",
+                exchange.connect_ms > 0
+                    ? fmt::format("connected in {} ms, ", milliseconds(exchange.connect_ms * 1e6))
+                    : "",
+                wait));
         return failed(
             fmt::format("the answer did not go on for {} ({}); -W waits longer", wait, had_come()));
     }

@@ -29,8 +29,9 @@ struct Exchange {
     int error = 0;
     uint64_t sent = 0;
     uint64_t received = 0;
-    double answer_ms = 0; ///< from the first byte's leaving to the answer's last
-    char last = '\n';     ///< the answer's last byte
+    double connect_ms = 0; ///< how long connecting took; 0: not known
+    double answer_ms = 0;  ///< from the first byte's leaving to the answer's last
+    char last = '\n';      ///< the answer's last byte
 };
 
 /// Writes `message` to a connected, non-blocking stream while copying what comes back to `output`;

@@ -158,6 +158,12 @@ Error document_failure(
         failure.outcome != Outcome::refused && failure.outcome != Outcome::unreachable;
     account.sent({}, 1, left ? options.payload_bytes : 0);
     account.failed({}, failure.outcome);
+    const bool is_silence = failure.outcome == Outcome::lost &&
+                            (target.transport == Transport::udp || failure.cause.error == 0);
+    const bool is_answer =
+        failure.outcome == Outcome::corrupted || failure.outcome == Outcome::wrong_size;
+    if (!is_silence && !is_answer)
+        account.blame({}, failure.cause);
     return document_failure(options, result, failure.error);
 }
 

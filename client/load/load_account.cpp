@@ -16,6 +16,8 @@ Outcome outcome_of(int error) {
         return Outcome::refused;
     case ETIMEDOUT:
         return Outcome::lost;
+    case EMSGSIZE:
+        return Outcome::too_big;
     case EACCES: // ICMP: administratively prohibited
     case EHOSTDOWN:
     case EHOSTUNREACH:
@@ -69,6 +71,9 @@ void LoadAccount::failed(const Stamp& stamp, Outcome outcome, uint64_t bytes) {
     case Outcome::closed:
         counts.closed++;
         break;
+    case Outcome::too_big:
+        counts.too_big++;
+        break;
     case Outcome::local:
         counts.local++;
         break;
@@ -78,7 +83,7 @@ void LoadAccount::failed(const Stamp& stamp, Outcome outcome, uint64_t bytes) {
 uint64_t LoadAccount::waiting() const {
     const LoadCounts& counts = result_.counts;
     return counts.sent - counts.answered - counts.lost - counts.corrupted - counts.wrong_size -
-           counts.refused - counts.unreachable - counts.closed - counts.local;
+           counts.refused - counts.unreachable - counts.closed - counts.too_big - counts.local;
 }
 
 void LoadAccount::fold() {

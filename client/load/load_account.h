@@ -30,6 +30,7 @@ enum class Outcome : uint8_t {
     refused,
     unreachable,
     closed,
+    too_big,
     local,
 };
 
@@ -86,6 +87,11 @@ public:
 
     /// Anything else became of it; `bytes` of an answer that was not right.
     void failed(const Stamp& stamp, Outcome outcome, uint64_t bytes = 0);
+    /// What the network said of such a request. Not called for Outcome::lost on a connection.
+    void blame(const Stamp& stamp, const Cause& cause) {
+        if (counts(stamp))
+            result_.causes.note(cause);
+    }
     /// The errno behind Outcome::local, for a hint.
     void local_error(int error) { local_error_ = error; }
     int local_error() const { return local_error_; }

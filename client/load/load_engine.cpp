@@ -9,7 +9,7 @@ bool has_event(int fd) {
     return ::poll(&wait, 1, 0) > 0;
 }
 
-void LoadEngine::charge(uint64_t now_ns, int error) {
+void LoadEngine::charge(uint64_t now_ns, const Cause& cause) {
     Stamp stamp;
     if (schedule.is_open_loop()) {
         if (schedule.due() == 0)
@@ -21,10 +21,11 @@ void LoadEngine::charge(uint64_t now_ns, int error) {
         stamp.intended_ns = stamp.sent_ns = schedule.stamp(now_ns);
     }
     account.sent(stamp, 1, 0);
-    const Outcome outcome = outcome_of(error);
+    const Outcome outcome = outcome_of(cause.error);
     if (outcome == Outcome::local)
-        account.local_error(error);
+        account.local_error(cause.error);
     account.failed(stamp, outcome);
+    account.blame(stamp, cause);
 }
 
 Stamp LoadEngine::take_due(uint64_t now_ns) {

@@ -85,7 +85,7 @@ public:
 protected:
     /// An attempt to connect failed, or sending did: a request that was to be sent pays for it, so
     /// that it shows in the counts. In an open loop, if one is due.
-    void charge(uint64_t now_ns, int error);
+    void charge(uint64_t now_ns, const Cause& cause);
     /// Takes the request whose turn it is in an open loop, to be sent at `now_ns`.
     Stamp take_due(uint64_t now_ns);
     uint64_t timeout_ns() const { return timeout_ns_; }

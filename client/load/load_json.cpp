@@ -30,6 +30,7 @@ Json counts_json(const LoadCounts& counts) {
     each["refused"] = counts.refused;
     each["unreachable"] = counts.unreachable;
     each["closed"] = counts.closed;
+    each["too_big"] = counts.too_big;
     each["local"] = counts.local;
     each["undecided"] = counts.undecided;
     each["unsent"] = counts.unsent;
@@ -103,6 +104,14 @@ std::string load_json(
     set_distribution(document, "lateness", result.lateness);
     set_distribution(document, "wait", result.wait);
     set_distribution(document, "connect", result.connect);
+    if (result.transport == Transport::tcp) {
+        document["tcp"] = tcp_json(result.tcp);
+    } else {
+        document["fragmented"] = result.fragmented;
+        if (result.path_mtu)
+            document["path_mtu"] = *result.path_mtu;
+    }
+    document["errors"] = causes_json(result.causes, result.counts.lost);
     document["generator"] = generator_json(result);
     return dump(document);
 }

@@ -6,6 +6,7 @@
 #include "client/measure/probe.h"
 #include "client/reach.h"
 #include "client/report.h"
+#include "client/show/figures.h"
 #include "common/clock.h"
 #include "common/units.h"
 
@@ -31,10 +32,10 @@ constexpr size_t answer_excess_max = 1 << 20;
 class StreamPreflight {
 public:
     StreamPreflight(
-        const Target& target, const SocketAddress& address, int fd,
-        std::span<const std::byte> request)
-        : timeout_ms_(target.timeout_ms), name_(name_of(target, address)), address_(address),
-          fd_(fd), request_(request), unsent_(request), chunk_(answer_chunk_bytes) {}
+        const Target& target, const Reached& reached, std::span<const std::byte> request)
+        : timeout_ms_(target.timeout_ms), name_(name_of(target, reached.address)),
+          address_(reached.address), connect_ms_(reached.answer_ms), fd_(reached.fd.get()),
+          request_(request), unsent_(request), chunk_(answer_chunk_bytes) {}
 
     std::expected<Preflight, PreflightFailure> run() {
         const uint64_t start = monotonic_ms();
@@ -62,19 +63,21 @@ public:
         if (!ended_)
             return failed(
                 fmt::format(
-                    "no answer after {}; is riposted running there? -W waits longer",
-                    format_duration(timeout_ms_)),
+                    "connected in {} ms, no answer after {}; is it the service that you meant? "
+                    "-W waits longer",
+                    milliseconds(connect_ms_ * 1e6), format_duration(timeout_ms_)),
                 Outcome::lost);
         return failed(
             error_ == 0 ? "closed without an answer; is it the service that you meant?"
                         : reason(error_) + " before an answer; is it the service that you meant?",
-            outcome_of(error_));
+            outcome_of(error_), cause_of(error_, address_));
     }
 
 private:
-    std::unexpected<PreflightFailure> failed(std::string_view what, Outcome outcome) const {
+    std::unexpected<PreflightFailure> failed(
+        std::string_view what, Outcome outcome, const Cause& cause = {}) const {
         return std::unexpected(PreflightFailure{
-            {Exit::failed, fmt::format("{}: {}", name_, what)}, outcome, address_});
+            {Exit::failed, fmt::format("{}: {}", name_, what)}, outcome, address_, cause});
     }
 
     /// As resembles() has it; counted as it comes, since a long echo comes in hundreds of pieces.
@@ -109,6 +112,7 @@ private:
     uint32_t timeout_ms_;
     std::string name_;
     const SocketAddress& address_;
+    double connect_ms_;
     int fd_;
     std::span<const std::byte> request_;
     std::span<const std::byte> unsent_;
@@ -141,11 +145,12 @@ std::expected<Preflight, PreflightFailure> preflight(
     if (!reached) {
         const Failure& last = reached.error().back();
         return std::unexpected(PreflightFailure{
-            connect_error(target, reached.error()), outcome_of(last.error), last.address});
+            connect_error(target, reached.error()), outcome_of(last.error), last.address,
+            last.cause.error != 0 ? last.cause : cause_of(last.error, last.address)});
     }
     auto found = target.transport == Transport::udp
                      ? judge_answer(reached->answer, request, false)
-                     : StreamPreflight(target, reached->address, reached->fd.get(), request).run();
+                     : StreamPreflight(target, *reached, request).run();
     if (found)
         found->address = reached->address;
     return found;

@@ -26,6 +26,7 @@ struct PreflightFailure {
                  ///< Exit::usage if the fault is on this machine
     Outcome outcome = Outcome::local; ///< of the one request
     SocketAddress address{};          ///< the one that was asked last
+    Cause cause{};                    ///< what was said of it, or was not; `error` 0: see outcome
 };
 
 /// Sends `request` to the target's addresses in turn (reach.h) and learns from the answer.

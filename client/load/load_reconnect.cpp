@@ -1,5 +1,6 @@
 #include "client/load/load_reconnect.h"
 
+#include "client/error_queue.h"
 #include "common/clock.h"
 
 #include <algorithm>
@@ -18,14 +19,23 @@ ReconnectLoad::ReconnectLoad(const LoadContext& context)
       slots_(setup.connections), buffer_(LoadPattern::piece_bytes_max), ready_(setup.connections) {}
 
 ReconnectLoad::~ReconnectLoad() {
-    for (Slot& slot : slots_)
-        close(slot);
+    for (const Slot& slot : slots_)
+        if (slot.fd >= 0)
+            ::close(slot.fd);
 }
 
 void ReconnectLoad::close(Slot& slot) {
-    if (slot.fd >= 0)
+    if (slot.fd >= 0) {
+        account.result().tcp.add_socket(slot.fd, slot.state != State::connecting);
         ::close(slot.fd);
+    }
     slot = Slot{};
+}
+
+void ReconnectLoad::finish() {
+    for (const Slot& slot : slots_)
+        if (slot.fd >= 0)
+            account.result().tcp.add_socket(slot.fd, slot.state != State::connecting);
 }
 
 void ReconnectLoad::start() {
@@ -83,9 +93,12 @@ void ReconnectLoad::begin(Slot& slot, const Stamp& stamp) {
         }
     }
     if (error != 0) {
-        if (outcome_of(error) == Outcome::local)
+        const bool is_told = !fd && fd.error().cause.error != 0;
+        const Cause cause = is_told ? fd.error().cause : cause_of_error(slot, error);
+        const Outcome outcome = outcome_of(cause.error != 0 ? cause.error : error);
+        if (outcome == Outcome::local)
             account.local_error(error);
-        failed(slot, outcome_of(error), monotonic_ns());
+        failed(slot, outcome, monotonic_ns(), cause);
     }
 }
 
@@ -118,6 +131,9 @@ int ReconnectLoad::write(Slot& slot) {
 /// The time for it is taken out of the request's latency.
 void ReconnectLoad::connected(Slot& slot, uint64_t now_ns) {
     const uint64_t took_ns = now_ns - std::min(slot.started_ns, now_ns);
+    // An error that may pass does not break a connection that was made.
+    set_error_queue(slot.fd, setup.address.family(), false);
+    account.result().tcp.note_connected(slot.fd, took_ns);
     if (account.counts(slot.stamp))
         account.connected(took_ns);
     slot.stamp.sent_ns = std::max(now_ns, slot.stamp.sent_ns);
@@ -136,7 +152,8 @@ void ReconnectLoad::handle(std::span<const epoll_event> events, uint64_t now_ns)
         if (slot.unwritten > 0 && (event.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
             const int error = write(slot);
             if (error != 0 && error != EAGAIN) {
-                failed(slot, outcome_of(error), now_ns);
+                const Cause cause = cause_of_error(slot, error);
+                failed(slot, outcome_of(cause.error != 0 ? cause.error : error), now_ns, cause);
                 continue;
             }
             if (slot.state == State::connecting && error == 0)
@@ -192,7 +209,13 @@ void ReconnectLoad::ended(Slot& slot, int error, uint64_t now_ns) {
     else if (slot.answer.received() > 0)
         failed(slot, Outcome::wrong_size, now_ns);
     else
-        failed(slot, outcome_of(error), now_ns);
+        failed(slot, outcome_of(error), now_ns, cause_of(error, setup.address));
+}
+
+/// What the network said of a connection that did not come to be.
+Cause ReconnectLoad::cause_of_error(const Slot& slot, int error) const {
+    const Cause queued = slot.fd >= 0 ? take_queued_error(slot.fd) : Cause{};
+    return queued.error != 0 ? queued : cause_of(error, setup.address);
 }
 
 void ReconnectLoad::complete(Slot& slot, uint64_t now_ns) {
@@ -206,8 +229,11 @@ void ReconnectLoad::complete(Slot& slot, uint64_t now_ns) {
     next(slot, now_ns);
 }
 
-void ReconnectLoad::failed(Slot& slot, Outcome outcome, uint64_t now_ns) {
+void ReconnectLoad::failed(
+    Slot& slot, Outcome outcome, uint64_t now_ns, const std::optional<Cause>& cause) {
     account.failed(slot.stamp, outcome, slot.answer.received());
+    if (cause && (outcome != Outcome::lost || slot.state == State::connecting))
+        account.blame(slot.stamp, *cause);
     close(slot);
     retries_.push(index_of(slot), now_ns);
 }
@@ -233,7 +259,7 @@ void ReconnectLoad::sweep(uint64_t now_ns) {
         if (slot.state == State::ending)
             complete(slot, now_ns);
         else
-            failed(slot, Outcome::lost, now_ns);
+            failed(slot, Outcome::lost, now_ns, cause_of(ETIMEDOUT));
     }
 }
 

@@ -10,6 +10,8 @@
 #include "client/load/load_engine.h"
 #include "client/load/load_stream.h"
 
+#include <optional>
+
 namespace riposte::client {
 
 class ReconnectLoad final : public LoadEngine {
@@ -24,6 +26,7 @@ public:
     void pump(uint64_t now_ns) override;
     uint64_t next_pump_ns() const override { return retries_.next_ns(); }
     void sweep(uint64_t now_ns) override;
+    void finish() override;
 
 private:
     enum class State : uint8_t {
@@ -59,7 +62,9 @@ private:
     void ended(Slot& slot, int error, uint64_t now_ns);
     void complete(Slot& slot, uint64_t now_ns);
     bool has_expired(const Slot& slot, uint64_t now_ns) const;
-    void failed(Slot& slot, Outcome outcome, uint64_t now_ns);
+    void failed(
+        Slot& slot, Outcome outcome, uint64_t now_ns, const std::optional<Cause>& cause = {});
+    Cause cause_of_error(const Slot& slot, int error) const;
     void close(Slot& slot);
 
     LoadPattern pattern_;

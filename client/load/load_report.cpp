@@ -2,6 +2,7 @@
 
 #include "client/measure/verdict.h"
 #include "client/report.h"
+#include "client/show/causes.h"
 #include "client/show/figures.h"
 #include "client/show/table.h"
 
@@ -65,7 +66,7 @@ struct Kind {
 };
 
 /// All but the lost.
-std::array<Kind, 7> error_kinds(const LoadCounts& counts) {
+std::array<Kind, 8> error_kinds(const LoadCounts& counts) {
     return {
         {{"corrupted", counts.corrupted},
          {"wrong size", counts.wrong_size},
@@ -73,6 +74,7 @@ std::array<Kind, 7> error_kinds(const LoadCounts& counts) {
          {"unreachable", counts.unreachable},
          {"closed", counts.closed},
          {"never sent", counts.unsent},
+         {"too big", counts.too_big, true},
          {"for want of ports or buffers here", counts.local, true}}};
 }
 
@@ -101,6 +103,15 @@ std::string errors_text(const LoadCounts& counts, Look look) {
               Ink::failure}});
     }
     return fixed_lines(label("errors"), lines, look);
+}
+
+/// Who failed them and why, and what TCP repaired.
+std::string network_text(const LoadResult& result, Look look) {
+    const auto causes = cause_items(result.causes, result.counts.lost, result.transport);
+    std::string text = causes.empty() ? "" : flow(label("causes"), causes, look);
+    if (const std::string tcp = describe(result.tcp); !tcp.empty())
+        text += flow(label("TCP"), tcp, Ink::plain, look);
+    return text;
 }
 
 /// What only datagrams can do.
@@ -303,8 +314,9 @@ std::string load_summary(const LoadResult& result, Look look) {
     if (result.transport == Transport::udp)
         text += datagrams_text(result, look);
     text += errors_text(result.counts, look);
+    text += network_text(result, look);
     if (result.counts.answered == 0)
-        text += flow("", why_no_answer(result.counts), Ink::failure, look);
+        text += flow("", why_no_answer(result, result.counts.connections), Ink::failure, look);
     text += latencies(result, look);
     if (result.answering == Answering::other)
         text += flow(
@@ -312,6 +324,8 @@ std::string load_summary(const LoadResult& result, Look look) {
             Ink::plain, look);
     else if (!result.verify)
         text += "answers were not verified (--no-verify)\n";
+    if (result.fragmented && result.path_mtu)
+        text += flow("note: ", "a request " + fragments_text(*result.path_mtu), Ink::plain, look);
     for (const std::string& line : bottlenecks(result))
         text += flow("note: ", line, Ink::plain, look);
     return text;

@@ -185,6 +185,10 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
         return number(counts.refused);
     case MetricKind::undecided:
         return number(counts.undecided);
+    case MetricKind::too_big:
+        return number(counts.too_big);
+    case MetricKind::retransmits:
+        return retransmits_metric(result);
     case MetricKind::rate:
         return result.elapsed_ns == 0 ? std::nullopt : std::optional(result.answer_rate());
     case MetricKind::late:

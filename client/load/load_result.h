@@ -3,9 +3,11 @@
 #pragma once
 
 #include "client/load/load_windows.h"
+#include "client/measure/cause.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
 #include "client/measure/series.h"
+#include "client/measure/tcp_info.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
@@ -18,8 +20,8 @@
 namespace riposte::client {
 
 /// Each request has one outcome:
-///     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + local
-///            + undecided.
+///     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + too_big
+///            + local + undecided.
 struct LoadCounts {
     uint64_t sent = 0;
     uint64_t answered = 0;
@@ -29,6 +31,7 @@ struct LoadCounts {
     uint64_t refused = 0;     ///< ECONNREFUSED
     uint64_t unreachable = 0; ///< other errors of the network
     uint64_t closed = 0;      ///< closed or reset before the answer
+    uint64_t too_big = 0;     ///< UDP: a router did not pass it on in one piece (EMSGSIZE)
     uint64_t local = 0;       ///< this machine: no free port, no buffer
     uint64_t undecided = 0;   ///< under way when a second interrupt ended the run
 
@@ -42,7 +45,8 @@ struct LoadCounts {
     uint64_t bytes_received = 0; ///< payload
 
     uint64_t errors() const {
-        return lost + corrupted + wrong_size + refused + unreachable + closed + local + unsent;
+        return lost + corrupted + wrong_size + refused + unreachable + closed + too_big + local +
+               unsent;
     }
     bool operator==(const LoadCounts&) const = default;
 };
@@ -80,6 +84,12 @@ struct LoadResult {
     Histogram latency_from_send; ///< from the actual time of sending
     Histogram connect;           ///< TCP: of each connection that was made
 
+    CauseTally causes; ///< of requests without an answer, without those lost on a connection
+    /// What the kernel says of all connections, from their beginning: the warm-up is in it.
+    TcpTotals tcp;
+    std::optional<uint32_t> path_mtu; ///< UDP: as far as this machine knows it, in bytes
+    bool fragmented = false; ///< UDP: requests of this size were, or must be, sent in fragments
+
     /// Open loop: how long after its time each request left because the generator itself was late,
     /// and over TCP because every connection had `depth` outstanding. From the intended time is
     /// these two and the time from sending.
@@ -115,8 +125,8 @@ std::vector<std::string> bottlenecks(const LoadResult& result);
 /// Its CPU was at its limit, or more than 1% of the schedule left late by its own fault.
 bool generator_is_bottleneck(const LoadResult& result);
 
-/// Requests without any answer (lost, refused, unreachable, closed) in percent of those whose
-/// outcome is known; nothing if none is.
+/// Requests without any answer (lost, refused, unreachable, closed, too big) in percent of those
+/// whose outcome is known; nothing if none is.
 std::optional<double> loss_percent(const LoadCounts& counts);
 
 /// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.

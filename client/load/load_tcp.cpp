@@ -28,17 +28,26 @@ TcpLoad::TcpLoad(const LoadContext& context)
       buffer_(LoadPattern::piece_bytes_max), ready_(setup.connections) {}
 
 TcpLoad::~TcpLoad() {
-    for (Connection& connection : connections_)
-        close(connection);
+    for (const Connection& connection : connections_)
+        if (connection.fd >= 0)
+            ::close(connection.fd);
 }
 
 void TcpLoad::close(Connection& connection) {
-    if (connection.fd >= 0)
+    if (connection.fd >= 0) {
+        account.result().tcp.add_socket(connection.fd, connection.state == State::open);
         ::close(connection.fd);
+    }
     connection = Connection{};
 }
 
 // ---- Events.
+
+void TcpLoad::finish() {
+    for (const Connection& connection : connections_)
+        if (connection.fd >= 0)
+            account.result().tcp.add_socket(connection.fd, connection.state == State::open);
+}
 
 void TcpLoad::start() {
     for (Connection& connection : connections_)
@@ -50,14 +59,20 @@ void TcpLoad::handle(std::span<const epoll_event> events, uint64_t now_ns) {
     for (const epoll_event& event : events) {
         Connection& connection = connections_[event.data.u64];
         if (connection.state == State::connecting) {
-            const int error = finish_connecting(connection, event.events);
-            if (error == 0)
+            const uint64_t took_ns = monotonic_ns() - connection.started_ns;
+            const Cause cause = finish_connecting(connection, event.events);
+            if (cause.error == 0)
                 opened(connection, now_ns);
-            else if (error != EINPROGRESS && opening_) {
+            else if (cause.error != EINPROGRESS && opening_) {
                 opening_->connecting--;
-                opening_failed({.address = setup.address, .error = error});
-            } else if (error != EINPROGRESS) {
-                charge(now_ns, error);
+                opening_failed(
+                    {.address = setup.address,
+                     .error = cause.error,
+                     .heard = true,
+                     .cause = cause,
+                     .took_ns = took_ns});
+            } else if (cause.error != EINPROGRESS) {
+                charge(now_ns, cause);
                 retries_.push(index_of(connection), now_ns);
             }
         }
@@ -89,7 +104,8 @@ void TcpLoad::receive(Connection& connection, uint32_t events, uint64_t now_ns) 
         if (!first)
             now_ns = monotonic_ns();
         if (size <= 0) {
-            broken(connection, outcome_of(size < 0 ? errno : 0), now_ns);
+            const int error = size < 0 ? errno : 0;
+            broken(connection, outcome_of(error), now_ns, cause_of(error, setup.address));
             return;
         }
         const auto bytes = static_cast<size_t>(size);
@@ -257,7 +273,7 @@ void TcpLoad::sweep(uint64_t now_ns) {
                      .error = ETIMEDOUT,
                      .waited_ms = setup.target.timeout_ms});
             } else {
-                charge(now_ns, ETIMEDOUT);
+                charge(now_ns, cause_of(ETIMEDOUT));
                 retries_.push(index_of(connection), now_ns);
             }
         }
@@ -265,12 +281,15 @@ void TcpLoad::sweep(uint64_t now_ns) {
 }
 
 /// Its requests end with it: the one whose answer had begun is cut short.
-void TcpLoad::broken(Connection& connection, Outcome outcome, uint64_t now_ns) {
+void TcpLoad::broken(
+    Connection& connection, Outcome outcome, uint64_t now_ns, const std::optional<Cause>& cause) {
     uint64_t begun = connection.answers.received();
     while (connection.outstanding > 0) {
         const bool is_cut = begun > 0 && outcome == Outcome::closed;
-        account.failed(
-            pop(connection, 1), is_cut ? Outcome::wrong_size : outcome, std::exchange(begun, 0));
+        const Stamp stamp = pop(connection, 1);
+        account.failed(stamp, is_cut ? Outcome::wrong_size : outcome, std::exchange(begun, 0));
+        if (cause && !is_cut && outcome != Outcome::lost)
+            account.blame(stamp, *cause);
     }
     close(connection);
     if (opening_) {

@@ -11,6 +11,7 @@
 #include "client/load/load_stream.h"
 
 #include <memory>
+#include <optional>
 
 namespace riposte::client {
 
@@ -25,6 +26,7 @@ public:
     void pump(uint64_t now_ns) override;
     uint64_t next_pump_ns() const override { return retries_.next_ns(); }
     void sweep(uint64_t now_ns) override;
+    void finish() override;
 
 private:
     enum class State : uint8_t { closed, connecting, open };
@@ -71,8 +73,8 @@ private:
              (at < setup.depth ? at : at - setup.depth)];
     }
 
-    int begin(Connection& connection, Failure* failure);
-    int finish_connecting(Connection& connection, uint32_t events);
+    std::optional<Failure> begin(Connection& connection);
+    Cause finish_connecting(Connection& connection, uint32_t events);
     void open_some(uint64_t now_ns);
     void opened(Connection& connection, uint64_t now_ns);
     void opening_failed(const Failure& failure);
@@ -87,7 +89,9 @@ private:
     void send_due(Connection& connection, uint64_t count);
     void write(Connection& connection);
     bool has_expired(Connection& connection, uint64_t now_ns);
-    void broken(Connection& connection, Outcome outcome, uint64_t now_ns);
+    void broken(
+        Connection& connection, Outcome outcome, uint64_t now_ns,
+        const std::optional<Cause>& cause = {});
     void reopen(Connection& connection, uint64_t now_ns);
     void close(Connection& connection);
 

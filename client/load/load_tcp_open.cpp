@@ -8,7 +8,6 @@
 #include <cerrno>
 
 #include <fmt/format.h>
-#include <sys/socket.h>
 
 namespace riposte::client {
 
@@ -21,53 +20,41 @@ constexpr uint64_t settle_ns = 20'000'000;
 
 constexpr uint32_t all_edges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
-int socket_error(int fd) {
-    int error = 0;
-    socklen_t size = sizeof(error);
-    return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? errno : error;
-}
-
 } // namespace
 
-/// 0 or errno, with more about it in `failure`.
-int TcpLoad::begin(Connection& connection, Failure* failure) {
+/// Nothing, or what went wrong.
+std::optional<Failure> TcpLoad::begin(Connection& connection) {
     assert(connection.state == State::closed);
     connection.started_ns = monotonic_ns();
     auto fd = begin_connect(setup.target, setup.address);
-    int error = fd ? 0 : fd.error().error;
-    if (fd)
-        error = loop.add(fd->get(), all_edges, index_of(connection));
-    if (error != 0) {
-        if (failure != nullptr)
-            *failure = fd ? Failure{.address = setup.address, .error = error} : fd.error();
-        return error;
-    }
+    if (!fd)
+        return fd.error();
+    if (const int error = loop.add(fd->get(), all_edges, index_of(connection)); error != 0)
+        return Failure{.address = setup.address, .error = error};
     connection.fd = fd->release();
     connection.state = State::connecting;
-    return 0;
+    return std::nullopt;
 }
 
-/// 0: it is open now. EINPROGRESS: not yet. Else why not, and it is closed.
-int TcpLoad::finish_connecting(Connection& connection, uint32_t events) {
+/// `error` 0: it is open now. EINPROGRESS: not yet. Else why not, and it is closed.
+Cause TcpLoad::finish_connecting(Connection& connection, uint32_t events) {
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) == 0)
-        return EINPROGRESS;
-    int error = socket_error(connection.fd);
-    if (error == 0 && local_address(connection.fd).port() == setup.address.port() &&
-        is_self_connected(connection.fd))
-        error = ECONNREFUSED;
-    if (error == 0) {
+        return {.error = EINPROGRESS};
+    const Cause cause = finish_connect(connection.fd, setup.address);
+    if (cause.error == 0) {
         connection.state = State::open;
         // Anywhere in the pattern, as long as neighbours differ.
         const size_t position = (size_t{index_of(connection)} * 1031) % pattern_.period();
         connection.answers.restart(position);
         connection.send_at = static_cast<uint32_t>(position);
-    } else {
+    } else if (cause.error != EINPROGRESS) {
         close(connection);
     }
-    return error;
+    return cause;
 }
 
 void TcpLoad::opened(Connection& connection, uint64_t now_ns) {
+    account.result().tcp.note_connected(connection.fd, now_ns - connection.started_ns);
     account.connected(now_ns - connection.started_ns);
     if (schedule.is_open_loop())
         ready_.push(index_of(connection));
@@ -80,10 +67,12 @@ void TcpLoad::opened(Connection& connection, uint64_t now_ns) {
 }
 
 void TcpLoad::reopen(Connection& connection, uint64_t now_ns) {
-    const int error = begin(connection, nullptr);
-    if (error == 0)
+    const auto failure = begin(connection);
+    if (!failure)
         return;
-    charge(now_ns, error);
+    charge(
+        now_ns,
+        failure->cause.error != 0 ? failure->cause : cause_of(failure->error, setup.address));
     retries_.push(index_of(connection), now_ns);
 }
 
@@ -114,11 +103,10 @@ void TcpLoad::open_some(uint64_t now_ns) {
     while (opening_->connecting < connecting_max && opening_->begun < setup.connections &&
            !opening_->gives_up) {
         Connection& connection = connections_[opening_->begun++];
-        Failure failure;
-        if (begin(connection, &failure) == 0)
-            opening_->connecting++;
+        if (const auto failure = begin(connection))
+            opening_failed(*failure);
         else
-            opening_failed(failure);
+            opening_->connecting++;
         connection.started_ns = std::max(connection.started_ns, now_ns);
     }
 }

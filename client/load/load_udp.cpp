@@ -1,17 +1,16 @@
 #include "client/load/load_udp.h"
 
+#include "client/error_queue.h"
+#include "client/path_mtu.h"
 #include "common/clock.h"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <random>
 
 #include <fmt/format.h>
-#include <linux/errqueue.h>
 #include <linux/sock_diag.h>
-#include <netinet/in.h>
 
 namespace riposte::client {
 
@@ -38,14 +37,6 @@ void enlarge_buffers(int fd, uint64_t bytes) {
     }
 }
 
-void want_errors(int fd, int family) {
-    const int on = 1;
-    if (family == AF_INET6)
-        ::setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
-    else
-        ::setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
-}
-
 /// Datagrams that came and found no room in the socket's buffer.
 uint64_t dropped_by(int fd) {
     std::array<uint32_t, SK_MEMINFO_VARS> memory{};
@@ -53,20 +44,6 @@ uint64_t dropped_by(int fd) {
     if (::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory.data(), &size) != 0)
         return 0;
     return memory[SK_MEMINFO_DROPS];
-}
-
-/// Of a message from the error queue; 0 if it tells of none.
-int queued_error(msghdr& message) {
-    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
-         part = CMSG_NXTHDR(&message, part)) {
-        if ((part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) ||
-            (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR)) {
-            sock_extended_err error{};
-            std::memcpy(&error, CMSG_DATA(part), sizeof(error));
-            return static_cast<int>(error.ee_errno);
-        }
-    }
-    return 0;
 }
 
 } // namespace
@@ -105,7 +82,6 @@ Result<void> UdpLoad::open() {
             told.message += fmt::format(" ({} of {} sockets were opened)", i, setup.connections);
             return std::unexpected(std::move(told));
         }
-        want_errors(fd->get(), setup.address.family());
         enable_receive_stamps(fd->get());
         const uint64_t bytes = std::max(setup.request_bytes, setup.answer_bytes);
         enlarge_buffers(fd->get(), setup.under_way * (2 * bytes + overhead_bytes));
@@ -215,31 +191,25 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
 /// One entry of the error queue; false if there is none.
 bool UdpLoad::take_error(Socket& socket) {
     std::array<std::byte, probe_header_bytes> quoted{};
-    alignas(cmsghdr) std::array<char, 256> control{};
-    iovec piece{.iov_base = quoted.data(), .iov_len = quoted.size()};
-    msghdr message{};
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t size = ::recvmsg(socket.fd.get(), &message, MSG_ERRQUEUE);
-    if (size < 0) {
+    const auto queued = take_queued_message(socket.fd.get(), quoted);
+    if (!queued) {
         socket.errors_clock.found_empty();
         return false;
     }
-    const ReceiveTime received = socket.errors_clock.take(find_receive_stamp(message));
+    const ReceiveTime received = socket.errors_clock.take(queued->stamp_ns);
     if (received.clock == ReceiveClock::kernel)
         expire(socket, received.ns);
-    const int error = queued_error(message);
+    if (queued->cause.kind != CauseKind::local)
+        last_error_ = queued->cause;
     const auto header =
-        read_probe_header(std::span<const std::byte>(quoted).first(static_cast<size_t>(size)));
+        read_probe_header(std::span<const std::byte>(quoted).first(queued->quoted_bytes));
     auto stamp = header ? socket.book.fail(*header) : std::nullopt;
     // Too little of it was quoted: most likely the one that has waited longest. One that is known
     // to be over already is told twice.
     if (!header)
         stamp = socket.book.fail_oldest();
-    if (stamp && error != 0)
-        failed(*stamp, error);
+    if (stamp && queued->cause.error != 0)
+        failed(*stamp, queued->cause);
     return true;
 }
 
@@ -250,16 +220,17 @@ void UdpLoad::take_errors(Socket& socket, int error, uint64_t now_ns) {
         queued = true;
     if (!queued && error != 0)
         if (const auto stamp = socket.book.fail_oldest())
-            failed(*stamp, error);
+            failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
     if (queued || error != 0)
         pause(socket, now_ns);
 }
 
-void UdpLoad::failed(const Stamp& stamp, int error) {
-    const Outcome outcome = outcome_of(error);
+void UdpLoad::failed(const Stamp& stamp, const Cause& cause) {
+    const Outcome outcome = outcome_of(cause.error);
     if (outcome == Outcome::local)
-        account.local_error(error);
+        account.local_error(cause.error);
     account.failed(stamp, outcome);
+    account.blame(stamp, cause);
 }
 
 /// Closed loop: a socket that nobody listens to any more would be refused as fast as it can send.
@@ -310,6 +281,14 @@ void UdpLoad::finish() {
         receive_all(socket, true, now);
         account.result().dropped_here += dropped_by(socket.fd.get());
     }
+    if (sockets_.empty())
+        return;
+    const int fd = sockets_.front().fd.get();
+    const int family = setup.address.family();
+    LoadResult& result = account.result();
+    result.path_mtu = path_mtu(fd, family);
+    result.fragmented =
+        result.path_mtu && packet_bytes(fd, family, setup.request_bytes) > *result.path_mtu;
 }
 
 } // namespace riposte::client

@@ -101,7 +101,7 @@ private:
     void give_up_places(Socket& socket, uint64_t now_ns);
     void send(Socket& socket, uint64_t count);
     void send_batch(Socket& socket, size_t count);
-    void failed(const Stamp& stamp, int error);
+    void failed(const Stamp& stamp, const Cause& cause);
     void pause(Socket& socket, uint64_t now_ns);
 
     Fd stamping_; ///< keeps it switched on
@@ -112,6 +112,7 @@ private:
     Batch out_;
     std::vector<ProbeHeader> probes_; ///< of the messages in `out_`
     std::vector<std::byte> scratch_;
+    Cause last_error_; ///< the latest ICMP error
     RoundRobin ready_; ///< open loop: sockets with room
     RetryQueue retries_;
     std::priority_queue<Look, std::vector<Look>, std::greater<>> looks_;

@@ -124,7 +124,7 @@ void UdpLoad::send_batch(Socket& socket, size_t count) {
             }
         }
         if (const auto stamp = socket.book.fail(probes_[sent]))
-            failed(*stamp, error);
+            failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
         pause(socket, monotonic_ns());
         sent++;
         attempts = 0;

@@ -98,6 +98,8 @@ ValueKind value_kind(MetricKind kind) {
     case MetricKind::wrong_size:
     case MetricKind::refused:
     case MetricKind::undecided:
+    case MetricKind::too_big:
+    case MetricKind::retransmits:
         return ValueKind::whole_number;
     }
     std::unreachable();

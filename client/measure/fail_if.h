@@ -7,7 +7,8 @@
 //     prefix     = "rtt." | "connect." | "lateness." | "wait." | "ipdv." | "pdv."
 //     duration-metric = "min" | "mean" | "median" | "max" | "stddev" | "p" PERCENT
 //     count-metric    = "sent" | "answered" | "lost" | "duplicated" | "reordered" | "late"
-//                     | "corrupted" | "wrong_size" | "refused" | "undecided"
+//                     | "corrupted" | "wrong_size" | "refused" | "undecided" | "too_big"
+//                     | "retransmits"
 //
 // PERCENT is 0 to 100 with up to three decimals (p50, p99.9). What a duration-metric is of, its
 // prefix says; without one it is what the command shows first: the round trip of ping, the latency
@@ -50,6 +51,8 @@ enum class MetricKind : uint8_t {
     wrong_size,
     refused,
     undecided,
+    too_big,
+    retransmits,
     rate,
 };
 

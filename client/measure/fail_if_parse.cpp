@@ -29,7 +29,7 @@ constexpr std::array<NamedMetric, 5> duration_metrics{
      {"median", MetricKind::percentile},
      {"max", MetricKind::max},
      {"stddev", MetricKind::stddev}}};
-constexpr std::array<NamedMetric, 14> other_metrics{
+constexpr std::array<NamedMetric, 16> other_metrics{
     {{"rfc3550_jitter", MetricKind::rfc3550_jitter},
      {"loss", MetricKind::loss},
      {"errors", MetricKind::errors},
@@ -43,6 +43,8 @@ constexpr std::array<NamedMetric, 14> other_metrics{
      {"wrong_size", MetricKind::wrong_size},
      {"refused", MetricKind::refused},
      {"undecided", MetricKind::undecided},
+     {"too_big", MetricKind::too_big},
+     {"retransmits", MetricKind::retransmits},
      {"rate", MetricKind::rate}}};
 constexpr std::string_view jitter_name = "jitter"; ///< of ipdv.mean
 constexpr std::array<std::pair<std::string_view, Since>, 6> prefixes{
@@ -66,8 +68,8 @@ constexpr std::string_view blanks = " \t";
 constexpr std::string_view metric_names =
     "min, mean, median, max, stddev, p50, p99.9 and the like (rtt., connect., lateness., wait., "
     "ipdv. or pdv. may stand in front of these), jitter, rfc3550_jitter, loss, errors, sent, "
-    "answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, undecided and "
-    "rate";
+    "answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, undecided, "
+    "too_big, retransmits and rate";
 constexpr size_t decimals_max = 3; ///< of a percentile
 
 /// "2ms": what a value of the kind looks like.

@@ -2,12 +2,15 @@
 // PingCounts or LoadCounts, whose names mean the same.
 #pragma once
 
+#include "client/measure/cause.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "common/endpoint.h"
 #include "common/error.h"
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace riposte::client {
@@ -30,13 +33,26 @@ inline std::optional<double> duration_metric(const Histogram& histogram, const M
     return ns / 1e9;
 }
 
+/// The outcomes without any answer.
+template<class Counts>
+uint64_t count_unanswered(const Counts& counts) {
+    return counts.lost + counts.refused + counts.unreachable + counts.closed + counts.too_big;
+}
+
 /// The share of `known` outcomes without any answer, in percent; nothing if none is known.
 template<class Counts>
 std::optional<double> unanswered_percent(const Counts& counts, uint64_t known) {
     if (known == 0)
         return std::nullopt;
-    const uint64_t without = counts.lost + counts.refused + counts.unreachable + counts.closed;
-    return 100 * static_cast<double>(without) / static_cast<double>(known);
+    return 100 * static_cast<double>(count_unanswered(counts)) / static_cast<double>(known);
+}
+
+/// The segments that TCP sent again; nothing over UDP.
+template<class Result>
+std::optional<double> retransmits_metric(const Result& result) {
+    if (result.transport != Transport::tcp)
+        return std::nullopt;
+    return static_cast<double>(result.tcp.retransmits);
 }
 
 /// Is there a wrong answer, or none, that no condition excuses? A condition on a count takes the
@@ -55,7 +71,8 @@ bool has_failures(const Counts& counts, const FailIf& fail_if) {
     if (mentions(fail_if, MetricKind::loss))
         return false;
     return fails(counts.lost, MetricKind::lost) || fails(counts.refused, MetricKind::refused) ||
-           counts.unreachable > 0 || counts.closed > 0;
+           fails(counts.too_big, MetricKind::too_big) || counts.unreachable > 0 ||
+           counts.closed > 0;
 }
 
 /// Exit::ok: something was answered, nothing failed that no condition excuses, and none is met. The
@@ -71,23 +88,36 @@ Exit common_verdict(const Result& result, const FailIf& fail_if) {
     return Exit::ok;
 }
 
-/// Of a run without a right answer: why, as far as the counts tell, and where to look.
-template<class Counts>
-std::string_view why_no_answer(const Counts& counts) {
-    const uint64_t without = counts.lost + counts.refused + counts.unreachable + counts.closed;
-    if (counts.sent == 0)
-        return "nothing was sent";
-    if (counts.corrupted + counts.wrong_size > 0)
-        return "no right answer came: is it another service, or is the path broken?";
-    if (without > 0 && counts.refused == without)
-        return "no answer came: nobody listens there; is riposted running?";
-    if (without > 0 && counts.unreachable == without)
-        return "no answer came: is the address right, and is there a route to it?";
-    if (without > 0 && counts.closed == without)
-        return "no answer came: the peer closes the connection first";
-    if (counts.lost > 0)
-        return "no answer came: is the address right, or does a firewall drop it?";
-    return "no answer came";
+/// Of a run without a right answer: why, as far as the counts and the causes tell, and where to
+/// look. `payload_bytes` is what was sent each time, `address` the peer: "192.0.2.7:7001".
+struct FailedRun {
+    uint64_t sent = 0;
+    uint64_t wrong = 0; ///< corrupted, wrong size
+    uint64_t lost = 0;
+    uint64_t refused = 0;
+    uint64_t unreachable = 0;
+    uint64_t closed = 0;
+    uint64_t too_big = 0;
+    uint64_t connections = 0; ///< TCP: made
+    std::string_view address;
+    const CauseTally& causes;
+};
+std::string why_no_answer(const FailedRun& run);
+
+template<class Result>
+std::string why_no_answer(const Result& result, uint64_t connections) {
+    const auto& counts = result.counts;
+    return why_no_answer(FailedRun{
+        .sent = counts.sent,
+        .wrong = counts.corrupted + counts.wrong_size,
+        .lost = counts.lost,
+        .refused = counts.refused,
+        .unreachable = counts.unreachable,
+        .closed = counts.closed,
+        .too_big = counts.too_big,
+        .connections = connections,
+        .address = result.address,
+        .causes = result.causes});
 }
 
 } // namespace riposte::client

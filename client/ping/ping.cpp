@@ -88,7 +88,7 @@ public:
     Result<Exit> conclude(MeasurementFiles& files, const std::vector<NotMeasured>& missing);
 
     void on_arrival(const PingResult& result, const Arrival& arrival) override;
-    void on_failure(const PingResult& result, uint64_t sequence, Fate fate) override;
+    void on_failure(const PingResult& result, const ProbeFailure& failure) override;
     void on_trouble(const PingResult& result, const std::string& line) override;
 
 private:
@@ -137,7 +137,8 @@ void PingRun::add(Target target, const SocketAddress& address) {
              .timeout_ns = timeout_ns,
              .window = window_for(interval_ns, timeout_ns)},
         .endpoint = lanes_.size(),
-        .reconnect = options_.reconnect};
+        .reconnect = options_.reconnect,
+        .df = options_.df};
     const auto make = transport == Transport::udp ? make_udp_prober : make_tcp_prober;
     lanes_.push_back(
         {.prober = make(std::move(settings), loop_, *this),
@@ -193,6 +194,7 @@ Result<void> PingRun::run(bool with_series) {
         if (cut_short_)
             lane.prober->linger(monotonic_ns(), true);
         lane.prober->finish();
+        lane.prober->update();
     }
     return {};
 }
@@ -278,9 +280,9 @@ void PingRun::on_arrival(const PingResult& result, const Arrival& arrival) {
     put(ping_line(result, arrival, style_));
 }
 
-void PingRun::on_failure(const PingResult& result, uint64_t sequence, Fate fate) {
+void PingRun::on_failure(const PingResult& result, const ProbeFailure& failure) {
     if (prints_lines_)
-        put(ping_failure_line(result, sequence, fate, style_));
+        put(ping_failure_line(result, failure, style_));
 }
 
 void PingRun::on_trouble(const PingResult&, const std::string& line) {
@@ -317,6 +319,8 @@ void PingRun::measure_elapsed() {
 void PingRun::print_interim() {
     measure_elapsed();
     std::string text;
+    for (const Lane& lane : lanes_)
+        lane.prober->update();
     for (const Lane& lane : lanes_)
         text += ping_interim(lane.prober->result(), {.several = style_.several, .color = false});
     loop_.heed_second(false);

@@ -52,6 +52,8 @@ uint64_t& count_of(PingCounts& counts, Fate fate) {
         return counts.unreachable;
     case Fate::closed:
         return counts.closed;
+    case Fate::too_big:
+        return counts.too_big;
     case Fate::waiting:
         break;
     }
@@ -61,7 +63,7 @@ uint64_t& count_of(PingCounts& counts, Fate fate) {
 /// Ended without any answer, so that the first answer may still come.
 bool is_given_up(Fate fate) {
     return fate == Fate::lost || fate == Fate::refused || fate == Fate::unreachable ||
-           fate == Fate::closed;
+           fate == Fate::closed || fate == Fate::too_big;
 }
 
 } // namespace
@@ -209,6 +211,11 @@ std::optional<uint64_t> PingAccount::latest_waiting() const {
 bool PingAccount::waits(uint64_t sequence) const {
     const Probe* const probe = find(sequence);
     return probe != nullptr && probe->fate == Fate::waiting;
+}
+
+uint64_t PingAccount::sent_ns(uint64_t sequence) const {
+    const Probe* const probe = find(sequence);
+    return probe != nullptr ? probe->sent_ns : 0;
 }
 
 uint64_t PingAccount::expiry_ns(uint64_t sequence) const {

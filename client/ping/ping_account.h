@@ -80,6 +80,8 @@ public:
     bool waits(uint64_t sequence) const;
     /// When the probe expires, or has; UINT64_MAX if it is not remembered.
     uint64_t expiry_ns(uint64_t sequence) const;
+    /// When it was sent; 0 if it is not remembered.
+    uint64_t sent_ns(uint64_t sequence) const;
 
     PingResult& result() { return result_; }
     const PingResult& result() const { return result_; }

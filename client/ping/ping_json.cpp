@@ -20,6 +20,7 @@ Json counts_json(const PingCounts& counts) {
     each["refused"] = counts.refused;
     each["unreachable"] = counts.unreachable;
     each["closed"] = counts.closed;
+    each["too_big"] = counts.too_big;
     each["undecided"] = counts.undecided();
     each["duplicated"] = counts.duplicated;
     each["reordered"] = counts.reordered;
@@ -65,11 +66,19 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
     set_distribution(each, "rtt", result.rtt);
     set_distribution(each, "lateness", result.lateness);
     set_distribution(each, "connect", result.connect);
+    set_distribution(each, "refusal", result.refusal);
     set_distribution(each, "ipdv", result.ipdv);
     set_distribution(each, "pdv", result.pdv());
     set_number(each, "rfc3550_jitter", metric(result, {.kind = MetricKind::rfc3550_jitter}));
-    if (result.transport == Transport::tcp)
+    if (result.transport == Transport::tcp) {
         each["connections"] = result.connections;
+        each["tcp"] = tcp_json(result.tcp);
+    } else {
+        each["fragmented"] = result.fragmented;
+        if (result.path_mtu)
+            each["path_mtu"] = *result.path_mtu;
+    }
+    each["errors"] = causes_json(result.causes, counts.lost);
     each["fail_if"] = checks_json(checks_of(result, fail_if));
     return each;
 }

@@ -2,6 +2,7 @@
 
 #include "client/measure/verdict.h"
 #include "client/report.h"
+#include "client/show/causes.h"
 #include "client/show/figures.h"
 #include "client/show/table.h"
 
@@ -41,12 +42,13 @@ struct Unanswered {
     uint64_t count;
 };
 
-std::array<Unanswered, 4> unanswered(const PingCounts& counts) {
+std::array<Unanswered, 5> unanswered(const PingCounts& counts) {
     return {
         {{"lost", counts.lost},
          {"refused", counts.refused},
          {"unreachable", counts.unreachable},
-         {"closed", counts.closed}}};
+         {"closed", counts.closed},
+         {"too big", counts.too_big}}};
 }
 
 Item unanswered_item(const Unanswered& kind, uint64_t known) {
@@ -85,7 +87,7 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
          {lost},
          end},
         {without_answer(kinds[1]), without_answer(kinds[2])},
-        {without_answer(kinds[3]), of_all},
+        {without_answer(kinds[3]), without_answer(kinds[4]), of_all},
         {some(counts.corrupted, "corrupted", Ink::failure),
          some(counts.wrong_size, "wrong size", Ink::failure)},
         {some(counts.duplicated, "duplicated"), some(counts.reordered, "reordered")},
@@ -95,10 +97,58 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
 }
 
 /// Why there are no figures, and where to look.
-std::string_view no_answer(const PingCounts& counts) {
-    if (counts.sent > 0 && counts.sent == counts.undecided())
+std::string no_answer(const PingResult& result) {
+    if (result.counts.sent > 0 && result.counts.sent == result.counts.undecided())
         return "no answer yet";
-    return why_no_answer(counts);
+    return why_no_answer(result, result.connections);
+}
+
+/// What the network and the kernel say: who refused and why, TCP's repairs, fragments.
+std::string path_text(const PingResult& result, const PingStyle& style) {
+    const auto causes = cause_items(result.causes, result.counts.lost, result.transport);
+    std::string text = causes.empty() ? "" : flow("causes: ", causes, style.look());
+    if (const std::string tcp = describe(result.tcp); !tcp.empty())
+        text += flow("TCP: ", tcp, Ink::plain, style.look());
+    if (result.fragmented && result.path_mtu)
+        text += flow(
+            "", fragments_text(*result.path_mtu) + "; --df refuses fragments", Ink::plain,
+            style.look());
+    return text;
+}
+
+/// Of those that failed, a line each below the comparison: what failed, and by whom.
+std::string failure_notes(std::span<const PingResult* const> results, const PingStyle& style) {
+    std::string text;
+    for (const PingResult* result : results) {
+        const auto causes = cause_items(result->causes, result->counts.lost, result->transport);
+        if (!causes.empty())
+            text += flow(result->name + ": ", causes, style.look());
+    }
+    return text;
+}
+
+std::string lost_text(const PingResult& result, const ProbeFailure& failure) {
+    const std::string within = interval_text(whole_ms(result.wait_ns));
+    if (failure.cause.kind == CauseKind::no_connection)
+        return fmt::format("no connection for seq={} within {}", failure.sequence, within);
+    const std::string connected =
+        failure.connect_ns == 0
+            ? ""
+            : fmt::format(
+                  "connected in {} ms, ", milliseconds(static_cast<double>(failure.connect_ns)));
+    return fmt::format("{}no answer to seq={} within {}", connected, failure.sequence, within);
+}
+
+std::string refused_text(const ProbeFailure& failure) {
+    const std::string time =
+        failure.took_ns == 0
+            ? ""
+            : fmt::format(" in {} ms", milliseconds(static_cast<double>(failure.took_ns)));
+    if (failure.cause.kind != CauseKind::refused)
+        return fmt::format("seq={} refused{}: {}", failure.sequence, time, describe(failure.cause));
+    const std::string from = host_text(failure.cause.from);
+    return fmt::format(
+        "seq={} refused{}{}", failure.sequence, time, from.empty() ? "" : " by " + from);
 }
 
 std::string_view clock_name(ReceiveClock clock) {
@@ -270,21 +320,26 @@ std::string ping_line(const PingResult& result, const Arrival& arrival, const Pi
 }
 
 std::string ping_failure_line(
-    const PingResult& result, uint64_t sequence, Fate fate, const PingStyle& style) {
+    const PingResult& result, const ProbeFailure& failure, const PingStyle& style) {
+    const uint64_t sequence = failure.sequence;
     std::string text;
-    switch (fate) {
+    switch (failure.fate) {
     case Fate::lost:
-        text = fmt::format(
-            "no answer to seq={} within {}", sequence, interval_text(whole_ms(result.wait_ns)));
+        text = lost_text(result, failure);
         break;
     case Fate::refused:
-        text = fmt::format("seq={} refused: nobody listens on {}", sequence, result.address);
+        text = refused_text(failure);
         break;
     case Fate::unreachable:
-        text = fmt::format("seq={} unreachable: no way to {}", sequence, result.address);
+        text = fmt::format("seq={} unreachable: {}", sequence, describe(failure.cause));
         break;
     case Fate::closed:
-        text = fmt::format("seq={} closed: the connection ended before the answer", sequence);
+        text = fmt::format(
+            "seq={} closed: the connection {} before the answer", sequence,
+            failure.cause.kind == CauseKind::reset ? "was reset" : "ended");
+        break;
+    case Fate::too_big:
+        text = fmt::format("seq={} {}", sequence, describe_too_big(failure.cause));
         break;
     case Fate::corrupted:
         text = fmt::format("seq={} corrupted", sequence);
@@ -308,8 +363,9 @@ std::string ping_other_service_line(const PingResult& result, const PingStyle& s
 std::string ping_summary(const PingResult& result, const PingStyle& style) {
     std::string text = title_line(result.name, "ping statistics", style.look());
     text += counts_text(result, style);
+    text += path_text(result, style);
     if (result.counts.answered == 0)
-        text += flow("", no_answer(result.counts), Ink::failure, style.look());
+        text += flow("", no_answer(result), Ink::failure, style.look());
     else if (result.rtt.empty())
         text += flow(
             "", "the service spoke before the probes left: there is no round trip to time",
@@ -320,7 +376,8 @@ std::string ping_summary(const PingResult& result, const PingStyle& style) {
          {Distribution{"rtt", &result.rtt},
           {"ipdv", &result.ipdv},
           {"pdv", &pdv},
-          {"connect", &result.connect}})
+          {"connect", &result.connect},
+          {"refusal", &result.refusal}})
         if (!row.histogram->empty())
             rows.push_back(row);
     if (!rows.empty())
@@ -334,6 +391,8 @@ std::string ping_interim(const PingResult& result, const PingStyle& style) {
     if (const auto loss = loss_percent(counts))
         items.push_back(
             {fmt::format("{} loss", percentage(*loss)), *loss > 0 ? Ink::failure : Ink::plain});
+    if (result.tcp.retransmits > 0)
+        items.push_back({count_of(result.tcp.retransmits, "retransmit")});
     const uint64_t wrong = counts.corrupted + counts.wrong_size;
     if (wrong > 0)
         items.push_back({fmt::format("{} wrong", wrong), Ink::failure});
@@ -378,7 +437,7 @@ std::string ping_comparison(std::span<const PingResult* const> results, const Pi
     std::string text = render_table(table, gap, style.look());
     if (marked)
         text += "* the least median\n";
-    return text;
+    return text + failure_notes(results, style);
 }
 
 } // namespace riposte::client

@@ -6,6 +6,7 @@
 #include "client/options.h"
 #include "client/ping/ping_account.h"
 #include "client/ping/ping_result.h"
+#include "client/ping/probe_failure.h"
 #include "client/show/table.h"
 
 #include <cstdint>
@@ -32,9 +33,10 @@ std::string ping_header(const PingResult& result, Look look = {});
 /// ...
 std::string ping_line(const PingResult& result, const Arrival& arrival, const PingStyle& style);
 
-/// A probe that ended otherwise: "no answer to seq=4 within 1s", "seq=4 refused", ...
+/// A probe that ended otherwise: "no answer to seq=4 within 1s", "connected in 0.28 ms, no answer
+/// to seq=4 within 1s", "seq=4 refused in 0.21 ms by 192.0.2.7", ...
 std::string ping_failure_line(
-    const PingResult& result, uint64_t sequence, Fate fate, const PingStyle& style);
+    const PingResult& result, const ProbeFailure& failure, const PingStyle& style);
 
 /// Said once: that the service is no echo.
 std::string ping_other_service_line(const PingResult& result, const PingStyle& style);

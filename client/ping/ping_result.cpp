@@ -72,6 +72,10 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
         return number(counts.refused);
     case MetricKind::undecided:
         return number(counts.undecided());
+    case MetricKind::too_big:
+        return number(counts.too_big);
+    case MetricKind::retransmits:
+        return retransmits_metric(result);
     case MetricKind::rate:
         if (result.elapsed_ns == 0)
             return std::nullopt;

@@ -2,7 +2,8 @@
 // read by the reports.
 //
 // Each probe has one fate, so that
-//     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + undecided.
+//     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + too_big
+//            + undecided.
 // A probe is undecided while it waits; after the run only where a second interrupt ended the wait
 // for it. The first answer decides; further ones are `duplicated`, and one that comes when the
 // probe was given up already is `late` (the probe stays lost). `reordered` (RFC 4737, section 3.3)
@@ -10,9 +11,11 @@
 #pragma once
 
 #include "client/measure/above_least.h"
+#include "client/measure/cause.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
 #include "client/measure/series.h"
+#include "client/measure/tcp_info.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
@@ -32,6 +35,7 @@ enum class Fate : uint8_t {
     refused,     ///< ECONNREFUSED: nobody listens (UDP: ICMP port unreachable)
     unreachable, ///< other errors of the network: no route, prohibited
     closed,      ///< the connection was closed or reset before the answer
+    too_big,     ///< EMSGSIZE: larger than the MTU of this machine's link, or of the path
 };
 
 struct PingCounts {
@@ -43,6 +47,7 @@ struct PingCounts {
     uint64_t refused = 0;
     uint64_t unreachable = 0;
     uint64_t closed = 0;
+    uint64_t too_big = 0;
 
     uint64_t duplicated = 0;
     uint64_t reordered = 0;
@@ -50,7 +55,8 @@ struct PingCounts {
     uint64_t stray = 0; ///< datagrams that answer no probe of ours
 
     uint64_t undecided() const {
-        return sent - answered - lost - corrupted - wrong_size - refused - unreachable - closed;
+        return sent - answered - lost - corrupted - wrong_size - refused - unreachable - closed -
+               too_big;
     }
     bool operator==(const PingCounts&) const = default;
 };
@@ -78,6 +84,7 @@ struct PingResult {
     Histogram rtt;      ///< of the answered, from the actual time of sending
     Histogram lateness; ///< of all probes: actual less intended time of sending
     Histogram connect;  ///< TCP: of each connection that was made
+    Histogram refusal;  ///< of the refused: how long it took until that was told
     /// Inter-packet delay variation (RFC 5481, RFC 3393): the absolute difference of the round
     /// trips of two probes with neighbouring sequence numbers that both were answered, in whatever
     /// order.
@@ -85,6 +92,10 @@ struct PingResult {
     AboveLeast delay_variation;   ///< the round trips again, for pdv()
     double rfc3550_jitter_ns = 0; ///< section 6.4.1: smoothed over the answers, as they came
     uint64_t connections = 0;
+    CauseTally causes; ///< of those that got no answer, without Fate::lost on a connection
+    TcpTotals tcp;     ///< what the kernel says of the connections
+    std::optional<uint32_t> path_mtu; ///< UDP: as far as this machine knows it, in bytes
+    bool fragmented = false;    ///< UDP: probes of this size were, or must be, sent in fragments
     bool other_service = false; ///< what answers is no echo: not verified
     ReceiveClock clock = ReceiveClock::none;
     std::unique_ptr<Series> series; ///< with --plot: rtt over the time of sending
@@ -97,7 +108,7 @@ struct PingResult {
 };
 
 /// The share of probes whose fate is known that got no answer at all (lost, refused, unreachable,
-/// closed), in percent; nothing if no fate is known.
+/// closed, too big), in percent; nothing if no fate is known.
 std::optional<double> loss_percent(const PingCounts& counts);
 
 /// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.

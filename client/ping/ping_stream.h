@@ -22,6 +22,8 @@ struct PingStream {
     State state = State::free;
     uint64_t generation = 0;
     uint64_t began_ns = 0;       ///< of connecting
+    uint64_t connect_ns = 0;     ///< how long it took
+    bool heard = false;          ///< something has come on it
     Queue<uint64_t> due;         ///< of the probes that wait for the connection
     AnswerStream answers;        ///< for the probes that were given to it
     ArrivalClock clock;          ///< of what comes

@@ -14,7 +14,6 @@
 //
 // A probe's bytes leave whole and in order. What the socket does not take is not copied: the
 // account can write any probe in its window again, so that a place in the sequence is enough.
-#include "client/error_queue.h"
 #include "client/ping/answer_stream.h"
 #include "client/ping/ping_stream.h"
 #include "client/ping/prober.h"
@@ -29,8 +28,8 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -80,6 +79,7 @@ public:
     Result<void> expire(uint64_t now_ns) override;
     uint64_t next_deadline_ns() const override;
     void finish() override;
+    void update() override;
 
 private:
     Result<void> begin(Queue<uint64_t>&& due);
@@ -94,7 +94,7 @@ private:
     void want_room(size_t slot, bool wanted);
     void read(size_t slot, uint64_t until_ns);
     void settle(size_t slot);
-    void end_stream(size_t slot);
+    void end_stream(size_t slot, int error = 0);
     void close(size_t slot);
     void expire_probes(uint64_t now_ns);
     void expire_front(size_t slot);
@@ -110,6 +110,7 @@ private:
     bool echo_seen_ = false;
     std::vector<std::byte> chunk_;
     AnswerStream::Listener on_answer_;
+    TcpTotals ended_; ///< of the connections that are no more
 };
 
 Result<void> TcpProber::send(uint64_t due_ns) {
@@ -149,7 +150,6 @@ Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
     if (!fd)
         return connect_failed(due, fd.error());
     enable_receive_stamps(fd->get());
-    set_error_queue(fd->get(), settings().address.family(), true);
     const size_t slot = free_slot();
     PingStream& stream = streams_[slot];
     assert(stream.state == PingStream::State::free);
@@ -159,6 +159,8 @@ Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
     stream.fd = std::move(*fd);
     stream.state = PingStream::State::connecting;
     stream.began_ns = began_ns;
+    stream.connect_ns = 0;
+    stream.heard = false;
     stream.due = std::move(due);
     stream.waits_for_room = true;
     stream.answers.open(echo_seen_);
@@ -187,26 +189,38 @@ Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& fail
     if (!is_remote)
         return std::unexpected(connect_limit(failure));
     const Fate fate = failure.error == ETIMEDOUT ? Fate::lost : fate_of(failure.error);
-    for (; !due.empty(); due.pop())
-        failed(account().send(due.front(), due.front()), fate);
+    const Cause cause =
+        failure.cause.error != 0 ? failure.cause : cause_of(failure.error, settings().address);
+    for (; !due.empty(); due.pop()) {
+        const uint64_t sequence = account().send(due.front(), due.front());
+        failed({.sequence = sequence, .fate = fate, .cause = cause, .took_ns = failure.took_ns});
+    }
     return {};
 }
 
 Result<void> TcpProber::connected(size_t slot) {
     PingStream& stream = streams_[slot];
     const uint64_t made_ns = connected_ns(stream.fd.get(), stream.began_ns, monotonic_ns());
-    const int error = finish_connect(stream.fd.get());
-    if (error == EINPROGRESS)
+    const Cause cause = finish_connect(stream.fd.get(), settings().address);
+    if (cause.error == EINPROGRESS)
         return {};
     Queue<uint64_t> due = std::move(stream.due);
     stream.due = {};
-    if (error != 0) {
+    if (cause.error != 0) {
+        const uint64_t took_ns = monotonic_ns() - stream.began_ns;
         close(slot);
-        return connect_failed(due, {.address = settings().address, .error = error, .heard = true});
+        return connect_failed(
+            due, {.address = settings().address,
+                  .error = cause.error,
+                  .heard = true,
+                  .cause = cause,
+                  .took_ns = took_ns});
     }
     stream.state = PingStream::State::open;
     want_room(slot, false);
     const uint64_t connect_ns = made_ns - stream.began_ns;
+    stream.connect_ns = std::max(connect_ns, uint64_t{1});
+    ended_.note_connected(stream.fd.get(), connect_ns);
     result().connect.record(connect_ns);
     result().connections++;
     lose(due, made_ns);
@@ -222,12 +236,17 @@ Result<void> TcpProber::connected(size_t slot) {
 /// Those that had waited for their connection as long as for an answer, at that time.
 void TcpProber::lose(Queue<uint64_t>& due, uint64_t at_ns) {
     for (; !due.empty() && account().give_up_ns(due.front()) <= at_ns; due.pop())
-        failed(account().send(due.front(), due.front()), Fate::lost);
+        failed(
+            {.sequence = account().send(due.front(), due.front()),
+             .fate = Fate::lost,
+             .cause = {.kind = CauseKind::no_connection}});
 }
 
 /// The probe leaves, or queues up behind those that the socket has no room for.
 void TcpProber::transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns) {
     PingStream& stream = streams_[slot];
+    if (!stream.answers.idle()) // what is under way may be under repair
+        ended_.observe(stream.fd.get());
     const uint64_t sequence = account().send(due_ns, monotonic_ns(), connect_ns);
     slots_[sequence % slots_.size()] = slot;
     stream.answers.expect(sequence);
@@ -252,7 +271,7 @@ void TcpProber::write(size_t slot) {
         if (size < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) {
             read(slot, monotonic_ns()); // what had come, and then the end
             if (stream.state != PingStream::State::free)
-                end_stream(slot);
+                end_stream(slot, ECONNRESET);
             return;
         }
         stream.write_offset += size < 0 ? 0 : static_cast<size_t>(size);
@@ -304,9 +323,10 @@ void TcpProber::read(size_t slot, uint64_t until_ns) {
         if (size == -EAGAIN)
             return;
         if (size <= 0) {
-            end_stream(slot);
+            end_stream(slot, static_cast<int>(-size));
             return;
         }
+        stream.heard = true;
         const auto bytes = room.first(static_cast<size_t>(size));
         const bool useful = stream.answers.take(bytes, received, account(), on_answer_);
         echo_seen_ = echo_seen_ || stream.answers.echo_seen();
@@ -326,20 +346,23 @@ void TcpProber::settle(size_t slot) {
         close(slot);
 }
 
-/// The peer ended the connection, or it is of no use: what is unanswered stays so.
-void TcpProber::end_stream(size_t slot) {
+/// The peer ended the connection, or reset it (`error`), or it is of no use: what is unanswered
+/// stays so.
+void TcpProber::end_stream(size_t slot, int error) {
     PingStream& stream = streams_[slot];
     stream.answers.end_partial(account(), on_answer_);
     const uint64_t front = stream.answers.front();
     const uint64_t end = stream.answers.idle() ? front : stream.answers.end();
     close(slot);
+    const Cause cause = cause_of(error == ETIMEDOUT ? ECONNRESET : error, settings().address);
     for (uint64_t sequence = front; sequence < end; sequence++)
-        failed(sequence, Fate::closed);
+        failed({.sequence = sequence, .fate = Fate::closed, .cause = cause});
 }
 
 void TcpProber::close(size_t slot) {
     PingStream& stream = streams_[slot];
     assert(stream.state != PingStream::State::free);
+    ended_.add_socket(stream.fd.get(), stream.state != PingStream::State::connecting);
     stream.fd.reset();
     stream.state = PingStream::State::free;
     free_.push_back(slot);
@@ -372,7 +395,9 @@ void TcpProber::expire_probes(uint64_t now_ns) {
         const auto expired = account().expire(now_ns);
         if (!expired)
             return;
-        give_up(*expired);
+        give_up(
+            {.sequence = *expired,
+             .connect_ns = on_stream && !stream.heard ? stream.connect_ns : 0});
         if (on_stream)
             expire_front(slot);
     }
@@ -436,6 +461,14 @@ uint64_t TcpProber::next_deadline_ns() const {
     if (!attempts_.empty() && is_connecting(attempts_.front()))
         deadline_ns = std::min(deadline_ns, attempt_deadline_ns(streams_[attempts_.front().slot]));
     return deadline_ns;
+}
+
+void TcpProber::update() {
+    TcpTotals totals = ended_;
+    for (const PingStream& stream : streams_)
+        if (stream.state != PingStream::State::free)
+            totals.add_socket(stream.fd.get(), stream.state != PingStream::State::connecting);
+    result().tcp = std::move(totals);
 }
 
 void TcpProber::finish() {

@@ -8,20 +8,24 @@
 //
 // The socket may be impossible to connect for want of a route. That is a fate of the probe, and is
 // tried again with the next one.
+//
+// A probe that is larger than a link's MTU is too big where it may not be sent in fragments: with
+// --df, or when the kernel has just learned of that link by this very probe. Routers send such an
+// error about once a second (ip_no_pmtu_disc, icmp_ratelimit), so that with --df a probe that is
+// silently lost after one has been heard, and is as large, is too big as well.
+#include "client/error_queue.h"
+#include "client/path_mtu.h"
 #include "client/ping/prober.h"
 #include "client/ping/receive_time.h"
 #include "client/report.h"
 #include "common/clock.h"
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <vector>
 
 #include <fmt/format.h>
-#include <linux/errqueue.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
@@ -38,6 +42,7 @@ bool is_of_network(int error) {
     switch (error) {
     case EAFNOSUPPORT: // a kernel without IPv6
     case ECONNREFUSED:
+    case EMSGSIZE: // larger than the link takes
     case EHOSTDOWN:
     case EHOSTUNREACH:
     case ENETDOWN:
@@ -59,24 +64,6 @@ bool is_want_of_room(int error) {
     return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
 
-/// The ICMP error among a message's control data; nothing if it is an error of this machine.
-std::optional<int> find_icmp_error(const msghdr& message) {
-    auto* header = const_cast<msghdr*>(&message); // as in receive_time.cpp
-    for (cmsghdr* control = CMSG_FIRSTHDR(header); control != nullptr;
-         control = CMSG_NXTHDR(header, control)) {
-        const bool is_error =
-            (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_RECVERR) ||
-            (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_RECVERR);
-        if (!is_error || control->cmsg_len < CMSG_LEN(sizeof(sock_extended_err)))
-            continue;
-        sock_extended_err error{};
-        std::memcpy(&error, CMSG_DATA(control), sizeof(error));
-        if (error.ee_origin == SO_EE_ORIGIN_ICMP || error.ee_origin == SO_EE_ORIGIN_ICMP6)
-            return static_cast<int>(error.ee_errno);
-    }
-    return std::nullopt;
-}
-
 class UdpProber final : public Prober {
 public:
     using Prober::Prober;
@@ -87,16 +74,19 @@ public:
     Result<void> expire(uint64_t now_ns) override;
     uint64_t next_deadline_ns() const override { return next_expiry_ns(); }
     void finish() override;
+    void update() override;
 
 private:
-    /// The errno of the network that keeps the socket from being connected; 0: it is.
-    Result<int> open();
+    /// What of the network keeps the socket from being connected; `error` 0: it is.
+    Result<Cause> open();
     Result<void> transmit(uint64_t sequence);
     void receive(uint64_t until_ns);
     bool receive_one(ReceiveTime& received);
     void read_errors();
     bool read_error();
     void read_waiting(uint64_t now_ns);
+    bool is_known_too_big() const;
+    void give_up_expired(uint64_t now_ns);
     void tell_want_of_room(int error);
 
     Fd fd_;
@@ -104,24 +94,25 @@ private:
     ArrivalClock errors_clock_;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(datagram_buffer_bytes);
     bool told_want_of_room_ = false;
+    Cause last_error_;                    ///< the latest ICMP error
+    std::optional<Cause> path_too_small_; ///< the latest ICMP error that said so
+    uint32_t link_mtu_ = 0;               ///< of this machine's link, when it was too small
 };
 
-Result<int> UdpProber::open() {
+Result<Cause> UdpProber::open() {
     if (fd_)
-        return 0;
+        return Cause{};
     auto fd = begin_connect(settings().target, settings().address);
     if (!fd) {
         if (fd.error().at_source || !is_of_network(fd.error().error)) {
             Error error = connect_error(settings().target, std::span(&fd.error(), 1));
             return fail(Exit::usage, std::move(error.message));
         }
-        return fd.error().error;
+        return cause_of(fd.error().error, settings().address);
     }
     enable_receive_stamps(fd->get());
-    const int on = 1;
-    ::setsockopt(fd->get(), IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
-    if (settings().address.family() == AF_INET6)
-        ::setsockopt(fd->get(), IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
+    if (settings().df)
+        forbid_fragments(fd->get(), settings().address.family());
     ::setsockopt(
         fd->get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
     const ProberTag tag{.endpoint = settings().endpoint};
@@ -129,21 +120,21 @@ Result<int> UdpProber::open() {
         return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
     fd_ = std::move(*fd);
     datagrams_clock_ = errors_clock_ = ArrivalClock();
-    return 0;
+    return Cause{};
 }
 
 Result<void> UdpProber::prepare() {
-    const Result<int> opened = open();
+    const Result<Cause> opened = open();
     return opened ? Result<void>{} : std::unexpected(opened.error());
 }
 
 Result<void> UdpProber::send(uint64_t due_ns) {
-    const Result<int> opened = open();
+    const Result<Cause> opened = open();
     if (!opened)
         return std::unexpected(opened.error());
     const uint64_t sequence = account().send(due_ns, monotonic_ns());
-    if (*opened != 0) {
-        failed(sequence, fate_of(*opened));
+    if (opened->error != 0) {
+        failed({.sequence = sequence, .fate = fate_of(opened->error), .cause = *opened});
         return {};
     }
     return transmit(sequence);
@@ -164,16 +155,21 @@ Result<void> UdpProber::transmit(uint64_t sequence) {
             continue;
         }
         if (is_of_network(error)) {
-            failed(sequence, fate_of(error));
+            // Another datagram's, once more: it says the same of this one.
+            Cause cause = last_error_.error == error ? last_error_ : cause_of(error);
+            if (error == EMSGSIZE) {
+                link_mtu_ = 0;
+                read_errors(); // of this call, with the MTU
+                if (link_mtu_ != 0)
+                    cause = {.kind = CauseKind::local, .error = error, .mtu = link_mtu_};
+            }
+            failed({.sequence = sequence, .fate = fate_of(error), .cause = cause});
             return {};
         }
-        const std::string_view advice =
-            error == EMSGSIZE ? " (the path takes no datagram of that size; choose a smaller -s)"
-                              : "";
         return fail(
             Exit::usage, fmt::format(
-                             "{}: sending {}: {}{}", name_of(settings().target, settings().address),
-                             byte_count(payload.size()), reason(error), advice));
+                             "{}: sending {}: {}", name_of(settings().target, settings().address),
+                             byte_count(payload.size()), reason(error)));
     }
 }
 
@@ -234,29 +230,41 @@ void UdpProber::read_errors() {
 
 /// False: there is none.
 bool UdpProber::read_error() {
-    iovec bytes{.iov_base = buffer_.data(), .iov_len = buffer_.size()};
-    alignas(cmsghdr) std::array<std::byte, 512> control;
-    msghdr message{};
-    message.msg_iov = &bytes;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t size = ::recvmsg(fd_.get(), &message, MSG_ERRQUEUE);
-    if (size < 0) {
+    const auto queued = take_queued_message(fd_.get(), buffer_);
+    if (!queued) {
         errors_clock_.found_empty();
         return false;
     }
-    const ReceiveTime received = errors_clock_.take(find_receive_stamp(message));
-    const std::optional<int> error = find_icmp_error(message);
-    if (!error)
+    const ReceiveTime received = errors_clock_.take(queued->stamp_ns);
+    const Cause& cause = queued->cause;
+    if (cause.error == EMSGSIZE && cause.kind == CauseKind::local)
+        link_mtu_ = cause.mtu;
+    if (cause.error == 0 || cause.kind == CauseKind::local)
         return true;
+    last_error_ = cause;
+    if (cause.error == EMSGSIZE)
+        path_too_small_ = cause;
     // A router may quote as little as the UDP header.
-    auto sequence = account().quoted(std::span(buffer_).first(static_cast<size_t>(size)));
-    if (!sequence && size < static_cast<ssize_t>(probe_header_bytes))
+    auto sequence = account().quoted(std::span(buffer_).first(queued->quoted_bytes));
+    if (!sequence && queued->quoted_bytes < probe_header_bytes)
         sequence = account().oldest_waiting();
-    if (sequence)
-        failed(*sequence, fate_of(*error), received);
+    if (!sequence)
+        return true;
+    const uint64_t sent_ns = account().sent_ns(*sequence);
+    failed(
+        {.sequence = *sequence,
+         .fate = fate_of(cause.error),
+         .cause = cause,
+         .took_ns = received.ns - std::min(sent_ns, received.ns)},
+        received);
     return true;
+}
+
+/// With --df: was a router heard to say that it does not pass on packets of this size?
+bool UdpProber::is_known_too_big() const {
+    return settings().df && path_too_small_ && fd_ &&
+           packet_bytes(fd_.get(), settings().address.family(), settings().ping.payload_bytes) >
+               path_too_small_->mtu;
 }
 
 /// All that came until `now_ns`. The error queue has room for no more than the socket's buffer.
@@ -268,13 +276,32 @@ void UdpProber::read_waiting(uint64_t now_ns) {
     receive(now_ns);
 }
 
+void UdpProber::give_up_expired(uint64_t now_ns) {
+    while (is_known_too_big() && next_expiry_ns() <= now_ns)
+        failed(
+            {.sequence = *account().oldest_waiting(),
+             .fate = Fate::too_big,
+             .cause = *path_too_small_});
+    while (const auto sequence = account().expire(now_ns))
+        give_up({.sequence = *sequence});
+}
+
 Result<void> UdpProber::expire(uint64_t now_ns) {
     if (next_expiry_ns() > now_ns)
         return {};
     read_waiting(now_ns);
-    while (const auto sequence = account().expire(now_ns))
-        give_up(*sequence);
+    give_up_expired(now_ns);
     return {};
+}
+
+void UdpProber::update() {
+    if (!fd_)
+        return;
+    const int family = settings().address.family();
+    const auto mtu = path_mtu(fd_.get(), family);
+    const uint64_t bytes = packet_bytes(fd_.get(), family, settings().ping.payload_bytes);
+    result().path_mtu = mtu;
+    result().fragmented = !settings().df && mtu && bytes > *mtu && result().counts.sent > 0;
 }
 
 void UdpProber::finish() {
@@ -282,8 +309,7 @@ void UdpProber::finish() {
         return;
     const uint64_t now_ns = monotonic_ns();
     read_waiting(now_ns);
-    while (const auto sequence = account().expire(now_ns))
-        give_up(*sequence);
+    give_up_expired(now_ns);
 }
 
 } // namespace

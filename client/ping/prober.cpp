@@ -10,24 +10,32 @@ void Prober::arrived(const Arrival& arrival, ReceiveClock clock) {
     listener_.on_arrival(result(), arrival);
 }
 
-void Prober::failed(uint64_t sequence, Fate fate) {
-    if (account_.fail(sequence, fate))
-        listener_.on_failure(result(), sequence, fate);
+void Prober::failed(const ProbeFailure& failure) {
+    if (!account_.fail(failure.sequence, failure.fate))
+        return;
+    const bool is_told = failure.fate != Fate::lost;
+    if (is_told || failure.cause.kind == CauseKind::no_connection)
+        result().causes.note(failure.cause);
+    if (failure.fate == Fate::refused && failure.took_ns > 0)
+        result().refusal.record(failure.took_ns);
+    listener_.on_failure(result(), failure);
 }
 
-void Prober::failed(uint64_t sequence, Fate fate, ReceiveTime received) {
-    const bool is_late =
-        received.clock == ReceiveClock::kernel && received.ns >= account_.expiry_ns(sequence);
-    failed(sequence, is_late ? Fate::lost : fate);
+void Prober::failed(const ProbeFailure& failure, ReceiveTime received) {
+    const bool is_late = received.clock == ReceiveClock::kernel &&
+                         received.ns >= account_.expiry_ns(failure.sequence);
+    failed(is_late ? ProbeFailure{.sequence = failure.sequence} : failure);
 }
 
-void Prober::give_up(uint64_t sequence) {
-    listener_.on_failure(result(), sequence, Fate::lost);
+void Prober::give_up(const ProbeFailure& failure) {
+    listener_.on_failure(result(), failure);
 }
 
 Fate fate_of(int error) {
     if (error == ECONNRESET) // a connection that was made, and ended before it was looked at
         return Fate::closed;
+    if (error == EMSGSIZE)
+        return Fate::too_big;
     return error == ECONNREFUSED ? Fate::refused : Fate::unreachable;
 }
 

@@ -9,6 +9,7 @@
 #include "client/connect.h"
 #include "client/event_loop.h"
 #include "client/ping/ping_account.h"
+#include "client/ping/probe_failure.h"
 #include "client/ping/receive_time.h"
 #include "common/error.h"
 
@@ -22,7 +23,7 @@ namespace riposte::client {
 class ProbeListener {
 public:
     virtual void on_arrival(const PingResult& result, const Arrival& arrival) = 0;
-    virtual void on_failure(const PingResult& result, uint64_t sequence, Fate fate) = 0;
+    virtual void on_failure(const PingResult& result, const ProbeFailure& failure) = 0;
     /// Trouble of this machine's that does not end the run: one line, said once for each endpoint.
     virtual void on_trouble(const PingResult& result, const std::string& line) = 0;
 
@@ -60,6 +61,7 @@ struct ProberSettings {
     PingSettings ping;
     uint64_t endpoint = 0;  ///< its number, for the tags
     bool reconnect = false; ///< TCP: a connection for each probe
+    bool df = false;        ///< UDP: no probe is sent, or passed on, in fragments
 };
 
 class Prober {
@@ -89,16 +91,18 @@ public:
     /// The run is over: what has come is read, what is lost by now is given up, and what still
     /// waits then, also for a connection, stays undecided in the books.
     virtual void finish() = 0;
+    /// What the kernel knows of the connections goes into the result, as it is now.
+    virtual void update() {}
 
     PingResult& result() { return account_.result(); }
     const PingResult& result() const { return account_.result(); }
 
 protected:
     void arrived(const Arrival& arrival, ReceiveClock clock);
-    void failed(uint64_t sequence, Fate fate); ///< if it still waits
+    void failed(const ProbeFailure& failure); ///< if it still waits
     /// The same, by an error that came at that time: after the probe had expired, it is lost.
-    void failed(uint64_t sequence, Fate fate, ReceiveTime received);
-    void give_up(uint64_t sequence); ///< it has expired
+    void failed(const ProbeFailure& failure, ReceiveTime received);
+    void give_up(const ProbeFailure& failure); ///< it has expired
     uint64_t next_expiry_ns() const { return account_.next_expiry_ns().value_or(UINT64_MAX); }
 
     const ProberSettings& settings() const { return settings_; }

@@ -46,6 +46,46 @@ void set_number(Json& document, std::string_view key, std::optional<double> valu
         document[std::string(key)] = *value;
 }
 
+Json causes_json(const CauseTally& causes, uint64_t lost) {
+    Json all = Json::array();
+    const CauseTally tally = causes.with_lost(lost);
+    for (const CauseTally::Entry& entry : tally.entries()) {
+        const Cause& cause = entry.cause;
+        Json each;
+        each["kind"] = to_key(cause.kind);
+        if (cause.kind == CauseKind::icmp || cause.kind == CauseKind::icmpv6) {
+            each["type"] = cause.type;
+            each["code"] = cause.code;
+        }
+        if (const std::string from = host_text(cause.from); !from.empty())
+            each["from"] = from;
+        if (cause.mtu > 0)
+            each["mtu"] = cause.mtu;
+        each["text"] = describe(cause);
+        each["count"] = entry.count;
+        all.push_back(std::move(each));
+    }
+    if (tally.others() > 0)
+        all.push_back(Json{{"kind", "others"}, {"text", "others"}, {"count", tally.others()}});
+    return all;
+}
+
+Json tcp_json(const TcpTotals& totals) {
+    Json each;
+    each["connections"] = totals.connections;
+    each["retransmits"] = totals.retransmits;
+    each["handshake_retransmits"] = totals.handshake_retransmits;
+    each["segments_sent"] = totals.segments_sent;
+    if (totals.min_rtt_ns)
+        each["min_rtt"] = to_seconds(*totals.min_rtt_ns);
+    if (const auto smoothed = totals.smoothed_rtt_ns())
+        each["smoothed_rtt"] = *smoothed / 1e9;
+    if (!totals.congestion.empty())
+        each["congestion"] = totals.congestion;
+    each["state"] = to_key(totals.state);
+    return each;
+}
+
 Json checks_json(const std::vector<Check>& checks) {
     Json all = Json::array();
     for (const Check& check : checks) {

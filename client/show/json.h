@@ -2,8 +2,10 @@
 // measured is left out, never null; keys are described in packaging/schema.
 #pragma once
 
+#include "client/measure/cause.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "client/measure/tcp_info.h"
 #include "client/show/figures.h"
 #include "common/error.h"
 
@@ -30,6 +32,12 @@ Json document_head(std::string_view schema, double started_at, Exit exit);
 void set_distribution(Json& document, std::string_view key, const Histogram& histogram);
 /// Sets it if there is a value, which is finite.
 void set_number(Json& document, std::string_view key, std::optional<double> value);
+
+/// [{kind, type, code, from, mtu, text, count}, ...], with those of the `lost` whose cause is not
+/// in the tally, and "others" in a last one.
+Json causes_json(const CauseTally& causes, uint64_t lost);
+/// {connections, retransmits, ...}
+Json tcp_json(const TcpTotals& totals);
 
 /// [{condition, value, met}, ...]
 Json checks_json(const std::vector<Check>& checks);

@@ -149,11 +149,11 @@ std::vector<Cells> figure_cells(std::span<const Curve> curves) {
          {"answered", &PlottedCounts::answered},
          {"lost", &PlottedCounts::lost},
          {"failed otherwise", &PlottedCounts::failed}}};
-    struct Percentile {
+    struct Share {
         std::string_view head;
         double percent;
     };
-    constexpr std::array<Percentile, 5> percentiles{
+    constexpr std::array<Share, 5> shares{
         {{"p50", 50}, {"p95", 95}, {"p99", 99}, {"p99.9", 99.9}, {"max", 100}}};
     std::vector<Cells> all;
     for (const auto& [head, count] : counted) {
@@ -166,7 +166,7 @@ std::vector<Cells> figure_cells(std::span<const Curve> curves) {
         if (sum > 0 || count != &PlottedCounts::failed)
             all.push_back(std::move(cells));
     }
-    for (const auto& [head, percent] : percentiles) {
+    for (const auto& [head, percent] : shares) {
         Cells cells{.head = head, .texts = {}};
         for (const Curve& curve : curves) {
             const auto value = percentile_of(*curve.plotted->histogram, percent);

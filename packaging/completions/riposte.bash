@@ -63,7 +63,7 @@ _riposte() {
         ping)
             valued+=' --hist --plot --fail-if -s --size'
             valued+=' -c --count -i --interval -w --deadline'
-            flags+=' -j --json --histogram --reconnect -q --quiet -D --timestamps'
+            flags+=' -j --json --histogram --reconnect --df -q --quiet -D --timestamps'
             ;;
         load)
             valued+=' --hist --plot --fail-if -s --size'

@@ -68,6 +68,7 @@ complete -c riposte -n $ping -s i -l interval -x -d 'From probe to probe, like 2
 complete -c riposte -n $ping -s w -l deadline -x -d 'End after that long'
 complete -c riposte -n $ping -s q -l quiet -d 'Only the summary'
 complete -c riposte -n $ping -s D -l timestamps -d 'The time in front of each line'
+complete -c riposte -n $ping -l df -d 'UDP: never in fragments'
 
 set -l load '__riposte_command load'
 complete -c riposte -n $load -s c -l connections -x -d 'Connections, or sockets'

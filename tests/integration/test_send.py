@@ -123,8 +123,12 @@ class Case(unittest.TestCase):
         return self.endpoint(server, "udp")
 
     def check(self, done, code, stdout=b"", stderr=""):
-        self.assertEqual(
-            (done.returncode, done.stdout, done.stderr.decode()), (code, stdout, stderr))
+        """`stderr` is a regular expression where it begins with ^."""
+        line = done.stderr.decode()
+        if stderr.startswith("^"):
+            self.assertRegex(line, stderr)
+            stderr = line
+        self.assertEqual((done.returncode, done.stdout, line), (code, stdout, stderr))
 
 
 class Stream(Case):
@@ -205,7 +209,7 @@ class Stream(Case):
         endpoint = self.endpoint(self.socket(socket.SOCK_STREAM), "tcp")  # bound, not listening
         self.check(
             riposte("send", endpoint), 1, b"",
-            f"riposte: {endpoint}: connection refused; is riposted running there?\n")
+            rf"^riposte: {endpoint}: connection refused in \d+\.\d+ ms; is riposted running there\?\n$")
 
     def test_a_server_that_never_answers_times_out(self):
         done = threading.Event()
@@ -213,7 +217,7 @@ class Stream(Case):
         self.addCleanup(done.set)
         self.check(
             riposte("send", "-W", "300ms", endpoint), 1, b"",
-            f"riposte: {endpoint}: no answer after 300ms (0 bytes had come); -W waits longer\n")
+            rf"^riposte: {endpoint}: connected in \d+\.\d+ ms, no answer after 300ms; -W waits longer\n$")
 
     def test_a_server_that_stops_in_its_answer_times_out(self):
         done = threading.Event()
@@ -396,7 +400,8 @@ class Datagram(Case):
         endpoint = self.endpoint(server, "udp")
         self.check(
             riposte("send", endpoint), 1, b"",
-            f"riposte: {endpoint}: connection refused; is riposted running there?\n")
+            rf"^riposte: {endpoint}: port unreachable \(ICMP from 127\.0\.0\.1\) in \d+\.\d+ ms; "
+            r"is riposted running there\?\n$")
 
     def test_a_server_that_never_answers_times_out(self):
         endpoint = self.endpoint(self.socket(socket.SOCK_DGRAM), "udp")

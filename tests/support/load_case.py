@@ -16,8 +16,13 @@ from peers import (TcpPeer, UdpPeer, bound, echo_datagram, echo_stream, read_exa
                    wait_until)
 
 SIZE = 64  # of requests, unless -s says otherwise
-OUTCOMES = ("answered", "lost", "corrupted", "wrong_size", "refused", "unreachable", "closed", "local",
-            "undecided")
+OUTCOMES = ("answered", "lost", "corrupted", "wrong_size", "refused", "unreachable", "closed", "too_big",
+            "local", "undecided")
+
+
+#: What is said of silence that lasts 300 ms, as a regular expression.
+NO_ANSWER = {"tcp": r"connected in \d+\.\d+ ms, no answer after 300ms; is it the service that you meant\?",
+             "udp": r"no answer after 300ms; is riposted running there\?"}
 
 
 def after_first(handler, first=echo_stream):

@@ -53,7 +53,7 @@ constexpr std::string_view all_metrics =
     "the metrics are min, mean, median, max, stddev, p50, p99.9 and the like (rtt., connect., "
     "lateness., wait., ipdv. or pdv. may stand in front of these), jitter, rfc3550_jitter, loss, "
     "errors, sent, answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, "
-    "undecided and rate";
+    "undecided, too_big, retransmits and rate";
 
 } // namespace
 
@@ -100,6 +100,8 @@ TEST_CASE("every metric has a name") {
         {"wrong_size>1", MetricKind::wrong_size},
         {"refused>1", MetricKind::refused},
         {"undecided>1", MetricKind::undecided},
+        {"too_big>1", MetricKind::too_big},
+        {"retransmits>1", MetricKind::retransmits},
         {"rate<1", MetricKind::rate}};
     for (const auto& [text, kind] : plain)
         CHECK(only(text).metric == Metric{.kind = kind});

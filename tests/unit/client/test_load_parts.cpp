@@ -553,7 +553,7 @@ TEST_CASE("errors of the network, of the peer and of this machine are told apart
         {EADDRNOTAVAIL, Outcome::local},
         {EMFILE, Outcome::local},
         {ENOBUFS, Outcome::local},
-        {EMSGSIZE, Outcome::local}};
+        {EMSGSIZE, Outcome::too_big}};
     for (const auto& [error, outcome] : outcomes) {
         CAPTURE(error);
         CHECK(outcome_of(error) == outcome);

@@ -3,6 +3,7 @@
 #include "client/show/table.h"
 #include "tests/unit/client/schema.h"
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 
 using namespace riposte;
 using namespace riposte::client;
@@ -146,6 +148,7 @@ TEST_CASE("the summary of an open loop has both latencies, and who was late") {
         "generator    CPU 45% of one core; 0.098% of the schedule late,\n"
         "             1.5% waited for a connection\n"
         "errors       2 wrong size (<0.001%)\n"
+        "causes       13 connected, no answer\n"
         "in ms         min    mean  median     p95     p99   p99.9     max  stddev\n"
         "latency   0.01000  0.5050  0.501    0.948   0.989       -  1.0000   0.289\n"
         "from send 0.00900  0.4545  0.450    0.854   0.891       -  0.9000   0.260\n"
@@ -242,6 +245,26 @@ TEST_CASE("answers that were not verified are told") {
         load_summary(result, false)
             .ends_with(
                 "the service is no echo: the lengths of answers were checked, not their bytes\n"));
+}
+
+TEST_CASE("what TCP repaired, who failed requests, and fragments are said") {
+    LoadResult result = closed_loop();
+    result.counts.closed = 2;
+    result.causes.note(cause_of(ECONNRESET), 2);
+    result.tcp.add({.retransmits = 1, .segments_sent = 4});
+    const std::string text = load_summary(result, false);
+    CHECK(text.find("\ncauses       2 reset\n") != std::string::npos);
+    CHECK(text.find("\nTCP          1 retransmit of 4 segments (25%)\n") != std::string::npos);
+    LoadResult udp = open_loop();
+    udp.transport = Transport::udp;
+    udp.counts.too_big = 1;
+    udp.path_mtu = 1400;
+    udp.fragmented = true;
+    CHECK(load_summary(udp, false).find("1 too big (") != std::string::npos);
+    CHECK(
+        load_summary(udp, false)
+            .find("\nnote: a request does not fit without fragments: the path MTU is 1400\n") !=
+        std::string::npos);
 }
 
 TEST_CASE("huge numbers stay within 80 columns") {
@@ -389,6 +412,18 @@ TEST_CASE("the JSON document matches its schema, and the schema it") {
     LoadResult closed_udp = closed_loop();
     closed_udp.transport = Transport::udp;
     CHECK(faults(closed_udp) == std::vector<std::string>{});
+    udp.path_mtu = 1400;
+    udp.fragmented = true;
+    Cause too_big{.kind = CauseKind::icmp, .type = 3, .code = 4, .error = EMSGSIZE, .mtu = 1400};
+    too_big.from.size = sizeof(sockaddr_in);
+    too_big.from.storage.ss_family = AF_INET;
+    udp.causes.note(too_big);
+    CHECK(faults(udp) == std::vector<std::string>{});
+    LoadResult repaired = closed_loop();
+    repaired.tcp.add(
+        {.retransmits = 1, .segments_sent = 4, .min_rtt_ns = 50'000, .smoothed_rtt_ns = 60'000});
+    repaired.tcp.congestion = "cubic";
+    CHECK(faults(repaired) == std::vector<std::string>{});
     const std::string failed = load_json(udp, {}, Exit::failed, "udp://host:7: connection refused");
     CHECK(schema.faults(failed) == std::vector<std::string>{});
     CHECK(nlohmann::json::parse(failed)["error"] == "udp://host:7: connection refused");

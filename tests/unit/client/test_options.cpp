@@ -544,6 +544,9 @@ TEST_CASE("a condition on what is never measured there is refused") {
         refusal({"load", "-u", "--fail-if", "connect.max>1ms", "a"}) ==
         "--fail-if connect.max>1ms: udp://a:7001 makes no connection");
     CHECK(
+        refusal({"ping", "-u", "--fail-if", "retransmits>0", "a"}) ==
+        "--fail-if retransmits>0: udp://a:7001 makes no connection");
+    CHECK(
         refusal({"load", "--fail-if", "jitter>1ms", "a"}) ==
         "--fail-if jitter>1ms: jitter is measured by riposte ping only");
     for (const char* const metric : {"ipdv.p95", "pdv.max", "rfc3550_jitter"}) {
@@ -578,6 +581,14 @@ TEST_CASE("--reconnect is for TCP") {
     CHECK(
         refusal({"load", "--reconnect", "-u", "b"}) ==
         "--reconnect is for TCP; udp://b:7001 makes no connection");
+}
+
+TEST_CASE("--df is for UDP") {
+    CHECK(ping_options({"ping", "-u", "--df", "b"}).df);
+    CHECK_FALSE(ping_options({"ping", "-u", "b"}).df);
+    CHECK(
+        refusal({"ping", "--df", "udp://b:9", "a"}) ==
+        "--df is for UDP (-u); over TCP, to tcp://a:7001, a probe is cut to fit");
 }
 
 TEST_CASE("load runs ten connections for ten seconds in a closed loop, unless told otherwise") {

@@ -5,13 +5,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <functional>
 #include <limits>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 
 using namespace riposte;
 using namespace riposte::client;
@@ -67,6 +70,36 @@ Arrival arrived() {
     arrival.rtt_ns = 62'100;
     arrival.bytes = 56;
     return arrival;
+}
+
+SocketAddress ipv4(const char* host) {
+    SocketAddress address;
+    auto* const in = reinterpret_cast<sockaddr_in*>(address.get());
+    in->sin_family = AF_INET;
+    inet_pton(AF_INET, host, &in->sin_addr);
+    address.size = sizeof(sockaddr_in);
+    return address;
+}
+
+Cause refusal() {
+    return cause_of(ECONNREFUSED, ipv4("192.0.2.7"));
+}
+
+Cause icmp(uint8_t type, uint8_t code, int error) {
+    return {
+        .kind = CauseKind::icmp,
+        .type = type,
+        .code = code,
+        .error = error,
+        .from = ipv4("192.0.2.1")};
+}
+
+TcpTotals tcp_totals() {
+    TcpTotals totals;
+    totals.add(
+        {.retransmits = 1, .segments_sent = 4, .min_rtt_ns = 50'000, .smoothed_rtt_ns = 60'000});
+    totals.congestion = "cubic";
+    return totals;
 }
 
 bool ascii_fits(const std::string& text) {
@@ -153,17 +186,52 @@ TEST_CASE("a wrong answer is told as such, and a stray one too") {
 
 TEST_CASE("a probe without an answer is one line with the reason") {
     const PingResult result = udp();
-    const auto line = [&](Fate fate) { return ping_failure_line(result, 4, fate, plain); };
-    CHECK(line(Fate::lost) == "no answer to seq=4 within 1s\n");
+    const auto line = [&](ProbeFailure failure) {
+        failure.sequence = 4;
+        return ping_failure_line(result, failure, plain);
+    };
+    CHECK(line({.fate = Fate::lost}) == "no answer to seq=4 within 1s\n");
     PingResult lingering = udp();
     lingering.wait_ns = 1'337'482'123;
     CHECK(
-        ping_failure_line(lingering, 4, Fate::lost, plain) == "no answer to seq=4 within 1337ms\n");
-    CHECK(line(Fate::refused) == "seq=4 refused: nobody listens on 127.0.0.1:7001\n");
-    CHECK(line(Fate::unreachable) == "seq=4 unreachable: no way to 127.0.0.1:7001\n");
-    CHECK(line(Fate::closed) == "seq=4 closed: the connection ended before the answer\n");
+        ping_failure_line(lingering, {.sequence = 4}, plain) ==
+        "no answer to seq=4 within 1337ms\n");
     CHECK(
-        ping_failure_line(result, 4, Fate::lost, {.several = true, .color = true}) ==
+        line({.fate = Fate::lost, .connect_ns = 280'000}) ==
+        "connected in 0.280 ms, no answer to seq=4 within 1s\n");
+    CHECK(
+        line({.fate = Fate::lost, .cause = {.kind = CauseKind::no_connection}}) ==
+        "no connection for seq=4 within 1s\n");
+    CHECK(
+        line({.fate = Fate::refused, .cause = refusal(), .took_ns = 210'000}) ==
+        "seq=4 refused in 0.210 ms by 192.0.2.7\n");
+    CHECK(
+        line({.fate = Fate::refused, .cause = icmp(3, 3, ECONNREFUSED), .took_ns = 50'000}) ==
+        "seq=4 refused in 0.0500 ms: port unreachable (ICMP from 192.0.2.1)\n");
+    CHECK(
+        line({.fate = Fate::unreachable, .cause = icmp(3, 1, EHOSTUNREACH)}) ==
+        "seq=4 unreachable: host unreachable (ICMP from 192.0.2.1)\n");
+    CHECK(
+        line({.fate = Fate::unreachable, .cause = cause_of(ENETUNREACH)}) ==
+        "seq=4 unreachable: no route on this machine\n");
+    CHECK(
+        line({.fate = Fate::closed, .cause = cause_of(0)}) ==
+        "seq=4 closed: the connection ended before the answer\n");
+    CHECK(
+        line({.fate = Fate::closed, .cause = cause_of(ECONNRESET)}) ==
+        "seq=4 closed: the connection was reset before the answer\n");
+    Cause too_big = icmp(3, 4, EMSGSIZE);
+    too_big.mtu = 1400;
+    CHECK(
+        line({.fate = Fate::too_big, .cause = too_big}) ==
+        "seq=4 too big: the path MTU is 1400 (ICMP from 192.0.2.1)\n");
+    CHECK(
+        line(
+            {.fate = Fate::too_big,
+             .cause = {.kind = CauseKind::local, .error = EMSGSIZE, .mtu = 1400}}) ==
+        "seq=4 too big: the MTU of this machine's link is 1400\n");
+    CHECK(
+        ping_failure_line(result, {.sequence = 4}, {.several = true, .color = true}) ==
         "udp://127.0.0.1:7001: \033[1;31mno answer to seq=4 within 1s\033[0m\n");
 }
 
@@ -207,11 +275,16 @@ TEST_CASE("the summary over TCP has the time to connect, and how many connection
     result.connect.record(90'000);
     result.clock = ReceiveClock::mixed;
     result.other_service = true;
+    result.causes.note(cause_of(ECONNRESET, ipv4("192.0.2.7")));
+    result.tcp = tcp_totals();
     CHECK(
         ping_summary(result, plain) ==
         "--- tcp://localhost:7001 ping statistics ---\n"
         "3 sent, 1 answered, 1 lost (33.3%); 2 connections, 9.999 s\n"
         "1 closed (33.3%), 66.7% without an answer\n"
+        "causes: 1 reset by 192.0.2.7, 1 connected, no answer\n"
+        "TCP: 1 retransmit of 4 segments (25%), min rtt 0.0500 ms, smoothed 0.0600 ms,\n"
+        "     cubic\n"
         "in ms       min    mean  median     p95     p99   p99.9     max  stddev\n"
         "rtt      0.0581  0.0581  0.0581       -       -       -  0.0581   0.000\n"
         "connect  0.0900  0.0900  0.0900       -       -       -  0.0900   0.000\n"
@@ -436,11 +509,19 @@ TEST_CASE("long names are cut in the middle, so that rows stay within 80 columns
 TEST_CASE("the JSON document of several endpoints matches its schema, and the schema it") {
     PingResult full = typical();
     full.rtt.record(62'100, 1000); // so many have a p99.9
+    full.path_mtu = 1400;
+    full.fragmented = true;
+    full.refusal.record(50'000);
+    full.causes.note(icmp(3, 4, EMSGSIZE));
+    Cause too_big = icmp(3, 4, EMSGSIZE);
+    too_big.mtu = 1400;
+    full.causes.note(too_big);
     PingResult tcp = typical();
     tcp.transport = Transport::tcp;
     tcp.connections = 1;
     tcp.connect.record(90'000);
     tcp.clock = ReceiveClock::user_space;
+    tcp.tcp = tcp_totals();
     tcp.other_service = true;
     PingResult mixed = typical();
     mixed.clock = ReceiveClock::mixed;
@@ -507,6 +588,8 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     CHECK_FALSE(endpoint.contains("connections"));
     CHECK(endpoint["rtt"].contains("p99"));
     CHECK_FALSE(endpoint["rtt"].contains("p99_9")); // it takes 1,000 answers
+    CHECK_FALSE(endpoint.contains("tcp"));
+    CHECK(endpoint["errors"].dump() == R"([{"count":2,"kind":"no_answer","text":"no answer"}])");
     uint64_t sum = 0;
     for (const auto& bucket : endpoint["rtt"]["histogram"]) {
         CHECK(bucket[0].get<double>() <= bucket[1].get<double>());
@@ -538,6 +621,49 @@ TEST_CASE("what was not measured is absent from the JSON document") {
           "rfc3550_jitter", "connections"})
         CHECK_FALSE(endpoint.contains(key));
     CHECK(document["fail_if"].empty());
+}
+
+TEST_CASE("the JSON document says what TCP repaired, and why there was no answer") {
+    PingResult tcp = udp("tcp://127.0.0.1:7001");
+    tcp.transport = Transport::tcp;
+    tcp.counts = {.sent = 3, .lost = 1, .refused = 1, .unreachable = 1};
+    tcp.tcp = tcp_totals();
+    tcp.causes.note(refusal());
+    tcp.causes.note(icmp(3, 1, EHOSTUNREACH));
+    const std::array<const PingResult*, 1> all{&tcp};
+    const auto document = nlohmann::json::parse(ping_json(all, {}, Exit::failed));
+    const auto& endpoint = document["endpoints"][0];
+    CHECK(
+        endpoint["tcp"].dump() ==
+        R"({"congestion":"cubic","connections":1,"handshake_retransmits":0,"min_rtt":5e-05,)"
+        R"("retransmits":1,"segments_sent":4,"smoothed_rtt":6e-05,"state":"open"})");
+    CHECK(
+        endpoint["errors"].dump() ==
+        R"json([{"count":1,"from":"192.0.2.7","kind":"refused","text":"refused by 192.0.2.7"},)json"
+        R"json({"code":1,"count":1,"from":"192.0.2.1","kind":"icmp",)json"
+        R"json("text":"host unreachable (ICMP from 192.0.2.1)","type":3},)json"
+        R"({"count":1,"kind":"no_answer","text":"no answer"}])");
+}
+
+TEST_CASE("probes that are sent in fragments are said to be") {
+    PingResult result = typical();
+    result.path_mtu = 1400;
+    CHECK(ping_summary(result, plain).find("fragments") == std::string::npos);
+    result.fragmented = true;
+    CHECK(
+        ping_summary(result, plain)
+            .find("\ndoes not fit without fragments: the path MTU is 1400; --df refuses "
+                  "fragments\n") != std::string::npos);
+}
+
+TEST_CASE("below the comparison stands what failed, and by whom") {
+    PingResult closed = udp("tcp://a:7");
+    closed.transport = Transport::tcp;
+    closed.counts = {.sent = 3, .refused = 3};
+    closed.causes.note(refusal(), 3);
+    const PingResult good = typical();
+    const std::array<const PingResult*, 2> all{&closed, &good};
+    CHECK(ping_comparison(all, plain).ends_with("\ntcp://a:7: 3 refused by 192.0.2.7\n"));
 }
 
 TEST_CASE("a name that is no UTF-8 does not spoil the JSON document") {

@@ -53,13 +53,17 @@ public:
     void on_arrival(const PingResult&, const Arrival& arrival) override {
         arrivals.push_back(arrival);
     }
-    void on_failure(const PingResult&, uint64_t, Fate fate) override { failures.push_back(fate); }
+    void on_failure(const PingResult&, const ProbeFailure& failure) override {
+        failures.push_back(failure.fate);
+        told.push_back(failure);
+    }
     void on_trouble(const PingResult&, const std::string& line) override {
         troubles.push_back(line);
     }
 
     std::vector<Arrival> arrivals;
     std::vector<Fate> failures;
+    std::vector<ProbeFailure> told;
     std::vector<std::string> troubles;
 };
 

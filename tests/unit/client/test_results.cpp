@@ -63,6 +63,7 @@ TEST_CASE("the loss of ping is the share of probes of known fate without any ans
         *loss_percent(PingCounts{
             .sent = 8, .lost = 1, .corrupted = 4, .refused = 1, .unreachable = 1, .closed = 1}) ==
         50);
+    CHECK(*loss_percent(PingCounts{.sent = 4, .answered = 3, .too_big = 1}) == 25);
 }
 
 TEST_CASE("the loss of load is that of requests of known outcome") {
@@ -119,6 +120,23 @@ TEST_CASE("each metric of ping has its value, in its unit") {
     CHECK(*duration_of(result, "pdv.max") == doctest::Approx(100e-6));
     CHECK(*value_of(result, "undecided") == 2);
     CHECK(*duration_of(result, "connect.max") == doctest::Approx(70e-6));
+}
+
+TEST_CASE("what TCP sent again is a metric of ping and load, and of TCP alone") {
+    PingResult pinged_udp = pinged({.sent = 1, .answered = 1});
+    CHECK_FALSE(value_of(pinged_udp, "retransmits").has_value());
+    PingResult pinged_tcp = pinged({.sent = 1, .answered = 1});
+    pinged_tcp.transport = Transport::tcp;
+    CHECK(*value_of(pinged_tcp, "retransmits") == 0);
+    CHECK(verdict(pinged_tcp, conditions("retransmits>0")) == Exit::ok);
+    pinged_tcp.tcp.retransmits = 3;
+    CHECK(*value_of(pinged_tcp, "retransmits") == 3);
+    CHECK(verdict(pinged_tcp, {}) == Exit::ok);
+    CHECK(verdict(pinged_tcp, conditions("retransmits>0")) == Exit::failed);
+    LoadResult loaded_tcp = loaded({.sent = 1, .answered = 1});
+    loaded_tcp.tcp.retransmits = 3;
+    CHECK(*value_of(loaded_tcp, "retransmits") == 3);
+    CHECK(verdict(loaded_tcp, conditions("retransmits>0")) == Exit::failed);
 }
 
 TEST_CASE("what ping did not measure has no value") {
@@ -193,6 +211,7 @@ TEST_CASE("the verdict on ping") {
     constexpr PingCounts good{.sent = 10, .answered = 10};
     constexpr PingCounts lossy{.sent = 10, .answered = 9, .lost = 1};
     constexpr PingCounts refused{.sent = 10, .answered = 9, .refused = 1};
+    constexpr PingCounts too_big{.sent = 10, .answered = 9, .too_big = 1};
     constexpr PingCounts unreachable{.sent = 10, .answered = 9, .unreachable = 1};
     constexpr PingCounts closed{.sent = 10, .answered = 9, .closed = 1};
     constexpr PingCounts corrupted{.sent = 10, .answered = 9, .corrupted = 1};
@@ -233,6 +252,10 @@ TEST_CASE("the verdict on ping") {
         {lossy, "lost>0", Exit::failed},
         {lossy, "refused>1", Exit::failed},
         {refused, "refused>1", Exit::ok},
+        {too_big, "", Exit::failed},
+        {too_big, "too_big>0", Exit::failed},
+        {too_big, "too_big>1", Exit::ok},
+        {too_big, "lost>1", Exit::failed},
         {refused, "lost>1", Exit::failed},
         {corrupted, "corrupted>1", Exit::ok},
         {corrupted, "wrong_size>1", Exit::failed},

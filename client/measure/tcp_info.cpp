@@ -1,0 +1,144 @@
+#include "client/measure/tcp_info.h"
+
+#include "client/show/figures.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include <fmt/format.h>
+// Not <netinet/tcp.h>: its tcp_info ends before the fields that are wanted here.
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace riposte::client {
+
+namespace {
+
+/// The kernel sends no SYN again before a second, unless a route says otherwise.
+constexpr uint64_t handshake_prompt_ns = 100'000'000;
+
+/// The field, if the kernel's structure is long enough to have it.
+template<class Field>
+Field field_of(const tcp_info& info, size_t bytes, Field tcp_info::* field) {
+    const auto* const place = reinterpret_cast<const std::byte*>(&(info.*field));
+    const auto* const start = reinterpret_cast<const std::byte*>(&info);
+    const auto end = static_cast<size_t>(place - start) + sizeof(Field);
+    return end <= bytes ? info.*field : Field{};
+}
+
+} // namespace
+
+std::string_view to_key(CongestionState state) {
+    constexpr std::array<std::string_view, 5> keys{"open", "disorder", "cwr", "recovery", "loss"};
+    return keys.at(static_cast<size_t>(state));
+}
+
+TcpReading read_tcp_info(const void* kernel_info, size_t bytes) {
+    tcp_info info{};
+    std::memcpy(&info, kernel_info, std::min(bytes, sizeof(info)));
+    const uint32_t retransmits = field_of(info, bytes, &tcp_info::tcpi_total_retrans);
+    const uint32_t data_segments = field_of(info, bytes, &tcp_info::tcpi_data_segs_out);
+    const uint32_t min_rtt_us = field_of(info, bytes, &tcp_info::tcpi_min_rtt);
+    const uint32_t rtt_us = field_of(info, bytes, &tcp_info::tcpi_rtt);
+    const auto state = std::min(info.tcpi_ca_state, uint8_t{4});
+    TcpReading reading{
+        .retransmits = retransmits,
+        .segments_sent = uint64_t{data_segments} + 1, // and the SYN
+        .min_rtt_ns = min_rtt_us == UINT32_MAX ? 0 : uint64_t{min_rtt_us} * 1000,
+        .smoothed_rtt_ns = uint64_t{rtt_us} * 1000,
+        .state = static_cast<CongestionState>(state)};
+    return reading;
+}
+
+std::optional<TcpReading> read_tcp_info(int fd) {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        return std::nullopt;
+    return read_tcp_info(&info, size);
+}
+
+std::string congestion_algorithm(int fd) {
+    std::array<char, 64> name{};
+    socklen_t size = name.size() - 1;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) < 0)
+        return "";
+    return name.data();
+}
+
+std::optional<double> TcpTotals::smoothed_rtt_ns() const {
+    if (smoothed_weight_ == 0)
+        return std::nullopt;
+    return smoothed_sum_ns_ / smoothed_weight_;
+}
+
+void TcpTotals::add(const TcpReading& reading) {
+    connections++;
+    retransmits += reading.retransmits;
+    segments_sent += reading.segments_sent;
+    state = std::max(state, reading.state);
+    if (reading.min_rtt_ns > 0)
+        min_rtt_ns = std::min(min_rtt_ns.value_or(UINT64_MAX), reading.min_rtt_ns);
+    if (reading.smoothed_rtt_ns > 0) {
+        const auto weight = static_cast<double>(reading.segments_sent);
+        smoothed_sum_ns_ += weight * static_cast<double>(reading.smoothed_rtt_ns);
+        smoothed_weight_ += weight;
+    }
+}
+
+void TcpTotals::add_socket(int fd, bool connected) {
+    const auto reading = read_tcp_info(fd);
+    if (!reading)
+        return;
+    if (congestion.empty())
+        congestion = congestion_algorithm(fd);
+    TcpReading counted = *reading;
+    if (!connected) {
+        handshake_retransmits += counted.retransmits;
+        counted.segments_sent += counted.retransmits; // all are SYNs
+    }
+    add(counted);
+}
+
+void TcpTotals::note_connected(int fd, uint64_t took_ns) {
+    if (took_ns < handshake_prompt_ns)
+        return;
+    if (const auto reading = read_tcp_info(fd)) {
+        handshake_retransmits += reading->retransmits;
+        segments_sent += reading->retransmits; // data_segs_out has no SYN
+    }
+}
+
+void TcpTotals::observe(int fd) {
+    if (const auto reading = read_tcp_info(fd))
+        state = std::max(state, reading->state);
+}
+
+std::string describe(const TcpTotals& totals) {
+    if (totals.connections == 0)
+        return "";
+    std::string text = fmt::format(
+        "{} retransmit{} of {} segment{}", totals.retransmits, totals.retransmits == 1 ? "" : "s",
+        totals.segments_sent, totals.segments_sent == 1 ? "" : "s");
+    if (totals.retransmits > 0 && totals.segments_sent > 0)
+        text += fmt::format(
+            " ({})", percentage(
+                         100 * static_cast<double>(totals.retransmits) /
+                         static_cast<double>(totals.segments_sent)));
+    if (totals.handshake_retransmits > 0)
+        text += fmt::format(", {} of SYN", totals.handshake_retransmits);
+    if (totals.min_rtt_ns)
+        text +=
+            fmt::format(", min rtt {} ms", milliseconds(static_cast<double>(*totals.min_rtt_ns)));
+    if (const auto smoothed = totals.smoothed_rtt_ns())
+        text += fmt::format(", smoothed {} ms", milliseconds(*smoothed));
+    if (!totals.congestion.empty())
+        text += ", " + totals.congestion;
+    if (totals.state != CongestionState::open)
+        text += fmt::format(", worst state {}", to_key(totals.state));
+    return text;
+}
+
+} // namespace riposte::client

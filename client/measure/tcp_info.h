@@ -1,0 +1,70 @@
+// What TCP itself knows of a run's connections: TCP repairs the loss of segments, so that an
+// application sees late answers and no lost ones. The kernel counts what was repaired (TCP_INFO,
+// tcp(7)); it is read when a connection ends, however it ends, and of those that are open at the
+// end of the run.
+//
+// Segments are those that are sent again when they are lost: the ones with data, and the SYN. Bare
+// acknowledgements are not among them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace riposte::client {
+
+/// The kernel's enum tcp_ca_state, from the best to the worst.
+enum class CongestionState : uint8_t { open, disorder, cwr, recovery, loss };
+std::string_view to_key(CongestionState state);
+
+/// Of one connection, or of an attempt to make one.
+struct TcpReading {
+    uint64_t retransmits = 0;     ///< segments that were sent again, SYN included
+    uint64_t segments_sent = 0;   ///< with data, and SYN; those sent again included
+    uint64_t min_rtt_ns = 0;      ///< 0: no segment was acknowledged, or the kernel does not say
+    uint64_t smoothed_rtt_ns = 0; ///< 0: as above
+    CongestionState state = CongestionState::open;
+};
+
+/// Of a connection's TCP_INFO as the kernel returned it: `bytes` of it, which on older kernels are
+/// fewer than this program was built with.
+TcpReading read_tcp_info(const void* info, size_t bytes);
+/// Of a socket; nothing if the kernel does not say.
+std::optional<TcpReading> read_tcp_info(int fd);
+
+/// "cubic": the socket's congestion control (TCP_CONGESTION); empty if the kernel does not say.
+std::string congestion_algorithm(int fd);
+
+/// The sums over the connections of a run.
+struct TcpTotals {
+    uint64_t connections = 0; ///< that were read, and attempts that failed
+    uint64_t retransmits = 0;
+    uint64_t handshake_retransmits = 0; ///< SYN, among `retransmits`
+    uint64_t segments_sent = 0;
+    std::optional<uint64_t> min_rtt_ns;
+    std::string congestion;                        ///< of the first connection
+    CongestionState state = CongestionState::open; ///< the worst that was seen
+
+    /// The kernel's smoothed round trip: the mean over the connections, each by its segments.
+    std::optional<double> smoothed_rtt_ns() const;
+
+    void add(const TcpReading& reading);
+    /// A connection that ends, or of the end of the run: adds what the kernel says of it.
+    void add_socket(int fd, bool connected);
+    /// A connection was made, and took that long: were SYNs sent again?
+    void note_connected(int fd, uint64_t took_ns);
+    /// Looks at the state of a connection that goes on.
+    void observe(int fd);
+
+private:
+    double smoothed_sum_ns_ = 0;
+    double smoothed_weight_ = 0;
+};
+
+/// "TCP: 31 retransmits of 1020 segments (3%), min rtt 10.1 ms, smoothed 10.4 ms, cubic, worst
+/// state recovery", without the label; empty if no connection was read.
+std::string describe(const TcpTotals& totals);
+
+} // namespace riposte::client

@@ -1,0 +1,21 @@
+// Why there was no answer (cause.h), as the summaries of ping and load say it.
+#pragma once
+
+#include "client/measure/cause.h"
+#include "client/show/table.h"
+#include "common/endpoint.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace riposte::client {
+
+/// "3 refused by 192.0.2.7", "2 connected, no answer": one item for each cause, the most frequent
+/// first, with those of the `lost` whose cause is not in the tally. Empty where the counts alone
+/// say as much: over UDP, if nothing but silence was met.
+std::vector<Item> cause_items(const CauseTally& causes, uint64_t lost, Transport transport);
+
+/// "does not fit without fragments: the path MTU is 1400"
+std::string fragments_text(uint32_t path_mtu);
+
+} // namespace riposte::client
