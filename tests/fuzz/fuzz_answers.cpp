@@ -247,34 +247,40 @@ void load_stream(fuzz::Input& input) {
 }
 
 void load_datagrams(fuzz::Input& input) {
-    const uint32_t depth = 1 + input.below(16);
+    const uint32_t window = 1 + input.below(16);
     const uint32_t bytes_each = input.between(probe_header_bytes, 200);
     const DatagramShape shape{
         .request_bytes = bytes_each,
         .answer_bytes = bytes_each,
         .echo = input.below(4) != 0,
         .compare = input.flag()};
-    DatagramBook book(session, depth);
+    DatagramBook book(session, window);
     Bytes scratch(bytes_each);
     std::deque<ProbeHeader> sent; // the last ones, answered or not
     uint64_t now_ns = 1'000'000;
     for (uint32_t steps = 0; steps < steps_max && !input.empty(); steps++) {
         now_ns += 10;
-        const uint32_t before = book.outstanding();
-        require(before + book.room() == depth, "a request waits, or there is room for it");
+        const uint64_t before = book.outstanding();
+        require(before + book.room() <= window, "a request waits, or there is room for it");
+        require(book.is_full() == (book.room() == 0), "what is full has no room");
+        require(book.kept() <= before, "only what waits keeps a place");
         const uint32_t what = input.below(8);
         if (what <= 1) {
             if (book.room() == 0)
                 continue;
             sent.push_back(book.send({.intended_ns = now_ns, .sent_ns = now_ns}));
-            if (sent.size() > size_t{2} * depth)
+            if (sent.size() > size_t{2} * window)
                 sent.pop_front();
             require(book.outstanding() == before + 1, "what was sent waits");
             continue;
         }
         if (what == 2) {
+            const uint64_t kept = book.kept();
+            const uint64_t left = book.give_up_places(now_ns, input.below(1000));
+            require(book.kept() + left == kept, "a place is given up once");
+            require(book.outstanding() == before, "without a place a request waits on");
             uint32_t lost = 0;
-            book.expire(now_ns, input.below(1000), [&](const Stamp&) { lost++; });
+            book.expire(now_ns, input.below(1000), [&](const Stamp&, uint64_t) { lost++; });
             require(book.outstanding() + lost == before, "what is lost does not wait");
             continue;
         }
@@ -293,14 +299,15 @@ void load_datagrams(fuzz::Input& input) {
         if (what == 5)
             damage(bytes, input);
         const DatagramArrival arrival = book.arrive(shape, bytes, scratch);
-        const bool settled =
-            arrival.kind != DatagramKind::duplicate && arrival.kind != DatagramKind::stray;
+        const bool settled = arrival.kind == DatagramKind::answer ||
+                             arrival.kind == DatagramKind::corrupted ||
+                             arrival.kind == DatagramKind::wrong_size;
         require(book.outstanding() + (settled ? 1 : 0) == before, "an answer ends one request");
         if (what > 5 && shape.echo)
             require(
                 arrival.kind != DatagramKind::corrupted &&
                     arrival.kind != DatagramKind::wrong_size &&
-                    (!settled || arrival.stamp.sent_ns == header.sent_ns),
+                    (!settled || arrival.stamp->sent_ns == header.sent_ns),
                 "an echo answers its request, or one before");
     }
 }
