@@ -15,7 +15,6 @@
 #pragma once
 
 #include "common/address.h"
-#include "daemon/config.h"
 #include "daemon/log.h"
 #include "daemon/room.h"
 #include "daemon/services/service.h"
@@ -29,6 +28,19 @@
 #include <vector>
 
 namespace riposte {
+
+/// How much of a content the access log can show.
+inline constexpr uint32_t access_log_bytes_max = 256;
+
+/// What is told of single connections and datagrams.
+struct AccessLogConfig {
+    bool connections = false;     ///< a line for each, at its end
+    uint32_t datagrams_every = 0; ///< a line for one in so many; 0: for none
+    uint32_t rate = 100;          ///< lines a second, at most
+    uint32_t bytes = 32;          ///< of the content, at its front
+
+    bool operator==(const AccessLogConfig&) const = default;
+};
 
 /// Of `workers`, each at least one line a second.
 AccessLogConfig worker_share(const AccessLogConfig& config, uint32_t workers);

@@ -54,10 +54,6 @@ constexpr std::array<Key<DatagramsConfig>, 9> datagrams_keys{{
 
 } // namespace
 
-std::vector<Cidr> loopback_prefixes() {
-    return {*parse_cidr("127.0.0.0/8"), *parse_cidr("::1")};
-}
-
 Result<void> read_datagrams(const Value& value, Config& config) {
     return read_table<DatagramsConfig>(value, Place::datagrams, datagrams_keys, config.datagrams);
 }

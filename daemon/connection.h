@@ -21,9 +21,9 @@
 #pragma once
 
 #include "daemon/io/backend.h"
-#include "daemon/limits.h"
 #include "daemon/send_queue.h"
 #include "daemon/services/service.h"
+#include "daemon/source_table.h"
 
 #include <cstdint>
 #include <memory>

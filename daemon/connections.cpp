@@ -10,11 +10,13 @@
 
 namespace riposte {
 
-Connections::Connections(WorkerState& state)
-    : state_(state), queues_(state.pools.streams), timers_(state.limits.connections_max),
-      sources_(state.limits.connections_max, source_prefixes(state.limits)) {
+Connections::Connections(
+    Turn& turn, WorkerTelemetry& telemetry, const LimitsConfig& limits, uint32_t window_buffers)
+    : turn_(turn), telemetry_(telemetry), window_buffers_(window_buffers),
+      queues_(turn.pools.streams), timers_(limits.connections_max),
+      sources_(limits.connections_max, source_prefixes(limits)) {
     evicting_.reserve(evictions_max);
-    apply_limits();
+    apply_limits(limits);
 }
 
 void Connections::handle(const Event& event) {
@@ -64,7 +66,7 @@ void Connections::on_receive(uint32_t slot, const Event& event) {
     } else if (event.result == -ENOBUFS) {
         // Re-armed at once unless every buffer is with us or in one of our sends: then nothing can
         // arrive before we release one, and trying would spin.
-        const BufferPool& pool = state_.pools.streams;
+        const BufferPool& pool = turn_.pools.streams;
         if (pool.held(Owner::worker) + sends_in_flight_ == pool.count())
             starve(slot);
     } else {
@@ -77,8 +79,8 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
     Connection& c = slots_[slot];
     c.heard = true;
     tally(c, Count::stream_received_bytes, size);
-    std::span<std::byte> bytes = state_.pools.streams.bytes(buffer);
-    state_.access_log.received(slot, bytes.first(size));
+    std::span<std::byte> bytes = turn_.pools.streams.bytes(buffer);
+    telemetry_.access_log.received(slot, bytes.first(size));
     if (c.listening != nullptr)
         ListenerCounts::add(c.listening->socket.counts->received_bytes, size);
     if (c.state != ConnectionState::open || c.finish_requested) {
@@ -91,7 +93,7 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
     }
     bool owed = c.owed.bytes > 0;
     StreamReply reply = c.service->arrived(context(), c.service_state, bytes, size);
-    enqueue(slot, buffer, reply.size, state_.now_ns);
+    enqueue(slot, buffer, reply.size, turn_.now_ns);
     c.finish_requested = reply.finish;
     if (owed) {
         c.arriving = {}; // it is judged by what it takes
@@ -101,7 +103,7 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
         c.finish_requested = true;
         tally(c, Count::read_rates_low);
         log_peer(slot, "ended", ": it sent less than rate_min");
-        state_.access_log.note(slot, "it sent less than rate_min");
+        telemetry_.access_log.note(slot, "it sent less than rate_min");
     }
     set_deadline(slot);
 }
@@ -121,7 +123,7 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
     }
     auto size = static_cast<uint32_t>(result);
     tally(c, Count::stream_sent_bytes, size);
-    state_.access_log.sent(slot, size);
+    telemetry_.access_log.sent(slot, size);
     if (c.listening != nullptr)
         ListenerCounts::add(c.listening->socket.counts->sent_bytes, size);
     took(c, size);
@@ -130,12 +132,12 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
     if (BufferId sent = queues_.consume(c.owed, size); sent != no_buffer) {
         release(sent);
         if (since_ns != SendQueues::unasked)
-            state_.metrics.answered(c.kind, Transport::tcp, state_.now_ns - since_ns);
+            telemetry_.metrics.answered(c.kind, Transport::tcp, turn_.now_ns - since_ns);
     }
-    bool grace_over = state_.draining && state_.now_ms >= state_.drain_grace_ms;
+    bool grace_over = turn_.draining && turn_.now_ms >= turn_.drain_grace_ms;
     if (grace_over && c.state == ConnectionState::open && c.owed.bytes == 0 && !c.handing_over) {
         c.finish_requested = true;
-        state_.access_log.note(slot, "drained");
+        telemetry_.access_log.note(slot, "drained");
     }
     set_deadline(slot);
 }
@@ -171,7 +173,7 @@ bool Connections::take_step(uint32_t slot, Step step) {
         push_receive(slot);
         return true;
     case Step::finish:
-        state_.ops.push_back({.kind = OpKind::finish, .token = token, .fd = c.fd});
+        turn_.ops.push_back({.kind = OpKind::finish, .token = token, .fd = c.fd});
         c.state = ConnectionState::finishing;
         set_deadline(slot);
         return true;
@@ -181,7 +183,7 @@ bool Connections::take_step(uint32_t slot, Step step) {
         tell_end(slot, "finished");
         return true;
     case Step::stop:
-        state_.ops.push_back(
+        turn_.ops.push_back(
             {.kind = OpKind::stop, .target = OpKind::receive, .token = token, .fd = c.fd});
         c.stopping = true;
         return true;
@@ -198,7 +200,7 @@ bool Connections::take_step(uint32_t slot, Step step) {
 
 void Connections::ask_service(uint32_t slot, Step step) {
     Connection& c = slots_[slot];
-    BufferPool& pool = state_.pools.streams;
+    BufferPool& pool = turn_.pools.streams;
     BufferId buffer = pool.take(Owner::worker);
     if (buffer == no_buffer) {
         starve(slot);
@@ -213,7 +215,7 @@ void Connections::ask_service(uint32_t slot, Step step) {
         c.finish_requested = true;
     } else {
         reply = c.service->writable(context(), c.service_state, pool.bytes(buffer));
-        c.generating = reply.size > 0 && !reply.finish && !state_.draining;
+        c.generating = reply.size > 0 && !reply.finish && !turn_.draining;
         c.finish_requested |= reply.finish;
     }
     enqueue(slot, buffer, reply.size, since_ns);
@@ -224,11 +226,11 @@ void Connections::ask_service(uint32_t slot, Step step) {
 void Connections::push_send(uint32_t slot) {
     Connection& c = slots_[slot];
     const SendQueues::Chunk& chunk = queues_.front(c.owed);
-    state_.pools.streams.move(c.owed.head, Owner::worker, Owner::backend);
+    turn_.pools.streams.move(c.owed.head, Owner::worker, Owner::backend);
     // The last bytes and the FIN go in one segment, if nothing is left to say in between.
     bool last = c.finish_requested && !c.farewell_due && !c.generating &&
                 chunk.end - chunk.begin == c.owed.bytes;
-    state_.ops.push_back(
+    turn_.ops.push_back(
         {.kind = OpKind::send,
          .more = last,
          .token = {slot, c.generation},
@@ -242,7 +244,7 @@ void Connections::push_send(uint32_t slot) {
 
 void Connections::push_receive(uint32_t slot) {
     Connection& c = slots_[slot];
-    state_.ops.push_back(
+    turn_.ops.push_back(
         {.kind = OpKind::receive,
          .token = {slot, c.generation},
          .fd = c.fd,
@@ -251,7 +253,7 @@ void Connections::push_receive(uint32_t slot) {
 }
 
 void Connections::push_close(uint32_t slot, uint32_t generation, int fd) {
-    state_.ops.push_back({.kind = OpKind::close, .token = {slot, generation}, .fd = fd});
+    turn_.ops.push_back({.kind = OpKind::close, .token = {slot, generation}, .fd = fd});
 }
 
 void Connections::enqueue(uint32_t slot, BufferId buffer, uint32_t size, uint64_t since_ns) {
@@ -264,11 +266,11 @@ void Connections::enqueue(uint32_t slot, BufferId buffer, uint32_t size, uint64_
 uint64_t Connections::asked_ns(const Connection& c) const noexcept {
     if (c.answered || c.owed.bytes > 0)
         return SendQueues::unasked;
-    return c.progress_ms >= state_.now_ms ? state_.now_ns : c.progress_ms * 1'000'000;
+    return c.progress_ms >= turn_.now_ms ? turn_.now_ns : c.progress_ms * 1'000'000;
 }
 
 uint32_t Connections::buffers_used() const noexcept {
-    return state_.pools.streams.held(Owner::worker) + sends_in_flight_;
+    return turn_.pools.streams.held(Owner::worker) + sends_in_flight_;
 }
 
 void Connections::drop_owed(Connection& c) {
@@ -277,7 +279,7 @@ void Connections::drop_owed(Connection& c) {
 }
 
 void Connections::release(BufferId buffer) {
-    state_.pools.streams.move(buffer, Owner::worker, Owner::pool);
+    turn_.pools.streams.move(buffer, Owner::worker, Owner::pool);
     released_ = true;
 }
 
@@ -293,14 +295,14 @@ void Connections::fail(uint32_t slot, std::string_view reason) {
     keep(slot);
     timers_.clear(slot);
     c.state = ConnectionState::aborting;
-    state_.ops.push_back({.kind = OpKind::abort, .token = {slot, c.generation}, .fd = c.fd});
+    turn_.ops.push_back({.kind = OpKind::abort, .token = {slot, c.generation}, .fd = c.fd});
 }
 
 uint32_t Connections::window_bytes() const noexcept {
-    const BufferPool& pool = state_.pools.streams;
+    const BufferPool& pool = turn_.pools.streams;
     const uint64_t out = buffers_used();
     bool scarce = out * 4 >= uint64_t{pool.count()} * 3;
-    return pool.buffer_bytes() * (scarce ? 1 : state_.window_buffers);
+    return pool.buffer_bytes() * (scarce ? 1 : window_buffers_);
 }
 
 } // namespace riposte

@@ -20,17 +20,17 @@
 // have a slot beyond the limit until they have ended.
 #pragma once
 
-#include "daemon/access_log.h"
 #include "daemon/connection.h"
-#include "daemon/environment.h"
 #include "daemon/io/backend.h"
-#include "daemon/limits.h"
-#include "daemon/listeners.h"
+#include "daemon/io/turn.h"
+#include "daemon/listener_slot.h"
 #include "daemon/log.h"
-#include "daemon/metrics.h"
 #include "daemon/room.h"
+#include "daemon/source_table.h"
+#include "daemon/tcp_limits.h"
 #include "daemon/timers.h"
 #include "daemon/victims.h"
+#include "daemon/worker_telemetry.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -40,42 +40,10 @@
 
 namespace riposte {
 
-/// One socket that a worker answers on. Stays where it is until nothing refers to it.
-struct Listening {
-    WorkerListener socket{};
-    uint32_t slot = 0;
-    uint32_t generation = 0;
-    bool used = false;      ///< this place holds a listener
-    bool armed = false;     ///< an accept or receive_from stream is in flight
-    bool leaving = false;   ///< no longer in the plan
-    bool starved = false;   ///< a datagram socket that waits for a buffer
-    uint64_t resume_ms = 0; ///< paused until then; 0: not paused
-    uint32_t connections = 0;
-    uint32_t replies = 0; ///< send_to operations in flight
-
-    bool in_flight() const noexcept { return armed || replies > 0; }
-};
-
 /// An open connection on which nothing is in flight, for the next process.
 struct HandedOver {
     int fd = -1;
     ServiceKind kind = ServiceKind::hello;
-};
-
-/// What the parts of one worker share.
-struct WorkerState {
-    Environment& environment;
-    Pools pools;
-    uint32_t window_buffers = 1; ///< what a connection may owe while buffers are plenty
-    LimitsConfig limits{};       ///< this worker's share
-    Metrics metrics{};
-    AccessLog access_log{};
-    std::vector<Op> ops{}; ///< for the next turn
-    uint64_t now_ns = 0;   ///< all clocks stand still during a turn
-    uint64_t now_ms = 0;   ///< the same
-    int64_t wall_seconds = 0;
-    bool draining = false;
-    uint64_t drain_grace_ms = 0; ///< from then on, a connection that owes nothing is finished
 };
 
 class Connections {
@@ -90,15 +58,19 @@ public:
     static constexpr uint32_t relief_pause_ms = 50;
     static constexpr uint32_t reliefs_max = 256; ///< in one turn
 
-    explicit Connections(WorkerState& state);
+    /// `limits`: this worker's share. `window_buffers`: what a connection may owe while buffers are
+    /// plenty.
+    Connections(
+        Turn& turn, WorkerTelemetry& telemetry, const LimitsConfig& limits,
+        uint32_t window_buffers);
 
     /// Memory for apply_limits() with these; how many slots there will be. Throws std::bad_alloc,
     /// and then nothing has changed.
     uint32_t reserve(const LimitsConfig& limits);
     void give_up() noexcept; ///< what was reserved
-    /// The limits of the state are new. Room for so many connections, at most Token::max - 1; never
+    /// This worker's share is new. Room for so many connections, at most Token::max - 1; never
     /// shrinks below what is open.
-    void apply_limits();
+    void apply_limits(const LimitsConfig& limits);
 
     /// Takes over an accepted fd, or refuses it: closes it without a word.
     void accepted(int fd, Listening& listening);
@@ -153,7 +125,7 @@ private:
         int fd, const SocketAddress& peer, const Refusal& refusal, const WorkerListener& listener);
     uint32_t open_slot(int fd, const SocketAddress& peer, const SourceKey& source);
     void tally(const Connection& c, Count count, uint64_t n = 1) noexcept {
-        state_.metrics.add(c.kind, count, n);
+        telemetry_.metrics.add(c.kind, count, n);
     }
     void free_slot(uint32_t slot);
 
@@ -201,14 +173,17 @@ private:
     }
 
     uint32_t window_bytes() const noexcept;
-    ServiceContext context() const { return {state_.wall_seconds}; }
+    ServiceContext context() const { return {turn_.wall_seconds}; }
 
     void log_refused(
         log::Event event, std::string_view what, const SocketAddress& peer,
         const WorkerListener* listener, std::string_view why);
     void log_peer(uint32_t slot, std::string_view what, std::string_view detail);
 
-    WorkerState& state_;
+    Turn& turn_;
+    WorkerTelemetry& telemetry_;
+    LimitsConfig limits_{}; ///< this worker's share
+    uint32_t window_buffers_;
     std::vector<Connection> slots_;
     std::vector<uint32_t> free_; ///< stack
     SendQueues queues_;

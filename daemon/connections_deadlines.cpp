@@ -10,8 +10,8 @@ namespace riposte {
 
 void Connections::set_deadline(uint32_t slot) {
     Connection& c = slots_[slot];
-    const LimitsConfig& limits = state_.limits;
-    c.progress_ms = state_.now_ms;
+    const LimitsConfig& limits = limits_;
+    c.progress_ms = turn_.now_ms;
     uint32_t timeout = first_byte_due(c) ? limits.first_byte_timeout_ms : limits.idle_timeout_ms;
     if (c.state == ConnectionState::finishing || !owes(c))
         c.taking = {};
@@ -23,24 +23,24 @@ void Connections::set_deadline(uint32_t slot) {
     } else if (owes(c)) {
         timeout = std::min(limits.write_stall_timeout_ms / 4, open_taking_window(c));
         c.unacknowledged = UINT32_MAX;
-    } else if (state_.draining) {
-        timeout = state_.now_ms >= state_.drain_grace_ms ? 0 : drain_quiet_ms;
+    } else if (turn_.draining) {
+        timeout = turn_.now_ms >= turn_.drain_grace_ms ? 0 : drain_quiet_ms;
     }
-    timers_.set(slot, state_.now_ms + timeout);
+    timers_.set(slot, turn_.now_ms + timeout);
 }
 
 void Connections::probe_stall(uint32_t slot) {
     Connection& c = slots_[slot];
-    uint32_t timeout = state_.limits.write_stall_timeout_ms;
+    uint32_t timeout = limits_.write_stall_timeout_ms;
     const bool first = c.unacknowledged == UINT32_MAX;
     const bool took = look(c);
     // The first look has nothing to compare with. One that comes when the time is over says that
     // this process was late, and of the peer nothing: its time begins anew. A peer that has
     // acknowledged everything keeps nobody waiting: what it is still owed waits for us.
-    const bool is_over = state_.now_ms - c.progress_ms >= timeout;
+    const bool is_over = turn_.now_ms - c.progress_ms >= timeout;
     if ((first ? is_over : took) || c.unacknowledged == 0)
-        c.progress_ms = state_.now_ms;
-    if (state_.now_ms - c.progress_ms >= timeout) {
+        c.progress_ms = turn_.now_ms;
+    if (turn_.now_ms - c.progress_ms >= timeout) {
         tally(c, Count::write_stall_timeouts);
         fail(slot, "the peer took nothing within write_stall_timeout");
         return;
@@ -51,11 +51,11 @@ void Connections::probe_stall(uint32_t slot) {
         return;
     }
     const uint32_t wait = std::max(std::min(timeout / 4, open_taking_window(c)), 1u);
-    timers_.set(slot, std::min(state_.now_ms + wait, c.progress_ms + timeout));
+    timers_.set(slot, std::min(turn_.now_ms + wait, c.progress_ms + timeout));
 }
 
 void Connections::expire() {
-    for (uint32_t slot = Timers::none; (slot = timers_.expired(state_.now_ms)) != Timers::none;) {
+    for (uint32_t slot = Timers::none; (slot = timers_.expired(turn_.now_ms)) != Timers::none;) {
         on_deadline(slot);
         run(slot);
     }
@@ -80,21 +80,21 @@ void Connections::on_deadline(uint32_t slot) {
 
 /// The shorter one counts: who never spoke is idle, too.
 bool Connections::first_byte_due(const Connection& c) const noexcept {
-    return !c.heard && state_.limits.first_byte_timeout_ms <= state_.limits.idle_timeout_ms;
+    return !c.heard && limits_.first_byte_timeout_ms <= limits_.idle_timeout_ms;
 }
 
 void Connections::end_idle(uint32_t slot) {
     Connection& c = slots_[slot];
     c.finish_requested = true;
-    if (state_.draining) {
-        state_.access_log.note(slot, "drained");
+    if (turn_.draining) {
+        telemetry_.access_log.note(slot, "drained");
         return;
     }
     const bool silent = first_byte_due(c);
     tally(c, silent ? Count::first_byte_timeouts : Count::idle_timeouts);
     const std::string_view why =
         silent ? "it said nothing within first_byte_timeout" : "nothing came within idle_timeout";
-    state_.access_log.note(slot, why);
+    telemetry_.access_log.note(slot, why);
     if (log::enabled(LogLevel::debug))
         log_peer(slot, "idle", fmt::format(": {}", why));
 }

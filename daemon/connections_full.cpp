@@ -18,7 +18,7 @@ namespace riposte {
 bool Connections::make_way() {
     // Not by open_: connections that are refused have no slot, and drive nobody out.
     while (slots_.size() - free_.size() - evicted_ >= max_)
-        if (state_.limits.when_full != WhenFull::close_idle || state_.draining || !evict())
+        if (limits_.when_full != WhenFull::close_idle || turn_.draining || !evict())
             return false;
     return !free_.empty();
 }
@@ -37,7 +37,7 @@ bool Connections::evict() {
     if (evicted_ >= evictions_max || free_.empty())
         return false;
     const uint32_t slot =
-        victims_.longest(static_cast<uint32_t>(slots_.size()), state_.now_ms, [this](uint32_t at) {
+        victims_.longest(static_cast<uint32_t>(slots_.size()), turn_.now_ms, [this](uint32_t at) {
             return idle_since_ms(at);
         });
     if (slot == Victims::none)

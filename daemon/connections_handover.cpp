@@ -47,7 +47,7 @@ void Connections::give_release(uint32_t slot) {
     assert(!c.receiving && !c.sending && c.owed.head == no_buffer);
     c.state = ConnectionState::releasing;
     timers_.clear(slot);
-    state_.ops.push_back({.kind = OpKind::release, .token = {slot, c.generation}, .fd = c.fd});
+    turn_.ops.push_back({.kind = OpKind::release, .token = {slot, c.generation}, .fd = c.fd});
 }
 
 void Connections::on_released(uint32_t slot) {
@@ -73,7 +73,7 @@ void Connections::make_room(uint32_t count) {
 }
 
 void Connections::adopted(int fd, ServiceKind kind, Listening* listening) {
-    SocketAddress peer = state_.environment.peer_address(fd);
+    SocketAddress peer = turn_.environment.peer_address(fd);
     SourceKey source = source_key(peer);
     std::optional<Refusal> refusal =
         Refusal{Count::connections_refused, "its service is no longer there"};
@@ -96,7 +96,7 @@ void Connections::adopted(int fd, ServiceKind kind, Listening* listening) {
         ListenerCounts::add(listening->socket.counts->opened);
     }
     tally(c, Count::connections_adopted);
-    if (stays && state_.draining) {
+    if (stays && turn_.draining) {
         offer(slot);
     } else if (!stays) {
         // In the middle of a conversation, a close could meet unread input: FIN, and the rest of
@@ -105,9 +105,9 @@ void Connections::adopted(int fd, ServiceKind kind, Listening* listening) {
         log_refused(
             log::Event::adopted_finished, "finished an adopted connection", peer, listener_of(c),
             refusal->why);
-        state_.ops.push_back({.kind = OpKind::finish, .token = {slot, c.generation}, .fd = fd});
+        turn_.ops.push_back({.kind = OpKind::finish, .token = {slot, c.generation}, .fd = fd});
         c.state = ConnectionState::finishing;
-        state_.access_log.note(slot, refusal->why);
+        telemetry_.access_log.note(slot, refusal->why);
     }
     set_deadline(slot);
     run(slot);

@@ -11,7 +11,7 @@ void Connections::log_refused(
     log::Event event, std::string_view what, const SocketAddress& address,
     const WorkerListener* listener, std::string_view why) {
     uint64_t suppressed = 0;
-    if (!refused_limit_.allow(state_.now_ms, suppressed))
+    if (!refused_limit_.allow(turn_.now_ms, suppressed))
         return;
     std::string peer = to_string(address);
     log::write(
@@ -25,7 +25,7 @@ void Connections::log_refused(
 
 void Connections::log_peer(uint32_t slot, std::string_view what, std::string_view detail) {
     uint64_t suppressed = 0;
-    if (!log::enabled(LogLevel::debug) || !debug_limit_.allow(state_.now_ms, suppressed))
+    if (!log::enabled(LogLevel::debug) || !debug_limit_.allow(turn_.now_ms, suppressed))
         return;
     const Connection& c = slots_[slot];
     std::string peer = to_string(source_address(c.source, c.source_port));
@@ -42,16 +42,16 @@ void Connections::log_peer(uint32_t slot, std::string_view what, std::string_vie
 
 /// To the access log, when it is known how it ended. Once: what comes after that tells nothing.
 void Connections::tell_end(uint32_t slot, std::string_view how) {
-    if (!state_.access_log.told_of(slot)) [[likely]]
+    if (!telemetry_.access_log.told_of(slot)) [[likely]]
         return;
     const Connection& c = slots_[slot];
     const WorkerListener* listener = listener_of(c);
-    state_.access_log.ended(
+    telemetry_.access_log.ended(
         slot,
         {.address = source_address(c.source, c.source_port),
          .listener = listener != nullptr ? std::string_view(listener->label) : "none",
          .service = c.kind},
-        how, state_.now_ms);
+        how, turn_.now_ms);
 }
 
 } // namespace riposte

@@ -32,12 +32,12 @@ bool is_below(uint32_t bytes, uint32_t rate_min, uint32_t elapsed_ms) noexcept {
 
 /// The clock's low bits; never 0, which is no window.
 uint32_t Connections::window_clock_ms() const noexcept {
-    return static_cast<uint32_t>(state_.now_ms) | 1;
+    return static_cast<uint32_t>(turn_.now_ms) | 1;
 }
 
 /// So many bytes came: is it, with those before, too few? To be asked once for each arrival.
 bool Connections::dribbles(Connection& c, uint32_t size) noexcept {
-    const LimitsConfig& limits = state_.limits;
+    const LimitsConfig& limits = limits_;
     if (limits.rate_min == 0)
         return false;
     const uint32_t now_ms = window_clock_ms();
@@ -62,7 +62,7 @@ uint32_t Connections::open_taking_window(Connection& c) noexcept {
         c.taking_unacknowledged = many;
     }
     const uint32_t elapsed_ms = now_ms - c.taking.since_ms;
-    const uint32_t window_ms = state_.limits.rate_window_ms;
+    const uint32_t window_ms = limits_.rate_window_ms;
     return elapsed_ms < window_ms ? window_ms - elapsed_ms : 0;
 }
 
@@ -72,7 +72,7 @@ void Connections::took(Connection& c, uint32_t size) noexcept {
 
 /// When its window is over: has it taken too little in it? `c.unacknowledged` is new.
 bool Connections::takes_too_little(Connection& c) noexcept {
-    const LimitsConfig& limits = state_.limits;
+    const LimitsConfig& limits = limits_;
     const uint32_t now_ms = window_clock_ms();
     const uint32_t elapsed_ms = now_ms - c.taking.since_ms;
     if (c.taking.since_ms == 0 || elapsed_ms < limits.rate_window_ms)

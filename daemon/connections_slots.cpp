@@ -43,12 +43,13 @@ void Connections::give_up() noexcept {
     timers_.give_up();
 }
 
-void Connections::apply_limits() {
-    max_ = std::min(state_.limits.connections_max, Token::max - 1);
-    const uint32_t slots = slots_for(state_.limits);
+void Connections::apply_limits(const LimitsConfig& limits) {
+    limits_ = limits;
+    max_ = std::min(limits_.connections_max, Token::max - 1);
+    const uint32_t slots = slots_for(limits_);
     if (slots > slots_.size())
         grow(slots);
-    else if (sources_.prefixes() != source_prefixes(state_.limits))
+    else if (sources_.prefixes() != source_prefixes(limits_))
         count_sources();
     give_up(); // of what was reserved and is not needed
 }
@@ -65,7 +66,7 @@ void Connections::grow(uint32_t slots) {
     starved_.reserve(slots);
     woken_.reserve(slots);
     timers_.grow(slots);
-    state_.access_log.grow(slots);
+    telemetry_.access_log.grow(slots);
     for (uint32_t slot = slots; slot-- > old_size;)
         free_.push_back(slot);
     count_sources();
@@ -74,7 +75,7 @@ void Connections::grow(uint32_t slots) {
 /// Anew: there may be more of them, or what is one source has changed.
 void Connections::count_sources() {
     const auto slots = static_cast<uint32_t>(slots_.size());
-    const SourcePrefixes prefixes = source_prefixes(state_.limits);
+    const SourcePrefixes prefixes = source_prefixes(limits_);
     std::optional<SourceTable> reserved = std::exchange(next_sources_, std::nullopt);
     SourceTable sources = reserved && reserved->suits(slots, prefixes)
                               ? std::move(*reserved)
@@ -99,13 +100,13 @@ uint32_t Connections::open_slot(int fd, const SocketAddress& peer, const SourceK
         .source = source,
         .source_port = peer.port()};
     ++open_;
-    state_.access_log.opened(slot, state_.now_ms);
+    telemetry_.access_log.opened(slot, turn_.now_ms);
     return slot;
 }
 
 void Connections::free_slot(uint32_t slot) {
     Connection& c = slots_[slot];
-    assert(!state_.access_log.told_of(slot));
+    assert(!telemetry_.access_log.told_of(slot));
     sources_.leave(c.source);
     if (c.listening != nullptr) {
         c.listening->socket.load->leave();
@@ -127,7 +128,7 @@ void Connections::free_slot(uint32_t slot) {
 /// Counts one more connection of this source and listener; or says why that may not be.
 std::optional<Connections::Refusal> Connections::enter(
     const SourceKey& source, const WorkerListener& listener) {
-    if (!sources_.enter(source, state_.limits.connections_per_source_max))
+    if (!sources_.enter(source, limits_.connections_per_source_max))
         return Refusal{
             Count::connections_over_source, "its source has reached 'connections_per_source'"};
     if (!listener.load->enter(listener.connections_max)) {
@@ -144,7 +145,7 @@ std::optional<Connections::Refusal> Connections::enter(
 }
 
 void Connections::accepted(int fd, Listening& listening) {
-    SocketAddress peer = state_.environment.peer_address(fd);
+    SocketAddress peer = turn_.environment.peer_address(fd);
     SourceKey source = source_key(peer);
     const Access* access = listening.socket.access.get();
     if (access != nullptr && !access->permits(source))
@@ -175,7 +176,7 @@ void Connections::accepted(int fd, Listening& listening) {
 void Connections::refuse(
     int fd, const SocketAddress& peer, const Refusal& refusal, const WorkerListener& listener) {
     ++open_;
-    state_.metrics.add(listener.kind, refusal.reason);
+    telemetry_.metrics.add(listener.kind, refusal.reason);
     ListenerCounts::add(listener.counts->refused);
     log_refused(
         log::Event::connection_refused, "refused a connection", peer, &listener, refusal.why);

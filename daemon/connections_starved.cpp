@@ -27,14 +27,14 @@ void Connections::starve(uint32_t slot) {
     if (c.starved)
         return;
     c.starved = true;
-    const bool took_all = c.owed.bytes == 0 && state_.environment.unacknowledged_bytes(c.fd) == 0;
+    const bool took_all = c.owed.bytes == 0 && turn_.environment.unacknowledged_bytes(c.fd) == 0;
     c.starved_rank = !took_all ? 2 : c.answered ? 0 : 1;
     c.arriving = {}; // it may send more than we can take
     starved_.push_back(slot);
 }
 
 void Connections::wake_starved() {
-    if (!starved_.empty() && !released_ && state_.now_ms >= relief_ms_)
+    if (!starved_.empty() && !released_ && turn_.now_ms >= relief_ms_)
         relieve();
     // All of them: the one that is woken alone may have nothing to receive, and the buffer would
     // wait with it while another starves.
@@ -60,17 +60,17 @@ uint64_t Connections::next_relief_ms() const noexcept {
 
 /// After the last event of a turn.
 void Connections::relieve() {
-    if (state_.now_ms > relief_ms_ + stalled_ms / 2)
-        watched_ms_ = state_.now_ms;
-    relief_ms_ = state_.now_ms + relief_pause_ms;
+    if (turn_.now_ms > relief_ms_ + stalled_ms / 2)
+        watched_ms_ = turn_.now_ms;
+    relief_ms_ = turn_.now_ms + relief_pause_ms;
     std::erase_if(starved_, [this](uint32_t slot) { return !slots_[slot].starved; });
-    const BufferPool& pool = state_.pools.streams;
+    const BufferPool& pool = turn_.pools.streams;
     const auto count = static_cast<uint32_t>(slots_.size());
     uint32_t coming = 0; // back, when their sends have ended
     for (uint32_t left = reliefs_max; left > 0 && pool.held(Owner::pool) + coming < starved_.size();
          --left) {
         const uint32_t slot = stalled_.longest(
-            count, state_.now_ms, [this](uint32_t at) { return stalled_since_ms(at); });
+            count, turn_.now_ms, [this](uint32_t at) { return stalled_since_ms(at); });
         if (slot == Victims::none)
             return;
         const Connection& c = slots_[slot];
@@ -89,10 +89,10 @@ void Connections::relieve() {
 /// first look has nothing to compare with.
 bool Connections::look(Connection& c) noexcept {
     const uint32_t before =
-        std::exchange(c.unacknowledged, state_.environment.unacknowledged_bytes(c.fd));
+        std::exchange(c.unacknowledged, turn_.environment.unacknowledged_bytes(c.fd));
     if (c.unacknowledged >= before)
         return false;
-    c.unchanged_ms = state_.now_ms;
+    c.unchanged_ms = turn_.now_ms;
     return before != UINT32_MAX;
 }
 
@@ -102,12 +102,12 @@ uint64_t Connections::stalled_since_ms(uint32_t slot) noexcept {
     if (c.state != ConnectionState::open || c.owed.head == no_buffer)
         return Victims::not_waiting;
     const bool looked = c.unacknowledged != UINT32_MAX;
-    if (looked && state_.now_ms - std::max(c.unchanged_ms, watched_ms_) <= stalled_ms)
+    if (looked && turn_.now_ms - std::max(c.unchanged_ms, watched_ms_) <= stalled_ms)
         return Victims::not_waiting;
     if (look(c))
-        c.progress_ms = state_.now_ms;
+        c.progress_ms = turn_.now_ms;
     // Of one that has acknowledged everything it is not the peer that we wait for.
-    if (!looked || c.progress_ms == state_.now_ms || c.unacknowledged == 0)
+    if (!looked || c.progress_ms == turn_.now_ms || c.unacknowledged == 0)
         return Victims::not_waiting;
     return c.progress_ms;
 }

@@ -32,8 +32,9 @@ void ReplyTrain::append(std::span<const std::byte> reply) noexcept {
     ++count_;
 }
 
-Datagrams::Datagrams(WorkerState& state, uint32_t rate_entries)
-    : state_(state), rates_(rate_entries), replies_(state.pools.datagrams.buffers().count()) {}
+Datagrams::Datagrams(Turn& turn, WorkerTelemetry& telemetry, uint32_t rate_entries)
+    : turn_(turn), telemetry_(telemetry), rates_(rate_entries),
+      replies_(turn.pools.datagrams.buffers().count()) {}
 
 Datagrams::Lists Datagrams::lists_of(const DatagramsConfig& share) {
     return {
@@ -53,17 +54,18 @@ void Datagrams::set(const DatagramsConfig& share, std::shared_ptr<const PortSet>
 }
 
 void Datagrams::arrived(Listening& at, BufferId buffer, uint32_t size) {
-    BufferPool& buffers = state_.pools.datagrams.buffers();
-    const uint32_t segment = state_.pools.datagrams.arrival(buffer).segment_bytes;
+    BufferPool& buffers = turn_.pools.datagrams.buffers();
+    const uint32_t segment = turn_.pools.datagrams.arrival(buffer).segment_bytes;
     const uint32_t step = segment != 0 ? segment : size;
     const uint32_t count = segment != 0 ? (size + segment - 1) / segment : 1;
-    state_.metrics.add(at.socket.kind, Count::datagrams_received, count);
-    state_.metrics.add(at.socket.kind, Count::datagram_received_bytes, size);
+    telemetry_.metrics.add(at.socket.kind, Count::datagrams_received, count);
+    telemetry_.metrics.add(at.socket.kind, Count::datagram_received_bytes, size);
     ListenerCounts::add(at.socket.counts->received, count);
     ListenerCounts::add(at.socket.counts->received_bytes, size);
     SourceKey source;
     const uint32_t admitted = admit(at, buffer, source, step, count);
-    if (const uint32_t first = state_.access_log.first_sample(count); first < count) [[unlikely]]
+    if (const uint32_t first = telemetry_.access_log.first_sample(count); first < count)
+        [[unlikely]]
         tell_access(at, buffer, buffers.bytes(buffer).first(size), step, first, admitted);
     bool replied = false;
     if (admitted > 0) { // an empty datagram is one, too
@@ -76,16 +78,16 @@ void Datagrams::arrived(Listening& at, BufferId buffer, uint32_t size) {
 /// How many of the `count` datagrams in the buffer, of up to `size` bytes, may be answered.
 uint32_t Datagrams::admit(
     const Listening& at, BufferId buffer, SourceKey& source, uint32_t size, uint32_t count) {
-    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    const Arrival& arrival = turn_.pools.datagrams.arrival(buffer);
     RateLimit::Grant grant{};
     if (const auto refusal = rules_.refuses(arrival, source))
         grant = {0, *refusal};
     else if (at.socket.access != nullptr && !at.socket.access->permits(source))
         grant = {0, Count::datagrams_denied};
     else
-        grant = rates_.ask(source, count, size, state_.now_ms);
+        grant = rates_.ask(source, count, size, turn_.now_ms);
     if (grant.datagrams < count) {
-        state_.metrics.add(at.socket.kind, grant.refusal, count - grant.datagrams);
+        telemetry_.metrics.add(at.socket.kind, grant.refusal, count - grant.datagrams);
         ListenerCounts::add(at.socket.counts->refused, count - grant.datagrams);
         if (log::enabled(LogLevel::debug))
             log_refused(at, buffer, count - grant.datagrams, grant.refusal);
@@ -110,7 +112,7 @@ bool Datagrams::ask_service(
         datagrams = datagrams.subspan(datagram.size());
         if (logs)
             log_datagram(at, buffer, datagram);
-        DatagramReply reply = service.datagram({state_.wall_seconds}, datagram);
+        DatagramReply reply = service.datagram({turn_.wall_seconds}, datagram);
         if (reply.verdict == DatagramReply::Verdict::send) {
             assert(reply.size <= datagram.size());
             ++answers;
@@ -127,24 +129,24 @@ bool Datagrams::ask_service(
     } while (!datagrams.empty());
     rates_.charge(answers, answer_bytes);
     if (unanswered > 0)
-        state_.metrics.add(at.socket.kind, Count::datagrams_unanswered, unanswered);
+        telemetry_.metrics.add(at.socket.kind, Count::datagrams_unanswered, unanswered);
     if (too_long > 0)
-        state_.metrics.add(at.socket.kind, Count::datagrams_too_long, too_long);
+        telemetry_.metrics.add(at.socket.kind, Count::datagrams_too_long, too_long);
     const bool replied = train.count() > 0;
     if (replied)
         push(at, train);
     if (train.buffer() != buffer) // then the first train lies in that one
-        state_.pools.datagrams.buffers().move(train.buffer(), Owner::worker, Owner::backend);
+        turn_.pools.datagrams.buffers().move(train.buffer(), Owner::worker, Owner::backend);
     return replied;
 }
 
 void Datagrams::answer(
     Listening& at, BufferId question, ReplyTrain& train, std::span<const std::byte> reply) {
-    DatagramPool& pool = state_.pools.datagrams;
+    DatagramPool& pool = turn_.pools.datagrams;
     if (!train.takes(reply.size())) {
         const BufferId another = pool.buffers().take(Owner::worker);
         if (another == no_buffer) {
-            state_.metrics.add(at.socket.kind, Count::datagrams_send_failed);
+            telemetry_.metrics.add(at.socket.kind, Count::datagrams_send_failed);
             return;
         }
         push(at, train);
@@ -158,16 +160,16 @@ void Datagrams::answer(
 
 /// In a buffer of its own: how many bytes, if it was answered.
 std::optional<uint32_t> Datagrams::answer_longer(Listening& at, BufferId question) {
-    DatagramPool& pool = state_.pools.datagrams;
+    DatagramPool& pool = turn_.pools.datagrams;
     const BufferId room = pool.buffers().take(Owner::worker);
     if (room == no_buffer) {
-        state_.metrics.add(at.socket.kind, Count::datagrams_send_failed);
+        telemetry_.metrics.add(at.socket.kind, Count::datagrams_send_failed);
         return std::nullopt;
     }
     const uint32_t size = at.socket.service->longer_answer(
-        {state_.wall_seconds}, LongerRoom(pool.buffers().bytes(room)));
+        {turn_.wall_seconds}, LongerRoom(pool.buffers().bytes(room)));
     if (size == 0) {
-        state_.metrics.add(at.socket.kind, Count::datagrams_too_long);
+        telemetry_.metrics.add(at.socket.kind, Count::datagrams_too_long);
         pool.buffers().move(room, Owner::worker, Owner::pool);
         return std::nullopt;
     }
@@ -176,7 +178,7 @@ std::optional<uint32_t> Datagrams::answer_longer(Listening& at, BufferId questio
     train.append(pool.buffers().bytes(room).first(size));
     push(at, train);
     pool.buffers().move(room, Owner::worker, Owner::backend);
-    state_.metrics.add(at.socket.kind, Count::datagrams_longer);
+    telemetry_.metrics.add(at.socket.kind, Count::datagrams_longer);
     return size;
 }
 
@@ -184,9 +186,9 @@ std::optional<uint32_t> Datagrams::answer_longer(Listening& at, BufferId questio
 void Datagrams::push(Listening& at, const ReplyTrain& train) {
     assert(train.count() > 0);
     replies_[train.buffer()] = {
-        static_cast<uint16_t>(train.count()), train.segment_bytes(), at.socket.kind, state_.now_ns};
+        static_cast<uint16_t>(train.count()), train.segment_bytes(), at.socket.kind, turn_.now_ns};
     ++at.replies;
-    state_.ops.push_back(
+    turn_.ops.push_back(
         {.kind = OpKind::send_to,
          .segment_bytes = train.segment_bytes(),
          .token = {at.slot, at.generation},
@@ -204,30 +206,30 @@ void Datagrams::sent(Listening& from, const Event& event) {
     assert(count <= reply.count);
     if (count > 0) {
         const auto size = static_cast<uint32_t>(event.result);
-        state_.metrics.add(reply.service, Count::datagrams_sent, count);
-        state_.metrics.add(reply.service, Count::datagram_sent_bytes, size);
-        state_.metrics.answered(
-            reply.service, Transport::udp, state_.now_ns - reply.since_ns, count);
+        telemetry_.metrics.add(reply.service, Count::datagrams_sent, count);
+        telemetry_.metrics.add(reply.service, Count::datagram_sent_bytes, size);
+        telemetry_.metrics.answered(
+            reply.service, Transport::udp, turn_.now_ns - reply.since_ns, count);
         ListenerCounts::add(from.socket.counts->answered, count);
         ListenerCounts::add(from.socket.counts->sent_bytes, size);
     }
     if (count < reply.count)
-        state_.metrics.add(reply.service, Count::datagrams_send_failed, reply.count - count);
+        telemetry_.metrics.add(reply.service, Count::datagrams_send_failed, reply.count - count);
     --from.replies;
-    state_.pools.datagrams.buffers().move(event.buffer, Owner::worker, Owner::pool);
+    turn_.pools.datagrams.buffers().move(event.buffer, Owner::worker, Owner::pool);
 }
 
 bool Datagrams::all_taken(uint32_t replies_in_flight) const noexcept {
-    const BufferPool& buffers = state_.pools.datagrams.buffers();
+    const BufferPool& buffers = turn_.pools.datagrams.buffers();
     return buffers.held(Owner::pool) == 0 && buffers.held(Owner::backend) == replies_in_flight;
 }
 
 void Datagrams::log_datagram(
     const Listening& at, BufferId buffer, std::span<const std::byte> datagram) {
     uint64_t suppressed = 0;
-    if (!debug_limit_.allow(state_.now_ms, suppressed))
+    if (!debug_limit_.allow(turn_.now_ms, suppressed))
         return;
-    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    const Arrival& arrival = turn_.pools.datagrams.arrival(buffer);
     SocketAddress peer{.storage = arrival.peer.any, .size = arrival.peer_size};
     std::string_view text(reinterpret_cast<const char*>(datagram.data()), datagram.size());
     log::write(
@@ -241,7 +243,7 @@ void Datagrams::log_datagram(
 void Datagrams::tell_access(
     const Listening& at, BufferId buffer, std::span<const std::byte> datagrams, uint32_t step,
     uint32_t first, uint32_t admitted) {
-    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    const Arrival& arrival = turn_.pools.datagrams.arrival(buffer);
     const AccessPeer peer{
         .address = {.storage = arrival.peer.any, .size = arrival.peer_size},
         .listener = at.socket.label,
@@ -249,18 +251,17 @@ void Datagrams::tell_access(
     uint64_t index = first;
     do { // an empty datagram is one, too
         const auto rest = datagrams.subspan(static_cast<size_t>(index) * step);
-        state_.access_log.datagram(
-            peer, rest.first(std::min<size_t>(step, rest.size())), index >= admitted,
-            state_.now_ms);
-        index += state_.access_log.datagrams_every();
+        telemetry_.access_log.datagram(
+            peer, rest.first(std::min<size_t>(step, rest.size())), index >= admitted, turn_.now_ms);
+        index += telemetry_.access_log.datagrams_every();
     } while (index * step < datagrams.size());
 }
 
 void Datagrams::log_refused(const Listening& at, BufferId buffer, uint32_t count, Count why) {
     uint64_t suppressed = 0;
-    if (!refused_limit_.allow(state_.now_ms, suppressed))
+    if (!refused_limit_.allow(turn_.now_ms, suppressed))
         return;
-    const Arrival& arrival = state_.pools.datagrams.arrival(buffer);
+    const Arrival& arrival = turn_.pools.datagrams.arrival(buffer);
     SocketAddress peer{.storage = arrival.peer.any, .size = arrival.peer_size};
     log::write(
         LogLevel::debug,

@@ -14,11 +14,14 @@
 // trains.
 #pragma once
 
-#include "daemon/connections.h"
 #include "daemon/io/backend.h"
+#include "daemon/io/turn.h"
+#include "daemon/listener_slot.h"
 #include "daemon/log.h"
 #include "daemon/rate_limit.h"
 #include "daemon/reflection.h"
+#include "daemon/udp_limits.h"
+#include "daemon/worker_telemetry.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -58,7 +61,7 @@ private:
 class Datagrams {
 public:
     /// `rate_entries`: see RateLimit.
-    Datagrams(WorkerState& state, uint32_t rate_entries);
+    Datagrams(Turn& turn, WorkerTelemetry& telemetry, uint32_t rate_entries);
 
     /// Memory for set() with this share. Throws std::bad_alloc, and then nothing has changed.
     void reserve(const DatagramsConfig& share);
@@ -106,7 +109,8 @@ private:
         uint32_t first, uint32_t admitted);
     void log_refused(const Listening& at, BufferId buffer, uint32_t count, Count why);
 
-    WorkerState& state_;
+    Turn& turn_;
+    WorkerTelemetry& telemetry_;
     ReflectionRules rules_;
     RateLimit rates_;
     CidrSet longer_answers_to_;

@@ -55,9 +55,9 @@ struct Entry {
 };
 
 /// What an inherited socket is told: what the first section of its service says.
-ListenConfig section_of(const Config& config, ServiceKind kind) {
-    const auto same = std::ranges::find(config.listen, kind, &ListenConfig::service);
-    return same == config.listen.end() ? ListenConfig{.service = kind} : *same;
+ListenConfig section_of(const std::vector<ListenConfig>& sections, ServiceKind kind) {
+    const auto same = std::ranges::find(sections, kind, &ListenConfig::service);
+    return same == sections.end() ? ListenConfig{.service = kind} : *same;
 }
 
 /// What a section makes of an entry, before it does.
@@ -102,8 +102,8 @@ void set_accepting(const Entry& entry) {
             accept_with_first_bytes(socket.fd.get(), entry.service->answers_once());
 }
 
-bool mentions(const Config& config, std::string_view key) {
-    for (const ListenConfig& listen : config.listen) {
+bool mentions(const std::vector<ListenConfig>& sections, std::string_view key) {
+    for (const ListenConfig& listen : sections) {
         for (const Endpoint& endpoint : listen.addresses) {
             if (to_string(endpoint) == key)
                 return true;
@@ -152,7 +152,7 @@ struct Listeners::Impl {
     };
 
     std::vector<std::shared_ptr<ListenerCounts>> new_counts() const;
-    Result<void> adopt(systemd::InheritedSocket socket, const Config& config);
+    Result<void> adopt(systemd::InheritedSocket socket, const std::vector<ListenConfig>& sections);
     std::expected<Bound, int> bind(ListenAddress address);
     Result<Entry> open(
         const Endpoint& endpoint, const ListenConfig& listen, std::span<const Entry> opened);
@@ -163,7 +163,7 @@ struct Listeners::Impl {
     Error open_error(
         int error, const ListenAddress& address, const Entry& entry,
         std::span<const Entry> opened) const;
-    Result<Change> prepare(const Config& config);
+    Result<Change> prepare(const std::vector<ListenConfig>& sections);
     void commit(Change change) noexcept;
 };
 
@@ -173,7 +173,8 @@ std::vector<std::shared_ptr<ListenerCounts>> Listeners::Impl::new_counts() const
     return counts;
 }
 
-Result<void> Listeners::Impl::adopt(systemd::InheritedSocket socket, const Config& config) {
+Result<void> Listeners::Impl::adopt(
+    systemd::InheritedSocket socket, const std::vector<ListenConfig>& sections) {
     const auto kind = inherited_service(socket.fd.get(), socket.name);
     if (!kind)
         return std::unexpected(kind.error());
@@ -184,7 +185,7 @@ Result<void> Listeners::Impl::adopt(systemd::InheritedSocket socket, const Confi
     Entry entry;
     entry.key = to_string(*address);
     entry.transport = address->transport;
-    configure(entry, section_of(config, *kind));
+    configure(entry, section_of(sections, *kind));
     Bound& bound = entry.bounds.emplace_back(Bound{*address, {}, {}});
     bound.sockets.push_back({next_id++, std::move(socket.fd)});
     bound.counts = new_counts();
@@ -303,12 +304,13 @@ void Listeners::Impl::note(const Entry& entry, std::string_view what) {
     notes.push_back(fmt::format("{}: {}: {}", entry.origin, entry.key, what));
 }
 
-Result<Listeners::Impl::Change> Listeners::Impl::prepare(const Config& config) {
+Result<Listeners::Impl::Change> Listeners::Impl::prepare(
+    const std::vector<ListenConfig>& sections) {
     for (Entry& entry : entries)
-        entry.leaving = !mentions(config, entry.key);
+        entry.leaving = !mentions(sections, entry.key);
     Change change;
     change.taken.resize(entries.size(), false);
-    for (const ListenConfig& listen : config.listen) {
+    for (const ListenConfig& listen : sections) {
         for (const Endpoint& endpoint : listen.addresses) {
             const auto held = std::ranges::find(entries, to_string(endpoint), &Entry::key);
             const auto index = static_cast<size_t>(held - entries.begin());
@@ -346,17 +348,18 @@ void Listeners::Impl::commit(Change change) noexcept {
 }
 
 Result<Listeners> Listeners::open(
-    const Config& config, std::vector<systemd::InheritedSocket> inherited, uint32_t workers) {
+    const std::vector<ListenConfig>& sections, std::vector<systemd::InheritedSocket> inherited,
+    uint32_t workers) {
     auto impl = std::make_unique<Impl>();
     impl->workers = std::max(workers, 1U);
     impl->inherited = !inherited.empty();
     for (auto& socket : inherited) {
-        const auto adopted = impl->adopt(std::move(socket), config);
+        const auto adopted = impl->adopt(std::move(socket), sections);
         if (!adopted)
             return std::unexpected(adopted.error());
     }
     Listeners listeners(std::move(impl));
-    const auto applied = listeners.apply(config);
+    const auto applied = listeners.apply(sections);
     if (!applied)
         return std::unexpected(applied.error());
     return listeners;
@@ -389,16 +392,16 @@ std::vector<WorkerListener> Listeners::plan(uint32_t index) const {
     return plan;
 }
 
-Result<void> Listeners::apply(const Config& config) {
+Result<void> Listeners::apply(const std::vector<ListenConfig>& sections) {
     if (impl_->inherited) {
         std::vector<Configured> all;
         all.reserve(impl_->entries.size());
         for (const Entry& entry : impl_->entries)
-            all.push_back(configured(entry, section_of(config, entry.kind)));
+            all.push_back(configured(entry, section_of(sections, entry.kind)));
         for (size_t i = 0; i < all.size(); ++i)
             configure(impl_->entries[i], std::move(all[i]));
     } else {
-        auto change = impl_->prepare(config);
+        auto change = impl_->prepare(sections);
         if (!change)
             return std::unexpected(change.error());
         impl_->commit(std::move(*change));
@@ -407,9 +410,9 @@ Result<void> Listeners::apply(const Config& config) {
     return {};
 }
 
-bool Listeners::loses_any(const Config& config) const {
+bool Listeners::loses_any(const std::vector<ListenConfig>& sections) const {
     return !impl_->inherited && !std::ranges::all_of(impl_->entries, [&](const Entry& entry) {
-        return mentions(config, entry.key);
+        return mentions(sections, entry.key);
     });
 }
 

@@ -13,11 +13,10 @@
 #include "common/address.h"
 #include "common/error.h"
 #include "common/fd.h"
-#include "daemon/access.h"
-#include "daemon/config.h"
-#include "daemon/limits.h"
-#include "daemon/metrics.h"
-#include "daemon/reflection.h"
+#include "daemon/listener_config.h"
+#include "daemon/listener_spec.h"
+#include "daemon/port_set.h"
+#include "daemon/scrape/listener_report.h"
 #include "daemon/systemd.h"
 
 #include <cstdint>
@@ -27,43 +26,14 @@
 
 namespace riposte {
 
-/// One address that is answered on, and what all workers together did there since it was opened.
-struct ListenerReport {
-    ServiceKind kind;
-    Transport transport;
-    std::string address;      ///< "tcp://127.0.0.1:7001", with the port that the kernel gave
-    uint64_t connections = 0; ///< open now
-    uint64_t accepted = 0;
-    uint64_t refused = 0;
-    uint64_t received = 0; ///< datagrams
-    uint64_t answered = 0;
-    uint64_t received_bytes = 0;
-    uint64_t sent_bytes = 0;
-};
-
-/// What one worker is lent: one socket, and how to answer on it.
-struct WorkerListener {
-    uint64_t id = 0; ///< of the socket; the same across reloads, never used again
-    int fd = -1;     ///< lent, not owned; non-blocking, listening if it is a stream
-    Transport transport = Transport::tcp;
-    ServiceKind kind = ServiceKind::hello;
-    std::shared_ptr<const Service> service{};
-    std::shared_ptr<const Access> access{}; ///< null: everybody
-    /// Of the address, by all workers; the same for the same id.
-    std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
-    uint32_t connections_max = connections_most;
-    /// Of the address, by this worker alone; the same for the same id.
-    std::shared_ptr<ListenerCounts> counts = std::make_shared<ListenerCounts>();
-    std::string label{}; ///< "hello on tcp://127.0.0.1:7001", with the port that the kernel gave
-};
-
 class Listeners {
 public:
     /// Opens everything, or nothing. `workers` is at least 1. Inherited sockets win: if there are
     /// any, configured addresses are not bound. Of the first section of the same service the
     /// options and the lists still apply.
     static Result<Listeners> open(
-        const Config& config, std::vector<systemd::InheritedSocket> inherited, uint32_t workers);
+        const std::vector<ListenConfig>& sections, std::vector<systemd::InheritedSocket> inherited,
+        uint32_t workers);
 
     Listeners(Listeners&&) noexcept;
     Listeners& operator=(Listeners&&) noexcept;
@@ -72,12 +42,12 @@ public:
     /// What worker `index` answers on now.
     std::vector<WorkerListener> plan(uint32_t index) const;
 
-    /// Opens what is new in `config`, forgets (but does not close) what is gone, updates services.
-    /// On error nothing has changed.
-    Result<void> apply(const Config& config);
+    /// Opens what is new in `sections`, forgets (but does not close) what is gone, updates
+    /// services. On error nothing has changed.
+    Result<void> apply(const std::vector<ListenConfig>& sections);
 
     /// Would apply() take an address away?
-    bool loses_any(const Config& config) const;
+    bool loses_any(const std::vector<ListenConfig>& sections) const;
 
     /// A line for each address that open() and apply() could not have and went on without, since
     /// the last call.

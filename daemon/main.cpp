@@ -4,13 +4,13 @@
 #include "common/standard_streams.h"
 #include "common/text.h"
 #include "daemon/config.h"
-#include "daemon/limits.h"
 #include "daemon/log.h"
 #include "daemon/log_failure.h"
 #include "daemon/memory_bound.h"
 #include "daemon/options.h"
 #include "daemon/signals.h"
 #include "daemon/supervisor.h"
+#include "daemon/worker_count.h"
 
 #include <cerrno>
 #include <csignal>

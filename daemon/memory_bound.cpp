@@ -4,9 +4,10 @@
 #include "daemon/connection.h"
 #include "daemon/connections.h"
 #include "daemon/io/epoll_backend.h"
-#include "daemon/limits.h"
 #include "daemon/rate_limit.h"
 #include "daemon/send_queue.h"
+#include "daemon/source_table.h"
+#include "daemon/tcp_limits.h"
 #include "daemon/timers.h"
 #include "daemon/worker_thread.h"
 

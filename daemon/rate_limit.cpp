@@ -13,17 +13,6 @@
 
 namespace riposte {
 
-DatagramsConfig worker_share(const DatagramsConfig& datagrams, uint32_t workers) {
-    const auto share_of = [workers](uint64_t rate) { return (rate + workers - 1) / workers; };
-    DatagramsConfig share = datagrams;
-    share.rate_per_prefix = share_of(datagrams.rate_per_prefix);
-    share.rate = share_of(datagrams.rate);
-    // No share so small that the largest datagram would never pass.
-    share.bytes_per_prefix = std::max(share_of(datagrams.bytes_per_prefix), bytes_rate_min);
-    share.bytes = std::max(share_of(datagrams.bytes), 2 * bytes_rate_min);
-    return share;
-}
-
 // Buckets -----------------------------------------------------------------------------------------
 
 void RateLimit::Rate::set(uint64_t rate, uint64_t at_once) noexcept {

@@ -47,9 +47,9 @@
 #pragma once
 
 #include "daemon/cidr.h"
-#include "daemon/config.h"
 #include "daemon/metrics.h"
 #include "daemon/source_key.h"
+#include "daemon/udp_limits.h"
 
 #include <array>
 #include <cstddef>
@@ -58,9 +58,6 @@
 #include <span>
 
 namespace riposte {
-
-/// One worker's share of the rates of the process.
-DatagramsConfig worker_share(const DatagramsConfig& datagrams, uint32_t workers);
 
 class RateLimit {
 public:

@@ -31,18 +31,15 @@
 #include "daemon/cidr.h"
 #include "daemon/io/buffer_pool.h"
 #include "daemon/metrics.h"
+#include "daemon/port_set.h"
 #include "daemon/source_key.h"
 
-#include <bitset>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
 namespace riposte {
-
-/// UDP ports, by number.
-using PortSet = std::bitset<65'536>;
 
 class ReflectionRules {
 public:

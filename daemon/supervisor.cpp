@@ -2,12 +2,12 @@
 
 #include "common/clock.h"
 #include "common/text.h"
-#include "daemon/limits.h"
 #include "daemon/log.h"
 #include "daemon/memory_bound.h"
 #include "daemon/sandbox.h"
 #include "daemon/signals.h"
 #include "daemon/systemd.h"
+#include "daemon/worker_count.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -81,7 +81,8 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     if (!scrape_sockets)
         return std::unexpected(scrape_sockets.error());
     Inheritance inheritance = take_connections(*inherited);
-    auto listeners = Listeners::open(config, std::move(*inherited), worker_count(config.workers));
+    auto listeners =
+        Listeners::open(config.listen, std::move(*inherited), worker_count(config.workers));
     if (!listeners)
         return std::unexpected(listeners.error());
     std::unique_ptr<Supervisor> supervisor(new Supervisor(options, config, std::move(*listeners)));

@@ -139,7 +139,7 @@ Result<Config> Supervisor::wanted_config() const {
 bool Supervisor::is_to_be_read_again(const Config& config) {
     constexpr uint64_t pause_us = 250'000;
     constexpr uint32_t rereads_max = 20;
-    if (reread_ == rereads_max || !listeners_.loses_any(config) ||
+    if (reread_ == rereads_max || !listeners_.loses_any(config.listen) ||
         !is_just_written(options_.config_path))
         return false;
     ++reread_;
@@ -149,7 +149,7 @@ bool Supervisor::is_to_be_read_again(const Config& config) {
 }
 
 Result<void> Supervisor::adopt(Config wanted) {
-    if (auto applied = listeners_.apply(wanted); !applied)
+    if (auto applied = listeners_.apply(wanted.listen); !applied)
         return applied;
     if (wanted.backend != config_.backend || wanted.workers != config_.workers)
         log::warning(

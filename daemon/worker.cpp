@@ -38,49 +38,48 @@ bool belongs_to_peer(int error) {
 
 Worker::Worker(Environment& environment, Backend& backend, Pools pools, const WorkerPlan& plan)
     : backend_(backend),
-      state_{
+      turn_{
           .environment = environment,
           .pools = pools,
-          .window_buffers = backend.window_buffers(),
-          .limits = plan.limits,
           .now_ns = environment.now_ns(),
           .now_ms = environment.now_ns() / 1'000'000,
           .wall_seconds = environment.wall_seconds()},
-      connections_(state_), datagrams_(state_, plan.rate_entries) {
+      connections_(turn_, telemetry_, plan.limits, backend.window_buffers()),
+      datagrams_(turn_, telemetry_, plan.rate_entries) {
     apply(plan);
 }
 
 bool Worker::turn() {
-    size_t count = backend_.turn(state_.ops, events_, busy_poll_.wait(until_deadline()));
-    state_.ops.clear();
-    state_.now_ns = state_.environment.now_ns();
-    state_.now_ms = state_.now_ns / 1'000'000;
-    state_.wall_seconds = state_.environment.wall_seconds();
+    size_t count = backend_.turn(turn_.ops, events_, busy_poll_.wait(until_deadline()));
+    turn_.ops.clear();
+    turn_.now_ns = turn_.environment.now_ns();
+    turn_.now_ms = turn_.now_ns / 1'000'000;
+    turn_.wall_seconds = turn_.environment.wall_seconds();
     if (busy_poll_.on())
-        busy_poll_.turned(count, state_.now_ns / 1000);
+        busy_poll_.turned(count, turn_.now_ns / 1000);
     const uint64_t freed = connections_.freed();
     for (const Event& event : std::span(events_).first(count))
         handle(event);
     connections_.end_evicted();
     keep_deadlines();
     connections_.wake_starved();
-    state_.metrics.set_buffers_used(connections_.buffers_used());
+    telemetry_.metrics.set_buffers_used(connections_.buffers_used());
     trim_buffers();
     if (resume_ms_ != Timers::never)
         resume(connections_.freed() != freed);
     if (!stopped())
         return true;
-    state_.access_log.tell_left_out();
+    telemetry_.access_log.tell_left_out();
     return false;
 }
 
 std::chrono::milliseconds Worker::until_deadline() noexcept {
     uint64_t next = std::min(
         {connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_, trim_ms_,
-         state_.access_log.next_ms()});
+         telemetry_.access_log.next_ms()});
     if (next == Timers::never)
         return std::chrono::milliseconds(-1);
-    return std::chrono::milliseconds(next > state_.now_ms ? next - state_.now_ms : 0);
+    return std::chrono::milliseconds(next > turn_.now_ms ? next - turn_.now_ms : 0);
 }
 
 void Worker::handle(const Event& event) {
@@ -110,22 +109,22 @@ void Worker::handle(const Event& event) {
 
 void Worker::keep_deadlines() {
     connections_.expire();
-    state_.access_log.expire(state_.now_ms);
-    if (state_.now_ms < drain_deadline_ms_)
+    telemetry_.access_log.expire(turn_.now_ms);
+    if (turn_.now_ms < drain_deadline_ms_)
         return;
     connections_.end_drain();
-    drain_deadline_ms_ = state_.now_ms + drain_repeat_ms; // for what was accepted meanwhile
+    drain_deadline_ms_ = turn_.now_ms + drain_repeat_ms; // for what was accepted meanwhile
 }
 
 void Worker::trim_buffers() {
-    BufferPool& streams = state_.pools.streams;
-    BufferPool& datagrams = state_.pools.datagrams.buffers();
-    if (state_.now_ms >= trim_ms_) {
+    BufferPool& streams = turn_.pools.streams;
+    BufferPool& datagrams = turn_.pools.datagrams.buffers();
+    if (turn_.now_ms >= trim_ms_) {
         trim_ms_ = Timers::never;
         streams.trim(warm_buffers);
         datagrams.trim(warm_buffers);
     } else if (trim_ms_ == Timers::never && (streams.stirred() || datagrams.stirred())) {
-        trim_ms_ = state_.now_ms + trim_after_ms;
+        trim_ms_ = turn_.now_ms + trim_after_ms;
     }
 }
 
@@ -145,9 +144,9 @@ void Worker::on_accept(const Event& event) {
     if (event.result >= 0) {
         connections_.accepted(event.result, at);
     } else if (event.result != -ECANCELED && !belongs_to_peer(-event.result)) {
-        state_.metrics.add(at.socket.kind, accept_error(-event.result));
+        telemetry_.metrics.add(at.socket.kind, accept_error(-event.result));
         uint64_t suppressed = 0;
-        if (accept_limit_.allow(state_.now_ms, suppressed))
+        if (accept_limit_.allow(turn_.now_ms, suppressed))
             log::warning(
                 log::Event::accepting_paused,
                 {{"RIPOSTE_LISTENER", at.socket.label},
@@ -165,7 +164,7 @@ void Worker::arm(Listening& listening) {
     if (listening.armed || listening.leaving || listening.starved || listening.resume_ms != 0)
         return;
     bool tcp = listening.socket.transport == Transport::tcp;
-    state_.ops.push_back(
+    turn_.ops.push_back(
         {.kind = tcp ? OpKind::accept : OpKind::receive_from,
          .token = {listening.slot, listening.generation},
          .fd = listening.socket.fd,
@@ -174,18 +173,18 @@ void Worker::arm(Listening& listening) {
 }
 
 void Worker::pause(Listening& listening) {
-    listening.resume_ms = state_.now_ms + accept_pause_ms;
+    listening.resume_ms = turn_.now_ms + accept_pause_ms;
     resume_ms_ = std::min(resume_ms_, listening.resume_ms);
 }
 
 void Worker::resume(bool fd_freed) {
-    if (!fd_freed && state_.now_ms < resume_ms_)
+    if (!fd_freed && turn_.now_ms < resume_ms_)
         return;
     resume_ms_ = Timers::never;
     for (Listening& at : listening_) {
         if (at.resume_ms == 0)
             continue;
-        if (fd_freed || state_.now_ms >= at.resume_ms) {
+        if (fd_freed || turn_.now_ms >= at.resume_ms) {
             at.resume_ms = 0;
             arm(at);
         } else {
@@ -198,10 +197,10 @@ void Worker::reserve(const WorkerPlan& plan) {
     const size_t listeners = std::max<size_t>(plan.listeners.size(), plan.listeners_max);
     try {
         const uint32_t slots = connections_.reserve(plan.limits);
-        state_.access_log.reserve(plan.access_log, slots);
+        telemetry_.access_log.reserve(plan.access_log, slots);
         datagrams_.reserve(plan.datagrams);
         ops_room_.reserve(
-            state_.ops,
+            turn_.ops,
             2 * (size_t{slots} + Connections::evictions_max + listeners) + events_.size());
         reserve_places(listeners);
         backend_.reserve(plan.descriptors_max, static_cast<uint32_t>(listeners));
@@ -214,7 +213,7 @@ void Worker::reserve(const WorkerPlan& plan) {
 
 void Worker::give_up() noexcept {
     connections_.give_up();
-    state_.access_log.give_up();
+    telemetry_.access_log.give_up();
     datagrams_.give_up();
     ops_room_.give_up();
     reserved_ = false;
@@ -224,11 +223,10 @@ void Worker::apply(WorkerPlan plan) {
     if (!reserved_)
         reserve(plan);
     reserved_ = false;
-    ops_room_.take_over(state_.ops);
-    state_.limits = plan.limits;
-    connections_.apply_limits();
+    ops_room_.take_over(turn_.ops);
+    connections_.apply_limits(plan.limits);
     datagrams_.set(plan.datagrams, plan.served);
-    state_.access_log.set(plan.access_log, connections_.slots());
+    telemetry_.access_log.set(plan.access_log, connections_.slots());
     busy_poll_.set(plan.busy_poll_us);
     for (Listening& at : listening_) {
         bool planned = std::ranges::any_of(plan.listeners, [&](const WorkerListener& socket) {
@@ -277,7 +275,7 @@ void Worker::leave(Listening& listening) {
     listening.leaving = true;
     if (listening.armed) {
         bool tcp = listening.socket.transport == Transport::tcp;
-        state_.ops.push_back(
+        turn_.ops.push_back(
             {.kind = OpKind::stop,
              .target = tcp ? OpKind::accept : OpKind::receive_from,
              .token = {listening.slot, listening.generation},
@@ -327,7 +325,7 @@ void Worker::on_datagram_error(Listening& at, int error) {
         return;
     }
     uint64_t suppressed = 0;
-    if (datagram_limit_.allow(state_.now_ms, suppressed))
+    if (datagram_limit_.allow(turn_.now_ms, suppressed))
         log::warning(
             log::Event::receiving_paused,
             {{"RIPOSTE_LISTENER", at.socket.label},
@@ -346,7 +344,7 @@ void Worker::on_datagram_sent(const Event& event) {
 }
 
 void Worker::wake_starved() {
-    if (!starved_ || state_.pools.datagrams.buffers().held(Owner::pool) == 0)
+    if (!starved_ || turn_.pools.datagrams.buffers().held(Owner::pool) == 0)
         return;
     starved_ = false;
     for (Listening& at : listening_) {
@@ -371,11 +369,11 @@ void Worker::adopt(std::span<const AdoptedConnection> connections) {
 }
 
 void Worker::drain(uint32_t timeout_ms, uint32_t handover_max) {
-    if (state_.draining)
+    if (turn_.draining)
         return;
-    state_.draining = true;
-    drain_deadline_ms_ = state_.now_ms + timeout_ms;
-    state_.drain_grace_ms = state_.now_ms + timeout_ms / 2;
+    turn_.draining = true;
+    drain_deadline_ms_ = turn_.now_ms + timeout_ms;
+    turn_.drain_grace_ms = turn_.now_ms + timeout_ms / 2;
     for (Listening& at : listening_)
         if (at.used && !at.leaving)
             leave(at);
@@ -384,12 +382,12 @@ void Worker::drain(uint32_t timeout_ms, uint32_t handover_max) {
 
 void Worker::abort() {
     drain(0);
-    drain_deadline_ms_ = state_.now_ms;
+    drain_deadline_ms_ = turn_.now_ms;
     connections_.abort_all("the daemon stops at once");
 }
 
 bool Worker::stopped() const noexcept {
-    return state_.draining && connections_.open() == 0 && settled();
+    return turn_.draining && connections_.open() == 0 && settled();
 }
 
 } // namespace riposte

@@ -11,9 +11,13 @@
 #include "daemon/datagrams.h"
 #include "daemon/environment.h"
 #include "daemon/io/backend.h"
-#include "daemon/listeners.h"
-#include "daemon/metrics.h"
+#include "daemon/io/turn.h"
+#include "daemon/listener_spec.h"
+#include "daemon/port_set.h"
 #include "daemon/room.h"
+#include "daemon/tcp_limits.h"
+#include "daemon/udp_limits.h"
+#include "daemon/worker_telemetry.h"
 
 #include <array>
 #include <cstdint>
@@ -81,7 +85,7 @@ public:
     /// Ends every connection now, by force.
     void abort();
 
-    const Metrics& metrics() const noexcept { return state_.metrics; }
+    const Metrics& metrics() const noexcept { return telemetry_.metrics; }
     uint32_t connections() const noexcept { return connections_.open(); }
     std::vector<HandedOver> take_handed_over() { return connections_.take_handed_over(); }
 
@@ -109,7 +113,8 @@ private:
     std::chrono::milliseconds until_deadline() noexcept;
 
     Backend& backend_;
-    WorkerState state_;
+    Turn turn_;
+    WorkerTelemetry telemetry_;
     Connections connections_;
     Datagrams datagrams_;
     std::deque<Listening> listening_; ///< places stay where they are: connections point to them

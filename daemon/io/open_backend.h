@@ -2,8 +2,8 @@
 #pragma once
 
 #include "common/error.h"
-#include "daemon/config.h"
 #include "daemon/io/backend.h"
+#include "daemon/io/backend_choice.h"
 
 #include <cstdint>
 #include <memory>

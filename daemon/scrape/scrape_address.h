@@ -10,6 +10,7 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace riposte {
 
@@ -28,5 +29,13 @@ std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_vie
 
 /// The canonical spelling, which parse_scrape_address() reads back.
 std::string to_string(const ScrapeAddress& address);
+
+/// Where the daemon's own figures can be had; see scrape/scrape_server.h.
+struct MetricsConfig {
+    std::vector<ScrapeAddress> listen{}; ///< none: nowhere
+    std::string origin{};                ///< "riposted.toml:12:1" of `listen`, for errors
+
+    bool operator==(const MetricsConfig& other) const { return listen == other.listen; }
+};
 
 } // namespace riposte

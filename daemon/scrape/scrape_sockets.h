@@ -8,7 +8,7 @@
 
 #include "common/error.h"
 #include "common/fd.h"
-#include "daemon/config.h"
+#include "daemon/scrape/scrape_address.h"
 #include "daemon/systemd.h"
 
 #include <cstdint>

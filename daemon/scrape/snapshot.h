@@ -3,8 +3,8 @@
 // peer, so that nothing that is written from it can.
 #pragma once
 
-#include "daemon/listeners.h"
 #include "daemon/metrics.h"
+#include "daemon/scrape/listener_report.h"
 #include "daemon/scrape/process_figures.h"
 
 #include <cstdint>

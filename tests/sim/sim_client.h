@@ -10,8 +10,8 @@
 #pragma once
 
 #include "daemon/access.h"
-#include "daemon/limits.h"
 #include "daemon/services/service.h"
+#include "daemon/tcp_limits.h"
 #include "tests/sim/sim_network.h"
 #include "tests/sim/sim_random.h"
 

@@ -31,14 +31,10 @@ inline ListenConfig listen_on(
     return listen;
 }
 
-inline Config config_of(std::initializer_list<ListenConfig> listen) {
-    Config config;
-    config.listen = listen;
-    return config;
-}
+using Sections = std::vector<ListenConfig>;
 
-inline Config hello_on(std::initializer_list<std::string> addresses) {
-    return config_of({listen_on(ServiceKind::hello, addresses)});
+inline Sections hello_on(std::initializer_list<std::string> addresses) {
+    return {listen_on(ServiceKind::hello, addresses)};
 }
 
 /// "exit 71: message", or the labels.
@@ -59,8 +55,8 @@ inline std::string outcome(const Result<void>& applied) {
         "exit {}: {}", static_cast<int>(applied.error().exit), applied.error().message);
 }
 
-inline std::string open_outcome(const Config& config, uint32_t workers = 1) {
-    return outcome(Listeners::open(config, {}, workers));
+inline std::string open_outcome(const Sections& sections, uint32_t workers = 1) {
+    return outcome(Listeners::open(sections, {}, workers));
 }
 
 inline int option(int fd, int level, int name) {

@@ -1,4 +1,5 @@
 #include "daemon/access_log.h"
+#include "daemon/config.h"
 #include "tests/support/child.h"
 
 #include <functional>
@@ -8,6 +9,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

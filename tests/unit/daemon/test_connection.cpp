@@ -40,7 +40,7 @@ struct OpenConnection {
         at.socket.kind = ServiceKind::echo;
         at.socket.service = make_service(ServiceKind::echo, {});
         connections.accepted(9, at);
-        token = state.ops.at(0).token;
+        token = turn.ops.at(0).token;
     }
 
     /// The end of the stream, or so many bytes of it.
@@ -52,12 +52,10 @@ struct OpenConnection {
     StalledPeer environment{};
     BufferPool streams{*BufferPool::create(8, 64)};
     DatagramPool datagrams{*DatagramPool::create(1, 64)};
-    WorkerState state{
-        .environment = environment,
-        .pools = {streams, datagrams},
-        .limits = {.connections_max = 1, .write_stall_timeout_ms = 10'000},
-        .now_ms = 1000};
-    Connections connections{state};
+    Turn turn{.environment = environment, .pools = {streams, datagrams}, .now_ms = 1000};
+    WorkerTelemetry telemetry{};
+    Connections connections{
+        turn, telemetry, {.connections_max = 1, .write_stall_timeout_ms = 10'000}, 1};
     Listening at{};
     Token token{};
 };
@@ -242,38 +240,38 @@ TEST_CASE("an aborting connection waits for what was in flight, without stopping
 
 TEST_CASE_FIXTURE(OpenConnection, "a peer that takes nothing gets no more time by its FIN") {
     arrive(10);
-    state.now_ms += 5000;
+    turn.now_ms += 5000;
     arrive(0);
     // What was echoed is still in flight; to look at the peer in between gives it no time, either.
-    while (state.metrics.get(Count::write_stall_timeouts) == 0) {
+    while (telemetry.metrics.get(Count::write_stall_timeouts) == 0) {
         const uint64_t next_ms = connections.next_deadline_ms();
         REQUIRE(next_ms != Timers::never);
         REQUIRE(next_ms <= 11'000 + Timers::tick_ms);
-        state.now_ms = std::max(next_ms, state.now_ms);
+        turn.now_ms = std::max(next_ms, turn.now_ms);
         connections.expire();
     }
-    CHECK(state.now_ms >= 11'000);
+    CHECK(turn.now_ms >= 11'000);
 }
 
 TEST_CASE_FIXTURE(
     OpenConnection, "a peer that has acknowledged everything is never cut off as stalled") {
     arrive(10);
     environment.unacknowledged = 0; // it waits for us, who have not had the time to send
-    while (state.now_ms < 60'000) {
+    while (turn.now_ms < 60'000) {
         const uint64_t next_ms = connections.next_deadline_ms();
         REQUIRE(next_ms != Timers::never);
-        state.now_ms = std::max(next_ms, state.now_ms) + 900;
+        turn.now_ms = std::max(next_ms, turn.now_ms) + 900;
         connections.expire();
     }
-    CHECK(state.metrics.get(Count::write_stall_timeouts) == 0);
-    CHECK(state.metrics.get(Count::write_rates_low) == 0);
+    CHECK(telemetry.metrics.get(Count::write_stall_timeouts) == 0);
+    CHECK(telemetry.metrics.get(Count::write_rates_low) == 0);
     // From when the kernel has something that it does not take, it has its time, and no more.
     environment.unacknowledged = 100;
-    const uint64_t since_ms = state.now_ms;
-    while (state.metrics.get(Count::write_stall_timeouts) == 0) {
+    const uint64_t since_ms = turn.now_ms;
+    while (telemetry.metrics.get(Count::write_stall_timeouts) == 0) {
         const uint64_t next_ms = connections.next_deadline_ms();
         REQUIRE(next_ms <= since_ms + 10'000 + Timers::tick_ms);
-        state.now_ms = std::max(next_ms, state.now_ms);
+        turn.now_ms = std::max(next_ms, turn.now_ms);
         connections.expire();
     }
 }

@@ -67,7 +67,7 @@ struct DatagramsSubject {
 
     /// The bytes of operation `index`, and for a train "/segment".
     std::string op(size_t index) {
-        const Op& op = state.ops.at(index);
+        const Op& op = turn.ops.at(index);
         const auto bytes = datagram_pool.buffers().bytes(op.buffer).first(op.size);
         CHECK(datagram_pool.buffers().owner(op.buffer) == Owner::backend);
         CHECK(datagram_pool.arrival(op.buffer).peer.v4.sin_port == peer.sin_port);
@@ -77,18 +77,19 @@ struct DatagramsSubject {
 
     /// Tells that operation `index` ended like this.
     void sent(size_t index, int32_t result) {
-        const BufferId buffer = state.ops.at(index).buffer;
+        const BufferId buffer = turn.ops.at(index).buffer;
         datagram_pool.buffers().move(buffer, Owner::backend, Owner::worker);
         datagrams.sent(at, {OpKind::send_to, {}, result, buffer});
     }
 
-    uint64_t count(Count which) const { return state.metrics.get(which); }
+    uint64_t count(Count which) const { return telemetry.metrics.get(which); }
 
     StandingClock clock{};
     BufferPool streams{*BufferPool::create(1, 1)};
     DatagramPool datagram_pool;
-    WorkerState state{.environment = clock, .pools = {streams, datagram_pool}};
-    Datagrams datagrams{state, RateLimit::ways};
+    Turn turn{.environment = clock, .pools = {streams, datagram_pool}};
+    WorkerTelemetry telemetry{};
+    Datagrams datagrams{turn, telemetry, RateLimit::ways};
     sockaddr_in peer{
         .sin_family = AF_INET,
         .sin_port = htons(5000),
@@ -102,23 +103,23 @@ struct DatagramsSubject {
 TEST_CASE("a datagram's reply goes from the buffer that it came in") {
     DatagramsSubject subject(1);
     subject.arrive("4abcdef", 0);
-    REQUIRE(subject.state.ops.size() == 1);
+    REQUIRE(subject.turn.ops.size() == 1);
     CHECK(subject.op(0) == "4abc");
     CHECK(subject.at.replies == 1);
     subject.at.socket.kind = ServiceKind::time; // a reload: the answer is still the first one's
-    subject.state.now_ns += 2'000'000;
+    subject.turn.now_ns += 2'000'000;
     subject.sent(0, 4);
     CHECK(subject.at.replies == 0);
     CHECK(subject.count(Count::datagrams_received) == 1);
     CHECK(subject.count(Count::datagrams_sent) == 1);
-    CHECK(subject.state.metrics.get(ServiceKind::hello, Count::datagram_received_bytes) == 7);
-    CHECK(subject.state.metrics.get(ServiceKind::hello, Count::datagram_sent_bytes) == 4);
+    CHECK(subject.telemetry.metrics.get(ServiceKind::hello, Count::datagram_received_bytes) == 7);
+    CHECK(subject.telemetry.metrics.get(ServiceKind::hello, Count::datagram_sent_bytes) == 4);
     CHECK(subject.at.socket.counts->received.load() == 1);
     CHECK(subject.at.socket.counts->answered.load() == 1);
     CHECK(subject.at.socket.counts->received_bytes.load() == 7);
     CHECK(subject.at.socket.counts->sent_bytes.load() == 4);
     LatencyTotals latency;
-    latency.add(subject.state.metrics.latency(ServiceKind::hello, Transport::udp));
+    latency.add(subject.telemetry.metrics.latency(ServiceKind::hello, Transport::udp));
     CHECK(latency.count() == 1);
     CHECK(latency.sum_ns == 2'000'000);
     CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 1);
@@ -128,7 +129,7 @@ TEST_CASE("an empty datagram is one, and so is an empty reply") {
     DatagramsSubject subject(2);
     subject.arrive("", 0);
     subject.arrive("0abc", 0);
-    REQUIRE(subject.state.ops.size() == 2);
+    REQUIRE(subject.turn.ops.size() == 2);
     CHECK(subject.op(0).empty());
     CHECK(subject.op(1).empty());
     subject.sent(0, 0);
@@ -163,7 +164,7 @@ TEST_CASE("the replies to a train move together and are one train") {
         subject.arrive("dxxx2aaadxxx", 4);
         CHECK(subject.op(0) == "2a");
     }
-    CHECK(subject.state.ops.size() == 1);
+    CHECK(subject.turn.ops.size() == 1);
 }
 
 TEST_CASE("who may be sent more than was asked gets the long answer, and nobody else") {
@@ -172,7 +173,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
     SUBCASE("not by default") {
         subject.datagrams.set(config, nullptr);
         subject.arrive("lxx", 0);
-        CHECK(subject.state.ops.empty());
+        CHECK(subject.turn.ops.empty());
         CHECK(subject.count(Count::datagrams_too_long) == 1);
         CHECK(subject.count(Count::datagrams_longer) == 0);
     }
@@ -180,7 +181,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
     SUBCASE("a single one") {
         subject.datagrams.set(config, nullptr);
         subject.arrive("lxx", 0);
-        REQUIRE(subject.state.ops.size() == 1);
+        REQUIRE(subject.turn.ops.size() == 1);
         CHECK(subject.op(0) == "a long answer");
         CHECK(
             subject.datagram_pool.buffers().held(Owner::pool) == 2); // its question's is free again
@@ -193,7 +194,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
     SUBCASE("beside others of its train") {
         subject.datagrams.set(config, nullptr);
         subject.arrive("2aalxx2bb", 3);
-        REQUIRE(subject.state.ops.size() == 2);
+        REQUIRE(subject.turn.ops.size() == 2);
         CHECK(subject.op(0) == "a long answer");
         CHECK(subject.op(1) == "2a2b/2");
         CHECK(subject.at.replies == 2);
@@ -201,7 +202,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
     SUBCASE("as far as there are buffers") {
         subject.datagrams.set(config, nullptr);
         subject.arrive("lxxlxxlxx", 3);
-        CHECK(subject.state.ops.size() == 2);
+        CHECK(subject.turn.ops.size() == 2);
         CHECK(subject.count(Count::datagrams_longer) == 2);
         CHECK(subject.count(Count::datagrams_send_failed) == 1);
     }
@@ -210,7 +211,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
 TEST_CASE("a train without a reply gives its buffer back") {
     DatagramsSubject subject(1);
     subject.arrive("dxxxdxxxlx", 4);
-    CHECK(subject.state.ops.empty());
+    CHECK(subject.turn.ops.empty());
     CHECK(subject.at.replies == 0);
     CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 1);
     CHECK(subject.count(Count::datagrams_unanswered) == 2);
@@ -221,32 +222,32 @@ TEST_CASE("a reply of another size starts a train in a buffer of its own") {
     DatagramsSubject subject(4);
     SUBCASE("longer") {
         subject.arrive("2aaa2bbb3ccc3ddd", 4);
-        REQUIRE(subject.state.ops.size() == 2);
+        REQUIRE(subject.turn.ops.size() == 2);
         CHECK(subject.op(0) == "2a2b/2");
         CHECK(subject.op(1) == "3cc3dd/3");
     }
     SUBCASE("behind a shorter one") {
         subject.arrive("3aaa2bbb3ccc1ddd2eee", 4);
-        REQUIRE(subject.state.ops.size() == 3);
+        REQUIRE(subject.turn.ops.size() == 3);
         CHECK(subject.op(0) == "3aa2b/3");
         CHECK(subject.op(1) == "3cc1/3");
         CHECK(subject.op(2) == "2e");
     }
     SUBCASE("an empty one, and what follows it") {
         subject.arrive("2aaa0bbb2ccc", 4);
-        REQUIRE(subject.state.ops.size() == 3);
+        REQUIRE(subject.turn.ops.size() == 3);
         CHECK(subject.op(0) == "2a");
         CHECK(subject.op(1).empty());
         CHECK(subject.op(2) == "2c");
     }
-    CHECK(subject.at.replies == subject.state.ops.size());
-    CHECK(subject.datagram_pool.buffers().held(Owner::backend) == subject.state.ops.size());
+    CHECK(subject.at.replies == subject.turn.ops.size());
+    CHECK(subject.datagram_pool.buffers().held(Owner::backend) == subject.turn.ops.size());
 }
 
 TEST_CASE("a reply that needs a buffer and finds none is dropped and counted; the rest goes") {
     DatagramsSubject subject(1);
     subject.arrive("2aaa3bbb2ccc1ddd2eee", 4);
-    REQUIRE(subject.state.ops.size() == 1);
+    REQUIRE(subject.turn.ops.size() == 1);
     CHECK(subject.op(0) == "2a2c1/2");
     CHECK(subject.count(Count::datagrams_send_failed) == 2);
     subject.sent(0, 5);
@@ -291,7 +292,7 @@ TEST_CASE("who is not let in is dropped before the service sees it, and each dat
     subject.arrive("4abcdef", 0);
     subject.arrive("", 0);
     subject.arrive("3abc3de3f", 4); // a train of three
-    CHECK(subject.state.ops.empty());
+    CHECK(subject.turn.ops.empty());
     CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 2);
     CHECK(subject.count(Count::datagrams_received) == 5);
     CHECK(subject.count(Count::datagrams_denied) == 5);

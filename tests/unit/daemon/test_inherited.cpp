@@ -145,7 +145,8 @@ TEST_CASE("a raw socket is refused") {
 
 TEST_CASE("inherited sockets win over configured addresses, which are not bound") {
     const Named foreign = tcp("");
-    const Config config = hello_on({fmt::format("tcp://127.0.0.1:{}", port_of(foreign.fd.get()))});
+    const Sections config =
+        hello_on({fmt::format("tcp://127.0.0.1:{}", port_of(foreign.fd.get()))});
     Named socket = udp("echo");
     const int fd = socket.fd.get();
     const auto listeners = Listeners::open(config, inherit_named(std::move(socket)), 1);
@@ -211,7 +212,7 @@ TEST_CASE("an address that was inherited twice has one label") {
 }
 
 TEST_CASE("an inherited service is told what the first section for it says, also on a reload") {
-    const Config one = config_of({
+    const Sections one = Sections({
         listen_on(ServiceKind::echo, {"tcp://127.0.0.1:0"}),
         listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "one"),
         listen_on(ServiceKind::hello, {"tcp://127.0.0.2:0"}, "other"),
@@ -229,8 +230,8 @@ TEST_CASE("an inherited service is told what the first section for it says, also
 
     const auto before = listeners->plan(0);
     REQUIRE(
-        outcome(listeners->apply(config_of(
-            {listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "two")}))) == "applied");
+        outcome(listeners->apply(
+            Sections({listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "two")}))) == "applied");
     CHECK(answer() == "two");
     const auto after = listeners->plan(0);
     REQUIRE(after.size() == 2);
@@ -240,7 +241,7 @@ TEST_CASE("an inherited service is told what the first section for it says, also
     CHECK(after[1].service == before[1].service);
 
     // No section for it: the default.
-    REQUIRE(outcome(listeners->apply(config_of({}))) == "applied");
+    REQUIRE(outcome(listeners->apply(Sections({}))) == "applied");
     CHECK(answer() == "Hello, i'm server!");
     listeners->close_removed();
     CHECK(::fcntl(after[0].fd, F_GETFD) >= 0);

@@ -1,5 +1,6 @@
 #include "daemon/cidr.h"
-#include "daemon/limits.h"
+#include "daemon/listener_load.h"
+#include "daemon/source_table.h"
 
 #include <atomic>
 #include <cstring>

@@ -244,7 +244,7 @@ TEST_CASE("a host that does not resolve is a configuration error") {
     const std::string host(64, 'x');
     ListenConfig listen = listen_on(ServiceKind::hello, {});
     listen.addresses.push_back({Transport::tcp, host, 7001});
-    const std::string text = open_outcome(config_of({listen}));
+    const std::string text = open_outcome(Sections({listen}));
     const std::string expected =
         fmt::format("exit 78: riposted.toml:12:1: tcp://{0}:7001: can not resolve '{0}': ", host);
     CHECK(text.substr(0, expected.size()) == expected);

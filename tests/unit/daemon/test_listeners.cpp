@@ -20,8 +20,8 @@ using namespace riposte::test;
 
 namespace {
 
-Listeners open_ok(const Config& config, uint32_t workers = 1) {
-    auto listeners = Listeners::open(config, {}, workers);
+Listeners open_ok(const Sections& sections, uint32_t workers = 1) {
+    auto listeners = Listeners::open(sections, {}, workers);
     REQUIRE_MESSAGE(listeners.has_value(), outcome(listeners));
     return std::move(*listeners);
 }
@@ -44,7 +44,7 @@ TEST_CASE("port 0 binds a free port, and the label tells which") {
 }
 
 TEST_CASE("each address of each section is opened with its own service") {
-    const Listeners listeners = open_ok(config_of({
+    const Listeners listeners = open_ok(Sections({
         listen_on(ServiceKind::echo, {"tcp://127.0.0.1:0", "udp://127.0.0.2:0"}),
         listen_on(ServiceKind::daytime, {"tcp://127.0.0.1:0"}),
     }));
@@ -160,7 +160,7 @@ TEST_CASE("listeners close their sockets when they go") {
 }
 
 TEST_CASE("a reload of the same configuration changes nothing") {
-    const Config config = config_of({
+    const Sections config = Sections({
         listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0", "udp://*:0"}),
         listen_on(ServiceKind::echo, {"tcp://localhost:0"}),
     });
@@ -183,13 +183,13 @@ TEST_CASE("a reload of the same configuration changes nothing") {
 }
 
 TEST_CASE("a changed message or service keeps the socket and its id") {
-    Listeners listeners = open_ok(config_of({
+    Listeners listeners = open_ok(Sections({
         listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "one"),
         listen_on(ServiceKind::hello, {"udp://127.0.0.1:0"}, "same"),
     }));
     const auto before = listeners.plan(0);
     REQUIRE(
-        outcome(listeners.apply(config_of({
+        outcome(listeners.apply(Sections({
             listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "two"),
             listen_on(ServiceKind::hello, {"udp://127.0.0.1:0"}, "same"),
         }))) == "applied");
@@ -200,7 +200,7 @@ TEST_CASE("a changed message or service keeps the socket and its id") {
     CHECK(message[1].service == before[1].service);
 
     REQUIRE(
-        outcome(listeners.apply(config_of({
+        outcome(listeners.apply(Sections({
             listen_on(ServiceKind::echo, {"tcp://127.0.0.1:0"}),
             listen_on(ServiceKind::hello, {"udp://127.0.0.1:0"}, "same"),
         }))) == "applied");
@@ -226,12 +226,12 @@ TEST_CASE("the kernel keeps a connection until its first message for hello, and 
     constexpr const char* first = "tcp://127.0.0.1:0";
     constexpr const char* second = "tcp://127.0.0.2:0";
     Listeners listeners = open_ok(
-        config_of({listen_on(ServiceKind::hello, {first}), listen_on(ServiceKind::echo, {second})}),
+        Sections({listen_on(ServiceKind::hello, {first}), listen_on(ServiceKind::echo, {second})}),
         2);
     for (const uint32_t worker : {0u, 1u})
         CHECK(deferred(listeners, worker) == std::vector{true, false});
     REQUIRE(
-        outcome(listeners.apply(config_of(
+        outcome(listeners.apply(Sections(
             {listen_on(ServiceKind::daytime, {first}),
              listen_on(ServiceKind::hello, {second})}))) == "applied");
     for (const uint32_t worker : {0u, 1u})
@@ -242,7 +242,7 @@ TEST_CASE("a reload adds listeners with new ids, in the order of the configurati
     Listeners listeners = open_ok(hello_on({"tcp://127.0.0.1:0"}), 2);
     const auto before = listeners.plan(1);
     REQUIRE(
-        outcome(listeners.apply(config_of({
+        outcome(listeners.apply(Sections({
             listen_on(ServiceKind::echo, {"udp://127.0.0.1:0", "tcp://127.0.0.2:0"}),
             listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}),
         }))) == "applied");
@@ -285,11 +285,11 @@ TEST_CASE("a reload that fails changes nothing and leaks nothing") {
     const uint16_t port = port_of(foreign.get());
     for (const uint32_t workers : {1U, 3U}) {
         Listeners listeners = open_ok(
-            config_of({listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "one")}), workers);
+            Sections({listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "one")}), workers);
         const auto before = listeners.plan(0);
         const size_t descriptors = open_descriptors();
         CHECK(
-            outcome(listeners.apply(config_of({
+            outcome(listeners.apply(Sections({
                 listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "two"),
                 listen_on(
                     ServiceKind::echo,

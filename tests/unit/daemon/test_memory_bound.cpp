@@ -1,6 +1,6 @@
-#include "daemon/limits.h"
 #include "daemon/memory_bound.h"
 #include "daemon/rate_limit.h"
+#include "daemon/tcp_limits.h"
 #include "daemon/worker_thread.h"
 
 #include <doctest/doctest.h>

@@ -2,6 +2,7 @@
 // ThreadSanitizer.
 
 #include "build_features.h"
+#include "common/fd.h"
 #include "daemon/worker_thread.h"
 #include "tests/support/patience.h"
 #include "tests/support/skip.h"

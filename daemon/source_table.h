@@ -1,39 +1,14 @@
-// The bounds that a peer could push against, as one worker holds them.
-//
-// Limits of the process are shared out: with N workers, each holds a N-th (rounded up) of the
-// connections and of the connections of one source, and a N-th of the buffers. Which worker a
-// connection comes to is the kernel's choice, so with several workers a source may be refused a
-// little below its limit.
+// How many connections each source has open.
 #pragma once
 
-#include "daemon/config.h"
 #include "daemon/source_key.h"
+#include "daemon/tcp_limits.h"
 
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace riposte {
-
-/// How many workers run: as configured, or where that is 0 one per CPU.
-uint32_t worker_count(uint32_t configured);
-
-/// One worker's share of the limits of the process.
-LimitsConfig worker_share(const LimitsConfig& limits, uint32_t workers);
-
-/// How many connections one address has open, with all workers together: a share each would not do,
-/// because the kernel spreads connections by their ports, and a small limit has no equal parts. The
-/// workers touch it when a connection comes and when it has gone, never in between.
-class ListenerLoad {
-public:
-    /// Counts one more, unless there are `max`.
-    bool enter(uint32_t max) noexcept;
-    void leave() noexcept;
-    uint32_t open() const noexcept { return open_.load(std::memory_order_relaxed); }
-
-private:
-    std::atomic<uint32_t> open_{0}; ///< orders nothing else
-};
 
 /// Addresses that agree in their first bits are one source: who has an IPv6 subnet has 2^64 of
 /// them.

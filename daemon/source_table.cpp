@@ -1,45 +1,13 @@
-#include "daemon/limits.h"
+#include "daemon/source_table.h"
 
 #include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstring>
 
-#include <sched.h>
 #include <sys/random.h>
 
 namespace riposte {
-
-uint32_t worker_count(uint32_t configured) {
-    if (configured > 0)
-        return configured;
-    cpu_set_t cpus;
-    CPU_ZERO(&cpus);
-    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0)
-        return 1;
-    return static_cast<uint32_t>(std::max(CPU_COUNT(&cpus), 1));
-}
-
-LimitsConfig worker_share(const LimitsConfig& limits, uint32_t workers) {
-    LimitsConfig share = limits;
-    share.connections_max = (limits.connections_max + workers - 1) / workers;
-    share.connections_per_source_max = (limits.connections_per_source_max + workers - 1) / workers;
-    share.buffer_memory_bytes = limits.buffer_memory_bytes / workers;
-    return share;
-}
-
-bool ListenerLoad::enter(uint32_t max) noexcept {
-    uint32_t open = open_.load(std::memory_order_relaxed);
-    while (open < max)
-        if (open_.compare_exchange_weak(open, open + 1, std::memory_order_relaxed))
-            return true;
-    return false;
-}
-
-void ListenerLoad::leave() noexcept {
-    [[maybe_unused]] const uint32_t before = open_.fetch_sub(1, std::memory_order_relaxed);
-    assert(before > 0);
-}
 
 SourcePrefixes source_prefixes(const LimitsConfig& limits) noexcept {
     return {

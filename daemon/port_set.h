@@ -1,0 +1,10 @@
+// UDP ports, by number.
+#pragma once
+
+#include <bitset>
+
+namespace riposte {
+
+using PortSet = std::bitset<65'536>;
+
+} // namespace riposte
