@@ -3,14 +3,14 @@
 
 #include "common/standard_streams.h"
 #include "common/text.h"
-#include "daemon/config.h"
-#include "daemon/log.h"
-#include "daemon/log_failure.h"
-#include "daemon/memory_bound.h"
-#include "daemon/options.h"
-#include "daemon/signals.h"
-#include "daemon/supervisor.h"
-#include "daemon/worker_count.h"
+#include "daemon/config/config.h"
+#include "daemon/config/options.h"
+#include "daemon/log/log.h"
+#include "daemon/log/log_failure.h"
+#include "daemon/supervisor/memory_bound.h"
+#include "daemon/supervisor/signals.h"
+#include "daemon/supervisor/supervisor.h"
+#include "daemon/supervisor/worker_count.h"
 
 #include <cerrno>
 #include <csignal>

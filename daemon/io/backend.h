@@ -39,7 +39,7 @@
 //     with other workers and other processes.
 //
 // Datagrams may come and go as trains: several of one size, the last of which may be shorter, in
-// one buffer (UDP_GRO, UDP_SEGMENT; udp(7)). Arrival::segment_bytes says so of what came,
+// one buffer (UDP_GRO, UDP_SEGMENT; udp(7)). DatagramInfo::segment_bytes says so of what came,
 // Op::segment_bytes of what goes; the peer sees single datagrams either way. A backend may also
 // join neighbouring `send_to` operations into one train, but each gets its own event.
 //
@@ -66,7 +66,7 @@ enum class OpKind : uint8_t {
                   ///< -errno
     // One event each, which is the last.
     send,    ///< bytes [offset, offset + size) of a stream buffer; event: how many went, or -errno
-    send_to, ///< `size` bytes of a datagram buffer to its Arrival's peer; event likewise
+    send_to, ///< `size` bytes of a datagram buffer to its DatagramInfo's peer; event likewise
     close,   ///< event: 0 or -errno; the fd is gone either way
     release, ///< event: 0; the fd is open, and the worker's alone: the backend has forgotten it
     // No event of their own.

@@ -72,7 +72,7 @@ private:
 /// Where a datagram, or a train of them, came from and to which of our addresses: the reply leaves
 /// from that one. Families are those of the socket (v4-mapped addresses on a dual-stack one). What
 /// an IPv4 or IPv6 datagram needs is in the first cache line; the rest of `any` is never touched.
-struct alignas(64) Arrival {
+struct alignas(64) DatagramInfo {
     socklen_t peer_size;
     sa_family_t local_family; ///< AF_UNSPEC: the kernel did not say; it chooses for the reply
     /// 0: one datagram. Else the buffer holds a train: datagrams of this size one behind the other,
@@ -94,21 +94,21 @@ struct alignas(64) Arrival {
 /// The largest datagram: 65,535 bytes of IPv6 payload, rounded up.
 inline constexpr uint32_t datagram_bytes_max = 65'536;
 
-/// A pool of datagram buffers with an Arrival each.
+/// A pool of datagram buffers with an DatagramInfo each.
 class DatagramPool {
 public:
     static Result<DatagramPool> create(uint32_t count, uint32_t bytes = datagram_bytes_max);
 
     BufferPool& buffers() noexcept { return buffers_; }
     const BufferPool& buffers() const noexcept { return buffers_; }
-    Arrival& arrival(BufferId id) noexcept { return arrivals_[id]; }
+    DatagramInfo& arrival(BufferId id) noexcept { return arrivals_[id]; }
 
 private:
     DatagramPool(BufferPool buffers, uint32_t count)
         : buffers_(std::move(buffers)), arrivals_(count) {}
 
     BufferPool buffers_;
-    std::vector<Arrival> arrivals_;
+    std::vector<DatagramInfo> arrivals_;
 };
 
 } // namespace riposte

@@ -26,7 +26,7 @@ bool is_group(const in_pktinfo& info) {
     return info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
 }
 
-void read_control(msghdr& message, uint32_t size, Arrival& arrival) {
+void read_control(msghdr& message, uint32_t size, DatagramInfo& arrival) {
     arrival.local_family = AF_UNSPEC;
     arrival.segment_bytes = 0;
     arrival.to_group = false;
@@ -65,7 +65,7 @@ void put_control(Control& control, size_t& used, int level, int type, const Valu
 }
 
 /// How many bytes of control data the reply needs.
-size_t write_control(Control& control, const Arrival& arrival, uint32_t segment_bytes) {
+size_t write_control(Control& control, const DatagramInfo& arrival, uint32_t segment_bytes) {
     size_t used = 0;
     if (arrival.local_family == AF_INET) {
         in_pktinfo info = arrival.local.v4;
@@ -162,7 +162,7 @@ DatagramBatch::Received DatagramBatch::receive(int fd, std::span<Datagram> datag
     for (uint32_t i = 0; i < received; ++i) {
         mmsghdr& header = in_->headers[first + i];
         BufferId buffer = in_->buffers[first + i];
-        Arrival& arrival = pool_.arrival(buffer);
+        DatagramInfo& arrival = pool_.arrival(buffer);
         arrival.peer_size = header.msg_hdr.msg_namelen;
         read_control(header.msg_hdr, header.msg_len, arrival);
         datagrams[i] = {buffer, header.msg_len};
@@ -234,7 +234,7 @@ uint32_t DatagramBatch::prepare(
 
 void DatagramBatch::write_header(uint32_t index, std::span<const Op> ops) noexcept {
     const TrainMessage& message = out_->messages[index];
-    Arrival& arrival = pool_.arrival(ops[message.begin.op].buffer);
+    DatagramInfo& arrival = pool_.arrival(ops[message.begin.op].buffer);
     msghdr& header = out_->headers[index].msg_hdr;
     header.msg_name = &arrival.peer;
     header.msg_namelen = arrival.peer_size;

@@ -13,10 +13,10 @@
 // Addresses: a socket that is bound to one address answers from it anyway. Where it is bound to
 // all, the kernel tells the address that was asked (IP_PKTINFO, IPV6_PKTINFO; ip(7), ipv6(7)), and
 // the reply says to leave from there. Such a socket is also reached by broadcast and multicast, and
-// then Arrival::to_group says so. Of IPv4 the kernel tells two addresses, the one that was asked
-// and the one of ours that would answer (ip(7), ipi_addr and ipi_spec_dst): where they differ, the
-// first belongs to a group, be it the broadcast address of some subnet whose mask only the kernel
-// knows.
+// then DatagramInfo::to_group says so. Of IPv4 the kernel tells two addresses, the one that was
+// asked and the one of ours that would answer (ip(7), ipi_addr and ipi_spec_dst): where they
+// differ, the first belongs to a group, be it the broadcast address of some subnet whose mask only
+// the kernel knows.
 //
 // Buffers for the next batch are taken in advance and kept, so that a call costs what arrives and
 // not what could arrive. Kept ones are the backend's; the pool's others are enough for nobody to

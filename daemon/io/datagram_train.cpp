@@ -8,7 +8,7 @@
 namespace riposte {
 namespace {
 
-bool same_local(const Arrival& a, const Arrival& b) {
+bool same_local(const DatagramInfo& a, const DatagramInfo& b) {
     if (a.local_family != b.local_family)
         return false;
     switch (a.local_family) {
@@ -31,7 +31,7 @@ bool fits_behind(const Op& op, uint32_t segment) {
 
 } // namespace
 
-bool same_way(const Arrival& a, const Arrival& b) noexcept {
+bool same_way(const DatagramInfo& a, const DatagramInfo& b) noexcept {
     return a.peer_size == b.peer_size && std::memcmp(&a.peer, &b.peer, a.peer_size) == 0 &&
            same_local(a, b);
 }
@@ -43,7 +43,7 @@ TrainMessage next_message(
     TrainMessage message{.begin = from, .end = {from.op + 1, 0}};
     if (first.size == 0)
         return message;
-    const Arrival& arrival = pool.arrival(first.buffer);
+    const DatagramInfo& arrival = pool.arrival(first.buffer);
     const uint32_t segment = first.segment_bytes != 0 ? first.segment_bytes : first.size;
     // A single datagram goes whatever its size.
     uint32_t room = std::max(std::min(segments_max * segment, TrainMessage::bytes_max), segment);

@@ -47,7 +47,7 @@ struct TrainMessage {
 };
 
 /// Would answers to both go the same way?
-bool same_way(const Arrival& a, const Arrival& b) noexcept;
+bool same_way(const DatagramInfo& a, const DatagramInfo& b) noexcept;
 
 /// The message that begins at `from`, which is in `ops` (all of one socket): as much as may be
 /// joined to it, and of a single datagram or segment at least that. With `segments_max` 1 it is

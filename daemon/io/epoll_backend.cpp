@@ -2,7 +2,7 @@
 
 #include "common/spin.h"
 #include "common/text.h"
-#include "daemon/io/reset.h"
+#include "daemon/core/reset.h"
 
 #include <algorithm>
 #include <cassert>

@@ -2,7 +2,7 @@
 // want, the buffers, and one reading of the clocks. Owned by the worker, used on its thread alone.
 #pragma once
 
-#include "daemon/environment.h"
+#include "daemon/core/host.h"
 #include "daemon/io/backend.h"
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 namespace riposte {
 
 struct Turn {
-    Environment& environment;
+    Host& environment;
     Pools pools;
     std::vector<Op> ops{}; ///< for the next turn
     uint64_t now_ns = 0;   ///< all clocks stand still during a turn

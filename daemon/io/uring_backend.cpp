@@ -2,7 +2,7 @@
 
 #include "build_features.h"
 #include "common/spin.h"
-#include "daemon/io/reset.h"
+#include "daemon/core/reset.h"
 
 #include <algorithm>
 #include <array>

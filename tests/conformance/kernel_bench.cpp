@@ -2,7 +2,7 @@
 #include "build_features.h"
 #include "common/fd.h"
 #include "daemon/io/epoll_backend.h"
-#include "daemon/listen_socket.h"
+#include "daemon/listen/listen_socket.h"
 #include "tests/conformance/bench.h"
 #include "tests/support/has_ipv6.h"
 #if RIPOSTE_HAVE_IO_URING

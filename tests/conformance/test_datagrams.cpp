@@ -32,7 +32,7 @@ std::span<std::byte> bytes_of(Bench& bench, const Event& event) {
 }
 
 std::string peer_of(Bench& bench, BufferId buffer) {
-    const Arrival& arrival = bench.datagrams().arrival(buffer);
+    const DatagramInfo& arrival = bench.datagrams().arrival(buffer);
     return to_string(SocketAddress{arrival.peer.any, arrival.peer_size});
 }
 

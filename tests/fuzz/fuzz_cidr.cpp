@@ -1,7 +1,7 @@
 // Prefixes of addresses, and sets of them: an input is an address and lines with a prefix each.
 // What is accepted reads back from its spelling; the set answers as one would who looks at them
 // all.
-#include "daemon/cidr.h"
+#include "daemon/acl/cidr.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <array>

@@ -1,6 +1,6 @@
 // The configuration file. What is accepted prints as TOML that is accepted again and means the
 // same; what is refused is refused in one line that points into the text.
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <charconv>
@@ -41,7 +41,7 @@ void require_refusal(const Error& error, std::string_view text) {
     require(*column >= 1 && *column <= text.size() + 2, "the column is there", error.message);
 }
 
-bool same(const ListenConfig& a, const ListenConfig& b) {
+bool same(const ListenerConfig& a, const ListenerConfig& b) {
     return a.service == b.service && a.addresses == b.addresses && a.options == b.options &&
            a.access == b.access;
 }

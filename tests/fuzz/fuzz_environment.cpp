@@ -5,9 +5,9 @@
 //
 // The input is lines: flags, then one each for LISTEN_PID, LISTEN_FDS, FDSTORE; the rest are the
 // names. No descriptor is opened or touched: sd_listen_fds(3) itself is libsystemd's.
-#include "daemon/handover.h"
-#include "daemon/listen_socket.h"
-#include "daemon/systemd.h"
+#include "daemon/listen/listen_socket.h"
+#include "daemon/platform/systemd.h"
+#include "daemon/supervisor/fd_store.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <optional>

@@ -1,6 +1,6 @@
 // The head of a request to the metrics listener: an input is where it is cut, and its bytes. In
 // whatever pieces it comes it is the same, and what was decided stays.
-#include "daemon/scrape/http_request.h"
+#include "daemon/telemetry/http_request.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace riposte;

@@ -3,7 +3,7 @@
 // matter. What must hold is what holds for each seed of the simulator; see tests/sim/simulation.h.
 //
 //   RIPOSTE_SIM_TRACE=1   print each operation and event
-#include "daemon/log.h"
+#include "daemon/log/log.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/simulation.h"
 

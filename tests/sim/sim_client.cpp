@@ -1,6 +1,6 @@
 #include "tests/sim/sim_client.h"
 
-#include "daemon/connections.h"
+#include "daemon/tcp/connections.h"
 #include "tests/sim/sim_answers.h"
 
 #include <algorithm>

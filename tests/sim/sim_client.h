@@ -9,9 +9,11 @@
 // properly: it must get its complete answer and EOF. A hostile one does what it likes.
 #pragma once
 
-#include "daemon/access.h"
+#include "daemon/acl/acl.h"
+#include "daemon/listen/listener_config.h"
+#include "daemon/listen/listener_load.h"
 #include "daemon/services/service.h"
-#include "daemon/tcp_limits.h"
+#include "daemon/tcp/tcp_limits.h"
 #include "tests/sim/sim_network.h"
 #include "tests/sim/sim_random.h"
 
@@ -33,7 +35,7 @@ struct SimListener {
     int fd = -1;
     Transport transport = Transport::tcp;
     ServiceKind kind = ServiceKind::echo;
-    std::shared_ptr<const Access> access{};
+    std::shared_ptr<const Acl> access{};
     uint32_t connections_max = connections_most;
     std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
     bool removed = false; ///< out of the plan
@@ -150,7 +152,7 @@ private:
     uint64_t listener_id_;
     ServiceKind kind_;
     Script script_;
-    std::shared_ptr<const Access> access_;
+    std::shared_ptr<const Acl> access_;
     StreamId stream_ = 0;      ///< if connected_
     size_t first_message_ = 0; ///< the current one when it connected
     size_t connected_at_ = 0;  ///< in the history of the wall clock

@@ -5,7 +5,7 @@
 // Neither --seeds nor --seconds: 4,000 seeds. Prints how often each kind of fault was injected, and
 // last, in one line, what was simulated. Stops at the first seed that fails, and says how to repeat
 // it: exit status 1.
-#include "daemon/log.h"
+#include "daemon/log/log.h"
 #include "tests/sim/simulation.h"
 
 #include <charconv>

@@ -34,8 +34,8 @@
 //              everybody must still be answered in full, without a timeout, when they are over
 #pragma once
 
-#include "daemon/environment.h"
-#include "daemon/worker.h"
+#include "daemon/core/host.h"
+#include "daemon/worker/worker.h"
 #include "tests/sim/sim_backend.h"
 #include "tests/sim/sim_client.h"
 
@@ -93,7 +93,7 @@ public:
     const Tally& tally() const { return tally_; }
 
 private:
-    class Surroundings final : public Environment {
+    class Surroundings final : public Host {
     public:
         explicit Surroundings(const World& world) : world_(world) {}
         uint64_t now_ns() noexcept override { return world_.now_ms * 1'000'000; }
@@ -115,11 +115,11 @@ private:
 
     bool peaceful() const { return kind_ != Kind::hostile && kind_ != Kind::changes; }
     Faults choose_faults();
-    LimitsConfig choose_limits();
-    DatagramsConfig choose_rates();
+    TcpLimits choose_limits();
+    UdpLimits choose_rates();
     uint32_t choose_stock();
     std::string choose_message();
-    std::shared_ptr<const Access> choose_access();
+    std::shared_ptr<const Acl> choose_access();
     SimListener& open_listener(ServiceKind kind, Transport transport);
     void choose_listeners();
     void choose_clients();
@@ -148,7 +148,7 @@ private:
 
     /// A drain that is over is forced at once, again after drain_repeat_ms for what came meanwhile;
     /// a timer's tick of tolerance each.
-    static constexpr uint64_t forced_end_ms = 2 * (Worker::drain_repeat_ms + Timers::tick_ms);
+    static constexpr uint64_t forced_end_ms = 2 * (Worker::drain_repeat_ms + TimerWheel::tick_ms);
 
     void check();
     void check_owed();
@@ -186,8 +186,8 @@ private:
     uint32_t per_source_max_ = 0;  ///< likewise
     uint64_t timeout_ms_ = 0;      ///< the longest so far, with what it may be late
     std::vector<Still> still_;     ///< by StreamId
-    LimitsConfig limits_;
-    DatagramsConfig rates_;
+    TcpLimits limits_;
+    UdpLimits rates_;
     std::vector<SimListener> listeners_;
     std::vector<SimClient> clients_;
     SimAskers askers_;

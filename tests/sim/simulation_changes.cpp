@@ -43,7 +43,7 @@ void Simulation::change() {
 /// A plan for which there is no memory, or that is given up for another reason: it leaves nothing
 /// behind.
 void Simulation::refuse_plan() {
-    const LimitsConfig kept = limits_;
+    const TcpLimits kept = limits_;
     limits_ = choose_limits();
     const WorkerPlan refused = plan();
     limits_ = kept;

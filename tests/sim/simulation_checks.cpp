@@ -35,11 +35,11 @@ void Simulation::check() {
     if (world_.now_ms > stop_by_ms_)
         return fail("the drain has passed its deadline");
     const Totals totals = this->totals();
-    const uint64_t accepted = totals[Count::connections_accepted];
+    const uint64_t accepted = totals[Counter::connections_accepted];
     const uint64_t open = totals.connections_open();
     // A limit that was lowered ends nobody, but lets nobody in.
     const bool grew = std::exchange(accepted_, accepted) < accepted;
-    const bool evicts = totals[Count::connections_evicted] > 0;
+    const bool evicts = totals[Counter::connections_evicted] > 0;
     const uint32_t limit = grew && !evicts ? limits_.connections_max : connections_max_;
     if (open > limit)
         return fail(fmt::format("{} connections, {} are permitted", open, limit));
@@ -54,7 +54,7 @@ void Simulation::check() {
     check_denied();
     if (const uint64_t errors = totals.accept_errors();
         std::exchange(accept_errors_, errors) < errors)
-        closed_at_error_ = totals[Count::connections_closed];
+        closed_at_error_ = totals[Counter::connections_closed];
 }
 
 /// A worker keeps stream buffers for what its connections owe, and datagram buffers not at all.
@@ -118,7 +118,7 @@ void Simulation::check_listeners() {
 
 /// When nothing is under way, who has a slot has a descriptor, and the other way round.
 void Simulation::check_slots() {
-    const uint64_t left = worker_->metrics().get(Count::connections_handed_over);
+    const uint64_t left = worker_->metrics().get(Counter::connections_handed_over);
     if (network_.open_streams() != worker_->connections() + left)
         fail(fmt::format(
             "{} descriptors are open, of {} connections and {} handed over",
@@ -129,7 +129,7 @@ void Simulation::check_slots() {
 /// connection is closed it goes on.
 void Simulation::check_accepting() {
     const Totals totals = this->totals();
-    const uint64_t closed = totals[Count::connections_closed];
+    const uint64_t closed = totals[Counter::connections_closed];
     const uint64_t tries =
         (world_.now_ms - started_ms_) / Worker::accept_pause_ms + processes_ + 1 + closed;
     if (totals.accept_errors() > tries * listeners_.size())
@@ -185,7 +185,7 @@ void Simulation::check_rest() {
 void Simulation::check_owed() {
     // What arrives after it was told to finish is thrown away; so is what a dribbling peer goes on
     // sending, while it is given the rest of what it is owed.
-    if (stop_by_ms_ != never_ms || totals()[Count::read_rates_low] > 0)
+    if (stop_by_ms_ != never_ms || totals()[Counter::read_rates_low] > 0)
         return;
     const uint64_t most = uint64_t{streams_.buffer_bytes()} * (backend_->window_buffers() + 1);
     for (const SimClient& client : clients_) {
@@ -289,71 +289,75 @@ void Simulation::check_end() {
 /// Nothing is open or in flight any more: each service's row is even by itself, whatever reloads
 /// did to its listeners.
 void Simulation::check_service(const Totals& totals, ServiceKind kind) {
-    const auto count = [&](Count which) { return totals.of(kind, which); };
-    const uint64_t came = count(Count::connections_accepted) + count(Count::connections_adopted);
-    const uint64_t left = count(Count::connections_closed) + count(Count::connections_handed_over);
-    uint64_t datagrams = count(Count::datagrams_sent) + count(Count::datagrams_unanswered);
+    const auto count = [&](Counter which) { return totals.of(kind, which); };
+    const uint64_t came =
+        count(Counter::connections_accepted) + count(Counter::connections_adopted);
+    const uint64_t left =
+        count(Counter::connections_closed) + count(Counter::connections_handed_over);
+    uint64_t datagrams = count(Counter::datagrams_sent) + count(Counter::datagrams_unanswered);
     for (const Drop& drop : drops())
         if (drop.transport == Transport::udp)
             datagrams += count(drop.count);
     const uint64_t timed = totals.latency(kind, Transport::udp).count();
     if (came != left)
         return fail(fmt::format("{}: {} connections came, {} left", to_string(kind), came, left));
-    if (datagrams != count(Count::datagrams_received))
+    if (datagrams != count(Counter::datagrams_received))
         return fail(fmt::format(
             "{}: {} datagrams came, {} are accounted for", to_string(kind),
-            count(Count::datagrams_received), datagrams));
-    if (timed != count(Count::datagrams_sent))
+            count(Counter::datagrams_received), datagrams));
+    if (timed != count(Counter::datagrams_sent))
         return fail(fmt::format(
             "{}: {} datagrams were answered, {} are timed", to_string(kind),
-            count(Count::datagrams_sent), timed));
+            count(Counter::datagrams_sent), timed));
 }
 
 void Simulation::check_counters() {
     const Totals totals = this->totals();
-    const auto count = [&](Count which) { return totals[which]; };
-    const uint64_t came = count(Count::connections_accepted) + count(Count::connections_adopted);
-    const uint64_t left = count(Count::connections_closed) + count(Count::connections_handed_over);
+    const auto count = [&](Counter which) { return totals[which]; };
+    const uint64_t came =
+        count(Counter::connections_accepted) + count(Counter::connections_adopted);
+    const uint64_t left =
+        count(Counter::connections_closed) + count(Counter::connections_handed_over);
     if (came != left)
         return fail(fmt::format("{} connections came, {} left", came, left));
     for (size_t kind = 0; kind < service_kinds; ++kind)
         check_service(totals, static_cast<ServiceKind>(kind));
     if (peaceful() && totals.connections_over_limits() > 0)
         return fail("somebody was refused, and there was room for all");
-    const uint64_t timeouts = count(Count::first_byte_timeouts) + count(Count::idle_timeouts) +
-                              count(Count::write_stall_timeouts) + count(Count::linger_timeouts) +
-                              count(Count::read_rates_low) + count(Count::write_rates_low) +
-                              count(Count::stalls_relieved);
+    const uint64_t timeouts = count(Counter::first_byte_timeouts) + count(Counter::idle_timeouts) +
+                              count(Counter::write_stall_timeouts) +
+                              count(Counter::linger_timeouts) + count(Counter::read_rates_low) +
+                              count(Counter::write_rates_low) + count(Counter::stalls_relieved);
     if (peaceful() && timeouts > 0)
         return fail(fmt::format("{} timeouts, and everybody was honest", timeouts));
     check_datagrams(totals);
     uint64_t read = 0;
     for (StreamId id = 0; id < network_.streams(); ++id)
         read += network_.stream(id).read;
-    if (count(Count::stream_received_bytes) != read)
+    if (count(Counter::stream_received_bytes) != read)
         return fail(fmt::format(
-            "{} bytes were read, {} are counted", read, count(Count::stream_received_bytes)));
+            "{} bytes were read, {} are counted", read, count(Counter::stream_received_bytes)));
     tally_.timeouts += timeouts;
-    tally_.refused += count(Count::connections_refused);
-    tally_.over_source += count(Count::connections_over_source);
-    tally_.relieved += count(Count::stalls_relieved);
-    tally_.over_listener += count(Count::connections_over_listener);
-    tally_.evicted += count(Count::connections_evicted);
-    tally_.silent += count(Count::first_byte_timeouts);
-    tally_.slow_senders += count(Count::read_rates_low);
-    tally_.slow_readers += count(Count::write_rates_low);
-    tally_.denied += count(Count::connections_denied) + count(Count::datagrams_denied);
-    tally_.resets += count(Count::connections_reset);
-    tally_.datagrams += count(Count::datagrams_sent);
+    tally_.refused += count(Counter::connections_refused);
+    tally_.over_source += count(Counter::connections_over_source);
+    tally_.relieved += count(Counter::stalls_relieved);
+    tally_.over_listener += count(Counter::connections_over_listener);
+    tally_.evicted += count(Counter::connections_evicted);
+    tally_.silent += count(Counter::first_byte_timeouts);
+    tally_.slow_senders += count(Counter::read_rates_low);
+    tally_.slow_readers += count(Counter::write_rates_low);
+    tally_.denied += count(Counter::connections_denied) + count(Counter::datagrams_denied);
+    tally_.resets += count(Counter::connections_reset);
+    tally_.datagrams += count(Counter::datagrams_sent);
     tally_.trains += askers_.trains();
     tally_.forged += askers_.refused();
 }
 
 void Simulation::check_datagrams(const Totals& totals) {
-    const auto count = [&](Count which) { return totals[which]; };
-    const uint64_t received = count(Count::datagrams_received);
-    if (received != count(Count::datagrams_sent) + count(Count::datagrams_send_failed) +
-                        count(Count::datagrams_too_long) + count(Count::datagrams_unanswered) +
+    const auto count = [&](Counter which) { return totals[which]; };
+    const uint64_t received = count(Counter::datagrams_received);
+    if (received != count(Counter::datagrams_sent) + count(Counter::datagrams_send_failed) +
+                        count(Counter::datagrams_too_long) + count(Counter::datagrams_unanswered) +
                         totals.datagrams_refused())
         return fail("datagrams were received of which nothing became");
     if (peaceful() && received != askers_.asked())
@@ -369,9 +373,9 @@ void Simulation::check_datagrams(const Totals& totals) {
         return fail(fmt::format(
             "{} answers went to one prefix, whose rate is {}, in {} seconds",
             askers_.answers_to_ipv6(), rates_.rate_per_prefix, seconds));
-    for (const Count which :
-         {Count::datagrams_over_prefix_rate, Count::datagrams_crowded,
-          Count::datagrams_over_newcomer_rate, Count::datagrams_over_rate})
+    for (const Counter which :
+         {Counter::datagrams_over_prefix_rate, Counter::datagrams_crowded,
+          Counter::datagrams_over_newcomer_rate, Counter::datagrams_over_rate})
         tally_.over_rate += count(which);
 }
 

@@ -29,8 +29,8 @@ Faults Simulation::choose_faults() {
     return faults;
 }
 
-LimitsConfig Simulation::choose_limits() {
-    LimitsConfig limits;
+TcpLimits Simulation::choose_limits() {
+    TcpLimits limits;
     if (peaceful()) {
         limits.connections_max = 30;
         limits.connections_per_source_max = 30;
@@ -57,17 +57,17 @@ LimitsConfig Simulation::choose_limits() {
         connections_max_,
         limits.connections_max * (limits.when_full == WhenFull::close_idle ? 2 : 1));
     timeout_ms_ = std::max(
-        {timeout_ms_, uint64_t{limits.idle_timeout_ms} + 2 * Timers::tick_ms,
-         uint64_t{limits.first_byte_timeout_ms} + 2 * Timers::tick_ms,
-         uint64_t{limits.write_stall_timeout_ms} * 5 / 4 + 2 * Timers::tick_ms,
-         uint64_t{limits.linger_timeout_ms} + 2 * Timers::tick_ms});
+        {timeout_ms_, uint64_t{limits.idle_timeout_ms} + 2 * TimerWheel::tick_ms,
+         uint64_t{limits.first_byte_timeout_ms} + 2 * TimerWheel::tick_ms,
+         uint64_t{limits.write_stall_timeout_ms} * 5 / 4 + 2 * TimerWheel::tick_ms,
+         uint64_t{limits.linger_timeout_ms} + 2 * TimerWheel::tick_ms});
     per_source_max_ = std::max(per_source_max_, limits.connections_per_source_max);
     return limits;
 }
 
 /// Hostile ones are few enough to be met.
-DatagramsConfig Simulation::choose_rates() {
-    DatagramsConfig rates;
+UdpLimits Simulation::choose_rates() {
+    UdpLimits rates;
     rates.rate_per_prefix = peaceful() ? 1'000'000 : random_.between(1, 500);
     rates.rate = peaceful() ? 1'000'000'000 : random_.between(1, 1'000);
     rates.bytes_per_prefix = rates.bytes = uint64_t{1} << (peaceful() ? 34 : 17);
@@ -89,13 +89,13 @@ std::string Simulation::choose_message() {
 }
 
 /// Peers have the numbers 1 to 5 (sim_client.cpp): one of each family is denied.
-std::shared_ptr<const Access> Simulation::choose_access() {
-    AccessConfig access;
+std::shared_ptr<const Acl> Simulation::choose_access() {
+    AclConfig access;
     for (const SocketAddress& peer :
          {ipv4_address(static_cast<uint8_t>(random_.between(1, 5)), 0),
           ipv6_address(static_cast<uint8_t>(random_.between(1, 5)), 0)})
         access.deny.push_back({source_key(peer), 128});
-    return make_access(access);
+    return make_acl(access);
 }
 
 SimListener& Simulation::open_listener(ServiceKind kind, Transport transport) {

@@ -2,7 +2,7 @@
 //
 //   RIPOSTE_SIM_SEEDS=20000   how many seeds, instead of 4,000
 //   RIPOSTE_SIM_SEED=4711     only this one, with a trace of its operations and events
-#include "daemon/log.h"
+#include "daemon/log/log.h"
 #include "tests/sim/simulation.h"
 #include "tests/support/skip.h"
 

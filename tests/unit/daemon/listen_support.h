@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/address.h"
-#include "daemon/listeners.h"
+#include "daemon/listen/listeners.h"
 #include "tests/support/has_ipv6.h"
 
 #include <filesystem>
@@ -18,9 +18,9 @@
 
 namespace riposte::test {
 
-inline ListenConfig listen_on(
+inline ListenerConfig listen_on(
     ServiceKind service, std::initializer_list<std::string> addresses, std::string message = {}) {
-    ListenConfig listen;
+    ListenerConfig listen;
     listen.service = service;
     listen.origin = "riposted.toml:12:1";
     if (!message.empty())
@@ -31,7 +31,7 @@ inline ListenConfig listen_on(
     return listen;
 }
 
-using Sections = std::vector<ListenConfig>;
+using Sections = std::vector<ListenerConfig>;
 
 inline Sections hello_on(std::initializer_list<std::string> addresses) {
     return {listen_on(ServiceKind::hello, addresses)};

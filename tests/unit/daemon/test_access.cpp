@@ -1,4 +1,4 @@
-#include "daemon/access.h"
+#include "daemon/acl/acl.h"
 
 #include <cstring>
 #include <initializer_list>
@@ -25,21 +25,21 @@ SourceKey key(std::string_view text) {
     return parse_cidr(text).value().network;
 }
 
-Access lists(
+Acl lists(
     std::initializer_list<std::string_view> allow, std::initializer_list<std::string_view> deny) {
-    return Access({prefixes(allow), prefixes(deny)});
+    return Acl({prefixes(allow), prefixes(deny)});
 }
 
 } // namespace
 
 TEST_CASE("without lists there is nothing to ask") {
-    CHECK(make_access({}) == nullptr);
-    CHECK(make_access({prefixes({"::1"}), {}}) != nullptr);
-    CHECK(make_access({{}, prefixes({"::1"})}) != nullptr);
+    CHECK(make_acl({}) == nullptr);
+    CHECK(make_acl({prefixes({"::1"}), {}}) != nullptr);
+    CHECK(make_acl({{}, prefixes({"::1"})}) != nullptr);
 }
 
 TEST_CASE("without an allow list everybody is let in who is not denied") {
-    const Access some = lists({}, {"192.0.2.0/24", "2001:db8::/32"});
+    const Acl some = lists({}, {"192.0.2.0/24", "2001:db8::/32"});
     CHECK_FALSE(some.permits(key("192.0.2.0")));
     CHECK_FALSE(some.permits(key("192.0.2.255")));
     CHECK(some.permits(key("192.0.1.255")));
@@ -49,14 +49,14 @@ TEST_CASE("without an allow list everybody is let in who is not denied") {
 }
 
 TEST_CASE("with an allow list only those are let in who are in it") {
-    const Access some = lists({"192.0.2.0/24"}, {});
+    const Acl some = lists({"192.0.2.0/24"}, {});
     CHECK(some.permits(key("192.0.2.7")));
     CHECK_FALSE(some.permits(key("192.0.3.7")));
     CHECK_FALSE(some.permits(key("::1")));
 }
 
 TEST_CASE("the longest prefix decides, and of equal ones deny") {
-    const Access nested = lists(
+    const Acl nested = lists(
         {"10.0.0.0/8", "10.1.2.0/24", "10.9.0.0/16"}, {"10.1.0.0/16", "10.1.2.3", "10.9.0.0/16"});
     CHECK(nested.permits(key("10.2.0.1")));        // /8 alone
     CHECK_FALSE(nested.permits(key("10.1.1.1")));  // /16 denies
@@ -67,17 +67,17 @@ TEST_CASE("the longest prefix decides, and of equal ones deny") {
 }
 
 TEST_CASE("all of one family can be denied, and the other is not meant") {
-    const Access no_ipv4 = lists({}, {"0.0.0.0/0"});
+    const Acl no_ipv4 = lists({}, {"0.0.0.0/0"});
     CHECK_FALSE(no_ipv4.permits(key("192.0.2.1")));
     CHECK_FALSE(no_ipv4.permits(key("::ffff:192.0.2.1")));
     CHECK(no_ipv4.permits(key("2001:db8::1")));
-    const Access only_ipv6 = lists({"::/0"}, {});
+    const Acl only_ipv6 = lists({"::/0"}, {});
     CHECK(only_ipv6.permits(key("2001:db8::1")));
     CHECK_FALSE(only_ipv6.permits(key("192.0.2.1")));
 }
 
 TEST_CASE("IPv4 is the same in both ways of writing, and as it comes on both kinds of socket") {
-    const Access mapped = lists({"::ffff:192.0.2.0/120"}, {"192.0.2.66"});
+    const Acl mapped = lists({"::ffff:192.0.2.0/120"}, {"192.0.2.66"});
     for (const char* text : {"::ffff:192.0.2.1", "::ffff:192.0.2.66"}) {
         sockaddr_in6 v6{};
         v6.sin6_family = AF_INET6;
@@ -98,7 +98,7 @@ TEST_CASE("IPv4 is the same in both ways of writing, and as it comes on both kin
 }
 
 TEST_CASE("a peer with a zone is judged by its address") {
-    const Access local = lists({"fe80::/64"}, {"fe80::66"});
+    const Acl local = lists({"fe80::/64"}, {"fe80::66"});
     for (const uint32_t zone : {0U, 1U, 7U}) {
         sockaddr_in6 v6{};
         v6.sin6_family = AF_INET6;
@@ -122,7 +122,7 @@ TEST_CASE("random lists decide as the rule says when it is written out") {
     std::mt19937 random(6);
     uint32_t let_in = 0;
     for (int round = 0; round < 2000; ++round) {
-        AccessConfig config;
+        AclConfig config;
         for (auto* list : {&config.allow, &config.deny}) {
             for (auto left = random() % 6; left > 0; --left) {
                 // Few different bits, so that prefixes nest and meet.
@@ -145,7 +145,7 @@ TEST_CASE("random lists decide as the rule says when it is written out") {
         };
         const bool expected = config.allow.empty() ? longest(config.deny) < 0
                                                    : longest(config.allow) > longest(config.deny);
-        CHECK(Access(config).permits(peer) == expected);
+        CHECK(Acl(config).permits(peer) == expected);
         let_in += expected;
     }
     CHECK(let_in > 200);

@@ -1,5 +1,5 @@
-#include "daemon/access_log.h"
-#include "daemon/config.h"
+#include "daemon/config/config.h"
+#include "daemon/telemetry/access_log.h"
 #include "tests/support/child.h"
 
 #include <functional>
@@ -177,13 +177,13 @@ TEST_CASE("no more than its rate is written, and how many were left out is said 
     const std::string text = log_of([] {
         AccessLog log;
         log.set({.datagrams_every = 1, .rate = 2}, 0);
-        expect(log.next_ms() == Timers::never);
+        expect(log.next_ms() == TimerWheel::never);
         for (int i = 0; i < 10; ++i)
             log.datagram(peer(), bytes_of("x"), false, 5000);
         expect(log.next_ms() == 6000);
         log.expire(5999);
         log.expire(6000);
-        expect(log.next_ms() == Timers::never);
+        expect(log.next_ms() == TimerWheel::never);
         log.expire(7000);
         for (int i = 0; i < 3; ++i)
             log.datagram(peer(), bytes_of("y"), false, 6000);

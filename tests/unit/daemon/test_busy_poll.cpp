@@ -1,4 +1,4 @@
-#include "daemon/busy_poll.h"
+#include "daemon/worker/busy_poll.h"
 
 #include <doctest/doctest.h>
 

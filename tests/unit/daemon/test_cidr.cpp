@@ -1,4 +1,4 @@
-#include "daemon/cidr.h"
+#include "daemon/acl/cidr.h"
 
 #include <algorithm>
 #include <array>

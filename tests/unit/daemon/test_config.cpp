@@ -1,5 +1,5 @@
 #include "common/fd.h"
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "tests/support/skip.h"
 
 #include <algorithm>
@@ -173,7 +173,7 @@ buffer_memory = "64MiB"
         std::vector<Endpoint>{{Transport::tcp, "*", 7}, {Transport::udp, "*", 7}});
     CHECK(config.listen[1].origin == "riposted.toml:13:1");
     CHECK(
-        config.limits == LimitsConfig{
+        config.limits == TcpLimits{
                              .connections_max = 100,
                              .connections_per_source_max = 10,
                              .source_prefix_ipv4_bits = 24,
@@ -565,9 +565,9 @@ TEST_CASE("who may use a listener is read as one prefix or several") {
         return parsed(fmt::format("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\n{}\n", lists))
             .listen[0];
     };
-    CHECK(listen("").access == AccessConfig{});
-    CHECK(listen("allow = []\ndeny = []").access == AccessConfig{});
-    const AccessConfig access =
+    CHECK(listen("").access == AclConfig{});
+    CHECK(listen("allow = []\ndeny = []").access == AclConfig{});
+    const AclConfig access =
         listen("allow = [\"10.0.0.0/8\", \"::1\"]\ndeny = \"10.1.2.3\"").access;
     CHECK(access.allow == std::vector{*parse_cidr("10.0.0.0/8"), *parse_cidr("::1")});
     CHECK(access.deny == std::vector{*parse_cidr("10.1.2.3")});

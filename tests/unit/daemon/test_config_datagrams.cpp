@@ -1,5 +1,5 @@
 // The section [datagrams].
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 #include <string>
 #include <string_view>
@@ -12,7 +12,7 @@ using namespace riposte;
 
 namespace {
 
-DatagramsConfig parsed_datagrams(std::string_view toml) {
+UdpLimits parsed_datagrams(std::string_view toml) {
     const auto config = parse_config("[datagrams]\n" + std::string(toml), "riposted.toml");
     REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().message));
     return config->datagrams;
@@ -39,7 +39,7 @@ bytes = 20000000
 rate_exempt = "192.0.2.0/24"
 port_exempt = ["2001:db8::/32", "::ffff:198.51.100.1"]
 longer_answers_to = "10.0.0.0/8"
-)") == DatagramsConfig{
+)") == UdpLimits{
            .prefix_ipv4_bits = 32,
            .prefix_ipv6_bits = 64,
            .rate_per_prefix = 100,
@@ -49,7 +49,7 @@ longer_answers_to = "10.0.0.0/8"
            .rate_exempt = {*parse_cidr("192.0.2.0/24")},
            .port_exempt = {*parse_cidr("2001:db8::/32"), *parse_cidr("198.51.100.1")},
            .longer_answers_to = {*parse_cidr("10.0.0.0/8")}});
-    CHECK(parsed_datagrams("") == DatagramsConfig{});
+    CHECK(parsed_datagrams("") == UdpLimits{});
     CHECK(parsed_datagrams("rate_exempt = []").rate_exempt.empty());
 }
 

@@ -1,5 +1,5 @@
 // The section [metrics].
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 #include <string>
 #include <string_view>

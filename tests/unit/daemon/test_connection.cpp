@@ -1,5 +1,5 @@
-#include "daemon/connection.h"
-#include "daemon/connections.h"
+#include "daemon/tcp/connection.h"
+#include "daemon/tcp/connections.h"
 
 #include <algorithm>
 
@@ -24,7 +24,7 @@ Step next(const Connection& c) {
 }
 
 /// The kernel has 100 bytes for the peer, who takes none of them.
-class StalledPeer final : public Environment {
+class StalledPeer final : public Host {
 public:
     uint64_t now_ns() noexcept override { return 0; }
     int64_t wall_seconds() noexcept override { return 1; }
@@ -56,7 +56,7 @@ struct OpenConnection {
     WorkerTelemetry telemetry{};
     Connections connections{
         turn, telemetry, {.connections_max = 1, .write_stall_timeout_ms = 10'000}, 1};
-    Listening at{};
+    ListenerSlot at{};
     Token token{};
 };
 
@@ -243,10 +243,10 @@ TEST_CASE_FIXTURE(OpenConnection, "a peer that takes nothing gets no more time b
     turn.now_ms += 5000;
     arrive(0);
     // What was echoed is still in flight; to look at the peer in between gives it no time, either.
-    while (telemetry.metrics.get(Count::write_stall_timeouts) == 0) {
+    while (telemetry.metrics.get(Counter::write_stall_timeouts) == 0) {
         const uint64_t next_ms = connections.next_deadline_ms();
-        REQUIRE(next_ms != Timers::never);
-        REQUIRE(next_ms <= 11'000 + Timers::tick_ms);
+        REQUIRE(next_ms != TimerWheel::never);
+        REQUIRE(next_ms <= 11'000 + TimerWheel::tick_ms);
         turn.now_ms = std::max(next_ms, turn.now_ms);
         connections.expire();
     }
@@ -259,18 +259,18 @@ TEST_CASE_FIXTURE(
     environment.unacknowledged = 0; // it waits for us, who have not had the time to send
     while (turn.now_ms < 60'000) {
         const uint64_t next_ms = connections.next_deadline_ms();
-        REQUIRE(next_ms != Timers::never);
+        REQUIRE(next_ms != TimerWheel::never);
         turn.now_ms = std::max(next_ms, turn.now_ms) + 900;
         connections.expire();
     }
-    CHECK(telemetry.metrics.get(Count::write_stall_timeouts) == 0);
-    CHECK(telemetry.metrics.get(Count::write_rates_low) == 0);
+    CHECK(telemetry.metrics.get(Counter::write_stall_timeouts) == 0);
+    CHECK(telemetry.metrics.get(Counter::write_rates_low) == 0);
     // From when the kernel has something that it does not take, it has its time, and no more.
     environment.unacknowledged = 100;
     const uint64_t since_ms = turn.now_ms;
-    while (telemetry.metrics.get(Count::write_stall_timeouts) == 0) {
+    while (telemetry.metrics.get(Counter::write_stall_timeouts) == 0) {
         const uint64_t next_ms = connections.next_deadline_ms();
-        REQUIRE(next_ms <= since_ms + 10'000 + Timers::tick_ms);
+        REQUIRE(next_ms <= since_ms + 10'000 + TimerWheel::tick_ms);
         turn.now_ms = std::max(next_ms, turn.now_ms);
         connections.expire();
     }

@@ -1,6 +1,6 @@
 // What DatagramBatch gives to sendmmsg(2) and makes of its answers, and what arrives of it.
 #include "daemon/io/datagram_socket.h"
-#include "daemon/listen_socket.h"
+#include "daemon/listen/listen_socket.h"
 #include "tests/support/skip.h"
 
 #include <algorithm>
@@ -74,7 +74,7 @@ struct Subject {
         BufferPool& buffers = pool.buffers();
         const BufferId buffer = buffers.take(Owner::backend);
         std::ranges::copy(std::as_bytes(std::span(text)), buffers.bytes(buffer).begin());
-        Arrival& arrival = pool.arrival(buffer);
+        DatagramInfo& arrival = pool.arrival(buffer);
         arrival.peer.v4 = {};
         arrival.peer.v4.sin_family = AF_INET;
         arrival.peer_size = sizeof arrival.peer.v4;

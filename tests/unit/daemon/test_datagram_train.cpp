@@ -18,9 +18,9 @@ struct Answers {
     DatagramPool pool = std::move(*DatagramPool::create(300));
     std::vector<Op> ops{};
 
-    Arrival& add(uint32_t size, uint16_t segment = 0, uint16_t peer = 1) {
+    DatagramInfo& add(uint32_t size, uint16_t segment = 0, uint16_t peer = 1) {
         const BufferId buffer = pool.buffers().take(Owner::backend);
-        Arrival& arrival = pool.arrival(buffer);
+        DatagramInfo& arrival = pool.arrival(buffer);
         arrival.peer.v4 = {
             .sin_family = AF_INET,
             .sin_port = htons(peer),
@@ -91,7 +91,7 @@ TEST_CASE("another peer, or another address of ours, begins another message") {
     answers.add(10, 0, 2);
     answers.add(10, 0, 2);
     for (const char* local : {"127.0.0.1", "127.0.0.1", "127.0.0.2"}) {
-        Arrival& arrival = answers.add(10);
+        DatagramInfo& arrival = answers.add(10);
         arrival.local_family = AF_INET;
         arrival.local.v4 = {};
         arrival.local.v4.ipi_spec_dst.s_addr = inet_addr(local);
@@ -104,7 +104,7 @@ TEST_CASE("another peer, or another address of ours, begins another message") {
 TEST_CASE("over IPv6 the address of ours and its interface tell, too") {
     Answers answers;
     const auto add = [&](const char* local, unsigned interface) {
-        Arrival& arrival = answers.add(10);
+        DatagramInfo& arrival = answers.add(10);
         arrival.peer.v6 = {};
         arrival.peer.v6.sin6_family = AF_INET6;
         arrival.peer.v6.sin6_port = htons(1);

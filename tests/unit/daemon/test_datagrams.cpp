@@ -1,5 +1,5 @@
 // A service's replies to what arrived in one buffer, and what is counted of them.
-#include "daemon/datagrams.h"
+#include "daemon/udp/datagrams.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -13,7 +13,7 @@ using namespace riposte;
 
 namespace {
 
-class StandingClock final : public Environment {
+class StandingClock final : public Host {
 public:
     uint64_t now_ns() noexcept override { return 1'000'000; }
     int64_t wall_seconds() noexcept override { return 1; }
@@ -55,7 +55,7 @@ struct DatagramsSubject {
         BufferPool& pool = datagram_pool.buffers();
         const BufferId buffer = pool.take(Owner::worker);
         std::ranges::copy(std::as_bytes(std::span(text)), pool.bytes(buffer).begin());
-        Arrival& arrival = datagram_pool.arrival(buffer);
+        DatagramInfo& arrival = datagram_pool.arrival(buffer);
         arrival = {};
         arrival.peer = {.v4 = peer};
         arrival.peer_size = sizeof peer;
@@ -82,20 +82,20 @@ struct DatagramsSubject {
         datagrams.sent(at, {OpKind::send_to, {}, result, buffer});
     }
 
-    uint64_t count(Count which) const { return telemetry.metrics.get(which); }
+    uint64_t count(Counter which) const { return telemetry.metrics.get(which); }
 
     StandingClock clock{};
     BufferPool streams{*BufferPool::create(1, 1)};
     DatagramPool datagram_pool;
     Turn turn{.environment = clock, .pools = {streams, datagram_pool}};
     WorkerTelemetry telemetry{};
-    Datagrams datagrams{turn, telemetry, RateLimit::ways};
+    Datagrams datagrams{turn, telemetry, ResponseRateLimit::ways};
     sockaddr_in peer{
         .sin_family = AF_INET,
         .sin_port = htons(5000),
         .sin_addr = {.s_addr = htonl(0xc0000201)}, // 192.0.2.1
         .sin_zero = {}};
-    Listening at{};
+    ListenerSlot at{};
 };
 
 } // namespace
@@ -110,10 +110,10 @@ TEST_CASE("a datagram's reply goes from the buffer that it came in") {
     subject.turn.now_ns += 2'000'000;
     subject.sent(0, 4);
     CHECK(subject.at.replies == 0);
-    CHECK(subject.count(Count::datagrams_received) == 1);
-    CHECK(subject.count(Count::datagrams_sent) == 1);
-    CHECK(subject.telemetry.metrics.get(ServiceKind::hello, Count::datagram_received_bytes) == 7);
-    CHECK(subject.telemetry.metrics.get(ServiceKind::hello, Count::datagram_sent_bytes) == 4);
+    CHECK(subject.count(Counter::datagrams_received) == 1);
+    CHECK(subject.count(Counter::datagrams_sent) == 1);
+    CHECK(subject.telemetry.metrics.get(ServiceKind::hello, Counter::datagram_received_bytes) == 7);
+    CHECK(subject.telemetry.metrics.get(ServiceKind::hello, Counter::datagram_sent_bytes) == 4);
     CHECK(subject.at.socket.counts->received.load() == 1);
     CHECK(subject.at.socket.counts->answered.load() == 1);
     CHECK(subject.at.socket.counts->received_bytes.load() == 7);
@@ -134,9 +134,9 @@ TEST_CASE("an empty datagram is one, and so is an empty reply") {
     CHECK(subject.op(1).empty());
     subject.sent(0, 0);
     subject.sent(1, -EAGAIN);
-    CHECK(subject.count(Count::datagrams_received) == 2);
-    CHECK(subject.count(Count::datagrams_sent) == 1);
-    CHECK(subject.count(Count::datagrams_send_failed) == 1);
+    CHECK(subject.count(Counter::datagrams_received) == 2);
+    CHECK(subject.count(Counter::datagrams_sent) == 1);
+    CHECK(subject.count(Counter::datagrams_send_failed) == 1);
 }
 
 TEST_CASE("the replies to a train move together and are one train") {
@@ -156,9 +156,9 @@ TEST_CASE("the replies to a train move together and are one train") {
     SUBCASE("with gaps") {
         subject.arrive("dxxx2aaalxxx2bbb", 4);
         CHECK(subject.op(0) == "2a2b/2");
-        CHECK(subject.count(Count::datagrams_unanswered) == 1);
-        CHECK(subject.count(Count::datagrams_too_long) == 1);
-        CHECK(subject.count(Count::datagrams_received) == 4);
+        CHECK(subject.count(Counter::datagrams_unanswered) == 1);
+        CHECK(subject.count(Counter::datagrams_too_long) == 1);
+        CHECK(subject.count(Counter::datagrams_received) == 4);
     }
     SUBCASE("a single one is no train") {
         subject.arrive("dxxx2aaadxxx", 4);
@@ -169,13 +169,13 @@ TEST_CASE("the replies to a train move together and are one train") {
 
 TEST_CASE("who may be sent more than was asked gets the long answer, and nobody else") {
     DatagramsSubject subject(3);
-    DatagramsConfig config;
+    UdpLimits config;
     SUBCASE("not by default") {
         subject.datagrams.set(config, nullptr);
         subject.arrive("lxx", 0);
         CHECK(subject.turn.ops.empty());
-        CHECK(subject.count(Count::datagrams_too_long) == 1);
-        CHECK(subject.count(Count::datagrams_longer) == 0);
+        CHECK(subject.count(Counter::datagrams_too_long) == 1);
+        CHECK(subject.count(Counter::datagrams_longer) == 0);
     }
     config.longer_answers_to = {*parse_cidr("192.0.2.0/24")};
     SUBCASE("a single one") {
@@ -186,9 +186,9 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
         CHECK(
             subject.datagram_pool.buffers().held(Owner::pool) == 2); // its question's is free again
         subject.sent(0, 13);
-        CHECK(subject.count(Count::datagrams_longer) == 1);
-        CHECK(subject.count(Count::datagrams_sent) == 1);
-        CHECK(subject.count(Count::datagrams_too_long) == 0);
+        CHECK(subject.count(Counter::datagrams_longer) == 1);
+        CHECK(subject.count(Counter::datagrams_sent) == 1);
+        CHECK(subject.count(Counter::datagrams_too_long) == 0);
         CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 3);
     }
     SUBCASE("beside others of its train") {
@@ -203,8 +203,8 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
         subject.datagrams.set(config, nullptr);
         subject.arrive("lxxlxxlxx", 3);
         CHECK(subject.turn.ops.size() == 2);
-        CHECK(subject.count(Count::datagrams_longer) == 2);
-        CHECK(subject.count(Count::datagrams_send_failed) == 1);
+        CHECK(subject.count(Counter::datagrams_longer) == 2);
+        CHECK(subject.count(Counter::datagrams_send_failed) == 1);
     }
 }
 
@@ -214,8 +214,8 @@ TEST_CASE("a train without a reply gives its buffer back") {
     CHECK(subject.turn.ops.empty());
     CHECK(subject.at.replies == 0);
     CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 1);
-    CHECK(subject.count(Count::datagrams_unanswered) == 2);
-    CHECK(subject.count(Count::datagrams_too_long) == 1);
+    CHECK(subject.count(Counter::datagrams_unanswered) == 2);
+    CHECK(subject.count(Counter::datagrams_too_long) == 1);
 }
 
 TEST_CASE("a reply of another size starts a train in a buffer of its own") {
@@ -249,10 +249,10 @@ TEST_CASE("a reply that needs a buffer and finds none is dropped and counted; th
     subject.arrive("2aaa3bbb2ccc1ddd2eee", 4);
     REQUIRE(subject.turn.ops.size() == 1);
     CHECK(subject.op(0) == "2a2c1/2");
-    CHECK(subject.count(Count::datagrams_send_failed) == 2);
+    CHECK(subject.count(Counter::datagrams_send_failed) == 2);
     subject.sent(0, 5);
-    CHECK(subject.count(Count::datagrams_received) == 5);
-    CHECK(subject.count(Count::datagrams_sent) == 3);
+    CHECK(subject.count(Counter::datagrams_received) == 5);
+    CHECK(subject.count(Counter::datagrams_sent) == 3);
 }
 
 TEST_CASE("of a train that was sent, the datagrams are counted that went") {
@@ -268,8 +268,8 @@ TEST_CASE("of a train that was sent, the datagrams are counted that went") {
         DatagramsSubject subject(1);
         subject.arrive("4aaa4bbb4ccc2d", 4);
         subject.sent(0, result);
-        CHECK(subject.count(Count::datagrams_sent) == went);
-        CHECK(subject.count(Count::datagrams_send_failed) == 4 - went);
+        CHECK(subject.count(Counter::datagrams_sent) == went);
+        CHECK(subject.count(Counter::datagrams_send_failed) == 4 - went);
         CHECK(subject.at.replies == 0);
     }
 }
@@ -287,18 +287,18 @@ TEST_CASE("all buffers are taken when none is in the pool and none at hand of th
 
 TEST_CASE("who is not let in is dropped before the service sees it, and each datagram counted") {
     DatagramsSubject subject(2);
-    subject.at.socket.access = make_access({.allow = {}, .deny = {*parse_cidr("192.0.2.66")}});
+    subject.at.socket.access = make_acl({.allow = {}, .deny = {*parse_cidr("192.0.2.66")}});
     subject.peer.sin_addr.s_addr = htonl(0xc0000242U); // that one
     subject.arrive("4abcdef", 0);
     subject.arrive("", 0);
     subject.arrive("3abc3de3f", 4); // a train of three
     CHECK(subject.turn.ops.empty());
     CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 2);
-    CHECK(subject.count(Count::datagrams_received) == 5);
-    CHECK(subject.count(Count::datagrams_denied) == 5);
-    CHECK(subject.count(Count::datagrams_sent) == 0);
+    CHECK(subject.count(Counter::datagrams_received) == 5);
+    CHECK(subject.count(Counter::datagrams_denied) == 5);
+    CHECK(subject.count(Counter::datagrams_sent) == 0);
     subject.peer.sin_addr.s_addr = htonl(0xc0000243U);
     subject.arrive("4abcdef", 0);
     CHECK(subject.op(0) == "4abc");
-    CHECK(subject.count(Count::datagrams_denied) == 5);
+    CHECK(subject.count(Counter::datagrams_denied) == 5);
 }

@@ -1,4 +1,4 @@
-#include "daemon/scrape/exposition.h"
+#include "daemon/telemetry/openmetrics.h"
 
 #include <algorithm>
 #include <map>
@@ -15,16 +15,16 @@ namespace {
 
 /// What an echo on TCP and UDP did.
 Snapshot small() {
-    Metrics metrics;
-    metrics.add(ServiceKind::echo, Count::connections_accepted, 3);
-    metrics.add(ServiceKind::echo, Count::connections_closed, 1);
-    metrics.add(ServiceKind::echo, Count::stream_received_bytes, 100);
-    metrics.add(ServiceKind::echo, Count::stream_sent_bytes, 90);
-    metrics.add(ServiceKind::echo, Count::datagrams_received, 7);
-    metrics.add(ServiceKind::echo, Count::datagrams_sent, 4);
-    metrics.add(ServiceKind::echo, Count::datagrams_source_port, 2);
-    metrics.add(ServiceKind::echo, Count::datagrams_too_long, 1);
-    metrics.add(ServiceKind::echo, Count::accept_emfile, 5);
+    Counters metrics;
+    metrics.add(ServiceKind::echo, Counter::connections_accepted, 3);
+    metrics.add(ServiceKind::echo, Counter::connections_closed, 1);
+    metrics.add(ServiceKind::echo, Counter::stream_received_bytes, 100);
+    metrics.add(ServiceKind::echo, Counter::stream_sent_bytes, 90);
+    metrics.add(ServiceKind::echo, Counter::datagrams_received, 7);
+    metrics.add(ServiceKind::echo, Counter::datagrams_sent, 4);
+    metrics.add(ServiceKind::echo, Counter::datagrams_source_port, 2);
+    metrics.add(ServiceKind::echo, Counter::datagrams_too_long, 1);
+    metrics.add(ServiceKind::echo, Counter::accept_emfile, 5);
     metrics.answered(ServiceKind::echo, Transport::udp, 1000, 3);
     metrics.answered(ServiceKind::echo, Transport::udp, 60'000'000'000);
     Snapshot snapshot{.version = "1.2.3", .backend = "mixed", .workers_on_uring = 1, .workers = 2};
@@ -191,10 +191,10 @@ TEST_CASE("every reason for which a datagram or a connection is dropped has a na
             seen.insert(std::string(to_string(drop.transport)) + std::string(drop.reason)).second);
     }
     // All that a datagram can meet but an answer.
-    for (auto i = static_cast<size_t>(Count::datagrams_too_long); i < count_kinds; ++i) {
+    for (auto i = static_cast<size_t>(Counter::datagrams_too_long); i < count_kinds; ++i) {
         CAPTURE(i);
-        if (static_cast<Count>(i) == Count::datagrams_longer) // that is one
+        if (static_cast<Counter>(i) == Counter::datagrams_longer) // that is one
             continue;
-        CHECK(std::ranges::find(drops(), static_cast<Count>(i), &Drop::count) != drops().end());
+        CHECK(std::ranges::find(drops(), static_cast<Counter>(i), &Drop::count) != drops().end());
     }
 }

@@ -1,7 +1,7 @@
 // Between two processes: what is inherited under which name, who goes on with it, what is stored.
 #include "build_features.h"
 #include "common/address.h"
-#include "daemon/handover.h"
+#include "daemon/supervisor/fd_store.h"
 #include "tests/support/child.h"
 #include "tests/unit/daemon/listen_support.h"
 
@@ -52,7 +52,7 @@ std::string verdict(std::string name, Fd fd) {
         fmt::join(taken.problems, "; "));
 }
 
-WorkerListener listener(uint64_t id, ServiceKind kind, int fd) {
+ListenerSpec listener(uint64_t id, ServiceKind kind, int fd) {
     return {
         .id = id, .fd = fd, .transport = Transport::tcp, .kind = kind, .service = {}, .label = ""};
 }
@@ -127,7 +127,7 @@ TEST_CASE("workers take turns, and each connection goes to its service, best on 
     Pair second;
     Pair third;
     const auto plan = [&](uint64_t id) {
-        WorkerListener datagrams = listener(id, ServiceKind::echo, second.listener.get());
+        ListenerSpec datagrams = listener(id, ServiceKind::echo, second.listener.get());
         datagrams.transport = Transport::udp;
         return std::vector{
             listener(id + 1, ServiceKind::discard, second.listener.get()), datagrams,

@@ -1,4 +1,4 @@
-#include "daemon/scrape/http_request.h"
+#include "daemon/telemetry/http_request.h"
 
 #include <string>
 #include <string_view>

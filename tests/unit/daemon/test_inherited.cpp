@@ -1,7 +1,7 @@
 // Sockets that a service manager handed over: recognised by name and type, shared by all workers,
 // and everything else refused.
-#include "daemon/listen_socket.h"
-#include "daemon/listeners.h"
+#include "daemon/listen/listen_socket.h"
+#include "daemon/listen/listeners.h"
 #include "tests/support/skip.h"
 #include "tests/unit/daemon/listen_support.h"
 
@@ -72,7 +72,7 @@ TEST_CASE("a socket's name is its service, or that of the unit for it; unnamed o
         REQUIRE_MESSAGE(listeners.has_value(), outcome(listeners));
         const auto plan = listeners->plan(0);
         REQUIRE(plan.size() == 2);
-        for (const WorkerListener& listener : plan) {
+        for (const ListenerSpec& listener : plan) {
             CHECK((listener.kind == c.kind));
             CHECK(
                 listener.label == fmt::format(
@@ -170,7 +170,7 @@ TEST_CASE("an inherited socket gets the options that a bound one has") {
         1);
     REQUIRE_MESSAGE(listeners.has_value(), outcome(listeners));
     const auto plan = listeners->plan(0);
-    for (const WorkerListener& listener : plan) {
+    for (const ListenerSpec& listener : plan) {
         CHECK((::fcntl(listener.fd, F_GETFL) & O_NONBLOCK) != 0);
         CHECK((::fcntl(listener.fd, F_GETFD) & FD_CLOEXEC) != 0);
     }

@@ -1,4 +1,4 @@
-#include "daemon/latency.h"
+#include "daemon/telemetry/latency.h"
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
-#include "daemon/cidr.h"
-#include "daemon/listener_load.h"
-#include "daemon/source_table.h"
+#include "daemon/acl/cidr.h"
+#include "daemon/listen/listener_load.h"
+#include "daemon/tcp/source_table.h"
 
 #include <atomic>
 #include <cstring>
@@ -135,8 +135,8 @@ TEST_CASE("a prefix of no bits is all of its family, and never the other") {
 }
 
 TEST_CASE("limits of the process are shared out, rounded up") {
-    LimitsConfig limits{.connections_max = 10, .connections_per_source_max = 3};
-    LimitsConfig share = worker_share(limits, 4);
+    TcpLimits limits{.connections_max = 10, .connections_per_source_max = 3};
+    TcpLimits share = worker_share(limits, 4);
     CHECK(share.connections_max == 3);
     CHECK(share.connections_per_source_max == 1);
     CHECK(share.idle_timeout_ms == limits.idle_timeout_ms);

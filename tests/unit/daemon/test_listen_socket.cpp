@@ -1,5 +1,5 @@
 // One bound socket: its options, and each way in which it can not be had.
-#include "daemon/listen_socket.h"
+#include "daemon/listen/listen_socket.h"
 #include "tests/support/child.h"
 #include "tests/support/skip.h"
 #include "tests/unit/daemon/listen_support.h"
@@ -242,7 +242,7 @@ TEST_CASE("a privileged port without the privilege is exit 77, with what to do")
 TEST_CASE("a host that does not resolve is a configuration error") {
     // Too long for a name: refused by the resolver itself, without a question to the network.
     const std::string host(64, 'x');
-    ListenConfig listen = listen_on(ServiceKind::hello, {});
+    ListenerConfig listen = listen_on(ServiceKind::hello, {});
     listen.addresses.push_back({Transport::tcp, host, 7001});
     const std::string text = open_outcome(Sections({listen}));
     const std::string expected =

@@ -1,7 +1,7 @@
 // Listeners as a whole: what a configuration opens, and what a reload keeps. Single sockets,
 // errors and inherited ones: test_listen_socket.cpp, test_inherited.cpp.
-#include "daemon/listen_socket.h"
-#include "daemon/listeners.h"
+#include "daemon/listen/listen_socket.h"
+#include "daemon/listen/listeners.h"
 #include "tests/support/skip.h"
 #include "tests/unit/daemon/listen_support.h"
 
@@ -54,7 +54,7 @@ TEST_CASE("each address of each section is opened with its own service") {
     CHECK((plan[1].kind == ServiceKind::echo));
     CHECK((plan[2].kind == ServiceKind::daytime));
     CHECK(plan[1].label == fmt::format("echo on udp://127.0.0.2:{}", port_of(plan[1].fd)));
-    for (const WorkerListener& listener : plan)
+    for (const ListenerSpec& listener : plan)
         CHECK(listener.service != nullptr);
 }
 
@@ -66,7 +66,7 @@ TEST_CASE("a name is listened on at each of its addresses, on one port where tha
     const auto plan = listeners.plan(0);
     CHECK(plan.size() >= 1);
     CHECK(plan.size() <= addresses->size());
-    for (const WorkerListener& listener : plan) {
+    for (const ListenerSpec& listener : plan) {
         CHECK(listener.label == "hello on tcp://" + to_string(local_address(listener.fd)));
         CHECK(port_of(listener.fd) != 0);
     }
@@ -215,7 +215,7 @@ TEST_CASE("a changed message or service keeps the socket and its id") {
 TEST_CASE("the kernel keeps a connection until its first message for hello, and for hello alone") {
     const auto deferred = [](const Listeners& listeners, uint32_t worker) {
         std::vector<bool> found;
-        for (const WorkerListener& listener : listeners.plan(worker)) {
+        for (const ListenerSpec& listener : listeners.plan(worker)) {
             int seconds = 0;
             socklen_t size = sizeof seconds;
             REQUIRE(::getsockopt(listener.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) == 0);

@@ -1,6 +1,6 @@
 #include "build_features.h"
 #include "common/fd.h"
-#include "daemon/log.h"
+#include "daemon/log/log.h"
 #include "tests/support/child.h"
 #include "tests/support/patience.h"
 #include "tests/support/skip.h"

@@ -1,5 +1,5 @@
-#include "daemon/log_events.h"
-#include "daemon/log_failure.h"
+#include "daemon/log/log_events.h"
+#include "daemon/log/log_failure.h"
 
 #include <fstream>
 #include <map>

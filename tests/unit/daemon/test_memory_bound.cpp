@@ -1,7 +1,7 @@
-#include "daemon/memory_bound.h"
-#include "daemon/rate_limit.h"
-#include "daemon/tcp_limits.h"
-#include "daemon/worker_thread.h"
+#include "daemon/supervisor/memory_bound.h"
+#include "daemon/tcp/tcp_limits.h"
+#include "daemon/udp/response_rate_limit.h"
+#include "daemon/worker/worker_thread.h"
 
 #include <doctest/doctest.h>
 
@@ -37,7 +37,7 @@ TEST_CASE("buffers are those of the process, whatever the number of workers") {
 
 TEST_CASE("a worker has a few buffers at least, and the bound says so") {
     const Config config = config_with(100, mib);
-    const LimitsConfig share = worker_share(config.limits, 64);
+    const TcpLimits share = worker_share(config.limits, 64);
     CHECK(WorkerThread::stream_buffers(share) == 16);
     CHECK(memory_bound(config, 64).stream_buffers > 64 * mib);
 }
@@ -75,7 +75,9 @@ TEST_CASE("the dearest backend that is permitted is counted") {
 TEST_CASE("the table of rates and the prefixes of lists are counted") {
     Config config = config_with(100, mib);
     const MemoryBound without = memory_bound(config, 2);
-    CHECK(without.rates >= RateLimit::memory_bytes(RateLimit::entries_of_all_workers));
+    CHECK(
+        without.rates >=
+        ResponseRateLimit::memory_bytes(ResponseRateLimit::entries_of_all_workers));
     config.listen[0].access.deny.resize(10'000);
     CHECK(memory_bound(config, 2).listeners >= without.listeners + size_t{20'000} * sizeof(Cidr));
 }

@@ -1,28 +1,28 @@
-#include "daemon/metrics.h"
+#include "daemon/telemetry/counters.h"
 
 #include <doctest/doctest.h>
 
 using namespace riposte;
 
 TEST_CASE("totals are the sum over workers") {
-    Metrics a;
-    Metrics b;
-    a.add(ServiceKind::echo, Count::connections_accepted, 5);
-    a.add(ServiceKind::echo, Count::connections_closed, 2);
-    b.add(ServiceKind::echo, Count::connections_accepted);
+    Counters a;
+    Counters b;
+    a.add(ServiceKind::echo, Counter::connections_accepted, 5);
+    a.add(ServiceKind::echo, Counter::connections_closed, 2);
+    b.add(ServiceKind::echo, Counter::connections_accepted);
     Totals totals;
     totals.add(a);
     totals.add(b);
-    CHECK(totals[Count::connections_accepted] == 6);
+    CHECK(totals[Counter::connections_accepted] == 6);
     CHECK(totals.connections_open() == 4);
 }
 
 TEST_CASE("what came from the process before is open, and what went to the next is not") {
-    Metrics metrics;
-    metrics.add(ServiceKind::echo, Count::connections_accepted, 4);
-    metrics.add(ServiceKind::echo, Count::connections_adopted, 20);
-    metrics.add(ServiceKind::echo, Count::connections_closed, 3);
-    metrics.add(ServiceKind::echo, Count::connections_handed_over, 15);
+    Counters metrics;
+    metrics.add(ServiceKind::echo, Counter::connections_accepted, 4);
+    metrics.add(ServiceKind::echo, Counter::connections_adopted, 20);
+    metrics.add(ServiceKind::echo, Counter::connections_closed, 3);
+    metrics.add(ServiceKind::echo, Counter::connections_handed_over, 15);
     Totals totals;
     totals.add(metrics);
     CHECK(totals.connections_open() == 6);
@@ -30,29 +30,29 @@ TEST_CASE("what came from the process before is open, and what went to the next 
 }
 
 TEST_CASE("a reader that sees a close before its accept counts none, not a huge number") {
-    Metrics metrics;
-    metrics.add(ServiceKind::echo, Count::connections_closed);
+    Counters metrics;
+    metrics.add(ServiceKind::echo, Counter::connections_closed);
     Totals totals;
     totals.add(metrics);
     CHECK(totals.connections_open() == 0);
 }
 
 TEST_CASE("the statistics line names what is not everyday only if it happened") {
-    Metrics metrics;
-    metrics.add(ServiceKind::echo, Count::connections_accepted, 3);
-    metrics.add(ServiceKind::echo, Count::connections_closed, 1);
-    metrics.add(ServiceKind::echo, Count::stream_received_bytes, 18);
-    metrics.add(ServiceKind::echo, Count::stream_sent_bytes, 19);
-    metrics.add(ServiceKind::echo, Count::datagrams_received, 8);
-    metrics.add(ServiceKind::echo, Count::datagrams_sent, 7);
+    Counters metrics;
+    metrics.add(ServiceKind::echo, Counter::connections_accepted, 3);
+    metrics.add(ServiceKind::echo, Counter::connections_closed, 1);
+    metrics.add(ServiceKind::echo, Counter::stream_received_bytes, 18);
+    metrics.add(ServiceKind::echo, Counter::stream_sent_bytes, 19);
+    metrics.add(ServiceKind::echo, Counter::datagrams_received, 8);
+    metrics.add(ServiceKind::echo, Counter::datagrams_sent, 7);
     Totals everyday;
     everyday.add(metrics);
     CHECK(
         everyday.describe() == "connections 2 open, 3 accepted; bytes 18 received, 19 sent; "
                                "datagrams 8 received, 7 answered");
-    metrics.add(ServiceKind::echo, Count::connections_refused, 4);
-    metrics.add(ServiceKind::echo, Count::connections_over_source, 2);
-    metrics.add(ServiceKind::echo, Count::datagrams_too_long);
+    metrics.add(ServiceKind::echo, Counter::connections_refused, 4);
+    metrics.add(ServiceKind::echo, Counter::connections_over_source, 2);
+    metrics.add(ServiceKind::echo, Counter::datagrams_too_long);
     Totals eventful;
     eventful.add(metrics);
     CHECK(

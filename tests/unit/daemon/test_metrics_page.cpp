@@ -1,6 +1,6 @@
 // riposted-metrics(7) against what the daemon exposes: whoever adds a metric, a label or a reason
 // explains it there, and what the page names is to be had.
-#include "daemon/scrape/exposition.h"
+#include "daemon/telemetry/openmetrics.h"
 
 #include <fstream>
 #include <iterator>

@@ -1,6 +1,6 @@
 // What the service manager is told, and that nobody waits for one that does not read.
 #include "build_features.h"
-#include "daemon/notifier.h"
+#include "daemon/supervisor/notifier.h"
 #include "tests/support/child.h"
 #include "tests/support/patience.h"
 

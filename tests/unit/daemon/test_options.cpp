@@ -1,5 +1,5 @@
 #include "build_features.h"
-#include "daemon/options.h"
+#include "daemon/config/options.h"
 
 #include <cstdlib>
 #include <sstream>

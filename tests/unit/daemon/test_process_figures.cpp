@@ -1,5 +1,5 @@
 #include "common/clock.h"
-#include "daemon/scrape/process_figures.h"
+#include "daemon/telemetry/process_figures.h"
 
 #include <cstdlib>
 #include <filesystem>

@@ -1,5 +1,5 @@
 // Token buckets for each prefix: at their edges, with a clock of the test's own, and under floods.
-#include "daemon/rate_limit.h"
+#include "daemon/udp/response_rate_limit.h"
 
 #include <algorithm>
 #include <random>
@@ -13,7 +13,7 @@ using namespace riposte;
 
 namespace {
 
-constexpr RateLimit::Secret secret{1, 2};
+constexpr ResponseRateLimit::Secret secret{1, 2};
 
 SourceKey ipv4(uint32_t address) {
     SourceKey key{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -29,14 +29,14 @@ SourceKey address(const std::string& text) {
 constexpr uint32_t net_10 = 10U << 24; // 10.0.0.0
 
 struct Limited {
-    explicit Limited(const DatagramsConfig& config = {}, uint32_t entries = 65'536)
+    explicit Limited(const UdpLimits& config = {}, uint32_t entries = 65'536)
         : limit(entries, secret) {
         limit.set(config);
     }
 
     /// How many are answered of `count`.
     uint32_t ask(const SourceKey& source, uint32_t count = 1, uint32_t bytes = 0) {
-        const RateLimit::Grant grant = limit.ask(source, count, bytes, now_ms);
+        const ResponseRateLimit::Grant grant = limit.ask(source, count, bytes, now_ms);
         limit.charge(grant.datagrams, uint64_t{grant.datagrams} * bytes);
         refusal = grant.datagrams < count ? name_of(grant.refusal) : "";
         return grant.datagrams;
@@ -45,17 +45,17 @@ struct Limited {
         return ask(address(source), count, bytes);
     }
     void establish(const SourceKey& source) {
-        for (uint32_t i = 0; i < RateLimit::established_sightings; ++i, ++now_ms)
+        for (uint32_t i = 0; i < ResponseRateLimit::established_sightings; ++i, ++now_ms)
             CHECK(ask(source) == 1);
     }
 
-    RateLimit limit;
+    ResponseRateLimit limit;
     uint64_t now_ms = 1'000'000;
     std::string_view refusal{};
 };
 
-DatagramsConfig of(uint64_t rate_per_prefix, uint64_t rate) {
-    DatagramsConfig config;
+UdpLimits of(uint64_t rate_per_prefix, uint64_t rate) {
+    UdpLimits config;
     config.rate_per_prefix = rate_per_prefix;
     config.rate = rate;
     return config;
@@ -96,7 +96,7 @@ TEST_CASE("a rate that no millisecond divides is kept over time") {
 }
 
 TEST_CASE("bytes are counted besides the answers") {
-    DatagramsConfig config;
+    UdpLimits config;
     config.bytes_per_prefix = 65'536;
     Limited subject(config);
     CHECK(subject.ask("192.0.2.1", 1, 65'507) == 1);
@@ -129,7 +129,7 @@ TEST_CASE("addresses of one prefix share, those of another do not") {
 }
 
 TEST_CASE("the lengths of prefixes are the configuration's") {
-    DatagramsConfig config = of(100, 10'000);
+    UdpLimits config = of(100, 10'000);
     config.prefix_ipv4_bits = 32;
     config.prefix_ipv6_bits = 128;
     Limited subject(config);
@@ -150,7 +150,7 @@ TEST_CASE("who is exempt has no rate, by default loopback") {
     CHECK(subject.ask("::1", 100'000) == 100'000);
     CHECK(subject.ask("128.0.0.1", 2) == 1);
     CHECK(subject.ask("126.255.255.255", 2) == 0); // the newcomers' half was one
-    DatagramsConfig config = of(1, 2);
+    UdpLimits config = of(1, 2);
     config.rate_exempt = {*parse_cidr("128.0.0.0/8")};
     subject.limit.set(config);
     CHECK(subject.ask("128.0.0.1", 1'000) == 1'000);
@@ -210,7 +210,7 @@ TEST_CASE("newcomers find a tenth of a second's worth, or what one prefix may as
 
 TEST_CASE("and of bytes the same") {
     const auto answered_at_once = [](uint64_t of_one, uint64_t all) {
-        DatagramsConfig config;
+        UdpLimits config;
         config.bytes_per_prefix = of_one;
         config.bytes = all;
         Limited subject(config);
@@ -239,18 +239,18 @@ TEST_CASE("all together get no more than the total") {
 }
 
 TEST_CASE("a table of live entries evicts none, and newcomers share one rate") {
-    Limited subject(of(100, 1'000'000), RateLimit::ways); // a single set
+    Limited subject(of(100, 1'000'000), ResponseRateLimit::ways); // a single set
     for (int times = 0; times < 2; ++times, ++subject.now_ms)
-        for (uint32_t i = 0; i < RateLimit::ways; ++i)
+        for (uint32_t i = 0; i < ResponseRateLimit::ways; ++i)
             CHECK(subject.ask(ipv4(net_10 + (i << 8)), 50) == 50);
     CHECK(subject.ask("192.0.2.1", 60) == 60);
     CHECK(subject.ask("198.51.100.1", 60) == 40);
     CHECK(subject.refusal == crowd);
-    for (uint32_t i = 0; i < RateLimit::ways; ++i) {
+    for (uint32_t i = 0; i < ResponseRateLimit::ways; ++i) {
         CHECK(subject.ask(ipv4(net_10 + (i << 8)), 1) == 0);
         CHECK(subject.refusal == over_prefix);
     }
-    subject.now_ms += RateLimit::newcomer_idle_ms;
+    subject.now_ms += ResponseRateLimit::newcomer_idle_ms;
     CHECK(subject.ask(ipv4(net_10), 100) == 100); // still there, and so are all
     CHECK(subject.ask("192.0.2.1", 101) == 100);
     ++subject.now_ms; // all but that one have been idle too long
@@ -259,8 +259,8 @@ TEST_CASE("a table of live entries evicts none, and newcomers share one rate") {
 }
 
 TEST_CASE("who was seen once makes room sooner, in some of the places") {
-    Limited subject(of(5'000, 1'000'000), RateLimit::ways);
-    for (uint32_t i = 0; i < RateLimit::ways; ++i)
+    Limited subject(of(5'000, 1'000'000), ResponseRateLimit::ways);
+    for (uint32_t i = 0; i < ResponseRateLimit::ways; ++i)
         CHECK(subject.ask(ipv4(net_10 + (i << 8))) == 1);
     const auto places = [&] { // how many of ten others find one
         uint32_t count = 0;
@@ -270,15 +270,15 @@ TEST_CASE("who was seen once makes room sooner, in some of the places") {
         }
         return count;
     };
-    subject.now_ms += RateLimit::once_idle_ms;
+    subject.now_ms += ResponseRateLimit::once_idle_ms;
     CHECK(places() == 0);
     subject.now_ms += 1;
-    CHECK(places() == RateLimit::quick_ways);
+    CHECK(places() == ResponseRateLimit::quick_ways);
 }
 
 TEST_CASE("an entry is kept until its buckets are full") {
-    Limited subject(of(5'000, 1'000'000), RateLimit::ways);
-    for (uint32_t i = 0; i < RateLimit::ways; ++i)
+    Limited subject(of(5'000, 1'000'000), ResponseRateLimit::ways);
+    for (uint32_t i = 0; i < ResponseRateLimit::ways; ++i)
         CHECK(subject.ask(ipv4(net_10 + (i << 8)), 5'000) == 5'000);
     subject.now_ms += 999;
     CHECK(subject.ask("192.0.2.1", 5'001) == 5'000);
@@ -289,17 +289,17 @@ TEST_CASE("an entry is kept until its buckets are full") {
 }
 
 TEST_CASE("an established entry outlives a newcomer's") {
-    Limited subject(of(5'000, 1'000'000), RateLimit::ways);
+    Limited subject(of(5'000, 1'000'000), ResponseRateLimit::ways);
     const SourceKey regular = address("192.0.2.1");
     subject.establish(regular);
     const auto crowd_out = [&] { // as long as there are places
         for (uint32_t i = 0; i < 100; ++i)
             subject.ask(ipv4(net_10 + (i << 8)), 5'000);
     };
-    subject.now_ms += RateLimit::established_idle_ms - 1;
+    subject.now_ms += ResponseRateLimit::established_idle_ms - 1;
     crowd_out();
     CHECK(subject.ask(regular, 5'000) == 5'000);
-    subject.now_ms += RateLimit::established_idle_ms + 1;
+    subject.now_ms += ResponseRateLimit::established_idle_ms + 1;
     crowd_out();
     CHECK(subject.ask(regular, 5'000) == 0);
     CHECK(subject.refusal == crowd);
@@ -368,16 +368,16 @@ TEST_CASE("who begins amid a million random sources a second is soon established
 }
 
 TEST_CASE("workers share the rates and the table") {
-    const DatagramsConfig config = of(5'000, 100'001);
-    const DatagramsConfig share = worker_share(config, 4);
+    const UdpLimits config = of(5'000, 100'001);
+    const UdpLimits share = worker_share(config, 4);
     CHECK(share.rate_per_prefix == 1'250);
     CHECK(share.rate == 25'001);
     CHECK(share.bytes_per_prefix == 2 * 1024 * 1024);
     CHECK(
         worker_share(config, 256).bytes_per_prefix == 65'536); // the largest datagram still passes
     CHECK(worker_share(config, 1) == config);
-    CHECK(RateLimit::entries_of_worker(1) == 65'536);
-    CHECK(RateLimit::entries_of_worker(3) == 32'768);
-    CHECK(RateLimit::entries_of_worker(256) == 256);
-    CHECK(RateLimit::memory_bytes(65'536) == 1'572'864);
+    CHECK(ResponseRateLimit::entries_of_worker(1) == 65'536);
+    CHECK(ResponseRateLimit::entries_of_worker(3) == 32'768);
+    CHECK(ResponseRateLimit::entries_of_worker(256) == 256);
+    CHECK(ResponseRateLimit::memory_bytes(65'536) == 1'572'864);
 }

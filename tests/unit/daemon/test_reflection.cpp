@@ -1,5 +1,5 @@
 // Which datagrams are answered at all: each rule at its edges.
-#include "daemon/reflection.h"
+#include "daemon/udp/source_filter.h"
 
 #include <initializer_list>
 #include <string>
@@ -11,8 +11,8 @@ using namespace riposte;
 
 namespace {
 
-Arrival from_ipv4(const std::string& address, uint16_t port) {
-    Arrival arrival{};
+DatagramInfo from_ipv4(const std::string& address, uint16_t port) {
+    DatagramInfo arrival{};
     arrival.peer.v4.sin_family = AF_INET;
     arrival.peer.v4.sin_port = htons(port);
     REQUIRE(inet_pton(AF_INET, address.c_str(), &arrival.peer.v4.sin_addr) == 1);
@@ -21,8 +21,8 @@ Arrival from_ipv4(const std::string& address, uint16_t port) {
 }
 
 /// `asked` is what the kernel tells of our address; "": nothing.
-Arrival from_ipv6(const std::string& address, uint16_t port, const std::string& asked = "") {
-    Arrival arrival{};
+DatagramInfo from_ipv6(const std::string& address, uint16_t port, const std::string& asked = "") {
+    DatagramInfo arrival{};
     arrival.peer.v6.sin6_family = AF_INET6;
     arrival.peer.v6.sin6_port = htons(port);
     REQUIRE(inet_pton(AF_INET6, address.c_str(), &arrival.peer.v6.sin6_addr) == 1);
@@ -35,7 +35,7 @@ Arrival from_ipv6(const std::string& address, uint16_t port, const std::string& 
 }
 
 struct ReflectionSubject {
-    std::string refuses(const Arrival& arrival) {
+    std::string refuses(const DatagramInfo& arrival) {
         SourceKey source;
         const auto refusal = rules.refuses(arrival, source);
         return refusal ? std::string(name_of(*refusal)) : "answered";
@@ -53,10 +53,10 @@ struct ReflectionSubject {
         auto served = std::make_shared<PortSet>();
         for (const uint16_t port : ports)
             served->set(port);
-        rules = ReflectionRules(served, exempt);
+        rules = SourceFilter(served, exempt);
     }
 
-    ReflectionRules rules{};
+    SourceFilter rules{};
 };
 
 const std::string is_answered = "answered";
@@ -141,23 +141,23 @@ TEST_CASE_FIXTURE(ReflectionSubject, "a v4-mapped address is believed only where
 }
 
 TEST_CASE_FIXTURE(ReflectionSubject, "what was sent to many gets no answer") {
-    Arrival arrival = from_ipv4("192.0.2.1", 5000);
+    DatagramInfo arrival = from_ipv4("192.0.2.1", 5000);
     arrival.to_group = true;
     CHECK(refuses(arrival) == group);
 }
 
 TEST_CASE_FIXTURE(ReflectionSubject, "what is not whole, or from nowhere, gets no answer") {
-    Arrival cut = from_ipv4("192.0.2.1", 5000);
+    DatagramInfo cut = from_ipv4("192.0.2.1", 5000);
     cut.cut = true;
     CHECK(refuses(cut) == malformed);
-    CHECK(refuses(Arrival{}) == malformed);
-    Arrival unix_socket = from_ipv4("192.0.2.1", 5000);
+    CHECK(refuses(DatagramInfo{}) == malformed);
+    DatagramInfo unix_socket = from_ipv4("192.0.2.1", 5000);
     unix_socket.peer.any.ss_family = AF_UNIX;
     CHECK(refuses(unix_socket) == malformed);
-    Arrival ipv4 = from_ipv4("192.0.2.1", 5000);
+    DatagramInfo ipv4 = from_ipv4("192.0.2.1", 5000);
     ipv4.peer_size -= 1;
     CHECK(refuses(ipv4) == malformed);
-    Arrival ipv6 = from_ipv6("2001:db8::1", 5000);
+    DatagramInfo ipv6 = from_ipv6("2001:db8::1", 5000);
     ipv6.peer_size = sizeof(sockaddr_in);
     CHECK(refuses(ipv6) == malformed);
 }

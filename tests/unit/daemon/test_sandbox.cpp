@@ -3,8 +3,8 @@
 #include "build_features.h"
 #include "common/fd.h"
 #include "daemon/io/open_backend.h"
-#include "daemon/listen_socket.h"
-#include "daemon/sandbox.h"
+#include "daemon/listen/listen_socket.h"
+#include "daemon/platform/sandbox.h"
 #include "tests/support/child.h"
 #include "tests/support/skip.h"
 

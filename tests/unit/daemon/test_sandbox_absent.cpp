@@ -1,5 +1,5 @@
 // The build without libseccomp.
-#include "daemon/sandbox.h"
+#include "daemon/platform/sandbox.h"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // A server on loopback and on a unix socket, with clients in the same thread and a clock of the
 // test's own: what it may wait for, it waits for in turns.
-#include "daemon/scrape/scrape_server.h"
+#include "daemon/telemetry/scrape_server.h"
 #include "tests/support/child.h"
 #include "tests/support/patience.h"
 

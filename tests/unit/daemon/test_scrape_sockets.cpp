@@ -1,5 +1,5 @@
 // Where metrics can be had: bound as configured, or inherited by name; and what is refused.
-#include "daemon/scrape/scrape_sockets.h"
+#include "daemon/supervisor/scrape_sockets.h"
 #include "tests/support/skip.h"
 #include "tests/unit/daemon/listen_support.h"
 

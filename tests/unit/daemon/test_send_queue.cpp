@@ -1,4 +1,4 @@
-#include "daemon/send_queue.h"
+#include "daemon/tcp/send_queue.h"
 
 #include <algorithm>
 #include <random>

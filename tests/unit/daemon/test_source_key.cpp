@@ -1,4 +1,4 @@
-#include "daemon/source_key.h"
+#include "daemon/acl/source_key.h"
 
 #include <cstring>
 

@@ -1,4 +1,4 @@
-#include "daemon/scrape/status_document.h"
+#include "daemon/telemetry/status_json.h"
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -9,10 +9,10 @@ using namespace riposte;
 using nlohmann::json;
 
 TEST_CASE("the status document says what the daemon does") {
-    Metrics metrics;
-    metrics.add(ServiceKind::hello, Count::connections_accepted, 3);
-    metrics.add(ServiceKind::hello, Count::datagrams_over_prefix_rate, 7);
-    metrics.add(ServiceKind::hello, Count::accept_emfile, 2);
+    Counters metrics;
+    metrics.add(ServiceKind::hello, Counter::connections_accepted, 3);
+    metrics.add(ServiceKind::hello, Counter::datagrams_over_prefix_rate, 7);
+    metrics.add(ServiceKind::hello, Counter::accept_emfile, 2);
     metrics.answered(ServiceKind::hello, Transport::tcp, 1'000'000, 4);
     Snapshot snapshot{
         .version = "1.2.3",

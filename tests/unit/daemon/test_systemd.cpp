@@ -1,6 +1,6 @@
 #include "build_features.h"
 #include "common/fd.h"
-#include "daemon/systemd.h"
+#include "daemon/platform/systemd.h"
 #include "tests/support/child.h"
 
 #include <functional>
@@ -17,7 +17,7 @@ using namespace riposte;
 
 namespace {
 
-struct Environment {
+struct Host {
     std::string pid = "self";
     std::string fds;
     const char* names = nullptr;
@@ -25,7 +25,7 @@ struct Environment {
 };
 
 /// What take_inherited_sockets() says to that, as text.
-std::string take(const Environment& environment) {
+std::string take(const Host& environment) {
     return test::in_child([&] {
         test::forget_service_manager();
         for (int fd = 3; fd < 20; ++fd)

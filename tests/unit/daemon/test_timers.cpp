@@ -1,48 +1,48 @@
-#include "daemon/timers.h"
+#include "daemon/core/timer_wheel.h"
 
 #include <map>
 #include <random>
 
 #include <doctest/doctest.h>
 
-using riposte::Timers;
+using riposte::TimerWheel;
 
 TEST_CASE("an empty wheel asks for no wake-up") {
-    Timers timers(4);
-    CHECK(timers.next_ms() == Timers::never);
-    CHECK(timers.expired(1'000'000) == Timers::none);
+    TimerWheel timers(4);
+    CHECK(timers.next_ms() == TimerWheel::never);
+    CHECK(timers.expired(1'000'000) == TimerWheel::none);
     timers.set(2, 500);
     timers.clear(2);
-    CHECK(timers.next_ms() == Timers::never);
-    CHECK(timers.expired(1'000'000) == Timers::none);
+    CHECK(timers.next_ms() == TimerWheel::never);
+    CHECK(timers.expired(1'000'000) == TimerWheel::none);
 }
 
 TEST_CASE("a deadline never expires early and at most one tick late") {
     for (uint64_t deadline : {1u, 15u, 16u, 17u, 1000u, 16'384u, 16'385u, 60'000u, 3'600'000u}) {
         CAPTURE(deadline);
-        Timers timers(1);
+        TimerWheel timers(1);
         timers.set(0, deadline);
-        CHECK(timers.expired(deadline) == Timers::none);
-        CHECK(timers.expired(deadline + Timers::tick_ms) == 0);
-        CHECK(timers.expired(deadline + 2 * Timers::tick_ms) == Timers::none);
+        CHECK(timers.expired(deadline) == TimerWheel::none);
+        CHECK(timers.expired(deadline + TimerWheel::tick_ms) == 0);
+        CHECK(timers.expired(deadline + 2 * TimerWheel::tick_ms) == TimerWheel::none);
     }
 }
 
 TEST_CASE("a deadline that moves later expires at its new time, and earlier likewise") {
-    Timers timers(2);
+    TimerWheel timers(2);
     timers.set(0, 1000);
     timers.set(0, 5000);
-    CHECK(timers.expired(4999) == Timers::none);
+    CHECK(timers.expired(4999) == TimerWheel::none);
     CHECK(timers.expired(5020) == 0);
     timers.set(1, 90'000);
     timers.set(1, 6000);
-    CHECK(timers.expired(5999) == Timers::none);
+    CHECK(timers.expired(5999) == TimerWheel::none);
     CHECK(timers.expired(6020) == 1);
 }
 
 TEST_CASE("the next wake-up is never later than the earliest deadline's tick") {
     std::mt19937 random(7);
-    Timers timers(64);
+    TimerWheel timers(64);
     std::map<uint32_t, uint64_t> model;
     uint64_t now = 1'000'000;
     uint32_t expirations = 0;
@@ -60,22 +60,22 @@ TEST_CASE("the next wake-up is never later than the earliest deadline's tick") {
             break;
         default:
             now += random() % (random() % 50 == 0 ? 50'000 : 100);
-            for (uint32_t due = Timers::none; (due = timers.expired(now)) != Timers::none;
+            for (uint32_t due = TimerWheel::none; (due = timers.expired(now)) != TimerWheel::none;
                  ++expirations) {
                 REQUIRE(model.contains(due));
                 REQUIRE(model[due] <= now);
                 model.erase(due);
             }
             for (auto [index, deadline] : model)
-                REQUIRE(deadline + Timers::tick_ms > now);
+                REQUIRE(deadline + TimerWheel::tick_ms > now);
         }
-        uint64_t earliest = Timers::never;
+        uint64_t earliest = TimerWheel::never;
         for (auto [index, deadline] : model)
             earliest = std::min(earliest, deadline);
-        if (earliest == Timers::never)
-            REQUIRE(timers.next_ms() == Timers::never);
+        if (earliest == TimerWheel::never)
+            REQUIRE(timers.next_ms() == TimerWheel::never);
         else
-            REQUIRE(timers.next_ms() <= std::max(now, earliest) + Timers::tick_ms);
+            REQUIRE(timers.next_ms() <= std::max(now, earliest) + TimerWheel::tick_ms);
     }
     CHECK(expirations > 1000);
 }

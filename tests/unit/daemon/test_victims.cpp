@@ -1,4 +1,4 @@
-#include "daemon/victims.h"
+#include "daemon/tcp/longest_waiting.h"
 
 #include <algorithm>
 #include <random>
@@ -16,7 +16,7 @@ struct Slots {
     std::vector<uint64_t> since;
     uint32_t looks = 0; ///< at a slot
     uint64_t now_ms = start_ms;
-    Victims victims{};
+    LongestWaiting victims{};
 
     uint32_t longest() {
         return victims.longest(static_cast<uint32_t>(since.size()), now_ms, [&](uint32_t slot) {
@@ -30,20 +30,20 @@ struct Slots {
 
 TEST_CASE("where nobody waits there is no victim") {
     Slots none{.since = {}};
-    CHECK(none.longest() == Victims::none);
-    Slots busy{.since = std::vector(10, Victims::not_waiting)};
-    CHECK(busy.longest() == Victims::none);
+    CHECK(none.longest() == LongestWaiting::none);
+    Slots busy{.since = std::vector(10, LongestWaiting::not_waiting)};
+    CHECK(busy.longest() == LongestWaiting::none);
     busy.since[3] = start_ms;
     CHECK(busy.longest() == 3);
-    busy.since[3] = Victims::not_waiting;
-    CHECK(busy.longest() == Victims::none);
+    busy.since[3] = LongestWaiting::not_waiting;
+    CHECK(busy.longest() == LongestWaiting::none);
 }
 
 TEST_CASE("the victim is who waits longest, whoever came, went or spoke meanwhile") {
     std::mt19937 random(5);
     for (const uint32_t count : {1U, 7U, 255U, 256U, 257U, 3000U}) {
         CAPTURE(count);
-        Slots slots{.since = std::vector(count, Victims::not_waiting)};
+        Slots slots{.since = std::vector(count, LongestWaiting::not_waiting)};
         for (uint64_t& since : slots.since) // more than are kept, if there are so many
             since = start_ms - random() % 5000;
         uint32_t found = 0;
@@ -51,15 +51,15 @@ TEST_CASE("the victim is who waits longest, whoever came, went or spoke meanwhil
             slots.now_ms += count / 2000 + 1; // each may look
             for (uint32_t i = random() % 4; i > 0; --i)
                 slots.since[random() % count] =
-                    random() % 4 == 0 ? Victims::not_waiting : slots.now_ms;
+                    random() % 4 == 0 ? LongestWaiting::not_waiting : slots.now_ms;
             const uint32_t victim = slots.longest();
             const uint64_t longest = *std::ranges::min_element(slots.since);
-            REQUIRE((victim == Victims::none) == (longest == Victims::not_waiting));
-            if (victim == Victims::none)
+            REQUIRE((victim == LongestWaiting::none) == (longest == LongestWaiting::not_waiting));
+            if (victim == LongestWaiting::none)
                 continue;
             ++found;
             REQUIRE(slots.since[victim] == longest);
-            slots.since[victim] = Victims::not_waiting;
+            slots.since[victim] = LongestWaiting::not_waiting;
         }
         CHECK(found > 500);
     }
@@ -68,18 +68,18 @@ TEST_CASE("the victim is who waits longest, whoever came, went or spoke meanwhil
 TEST_CASE("to look for victims costs little, however many ask") {
     constexpr uint32_t count = 100'000;
     Slots idle{.since = std::vector<uint64_t>(count, start_ms)};
-    for (uint32_t i = 0; i < Victims::kept_max; ++i) {
+    for (uint32_t i = 0; i < LongestWaiting::kept_max; ++i) {
         const uint32_t victim = idle.longest();
-        REQUIRE(victim != Victims::none);
-        idle.since[victim] = Victims::not_waiting;
+        REQUIRE(victim != LongestWaiting::none);
+        idle.since[victim] = LongestWaiting::not_waiting;
     }
-    CHECK(idle.looks <= count + Victims::kept_max);
+    CHECK(idle.looks <= count + LongestWaiting::kept_max);
 
-    Slots busy{.since = std::vector(count, Victims::not_waiting)};
+    Slots busy{.since = std::vector(count, LongestWaiting::not_waiting)};
     for (int i = 0; i < 1000; ++i) // in one millisecond
-        CHECK(busy.longest() == Victims::none);
+        CHECK(busy.longest() == LongestWaiting::none);
     CHECK(busy.looks == count);
     busy.now_ms += 1000;
-    CHECK(busy.longest() == Victims::none);
+    CHECK(busy.longest() == LongestWaiting::none);
     CHECK(busy.looks == 2 * count);
 }

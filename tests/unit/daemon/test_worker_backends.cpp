@@ -1,4 +1,4 @@
-#include "daemon/worker_backends.h"
+#include "daemon/worker/worker_backends.h"
 
 #include <doctest/doctest.h>
 

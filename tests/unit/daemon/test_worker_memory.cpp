@@ -1,6 +1,6 @@
 // A plan that was reserved is carried out without memory; one that could not be has changed
 // nothing.
-#include "daemon/worker.h"
+#include "daemon/worker/worker.h"
 #include "tests/support/failing_new.h"
 
 #include <new>
@@ -11,7 +11,7 @@ using namespace riposte;
 
 namespace {
 
-class MemoryClock final : public riposte::Environment {
+class MemoryClock final : public riposte::Host {
 public:
     uint64_t now_ns() noexcept override { return 1'000'000'000; }
     int64_t wall_seconds() noexcept override { return 0; }
@@ -32,7 +32,7 @@ public:
     size_t given = 0;
 };
 
-WorkerListener long_listener(uint64_t id, Transport transport) {
+ListenerSpec long_listener(uint64_t id, Transport transport) {
     return {
         .id = id,
         .fd = static_cast<int>(100 + id),

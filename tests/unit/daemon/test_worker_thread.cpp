@@ -3,7 +3,7 @@
 
 #include "build_features.h"
 #include "common/fd.h"
-#include "daemon/worker_thread.h"
+#include "daemon/worker/worker_thread.h"
 #include "tests/support/patience.h"
 #include "tests/support/skip.h"
 
@@ -21,11 +21,11 @@ using namespace riposte;
 namespace {
 
 /// A listening socket on a free port of 127.0.0.1.
-struct Listening {
+struct ListenerSlot {
     Fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     sockaddr_in address{};
 
-    Listening() {
+    ListenerSlot() {
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         socklen_t size = sizeof address;
@@ -34,7 +34,7 @@ struct Listening {
         REQUIRE(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
     }
 
-    WorkerListener lend(uint64_t id, ServiceKind kind, const ServiceOptions& options = {}) const {
+    ListenerSpec lend(uint64_t id, ServiceKind kind, const ServiceOptions& options = {}) const {
         return {
             .id = id,
             .fd = fd.get(),
@@ -92,10 +92,10 @@ std::unique_ptr<WorkerThread> start(
 }
 
 void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
-    Listening first;
-    Listening second;
+    ListenerSlot first;
+    ListenerSlot second;
     Running fixture;
-    LimitsConfig limits{.connections_max = 16};
+    TcpLimits limits{.connections_max = 16};
     auto worker = start(backend, {{first.lend(1, ServiceKind::echo)}, limits}, fixture, skip);
     if (!worker)
         return;
@@ -132,15 +132,15 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
         client.reset();
         fixture.wait_until([&] { return worker->stopped(); });
     }
-    CHECK(worker->metrics().get(Count::connections_accepted) == 2);
-    CHECK(worker->metrics().get(Count::connections_closed) == 2);
+    CHECK(worker->metrics().get(Counter::connections_accepted) == 2);
+    CHECK(worker->metrics().get(Counter::connections_closed) == 2);
 }
 
 /// Two workers, one after the other, and a conversation that the first begins.
 void pass_on(BackendChoice backend, std::string& skip) {
-    Listening socket;
+    ListenerSlot socket;
     Running fixture;
-    LimitsConfig limits{.connections_max = 16};
+    TcpLimits limits{.connections_max = 16};
     auto first = start(backend, {{socket.lend(1, ServiceKind::echo)}, limits}, fixture, skip);
     if (!first)
         return;
@@ -160,8 +160,8 @@ void pass_on(BackendChoice backend, std::string& skip) {
     const auto handed = first->take_handed_over();
     REQUIRE(handed.size() == 1);
     CHECK((handed[0].kind == ServiceKind::echo));
-    CHECK(first->metrics().get(Count::connections_handed_over) == 1);
-    CHECK(first->metrics().get(Count::connections_closed) == 1);
+    CHECK(first->metrics().get(Counter::connections_handed_over) == 1);
+    CHECK(first->metrics().get(Counter::connections_closed) == 1);
     first.reset();
     REQUIRE(::send(client.get(), "between", 7, MSG_NOSIGNAL) == 7);
 
@@ -172,11 +172,11 @@ void pass_on(BackendChoice backend, std::string& skip) {
     REQUIRE(::recv(client.get(), buffer, sizeof buffer, 0) == 7);
     CHECK(std::string_view(buffer, 7) == "between");
     CHECK(exchange(client, "after") == "after");
-    CHECK(second->metrics().get(Count::connections_adopted) == 1);
+    CHECK(second->metrics().get(Counter::connections_adopted) == 1);
     client.reset();
     second->drain(static_cast<uint32_t>(test::patience_ms()), 0);
     fixture.wait_until([&] { return second->stopped(); });
-    CHECK(second->metrics().get(Count::connections_closed) == 1);
+    CHECK(second->metrics().get(Counter::connections_closed) == 1);
 }
 
 } // namespace

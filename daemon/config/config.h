@@ -1,0 +1,61 @@
+// The configuration: one validated, immutable value. Units are in the names, the unit last.
+//
+// Sources, the later ones win: the embedded default, the file (riposted.toml(5)), the flags
+// (riposted(8)). Whatever is wrong is refused with file:line:column, what it is, and what would be
+// right; nothing is ever guessed.
+#pragma once
+
+#include "common/error.h"
+#include "daemon/io/backend_choice.h"
+#include "daemon/listen/listener_config.h"
+#include "daemon/log/log.h"
+#include "daemon/tcp/tcp_limits.h"
+#include "daemon/telemetry/access_log.h"
+#include "daemon/telemetry/scrape_address.h"
+#include "daemon/udp/udp_limits.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace riposte {
+
+struct Config {
+    BackendChoice backend = BackendChoice::automatic;
+    uint32_t workers = 1;      ///< as written; 0: one per CPU
+    uint32_t busy_poll_us = 0; ///< a worker looks for work so long before it sleeps; 0: not at all
+    uint32_t drain_timeout_ms = 5'000;
+    LogLevel log_level = LogLevel::info;
+    std::vector<ListenerConfig> listen; ///< never empty once validated
+    TcpLimits limits;
+    UdpLimits datagrams;
+    MetricsConfig metrics;
+    AccessLogConfig access_log;
+};
+
+/// hello on tcp://127.0.0.1:7001 and udp://127.0.0.1:7001.
+Config default_config();
+
+/// Are the listeners those of default_config(), for want of others?
+bool has_default_listeners(const Config& config);
+
+/// `name` stands before :line:column in messages. Exit::config on any fault.
+Result<Config> parse_config(std::string_view toml, std::string_view name);
+
+/// Reads and parses; a file that is not there or not readable is Exit::config / Exit::permission.
+Result<Config> load_config(const std::string& path);
+
+/// Was the file changed within the last quarter of a second, so that whoever writes it may not have
+/// come to its end? The clock of a file server may be two seconds ahead. Nanoseconds since 1970.
+bool is_just_written(const std::string& path);
+bool is_just_written(int64_t modified_ns, int64_t now_ns);
+
+/// Refuses what no single key shows: the same address twice, too many of them, none at all. Called
+/// by parse_config() and after the flags were applied.
+Result<void> validate(const Config& config);
+
+/// TOML that parse_config() reads back to an equal configuration.
+std::string print_config(const Config& config);
+
+} // namespace riposte

@@ -1,0 +1,34 @@
+// What a worker asks of its surroundings besides its backend, so that the simulator can answer.
+#pragma once
+
+#include "common/address.h"
+#include "common/clock.h"
+
+#include <cstdint>
+
+namespace riposte {
+
+class Host {
+public:
+    Host() = default;
+    Host(const Host&) = delete;
+    Host& operator=(const Host&) = delete;
+    virtual ~Host() = default;
+
+    virtual uint64_t now_ns() noexcept = 0;      ///< monotonic
+    virtual int64_t wall_seconds() noexcept = 0; ///< since 1970, UTC
+    virtual SocketAddress peer_address(int fd) = 0;
+    /// What the kernel has of us for this peer and the peer has not acknowledged (SIOCOUTQ,
+    /// tcp(7)).
+    virtual uint32_t unacknowledged_bytes(int fd) noexcept = 0;
+};
+
+class SystemHost final : public Host {
+public:
+    uint64_t now_ns() noexcept override { return monotonic_ns(); }
+    int64_t wall_seconds() noexcept override { return riposte::wall_seconds(); }
+    SocketAddress peer_address(int fd) override { return riposte::peer_address(fd); }
+    uint32_t unacknowledged_bytes(int fd) noexcept override;
+};
+
+} // namespace riposte

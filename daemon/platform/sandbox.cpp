@@ -1,0 +1,267 @@
+// A list of what is allowed; everything else is an error. By libseccomp's names, so that one list
+// is good for every architecture (a name that one of them does not have is left out there).
+//
+//   - What is called for each request has no condition on its arguments. Of such calls the kernel
+//     keeps a bitmap (5.11), and asks no filter at all; see seccomp_cache_prepare() in its
+//     kernel/seccomp.c. Conditions are for what is called now and then.
+//   - A filter sees numbers, not what a pointer points to. So connect(2) is told apart by the size
+//     of the address: with the two bytes of AF_UNSPEC a connection can be reset (io/reset.h), and
+//     every other family refuses so short a one.
+//   - An `int` is compared in its own 32 bits: the kernel looks at no more, and what a compiler
+//     leaves in the others is not said.
+//   - Refused is EPERM, as in the service's unit. Not ENOSYS: the C library would try the next way.
+//   - What a reload needs is there only where a reload can need it (Needs). Names are looked up in
+//     files alone, since a name service would have to be connected to.
+//   - Some of the C library's refusals are as good as an answer, and stay: without a file, its heap
+//     can not read the kernel's policy of overcommitment, and gives memory back by madvise(2).
+//   - Whoever adds a system call that is made after the start adds it here; the integration tests
+//     run sealed, and `strace -f -Z` shows what was refused.
+
+#include "daemon/platform/sandbox.h"
+
+#include "build_features.h"
+
+#if RIPOSTE_HAVE_SECCOMP
+
+#include "common/text.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/io_uring.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace riposte::sandbox {
+namespace {
+
+using Condition = scmp_arg_cmp;
+
+/// Argument number `index`, an int.
+constexpr Condition is(unsigned index, auto value) {
+    return {index, SCMP_CMP_MASKED_EQ, UINT32_MAX, static_cast<uint32_t>(value)};
+}
+constexpr Condition has_none_of(unsigned index, uint32_t bits) {
+    return {index, SCMP_CMP_MASKED_EQ, bits, 0};
+}
+constexpr Condition is_but_for(unsigned index, uint32_t bits, int value) {
+    return {index, SCMP_CMP_MASKED_EQ, ~bits, static_cast<uint32_t>(value)};
+}
+
+// What every daemon goes on doing. A name for 32 bits stands beside that for 64.
+constexpr std::initializer_list<const char*> always = {
+    // connections and datagrams
+    "accept4", "recv", "recvfrom", "recvmmsg", "recvmmsg_time64", "send", "sendto", "sendmmsg",
+    "shutdown", "close", "read", "write", "writev", "getsockopt", "getsockname", "getpeername",
+    // waiting
+    "io_uring_enter", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll", "ppoll", "ppoll_time64",
+    "futex", "futex_time64", "restart_syscall", "sched_yield",
+    // memory
+    "brk", "munmap", "mremap", "madvise",
+    // clocks, where the vDSO has none
+    "clock_gettime", "clock_gettime64", "gettimeofday", "time",
+    // signals, and the end: abort(3) too, which tells what broke
+    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigreturn", "exit", "exit_group",
+    // what the kernel says of the process, from files that are open already (process_figures.h)
+    "pread64", "fstat", "fstat64", "newfstatat", "lseek", "_llseek", "getdents64",
+    // what the C library asks about itself
+    "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getuid32", "geteuid32",
+    "getgid32", "getegid32", "getrandom", "sched_getaffinity", "sysinfo", "uname"};
+
+constexpr std::initializer_list<const char*> with_files = {
+    // the C library's, for /etc/hosts
+    "stat", "stat64", "fstatat64", "statx"};
+
+constexpr std::initializer_list<const char*> with_manager = {"sendmsg", "pipe2"};
+
+/// A sanitizer looks at its process from a process of its own, coverage and profiles are written to
+/// files at the end: such a build is for tests, and what it is widened by is refused in any other.
+constexpr std::initializer_list<const char*> instrumented = {
+    // the process that looks for leaks
+    "clone", "clone3", "ptrace", "wait4", "waitid", "kill", "process_vm_readv", "sigaltstack",
+    "prctl", "getppid", "prlimit64", "mlock", "munlock", "pipe2", "nanosleep", "clock_nanosleep",
+    // its threads
+    "set_robust_list", "rseq",
+    // maps and symbols to read, reports and profiles to write
+    "open", "openat", "getdents", "getdents64", "readlink", "readlinkat", "getcwd", "stat", "fstat",
+    "newfstatat", "statx", "lseek", "mkdir", "mkdirat", "ftruncate", "fcntl", "fcntl64"};
+
+/// The options of sockets that are set after the start.
+struct Option {
+    int level;
+    int name;
+};
+/// For a connection's end, and for a listener, inherited or not, whose message changed.
+constexpr std::initializer_list<Option> of_all = {
+    {SOL_SOCKET, SO_LINGER}, {IPPROTO_TCP, TCP_DEFER_ACCEPT}};
+constexpr std::initializer_list<Option> of_listeners = {
+    {SOL_SOCKET, SO_REUSEADDR},       {SOL_SOCKET, SO_REUSEPORT}, {IPPROTO_IPV6, IPV6_V6ONLY},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO}, {IPPROTO_IP, IP_PKTINFO},   {IPPROTO_TCP, TCP_NODELAY},
+    {IPPROTO_UDP, UDP_GRO},           {SOL_SOCKET, SO_BROADCAST}, {SOL_SOCKET, SO_RCVBUF},
+    {SOL_SOCKET, SO_RCVBUFFORCE},     {SOL_SOCKET, SO_OOBINLINE}};
+constexpr std::initializer_list<Option> of_messages = {
+    {SOL_SOCKET, SO_SNDBUF}, {SOL_SOCKET, SO_SNDBUFFORCE}};
+
+/// A filter in the making. The first rule that libseccomp does not take is its error.
+class Filter {
+public:
+    Filter() : context_(seccomp_init(SCMP_ACT_ERRNO(EPERM))) {}
+
+    void allow(const char* name, std::initializer_list<Condition> conditions = {}) {
+        if (!error_.empty())
+            return;
+        if (!context_)
+            return fail("seccomp_init", ENOMEM);
+        const int number = seccomp_syscall_resolve_name(name);
+        if (number == __NR_SCMP_ERROR) // younger than this libseccomp
+            return;
+        const int result = seccomp_rule_add_array(
+            context_.get(), SCMP_ACT_ALLOW, number, static_cast<unsigned>(conditions.size()),
+            conditions.begin());
+        if (result != 0)
+            fail(name, -result);
+    }
+
+    void allow(std::initializer_list<const char*> names) {
+        for (const char* name : names)
+            allow(name);
+    }
+
+    void allow(std::initializer_list<Option> options) {
+        for (const Option& option : options)
+            allow("setsockopt", {is(1, option.level), is(2, option.name)});
+    }
+
+    void set(scmp_filter_attr attribute, uint32_t value) {
+        if (!error_.empty() || !context_)
+            return;
+        const int result = seccomp_attr_set(context_.get(), attribute, value);
+        if (result == -EOPNOTSUPP && attribute == SCMP_FLTATR_CTL_TSYNC)
+            error_ = "this kernel has no seccomp(2) for all threads, or a filter refuses it";
+        else if (result != 0 && result != -EOPNOTSUPP)
+            fail("seccomp_attr_set", -result);
+    }
+
+    std::expected<void, std::string> load() {
+        if (error_.empty()) {
+            const int result = seccomp_load(context_.get());
+            if (result != 0)
+                fail("seccomp", -result);
+        }
+        if (!error_.empty())
+            return std::unexpected(error_);
+        return {};
+    }
+
+private:
+    void fail(std::string_view what, int error) {
+        error_ = fmt::format("{}: {}", what, errno_text(error));
+    }
+
+    struct Release {
+        void operator()(void* context) const { seccomp_release(context); }
+    };
+    std::unique_ptr<void, Release> context_;
+    std::string error_;
+};
+
+void allow_socket(Filter& filter, int family, int type) {
+    constexpr uint32_t flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+    filter.allow("socket", {is(0, family), is_but_for(1, flags, type), is(2, 0)});
+}
+
+void allow_always(Filter& filter) {
+    filter.allow(always);
+    for (const char* name : {"mmap", "mmap2", "mprotect"})
+        filter.allow(name, {has_none_of(2, PROT_EXEC)});
+    filter.allow("tgkill", {is(0, ::getpid())}); // abort(3)
+    filter.allow("connect", {is(2, sizeof(sa_family_t))});
+    filter.allow(of_all);
+    // liburing's parting word to a ring, which is no way to anything. From 2.4 on it names the ring
+    // by its registered number, and says so with IORING_REGISTER_USE_REGISTERED_RING.
+    constexpr uint32_t use_registered_ring = uint32_t{1} << 31;
+    filter.allow(
+        "io_uring_register", {is_but_for(1, use_registered_ring, IORING_UNREGISTER_RING_FDS)});
+    filter.allow("ioctl", {is(1, SIOCOUTQ)});
+}
+
+void allow_files(Filter& filter) {
+    constexpr uint32_t to_write = O_ACCMODE | O_CREAT | O_TRUNC;
+    static_assert(O_RDONLY == 0);
+    filter.allow(with_files);
+    filter.allow("open", {has_none_of(1, to_write)});
+    filter.allow("openat", {has_none_of(2, to_write)});
+}
+
+void allow_listeners(Filter& filter) {
+    for (const int family : {AF_INET, AF_INET6})
+        for (const int type : {SOCK_STREAM, SOCK_DGRAM})
+            allow_socket(filter, family, type);
+    filter.allow({"bind", "listen"});
+    filter.allow(of_listeners);
+    for (const int request : {SIOCGIFNAME, SIOCGIFINDEX}) // a zone: [fe80::1%eth0]
+        filter.allow("ioctl", {is(1, request)});
+}
+
+void allow_manager(Filter& filter) {
+    filter.allow(with_manager);
+    filter.allow(of_messages);
+}
+
+/// A file, by a path; that it is a socket, and ours, no filter can see.
+void allow_removal(Filter& filter) {
+    filter.allow("unlinkat", {is(0, AT_FDCWD), is(2, 0)});
+}
+
+} // namespace
+
+std::expected<void, std::string> seal(Needs needs) {
+    ::tzset(); // gmtime_r(3) would open the zone's file at its first call
+    Filter filter;
+    filter.set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM)); // 32-bit calls of a 64-bit process
+    filter.set(SCMP_FLTATR_CTL_TSYNC, 1);
+    filter.set(SCMP_FLTATR_CTL_LOG, 1);
+    filter.set(SCMP_FLTATR_CTL_OPTIMIZE, 2); // a search by halves, for kernels without the bitmap
+    filter.set(SCMP_FLTATR_API_SYSRAWRC, 1); // the kernel's own errors
+    allow_always(filter);
+    if (needs.read_files)
+        allow_files(filter);
+    if (needs.open_sockets)
+        allow_listeners(filter);
+    if (needs.tell_manager)
+        allow_manager(filter);
+    if (needs.remove_sockets)
+        allow_removal(filter);
+    if (RIPOSTE_INSTRUMENTED)
+        filter.allow(instrumented);
+    return filter.load(); // it also sets PR_SET_NO_NEW_PRIVS, without which only root may
+}
+
+} // namespace riposte::sandbox
+
+#else
+
+namespace riposte::sandbox {
+
+std::expected<void, std::string> seal(Needs /*needs*/) {
+    return std::unexpected("this build has no libseccomp");
+}
+
+} // namespace riposte::sandbox
+
+#endif

@@ -1,0 +1,67 @@
+// Connections that outlive a restart: they lie in the service manager's file descriptor store
+// between two processes, under the name "connection-SERVICE". See sd_notify(3), FDSTORE=1.
+//
+// One connection's way: a drain lets it go when everything that was read of it is answered
+// (connection.h), the main thread stores it when the workers have stopped, the next process finds
+// it among its inherited descriptors, removes it from the store, and gives it to a worker. What its
+// peer sends meanwhile waits in the kernel.
+//
+// The store's copy must be gone before the first byte is read: a process that found it after a
+// crash would go on in the middle of a conversation of which it knows nothing, and until then a
+// close(2) of ours does not reach the peer.
+#pragma once
+
+#include "common/fd.h"
+#include "daemon/platform/systemd.h"
+#include "daemon/services/service.h"
+#include "daemon/supervisor/notifier.h"
+#include "daemon/worker/worker.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace riposte {
+
+struct StoredConnection {
+    Fd fd;
+    ServiceKind kind = ServiceKind::hello;
+};
+
+/// "connection-echo"
+std::string stored_name(ServiceKind kind);
+
+/// What was inherited from the process before this one.
+struct Inheritance {
+    std::vector<StoredConnection> connections; ///< connected TCP, as accept would have left them
+    std::vector<std::string> names;            ///< of all that came out of the store, each once
+    std::vector<std::string> problems;         ///< what was closed, and why, in a few lines
+    uint32_t ended = 0;                        ///< whose peer has reset them meanwhile
+};
+
+/// Takes what is named "connection-*" out of `inherited`; the rest are listeners.
+Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited);
+
+/// Which worker goes on with which: round robin, each at a listener of its service, the one on its
+/// own port if there is. `plans` are those of the workers. The descriptors are passed on.
+std::vector<std::vector<AdoptedConnection>> place_connections(
+    std::vector<StoredConnection> connections, std::span<const std::vector<ListenerSpec>> plans);
+
+/// How that went: `problem` is "" or why those in `left` were not stored, or may not be.
+struct Stored {
+    uint32_t count = 0;
+    std::vector<Fd> left;
+    std::string problem;
+};
+
+/// Leaves them to the service manager, and waits until it has them, for at most some seconds, and
+/// no longer than until `interrupt` (a descriptor, or -1) can be read.
+Stored store_connections(
+    std::vector<StoredConnection> connections, systemd::Notifier& manager, int interrupt);
+
+/// FIN to each, then reads and throws away what comes until the peers' FIN, for at most
+/// `timeout_ms`, and closes: with unread input a close would send RST.
+void finish_connections(std::vector<Fd> connections, uint32_t timeout_ms);
+
+} // namespace riposte

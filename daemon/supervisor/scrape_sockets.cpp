@@ -1,0 +1,268 @@
+#include "daemon/supervisor/scrape_sockets.h"
+
+#include "common/address.h"
+#include "common/text.h"
+#include "daemon/listen/listen_socket.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace riposte {
+namespace {
+
+/// So many wait in the kernel for their turn; more would wait for longer than a scraper does.
+constexpr int scrape_backlog = 128;
+
+sockaddr_un unix_address(std::string_view path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, unix_path_bytes_max);
+    return address;
+}
+
+// Inherited --------------------------------------------------------------------------------------
+
+std::unexpected<Error> refuse_inherited(
+    int fd, std::string_view name, std::string_view why, Exit exit = Exit::config) {
+    return fail(exit, fmt::format("inherited socket {} '{}': {}", fd, escape(name), why));
+}
+
+int option(int fd, int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
+std::string inherited_address(int fd, int family) {
+    const SocketAddress local = local_address(fd);
+    if (family != AF_UNIX)
+        return fmt::format("tcp://{}", to_string(local));
+    sockaddr_un address{};
+    std::memcpy(&address, &local.storage, std::min<size_t>(local.size, sizeof address));
+    constexpr size_t begin = offsetof(sockaddr_un, sun_path);
+    if (local.size <= begin)
+        return "unix:";
+    const size_t size = local.size - begin;
+    if (address.sun_path[0] == '\0') // abstract; '@' as in unix(7)'s other writings
+        return fmt::format("unix:@{}", escape({&address.sun_path[1], size - 1}));
+    return fmt::format("unix:{}", escape({address.sun_path, ::strnlen(address.sun_path, size)}));
+}
+
+/// Takes the descriptor and leaves the name.
+Result<ScrapeSocket> adopt(systemd::InheritedSocket& socket) {
+    const int fd = socket.fd.get();
+    const int family = option(fd, SO_DOMAIN);
+    if (family < 0)
+        return refuse_inherited(fd, socket.name, "not a socket");
+    if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
+        return refuse_inherited(
+            fd, socket.name,
+            fmt::format(
+                "address family {}; metrics are served over IPv4, IPv6 and AF_UNIX only", family));
+    if (option(fd, SO_TYPE) != SOCK_STREAM)
+        return refuse_inherited(
+            fd, socket.name, "not a stream; metrics need ListenStream= in the socket unit");
+    if (option(fd, SO_ACCEPTCONN) != 1)
+        return refuse_inherited(
+            fd, socket.name, "a stream that does not listen (a socket unit needs Accept=no)");
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+        ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return refuse_inherited(
+            fd, socket.name, fmt::format("can not set its flags: {}", errno_text(errno)), Exit::os);
+    return ScrapeSocket{.fd = std::move(socket.fd), .address = inherited_address(fd, family)};
+}
+
+// A unix socket of ours --------------------------------------------------------------------------
+
+Error bind_unix_error(int error) {
+    switch (error) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return {
+            Exit::permission,
+            fmt::format("{}; let the daemon's user write to its directory", errno_text(error))};
+    case ENOENT:
+    case ENOTDIR:
+        return {
+            Exit::config,
+            fmt::format(
+                "{}; create its directory (RuntimeDirectory= in the unit)", errno_text(error))};
+    default:
+        return {Exit::os, errno_text(error)};
+    }
+}
+
+/// What is in the way at `path`: nothing any more, or why it stays.
+std::optional<Error> clear_away(const std::string& path) {
+    struct stat status{};
+    if (::lstat(path.c_str(), &status) != 0)
+        return errno == ENOENT || errno == ENOTDIR // which bind(2) says
+                   ? std::nullopt
+                   : std::optional(bind_unix_error(errno));
+    if (!S_ISSOCK(status.st_mode))
+        return Error{Exit::config, "a file is in the way; remove it, or name another path"};
+    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    const sockaddr_un address = unix_address(path);
+    if (!probe)
+        return Error{Exit::os, errno_text(errno)};
+    if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
+        errno != ECONNREFUSED)
+        return Error{
+            Exit::os, "another process answers there (ss -lxp shows it); stop it, or name "
+                      "another path"};
+    if (status.st_uid != ::geteuid())
+        return Error{
+            Exit::permission, fmt::format(
+                                  "an old socket of the user {} is in the way; remove it, or name "
+                                  "another path",
+                                  status.st_uid)};
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+        return Error{Exit::os, fmt::format("can not remove an old socket: {}", errno_text(errno))};
+    return std::nullopt;
+}
+
+Result<ScrapeSocket> bind_unix(const std::string& path) {
+    if (auto problem = clear_away(path))
+        return std::unexpected(*std::move(problem));
+    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd)
+        return std::unexpected(bind_unix_error(errno));
+    const sockaddr_un address = unix_address(path);
+    const mode_t mask = ::umask(0111); // the file is made with what is left: 0666
+    const int bound = ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    const int error = errno;
+    ::umask(mask);
+    if (bound != 0)
+        return std::unexpected(bind_unix_error(error));
+    SocketFile file(path);
+    if (::listen(fd.get(), scrape_backlog) != 0)
+        return std::unexpected(bind_unix_error(errno));
+    return ScrapeSocket{
+        .fd = std::move(fd),
+        .address = fmt::format("unix:{}", escape(path)),
+        .file = std::move(file)};
+}
+
+// TCP --------------------------------------------------------------------------------------------
+
+Result<void> bind_tcp(const Endpoint& endpoint, std::vector<ScrapeSocket>& sockets) {
+    auto addresses = resolve(endpoint, Transport::tcp, Family::any, true);
+    if (!addresses)
+        return fail(Exit::config, addresses.error());
+    // `*` and names go on without IPv6, as the listeners do (listeners.cpp).
+    const bool is_wildcard = endpoint.host == "*";
+    const bool is_name = !is_wildcard && !endpoint.host.contains(':');
+    std::optional<Error> lacking;
+    std::string note;
+    const size_t before = sockets.size();
+    for (const SocketAddress& resolved : *addresses) {
+        ListenAddress address{Transport::tcp, resolved, is_wildcard};
+        auto fd = bind_socket(address, false);
+        if (!fd && is_wildcard && lacks_ipv6(fd.error(), resolved)) {
+            note = fmt::format("{}: IPv4 alone is served", ipv6_missing(fd.error()));
+            address = {Transport::tcp, any_ipv4(endpoint.port), false};
+            fd = bind_socket(address, false);
+        }
+        if (!fd && is_name && lacks_ipv6(fd.error(), resolved)) {
+            note = fmt::format("{}: {} is left out", ipv6_missing(fd.error()), to_string(resolved));
+            lacking = bind_error(fd.error(), address);
+            continue;
+        }
+        if (!fd)
+            return std::unexpected(bind_error(fd.error(), address));
+        ::listen(fd->get(), scrape_backlog); // less than it has
+        const ListenAddress bound{Transport::tcp, local_address(fd->get()), address.dual_stack};
+        sockets.push_back({.fd = std::move(*fd), .address = to_string(bound)});
+    }
+    if (sockets.size() == before && lacking)
+        return std::unexpected(*std::move(lacking));
+    if (sockets.size() > before)
+        sockets.back().note = std::move(note);
+    return {};
+}
+
+} // namespace
+
+SocketFile::SocketFile(std::string path) : path_(std::move(path)) {
+    struct stat status{};
+    if (::lstat(path_.c_str(), &status) != 0) {
+        path_.clear();
+        return;
+    }
+    device_ = status.st_dev;
+    inode_ = status.st_ino;
+}
+
+SocketFile::~SocketFile() {
+    struct stat status{};
+    if (!path_.empty() && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+        status.st_ino == inode_)
+        ::unlinkat(AT_FDCWD, path_.c_str(), 0); // what the sandbox lets through (sandbox.cpp)
+}
+
+bool is_scrape_name(std::string_view name) {
+    return name == "metrics" || name == "riposted-metrics.socket";
+}
+
+Result<std::vector<ScrapeSocket>> take_scrape_sockets(
+    std::vector<systemd::InheritedSocket>& inherited) {
+    std::vector<ScrapeSocket> sockets;
+    for (systemd::InheritedSocket& socket : inherited) {
+        if (!is_scrape_name(socket.name))
+            continue;
+        auto adopted = adopt(socket);
+        if (!adopted)
+            return std::unexpected(adopted.error());
+        sockets.push_back(std::move(*adopted));
+    }
+    std::erase_if(inherited, [](const auto& socket) { return is_scrape_name(socket.name); });
+    return sockets;
+}
+
+Result<std::vector<ScrapeSocket>> bind_scrape_sockets(const MetricsConfig& config) {
+    std::vector<ScrapeSocket> sockets;
+    const auto open = [&](const ScrapeAddress& address) -> Result<void> {
+        if (!address.is_unix())
+            return bind_tcp(address.endpoint, sockets);
+        auto socket = bind_unix(address.path);
+        if (!socket)
+            return std::unexpected(socket.error());
+        sockets.push_back(std::move(*socket));
+        return {};
+    };
+    for (const ScrapeAddress& address : config.listen) {
+        const auto opened = open(address);
+        if (!opened)
+            return fail(
+                opened.error().exit, fmt::format(
+                                         "{}: metrics on {}: {}", config.origin,
+                                         escape(to_string(address)), opened.error().message));
+    }
+    return sockets;
+}
+
+Result<std::vector<ScrapeSocket>> open_scrape_sockets(
+    const MetricsConfig& config, std::vector<systemd::InheritedSocket>& inherited) {
+    auto sockets = take_scrape_sockets(inherited);
+    if (sockets && sockets->empty())
+        sockets = bind_scrape_sockets(config);
+    if (sockets && sockets->size() > scrape_sockets_max)
+        return fail(
+            Exit::config, fmt::format(
+                              "{} sockets for metrics; pass or configure at most {}",
+                              sockets->size(), scrape_sockets_max));
+    return sockets;
+}
+
+} // namespace riposte

@@ -1,0 +1,75 @@
+// The sockets on which the daemon's own figures can be had: inherited from the service manager
+// under the name "metrics", or bound here as [metrics] listen says. They live as long as the
+// process; a reload does not change them.
+//
+// A socket in the file system leaves a file behind when its process is killed. One that is ours and
+// that nobody answers on is replaced; any other file stays, and is an error.
+#pragma once
+
+#include "common/error.h"
+#include "common/fd.h"
+#include "daemon/platform/systemd.h"
+#include "daemon/telemetry/scrape_address.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace riposte {
+
+/// The file of a socket that was bound here. Removed at the end, unless it is another one by then.
+class SocketFile {
+public:
+    SocketFile() = default;
+    explicit SocketFile(std::string path); ///< it is there
+    SocketFile(SocketFile&& other) noexcept
+        : path_(std::exchange(other.path_, {})), device_(other.device_), inode_(other.inode_) {}
+    SocketFile& operator=(SocketFile&& other) noexcept {
+        std::swap(path_, other.path_);
+        std::swap(device_, other.device_);
+        std::swap(inode_, other.inode_);
+        return *this;
+    }
+    SocketFile(const SocketFile&) = delete;
+    SocketFile& operator=(const SocketFile&) = delete;
+    ~SocketFile();
+
+    explicit operator bool() const { return !path_.empty(); }
+
+private:
+    std::string path_; ///< "": none
+    dev_t device_ = 0;
+    ino_t inode_ = 0;
+};
+
+struct ScrapeSocket {
+    Fd fd;               ///< non-blocking, listening
+    std::string address; ///< "tcp://127.0.0.1:9701", with the port that the kernel gave
+    SocketFile file{};
+    std::string note{}; ///< what was not had besides, or ""
+};
+
+/// FileDescriptorName= of a socket for metrics.
+bool is_scrape_name(std::string_view name);
+
+/// Takes those named "metrics" out of `inherited`. Refused (Exit::config) is whatever is not a
+/// listening stream of IPv4, IPv6 or AF_UNIX.
+Result<std::vector<ScrapeSocket>> take_scrape_sockets(
+    std::vector<systemd::InheritedSocket>& inherited);
+
+/// Binds them, or none. Before threads start: it changes the umask for a moment, so that everybody
+/// may connect to a unix socket.
+Result<std::vector<ScrapeSocket>> bind_scrape_sockets(const MetricsConfig& config);
+
+/// More are an error: each is asked in turn.
+inline constexpr size_t scrape_sockets_max = 64;
+
+/// The ones that were inherited; if there are none, those of the configuration.
+Result<std::vector<ScrapeSocket>> open_scrape_sockets(
+    const MetricsConfig& config, std::vector<systemd::InheritedSocket>& inherited);
+
+} // namespace riposte

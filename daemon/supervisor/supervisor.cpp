@@ -1,0 +1,431 @@
+#include "daemon/supervisor/supervisor.h"
+
+#include "common/clock.h"
+#include "common/text.h"
+#include "daemon/log/log.h"
+#include "daemon/platform/sandbox.h"
+#include "daemon/platform/systemd.h"
+#include "daemon/supervisor/memory_bound.h"
+#include "daemon/supervisor/signals.h"
+#include "daemon/supervisor/worker_count.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <new>
+#include <utility>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace riposte {
+namespace {
+
+constexpr uint64_t store_wait_us = 10'000'000;
+/// What a stop may take beyond its timeouts: the forced end, the store.
+constexpr uint64_t stop_margin_us = 30'000'000;
+
+/// A connection is a descriptor: take all that we may have, and say so if that is too few.
+void raise_descriptor_limit(uint32_t connections_max) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    constexpr rlim_t own = 64; // listeners, rings, the log
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < connections_max + own)
+        log::warning(
+            log::Event::descriptors_few,
+            {{"RIPOSTE_DESCRIPTORS", fmt::to_string(limit.rlim_max)},
+             {"RIPOSTE_CONNECTIONS", fmt::to_string(connections_max)}},
+            "at most {} descriptors may be open, too few for {} connections: accepting "
+            "will pause; raise LimitNOFILE= or lower 'connections'",
+            limit.rlim_max, connections_max);
+}
+
+/// What is only told is lost where there is no memory for it, and what has to be done goes on.
+void tell_with_memory(auto tell) {
+    try {
+        tell();
+    } catch (const std::bad_alloc&) {
+        log::lose_line();
+    }
+}
+
+} // namespace
+
+// Start -------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Supervisor>> Supervisor::start(
+    const Options& options, const Config& config) {
+    const bool evicts = config.limits.when_full == WhenFull::close_idle;
+    raise_descriptor_limit(
+        config.limits.connections_max + (evicts ? Connections::evictions_max : 0) +
+        (config.metrics.listen.empty() ? 0 : uint32_t{ScrapeServer::connections_max}));
+    for (const std::string& line : systemd::passed_over())
+        log::warning(log::Event::wrong_process, {{"RIPOSTE_REASON", line}}, "{}", line);
+    auto inherited = systemd::take_inherited_sockets();
+    if (!inherited)
+        return std::unexpected(inherited.error());
+    if (!config.metrics.listen.empty() &&
+        std::ranges::any_of(*inherited, is_scrape_name, &systemd::InheritedSocket::name))
+        log::info(
+            log::Event::metrics_inherited, {},
+            "metrics: an inherited socket is named so, '[metrics] listen' is not used");
+    auto scrape_sockets = open_scrape_sockets(config.metrics, *inherited);
+    if (!scrape_sockets)
+        return std::unexpected(scrape_sockets.error());
+    Inheritance inheritance = take_connections(*inherited);
+    auto listeners =
+        Listeners::open(config.listen, std::move(*inherited), worker_count(config.workers));
+    if (!listeners)
+        return std::unexpected(listeners.error());
+    std::unique_ptr<Supervisor> supervisor(new Supervisor(options, config, std::move(*listeners)));
+    if (auto done = supervisor->open_channels(); !done)
+        return std::unexpected(done.error());
+    if (auto done = supervisor->open_scrapes(std::move(*scrape_sockets)); !done)
+        return std::unexpected(done.error());
+    if (auto done = supervisor->start_workers(); !done)
+        return std::unexpected(done.error());
+    supervisor->take_over(std::move(inheritance));
+    supervisor->seal();
+    supervisor->report_start();
+    return supervisor;
+}
+
+Supervisor::Supervisor(const Options& options, const Config& config, Listeners listeners)
+    : options_(options), config_(config), listeners_(std::move(listeners)),
+      worker_count_(worker_count(config.workers)), handover_max_(systemd::store_capacity()),
+      labels_(listeners_.labels()) {}
+
+Supervisor::~Supervisor() {
+    // Only after a failed start are there workers that run on.
+    for (auto& worker : workers_)
+        if (!worker->stopped())
+            worker->abort();
+}
+
+Result<void> Supervisor::open_channels() {
+    block_read_signals();
+    const sigset_t set = read_signals();
+    const sigset_t stops = stop_signals();
+    signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    stops_ = Fd(::signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK));
+    news_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!signals_ || !stops_ || !news_)
+        return fail(Exit::os, fmt::format("signalfd or eventfd: {}", errno_text(errno)));
+    return {};
+}
+
+Result<void> Supervisor::start_workers() {
+    for (uint32_t index = 0; index < worker_count_; ++index) {
+        auto worker =
+            std::make_unique<WorkerThread>(index, config_.backend, plan(index), news_.get());
+        auto started = worker->started();
+        if (!started)
+            return std::unexpected(started.error());
+        workers_.push_back(std::move(worker));
+        backends_.add(*started);
+    }
+    tell_backends();
+    return {};
+}
+
+void Supervisor::tell_backends() const {
+    const std::string& reason = backends_.fallback_reason();
+    if (!reason.empty())
+        log::warning(
+            log::Event::backend_fallback, {{"RIPOSTE_REASON", reason}},
+            "io_uring is not available{} ({}); using epoll",
+            backends_.on_uring() == 0
+                ? ""
+                : fmt::format(
+                      " to {} of {}", backends_.on_epoll(), plural(worker_count_, "worker")),
+            reason);
+    const std::string& lacking = backends_.lacking();
+    if (!lacking.empty())
+        log::info(
+            log::Event::ring_lacks, {{"RIPOSTE_REASON", lacking}},
+            "this kernel's io_uring lacks {}; the next best way is used", lacking);
+}
+
+void Supervisor::seal() {
+    const bool reads = !options_.config_path.empty(); // else a reload changes nothing
+    const auto sealed = sandbox::seal(
+        {.read_files = reads,
+         .open_sockets = reads && !listeners_.inherited(),
+         .tell_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
+         .remove_sockets = owns_socket_files()});
+    const std::string& unlimited = backends_.ring_unlimited();
+    if (!unlimited.empty())
+        log::warning(
+            log::Event::ring_not_limited, {{"RIPOSTE_REASON", unlimited}},
+            "sandbox: io_uring takes every operation ({})", unlimited);
+    if (!sealed) {
+        sandbox_ = fmt::format("seccomp is off ({})", sealed.error());
+        log::warning(
+            log::Event::seccomp_off, {{"RIPOSTE_REASON", sealed.error()}}, "sandbox: {}", sandbox_);
+        return;
+    }
+    listeners_.expect_no_name_service();
+    const uint32_t operations = backends_.ring_operations();
+    sandbox_ = fmt::format(
+        "seccomp on{}",
+        operations > 0 ? fmt::format(", io_uring limited to {}", plural(operations, "operation"))
+                       : "");
+    log::info(
+        log::Event::sealed, {{"RIPOSTE_RING_OPERATIONS", fmt::to_string(operations)}},
+        "sandbox: {}", sandbox_);
+}
+
+void Supervisor::take_over(Inheritance inheritance) {
+    for (const std::string& problem : inheritance.problems)
+        log::warning(log::Event::adoption_problem, {{"RIPOSTE_REASON", problem}}, "{}", problem);
+    if (inheritance.names.empty())
+        return;
+    // Only now that nothing can fail any more: until here, another try would find them again.
+    for (const std::string& name : inheritance.names)
+        notifier_.remove_stored(name);
+    if (const int error = notifier_.await_processed(store_wait_us, stops_.get()); error != 0)
+        log::warning(
+            log::Event::store_unconfirmed, {{"ERRNO", fmt::to_string(error)}},
+            "the service manager did not confirm that it has let go of the connections that it "
+            "kept: {}; those that end here may look open to their peers",
+            errno_text(error));
+    std::vector<std::vector<ListenerSpec>> plans;
+    plans.reserve(worker_count_);
+    for (uint32_t index = 0; index < worker_count_; ++index)
+        plans.push_back(listeners_.plan(index));
+    const size_t count = inheritance.connections.size();
+    auto placed = place_connections(std::move(inheritance.connections), plans);
+    for (uint32_t index = 0; index < worker_count_; ++index)
+        workers_[index]->adopt(std::move(placed[index]));
+    log::info(
+        log::Event::adopted,
+        {{"RIPOSTE_CONNECTIONS", fmt::to_string(count)},
+         {"RIPOSTE_ENDED", fmt::to_string(inheritance.ended)}},
+        "adopted {}{}", plural(count, "connection"),
+        inheritance.ended > 0 ? fmt::format(", {} had ended", inheritance.ended) : "");
+}
+
+void Supervisor::tell_missing_ipv6() {
+    const auto tell = [](const std::string& note) {
+        log::warning(log::Event::ipv6_missing, {{"RIPOSTE_REASON", note}}, "{}", note);
+    };
+    std::ranges::for_each(listeners_.take_notes(), tell);
+    for (ScrapeSocket& socket : scrape_sockets_)
+        if (const std::string note = std::exchange(socket.note, ""); !note.empty())
+            tell(fmt::format("metrics on {}: {}", socket.address, note));
+}
+
+void Supervisor::report_start() {
+    tell_missing_ipv6();
+    for (const std::string& label : labels_)
+        tell_listener(log::Event::listening, label);
+    for (const ScrapeSocket& socket : scrape_sockets_)
+        tell_listener(log::Event::listening, fmt::format("metrics on {}", socket.address));
+    tell_memory_bound();
+    log::info(
+        log::Event::ready,
+        {{"RIPOSTE_BACKEND", backends_.name()},
+         {"RIPOSTE_WORKERS", fmt::to_string(worker_count_)},
+         {"RIPOSTE_LISTENERS", fmt::to_string(labels_.size())}},
+        "ready: backend {}, {}, {}", backends_.text(), plural(worker_count_, "worker"),
+        plural(labels_.size(), "listener"));
+    start_seconds_ = wall_time_seconds();
+    reload_report_.time_seconds = reload_report_.success_seconds = start_seconds_;
+    told_status_ = status();
+    notifier_.tell_ready(told_status_);
+    if (auto interval = systemd::watchdog_interval_us()) {
+        tick_us_ = std::max<uint64_t>(*interval / 3, 1000);
+        next_tick_us_ = monotonic_us() + tick_us_;
+    }
+}
+
+// The loop ----------------------------------------------------------------------------------------
+
+Exit Supervisor::run() {
+    auto stopped = [](const auto& worker) { return worker->stopped(); };
+    while (!std::ranges::all_of(workers_, stopped)) {
+        tell_with_memory([&] { wait(); }); // a line, or an answer to a scrape
+    }
+    hand_over();
+    log_statistics();
+    log::info(log::Event::stopped, {}, "stopped");
+    return Exit::ok;
+}
+
+void Supervisor::wait() {
+    const int scrapes = scrapes_ ? scrapes_->fd() : -1; // which poll(2) passes over
+    pollfd fds[] = {{signals_.get(), POLLIN, 0}, {news_.get(), POLLIN, 0}, {scrapes, POLLIN, 0}};
+    timespec timeout{};
+    const auto deadline_us = this->deadline_us();
+    if (deadline_us) {
+        uint64_t now = monotonic_us();
+        uint64_t left = *deadline_us > now ? *deadline_us - now : 0;
+        timeout = {
+            .tv_sec = static_cast<time_t>(left / 1'000'000),
+            .tv_nsec = static_cast<long>(left % 1'000'000 * 1000)};
+    }
+    ::ppoll(fds, std::size(fds), deadline_us ? &timeout : nullptr, nullptr);
+    if (fds[0].revents != 0)
+        on_signals();
+    if (fds[1].revents != 0)
+        on_news();
+    if (tick_us_ > 0 && monotonic_us() >= next_tick_us_)
+        on_tick();
+    if (reload_at_us_ > 0 && monotonic_us() >= reload_at_us_)
+        reload();
+    if (plans_at_us_ > 0 && monotonic_us() >= plans_at_us_)
+        send_plans();
+    if (const auto retry_us = notifier_.retry_us(); retry_us && monotonic_us() >= *retry_us)
+        notifier_.retry();
+    if (scrapes_ && (fds[2].revents != 0 || scrapes_->deadline_us()))
+        scrapes_->on_ready(monotonic_us());
+}
+
+std::optional<uint64_t> Supervisor::deadline_us() const {
+    auto deadline_us = scrapes_ ? scrapes_->deadline_us() : std::nullopt;
+    const auto no_later_than = [&](uint64_t time_us) {
+        deadline_us = std::min(deadline_us.value_or(UINT64_MAX), time_us);
+    };
+    if (tick_us_ > 0)
+        no_later_than(next_tick_us_);
+    if (const auto retry_us = notifier_.retry_us())
+        no_later_than(*retry_us);
+    if (reload_at_us_ > 0)
+        no_later_than(reload_at_us_);
+    if (plans_at_us_ > 0)
+        no_later_than(plans_at_us_);
+    return deadline_us;
+}
+
+void Supervisor::on_signals() {
+    signalfd_siginfo info{};
+    while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
+        switch (info.ssi_signo) {
+        case SIGTERM:
+            stop("SIGTERM");
+            break;
+        case SIGINT:
+            stop("SIGINT");
+            break;
+        case SIGHUP:
+            reload();
+            break;
+        case SIGUSR1:
+            log_statistics();
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+void Supervisor::on_news() {
+    uint64_t count = 0;
+    [[maybe_unused]] ssize_t n = ::read(news_.get(), &count, sizeof count);
+    auto settled = [&](const auto& worker) {
+        return worker->stopped() || worker->settled() == plan_sequence_;
+    };
+    const auto prepared = [&](const auto& worker) {
+        return worker->stopped() || worker->prepared(prepare_sequence_).has_value();
+    };
+    if (wanted_ && std::ranges::all_of(workers_, prepared))
+        on_prepared();
+    if (reloading_ && plans_at_us_ == 0 && std::ranges::all_of(workers_, settled))
+        finish_reload();
+}
+
+void Supervisor::on_tick() {
+    next_tick_us_ = monotonic_us() + tick_us_;
+    // A worker that has ended has nothing left that could hang.
+    auto alive = [&](const auto& worker) {
+        return worker->stopped() || worker->answered() == ping_;
+    };
+    if (!std::ranges::all_of(workers_, alive))
+        return;
+    notifier_.tell_watchdog();
+    tell_status();
+    ++ping_;
+    for (auto& worker : workers_)
+        worker->ping(ping_);
+}
+
+// The end -----------------------------------------------------------------------------------------
+
+void Supervisor::stop(const char* signal) {
+    if (phase_ == Phase::running) {
+        phase_ = Phase::draining;
+        if (scrapes_)
+            scrapes_->set_draining();
+        tell_with_memory([&] {
+            const uint64_t open = totals().connections_open();
+            log::info(
+                log::Event::draining,
+                {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
+                "draining: {}", plural(open, "connection"));
+            notifier_.tell_stopping(
+                fmt::format("draining {}", plural(open, "connection")),
+                (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
+                    stop_margin_us);
+        });
+        for (uint32_t index = 0; index < worker_count_; ++index) {
+            const uint32_t rest = index < handover_max_ % worker_count_ ? 1 : 0;
+            workers_[index]->drain(config_.drain_timeout_ms, handover_max_ / worker_count_ + rest);
+        }
+    } else if (phase_ == Phase::draining) {
+        phase_ = Phase::aborting;
+        tell_with_memory([&] {
+            const uint64_t open = totals().connections_open();
+            log::warning(
+                log::Event::aborting,
+                {{"RIPOSTE_SIGNAL", signal}, {"RIPOSTE_CONNECTIONS", fmt::to_string(open)}},
+                "aborting: {} came again, {} reset", signal, plural(open, "connection"));
+        });
+        for (auto& worker : workers_)
+            worker->abort();
+    }
+}
+
+void Supervisor::hand_over() {
+    std::vector<StoredConnection> connections;
+    for (auto& worker : workers_)
+        for (const HandedOver& each : worker->take_handed_over())
+            connections.push_back({Fd(each.fd), each.kind});
+    if (connections.empty())
+        return;
+    Stored stored = store_connections(std::move(connections), notifier_, stops_.get());
+    if (!stored.problem.empty())
+        log::warning(
+            log::Event::not_handed_over,
+            {{"RIPOSTE_CONNECTIONS", fmt::to_string(stored.left.size())},
+             {"RIPOSTE_REASON", stored.problem}},
+            "{} can not go on in the next process: {}", plural(stored.left.size(), "connection"),
+            stored.problem);
+    log::info(
+        log::Event::handed_over, {{"RIPOSTE_CONNECTIONS", fmt::to_string(stored.count)}},
+        "handed over {}", plural(stored.count, "connection"));
+    finish_connections(std::move(stored.left), config_.limits.linger_timeout_ms);
+}
+
+// Reports -----------------------------------------------------------------------------------------
+
+WorkerPlan Supervisor::plan(uint32_t index) const {
+    return {
+        .listeners = listeners_.plan(index),
+        .limits = worker_share(config_.limits, worker_count_),
+        .busy_poll_us = config_.busy_poll_us,
+        .datagrams = worker_share(config_.datagrams, worker_count_),
+        .access_log = worker_share(config_.access_log, worker_count_),
+        .served = std::make_shared<const PortSet>(listeners_.datagram_ports()),
+        .descriptors_max = descriptors_of(config_),
+        .rate_entries = ResponseRateLimit::entries_of_worker(worker_count_)};
+}
+
+} // namespace riposte

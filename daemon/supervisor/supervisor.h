@@ -1,0 +1,133 @@
+// The main thread: brings the daemon up, then sleeps until a signal, a worker or the watchdog's
+// clock has something to say.
+//
+//   SIGTERM, SIGINT   drain; again: abort
+//   SIGHUP            reload: all of it, or nothing and the old configuration stays
+//   SIGUSR1           statistics to the log
+//
+// It also answers whoever asks for the daemon's figures (telemetry/scrape_server.h), from its own
+// loop and until its end, through a drain as well.
+//
+// A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
+// gone; only then are they closed. The watchdog is petted only while every worker's loop turns:
+// each tick asks for a sign of life, and the next one pets if all have given it.
+//
+// When all is up the process is sealed (sandbox.h): what comes later gets by with little.
+//
+// A drain hands connections over to the next process where the service manager keeps descriptors
+// for it (fd_store.h); when the workers have stopped, they are stored.
+#pragma once
+
+#include "common/error.h"
+#include "common/fd.h"
+#include "daemon/config/config.h"
+#include "daemon/config/options.h"
+#include "daemon/listen/listeners.h"
+#include "daemon/log/log.h"
+#include "daemon/supervisor/fd_store.h"
+#include "daemon/supervisor/notifier.h"
+#include "daemon/supervisor/scrape_sockets.h"
+#include "daemon/telemetry/scrape_server.h"
+#include "daemon/telemetry/snapshot.h"
+#include "daemon/worker/worker_thread.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace riposte {
+
+class Supervisor {
+public:
+    /// Opens the listeners, starts the workers, reports readiness. The log must be open, and no
+    /// other thread may run yet (signals are blocked for all that come).
+    static Result<std::unique_ptr<Supervisor>> start(const Options& options, const Config& config);
+
+    /// Until the daemon has stopped.
+    Exit run();
+
+    ~Supervisor();
+    Supervisor(const Supervisor&) = delete;
+    Supervisor& operator=(const Supervisor&) = delete;
+
+private:
+    Supervisor(const Options& options, const Config& config, Listeners listeners);
+    Result<void> open_channels();
+    Result<void> open_scrapes(std::vector<ScrapeSocket> sockets);
+    Result<void> start_workers();
+    void tell_backends() const;
+    void seal();
+    bool owns_socket_files() const;
+    void take_over(Inheritance inheritance);
+    void report_start();
+    void tell_missing_ipv6();
+
+    void wait();
+    std::optional<uint64_t> deadline_us() const;
+    void on_signals();
+    void on_news();
+    void on_tick();
+
+    void reload();
+    Result<Config> wanted_config() const;
+    bool is_to_be_read_again(const Config& config);
+    void prepare_reload(Config wanted);
+    void on_prepared();
+    Result<void> adopt(Config wanted);
+    void refuse_reload(const Error& error);
+    bool send_plans();
+    void tell_memory_bound();
+    void finish_reload();
+    void stop(const char* signal);
+    void hand_over();
+    void log_statistics() const;
+    static void tell_listener(log::Event event, const std::string& label);
+    Snapshot snapshot() const;
+    std::string scrape_document(Representation representation) const;
+
+    WorkerPlan plan(uint32_t index) const;
+    Totals totals() const;
+    std::string status() const;
+    void tell_status();
+
+    Options options_;
+    Config config_;
+    Listeners listeners_;
+    systemd::Notifier notifier_;
+    Fd signals_;
+    Fd stops_; ///< can be read while TERM or INT waits in signals_; never read
+    Fd news_;
+    std::vector<std::unique_ptr<WorkerThread>> workers_;
+    WorkerBackends backends_;
+    uint32_t worker_count_;
+    uint64_t memory_bound_bytes_ = 0; ///< as it was told
+    uint32_t handover_max_ = 0;       ///< how many connections the service manager would keep
+
+    enum class Phase : uint8_t { running, draining, aborting } phase_ = Phase::running;
+    uint64_t plan_sequence_ = 0;
+    std::optional<Config> wanted_; ///< the workers look whether they have the memory for it
+    uint64_t prepare_sequence_ = 0;
+    uint64_t plans_at_us_ =
+        0; ///< when what there was no memory to send is sent again; 0: all was sent
+    bool reloading_ = false;    ///< a plan was sent and has not settled
+    bool reload_again_ = false; ///< SIGHUP came meanwhile
+    uint64_t reload_at_us_ = 0; ///< when the file is read again; 0: it is not
+    uint32_t reread_ = 0;       ///< how often it was, in this reload
+    std::vector<std::string> labels_;
+    std::string told_status_;
+    ProcessFigureReader process_; ///< its files are open before the process is sealed
+    std::string sandbox_;         ///< "seccomp on", or why it is off
+    double start_seconds_ = 0;    ///< when all was up, since 1970
+    ReloadReport reload_report_;
+
+    std::vector<ScrapeSocket> scrape_sockets_; ///< their descriptors are the server's
+    std::unique_ptr<ScrapeServer> scrapes_;    ///< null: nobody can ask
+
+    uint64_t tick_us_ = 0; ///< a third of the watchdog's interval; 0: no watchdog
+    uint64_t next_tick_us_ = 0;
+    uint64_t ping_ = 0;
+};
+
+} // namespace riposte

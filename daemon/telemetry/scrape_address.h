@@ -1,0 +1,41 @@
+// Where the daemon's own figures can be had:
+//
+//     tcp://HOST:PORT       as in [[listen]]; HOST may be `*`
+//     unix:/PATH            a socket in the file system, by its absolute path
+#pragma once
+
+#include "common/endpoint.h"
+
+#include <cstddef>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace riposte {
+
+struct ScrapeAddress {
+    Endpoint endpoint{}; ///< TCP; not used if there is a path
+    std::string path{};
+
+    bool is_unix() const { return !path.empty(); }
+    bool operator==(const ScrapeAddress&) const = default;
+};
+
+/// Of what the kernel holds in an address (unix(7)), without the final null byte.
+inline constexpr size_t unix_path_bytes_max = 107;
+
+std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_view text);
+
+/// The canonical spelling, which parse_scrape_address() reads back.
+std::string to_string(const ScrapeAddress& address);
+
+/// Where the daemon's own figures can be had; see telemetry/scrape_server.h.
+struct MetricsConfig {
+    std::vector<ScrapeAddress> listen{}; ///< none: nowhere
+    std::string origin{};                ///< "riposted.toml:12:1" of `listen`, for errors
+
+    bool operator==(const MetricsConfig& other) const { return listen == other.listen; }
+};
+
+} // namespace riposte

@@ -1,0 +1,191 @@
+// The connections of the server; its listeners are in scrape_accept.cpp.
+//
+//   - Events are told apart by what epoll keeps for each: the index of a listener, or the id of a
+//     connection, which begin beyond those.
+//   - Nobody is erased while events are gone through: who has ended is `gone`, and sweep() follows.
+//   - A connection is polled for input or for output, never for both, so that input that nobody
+//     reads yet wakes nobody.
+
+#include "daemon/telemetry/scrape_server.h"
+
+#include "daemon/core/reset.h"
+#include "daemon/telemetry/http_answer.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <ctime>
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+namespace riposte {
+namespace {
+
+constexpr uint64_t render_window_us = 1'000'000;
+constexpr uint64_t first_connection_id = 1024; // listeners are few
+
+bool would_block(ssize_t result) {
+    return result < 0 && errno == EAGAIN;
+}
+
+} // namespace
+
+std::expected<std::unique_ptr<ScrapeServer>, int> ScrapeServer::create(
+    std::vector<Fd> listeners, Render render) {
+    assert(listeners.size() < first_connection_id);
+    Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
+    if (!epoll)
+        return std::unexpected(errno);
+    std::vector<Listener> polled;
+    for (Fd& listener : listeners) {
+        epoll_event event{.events = EPOLLIN, .data = {.u64 = polled.size()}};
+        if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, listener.get(), &event) != 0)
+            return std::unexpected(errno);
+        polled.push_back({std::move(listener)});
+    }
+    std::unique_ptr<ScrapeServer> server(
+        new ScrapeServer(std::move(epoll), std::move(polled), std::move(render)));
+    server->next_id_ = first_connection_id;
+    server->connections_.reserve(connections_max);
+    return server;
+}
+
+std::optional<uint64_t> ScrapeServer::deadline_us() const {
+    std::optional<uint64_t> deadline = paused_until_us_;
+    if (!connections_.empty()) // the oldest is the first to end
+        deadline = std::min(deadline.value_or(UINT64_MAX), connections_.front().deadline_us);
+    return deadline;
+}
+
+void ScrapeServer::on_ready(uint64_t now_us) {
+    std::array<epoll_event, 64> events{};
+    const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), 0);
+    for (int i = 0; i < count; ++i) {
+        const uint64_t id = events[static_cast<size_t>(i)].data.u64;
+        if (id < listeners_.size()) {
+            listeners_[id].ready = true;
+            continue;
+        }
+        const auto found = std::ranges::find(connections_, id, &Connection::id);
+        if (found != connections_.end())
+            advance(*found, now_us);
+    }
+    expire(now_us);
+    sweep();
+    resume(now_us);
+    accept_waiting(now_us);
+}
+
+/// As far as it goes without waiting.
+void ScrapeServer::advance(Connection& connection, uint64_t now_us) {
+    if (connection.phase == Phase::reading)
+        read_request(connection, now_us);
+    if (connection.phase == Phase::writing)
+        write_answer(connection);
+    if (connection.phase == Phase::lingering)
+        linger(connection);
+}
+
+void ScrapeServer::read_request(Connection& connection, uint64_t now_us) {
+    std::array<char, HttpRequest::head_bytes_max> chunk; // NOLINT(*-member-init): recv fills it
+    while (connection.request.state() == HttpRequest::State::reading) {
+        const ssize_t size = ::recv(connection.fd.get(), chunk.data(), chunk.size(), 0);
+        if (would_block(size))
+            return;
+        if (size <= 0)
+            return cut(connection, counts_.gone);
+        connection.request.feed({chunk.data(), static_cast<size_t>(size)});
+    }
+    prepare_answer(connection, now_us);
+    connection.phase = Phase::writing;
+}
+
+void ScrapeServer::prepare_answer(Connection& connection, uint64_t now_us) {
+    HttpAnswer answer = answer_to(connection.request, draining_);
+    connection.body = answer.document ? document(connection.request.representation(), now_us)
+                                      : std::make_shared<const std::string>(std::move(answer.body));
+    connection.code = answer.code;
+    connection.head = head_of(answer, connection.body->size(), std::time(nullptr));
+    if (answer.head_only)
+        connection.body.reset();
+    connection.request = {}; // its memory is no longer needed
+}
+
+/// The head and then the body, each as the kernel takes it.
+void ScrapeServer::write_answer(Connection& connection) {
+    const std::string_view head = connection.head;
+    const std::string_view body = connection.body ? *connection.body : std::string_view();
+    while (connection.sent < head.size() + body.size()) {
+        const bool in_head = connection.sent < head.size();
+        const std::string_view rest =
+            in_head ? head.substr(connection.sent) : body.substr(connection.sent - head.size());
+        const int more = in_head && !body.empty() ? MSG_MORE : 0;
+        const ssize_t size =
+            ::send(connection.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL | more);
+        if (would_block(size))
+            return watch(connection, EPOLLOUT, EPOLL_CTL_MOD);
+        if (size < 0)
+            return cut(connection, counts_.gone);
+        connection.sent += static_cast<size_t>(size);
+    }
+    ++counts_.answered[connection.code];
+    connection.head = {};
+    connection.body.reset();
+    connection.phase = Phase::lingering;
+    ::shutdown(connection.fd.get(), SHUT_WR);
+    watch(connection, EPOLLIN, EPOLL_CTL_MOD);
+}
+
+void ScrapeServer::linger(Connection& connection) {
+    std::array<char, 65536> chunk; // NOLINT(*-member-init): recv fills it
+    const ssize_t size = ::recv(connection.fd.get(), chunk.data(), chunk.size(), 0);
+    if (would_block(size))
+        return; // epoll tells when there is more
+    if (size <= 0) {
+        connection.phase = Phase::gone;
+        return;
+    }
+    connection.lingered += static_cast<size_t>(size);
+    uint64_t answered = 0;
+    if (connection.lingered > linger_bytes_max)
+        cut(connection, answered);
+}
+
+void ScrapeServer::expire(uint64_t now_us) {
+    for (Connection& connection : connections_)
+        if (connection.phase != Phase::gone && now_us >= connection.deadline_us)
+            cut(connection, counts_.slow);
+}
+
+/// Ends it at once. It counts for `reason`, unless it has had its answer.
+void ScrapeServer::cut(Connection& connection, uint64_t& reason) {
+    if (connection.phase != Phase::lingering)
+        ++reason;
+    reset_connection(connection.fd.get());
+    connection.phase = Phase::gone;
+}
+
+void ScrapeServer::sweep() {
+    std::erase_if(
+        connections_, [](const Connection& connection) { return connection.phase == Phase::gone; });
+}
+
+void ScrapeServer::watch(const Connection& connection, uint32_t events, int operation) {
+    epoll_event event{.events = events, .data = {.u64 = connection.id}};
+    ::epoll_ctl(epoll_.get(), operation, connection.fd.get(), &event);
+}
+
+std::shared_ptr<const std::string> ScrapeServer::document(
+    Representation representation, uint64_t now_us) {
+    auto& last = documents_[static_cast<size_t>(representation)];
+    uint64_t& oldest_us = rendered_us_[renders_ % renders_per_second];
+    if (last && renders_ >= renders_per_second && now_us - oldest_us < render_window_us)
+        return last;
+    last = std::make_shared<const std::string>(render_(representation));
+    oldest_us = now_us;
+    ++renders_;
+    return last;
+}
+
+} // namespace riposte

@@ -1,0 +1,138 @@
+// Answers scrapes: a small HTTP/1.1 server for the main thread, which has other things to do. So it
+// never blocks and never waits: its sockets are in an epoll of its own, whose descriptor the owner
+// polls; the owner calls on_ready() when that is readable or the deadline has come. What time it is
+// it is told.
+//
+// One connection is one request: read the head, answer, FIN, then throw away what still comes until
+// the peer's FIN (with unread input a close would send RST, and the peer might lose the answer).
+//
+//     reading -> writing -> lingering -> gone
+//
+// Whoever scrapes may be hostile, or many:
+//   - at most `connections_max` at once; one more takes the place of the oldest that only lingers,
+//     else of the oldest;
+//   - `lifetime_us` from accept to end in all, whatever is done in it: what is cut off is reset;
+//   - 8 KiB of head (http_request.h), `linger_bytes_max` thrown away;
+//   - `accepts_per_second` over all listeners in turn; then the backlog holds who waits, and no
+//     listener is polled until there is room again, nor for a while after accept(2) has failed for
+//     want of a descriptor or memory;
+//   - the documents are made at most `renders_per_second` times; else the last one is sent again.
+#pragma once
+
+#include "common/fd.h"
+#include "daemon/telemetry/http_request.h"
+
+#include <array>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace riposte {
+
+/// What became of the connections: each that was accepted is, in the end, in one of them.
+struct ScrapeCounts {
+    std::map<int, uint64_t> answered; ///< by status code; the kernel has taken all of it
+    // Ended without an answer, or in the middle of it:
+    uint64_t crowded = 0; ///< a newer one needed the place
+    uint64_t slow = 0;    ///< at the end of its time
+    uint64_t gone = 0;    ///< the peer went
+    // No connection:
+    uint64_t accept_failed = 0; ///< no descriptor or no memory: accepting pauses
+};
+
+class ScrapeServer {
+public:
+    static constexpr size_t connections_max = 32;
+    static constexpr uint64_t lifetime_us = 5'000'000;
+    static constexpr uint64_t accepts_per_second = 100;
+    static constexpr size_t renders_per_second = 20;
+    static constexpr size_t linger_bytes_max = size_t{2} << 20;
+    static constexpr uint64_t pause_us = 250'000; ///< after a failed accept(2)
+
+    /// The document for /metrics.
+    using Render = std::function<std::string(Representation)>;
+
+    /// `listeners` are non-blocking, listening streams of IPv4, IPv6 or AF_UNIX. The error is an
+    /// errno.
+    static std::expected<std::unique_ptr<ScrapeServer>, int> create(
+        std::vector<Fd> listeners, Render render);
+
+    int fd() const { return epoll_.get(); } ///< readable: call on_ready()
+    /// When on_ready() has to be called at the latest, on the clock that it is told.
+    std::optional<uint64_t> deadline_us() const;
+    void on_ready(uint64_t now_us);
+
+    /// From now on /healthz says so.
+    void set_draining() { draining_ = true; }
+
+    const ScrapeCounts& counts() const { return counts_; }
+    size_t connections() const { return connections_.size(); }
+
+private:
+    enum class Phase : uint8_t { reading, writing, lingering, gone };
+
+    struct Connection {
+        uint64_t id = 0; ///< never used again, so an event that is too late finds nobody
+        Fd fd;
+        Phase phase = Phase::reading;
+        uint64_t deadline_us = 0;
+        HttpRequest request{};
+        int code = 0;
+        std::string head{};
+        std::shared_ptr<const std::string> body{}; ///< null: none
+        size_t sent = 0;                           ///< of both together
+        size_t lingered = 0;
+    };
+
+    struct Listener {
+        Fd fd;
+        bool ready = false; ///< somebody may wait
+        bool polled = true; ///< the epoll has it
+    };
+
+    ScrapeServer(Fd epoll, std::vector<Listener> listeners, Render render)
+        : epoll_(std::move(epoll)), listeners_(std::move(listeners)), render_(std::move(render)) {}
+
+    // Connections, scrape_server.cpp
+    void advance(Connection& connection, uint64_t now_us);
+    void read_request(Connection& connection, uint64_t now_us);
+    void write_answer(Connection& connection);
+    void linger(Connection& connection);
+    void expire(uint64_t now_us);
+    void cut(Connection& connection, uint64_t& reason);
+    void sweep();
+    void watch(const Connection& connection, uint32_t events, int operation);
+    void prepare_answer(Connection& connection, uint64_t now_us);
+    std::shared_ptr<const std::string> document(Representation representation, uint64_t now_us);
+
+    // Listeners, scrape_accept.cpp
+    void accept_waiting(uint64_t now_us);
+    void accept_one(Listener& listener, uint64_t now_us);
+    void make_room();
+    void pause(uint64_t until_us);
+    void resume(uint64_t now_us);
+
+    Fd epoll_;
+    std::vector<Listener> listeners_;
+    Render render_;
+    bool draining_ = false;
+    std::vector<Connection> connections_{}; ///< the oldest first
+    uint64_t next_id_ = 0;
+    ScrapeCounts counts_{};
+
+    size_t turn_ = 0;                         ///< whose listener is next
+    std::optional<uint64_t> paused_until_us_; ///< some listener is not polled
+    uint64_t accepts_full_us_ = 0;            ///< when the bucket of accepts is full again
+
+    std::array<std::shared_ptr<const std::string>, representation_kinds> documents_{};
+    std::array<uint64_t, renders_per_second> rendered_us_{}; ///< the last ones, in a ring
+    size_t renders_ = 0;
+};
+
+} // namespace riposte

@@ -1,0 +1,252 @@
+#include "daemon/udp/response_rate_limit.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include <sys/mman.h>
+#include <sys/random.h>
+
+namespace riposte {
+
+// Buckets -----------------------------------------------------------------------------------------
+
+void ResponseRateLimit::Rate::set(uint64_t rate, uint64_t at_once) noexcept {
+    per_second = rate;
+    ns_each = static_cast<double>(second_ns) / static_cast<double>(rate);
+    const double depth = std::ceil(static_cast<double>(at_once) * ns_each); // no part is none
+    depth_ns = static_cast<uint32_t>(std::min(depth, double{second_ns}));
+}
+
+void ResponseRateLimit::Bucket::refill(uint32_t elapsed_ms) noexcept {
+    const uint64_t elapsed_ns = uint64_t{elapsed_ms} * 1'000'000;
+    missing_ns = elapsed_ns >= missing_ns ? 0 : missing_ns - static_cast<uint32_t>(elapsed_ns);
+}
+
+uint64_t ResponseRateLimit::Bucket::left(const Rate& rate) const noexcept {
+    return missing_ns >= rate.depth_ns ? 0
+                                       : (rate.depth_ns - missing_ns) * rate.per_second / second_ns;
+}
+
+void ResponseRateLimit::Bucket::take(const Rate& rate, uint64_t count) noexcept {
+    const double ns = static_cast<double>(count) * rate.ns_each;
+    // With less than it was asked for, there may be some nanoseconds too many.
+    const double room = missing_ns >= rate.depth_ns ? 0 : rate.depth_ns - missing_ns;
+    missing_ns += static_cast<uint32_t>(std::min(ns, room));
+}
+
+void ResponseRateLimit::Buckets::refill(uint32_t now_ms) noexcept {
+    const uint32_t elapsed_ms = now_ms - seen_ms;
+    if (elapsed_ms == 0)
+        return;
+    answers.refill(elapsed_ms);
+    bytes.refill(elapsed_ms);
+    seen_ms = now_ms;
+}
+
+/// How many datagrams of this size.
+uint32_t ResponseRateLimit::Buckets::left(
+    const Rates& rates, uint32_t datagram_bytes) const noexcept {
+    uint64_t count = answers.left(rates.answers);
+    if (datagram_bytes > 0)
+        count = std::min(count, bytes.left(rates.bytes) / datagram_bytes);
+    return static_cast<uint32_t>(std::min<uint64_t>(count, std::numeric_limits<uint32_t>::max()));
+}
+
+void ResponseRateLimit::Buckets::take(
+    const Rates& rates, uint32_t count, uint64_t total_bytes) noexcept {
+    answers.take(rates.answers, count);
+    bytes.take(rates.bytes, total_bytes);
+}
+
+bool ResponseRateLimit::Buckets::full(uint32_t now_ms) const noexcept {
+    Buckets then = *this;
+    then.refill(now_ms);
+    return then.answers.missing_ns == 0 && then.bytes.missing_ns == 0;
+}
+
+bool ResponseRateLimit::Buckets::half_empty() const noexcept {
+    return std::max(answers.missing_ns, bytes.missing_ns) > second_ns / 2;
+}
+
+// The table ---------------------------------------------------------------------------------------
+
+ResponseRateLimit::Secret ResponseRateLimit::random_secret() {
+    Secret secret{};
+    // Without entropy the table still works; only who collides becomes predictable.
+    if (getrandom(secret.data(), sizeof secret, GRND_NONBLOCK) != sizeof secret)
+        secret = {reinterpret_cast<uintptr_t>(&secret), 0};
+    return secret;
+}
+
+uint32_t ResponseRateLimit::entries_of_worker(uint32_t workers) noexcept {
+    return std::bit_ceil(std::max(entries_of_all_workers / std::max(workers, 1U), ways));
+}
+
+size_t ResponseRateLimit::memory_bytes(uint32_t entries) noexcept {
+    return size_t{std::bit_ceil(std::max(entries, ways))} * sizeof(Entry);
+}
+
+/// Not from the heap: a page costs nothing until a prefix of it has asked.
+std::unique_ptr<ResponseRateLimit::Entry[], ResponseRateLimit::Unmap> ResponseRateLimit::map(
+    uint32_t entries) {
+    const size_t bytes = memory_bytes(entries);
+    void* memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        throw std::bad_alloc(); // as any other memory of a worker that is starting
+    return {static_cast<Entry*>(memory), Unmap{bytes}};
+}
+
+void ResponseRateLimit::Unmap::operator()(Entry* entries) const noexcept {
+    ::munmap(entries, bytes);
+}
+
+ResponseRateLimit::ResponseRateLimit(uint32_t entries, const Secret& secret)
+    : entries_(map(entries)), set_mask_(std::bit_ceil(std::max(entries, ways)) / ways - 1),
+      secret_(secret) {
+    set(UdpLimits{});
+}
+
+void ResponseRateLimit::set(const UdpLimits& share, CidrSet exempt) noexcept {
+    prefix_ipv4_bits_ = static_cast<uint8_t>(ipv4_offset_bits + share.prefix_ipv4_bits);
+    prefix_ipv6_bits_ = static_cast<uint8_t>(share.prefix_ipv6_bits);
+    exempt_ = std::move(exempt);
+    of_prefix_.answers.set(share.rate_per_prefix);
+    of_prefix_.bytes.set(share.bytes_per_prefix);
+    of_all_.answers.set(share.rate);
+    of_all_.bytes.set(share.bytes);
+    const auto set_newcomers = [](Rate& rate, uint64_t all, uint64_t of_one) {
+        const uint64_t half = std::max<uint64_t>(all / 2, 1);
+        rate.set(half, std::max(half / 10, of_one));
+    };
+    set_newcomers(of_newcomers_.answers, share.rate, share.rate_per_prefix);
+    set_newcomers(of_newcomers_.bytes, share.bytes, share.bytes_per_prefix);
+    last_known_ = false;
+}
+
+/// SipHash-1-3 of the 16 bytes (Aumasson, Bernstein: "SipHash: a fast short-input PRF").
+uint64_t ResponseRateLimit::hash(const SourceKey& prefix) const noexcept {
+    uint64_t v0 = secret_[0] ^ 0x736f6d6570736575;
+    uint64_t v1 = secret_[1] ^ 0x646f72616e646f6d;
+    uint64_t v2 = secret_[0] ^ 0x6c7967656e657261;
+    uint64_t v3 = secret_[1] ^ 0x7465646279746573;
+    const auto round = [&] {
+        v0 += v1;
+        v2 += v3;
+        v1 = std::rotl(v1, 13) ^ v0;
+        v3 = std::rotl(v3, 16) ^ v2;
+        v0 = std::rotl(v0, 32);
+        v2 += v1;
+        v0 += v3;
+        v1 = std::rotl(v1, 17) ^ v2;
+        v3 = std::rotl(v3, 21) ^ v0;
+        v2 = std::rotl(v2, 32);
+    };
+    std::array<uint64_t, 2> words{};
+    std::memcpy(words.data(), prefix.data(), prefix.size());
+    constexpr uint64_t length = uint64_t{sizeof words} << 56;
+    for (const uint64_t word : {words[0], words[1], length}) {
+        v3 ^= word;
+        round();
+        v0 ^= word;
+    }
+    v2 ^= 0xff;
+    for (int i = 0; i < 3; ++i)
+        round();
+    return v0 ^ v1 ^ v2 ^ v3;
+}
+
+bool ResponseRateLimit::Entry::replaceable(uint32_t now_ms, bool quick) const noexcept {
+    if (tag == 0)
+        return true;
+    uint32_t patience_ms = established() ? established_idle_ms : newcomer_idle_ms;
+    if (quick && sightings <= 1)
+        patience_ms = once_idle_ms;
+    return idle_ms(now_ms) > patience_ms && buckets.full(now_ms);
+}
+
+ResponseRateLimit::Entry& ResponseRateLimit::find(
+    const SourceKey& prefix, uint32_t now_ms) noexcept {
+    const uint64_t hash = this->hash(prefix);
+    const uint64_t tag = std::max<uint64_t>(hash, 1);
+    const std::span set(&entries_[(hash & set_mask_) * ways], ways);
+    Entry* place = nullptr;
+    for (uint32_t way = 0; way < ways; ++way) {
+        const bool replaceable = set[way].replaceable(now_ms, way < quick_ways);
+        if (set[way].tag == tag && !replaceable)
+            return set[way];
+        if (replaceable && place == nullptr)
+            place = &set[way];
+    }
+    if (place == nullptr)
+        return crowded_;
+    *place = {.tag = tag, .buckets = {.seen_ms = now_ms}};
+    return *place;
+}
+
+void ResponseRateLimit::look_up(const SourceKey& source, uint32_t now_ms) noexcept {
+    const bool again = last_known_ && source == last_;
+    last_ = source;
+    last_known_ = true;
+    if (again && entry_ == nullptr)
+        return;
+    if (!again && exempt_.longest_match(source) != CidrSet::none) {
+        entry_ = nullptr;
+        return;
+    }
+    // Nobody else has asked since, so it is still its own, if not idle for too long.
+    if (again && entry_ != &crowded_ && entry_->idle_ms(now_ms) <= once_idle_ms)
+        return;
+    entry_ =
+        &find(first_bits(source, is_ipv4(source) ? prefix_ipv4_bits_ : prefix_ipv6_bits_), now_ms);
+}
+
+// Decisions ---------------------------------------------------------------------------------------
+
+ResponseRateLimit::Grant ResponseRateLimit::ask(
+    const SourceKey& source, uint32_t datagrams, uint32_t datagram_bytes,
+    uint64_t now_ms) noexcept {
+    const auto now = static_cast<uint32_t>(now_ms);
+    look_up(source, now);
+    if (entry_ == nullptr)
+        return {datagrams, Counter::datagrams_over_rate};
+    Entry& entry = *entry_;
+    const bool is_crowded = &entry == &crowded_;
+    if (!is_crowded && !entry.established() &&
+        (entry.sightings == 0 || entry.buckets.seen_ms != now))
+        ++entry.sightings;
+    entry.buckets.refill(now);
+    newcomers_.refill(now);
+    all_.refill(now);
+    as_newcomer_ = !entry.established() || entry.buckets.half_empty();
+
+    Grant grant{datagrams, Counter::datagrams_over_rate};
+    const auto at_most = [&](uint32_t count, Counter refusal) {
+        if (count < grant.datagrams)
+            grant = {count, refusal};
+    };
+    at_most(
+        entry.buckets.left(of_prefix_, datagram_bytes),
+        is_crowded ? Counter::datagrams_crowded : Counter::datagrams_over_prefix_rate);
+    if (as_newcomer_)
+        at_most(
+            newcomers_.left(of_newcomers_, datagram_bytes), Counter::datagrams_over_newcomer_rate);
+    at_most(all_.left(of_all_, datagram_bytes), Counter::datagrams_over_rate);
+    return grant;
+}
+
+void ResponseRateLimit::charge(uint32_t answers, uint64_t bytes) noexcept {
+    if (entry_ == nullptr || answers == 0)
+        return;
+    entry_->buckets.take(of_prefix_, answers, bytes);
+    if (as_newcomer_)
+        newcomers_.take(of_newcomers_, answers, bytes);
+    all_.take(of_all_, answers, bytes);
+}
+
+} // namespace riposte

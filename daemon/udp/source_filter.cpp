@@ -1,0 +1,80 @@
+#include "daemon/udp/source_filter.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <netinet/in.h>
+
+namespace riposte {
+namespace {
+
+constexpr uint16_t first_free_port = 1024; // IPPORT_RESERVED
+constexpr uint16_t nfs_port = 2049;
+
+/// Could one host, and not us, have this address? Families alike.
+bool is_host(const SourceKey& source) {
+    if (is_ipv4(source)) {
+        const uint8_t first = source[12];
+        return first != 0 && first != 255 && (first & 0xf0) != 0xe0; // 224.0.0.0/4: multicast
+    }
+    if (source[0] == 0xff) // ff00::/8: multicast
+        return false;
+    // ::/96 is the unspecified address, loopback, and the v4-compatible ones.
+    const bool compatible =
+        std::all_of(source.begin(), source.begin() + 12, [](uint8_t byte) { return byte == 0; });
+    return !compatible || source == SourceKey{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+}
+
+/// On a dual-stack socket IPv4 comes v4-mapped, and then so is the address that was asked. (Which
+/// the kernel tells on each socket that takes both.)
+bool came_over_ipv4(const DatagramInfo& arrival) {
+    return arrival.local_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&arrival.local.v6.ipi6_addr);
+}
+
+} // namespace
+
+SourceFilter::SourceFilter(
+    std::shared_ptr<const PortSet> served, const std::vector<Cidr>& port_exempt)
+    : served_(std::move(served)), port_exempt_(port_exempt) {}
+
+SourceFilter::SourceFilter(std::shared_ptr<const PortSet> served, CidrSet port_exempt) noexcept
+    : served_(std::move(served)), port_exempt_(std::move(port_exempt)) {}
+
+std::optional<Counter> SourceFilter::refuses(
+    const DatagramInfo& arrival, SourceKey& source) const noexcept {
+    source = {};
+    uint16_t port = 0;
+    if (arrival.peer.any.ss_family == AF_INET && arrival.peer_size >= sizeof arrival.peer.v4) {
+        source = ipv4_key(arrival.peer.v4.sin_addr);
+        port = ntohs(arrival.peer.v4.sin_port);
+    } else if (
+        arrival.peer.any.ss_family == AF_INET6 && arrival.peer_size >= sizeof arrival.peer.v6) {
+        source = ipv6_key(arrival.peer.v6.sin6_addr);
+        port = ntohs(arrival.peer.v6.sin6_port);
+        if (is_ipv4(source) && !came_over_ipv4(arrival))
+            return Counter::datagrams_source_address;
+    } else {
+        return Counter::datagrams_malformed;
+    }
+    if (arrival.cut)
+        return Counter::datagrams_malformed;
+    if (arrival.to_group)
+        return Counter::datagrams_to_group;
+    if (!is_host(source))
+        return Counter::datagrams_source_address;
+    return refuses_port(port, source);
+}
+
+std::optional<Counter> SourceFilter::refuses_port(
+    uint16_t port, const SourceKey& source) const noexcept {
+    if (port == 0)
+        return Counter::datagrams_source_port;
+    if (served_ && (*served_)[port])
+        return Counter::datagrams_own_port;
+    const bool is_service = port < first_free_port || port == nfs_port;
+    if (is_service && port_exempt_.longest_match(source) == CidrSet::none)
+        return Counter::datagrams_source_port;
+    return std::nullopt;
+}
+
+} // namespace riposte
