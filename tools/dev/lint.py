@@ -10,7 +10,7 @@ import pathlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from tools.dev import process
+from tools.dev import arrows, process
 from tools.dev.console import say
 from tools.dev.trees import CLANG, ROOM, Tree
 
@@ -76,6 +76,12 @@ def run_stray(found):
              if str(path) not in built and not NOT_BUILT.search(str(path))]
     found.add("failed" if stray else "passed", "lint", "every source is built",
               f"no meson.build names {', '.join(stray)}" if stray else "")
+
+
+def run_arrows(found):
+    """No include leads from a room to one that is not below it."""
+    wrong = list(arrows.forbidden())
+    found.add("failed" if wrong else "passed", "lint", "the arrows between rooms", "; ".join(wrong))
 
 
 def run_tidy(found, stage, jobs, whole):

@@ -195,6 +195,7 @@ def lint_steps(found):
     return [Step("lint", "configure", configure, ("packages: install",), cpu=1),
             Step("lint", "format", lambda: lint.run_format(found), ("packages: install",), cpu=1),
             Step("lint", "sources", lambda: lint.run_stray(found), ("lint: configure",)),
+            Step("lint", "arrows", lambda: lint.run_arrows(found), ()),
             Step("lint", "tidy", tidy, ("lint: configure",), cpu=os.cpu_count())]
 
 

@@ -1,0 +1,64 @@
+"""The table of the arrows between rooms, and that an include against it is found."""
+
+import pathlib
+
+import pytest
+
+from tools.dev import arrows
+
+
+def house(tmp_path, files):
+    for name in ("common", "client", "daemon"):
+        (tmp_path / name).mkdir()
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return list(arrows.forbidden(tmp_path))
+
+
+def test_no_arrow_leads_back():
+    assert arrows.cycle() is None
+
+
+def test_a_cycle_is_seen(monkeypatch):
+    monkeypatch.setitem(arrows.ALLOWED, "core", {"tcp"})
+    assert arrows.cycle() is not None
+
+
+def test_this_house_keeps_to_the_table():
+    assert not list(arrows.forbidden())
+
+
+def test_every_room_is_in_the_table():
+    rooms = {path.parent.name for path in pathlib.Path("daemon").glob("*/*.h")}
+    assert rooms | {"main"} == set(arrows.ALLOWED)
+
+
+@pytest.mark.parametrize("name, include", [
+    ("daemon/tcp/engine.cpp", "daemon/udp/responder.h"),
+    ("daemon/udp/responder.h", "daemon/tcp/connection.h"),
+    ("daemon/io/backend.h", "daemon/tcp/connection.h"),
+    ("daemon/core/host.h", "daemon/telemetry/counters.h"),
+    ("daemon/services/echo.cpp", "daemon/io/backend.h"),
+    ("daemon/tcp/engine.cpp", "daemon/supervisor/supervisor.h"),
+    ("daemon/tcp/engine.cpp", "daemon/config/config.h"),
+    ("daemon/log/log.cpp", "daemon/config/config.h"),
+    ("daemon/tcp/engine.cpp", "client/send.h"),
+    ("client/send.cpp", "daemon/io/backend.h"),
+    ("common/text.h", "daemon/io/backend.h"),
+    ("common/text.h", "client/send.h"),
+])
+def test_an_include_against_the_table_is_found(tmp_path, name, include):
+    found = house(tmp_path, {name: f'#include "{include}"\n'})
+    assert len(found) == 1 and name in found[0] and include in found[0]
+
+
+def test_a_room_that_nobody_planned_is_found(tmp_path):
+    assert "the room attic" in house(tmp_path, {"daemon/attic/box.h": ""})[0]
+
+
+def test_what_is_below_may_be_included(tmp_path):
+    assert not house(tmp_path, {
+        "daemon/tcp/engine.cpp": '#include "daemon/io/backend.h"\n#include "common/fd.h"\n'
+                                 '#include "build_features.h"\n#include <vector>\n'})
