@@ -176,8 +176,7 @@ TEST_CASE("a peer that ended its answer still gets the rest of the message") {
 TEST_CASE("a peer that says nothing is told with the time that was waited") {
     Pair pair = socket_pair();
     const Output output;
-    Exchange exchange =
-        exchange_stream(pair.near.get(), "Hello", short_ms, output.fd(), silent);
+    Exchange exchange = exchange_stream(pair.near.get(), "Hello", short_ms, output.fd(), silent);
     CHECK(exchange.ending == Ending::timed_out);
     exchange.connect_ms = 0.28;
     CHECK(
