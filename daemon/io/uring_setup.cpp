@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <utility>
 
 #include <fmt/format.h>
@@ -131,6 +132,10 @@ std::expected<void, std::string> UringBackend::set_up_ring() {
     io_uring_register_ring_fd(&ring_); // saves a reference per call; without it all works the same
     return {};
 }
+
+// Not so in C++ by <linux/io_uring.h>, if that comes before liburing's own.
+static_assert(
+    offsetof(io_uring_buf_ring, bufs) == 0, "the ring's tail lies within its first entry");
 
 std::expected<void, std::string> UringBackend::set_up_stock() {
     // At most half of the pool: a service that writes by itself needs buffers too.
