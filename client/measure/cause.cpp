@@ -260,7 +260,13 @@ CauseTally CauseTally::with_lost(uint64_t lost) const {
     const uint64_t unconnected = std::min(count(CauseKind::no_connection), lost);
     if (lost > unconnected)
         all.entries_.push_back({{.kind = CauseKind::no_answer}, lost - unconnected});
-    std::ranges::stable_sort(all.entries_, std::greater{}, &Entry::count);
+    // Stable, so that equal ones stay in the order in which they were seen. There are nine at most.
+    const auto begin = all.entries_.begin();
+    for (auto at = begin; at != all.entries_.end(); ++at) {
+        const auto place = std::ranges::upper_bound(
+            std::ranges::subrange(begin, at), at->count, std::greater{}, &Entry::count);
+        std::rotate(place, at, at + 1);
+    }
     return all;
 }
 

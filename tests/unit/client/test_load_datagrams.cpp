@@ -21,8 +21,8 @@ using riposte::test::second;
 
 namespace {
 
-constexpr uint64_t millisecond = 1'000'000;
-constexpr uint64_t start = 1'000 * second;
+constexpr uint64_t tick = 1'000'000;
+constexpr uint64_t origin = 1'000 * second;
 constexpr uint32_t session = 0x1234'5678;
 constexpr DatagramShape echo_64{.request_bytes = 64, .answer_bytes = 64};
 
@@ -38,7 +38,7 @@ DatagramArrival arrive(
     return book.arrive(shape, bytes, scratch);
 }
 
-Stamp at(uint64_t ns) {
+Stamp sent_at(uint64_t ns) {
     return {.intended_ns = ns - 1, .sent_ns = ns};
 }
 
@@ -50,7 +50,7 @@ TEST_CASE("an answer in any order finds its request and frees its place") {
         CAPTURE(depth);
         DatagramBook book(session, depth);
         std::vector<std::pair<uint64_t, std::vector<std::byte>>> under_way;
-        uint64_t now = start;
+        uint64_t now = origin;
         uint64_t greatest_answered = 0; // the time it was sent
         for (int i = 0; i < 2000; i++) {
             CHECK(book.outstanding() == under_way.size());
@@ -59,7 +59,7 @@ TEST_CASE("an answer in any order finds its request and frees its place") {
             CHECK(book.is_full() == (book.room() == 0));
             const bool sends = under_way.empty() || (!book.is_full() && (random() & 1U) != 0);
             if (sends) {
-                under_way.emplace_back(now, datagram(book.send(at(now))));
+                under_way.emplace_back(now, datagram(book.send(sent_at(now))));
                 now++;
                 continue;
             }
@@ -77,9 +77,9 @@ TEST_CASE("an answer in any order finds its request and frees its place") {
 
 TEST_CASE("an answer after one to a later request is reordered, and only that") {
     DatagramBook book(session, 4);
-    const auto first = datagram(book.send(at(1)));
-    const auto second_one = datagram(book.send(at(2)));
-    const auto third = datagram(book.send(at(3)));
+    const auto first = datagram(book.send(sent_at(1)));
+    const auto second_one = datagram(book.send(sent_at(2)));
+    const auto third = datagram(book.send(sent_at(3)));
     CHECK_FALSE(arrive(book, second_one).reordered);
     CHECK(arrive(book, first).reordered);
     CHECK_FALSE(arrive(book, third).reordered);
@@ -87,11 +87,11 @@ TEST_CASE("an answer after one to a later request is reordered, and only that") 
 
 TEST_CASE("a second answer is a duplicate, however many requests were sent since") {
     DatagramBook book(session, 2);
-    const auto first = datagram(book.send(at(1)));
+    const auto first = datagram(book.send(sent_at(1)));
     CHECK(arrive(book, first).kind == DatagramKind::answer);
     CHECK(arrive(book, first).kind == DatagramKind::duplicate);
     for (uint64_t i = 0; i < 100'000; i++)
-        REQUIRE(arrive(book, datagram(book.send(at(2 + i)))).kind == DatagramKind::answer);
+        REQUIRE(arrive(book, datagram(book.send(sent_at(2 + i)))).kind == DatagramKind::answer);
     CHECK(arrive(book, first).kind == DatagramKind::duplicate);
     CHECK(book.outstanding() == 0);
 }
@@ -101,9 +101,9 @@ TEST_CASE("a duplicate of the shortest request is none of another's damaged answ
         .request_bytes = probe_header_bytes, .answer_bytes = probe_header_bytes};
     DatagramBook book(session, 2);
     std::vector<std::byte> first(probe_header_bytes);
-    write_probe(first, book.send(at(1)));
+    write_probe(first, book.send(sent_at(1)));
     CHECK(arrive(book, first, shape).kind == DatagramKind::answer);
-    book.send(at(2));
+    book.send(sent_at(2));
     CHECK(arrive(book, first, shape).kind == DatagramKind::duplicate);
     CHECK(book.outstanding() == 1);
     first[0] ^= std::byte{0x01}; // now it is one of anybody's
@@ -112,30 +112,30 @@ TEST_CASE("a duplicate of the shortest request is none of another's damaged answ
 
 TEST_CASE("the first answer to a request that was lost is late, a further one a duplicate") {
     DatagramBook book(session, 100);
-    const auto first = datagram(book.send(at(start)));
-    const auto later = datagram(book.send(at(start + 10)));
+    const auto first = datagram(book.send(sent_at(origin)));
+    const auto later = datagram(book.send(sent_at(origin + 10)));
     std::vector<uint64_t> lost;
     const auto note = [&](const Stamp& stamp, uint64_t) { lost.push_back(stamp.sent_ns); };
-    CHECK(book.oldest_ns() == start);
-    book.expire(start + second - 1, second, note);
+    CHECK(book.oldest_ns() == origin);
+    book.expire(origin + second - 1, second, note);
     CHECK(lost.empty());
-    book.expire(start + second, second, note);
-    CHECK(lost == std::vector{start});
+    book.expire(origin + second, second, note);
+    CHECK(lost == std::vector{origin});
     CHECK(book.outstanding() == 1);
     CHECK(arrive(book, later).kind == DatagramKind::answer);
     const DatagramArrival late = arrive(book, first);
     CHECK(late.kind == DatagramKind::late);
-    CHECK(late.stamp->sent_ns == start);
+    CHECK(late.stamp->sent_ns == origin);
     CHECK(late.reordered); // behind a later request's
     const DatagramArrival again = arrive(book, first);
     CHECK(again.kind == DatagramKind::duplicate);
     CHECK_FALSE(again.reordered);
-    CHECK(again.stamp->sent_ns == start);
-    book.expire(start + 5 * second, second, note);
+    CHECK(again.stamp->sent_ns == origin);
+    book.expire(origin + 5 * second, second, note);
     CHECK(lost.size() == 1);
     CHECK(book.oldest_ns() == UINT64_MAX);
     // One that was refused may be answered, too.
-    const auto refused = book.send(at(start + 6 * second));
+    const auto refused = book.send(sent_at(origin + 6 * second));
     REQUIRE(book.fail(refused));
     CHECK(arrive(book, datagram(refused)).kind == DatagramKind::late);
     CHECK(arrive(book, datagram(refused)).kind == DatagramKind::duplicate);
@@ -145,14 +145,14 @@ TEST_CASE("every request that waits too long is lost, those sent after a loss to
     DatagramBook book(session, 8);
     uint64_t lost = 0;
     for (uint64_t i = 0; i < 50; i++) {
-        const uint64_t now = start + i * second;
+        const uint64_t now = origin + i * second;
         book.expire(now, 3 * second, [&](const Stamp& stamp, uint64_t kept_ns) {
             CHECK(stamp.sent_ns == now - 3 * second);
             CHECK(kept_ns == 3 * second);
             lost++;
         });
-        const auto unanswered = book.send(at(now));
-        const auto answered = book.send(at(now));
+        const auto unanswered = book.send(sent_at(now));
+        const auto answered = book.send(sent_at(now));
         CHECK(unanswered.sequence != answered.sequence);
         CHECK(arrive(book, datagram(answered)).kind == DatagramKind::answer);
         CHECK(book.outstanding() == std::min<uint64_t>(i + 1, 3));
@@ -173,10 +173,10 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
     const DatagramShape shape{
         .request_bytes = probe_header_bytes, .answer_bytes = probe_header_bytes};
     for (uint64_t i = 0; i < requests; i++) {
-        const uint64_t now = start + i * step;
+        const uint64_t now = origin + i * step;
         book.expire(now, 5 * second, note);
         REQUIRE_FALSE(book.is_full());
-        sent.push_back(book.send(at(now)));
+        sent.push_back(book.send(sent_at(now)));
         most = std::max(most, book.outstanding());
         // For the first half nothing at all comes back.
         if (i < requests / 2 || i % 30 == 0)
@@ -187,7 +187,7 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
         REQUIRE(arrival.stamp->sent_ns == now);
         answered++;
     }
-    book.expire(start + requests * step + 5 * second, 5 * second, note);
+    book.expire(origin + requests * step + 5 * second, 5 * second, note);
     CHECK(most == 100'000);
     CHECK(answered + lost == requests);
     CHECK(lost == requests / 2 + requests / 2 / 30 + 1);
@@ -203,9 +203,9 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
 
 TEST_CASE("a book is full when its oldest request is as far back as its window") {
     DatagramBook book(session, 100);
-    const ProbeHeader first = book.send(at(1));
+    const ProbeHeader first = book.send(sent_at(1));
     for (uint64_t i = 2; i <= 100; i++)
-        CHECK(arrive(book, datagram(book.send(at(i)))).kind == DatagramKind::answer);
+        CHECK(arrive(book, datagram(book.send(sent_at(i)))).kind == DatagramKind::answer);
     CHECK(book.is_full());
     CHECK(book.outstanding() == 1);
     CHECK(arrive(book, datagram(first)).kind == DatagramKind::answer);
@@ -214,23 +214,23 @@ TEST_CASE("a book is full when its oldest request is as far back as its window")
 
 TEST_CASE("a request that gave up its place waits on, and may be answered") {
     DatagramBook book(session, 100);
-    const auto first = datagram(book.send(at(start)));
-    book.send(at(start + 10));
+    const auto first = datagram(book.send(sent_at(origin)));
+    book.send(sent_at(origin + 10));
     CHECK(book.kept() == 2);
-    CHECK(book.oldest_kept_ns() == start);
-    CHECK(book.give_up_places(start + 99, 100) == 0);
-    CHECK(book.give_up_places(start + 100, 100) == 1);
+    CHECK(book.oldest_kept_ns() == origin);
+    CHECK(book.give_up_places(origin + 99, 100) == 0);
+    CHECK(book.give_up_places(origin + 100, 100) == 1);
     CHECK(book.kept() == 1);
-    CHECK(book.oldest_kept_ns() == start + 10);
-    CHECK(book.oldest_ns() == start);
+    CHECK(book.oldest_kept_ns() == origin + 10);
+    CHECK(book.oldest_ns() == origin);
     CHECK(book.outstanding() == 2);
     CHECK(arrive(book, first).kind == DatagramKind::answer);
     CHECK(book.kept() == 1);
-    CHECK(book.give_up_places(start + 3'000'010, 100) == 1);
+    CHECK(book.give_up_places(origin + 3'000'010, 100) == 1);
     CHECK(book.oldest_kept_ns() == UINT64_MAX);
     uint64_t kept = 0;
     book.expire(
-        start + second + 10, second, [&](const Stamp&, uint64_t kept_ns) { kept += kept_ns; });
+        origin + second + 10, second, [&](const Stamp&, uint64_t kept_ns) { kept += kept_ns; });
     CHECK(kept == 3'000'000); // and not the rest of the second
     CHECK(book.outstanding() == 0);
 }
@@ -239,23 +239,23 @@ TEST_CASE("whose answer it is, nothing tells: the one that is expected, or the l
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
     const std::vector<std::byte> answer(5);
     DatagramBook book(session, 100);
-    book.send(at(start));
-    book.give_up_places(start + 100, 100);
-    book.send(at(start + 100));
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == start + 100); // the other one is lost
-    book.send(at(start + 200));
-    book.give_up_places(start + 300, 100);
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == start + 200);
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == start);
+    book.send(sent_at(origin));
+    book.give_up_places(origin + 100, 100);
+    book.send(sent_at(origin + 100));
+    CHECK(arrive(book, answer, shape).stamp->sent_ns == origin + 100); // the other one is lost
+    book.send(sent_at(origin + 200));
+    book.give_up_places(origin + 300, 100);
+    CHECK(arrive(book, answer, shape).stamp->sent_ns == origin + 200);
+    CHECK(arrive(book, answer, shape).stamp->sent_ns == origin);
     CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
 }
 
 TEST_CASE("a damaged duplicate is one, however short") {
     const DatagramShape shape{.request_bytes = 32, .answer_bytes = 32};
     DatagramBook book(session, 100);
-    const auto first = datagram(book.send(at(1)), 32);
+    const auto first = datagram(book.send(sent_at(1)), 32);
     CHECK(arrive(book, first, shape).kind == DatagramKind::answer);
-    book.send(at(2));
+    book.send(sent_at(2));
     auto damaged = first;
     damaged[31] ^= std::byte{0x01};
     CHECK(arrive(book, damaged, shape).kind == DatagramKind::duplicate);
@@ -267,9 +267,9 @@ TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
         CAPTURE(damaged);
         DatagramBook book(session, 4);
         for (uint64_t i = 0; i < 300; i++)
-            arrive(book, datagram(book.send(at(1 + i))));
-        book.send(at(998));
-        auto answer = datagram(book.send(at(999)));
+            arrive(book, datagram(book.send(sent_at(1 + i))));
+        book.send(sent_at(998));
+        auto answer = datagram(book.send(sent_at(999)));
         answer[damaged] ^= std::byte{0x01};
         const DatagramArrival arrival = arrive(book, answer);
         CHECK(arrival.kind == DatagramKind::corrupted);
@@ -280,7 +280,7 @@ TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
 
 TEST_CASE("without comparing, a damaged answer is an answer") {
     DatagramBook book(session, 1);
-    auto answer = datagram(book.send(at(1)));
+    auto answer = datagram(book.send(sent_at(1)));
     answer[40] ^= std::byte{0x01};
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 64, .compare = false};
     CHECK(arrive(book, answer, shape).kind == DatagramKind::answer);
@@ -290,8 +290,8 @@ TEST_CASE("a shorter and a longer answer are of the wrong size") {
     for (const size_t bytes : {1U, 10U, 23U, 24U, 63U, 65U, 1000U}) {
         CAPTURE(bytes);
         DatagramBook book(session, 2);
-        book.send(at(1));
-        auto answer = datagram(book.send(at(2)));
+        book.send(sent_at(1));
+        auto answer = datagram(book.send(sent_at(2)));
         answer.resize(bytes);
         const DatagramArrival arrival = arrive(book, answer);
         CHECK(arrival.kind == DatagramKind::wrong_size);
@@ -302,7 +302,7 @@ TEST_CASE("a shorter and a longer answer are of the wrong size") {
 
 TEST_CASE("what nobody asked for is a stray and changes nothing") {
     DatagramBook book(session, 2);
-    book.send(at(1));
+    book.send(sent_at(1));
     std::mt19937 random(5);
     std::vector<std::byte> noise(64);
     for (std::byte& byte : noise)
@@ -323,10 +323,10 @@ TEST_CASE("of a service that is no echo, an answer is the oldest request's") {
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
     const std::vector<std::byte> answer(5);
     DatagramBook book(session, 3);
-    book.send(at(1));
-    book.send(at(2));
+    book.send(sent_at(1));
+    book.send(sent_at(2));
     CHECK(arrive(book, answer, shape).stamp->sent_ns == 1);
-    book.send(at(3));
+    book.send(sent_at(3));
     CHECK(arrive(book, std::span(answer).first(4), shape).kind == DatagramKind::wrong_size);
     CHECK(arrive(book, answer, shape).stamp->sent_ns == 3);
     CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
@@ -334,9 +334,9 @@ TEST_CASE("of a service that is no echo, an answer is the oldest request's") {
 
 TEST_CASE("a request that ended otherwise waits no more") {
     DatagramBook book(session, 3);
-    const ProbeHeader first = book.send(at(1));
-    const ProbeHeader second_one = book.send(at(2));
-    book.send(at(3));
+    const ProbeHeader first = book.send(sent_at(1));
+    const ProbeHeader second_one = book.send(sent_at(2));
+    book.send(sent_at(3));
     REQUIRE(book.fail(second_one));
     CHECK_FALSE(book.fail(second_one));
     CHECK_FALSE(book.fail({.session = session + 1, .sequence = first.sequence, .sent_ns = 1}));
@@ -350,11 +350,11 @@ TEST_CASE("a request that ended otherwise waits no more") {
 TEST_CASE("the timeout follows the round trips as RFC 6298 computes it") {
     RoundTripTimer timer;
     CHECK(timer.timeout_ns() == second);
-    timer.sample(100 * millisecond); // SRTT 100, RTTVAR 50
-    CHECK(timer.timeout_ns() == 300 * millisecond);
-    timer.sample(180 * millisecond); // RTTVAR 57.5, SRTT 110
-    CHECK(timer.timeout_ns() == 340 * millisecond);
-    timer.sample(110 * millisecond); // RTTVAR 43.125, SRTT 110
+    timer.sample(100 * tick); // SRTT 100, RTTVAR 50
+    CHECK(timer.timeout_ns() == 300 * tick);
+    timer.sample(180 * tick); // RTTVAR 57.5, SRTT 110
+    CHECK(timer.timeout_ns() == 340 * tick);
+    timer.sample(110 * tick); // RTTVAR 43.125, SRTT 110
     CHECK(timer.timeout_ns() == 282'500'000);
 }
 
@@ -369,16 +369,16 @@ TEST_CASE("a steady round trip leaves no less than the granularity above it") {
 
 TEST_CASE("the timeout doubles while nothing comes, and follows again when something does") {
     RoundTripTimer timer;
-    timer.sample(10 * millisecond);
-    CHECK(timer.timeout_ns() == 30 * millisecond);
+    timer.sample(10 * tick);
+    CHECK(timer.timeout_ns() == 30 * tick);
     timer.expired();
     timer.expired();
-    CHECK(timer.timeout_ns() == 120 * millisecond);
+    CHECK(timer.timeout_ns() == 120 * tick);
     for (int i = 0; i < 100; i++)
         timer.expired();
     CHECK(timer.timeout_ns() == 60 * second);
-    timer.sample(10 * millisecond); // RTTVAR 3.75
-    CHECK(timer.timeout_ns() == 25 * millisecond);
+    timer.sample(10 * tick); // RTTVAR 3.75
+    CHECK(timer.timeout_ns() == 25 * tick);
 }
 
 // ---- At what rate answers stop.

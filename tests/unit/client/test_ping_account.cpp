@@ -398,11 +398,11 @@ TEST_CASE("a service that answers something else is measured, and told once") {
     CHECK(first.bytes == 18);
     CHECK(first.first_of_other_service);
     CHECK(account.result().other_service);
-    const Arrival second = account.datagram({}, 6 * ms);
-    CHECK(second.fate == Fate::answered);
-    CHECK(second.sequence == 1);
-    CHECK_FALSE(second.first_of_other_service);
-    CHECK_FALSE(second.reordered); // which came first nobody can know
+    const Arrival next = account.datagram({}, 6 * ms);
+    CHECK(next.fate == Fate::answered);
+    CHECK(next.sequence == 1);
+    CHECK_FALSE(next.first_of_other_service);
+    CHECK_FALSE(next.reordered); // which came first nobody can know
     CHECK(account.result().rtt.count() == 2);
     check_counts(account, {.sent = 2, .answered = 2});
 }
@@ -466,9 +466,9 @@ TEST_CASE("a stream's service that never echoed is measured, and told once") {
     const Arrival first = account.answer(1, text("Hello, i'm server!"), 10 * ms);
     CHECK(first.fate == Fate::answered);
     CHECK(first.first_of_other_service);
-    const Arrival second = account.answer(2, text("Hello, i'm server!"), 10 * ms);
-    CHECK(second.fate == Fate::answered);
-    CHECK_FALSE(second.first_of_other_service);
+    const Arrival next = account.answer(2, text("Hello, i'm server!"), 10 * ms);
+    CHECK(next.fate == Fate::answered);
+    CHECK_FALSE(next.first_of_other_service);
     CHECK(account.answer(3, short_echo, 10 * ms).fate == Fate::wrong_size);
     CHECK(account.answer(4, text("Hello, i'm server!"), 10 * ms).fate == Fate::answered);
     CHECK(account.result().other_service);
@@ -489,8 +489,8 @@ TEST_CASE("what another service sends is held against the probes that wait alone
     const Bytes first = send_at(account, 0);
     CHECK(account.datagram(text("Hello"), 1 * ms).fate == Fate::answered);
     CHECK(account.datagram(cut(first, 20), 2 * ms).sequence == 0);
-    const Bytes second = send_at(account, 10);
-    CHECK(account.datagram(cut(second, 20), 11 * ms).fate == Fate::wrong_size);
+    const Bytes next = send_at(account, 10);
+    CHECK(account.datagram(cut(next, 20), 11 * ms).fate == Fate::wrong_size);
     check_counts(account, {.sent = 2, .answered = 1, .wrong_size = 1, .stray = 1});
 }
 
