@@ -247,21 +247,21 @@ void load_stream(fuzz::Input& input) {
 }
 
 void load_datagrams(fuzz::Input& input) {
-    const uint32_t window = 1 + input.below(16);
+    const uint32_t requests_max = 1 + input.below(16);
     const uint32_t bytes_each = input.between(probe_header_bytes, 200);
     const DatagramShape shape{
         .request_bytes = bytes_each,
         .answer_bytes = bytes_each,
         .echo = input.below(4) != 0,
         .compare = input.flag()};
-    DatagramBook book(session, window);
+    DatagramBook book(session, requests_max);
     Bytes scratch(bytes_each);
     std::deque<ProbeHeader> sent; // the last ones, answered or not
     uint64_t now_ns = 1'000'000;
     for (uint32_t steps = 0; steps < steps_max && !input.empty(); steps++) {
         now_ns += 10;
         const uint64_t before = book.outstanding();
-        require(before + book.room() <= window, "a request waits, or there is room for it");
+        require(before + book.room() <= requests_max, "a request waits, or there is room for it");
         require(book.is_full() == (book.room() == 0), "what is full has no room");
         require(book.kept() <= before, "only what waits keeps a place");
         const uint32_t what = input.below(8);
