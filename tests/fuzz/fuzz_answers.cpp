@@ -269,7 +269,7 @@ void load_datagrams(fuzz::Input& input) {
             if (book.room() == 0)
                 continue;
             sent.push_back(book.send({.intended_ns = now_ns, .sent_ns = now_ns}));
-            if (sent.size() > size_t{2} * window)
+            if (sent.size() > size_t{2} * requests_max)
                 sent.pop_front();
             require(book.outstanding() == before + 1, "what was sent waits");
             continue;
