@@ -89,7 +89,8 @@ class Ping(Case):
         """Holds each line against the model."""
         fates, times_ns = {}, {}
         for line in output.splitlines():
-            if told := re.match(r"no answer to seq=(\d+) ", line):
+            if told := re.match(r"(?:connected in \S+ ms, no answer to|no answer to|no connection for) seq=(\d+) ",
+                                line):
                 fates[int(told[1])] = "lost"
             elif (told := self.LINE.match(line)) and "(late)" in told[3]:
                 fates.setdefault(int(told[1]), "lost")
@@ -184,7 +185,7 @@ class Load(Case):
                 # The first one only shows that somebody answers.
                 peer = self.delayed(lambda index, choose=choose: choose(index) if index else 0)
                 process = self.enterContext(Running(
-                    "load", "-j", "--warmup", 0, "-n", 900, "-c", 200, "--depth", 4, "-r", 400, "-W",
+                    "load", "-j", "--warmup", 0, "-n", 900, "-c", 200, "-r", 400, "-W",
                     f"{TIMEOUT_MS}ms", peer.endpoint))
                 process.await_handlers()
                 self.await_probes(peer)
