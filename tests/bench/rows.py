@@ -72,7 +72,7 @@ class Load(Row):
         return Run(mebibytes if self.unit == "MiB" else answered, found["elapsed"],
                    counts["corrupted"] + counts["wrong_size"] + counts["errors"] - counts["lost"],
                    found["generator"]["cpu_share"],
-                   latency["median"], latency["p99"], latency["p99_9"])
+                   latency["median"], *(latency.get(name, latency["max"]) for name in ("p99", "p99_9")))
 
 
 @dataclasses.dataclass(frozen=True)

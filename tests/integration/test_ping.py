@@ -248,6 +248,8 @@ class Life(Case):
 
     @staticmethod
     def interrupt_twice(process):
+        # Not within the line that it has just printed: a second one ends a program that is writing.
+        wait_until(process.is_asleep, "a client that waits")
         process.signal(SIGSTOP)
         wait_until(process.is_stopped, "stopped")
         # Both are there when it goes on: the second comes before the first is dealt with. (A second

@@ -247,16 +247,16 @@ class Ends(Impaired):
 
 
 class Seeded(Impaired):
-    """Twelve seeds at once: 300 probes, 20 ms apart, an echo behind each proxy."""
+    """Twelve seeds at once: 360 probes, 20 ms apart, an echo behind each proxy."""
 
-    COUNT, INTERVAL_MS = 300, 20
+    COUNT, INTERVAL_MS = 360, 20
 
     def test_every_count_is_exact(self):
         self.patiently(self.measure)
 
     def measure(self):
-        # In the first of six seconds (and so in the first sixth, whatever the timeout): so the late ones
-        # come in the run.
+        # In the first second of more than seven (and so in that part, whatever the timeout): so the late
+        # ones come while probes are sent, for after that a run waits for less than its timeout.
         late_until = 1000 // self.INTERVAL_MS
         interval = f"{self.INTERVAL_MS * self.timeout // TIMEOUT}ms"
         runs = []

@@ -133,9 +133,16 @@ class Running:
                 raise AssertionError("it never handled the signals")
             time.sleep(0.005)
 
-    def is_stopped(self):
+    def _state(self):
         with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "T"
+            return stat.read().rpartition(")")[2].split()[0]
+
+    def is_stopped(self):
+        return self._state() == "T"
+
+    def is_asleep(self):
+        """It waits for something, and is not about to."""
+        return self._state() == "S"
 
     def rss_kib(self):
         """Its memory; 0 when it has ended and was not waited for."""

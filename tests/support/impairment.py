@@ -83,8 +83,7 @@ def random_schedule(seed, count, payload_bytes, late_until):
         elif what < 0.72 and index < late_until:
             fate.late = True
         fates.append(fate)
-    # A first echo shows that it is one: what is none is a stray from then on. Whoever waits for the
-    # last one is still there when the late ones come.
+    # A first echo shows that it is one: what is none is a stray from then on. The last one is waited for.
     fates[0] = Fate()
     fates[-1] = Fate(drop=True)
     return fates
