@@ -255,10 +255,10 @@ class Seeded(Impaired):
         self.patiently(self.measure)
 
     def measure(self):
-        # In the first second of more than seven (and so in that part, whatever the timeout): so the late
-        # ones come while probes are sent, for after that a run waits for less than its timeout.
+        # In the first second of more than seven, with a timeout of four (and so in that part with any): so
+        # the late ones come while probes are sent, for after that a run waits for less than its timeout.
         late_until = 1000 // self.INTERVAL_MS
-        interval = f"{self.INTERVAL_MS * self.timeout // TIMEOUT}ms"
+        interval = f"{self.INTERVAL_MS * self.timeout // 4}ms"
         runs = []
         for seed in SEEDS:
             schedule = random_schedule(seed, self.COUNT, PAYLOAD_BYTES, late_until)
