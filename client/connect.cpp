@@ -164,7 +164,7 @@ std::string describe(const Failure& failure, Transport transport) {
             format_duration(failure.waited_ms));
     const bool is_icmp =
         failure.cause.kind == CauseKind::icmp || failure.cause.kind == CauseKind::icmpv6;
-    const std::string what =
+    std::string what =
         is_icmp && failure.cause.error != 0 ? describe(failure.cause) : reason(failure.error);
     if (failure.error != ECONNREFUSED || failure.took_ns == 0)
         return what;

@@ -159,6 +159,7 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
     expire(socket, received_ns);
     const DatagramArrival arrival = socket.book.arrive(shape_, bytes, scratch_);
     LoadCounts& counts = account.result().counts;
+    const Stamp stamp = arrival.stamp.value_or(Stamp{}); // the first three kinds have one
     // Of a request that is no longer known only the time tells whether it counts.
     const uint64_t measured = arrival.stamp ? static_cast<uint64_t>(account.counts(*arrival.stamp))
                               : schedule.phase() == LoadPhase::warming_up ? 0
@@ -166,13 +167,13 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
     counts.reordered += arrival.reordered ? measured : 0;
     switch (arrival.kind) {
     case DatagramKind::answer:
-        account.answered(*arrival.stamp, received_ns, bytes.size());
+        account.answered(stamp, received_ns, bytes.size());
         break;
     case DatagramKind::corrupted:
-        account.failed(*arrival.stamp, Outcome::corrupted, bytes.size());
+        account.failed(stamp, Outcome::corrupted, bytes.size());
         break;
     case DatagramKind::wrong_size:
-        account.failed(*arrival.stamp, Outcome::wrong_size, bytes.size());
+        account.failed(stamp, Outcome::wrong_size, bytes.size());
         break;
     case DatagramKind::late:
         counts.late += measured;
@@ -185,7 +186,7 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
         return;
     }
     if (!schedule.is_open_loop())
-        socket.timer.sample(received_ns - std::min(received_ns, arrival.stamp->sent_ns));
+        socket.timer.sample(received_ns - std::min(received_ns, stamp.sent_ns));
 }
 
 /// One entry of the error queue; false if there is none.

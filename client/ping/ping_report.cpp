@@ -244,6 +244,7 @@ std::vector<std::string> comparison_texts(
             exact.push_back(*value);
     const std::vector<std::string> texts = aligned_milliseconds(exact);
     std::vector<std::string> cells;
+    cells.reserve(values.size());
     for (size_t next = 0; const std::optional<double>& value : values)
         cells.push_back(value ? texts[next++] : "-");
     return cells;

@@ -277,11 +277,12 @@ void UdpProber::read_waiting(uint64_t now_ns) {
 }
 
 void UdpProber::give_up_expired(uint64_t now_ns) {
-    while (is_known_too_big() && next_expiry_ns() <= now_ns)
-        failed(
-            {.sequence = *account().oldest_waiting(),
-             .fate = Fate::too_big,
-             .cause = *path_too_small_});
+    while (is_known_too_big() && path_too_small_ && next_expiry_ns() <= now_ns) {
+        const auto oldest = account().oldest_waiting();
+        if (!oldest)
+            break;
+        failed({.sequence = *oldest, .fate = Fate::too_big, .cause = *path_too_small_});
+    }
     while (const auto sequence = account().expire(now_ns))
         give_up({.sequence = *sequence});
 }

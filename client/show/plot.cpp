@@ -204,8 +204,9 @@ std::string table(std::span<const Curve> curves, double& y) {
         const size_t room =
             std::max(name_columns - std::min(name_columns, taken), name_columns_min);
         text += svg_line({panel_left, y}, {panel_left + swatch, y}, "line " + curve.line());
-        text +=
-            svg_text({name_left, y + 4}, number + shorten(curve.plotted->name, room) + remark, "");
+        const std::string name =
+            fmt::format("{}{}{}", number, shorten(curve.plotted->name, room), remark);
+        text += svg_text({name_left, y + 4}, name, "");
     }
     y += row;
     return text;

@@ -236,11 +236,13 @@ std::string latency_table(std::span<const Distribution> rows, Look look) {
         std::vector<std::string> texts;
         if (const Exact* exact = std::get_if<Exact>(&member)) {
             std::vector<double> values;
+            values.reserve(all.size());
             for (const Figures& each : all)
                 values.push_back(each.**exact);
             texts = aligned_milliseconds(values);
         } else {
             std::vector<std::optional<double>> values;
+            values.reserve(all.size());
             for (const Figures& each : all)
                 values.push_back(each.*std::get<Percentile>(member));
             texts = aligned_percentiles(values);
