@@ -16,7 +16,7 @@ enum class Exit : int {
     ok = 0,
     failed = 1,        ///< client: loss, refusal, timeout, wrong answer
     usage = 2,         ///< bad command line; client: any local error
-    unavailable = 69,  ///< the demanded backend can not be had here (EX_UNAVAILABLE)
+    unavailable = 69,  ///< the demanded backend is not available (EX_UNAVAILABLE)
     os = 71,           ///< an operating system call failed (EX_OSERR)
     permission = 77,   ///< not permitted: a privileged port, an unreadable file (EX_NOPERM)
     config = 78,       ///< configuration file, inherited sockets (EX_CONFIG)

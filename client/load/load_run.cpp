@@ -135,7 +135,7 @@ void LoadRun::tick(uint64_t now_ns) {
     if (context_.loop.take_interim()) {
         context_.account.fold();
         result().elapsed_ns = now_ns - std::min(now_ns, context_.schedule.measured_from_ns());
-        context_.loop.heed_second(false); // whoever reads that may be slow
+        context_.loop.heed_second(false); // the reader may be slow
         live_.erase();
         write_all(STDERR_FILENO, load_interim(result()));
         context_.loop.heed_second(true);

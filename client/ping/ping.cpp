@@ -300,7 +300,7 @@ void PingRun::put(const std::string& line) {
 Result<void> PingRun::flush() {
     if (output_.empty())
         return {};
-    // Whoever reads it may not: a second signal must not wait for that.
+    // The reader may be slow: a second signal must not wait for it.
     loop_.heed_second(false);
     auto printed = print(output_);
     loop_.heed_second(is_running_);

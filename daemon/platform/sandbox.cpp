@@ -193,7 +193,7 @@ void allow_always(Filter& filter) {
     filter.allow(of_all);
     // liburing's parting word to a ring, which is no way to anything. From 2.4 on it names the ring
     // by its registered number, and says so with IORING_REGISTER_USE_REGISTERED_RING.
-    // Not from <linux/io_uring.h>: whoever includes that before liburing's own gets a ring of
+    // Not from <linux/io_uring.h>: a source that includes it before liburing's own gets a ring of
     // buffers whose first entry lies eight bytes too far (in C++ its empty struct has a size).
     constexpr uint32_t use_registered_ring = uint32_t{1} << 31;
     constexpr int unregister_ring_fds = 21; // IORING_UNREGISTER_RING_FDS

@@ -5,7 +5,7 @@
 //   SIGHUP            reload: all of it, or nothing and the old configuration stays
 //   SIGUSR1           statistics to the log
 //
-// It also answers whoever asks for the daemon's figures (telemetry/scrape_server.h), from its own
+// It also serves the daemon's metrics (telemetry/scrape_server.h), from its own
 // loop and until its end, through a drain as well.
 //
 // A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
