@@ -46,8 +46,8 @@ Result<Config> parse_config(std::string_view toml, std::string_view name);
 /// Reads and parses; a file that is not there or not readable is Exit::config / Exit::permission.
 Result<Config> load_config(const std::string& path);
 
-/// Was the file changed within the last quarter of a second, so that whoever writes it may not have
-/// come to its end? The clock of a file server may be two seconds ahead. Nanoseconds since 1970.
+/// Was the file changed within the last quarter of a second, so that it may still be being written?
+/// The clock of a file server may be two seconds ahead. Nanoseconds since 1970.
 bool is_just_written(const std::string& path);
 bool is_just_written(int64_t modified_ns, int64_t now_ns);
 

@@ -5,8 +5,8 @@
 namespace riposte {
 namespace {
 
-/// What the arithmetic of the buckets holds (response_rate_limit.h): 16 GiB a second, and as many
-/// answers as a machine can not send.
+/// The most that the buckets' arithmetic holds (response_rate_limit.h): 16 GiB a second, and more
+/// replies than any machine sends.
 constexpr uint64_t bytes_rate_max = uint64_t{16} << 30;
 constexpr uint32_t answers_rate_max = 1'000'000'000;
 
