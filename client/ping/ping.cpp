@@ -15,10 +15,10 @@
 
 #include "client/ping/ping_report.h"
 #include "client/ping/ping_schedule.h"
+#include "client/ping/ping_targets.h"
 #include "client/ping/prober.h"
 #include "client/ping/receive_time.h"
 #include "client/ping/short_slices.h"
-#include "client/reach.h"
 #include "client/report.h"
 #include "client/show/measurement_output.h"
 #include "client/terminal.h"
@@ -34,7 +34,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -54,13 +53,6 @@ struct Lane {
     std::unique_ptr<Prober> prober;
     PingSchedule schedule;
 };
-
-uint32_t random_session() {
-    uint32_t session = 0;
-    if (::getrandom(&session, sizeof(session), GRND_NONBLOCK) != sizeof(session))
-        session = static_cast<uint32_t>(monotonic_ns() * 0x9e3779b1);
-    return session;
-}
 
 /// With --reconnect each waiting probe has a descriptor.
 void raise_descriptor_limit() {
@@ -393,47 +385,6 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
     return exit;
 }
 
-/// The addresses of all endpoints, whose look-ups go on at once. They take no longer than -W and,
-/// of several endpoints, than half of -w, so that one name leaves time to measure the others. Those
-/// that have none are told, and stand in `missing`; it is an error if none has.
-Result<std::vector<Target>> resolve_all(
-    const CommonOptions& common, const PingOptions& options, std::vector<NotMeasured>& missing) {
-    const std::vector<Endpoint>& endpoints = options.endpoints;
-    if (endpoints.size() > ProberTag::endpoints_max)
-        return fail(
-            Exit::usage, fmt::format("at most {} endpoints at once", ProberTag::endpoints_max));
-    const uint32_t share_ms =
-        options.deadline_ms.value_or(UINT32_MAX) / (endpoints.size() > 1 ? 2 : 1);
-    const uint32_t limit_ms = std::min(common.timeout_ms, share_ms);
-    const Patience patience{.deadline_ms = monotonic_ms() + limit_ms};
-    const std::string limit = fmt::format(
-        "{}{}", format_duration(limit_ms), limit_ms < share_ms ? "; -W waits longer" : "");
-    std::vector<TargetLookup> lookups;
-    lookups.reserve(endpoints.size());
-    for (const Endpoint& endpoint : endpoints)
-        lookups.emplace_back(endpoint, common);
-    std::vector<Target> targets;
-    const Report report(common.color, false);
-    for (size_t i = 0; i < endpoints.size(); i++) {
-        auto target = lookups[i].wait(patience, limit);
-        if (target) {
-            targets.push_back(std::move(*target));
-            continue;
-        }
-        if (targets.empty() && i + 1 == endpoints.size())
-            return std::unexpected(target.error());
-        report.error(target.error().message);
-        missing.push_back({to_string(endpoints[i]), std::move(target.error().message)});
-    }
-    return targets;
-}
-
-SocketAddress find_address(const Target& target, uint32_t payload_bytes, uint64_t deadline_ms) {
-    std::vector<std::byte> probe(payload_bytes);
-    write_probe(probe, {.session = random_session(), .sequence = 0, .sent_ns = 0});
-    return choose_address(target, probe, deadline_ms);
-}
-
 } // namespace
 
 Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
@@ -441,7 +392,7 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     const uint64_t begun_ms = monotonic_ms();
     const uint64_t end_ms = options.deadline_ms ? begun_ms + *options.deadline_ms : UINT64_MAX;
     std::vector<NotMeasured> missing;
-    auto targets = resolve_all(common, options, missing);
+    auto targets = resolve_endpoints(common, options, missing);
     if (!targets)
         return std::unexpected(targets.error());
     auto files = MeasurementFiles::open(options.report);
@@ -450,15 +401,8 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     if (options.reconnect)
         raise_descriptor_limit();
     const Fd stamps = hold_receive_stamps();
-    std::vector<SocketAddress> addresses;
-    for (const Target& target : *targets) {
-        // All of them together leave a part of -w for the measuring.
-        const uint64_t now_ms = monotonic_ms();
-        const uint64_t left_ms = end_ms - std::min(end_ms, now_ms);
-        const uint64_t share_ms = left_ms / (targets->size() - addresses.size() + 1);
-        const uint64_t wait_ms = std::min<uint64_t>(common.timeout_ms, share_ms);
-        addresses.push_back(find_address(target, options.payload_bytes, now_ms + wait_ms));
-    }
+    const std::vector<SocketAddress> addresses =
+        choose_addresses(*targets, common, options, end_ms);
     auto loop = EventLoop::open();
     if (!loop)
         return std::unexpected(loop.error());

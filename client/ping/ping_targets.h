@@ -1,0 +1,31 @@
+// What a run pings: the names of its endpoints looked up, and one address of each chosen, before
+// the first probe is due. Blocks, within the limits of -W and -w.
+#pragma once
+
+#include "client/options.h"
+#include "client/ping/ping_report.h"
+#include "client/reach.h"
+#include "common/error.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace riposte::client {
+
+/// A session that no other run is likely to have (probe.h).
+uint32_t random_session();
+
+/// The addresses of all endpoints, looked up at once. This takes at most -W and, with several
+/// endpoints, half of -w, so that one name leaves time to measure the others. An endpoint without
+/// an address is reported and added to `missing`; it is an error if no endpoint has one.
+Result<std::vector<Target>> resolve_endpoints(
+    const CommonOptions& common, const PingOptions& options, std::vector<NotMeasured>& missing);
+
+/// The address of each target that is measured, in the order of `targets`. `end_ms` is the end of
+/// -w (monotonic_ms(); UINT64_MAX: none): all of them together leave a part of it for the probes.
+std::vector<SocketAddress> choose_addresses(
+    std::span<const Target> targets, const CommonOptions& common, const PingOptions& options,
+    uint64_t end_ms);
+
+} // namespace riposte::client
