@@ -94,7 +94,7 @@ struct alignas(64) DatagramInfo {
 /// The largest datagram: 65,535 bytes of IPv6 payload, rounded up.
 inline constexpr uint32_t datagram_bytes_max = 65'536;
 
-/// A pool of datagram buffers with an DatagramInfo each.
+/// A pool of datagram buffers with a DatagramInfo each.
 class DatagramPool {
 public:
     static Result<DatagramPool> create(uint32_t count, uint32_t bytes = datagram_bytes_max);
