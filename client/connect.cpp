@@ -162,10 +162,7 @@ std::string describe(const Failure& failure, Transport transport) {
         return fmt::format(
             "no {} after {}", transport == Transport::tcp ? "connection" : "answer",
             format_duration(failure.waited_ms));
-    const bool is_icmp =
-        failure.cause.kind == CauseKind::icmp || failure.cause.kind == CauseKind::icmpv6;
-    std::string what =
-        is_icmp && failure.cause.error != 0 ? describe(failure.cause) : reason(failure.error);
+    std::string what = what_failed(failure);
     if (failure.error != ECONNREFUSED || failure.took_ns == 0)
         return what;
     return fmt::format("{} in {} ms", what, milliseconds(static_cast<double>(failure.took_ns)));
@@ -237,6 +234,12 @@ std::string name_of(const Target& target, const SocketAddress& address) {
     const std::string text = to_string(address);
     return target.name.ends_with("//" + text) ? target.name
                                               : fmt::format("{} ({})", target.name, text);
+}
+
+std::string what_failed(const Failure& failure) {
+    const CauseKind kind = failure.cause.kind;
+    const bool is_icmp = kind == CauseKind::icmp || kind == CauseKind::icmpv6;
+    return failure.cause.error != 0 && is_icmp ? describe(failure.cause) : reason(failure.error);
 }
 
 Error connect_error(const Target& target, std::span<const Failure> failures) {

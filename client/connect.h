@@ -62,6 +62,9 @@ struct Failure {
     uint64_t took_ns = 0; ///< from asking until it was said; 0: not known
 };
 
+/// What failed, without the address: an ICMP error with its sender, or what the errno means.
+std::string what_failed(const Failure& failure);
+
 /// One line for all addresses, with the likely cause and the exit code: Exit::failed if it is the
 /// network or the peer, Exit::usage if it is this machine.
 Error connect_error(const Target& target, std::span<const Failure> failures);

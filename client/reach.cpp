@@ -220,13 +220,6 @@ private:
         failures_.push_back({tried.index, failure});
     }
 
-    static std::string what_failed(const Failure& failure) {
-        const CauseKind kind = failure.cause.kind;
-        const bool is_icmp = kind == CauseKind::icmp || kind == CauseKind::icmpv6;
-        return failure.cause.error != 0 && is_icmp ? describe(failure.cause)
-                                                   : reason(failure.error);
-    }
-
     void note_silent(const Waiting& tried) const {
         report_.note(fmt::format(
             "{}: no {} after {:.1f} ms", spelled(target_, address_of(tried)),
