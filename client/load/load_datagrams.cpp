@@ -116,31 +116,22 @@ uint64_t DatagramBook::untold() const {
     return number;
 }
 
-/// The request that a damaged answer resembles (probe.h) most: the one that its header names, or
-/// else one of those that wait, the recent ones first. All probes look alike in much of their
-/// header, so that of short ones all have to be held against the answer; a longer one's pattern is
-/// unmistakable. 0: none.
+/// The request that a damaged answer resembles (MostAlike): the one that its header names, or else
+/// one of those that wait, the recent ones first. 0: none.
 uint64_t DatagramBook::most_alike(
     std::span<const std::byte> bytes, std::span<std::byte> probe) const {
     const auto common = bytes.first(std::min(bytes.size(), probe.size()));
     if (common.empty())
         return 0;
-    uint64_t best = 0;
-    size_t most = common.size() / 2;
+    MostAlike search(common);
     const auto is_unmistakable = [&](uint64_t number) {
         write_probe(probe, header_of(number));
-        const size_t matching = matching_bytes(common, probe);
-        if (matching > most) {
-            best = number;
-            most = matching;
-        }
-        // Another probe has at best the header and what is damaged here.
-        return most == common.size() || most * 2 > common.size() + probe_header_bytes;
+        return search.is_unmistakable(number, probe);
     };
     const auto header = read_probe_header(bytes);
     if (header && was_sent(*header) && is_known(header->sequence) &&
         is_unmistakable(header->sequence))
-        return best;
+        return search.best();
     size_t compared = std::min(compared_requests_max, compared_bytes_max / common.size() + 1);
     size_t visited = visited_requests_max;
     for (uint64_t number = last_; number >= oldest_ && compared > 0 && visited > 0; number--) {
@@ -148,10 +139,10 @@ uint64_t DatagramBook::most_alike(
         if (at(number).fate != Fate::waiting)
             continue;
         if (is_unmistakable(number))
-            return best;
+            break;
         compared--;
     }
-    return best;
+    return search.best();
 }
 
 /// An answer of that kind to a request that is remembered. The first one decides; RFC 4737, section

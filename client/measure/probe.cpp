@@ -86,4 +86,14 @@ bool resembles(std::span<const std::byte> answer, std::span<const std::byte> pro
     return matching_bytes(answer, probe) * 2 > std::min(answer.size(), probe.size());
 }
 
+bool MostAlike::is_unmistakable(uint64_t sequence, std::span<const std::byte> probe) {
+    const size_t matching = matching_bytes(common_, probe);
+    if (matching > most_) {
+        best_ = sequence;
+        most_ = matching;
+    }
+    // Another probe has at best the header and what is damaged here.
+    return most_ == common_.size() || most_ * 2 > common_.size() + probe_header_bytes;
+}
+
 } // namespace riposte::client

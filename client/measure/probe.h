@@ -43,4 +43,25 @@ size_t matching_bytes(std::span<const std::byte> a, std::span<const std::byte> b
 /// both have are the same; of random bytes one in 256 is. An empty answer does not tell: false.
 bool resembles(std::span<const std::byte> answer, std::span<const std::byte> probe);
 
+/// The search for the probe that a damaged answer resembles most. All probes look alike in much of
+/// their header, so that of short ones all have to be held against the answer; a longer one's
+/// pattern is unmistakable.
+class MostAlike {
+public:
+    /// `common`: the beginning of the answer, no longer than a probe.
+    explicit MostAlike(std::span<const std::byte> common)
+        : common_(common), most_(common.size() / 2) {}
+
+    /// Holds the answer against a probe of that sequence number, `probe` being as much of it. True:
+    /// it is the one, no other can resemble it more.
+    bool is_unmistakable(uint64_t sequence, std::span<const std::byte> probe);
+    /// The sequence number of the best so far that resembles it at all; 0: none.
+    uint64_t best() const { return best_; }
+
+private:
+    std::span<const std::byte> common_;
+    size_t most_;
+    uint64_t best_ = 0;
+};
+
 } // namespace riposte::client

@@ -253,49 +253,40 @@ bool PingAccount::is_echo_of(const Probe& probe, std::span<const std::byte> byte
            std::memcmp(bytes.data(), expected(probe, bytes.size()).data(), bytes.size()) == 0;
 }
 
-/// The probe that a damaged answer resembles (probe.h) most: the one that its header names, or else
-/// the waiting ones before the others, the recent ones before the older ones. All probes look alike
-/// in much of their header, so that of short ones all have to be held against the answer; a longer
-/// one's pattern is unmistakable.
+/// The probe that a damaged answer resembles (MostAlike): the one that its header names, or else
+/// the waiting ones before the others, the recent ones before the older ones.
 PingAccount::Probe* PingAccount::most_alike(std::span<const std::byte> bytes) {
     const auto common = bytes.first(std::min(bytes.size(), buffer_.size()));
     if (common.empty())
         return nullptr;
     const size_t search_max = std::min(search_probes_max, search_bytes_max / common.size());
-    Probe* best = nullptr;
-    size_t most = common.size() / 2;
-    const auto is_unmistakable = [&](Probe& probe) {
-        const size_t matching = matching_bytes(common, expected(probe, common.size()));
-        if (matching > most) {
-            best = &probe;
-            most = matching;
-        }
-        // Another probe has at best the header and what is damaged here.
-        return most == common.size() || most * 2 > common.size() + probe_header_bytes;
+    MostAlike search(common);
+    const auto is_unmistakable = [&](const Probe& probe) {
+        return search.is_unmistakable(probe.sequence, expected(probe, common.size()));
     };
 
     const auto header = read_probe_header(bytes);
     Probe* const named = header ? find(header->sequence) : nullptr;
     if (named != nullptr && is_unmistakable(*named))
-        return best;
+        return find(search.best());
     Probe* waiting = find(newest_waiting_);
     for (size_t left = search_max; left > 0 && waiting != nullptr; --left) {
         if (is_unmistakable(*waiting))
-            return best;
+            return find(search.best());
         waiting = find(waiting->older);
     }
     // Of a service that is no echo nothing comes back that could be found here.
     if (result_.other_service && !echo_seen_)
-        return best;
+        return find(search.best());
     uint64_t sequence = last_;
     for (size_t left = search_max; left > 0; --left, --sequence) {
         Probe* const probe = find(sequence);
         if (probe == nullptr)
             break;
         if (probe->fate != Fate::waiting && is_unmistakable(*probe))
-            return best;
+            return find(search.best());
     }
-    return best;
+    return find(search.best());
 }
 
 Arrival PingAccount::describe(const Probe& probe, size_t bytes, uint64_t received_ns) const {
