@@ -167,8 +167,8 @@ int EventLoop::interrupts() const {
     return interrupt_count.load();
 }
 
-void EventLoop::heed_second(bool heeded) {
-    second_heeded = heeded;
+bool EventLoop::heed_second(bool heeded) {
+    return second_heeded.exchange(heeded);
 }
 
 bool EventLoop::take_interim() {

@@ -48,8 +48,8 @@ public:
     int interrupts() const;   ///< how often
     /// While `heeded`, the second one is the run's to heed: it is about to look at interrupts(),
     /// and blocks nowhere but in wait(). Off at first. To be switched off around whatever may
-    /// block, and when there is nothing left to conclude.
-    void heed_second(bool heeded);
+    /// block (MayBlock), and when there is nothing left to conclude. Returns what it was.
+    bool heed_second(bool heeded);
     bool take_interim(); ///< SIGQUIT came since the last call
 
 private:
@@ -62,6 +62,20 @@ private:
     Fd wake_; ///< an eventfd that the signal handlers write to
     uint64_t armed_ns_ = UINT64_MAX;
     std::array<epoll_event, events_max> events_{};
+};
+
+/// For as long as it lives something may block, such as a write that nobody reads: a second signal
+/// ends the process.
+class MayBlock {
+public:
+    explicit MayBlock(EventLoop& loop) : loop_(loop), heeded_(loop.heed_second(false)) {}
+    ~MayBlock() { loop_.heed_second(heeded_); }
+    MayBlock(const MayBlock&) = delete;
+    MayBlock& operator=(const MayBlock&) = delete;
+
+private:
+    EventLoop& loop_;
+    bool heeded_;
 };
 
 } // namespace riposte::client

@@ -135,10 +135,9 @@ void LoadRun::tick(uint64_t now_ns) {
     if (context_.loop.take_interim()) {
         context_.account.fold();
         result().elapsed_ns = now_ns - std::min(now_ns, context_.schedule.measured_from_ns());
-        context_.loop.heed_second(false); // the reader may be slow
+        const MayBlock guard(context_.loop);
         live_.erase();
         write_all(STDERR_FILENO, load_interim(result()));
-        context_.loop.heed_second(true);
     }
     if (now_ns - shown_ns_ >= show_ns)
         show(now_ns);
@@ -171,9 +170,8 @@ void LoadRun::show(uint64_t now_ns) {
         else if (!account.recent().empty())
             progress.max_ns = account.recent().max_ns();
         progress.errors = result().counts.errors();
-        context_.loop.heed_second(false);
+        const MayBlock guard(context_.loop);
         live_.draw(load_progress(progress, live_.width(), shows_unicode()));
-        context_.loop.heed_second(true);
     }
     account.fold();
     shown_ns_ = now_ns;

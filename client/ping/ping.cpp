@@ -109,10 +109,9 @@ private:
     uint64_t start_ns_ = 0;
     uint64_t last_event_ns_ = 0; ///< something was still to be sent, or an answer came
     uint64_t deadline_ns_;       ///< of sending
-    bool is_running_ = false;
-    bool is_sending_ = true;   ///< something is still due
-    bool was_stopped_ = false; ///< by -w or a signal
-    bool cut_short_ = false;   ///< by a second signal
+    bool is_sending_ = true;     ///< something is still due
+    bool was_stopped_ = false;   ///< by -w or a signal
+    bool cut_short_ = false;     ///< by a second signal
 };
 
 void PingRun::add(Target target, const SocketAddress& address) {
@@ -173,12 +172,10 @@ Result<void> PingRun::run(bool with_series) {
         return lane.schedule.next_due_ns() == UINT64_MAX &&
                lane.prober->next_deadline_ns() == UINT64_MAX;
     };
-    is_running_ = true;
     loop_.heed_second(true);
     while (!std::ranges::all_of(lanes_, is_known) && loop_.interrupts() < 2)
         if (auto result = turn(); !result)
             return result;
-    is_running_ = false;
     loop_.heed_second(false);
     cut_short_ = loop_.interrupts() >= 2;
     measure_elapsed();
@@ -292,10 +289,8 @@ void PingRun::put(const std::string& line) {
 Result<void> PingRun::flush() {
     if (output_.empty())
         return {};
-    // The reader may be slow: a second signal must not wait for it.
-    loop_.heed_second(false);
+    const MayBlock guard(loop_);
     auto printed = print(output_);
-    loop_.heed_second(is_running_);
     output_.clear();
     return printed;
 }
@@ -315,9 +310,8 @@ void PingRun::print_interim() {
         lane.prober->update();
     for (const Lane& lane : lanes_)
         text += ping_interim(lane.prober->result(), {.several = style_.several, .color = false});
-    loop_.heed_second(false);
+    const MayBlock guard(loop_);
     write_all(STDERR_FILENO, text);
-    loop_.heed_second(is_running_);
 }
 
 Result<void> PingRun::write_files(MeasurementFiles& files, const std::vector<Plotted>& curves) {
