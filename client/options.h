@@ -2,9 +2,9 @@
 //
 // What every subcommand takes is in CommonOptions; what only one takes is in its own struct, and
 // the struct that stands in `command` says which one was asked for. Everything is validated here:
-// what comes after never meets a bad endpoint, a zero timeout or a transport left open. Three
+// what comes after never meets a bad endpoint, a zero timeout or a transport left open. Four
 // files: options.cpp splits the line into words, options_read.cpp says what they mean,
-// options_help.cpp has the texts.
+// options_conditions.cpp which conditions a command takes, options_help.cpp has the texts.
 #pragma once
 
 #include "client/measure/fail_if.h"

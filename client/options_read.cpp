@@ -1,6 +1,7 @@
 // What the words of the command line mean. Each fault is one line that names the option, what was
 // read, and what would be right.
 #include "client/measure/probe.h"
+#include "client/options_conditions.h"
 #include "client/options_words.h"
 #include "common/text.h"
 #include "common/units.h"
@@ -197,47 +198,6 @@ Result<ReportOptions> read_report(const ReportWords& words) {
     return report;
 }
 
-/// What is never measured would meet its condition whatever happens: that is a mistake.
-Result<void> check_connect_metrics(const FailIf& conditions, const Endpoint& endpoint) {
-    if (endpoint.transport == Transport::tcp)
-        return {};
-    for (const Condition& condition : conditions)
-        if (condition.metric.since == Since::connect ||
-            condition.metric.kind == MetricKind::retransmits)
-            return usage(fmt::format(
-                "--fail-if {}: {} makes no connection", condition.text, to_string(endpoint)));
-    return {};
-}
-
-/// Neither is what the other command alone measures.
-Result<void> check_command_metrics(const FailIf& conditions, bool is_ping) {
-    for (const Condition& condition : conditions) {
-        const Metric& metric = condition.metric;
-        const bool of_ping = metric.since == Since::ipdv || metric.since == Since::pdv ||
-                             metric.kind == MetricKind::rfc3550_jitter;
-        const bool of_load = metric.since == Since::wait;
-        if (is_ping ? of_load : of_ping)
-            return usage(fmt::format(
-                "--fail-if {}: {} is measured by riposte {} only", condition.text, condition.name,
-                is_ping ? "load" : "ping"));
-    }
-    return {};
-}
-
-/// Nor what only a schedule has, and over UDP nothing waits for a connection.
-Result<void> check_loop_metrics(const LoadOptions& load) {
-    for (const Condition& condition : load.report.fail_if) {
-        const Since since = condition.metric.since;
-        if (!load.rate && (since == Since::lateness || since == Since::wait))
-            return usage(fmt::format(
-                "--fail-if {}: {} is measured with -r only", condition.text, condition.name));
-        if (load.endpoint.transport == Transport::udp && since == Since::wait)
-            return usage(fmt::format(
-                "--fail-if {}: over UDP nothing waits for a connection", condition.text));
-    }
-    return {};
-}
-
 Result<void> check_reconnect(const Endpoint& endpoint) {
     if (endpoint.transport == Transport::tcp)
         return {};
@@ -341,11 +301,7 @@ Result<void> check_load(const LoadOptions& load, bool has_depth) {
             return usage(
                 "--reconnect and --depth exclude each other; a connection has one request then");
     }
-    if (auto checked = check_command_metrics(load.report.fail_if, false); !checked)
-        return checked;
-    if (auto checked = check_loop_metrics(load); !checked)
-        return checked;
-    return check_connect_metrics(load.report.fail_if, load.endpoint);
+    return check_conditions(load);
 }
 
 } // namespace
@@ -423,12 +379,12 @@ Result<Options> read_ping(const PingWords& words) {
     for (const Endpoint& endpoint : ping.endpoints) {
         const Result<void> checked = all_of(
             {ping.reconnect ? check_reconnect(endpoint) : Result<void>{},
-             check_command_metrics(ping.report.fail_if, true),
-             ping.df ? check_df(endpoint) : Result<void>{},
-             check_connect_metrics(ping.report.fail_if, endpoint)});
+             ping.df ? check_df(endpoint) : Result<void>{}});
         if (!checked)
             return std::unexpected(checked.error());
     }
+    if (auto checked = check_conditions(ping); !checked)
+        return std::unexpected(checked.error());
     return Options{.common = std::move(*common), .command = std::move(ping)};
 }
 
