@@ -109,7 +109,7 @@ class Answers(ScrapeTest):
             else:
                 self.assertEqual(text.endswith("# EOF\n"), "openmetrics" in wanted)
                 self.assertEqual(
-                    metric(text, f'riposte_build_info{{version="0.1.0",backend="{self.backend}"}}'), 1)
+                    metric(text, f'riposte_build_info{{version="0.2.0",backend="{self.backend}"}}'), 1)
 
     def test_what_the_service_did_is_in_the_next_scrape(self):
         daemon, address = self.serve_metrics()
@@ -198,7 +198,7 @@ class Status(ScrapeTest):
                           echo["sent_bytes"]), (1, 1, 1000, 1000))
 
         text = self.shown("unix:" + path)
-        self.assertTrue(text.startswith("riposted 0.1.0, running for "), text)
+        self.assertTrue(text.startswith("riposted 0.2.0, running for "), text)
         self.assertIn(f", pid {daemon.pid}\n  backend  {self.backend}", text)
         self.assertIn("\n  sandbox  ", text)
         for limit in ("connections", "buffer_memory", "descriptors", "memory"):

@@ -531,7 +531,7 @@ class Local(Case):
         self.check(done, 2, b"", "riposte: standard input: is a directory\n")
 
     def test_version(self):
-        self.check(riposte("--version"), 0, b"riposte 0.1.0\n")
+        self.check(riposte("--version"), 0, b"riposte 0.2.0\n")
 
     def test_help_is_on_standard_output(self):
         done = riposte("send", "--help")

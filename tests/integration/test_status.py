@@ -23,7 +23,7 @@ import client
 from peers import Backlog, TcpPeer, has_ipv6
 
 DOCUMENT = {
-    "schema": "riposte/status/1", "version": "0.1.0", "pid": 4711, "time": 1000.5,
+    "schema": "riposte/status/1", "version": "0.2.0", "pid": 4711, "time": 1000.5,
     "start_time": 100.5, "state": "running",
     "backend": {"name": "epoll", "reason": "io_uring_setup: Operation not permitted"},
     "workers": 1, "sandbox": "seccomp on",
@@ -107,7 +107,7 @@ class Shown(unittest.TestCase):
             done = client.run("status", server.endpoint)
         self.assertEqual(done.returncode, 0, done)
         self.assertEqual(done.stderr, "")
-        self.assertIn("riposted 0.1.0, running for 15m 01s, pid 4711\n", done.stdout)
+        self.assertIn("riposted 0.2.0, running for 15m 01s, pid 4711\n", done.stdout)
         self.assertIn("epoll (io_uring_setup: Operation not permitted), 1 worker", done.stdout)
         self.assertRegex(done.stdout, r"hello tcp://127.0.0.1:7001 +3 +27 +10 ")
         self.assertEqual(len(server.requests), 2)
@@ -242,7 +242,7 @@ class Watched(unittest.TestCase):
                 done = watch.finish()
         self.assertEqual(done.returncode, 0, done)
         self.assertEqual(done.stderr.count("closed without an answer"), 1, done)
-        self.assertGreaterEqual(done.stdout.count("riposted 0.1.0"), 3)
+        self.assertGreaterEqual(done.stdout.count("riposted 0.2.0"), 3)
 
     def interrupted(self, endpoint):
         """How it ends when it waits for a connection, for an hour if nothing else ends it."""
@@ -287,7 +287,7 @@ class Watched(unittest.TestCase):
                     done = status.finish()
                     released.set()
             self.assertEqual((done.returncode, done.stderr), (0, ""), done)
-            self.assertEqual(done.stdout.count("riposted 0.1.0"), 1)
+            self.assertEqual(done.stdout.count("riposted 0.2.0"), 1)
 
     def test_a_terminal_of_24_rows_is_never_scrolled(self):
         document = {**DOCUMENT, "listeners": DOCUMENT["listeners"] * 40}
@@ -303,7 +303,7 @@ class Watched(unittest.TestCase):
             screens = self.screens_of(server, rows=10, columns=40)
         for lines in screens:
             self.assertEqual(len(lines), 9)
-            self.assertEqual(lines[0], "riposted 0.1.0, running for 15m 00s, pid")
+            self.assertEqual(lines[0], "riposted 0.2.0, running for 15m 00s, pid")
 
     def test_a_terminal_shows_why_there_is_nothing_to_show(self):
         with StandIn(sends(b"HTTP/1.1 503 " + b"x" * 500 + b"\r\n\r\n")) as server:

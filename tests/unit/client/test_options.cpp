@@ -291,9 +291,9 @@ TEST_CASE("no command, or a mistyped one, is told with what there is") {
 }
 
 TEST_CASE("--version names the program and its version") {
-    CHECK(answer({"--version"}) == "riposte 0.1.0\n");
+    CHECK(answer({"--version"}) == "riposte 0.2.0\n");
     for (const char* command : {"send", "ping", "load"})
-        CHECK(answer({command, "--version"}) == "riposte 0.1.0\n");
+        CHECK(answer({command, "--version"}) == "riposte 0.2.0\n");
 }
 
 TEST_CASE("--help fits 80 columns and needs nothing else to be right") {

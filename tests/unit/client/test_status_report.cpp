@@ -11,7 +11,7 @@ using namespace riposte::client;
 
 namespace {
 
-const char* const document = R"({"schema":"riposte/status/1","version":"0.1.0","pid":4711,
+const char* const document = R"({"schema":"riposte/status/1","version":"0.2.0","pid":4711,
 "time":1005.0,"start_time":100.0,"state":"running","new":[1],
 "backend":{"name":"io_uring","reason":""},"workers":1,"sandbox":"seccomp on",
 "reload":{"count":2,"ok":true,"time":990.0,"error":""},
@@ -54,7 +54,7 @@ TEST_CASE("a status reads like this") {
     before.listeners[1].received -= 100;
     before.listeners[1].received_bytes -= 1000;
     before.refused[0].count -= 1;
-    CHECK(text_of(figures(), &before) == R"(riposted 0.1.0, running for 15m 05s, pid 4711
+    CHECK(text_of(figures(), &before) == R"(riposted 0.2.0, running for 15m 05s, pid 4711
   backend  io_uring, 1 worker
   sandbox  seccomp on
   config   taken over 15s ago, 2 reloads
