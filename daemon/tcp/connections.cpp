@@ -27,19 +27,19 @@ void Connections::handle(const Event& event) {
         return;
     }
     Connection& c = slots_[slot];
-    assert(c.state != ConnectionState::free && c.generation == event.token.generation);
+    assert(!c.is_free() && c.generation == event.token.generation);
     if (event.kind == OpKind::receive) {
         on_receive(slot, event);
     } else if (event.kind == OpKind::send) {
-        assert(c.sending && event.buffer == c.owed.head);
-        c.sending = false;
+        assert(event.buffer == c.pending.head);
+        c.end_send();
         --sends_in_flight_;
         on_sent(slot, event.result);
     } else if (event.kind == OpKind::release) {
         on_released(slot);
         return;
     } else {
-        assert(event.kind == OpKind::close && c.close_given);
+        assert(event.kind == OpKind::close);
         on_closed(slot);
         return;
     }
@@ -49,17 +49,17 @@ void Connections::handle(const Event& event) {
 
 void Connections::on_receive(uint32_t slot, const Event& event) {
     Connection& c = slots_[slot];
-    assert(c.receiving);
+    assert(c.receiving());
     if (event.last)
-        c.receiving = c.stopping = false;
-    bool over = c.state == ConnectionState::aborting || c.state == ConnectionState::closing;
+        c.end_receive();
+    const bool over = c.is_over();
     if (event.result > 0) {
         on_data(slot, event.buffer, static_cast<uint32_t>(event.result));
     } else if (over || event.result == -ECANCELED || event.result == -EINTR) {
         return; // if it is to go on, it is armed again
     } else if (event.result == 0) {
         c.peer_finished = true;
-        if (c.state == ConnectionState::open && !c.finish_requested) {
+        if (c.is_open() && !c.finish_requested) {
             c.farewell_due = true;
             c.generating = false;
         }
@@ -81,9 +81,9 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
     tally(c, Counter::stream_received_bytes, size);
     std::span<std::byte> bytes = turn_.pools.streams.bytes(buffer);
     telemetry_.access_log.received(slot, bytes.first(size));
-    if (c.listening != nullptr)
-        ListenerCounts::add(c.listening->socket.counts->received_bytes, size);
-    if (c.state != ConnectionState::open || c.finish_requested) {
+    if (c.listener != nullptr)
+        ListenerCounts::add(c.listener->socket.counts->received_bytes, size);
+    if (!c.is_open() || c.finish_requested) {
         release(buffer);
         return;
     }
@@ -91,12 +91,12 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
         std::string_view text(reinterpret_cast<const char*>(bytes.data()), size);
         log_peer(slot, "received", fmt::format(": \"{}\"", escape(text)));
     }
-    bool owed = c.owed.bytes > 0;
+    bool owed = c.pending.bytes > 0;
     StreamReply reply = c.service->arrived(context(), c.service_state, bytes, size);
     enqueue(slot, buffer, reply.size, turn_.now_ns);
     c.finish_requested = reply.finish;
     if (owed) {
-        c.arriving = {}; // it is judged by what it takes
+        c.peer_sends = {}; // it is judged by what it takes
         return;
     }
     if (dribbles(c, size)) {
@@ -110,7 +110,7 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
 
 void Connections::on_sent(uint32_t slot, int32_t result) {
     Connection& c = slots_[slot];
-    if (c.state == ConnectionState::aborting) {
+    if (c.state() == ConnectionState::aborting) {
         drop_owed(c);
         return;
     }
@@ -124,18 +124,18 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
     auto size = static_cast<uint32_t>(result);
     tally(c, Counter::stream_sent_bytes, size);
     telemetry_.access_log.sent(slot, size);
-    if (c.listening != nullptr)
-        ListenerCounts::add(c.listening->socket.counts->sent_bytes, size);
+    if (c.listener != nullptr)
+        ListenerCounts::add(c.listener->socket.counts->sent_bytes, size);
     took(c, size);
     c.answered = true;
-    const uint64_t since_ns = queues_.front(c.owed).since_ns;
-    if (BufferId sent = queues_.consume(c.owed, size); sent != no_buffer) {
+    const uint64_t since_ns = queues_.front(c.pending).since_ns;
+    if (BufferId sent = queues_.consume(c.pending, size); sent != no_buffer) {
         release(sent);
         if (since_ns != SendQueues::unasked)
             telemetry_.metrics.answered(c.kind, Transport::tcp, turn_.now_ns - since_ns);
     }
     bool grace_over = turn_.draining && turn_.now_ms >= turn_.drain_grace_ms;
-    if (grace_over && c.state == ConnectionState::open && c.owed.bytes == 0 && !c.handing_over) {
+    if (grace_over && c.is_open() && c.pending.bytes == 0 && !c.handing_off) {
         c.finish_requested = true;
         telemetry_.access_log.note(slot, "drained");
     }
@@ -144,7 +144,7 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
 
 void Connections::on_closed(uint32_t slot) {
     Connection& c = slots_[slot];
-    assert(!c.receiving && !c.sending && c.owed.head == no_buffer);
+    c.end_close();
     timers_.clear(slot);
     free_slot(slot);
     ++freed_;
@@ -174,21 +174,21 @@ bool Connections::take_step(uint32_t slot, Step step) {
         return true;
     case Step::finish:
         turn_.ops.push_back({.kind = OpKind::finish, .token = token, .fd = c.fd});
-        c.state = ConnectionState::finishing;
+        c.finish();
         set_deadline(slot);
         return true;
     case Step::leave:
-        c.state = ConnectionState::closing;
+        c.leave();
         log_peer(slot, "ended", ": finished");
         tell_end(slot, "finished");
         return true;
     case Step::stop:
         turn_.ops.push_back(
             {.kind = OpKind::stop, .target = OpKind::receive, .token = token, .fd = c.fd});
-        c.stopping = true;
+        c.begin_stop();
         return true;
     case Step::close:
-        c.close_given = true;
+        c.begin_close();
         push_close(slot, c.generation, c.fd);
         return true;
     case Step::release:
@@ -206,7 +206,7 @@ void Connections::ask_service(uint32_t slot, Step step) {
         starve(slot);
         return;
     }
-    bool owed = c.owed.bytes > 0;
+    bool owed = c.pending.bytes > 0;
     const uint64_t since_ns = step == Step::generate ? asked_ns(c) : SendQueues::unasked;
     StreamReply reply{};
     if (step == Step::farewell) {
@@ -225,20 +225,20 @@ void Connections::ask_service(uint32_t slot, Step step) {
 
 void Connections::push_send(uint32_t slot) {
     Connection& c = slots_[slot];
-    const SendQueues::Chunk& chunk = queues_.front(c.owed);
-    turn_.pools.streams.move(c.owed.head, Owner::worker, Owner::backend);
+    const SendQueues::Chunk& chunk = queues_.front(c.pending);
+    turn_.pools.streams.move(c.pending.head, Owner::worker, Owner::backend);
     // The last bytes and the FIN go in one segment, if nothing is left to say in between.
     bool last = c.finish_requested && !c.farewell_due && !c.generating &&
-                chunk.end - chunk.begin == c.owed.bytes;
+                chunk.end - chunk.begin == c.pending.bytes;
     turn_.ops.push_back(
         {.kind = OpKind::send,
          .more = last,
          .token = {slot, c.generation},
          .fd = c.fd,
-         .buffer = c.owed.head,
+         .buffer = c.pending.head,
          .offset = chunk.begin,
          .size = chunk.end - chunk.begin});
-    c.sending = true;
+    c.begin_send();
     ++sends_in_flight_;
 }
 
@@ -248,8 +248,8 @@ void Connections::push_receive(uint32_t slot) {
         {.kind = OpKind::receive,
          .token = {slot, c.generation},
          .fd = c.fd,
-         .size = std::max(window_bytes() - std::min(window_bytes(), c.owed.bytes), 1u)});
-    c.receiving = true;
+         .size = std::max(window_bytes() - std::min(window_bytes(), c.pending.bytes), 1u)});
+    c.begin_receive();
 }
 
 void Connections::push_close(uint32_t slot, uint32_t generation, int fd) {
@@ -257,14 +257,14 @@ void Connections::push_close(uint32_t slot, uint32_t generation, int fd) {
 }
 
 void Connections::enqueue(uint32_t slot, BufferId buffer, uint32_t size, uint64_t since_ns) {
-    if (size == 0 || !queues_.append(slots_[slot].owed, buffer, size, since_ns))
+    if (size == 0 || !queues_.append(slots_[slot].pending, buffer, size, since_ns))
         release(buffer);
 }
 
 /// Who speaks first was asked by the connection as such: since when is known to the millisecond, or
 /// exactly, if that was in this turn. What it says later, nobody asked for.
 uint64_t Connections::asked_ns(const Connection& c) const noexcept {
-    if (c.answered || c.owed.bytes > 0)
+    if (c.answered || c.pending.bytes > 0)
         return SendQueues::unasked;
     return c.progress_ms >= turn_.now_ms ? turn_.now_ns : c.progress_ms * 1'000'000;
 }
@@ -274,7 +274,7 @@ uint32_t Connections::buffers_used() const noexcept {
 }
 
 void Connections::drop_owed(Connection& c) {
-    for (BufferId buffer = no_buffer; (buffer = queues_.drop(c.owed, c.sending)) != no_buffer;)
+    for (BufferId buffer = no_buffer; (buffer = queues_.drop(c.pending, c.sending())) != no_buffer;)
         release(buffer);
 }
 
@@ -285,8 +285,7 @@ void Connections::release(BufferId buffer) {
 
 void Connections::fail(uint32_t slot, std::string_view reason) {
     Connection& c = slots_[slot];
-    if (c.state == ConnectionState::aborting || c.state == ConnectionState::releasing ||
-        c.close_given)
+    if (!c.may_abort())
         return;
     if (log::enabled(LogLevel::debug))
         log_peer(slot, "ended", fmt::format(": {}", reason));
@@ -294,7 +293,7 @@ void Connections::fail(uint32_t slot, std::string_view reason) {
     drop_owed(c);
     keep(slot);
     timers_.clear(slot);
-    c.state = ConnectionState::aborting;
+    c.abort();
     turn_.ops.push_back({.kind = OpKind::abort, .token = {slot, c.generation}, .fd = c.fd});
 }
 

@@ -161,14 +161,11 @@ private:
     static void took(Connection& c, uint32_t size) noexcept;
     bool takes_too_little(Connection& c) noexcept;
     bool first_byte_due(const Connection& c) const noexcept;
-    static bool owes(const Connection& c) noexcept {
-        return c.owed.bytes > 0 || c.generating || c.farewell_due;
-    }
     void push_close(uint32_t slot, uint32_t generation, int fd);
 
     /// Null: adopted, and nobody serves it any more.
     static const ListenerSpec* listener_of(const Connection& c) noexcept {
-        return c.listening != nullptr ? &c.listening->socket : nullptr;
+        return c.listener != nullptr ? &c.listener->socket : nullptr;
     }
 
     uint32_t window_bytes() const noexcept;

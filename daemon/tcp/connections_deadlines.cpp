@@ -13,16 +13,16 @@ void Connections::set_deadline(uint32_t slot) {
     const TcpLimits& limits = limits_;
     c.progress_ms = turn_.now_ms;
     uint32_t timeout = first_byte_due(c) ? limits.first_byte_timeout_ms : limits.idle_timeout_ms;
-    if (c.state == ConnectionState::finishing || !owes(c))
-        c.taking = {};
-    if (c.state == ConnectionState::finishing) {
+    if (c.is_finishing() || !c.reply_pending())
+        c.peer_reads = {};
+    if (c.is_finishing()) {
         timeout = limits.linger_timeout_ms;
-    } else if (c.handing_over && !owes(c)) {
+    } else if (c.handing_off && !c.reply_pending()) {
         timers_.clear(slot); // its stream is being stopped, then it goes
         return;
-    } else if (owes(c)) {
+    } else if (c.reply_pending()) {
         timeout = std::min(limits.write_stall_timeout_ms / 4, open_taking_window(c));
-        c.unacknowledged = UINT32_MAX;
+        c.unacknowledged = Connection::not_looked;
     } else if (turn_.draining) {
         timeout = turn_.now_ms >= turn_.drain_grace_ms ? 0 : drain_quiet_ms;
     }
@@ -32,7 +32,7 @@ void Connections::set_deadline(uint32_t slot) {
 void Connections::probe_stall(uint32_t slot) {
     Connection& c = slots_[slot];
     uint32_t timeout = limits_.write_stall_timeout_ms;
-    const bool first = c.unacknowledged == UINT32_MAX;
+    const bool first = c.unacknowledged == Connection::not_looked;
     const bool took = look(c);
     // The first look has nothing to compare with. One that comes when the time is over says that
     // this process was late, and of the peer nothing: its time begins anew. A peer that has
@@ -64,15 +64,15 @@ void Connections::expire() {
 
 void Connections::on_deadline(uint32_t slot) {
     Connection& c = slots_[slot];
-    if (c.state == ConnectionState::finishing) {
+    if (c.is_finishing()) {
         // Everything was sent, and the kernel goes on delivering it after the close.
         tally(c, Counter::linger_timeouts);
         log_peer(slot, "ended", ": the peer did not finish within linger_timeout");
         tell_end(slot, "the peer did not finish within linger_timeout");
-        c.state = ConnectionState::closing;
-    } else if (c.state != ConnectionState::open) {
+        c.leave();
+    } else if (!c.is_open()) {
         return;
-    } else if (owes(c)) {
+    } else if (c.reply_pending()) {
         probe_stall(slot);
     } else {
         end_idle(slot);
@@ -104,14 +104,14 @@ void Connections::begin_drain(uint32_t handover_max) {
     handover_left_ = handover_max;
     for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
         Connection& c = slots_[slot];
-        if (c.state != ConnectionState::open)
+        if (!c.is_open())
             continue;
         if (!c.starved)
             c.generating = false;
-        if (c.owed.bytes == 0)
+        if (c.pending.bytes == 0)
             set_deadline(slot);
         offer(slot);
-        if (c.handing_over)
+        if (c.handing_off)
             run(slot);
     }
 }
@@ -119,10 +119,10 @@ void Connections::begin_drain(uint32_t handover_max) {
 void Connections::end_drain() {
     for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
         Connection& c = slots_[slot];
-        if (c.state == ConnectionState::finishing) {
-            c.state = ConnectionState::closing; // it was sent everything: no need for a reset
+        if (c.is_finishing()) {
+            c.leave(); // it was sent everything: no need for a reset
             tell_end(slot, "drained");
-        } else if (c.state == ConnectionState::open) {
+        } else if (c.is_open()) {
             fail(slot, "drain_timeout has passed");
         }
         run(slot);
@@ -131,7 +131,7 @@ void Connections::end_drain() {
 
 void Connections::abort_all(std::string_view reason) {
     for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
-        if (slots_[slot].state == ConnectionState::free)
+        if (slots_[slot].is_free())
             continue;
         fail(slot, reason);
         run(slot);

@@ -27,8 +27,7 @@ bool Connections::make_way() {
 /// has been sent everything, and only its FIN is missing.
 uint64_t Connections::idle_since_ms(uint32_t slot) const noexcept {
     const Connection& c = slots_[slot];
-    const bool idle = c.state == ConnectionState::finishing ||
-                      (c.state == ConnectionState::open && !owes(c) && !c.starved);
+    const bool idle = c.is_finishing() || (c.is_open() && !c.reply_pending() && !c.starved);
     return idle && !c.evicted ? c.progress_ms : LongestWaiting::not_waiting;
 }
 
@@ -58,10 +57,10 @@ void Connections::end_evicted() {
     for (const uint32_t slot : evicting_) {
         Connection& c = slots_[slot];
         assert(c.evicted);
-        if (c.state == ConnectionState::open && owes(c)) {
+        if (c.is_open() && c.reply_pending()) {
             fail(slot, "it spoke too late to keep its place"); // in this turn
-        } else if (c.state == ConnectionState::open || c.state == ConnectionState::finishing) {
-            c.state = ConnectionState::closing;
+        } else if (c.is_open() || c.is_finishing()) {
+            c.leave();
             tell_end(slot, "it was idle for longest, and its place was needed");
         }
         run(slot);

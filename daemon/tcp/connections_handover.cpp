@@ -15,10 +15,10 @@ namespace riposte {
 /// Whoever may go on elsewhere, within the bound. Before its next step.
 void Connections::offer(uint32_t slot) {
     Connection& c = slots_[slot];
-    if (handover_left_ == 0 || c.state != ConnectionState::open || c.handing_over ||
-        c.peer_finished || c.finish_requested || !c.service->resumable(c.service_state))
+    if (handover_left_ == 0 || !c.is_open() || c.handing_off || c.peer_finished ||
+        c.finish_requested || !c.service->resumable(c.service_state))
         return;
-    c.handing_over = true;
+    c.handing_off = true;
     --handover_left_;
     set_deadline(slot);
 }
@@ -26,33 +26,32 @@ void Connections::offer(uint32_t slot) {
 /// It ends here after all, and leaves its place to another one.
 void Connections::keep(uint32_t slot) {
     Connection& c = slots_[slot];
-    if (!c.handing_over)
+    if (!c.handing_off)
         return;
-    c.handing_over = false;
+    c.handing_off = false;
     ++handover_left_;
-    if (c.state == ConnectionState::open)
+    if (c.is_open())
         set_deadline(slot);
 }
 
 /// After anything that came for it: is it still one that another process can go on with?
 void Connections::reconsider(uint32_t slot) {
     const Connection& c = slots_[slot];
-    if (c.handing_over && (c.state != ConnectionState::open || c.peer_finished ||
-                           c.finish_requested || !c.service->resumable(c.service_state)))
+    if (c.handing_off && (!c.is_open() || c.peer_finished || c.finish_requested ||
+                          !c.service->resumable(c.service_state)))
         keep(slot);
 }
 
 void Connections::give_release(uint32_t slot) {
     Connection& c = slots_[slot];
-    assert(!c.receiving && !c.sending && c.owed.head == no_buffer);
-    c.state = ConnectionState::releasing;
+    c.release();
     timers_.clear(slot);
     turn_.ops.push_back({.kind = OpKind::release, .token = {slot, c.generation}, .fd = c.fd});
 }
 
 void Connections::on_released(uint32_t slot) {
     const Connection& c = slots_[slot];
-    assert(c.state == ConnectionState::releasing);
+    assert(c.state() == ConnectionState::releasing);
     log_peer(slot, "handed over", "");
     tell_end(slot, "handed over");
     handed_over_.push_back({c.fd, c.kind});
@@ -89,7 +88,7 @@ void Connections::adopted(int fd, ServiceKind kind, ListenerSlot* listening) {
     Connection& c = slots_[slot];
     c.kind = kind;
     c.heard = true; // perhaps by the process before
-    c.listening = listening;
+    c.listener = listening;
     if (listening != nullptr) {
         c.service = listening->socket.service;
         ++listening->connections;
@@ -106,7 +105,7 @@ void Connections::adopted(int fd, ServiceKind kind, ListenerSlot* listening) {
             log::Event::adopted_finished, "finished an adopted connection", peer, listener_of(c),
             refusal->why);
         turn_.ops.push_back({.kind = OpKind::finish, .token = {slot, c.generation}, .fd = fd});
-        c.state = ConnectionState::finishing;
+        c.finish();
         telemetry_.access_log.note(slot, refusal->why);
     }
     set_deadline(slot);

@@ -37,7 +37,7 @@ void Connections::log_peer(uint32_t slot, std::string_view what, std::string_vie
     log::write(
         LogLevel::debug, line + log::left_out(suppressed),
         {{"RIPOSTE_PEER", peer},
-         {"RIPOSTE_LISTENER", c.listening != nullptr ? c.listening->socket.label : "none"}});
+         {"RIPOSTE_LISTENER", c.listener != nullptr ? c.listener->socket.label : "none"}});
 }
 
 /// To the access log, when it is known how it ended. Once: what comes after that tells nothing.

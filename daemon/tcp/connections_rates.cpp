@@ -41,54 +41,54 @@ bool Connections::dribbles(Connection& c, uint32_t size) noexcept {
     if (limits.rate_min == 0)
         return false;
     const uint32_t now_ms = window_clock_ms();
-    const uint32_t elapsed_ms = now_ms - c.arriving.since_ms;
-    if (c.arriving.since_ms == 0) {
-        c.arriving = {now_ms, size};
+    const uint32_t elapsed_ms = now_ms - c.peer_sends.since_ms;
+    if (c.peer_sends.since_ms == 0) {
+        c.peer_sends = {now_ms, size};
         return false;
     }
-    add(c.arriving.bytes, size);
+    add(c.peer_sends.bytes, size);
     if (elapsed_ms < limits.rate_window_ms)
         return false;
-    const bool slow = is_below(c.arriving.bytes, limits.rate_min, elapsed_ms);
-    c.arriving = {now_ms, 0};
+    const bool slow = is_below(c.peer_sends.bytes, limits.rate_min, elapsed_ms);
+    c.peer_sends = {now_ms, 0};
     return slow;
 }
 
 /// Milliseconds until the rate at which it takes what it is owed is to be judged.
 uint32_t Connections::open_taking_window(Connection& c) noexcept {
     const uint32_t now_ms = window_clock_ms();
-    if (c.taking.since_ms == 0) {
-        c.taking = {now_ms, 0};
-        c.taking_unacknowledged = many;
+    if (c.peer_reads.since_ms == 0) {
+        c.peer_reads = {now_ms, 0};
+        c.read_from_unacknowledged = many;
     }
-    const uint32_t elapsed_ms = now_ms - c.taking.since_ms;
+    const uint32_t elapsed_ms = now_ms - c.peer_reads.since_ms;
     const uint32_t window_ms = limits_.rate_window_ms;
     return elapsed_ms < window_ms ? window_ms - elapsed_ms : 0;
 }
 
 void Connections::took(Connection& c, uint32_t size) noexcept {
-    add(c.taking.bytes, size);
+    add(c.peer_reads.bytes, size);
 }
 
 /// When its window is over: has it taken too little in it? `c.unacknowledged` is new.
 bool Connections::takes_too_little(Connection& c) noexcept {
     const TcpLimits& limits = limits_;
     const uint32_t now_ms = window_clock_ms();
-    const uint32_t elapsed_ms = now_ms - c.taking.since_ms;
-    if (c.taking.since_ms == 0 || elapsed_ms < limits.rate_window_ms)
+    const uint32_t elapsed_ms = now_ms - c.peer_reads.since_ms;
+    if (c.peer_reads.since_ms == 0 || elapsed_ms < limits.rate_window_ms)
         return false;
     // Much later than it was to be: this process slept, and gave it nothing.
     const bool late = elapsed_ms - limits.rate_window_ms > limits.rate_window_ms / 2;
-    uint32_t taken = c.taking.bytes;
+    uint32_t taken = c.peer_reads.bytes;
     bool slow = false;
-    if (limits.write_rate_min > 0 && !late && c.taking_unacknowledged != many &&
+    if (limits.write_rate_min > 0 && !late && c.read_from_unacknowledged != many &&
         c.unacknowledged > 0) {
-        add(taken, c.taking_unacknowledged);
+        add(taken, c.read_from_unacknowledged);
         taken -= std::min(taken, c.unacknowledged);
         slow = is_below(taken, limits.write_rate_min, elapsed_ms);
     }
-    c.taking = {now_ms, 0};
-    c.taking_unacknowledged = c.unacknowledged;
+    c.peer_reads = {now_ms, 0};
+    c.read_from_unacknowledged = c.unacknowledged;
     return slow;
 }
 

@@ -81,7 +81,7 @@ void Connections::count_sources() {
                               ? std::move(*reserved)
                               : SourceTable(slots, prefixes);
     for (const Connection& c : slots_)
-        if (c.state != ConnectionState::free)
+        if (!c.is_free())
             sources.enter(c.source, slots);
     sources_ = std::move(sources);
 }
@@ -92,13 +92,7 @@ uint32_t Connections::open_slot(int fd, const SocketAddress& peer, const SourceK
     uint32_t slot = free_.back();
     free_.pop_back();
     Connection& c = slots_[slot];
-    assert(c.state == ConnectionState::free && c.owed.head == no_buffer);
-    c = Connection{
-        .state = ConnectionState::open,
-        .fd = fd,
-        .generation = (c.generation + 1) & Token::max,
-        .source = source,
-        .source_port = peer.port()};
+    c.open(fd, source, peer.port());
     ++open_;
     telemetry_.access_log.opened(slot, turn_.now_ms);
     return slot;
@@ -108,17 +102,13 @@ void Connections::free_slot(uint32_t slot) {
     Connection& c = slots_[slot];
     assert(!telemetry_.access_log.told_of(slot));
     sources_.leave(c.source);
-    if (c.listening != nullptr) {
-        c.listening->socket.load->leave();
-        --c.listening->connections;
-        ListenerCounts::add(c.listening->socket.counts->closed);
+    if (c.listener != nullptr) {
+        c.listener->socket.load->leave();
+        --c.listener->connections;
+        ListenerCounts::add(c.listener->socket.counts->closed);
     }
-    c.state = ConnectionState::free;
-    c.listening = nullptr;
-    c.service.reset();
-    c.starved = false;
     evicted_ -= c.evicted;
-    c.evicted = false;
+    c.vacate();
     free_.push_back(slot);
     --open_;
 }
@@ -157,7 +147,7 @@ void Connections::accepted(int fd, ListenerSlot& listening) {
     uint32_t slot = open_slot(fd, peer, source);
     Connection& c = slots_[slot];
     c.kind = listening.socket.kind;
-    c.listening = &listening;
+    c.listener = &listening;
     c.service = listening.socket.service;
     c.generating = c.service->speaks_first();
     c.heard = c.generating;

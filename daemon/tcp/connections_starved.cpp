@@ -27,9 +27,9 @@ void Connections::starve(uint32_t slot) {
     if (c.starved)
         return;
     c.starved = true;
-    const bool took_all = c.owed.bytes == 0 && turn_.environment.unacknowledged_bytes(c.fd) == 0;
+    const bool took_all = c.pending.bytes == 0 && turn_.environment.unacknowledged_bytes(c.fd) == 0;
     c.starved_rank = !took_all ? 2 : c.answered ? 0 : 1;
-    c.arriving = {}; // it may send more than we can take
+    c.peer_sends = {}; // it may send more than we can take
     starved_.push_back(slot);
 }
 
@@ -74,7 +74,7 @@ void Connections::relieve() {
         if (slot == LongestWaiting::none)
             return;
         const Connection& c = slots_[slot];
-        coming += c.sending;
+        coming += c.sending();
         tally(c, Counter::stalls_relieved);
         log_refused(
             log::Event::connection_stalled, "reset a connection",
@@ -99,9 +99,9 @@ bool Connections::look(Connection& c) noexcept {
 /// Since when it holds buffers and its peer takes nothing.
 uint64_t Connections::stalled_since_ms(uint32_t slot) noexcept {
     Connection& c = slots_[slot];
-    if (c.state != ConnectionState::open || c.owed.head == no_buffer)
+    if (!c.is_open() || c.pending.head == no_buffer)
         return LongestWaiting::not_waiting;
-    const bool looked = c.unacknowledged != UINT32_MAX;
+    const bool looked = c.unacknowledged != Connection::not_looked;
     if (looked && turn_.now_ms - std::max(c.unchanged_ms, watched_ms_) <= stalled_ms)
         return LongestWaiting::not_waiting;
     if (look(c))

@@ -14,9 +14,15 @@ constexpr uint32_t window = 1000;
 /// An open connection with a receive in flight and nothing else to do.
 Connection open_connection() {
     Connection c;
-    c.state = ConnectionState::open;
-    c.receiving = true;
+    c.open(9, {}, 0);
+    c.begin_receive();
     return c;
+}
+
+/// So many bytes, in one buffer.
+void set_pending(Connection& c, uint32_t bytes) {
+    const BufferId buffer = bytes > 0 ? BufferId{0} : no_buffer;
+    c.pending = {.head = buffer, .tail = buffer, .bytes = bytes};
 }
 
 Step next(const Connection& c) {
@@ -69,32 +75,33 @@ TEST_CASE("a free slot has nothing to do") {
 TEST_CASE("an open connection receives, and waits while it does") {
     Connection c = open_connection();
     CHECK(next(c) == Step::wait);
-    c.receiving = false;
+    c.end_receive();
     CHECK(next(c) == Step::receive);
 }
 
-TEST_CASE("what is owed is sent, one send at a time") {
+TEST_CASE("what is pending is sent, one send at a time") {
     Connection c = open_connection();
-    c.owed.bytes = 10;
+    set_pending(c, 10);
     CHECK(next(c) == Step::send);
-    c.sending = true;
+    c.begin_send();
     CHECK(next(c) == Step::wait);
 }
 
 TEST_CASE("a stream is armed again when half of the window is free") {
     Connection c = open_connection();
-    c.receiving = false;
-    c.sending = true;
-    c.owed.bytes = window / 2 + 1;
+    c.end_receive();
+    set_pending(c, window / 2 + 1);
+    c.begin_send();
     CHECK(next(c) == Step::wait);
-    c.owed.bytes = window / 2;
+    set_pending(c, window / 2);
     CHECK(next(c) == Step::receive);
 }
 
 TEST_CASE("a starved connection neither receives nor asks its service") {
     for (auto member : {0, 1, 2}) {
         Connection c = open_connection();
-        c.receiving = member != 0;
+        if (member == 0)
+            c.end_receive();
         c.generating = member == 1;
         c.farewell_due = member == 2;
         CHECK(next(c) != Step::wait);
@@ -103,50 +110,50 @@ TEST_CASE("a starved connection neither receives nor asks its service") {
     }
 }
 
-TEST_CASE("a service that speaks by itself is asked when nothing is owed") {
+TEST_CASE("a service that speaks by itself is asked when nothing is pending") {
     Connection c = open_connection();
     c.generating = true;
     CHECK(next(c) == Step::generate);
-    c.owed.bytes = 1;
+    set_pending(c, 1);
     CHECK(next(c) == Step::send);
-    c.sending = true;
+    c.begin_send();
     CHECK(next(c) == Step::wait);
 }
 
 TEST_CASE("the service is told of the peer's FIN before ours follows") {
     Connection c = open_connection();
-    c.receiving = false;
+    c.end_receive();
     c.peer_finished = c.farewell_due = true;
     CHECK(next(c) == Step::farewell);
     c.farewell_due = false;
     c.finish_requested = true;
-    c.owed.bytes = 5;
+    set_pending(c, 5);
     CHECK(next(c) == Step::send);
-    c.sending = true;
+    c.begin_send();
     CHECK(next(c) == Step::wait);
-    c.sending = false;
-    c.owed.bytes = 0;
+    c.end_send();
+    set_pending(c, 0);
     CHECK(next(c) == Step::leave); // both sides are done: close sends our FIN
 }
 
-TEST_CASE("our FIN waits for what is owed, and input is read on meanwhile") {
+TEST_CASE("our FIN waits for what is pending, and input is read on meanwhile") {
     Connection c = open_connection();
     c.finish_requested = true;
-    c.owed.bytes = 5;
-    c.sending = true;
+    set_pending(c, 5);
+    c.begin_send();
     CHECK(next(c) == Step::wait);
-    c.receiving = false;
+    c.end_receive();
     CHECK(next(c) == Step::receive); // or the peer, busy writing, would never read
-    c.owed.bytes = 0;
-    c.sending = false;
+    c.end_send();
+    set_pending(c, 0);
     CHECK(next(c) == Step::finish);
 }
 
 TEST_CASE("a finishing connection drains its input to the peer's FIN") {
     Connection c = open_connection();
-    c.state = ConnectionState::finishing;
+    c.finish();
     CHECK(next(c) == Step::wait);
-    c.receiving = false;
+    c.end_receive();
     CHECK(next(c) == Step::receive);
     c.starved = true;
     CHECK(next(c) == Step::wait);
@@ -157,57 +164,55 @@ TEST_CASE("a finishing connection drains its input to the peer's FIN") {
 
 TEST_CASE("a closing connection stops its stream once and closes when nothing is in flight") {
     Connection c = open_connection();
-    c.state = ConnectionState::closing;
+    c.leave();
     CHECK(next(c) == Step::stop);
-    c.stopping = true;
+    c.begin_stop();
     CHECK(next(c) == Step::wait);
-    c.receiving = c.stopping = false;
-    c.sending = true;
-    CHECK(next(c) == Step::wait);
-    c.sending = false;
+    c.end_receive();
     CHECK(next(c) == Step::close);
-    c.close_given = true;
+    c.begin_close();
     CHECK(next(c) == Step::wait);
 }
 
-TEST_CASE("a connection that is handed over stops to receive, sends what it owes, and goes") {
+TEST_CASE("a connection that is handed off stops to receive, sends what is pending, and goes") {
     Connection c = open_connection();
-    c.handing_over = true;
+    c.handing_off = true;
     CHECK(next(c) == Step::stop);
-    c.stopping = true;
+    c.begin_stop();
     CHECK(next(c) == Step::wait);
-    c.owed.bytes = window; // bytes that were on their way
+    set_pending(c, window); // bytes that were on their way
     CHECK(next(c) == Step::send);
-    c.sending = true;
+    c.begin_send();
     CHECK(next(c) == Step::wait);
-    c.receiving = c.stopping = false;
+    c.end_receive();
     CHECK(next(c) == Step::wait);
-    c.owed.bytes = window / 4; // a short send: no more is read, however little is owed
+    set_pending(c, window / 4); // a short send: no more is read, however little is pending
     CHECK(next(c) == Step::wait);
-    c.sending = false;
+    c.end_send();
     CHECK(next(c) == Step::send);
-    c.owed.bytes = 0;
+    set_pending(c, 0);
     CHECK(next(c) == Step::release);
 }
 
-TEST_CASE("one that never received is handed over at once, starved or not") {
+TEST_CASE("a connection that never received is handed off at once, starved or not") {
     for (const bool starved : {false, true}) {
         Connection c = open_connection();
-        c.receiving = false;
-        c.handing_over = true;
+        c.end_receive();
+        c.handing_off = true;
         c.starved = starved;
         CHECK(next(c) == Step::release);
     }
 }
 
-TEST_CASE("whoever ends while it is to be handed over ends as always") {
+TEST_CASE("a connection that ends before it is handed off ends as any other") {
     Connection c = open_connection();
-    c.handing_over = c.stopping = true;
+    c.handing_off = true;
+    c.begin_stop();
     c.finish_requested = true;
     CHECK(next(c) == Step::finish);
 
     c.finish_requested = false;
-    c.receiving = c.stopping = false;
+    c.end_receive();
     c.peer_finished = c.farewell_due = true;
     CHECK(next(c) == Step::farewell);
     c.farewell_due = false;
@@ -215,27 +220,74 @@ TEST_CASE("whoever ends while it is to be handed over ends as always") {
     CHECK(next(c) == Step::leave);
 }
 
-TEST_CASE("one that is being released waits for nothing else") {
+TEST_CASE("a connection that is being released waits for nothing else") {
     Connection c = open_connection();
-    c.state = ConnectionState::releasing;
-    c.receiving = false;
-    c.handing_over = true;
+    c.end_receive();
+    c.handing_off = true;
+    c.release();
     CHECK(next(c) == Step::wait);
-    c.owed.bytes = 1; // never so
+    set_pending(c, 1); // never so
     CHECK(next(c) == Step::wait);
 }
 
 TEST_CASE("an aborting connection waits for what was in flight, without stopping it") {
     Connection c = open_connection();
-    c.state = ConnectionState::aborting;
-    c.sending = true;
+    set_pending(c, 10);
+    c.begin_send();
+    c.abort();
     CHECK(next(c) == Step::wait);
-    c.receiving = false;
+    c.end_receive();
     CHECK(next(c) == Step::wait);
-    c.sending = false;
+    c.end_send();
+    set_pending(c, 0);
     CHECK(next(c) == Step::close);
-    c.close_given = true;
+    c.begin_close();
     CHECK(next(c) == Step::wait);
+}
+
+TEST_CASE("a connection is aborted once, and not while its descriptor leaves") {
+    Connection c = open_connection();
+    CHECK(c.may_abort());
+    c.abort();
+    CHECK_FALSE(c.may_abort());
+
+    c = open_connection();
+    c.end_receive();
+    c.release();
+    CHECK_FALSE(c.may_abort());
+
+    c = open_connection();
+    c.end_receive();
+    c.leave();
+    CHECK(c.may_abort());
+    c.begin_close();
+    CHECK_FALSE(c.may_abort());
+}
+
+TEST_CASE("a slot that was used remembers nothing of the last connection but its generation") {
+    Connection c = open_connection();
+    const uint32_t generation = c.generation;
+    c.service = make_service(ServiceKind::echo, {});
+    c.heard = true;
+    c.evicted = true;
+    c.starved = true;
+    c.peer_finished = true;
+    c.end_receive();
+    c.leave();
+    c.begin_close();
+    c.end_close();
+    c.vacate();
+    CHECK(c.is_free());
+    CHECK(!c.evicted);
+    CHECK(!c.starved);
+    CHECK(c.service == nullptr);
+    c.open(10, {}, 7);
+    CHECK(c.is_open());
+    CHECK(c.generation == generation + 1);
+    CHECK(c.fd == 10);
+    CHECK(c.source_port == 7);
+    CHECK(!c.heard);
+    CHECK(!c.peer_finished);
 }
 
 TEST_CASE_FIXTURE(OpenConnection, "a peer that takes nothing gets no more time by its FIN") {
