@@ -1,14 +1,16 @@
 // Counters of one worker, by service: one thread writes, any thread reads. A reader that adds up
-// several workers may see one a little later than another; each counter is right by itself.
+// several workers may see one a little later than another; each counter is correct by itself.
 //
-// They belong to the service and not to a listener, because a reload can change what a listener
-// serves while its connections go on with what they were accepted for: what a connection adds when
-// it opens it must take away from the same row when it closes. What a listener is told of itself is
-// less, and lies in ListenerCounts.
+// Counters belong to the service and not to a listener, because a reload can change what a listener
+// serves while its connections keep the service that they were accepted for: a connection must
+// subtract from the row to which it added. ListenerCounts has the few figures of one listener.
 //
-// Each worker's are in cache lines of their own (a worker is an allocation of its own, and larger
-// than a line on either side of them), and adding is a load and a store: reading costs a worker
-// nothing but the line that the reader takes to look at it.
+// Each worker's counters lie in cache lines of their own (a worker is an allocation of its own,
+// with more than a line on either side of them). Adding is a load and a store: a reader costs the
+// worker no more than the transfer of that line.
+//
+// One table, counter_rows(), says of each counter what it is called in the metrics, in JSON, in the
+// journal and in the statistics line; those four are loops over it.
 #pragma once
 
 #include "common/endpoint.h"
@@ -17,6 +19,7 @@
 
 #include <array>
 #include <atomic>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -27,24 +30,24 @@ namespace riposte {
 
 enum class Counter : uint8_t {
     connections_accepted,
-    connections_closed,        ///< accepted + adopted - closed - handed over is what is open now
-    connections_adopted,       ///< from the process before this one; open, like an accepted one
+    connections_closed,        ///< accepted + adopted - closed - handed over are open now
+    connections_adopted,       ///< from the previous process; open, like an accepted one
     connections_handed_over,   ///< kept for the next process; gone, like a closed one
     connections_denied,        ///< by 'allow' and 'deny'
     connections_refused,       ///< over 'connections'
     connections_over_source,   ///< over 'connections_per_source'
     connections_over_listener, ///< over the 'connections' of a [[listen]]
-    connections_evicted,       ///< idle, when somebody else came and 'connections' was reached
+    connections_evicted,       ///< idle when 'connections' was reached and a new peer came
     connections_reset,         ///< ended by the peer's RST or another error
     first_byte_timeouts,
     idle_timeouts,
     write_stall_timeouts,
-    stalls_relieved, ///< took nothing, and others needed the buffers
+    stalls_relieved, ///< took nothing while others needed the buffers
     read_rates_low,  ///< sent less than rate_min
     write_rates_low, ///< took less than write_rate_min
     linger_timeouts,
-    accept_emfile, ///< accepting paused for want of descriptors of the process
-    accept_enfile, ///< ... of the system
+    accept_emfile, ///< accepting paused because the process has no descriptors left
+    accept_enfile, ///< ... because the system has none left
     accept_enobufs,
     accept_enomem,
     accept_other,
@@ -54,70 +57,103 @@ enum class Counter : uint8_t {
     datagram_sent_bytes,
     datagrams_received,
     datagrams_sent,
-    datagrams_unanswered,  ///< the service answers nothing (discard)
-    datagrams_too_long,    ///< the answer would have been longer than the question
-    datagrams_longer,      ///< it was, by `longer_answers_to`; part of those sent or failed
-    datagrams_send_failed, ///< EAGAIN, unreachable: dropped
-    // Not asked of the service; see acl.h, source_filter.h and response_rate_limit.h.
-    datagrams_denied, ///< by 'allow' and 'deny'
+    datagrams_unanswered, ///< the service answers nothing (discard)
+    datagrams_longer,     ///< answers longer than their request; part of those sent or failed
+    datagrams_denied,     ///< by 'allow' and 'deny'
     datagrams_source_port,
     datagrams_own_port,
     datagrams_source_address,
     datagrams_to_group,
     datagrams_malformed,
     datagrams_over_prefix_rate,
-    datagrams_crowded, ///< over the rate that those share who found no place in the table
+    datagrams_crowded, ///< over the rate shared by prefixes that found no place in the table
     datagrams_over_newcomer_rate,
     datagrams_over_rate,
+    datagrams_too_long,    ///< the answer would have been longer than the request
+    datagrams_send_failed, ///< EAGAIN, unreachable: dropped
+    end,                   ///< not a counter; new ones go before it, and into the table
+};
+inline constexpr auto counter_count = static_cast<size_t>(Counter::end);
+
+/// The families of counters that Prometheus sees, in the order in which they are written.
+enum class CounterFamily : uint8_t {
+    connections_accepted,
+    connections_adopted,
+    connections_handed_over,
+    connections_closed,
+    connections_reset,
+    accept_errors,
+    receive_bytes,
+    transmit_bytes,
+    datagrams_received,
+    datagrams,
+    longer_answers,
+    dropped,
+    end, ///< not a family
 };
 
-/// For people, where it has one: "datagrams from reserved ports".
-std::string_view name_of(Counter count);
+struct CounterFamilyRow {
+    CounterFamily family;
+    std::string_view name; ///< without "_total"
+    std::string_view help;
+    bool by_service;        ///< one sample a service; else one of all services together
+    bool by_transport;      ///< label "transport"
+    std::string_view label; ///< further label, whose value is the counter's token; "" if none
+};
+std::span<const CounterFamilyRow> family_rows();
 
-/// For `dropped_total{reason}`: what was not answered, not let in, or ended by us before its time.
-struct Drop {
-    Counter count;
+/// Whether a counter counts what was dropped, and how far that had come.
+enum class DropStage : uint8_t {
+    none,       ///< not dropped
+    refused,    ///< before the service was asked
+    over_limit, ///< likewise, because of a limit on connections
+    later,      ///< a connection ended by us before its time, an answer that was not sent
+};
+
+/// All that the program says of a counter. Its row is written once, in counters.cpp.
+struct CounterRow {
+    Counter counter;
+    CounterFamily family;
     Transport transport;
-    std::string_view reason; ///< "prefix_rate"
+    std::string_view token; ///< one word, in labels, JSON and the journal: "prefix_rate"
+    std::string_view text;  ///< for people: "datagrams from reserved ports"; "": not an exception
+    DropStage drop = DropStage::none;
+    int accept_error = 0; ///< the errno for which accepting paused
 };
-std::span<const Drop> drops();
+/// In the order of Counter, each once.
+std::span<const CounterRow> counter_rows();
+const CounterRow& row_of(Counter counter);
 
-/// Accepting paused, by the error's name; "other" is the last one.
-struct AcceptError {
-    Counter count;
-    int error; ///< 0: any other
-    std::string_view name;
-};
-std::span<const AcceptError> accept_errors();
+/// The counter of this errno of accept(); accept_other if it has none of its own.
 Counter accept_error(int error);
-
-inline constexpr size_t count_kinds = static_cast<size_t>(Counter::datagrams_over_rate) + 1;
 
 /// One row of counters for each service.
 template<class Value>
-using CountTable = std::array<std::array<Value, count_kinds>, service_kinds>;
+using CountTable = std::array<std::array<Value, counter_count>, service_kinds>;
 
 class Counters {
 public:
     /// By the worker's thread only.
-    void add(ServiceKind service, Counter count, uint64_t n = 1) noexcept {
-        auto& value = values_[static_cast<size_t>(service)][static_cast<size_t>(count)];
+    void add(ServiceKind service, Counter counter, uint64_t n = 1) noexcept {
+        assert(counter < Counter::end);
+        auto& value = values_[static_cast<size_t>(service)][static_cast<size_t>(counter)];
         value.store(value.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     }
     void answered(ServiceKind service, Transport transport, uint64_t ns, uint64_t n = 1) noexcept {
         latency_[static_cast<size_t>(service)][static_cast<size_t>(transport)].add(ns, n);
     }
-    /// How many stream buffers are not free for anybody to take.
+    /// How many stream buffers are in use.
     void set_buffers_used(uint32_t buffers) noexcept {
         if (buffers_used_.load(std::memory_order_relaxed) != buffers)
             buffers_used_.store(buffers, std::memory_order_relaxed);
     }
 
-    uint64_t get(ServiceKind service, Counter count) const noexcept {
-        return values_[static_cast<size_t>(service)][static_cast<size_t>(count)].load(
+    uint64_t get(ServiceKind service, Counter counter) const noexcept {
+        assert(counter < Counter::end);
+        return values_[static_cast<size_t>(service)][static_cast<size_t>(counter)].load(
             std::memory_order_relaxed);
     }
-    uint64_t get(Counter count) const noexcept; ///< of all services
+    uint64_t get(Counter counter) const noexcept; ///< of all services
     const Latency& latency(ServiceKind service, Transport transport) const noexcept {
         return latency_[static_cast<size_t>(service)][static_cast<size_t>(transport)];
     }
@@ -151,9 +187,10 @@ class Totals {
 public:
     void add(const Counters& metrics) noexcept;
 
-    uint64_t operator[](Counter count) const noexcept; ///< of all services
-    uint64_t of(ServiceKind service, Counter count) const noexcept {
-        return values_[static_cast<size_t>(service)][static_cast<size_t>(count)];
+    uint64_t operator[](Counter counter) const noexcept; ///< of all services
+    uint64_t of(ServiceKind service, Counter counter) const noexcept {
+        assert(counter < Counter::end);
+        return values_[static_cast<size_t>(service)][static_cast<size_t>(counter)];
     }
     const LatencyTotals& latency(ServiceKind service, Transport transport) const noexcept {
         return latency_[static_cast<size_t>(service)][static_cast<size_t>(transport)];
@@ -162,18 +199,21 @@ public:
 
     uint64_t connections_open() const noexcept;
     uint64_t connections_open(ServiceKind service) const noexcept;
-    /// Accepting paused, for whatever reason.
+    /// How often accepting paused, for any reason.
     uint64_t accept_errors() const noexcept;
-    /// Over a limit, whichever it was.
+    /// Connections refused because of a limit, whichever it was.
     uint64_t connections_over_limits() const noexcept;
-    /// Datagrams that their service was not asked about, for whatever reason.
+    /// Datagrams that were dropped before their service was asked, for any reason.
     uint64_t datagrams_refused() const noexcept;
 
-    /// One line for people: "connections 2 open, 17 accepted; ...; 1 refused". What is not
-    /// everyday is named only if it happened.
+    /// One line for people: "connections 2 open, 17 accepted; ...; 1 refused". Exceptions are named
+    /// only if they happened.
     std::string describe() const;
 
 private:
+    /// The sum of the counters whose row `chosen` accepts, of all services.
+    uint64_t sum(auto&& chosen) const noexcept;
+
     CountTable<uint64_t> values_{};
     std::array<std::array<LatencyTotals, transports>, service_kinds> latency_{};
     uint64_t buffers_used_ = 0;

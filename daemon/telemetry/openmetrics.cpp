@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <initializer_list>
 #include <iterator>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -24,6 +25,7 @@ struct Label {
     std::string_view name;
     std::string_view value;
 };
+using Labels = std::vector<Label>;
 
 /// Backslash, quote and line feed, as both formats say.
 std::string escaped(std::string_view value) {
@@ -68,24 +70,24 @@ public:
     }
 
     template<class Value>
-    void sample(std::initializer_list<Label> labels, Value value) {
+    void sample(const Labels& labels, Value value) {
         sample(family_.type == Type::counter ? "_total" : "", labels, value);
     }
     template<class Value>
-    void sample(std::string_view suffix, std::initializer_list<Label> labels, Value value) {
+    void sample(std::string_view suffix, const Labels& labels, Value value) {
         text_ += fmt::format("{}{}", family_.name, suffix);
         char before = '{';
         for (const Label& label : labels) {
             text_ += fmt::format("{}{}=\"{}\"", before, label.name, escaped(label.value));
             before = ',';
         }
-        text_ += fmt::format("{} {}\n", labels.size() > 0 ? "}" : "", value);
+        text_ += fmt::format("{} {}\n", labels.empty() ? "" : "}", value);
     }
 
     template<class Value>
     void single(const MetricFamily& family, Value value) {
         begin(family);
-        sample({}, value);
+        sample(Labels{}, value);
     }
 
     std::string finish() && {
@@ -107,8 +109,8 @@ public:
         for (const ListenerReport& listener : snapshot.listeners)
             shown_[static_cast<size_t>(listener.kind)] = true;
         for (size_t kind = 0; kind < service_kinds; ++kind)
-            for (size_t count = 0; count < count_kinds; ++count)
-                shown_[kind] |= snapshot.totals.of(at(kind), static_cast<Counter>(count)) > 0;
+            for (const CounterRow& row : counter_rows())
+                shown_[kind] |= snapshot.totals.of(at(kind), row.counter) > 0;
     }
 
     /// In the order of ServiceKind.
@@ -163,11 +165,6 @@ void write_listeners(Writer& out, const Snapshot& snapshot, const Shown& shown) 
     });
 }
 
-struct CounterFamily {
-    Counter counter;
-    MetricFamily family;
-};
-
 void write_connections(Writer& out, const Snapshot& snapshot, const Shown& shown) {
     const Totals& totals = snapshot.totals;
     out.begin({"riposte_connections", Type::gauge, "Connections that are open."});
@@ -177,92 +174,50 @@ void write_connections(Writer& out, const Snapshot& snapshot, const Shown& shown
     out.single(
         {"riposte_connections_limit", Type::gauge, "[limits] connections."},
         snapshot.connections_max);
-    const auto counters = std::to_array<CounterFamily>({
-        {Counter::connections_accepted,
-         {"riposte_connections_accepted", Type::counter, "Connections that were let in."}},
-        {Counter::connections_adopted,
-         {"riposte_connections_adopted", Type::counter,
-          "Connections that were taken over from the process before."}},
-        {Counter::connections_handed_over,
-         {"riposte_connections_handed_over", Type::counter,
-          "Connections that were kept for the next process."}},
-        {Counter::connections_closed,
-         {"riposte_connections_closed", Type::counter, "Connections that have ended."}},
-        {Counter::connections_reset,
-         {"riposte_connections_reset", Type::counter,
-          "Connections that ended by the peer's RST or another error."}},
-    });
-    for (const auto& [counter, family] : counters) {
-        out.begin(family);
-        shown.each([&](ServiceKind kind, std::string_view name) {
-            out.sample({{"service", name}}, totals.of(kind, counter));
-        });
-    }
-    out.begin(
-        {"riposte_accept_errors", Type::counter,
-         "Accepting paused for this error, see accept(2)."});
-    for (const AcceptError& each : accept_errors())
-        out.sample({{"errno", each.name}}, totals[each.count]);
-}
-
-void write_bytes(Writer& out, const Snapshot& snapshot, const Shown& shown) {
-    const auto write = [&](const MetricFamily& family, Counter tcp, Counter udp) {
-        out.begin(family);
-        shown.each([&](ServiceKind kind, std::string_view name) {
-            out.sample({{"service", name}, {"transport", "tcp"}}, snapshot.totals.of(kind, tcp));
-            out.sample({{"service", name}, {"transport", "udp"}}, snapshot.totals.of(kind, udp));
-        });
-    };
-    write(
-        {"riposte_receive_bytes", Type::counter, "Bytes of messages that arrived."},
-        Counter::stream_received_bytes, Counter::datagram_received_bytes);
-    write(
-        {"riposte_transmit_bytes", Type::counter, "Bytes of answers that the kernel took."},
-        Counter::stream_sent_bytes, Counter::datagram_sent_bytes);
 }
 
 uint64_t dropped_datagrams(const Totals& totals, ServiceKind kind) {
     uint64_t dropped = 0;
-    for (const Drop& drop : drops())
-        if (drop.transport == Transport::udp)
-            dropped += totals.of(kind, drop.count);
+    for (const CounterRow& row : counter_rows())
+        if (row.drop != DropStage::none && row.transport == Transport::udp)
+            dropped += totals.of(kind, row.counter);
     return dropped;
 }
 
-void write_datagrams(Writer& out, const Snapshot& snapshot, const Shown& shown) {
-    const Totals& totals = snapshot.totals;
-    out.begin({"riposte_datagrams_received", Type::counter, "Datagrams that arrived."});
-    shown.each([&](ServiceKind kind, std::string_view name) {
-        out.sample({{"service", name}}, totals.of(kind, Counter::datagrams_received));
-    });
-    out.begin(
-        {"riposte_datagrams", Type::counter,
-         "What became of datagrams: answered, unanswered (the service has no answer), dropped."});
-    shown.each([&](ServiceKind kind, std::string_view name) {
-        out.sample(
-            {{"service", name}, {"result", "answered"}}, totals.of(kind, Counter::datagrams_sent));
-        out.sample(
-            {{"service", name}, {"result", "unanswered"}},
-            totals.of(kind, Counter::datagrams_unanswered));
-        out.sample({{"service", name}, {"result", "dropped"}}, dropped_datagrams(totals, kind));
-    });
-    out.begin(
-        {"riposte_longer_answers", Type::counter,
-         "Answers longer than their question, to addresses of longer_answers_to."});
-    shown.each([&](ServiceKind kind, std::string_view name) {
-        out.sample({{"service", name}}, totals.of(kind, Counter::datagrams_longer));
-    });
-    out.begin(
-        {"riposte_dropped", Type::counter,
-         "Datagrams not answered, connections not let in or ended before their time, by reason."});
-    shown.each([&](ServiceKind kind, std::string_view name) {
-        for (const Drop& drop : drops())
-            out.sample(
-                {{"service", name},
-                 {"transport", to_string(drop.transport)},
-                 {"reason", drop.reason}},
-                totals.of(kind, drop.count));
-    });
+/// A sample of each counter of the family: of one service, or of all together.
+void write_family(
+    Writer& out, const CounterFamilyRow& family, const Totals& totals,
+    std::optional<ServiceKind> kind) {
+    const auto sample = [&](std::string_view transport, std::string_view value, uint64_t count) {
+        Labels labels;
+        if (kind)
+            labels.push_back({"service", to_string(*kind)});
+        if (family.by_transport)
+            labels.push_back({"transport", transport});
+        if (!family.label.empty())
+            labels.push_back({family.label, value});
+        out.sample(labels, count);
+    };
+    for (const CounterRow& row : counter_rows())
+        if (row.family == family.family)
+            sample(
+                to_string(row.transport), row.token,
+                kind ? totals.of(*kind, row.counter) : totals[row.counter]);
+    if (family.family == CounterFamily::datagrams &&
+        kind) // the sum of what has a reason of its own
+        sample("udp", "dropped", dropped_datagrams(totals, *kind));
+}
+
+void write_counters(Writer& out, const Snapshot& snapshot, const Shown& shown) {
+    for (const CounterFamilyRow& family : family_rows()) {
+        out.begin({family.name, Type::counter, family.help});
+        if (family.by_service)
+            shown.each([&](ServiceKind kind, std::string_view) {
+                write_family(out, family, snapshot.totals, kind);
+            });
+        else
+            write_family(out, family, snapshot.totals, std::nullopt);
+    }
 }
 
 /// As OpenMetrics wants a number in a label, and in both formats, so that Prometheus has one series
@@ -353,8 +308,7 @@ std::string exposition(const Snapshot& snapshot, ExpositionFormat format) {
     write_build(out, snapshot);
     write_listeners(out, snapshot, shown);
     write_connections(out, snapshot, shown);
-    write_bytes(out, snapshot, shown);
-    write_datagrams(out, snapshot, shown);
+    write_counters(out, snapshot, shown);
     write_latencies(out, snapshot, shown);
     write_memory(out, snapshot);
     write_scrapes(out, snapshot);

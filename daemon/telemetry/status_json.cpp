@@ -88,21 +88,22 @@ Json services_json(const Totals& totals) {
 
 Json refused_json(const Totals& totals) {
     Json refused = Json::array();
-    for (const Drop& drop : drops())
-        if (const uint64_t count = totals[drop.count]; count > 0)
+    for (const CounterRow& row : counter_rows())
+        if (const uint64_t count = totals[row.counter]; count > 0 && row.drop != DropStage::none)
             refused.push_back(
-                {{"transport", to_string(drop.transport)},
-                 {"reason", drop.reason},
-                 {"text", name_of(drop.count)},
+                {{"transport", to_string(row.transport)},
+                 {"reason", row.token},
+                 {"text", row.text},
                  {"count", count}});
     return refused;
 }
 
 Json accept_errors_json(const Totals& totals) {
     Json errors = Json::array();
-    for (const AcceptError& each : accept_errors())
-        if (const uint64_t count = totals[each.count]; count > 0)
-            errors.push_back({{"errno", each.name}, {"count", count}});
+    for (const CounterRow& row : counter_rows())
+        if (const uint64_t count = totals[row.counter];
+            count > 0 && row.family == CounterFamily::accept_errors)
+            errors.push_back({{"errno", row.token}, {"count", count}});
     return errors;
 }
 

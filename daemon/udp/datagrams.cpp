@@ -8,10 +8,37 @@
 #include <cassert>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
 namespace riposte {
+
+Counter counter_of(DropReason reason) {
+    switch (reason) {
+    case DropReason::denied:
+        return Counter::datagrams_denied;
+    case DropReason::source_port:
+        return Counter::datagrams_source_port;
+    case DropReason::own_port:
+        return Counter::datagrams_own_port;
+    case DropReason::source_address:
+        return Counter::datagrams_source_address;
+    case DropReason::group:
+        return Counter::datagrams_to_group;
+    case DropReason::malformed:
+        return Counter::datagrams_malformed;
+    case DropReason::prefix_rate:
+        return Counter::datagrams_over_prefix_rate;
+    case DropReason::crowded:
+        return Counter::datagrams_crowded;
+    case DropReason::newcomer_rate:
+        return Counter::datagrams_over_newcomer_rate;
+    case DropReason::rate:
+        return Counter::datagrams_over_rate;
+    }
+    std::unreachable();
+}
 
 bool ReplyTrain::takes(size_t size) const noexcept {
     if (count_ == 0)
@@ -83,11 +110,11 @@ uint32_t Datagrams::admit(
     if (const auto refusal = rules_.refuses(arrival, source))
         grant = {0, *refusal};
     else if (at.socket.access != nullptr && !at.socket.access->permits(source))
-        grant = {0, Counter::datagrams_denied};
+        grant = {0, DropReason::denied};
     else
         grant = rates_.ask(source, count, size, turn_.now_ms);
     if (grant.datagrams < count) {
-        telemetry_.metrics.add(at.socket.kind, grant.refusal, count - grant.datagrams);
+        telemetry_.metrics.add(at.socket.kind, counter_of(grant.refusal), count - grant.datagrams);
         ListenerCounts::add(at.socket.counts->refused, count - grant.datagrams);
         if (log::enabled(LogLevel::debug))
             log_refused(at, buffer, count - grant.datagrams, grant.refusal);
@@ -257,7 +284,8 @@ void Datagrams::tell_access(
     } while (index * step < datagrams.size());
 }
 
-void Datagrams::log_refused(const ListenerSlot& at, BufferId buffer, uint32_t count, Counter why) {
+void Datagrams::log_refused(
+    const ListenerSlot& at, BufferId buffer, uint32_t count, DropReason why) {
     uint64_t suppressed = 0;
     if (!refused_limit_.allow(turn_.now_ms, suppressed))
         return;
@@ -266,9 +294,11 @@ void Datagrams::log_refused(const ListenerSlot& at, BufferId buffer, uint32_t co
     log::write(
         LogLevel::debug,
         fmt::format(
-            "not answered: {} {} from {}{}", count, name_of(why), to_string(peer),
+            "not answered: {} {} from {}{}", count, row_of(counter_of(why)).text, to_string(peer),
             log::left_out(suppressed)),
-        {{"RIPOSTE_PEER", to_string(peer)}, {"RIPOSTE_LISTENER", at.socket.label}});
+        {{"RIPOSTE_PEER", to_string(peer)},
+         {"RIPOSTE_LISTENER", at.socket.label},
+         {"RIPOSTE_REASON", std::string(row_of(counter_of(why)).token)}});
 }
 
 } // namespace riposte

@@ -19,6 +19,7 @@
 #include "daemon/listen/listener_slot.h"
 #include "daemon/log/log.h"
 #include "daemon/telemetry/worker_telemetry.h"
+#include "daemon/udp/drop_reason.h"
 #include "daemon/udp/response_rate_limit.h"
 #include "daemon/udp/source_filter.h"
 #include "daemon/udp/udp_limits.h"
@@ -30,6 +31,9 @@
 #include <vector>
 
 namespace riposte {
+
+/// What counts the datagrams that were dropped for this reason.
+Counter counter_of(DropReason reason);
 
 /// Replies that lie one behind the other at the front of a buffer and can leave as one train.
 class ReplyTrain {
@@ -107,7 +111,7 @@ private:
     void tell_access(
         const ListenerSlot& at, BufferId buffer, std::span<const std::byte> datagrams,
         uint32_t step, uint32_t first, uint32_t admitted);
-    void log_refused(const ListenerSlot& at, BufferId buffer, uint32_t count, Counter why);
+    void log_refused(const ListenerSlot& at, BufferId buffer, uint32_t count, DropReason why);
 
     Turn& turn_;
     WorkerTelemetry& telemetry_;

@@ -214,7 +214,7 @@ ResponseRateLimit::Grant ResponseRateLimit::ask(
     const auto now = static_cast<uint32_t>(now_ms);
     look_up(source, now);
     if (entry_ == nullptr)
-        return {datagrams, Counter::datagrams_over_rate};
+        return {datagrams, DropReason::rate};
     Entry& entry = *entry_;
     const bool is_crowded = &entry == &crowded_;
     if (!is_crowded && !entry.established() &&
@@ -225,18 +225,17 @@ ResponseRateLimit::Grant ResponseRateLimit::ask(
     all_.refill(now);
     as_newcomer_ = !entry.established() || entry.buckets.half_empty();
 
-    Grant grant{datagrams, Counter::datagrams_over_rate};
-    const auto at_most = [&](uint32_t count, Counter refusal) {
+    Grant grant{datagrams, DropReason::rate};
+    const auto at_most = [&](uint32_t count, DropReason refusal) {
         if (count < grant.datagrams)
             grant = {count, refusal};
     };
     at_most(
         entry.buckets.left(of_prefix_, datagram_bytes),
-        is_crowded ? Counter::datagrams_crowded : Counter::datagrams_over_prefix_rate);
+        is_crowded ? DropReason::crowded : DropReason::prefix_rate);
     if (as_newcomer_)
-        at_most(
-            newcomers_.left(of_newcomers_, datagram_bytes), Counter::datagrams_over_newcomer_rate);
-    at_most(all_.left(of_all_, datagram_bytes), Counter::datagrams_over_rate);
+        at_most(newcomers_.left(of_newcomers_, datagram_bytes), DropReason::newcomer_rate);
+    at_most(all_.left(of_all_, datagram_bytes), DropReason::rate);
     return grant;
 }
 

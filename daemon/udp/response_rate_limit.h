@@ -48,7 +48,7 @@
 
 #include "daemon/acl/cidr.h"
 #include "daemon/acl/source_key.h"
-#include "daemon/telemetry/counters.h"
+#include "daemon/udp/drop_reason.h"
 #include "daemon/udp/udp_limits.h"
 
 #include <array>
@@ -86,7 +86,7 @@ public:
 
     struct Grant {
         uint32_t datagrams; ///< may be answered, the first ones
-        Counter refusal;    ///< why not the others, if there are others
+        DropReason refusal; ///< why not the others, if there are others
     };
     /// `datagrams` came from `source`, of up to `datagram_bytes` each: how many may be answered?
     Grant ask(

@@ -40,7 +40,7 @@ SourceFilter::SourceFilter(
 SourceFilter::SourceFilter(std::shared_ptr<const PortSet> served, CidrSet port_exempt) noexcept
     : served_(std::move(served)), port_exempt_(std::move(port_exempt)) {}
 
-std::optional<Counter> SourceFilter::refuses(
+std::optional<DropReason> SourceFilter::refuses(
     const DatagramInfo& arrival, SourceKey& source) const noexcept {
     source = {};
     uint16_t port = 0;
@@ -52,28 +52,28 @@ std::optional<Counter> SourceFilter::refuses(
         source = ipv6_key(arrival.peer.v6.sin6_addr);
         port = ntohs(arrival.peer.v6.sin6_port);
         if (is_ipv4(source) && !came_over_ipv4(arrival))
-            return Counter::datagrams_source_address;
+            return DropReason::source_address;
     } else {
-        return Counter::datagrams_malformed;
+        return DropReason::malformed;
     }
     if (arrival.cut)
-        return Counter::datagrams_malformed;
+        return DropReason::malformed;
     if (arrival.to_group)
-        return Counter::datagrams_to_group;
+        return DropReason::group;
     if (!is_host(source))
-        return Counter::datagrams_source_address;
+        return DropReason::source_address;
     return refuses_port(port, source);
 }
 
-std::optional<Counter> SourceFilter::refuses_port(
+std::optional<DropReason> SourceFilter::refuses_port(
     uint16_t port, const SourceKey& source) const noexcept {
     if (port == 0)
-        return Counter::datagrams_source_port;
+        return DropReason::source_port;
     if (served_ && (*served_)[port])
-        return Counter::datagrams_own_port;
+        return DropReason::own_port;
     const bool is_service = port < first_free_port || port == nfs_port;
     if (is_service && port_exempt_.longest_match(source) == CidrSet::none)
-        return Counter::datagrams_source_port;
+        return DropReason::source_port;
     return std::nullopt;
 }
 

@@ -32,7 +32,7 @@
 #include "daemon/acl/port_set.h"
 #include "daemon/acl/source_key.h"
 #include "daemon/io/buffer_pool.h"
-#include "daemon/telemetry/counters.h"
+#include "daemon/udp/drop_reason.h"
 
 #include <cstdint>
 #include <memory>
@@ -49,10 +49,11 @@ public:
     SourceFilter(std::shared_ptr<const PortSet> served, CidrSet port_exempt) noexcept;
 
     /// Why it is not answered; nothing: it may be. `source` is who asked, as far as that is known.
-    std::optional<Counter> refuses(const DatagramInfo& arrival, SourceKey& source) const noexcept;
+    std::optional<DropReason> refuses(
+        const DatagramInfo& arrival, SourceKey& source) const noexcept;
 
 private:
-    std::optional<Counter> refuses_port(uint16_t port, const SourceKey& source) const noexcept;
+    std::optional<DropReason> refuses_port(uint16_t port, const SourceKey& source) const noexcept;
 
     std::shared_ptr<const PortSet> served_;
     CidrSet port_exempt_;

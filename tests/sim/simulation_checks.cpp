@@ -295,9 +295,9 @@ void Simulation::check_service(const Totals& totals, ServiceKind kind) {
     const uint64_t left =
         count(Counter::connections_closed) + count(Counter::connections_handed_over);
     uint64_t datagrams = count(Counter::datagrams_sent) + count(Counter::datagrams_unanswered);
-    for (const Drop& drop : drops())
-        if (drop.transport == Transport::udp)
-            datagrams += count(drop.count);
+    for (const CounterRow& row : counter_rows())
+        if (row.drop != DropStage::none && row.transport == Transport::udp)
+            datagrams += count(row.counter);
     const uint64_t timed = totals.latency(kind, Transport::udp).count();
     if (came != left)
         return fail(fmt::format("{}: {} connections came, {} left", to_string(kind), came, left));

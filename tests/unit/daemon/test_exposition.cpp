@@ -1,6 +1,5 @@
 #include "daemon/telemetry/openmetrics.h"
 
-#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 using namespace riposte;
 
@@ -183,18 +183,24 @@ TEST_CASE("values of labels are escaped") {
             R"(riposte_build_info{version="a\\b\"c\nd",backend="mixed"} 1)"));
 }
 
-TEST_CASE("every reason for which a datagram or a connection is dropped has a name of its own") {
-    std::set<std::string> seen;
-    for (const Drop& drop : drops()) {
-        CHECK(!name_of(drop.count).empty());
-        CHECK(
-            seen.insert(std::string(to_string(drop.transport)) + std::string(drop.reason)).second);
-    }
-    // All that a datagram can meet but an answer.
-    for (auto i = static_cast<size_t>(Counter::datagrams_too_long); i < count_kinds; ++i) {
-        CAPTURE(i);
-        if (static_cast<Counter>(i) == Counter::datagrams_longer) // that is one
-            continue;
-        CHECK(std::ranges::find(drops(), static_cast<Counter>(i), &Drop::count) != drops().end());
+TEST_CASE("each counter is in the text once, under its family, by the word of its row") {
+    for (const CounterRow& row : counter_rows()) {
+        Counters metrics;
+        metrics.add(ServiceKind::echo, row.counter, 987);
+        Snapshot snapshot;
+        snapshot.totals.add(metrics);
+        const CounterFamilyRow& family = family_rows()[static_cast<size_t>(row.family)];
+        std::string labels = family.by_service ? R"(service="echo")" : "";
+        if (family.by_transport)
+            labels += fmt::format(R"(,transport="{}")", to_string(row.transport));
+        if (!family.label.empty())
+            labels +=
+                fmt::format(R"({}{}="{}")", labels.empty() ? "" : ",", family.label, row.token);
+        const std::string sample = fmt::format("{}_total{{{}}} 987", family.name, labels);
+        CAPTURE(sample);
+        size_t found = 0;
+        for (const std::string& line : lines(exposition(snapshot, ExpositionFormat::prometheus)))
+            found += line == sample;
+        CHECK(found == 1);
     }
 }

@@ -1,5 +1,8 @@
 #include "daemon/telemetry/counters.h"
 
+#include <cerrno>
+#include <string>
+
 #include <doctest/doctest.h>
 
 using namespace riposte;
@@ -60,4 +63,38 @@ TEST_CASE("the statistics line names what is not everyday only if it happened") 
         everyday.describe() + "; 4 refused; 2 refused over their source's limit; 1 answers longer "
                               "than the question dropped");
     CHECK(eventful.connections_over_limits() == 6);
+}
+
+TEST_CASE("an exception stands in the statistics line with its number and its text") {
+    for (const CounterRow& row : counter_rows()) {
+        Counters metrics;
+        metrics.add(ServiceKind::echo, row.counter, 987);
+        Totals totals;
+        totals.add(metrics);
+        CAPTURE(row.token);
+        const std::string end = "; 987 " + std::string(row.text);
+        CHECK(totals.describe().ends_with(end) == !row.text.empty());
+    }
+}
+
+TEST_CASE("only datagrams that no service was asked about count as refused") {
+    const auto refused = [](Counter counter) {
+        Counters metrics;
+        metrics.add(ServiceKind::echo, counter);
+        Totals totals;
+        totals.add(metrics);
+        return totals.datagrams_refused() == 1;
+    };
+    CHECK(refused(Counter::datagrams_denied));
+    CHECK(refused(Counter::datagrams_over_rate));
+    CHECK_FALSE(refused(Counter::datagrams_too_long));
+    CHECK_FALSE(refused(Counter::datagrams_send_failed)); // the last one of the table
+    CHECK_FALSE(refused(Counter::connections_denied));
+}
+
+TEST_CASE("an error of accept has its counter, and any other the common one") {
+    CHECK(accept_error(EMFILE) == Counter::accept_emfile);
+    CHECK(accept_error(ENOMEM) == Counter::accept_enomem);
+    CHECK(accept_error(EPROTO) == Counter::accept_other);
+    CHECK(accept_error(0) == Counter::accept_other);
 }

@@ -137,9 +137,9 @@ std::string terms_of(const std::string& section) {
 
 std::string reasons(Transport transport) {
     std::string reasons;
-    for (const Drop& drop : drops())
-        if (drop.transport == transport)
-            reasons += std::string(drop.reason) + ' ';
+    for (const CounterRow& row : counter_rows())
+        if (row.drop != DropStage::none && row.transport == transport)
+            reasons += std::string(row.token) + ' ';
     return reasons;
 }
 
@@ -181,8 +181,9 @@ TEST_CASE("the page explains each reason and each error of accept, in the order 
     CHECK(terms_of("WHY CONNECTIONS ARE DROPPED") == reasons(Transport::tcp));
     CHECK(terms_of("WHY DATAGRAMS ARE DROPPED") == reasons(Transport::udp));
     std::string errors;
-    for (const AcceptError& each : accept_errors())
-        errors += std::string(each.name) + ' ';
+    for (const CounterRow& row : counter_rows())
+        if (row.family == CounterFamily::accept_errors)
+            errors += std::string(row.token) + ' ';
     CHECK(terms_of("WHY ACCEPTING PAUSES") == errors);
 }
 

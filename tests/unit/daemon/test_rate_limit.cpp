@@ -1,4 +1,5 @@
 // Token buckets for each prefix: at their edges, with a clock of the test's own, and under floods.
+#include "daemon/udp/datagrams.h"
 #include "daemon/udp/response_rate_limit.h"
 
 #include <algorithm>
@@ -38,7 +39,7 @@ struct Limited {
     uint32_t ask(const SourceKey& source, uint32_t count = 1, uint32_t bytes = 0) {
         const ResponseRateLimit::Grant grant = limit.ask(source, count, bytes, now_ms);
         limit.charge(grant.datagrams, uint64_t{grant.datagrams} * bytes);
-        refusal = grant.datagrams < count ? name_of(grant.refusal) : "";
+        refusal = grant.datagrams < count ? row_of(counter_of(grant.refusal)).text : "";
         return grant.datagrams;
     }
     uint32_t ask(const std::string& source, uint32_t count = 1, uint32_t bytes = 0) {

@@ -38,7 +38,7 @@ struct ReflectionSubject {
     std::string refuses(const DatagramInfo& arrival) {
         SourceKey source;
         const auto refusal = rules.refuses(arrival, source);
-        return refusal ? std::string(name_of(*refusal)) : "answered";
+        return refusal ? std::string(row_of(counter_of(*refusal)).text) : "answered";
     }
 
     /// From this port of a host, over IPv4 and IPv6.
