@@ -173,7 +173,7 @@ private:
 
     void log_refused(
         log::Event event, std::string_view what, const SocketAddress& peer,
-        const ListenerSpec* listener, std::string_view why);
+        const ListenerSpec* listener, Counter reason, std::string_view why);
     void log_peer(uint32_t slot, std::string_view what, std::string_view detail);
 
     Turn& turn_;

@@ -48,7 +48,7 @@ bool Connections::evict() {
     tally(c, Counter::connections_evicted);
     log_refused(
         log::Event::connection_evicted, "closed an idle connection",
-        source_address(c.source, c.source_port), listener_of(c),
+        source_address(c.source, c.source_port), listener_of(c), Counter::connections_evicted,
         "the limit 'connections' is reached");
     return true;
 }

@@ -103,7 +103,7 @@ void Connections::adopted(int fd, ServiceKind kind, ListenerSlot* listening) {
         tally(c, refusal->reason);
         log_refused(
             log::Event::adopted_finished, "finished an adopted connection", peer, listener_of(c),
-            refusal->why);
+            refusal->reason, refusal->why);
         turn_.ops.push_back({.kind = OpKind::finish, .token = {slot, c.generation}, .fd = fd});
         c.finish();
         telemetry_.access_log.note(slot, refusal->why);

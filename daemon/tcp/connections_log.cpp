@@ -9,7 +9,7 @@ namespace riposte {
 
 void Connections::log_refused(
     log::Event event, std::string_view what, const SocketAddress& address,
-    const ListenerSpec* listener, std::string_view why) {
+    const ListenerSpec* listener, Counter reason, std::string_view why) {
     uint64_t suppressed = 0;
     if (!refused_limit_.allow(turn_.now_ms, suppressed))
         return;
@@ -19,7 +19,7 @@ void Connections::log_refused(
         fmt::format("{} from {}: {}{}", what, peer, why, log::left_out(suppressed)),
         {{"RIPOSTE_PEER", peer},
          {"RIPOSTE_LISTENER", listener != nullptr ? listener->label : "none"},
-         {"RIPOSTE_REASON", std::string(why)},
+         {"RIPOSTE_REASON", std::string(row_of(reason).token)},
          {"RIPOSTE_LEFT_OUT", fmt::to_string(suppressed)}});
 }
 

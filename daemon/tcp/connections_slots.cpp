@@ -169,7 +169,8 @@ void Connections::refuse(
     telemetry_.metrics.add(listener.kind, refusal.reason);
     ListenerCounts::add(listener.counts->refused);
     log_refused(
-        log::Event::connection_refused, "refused a connection", peer, &listener, refusal.why);
+        log::Event::connection_refused, "refused a connection", peer, &listener, refusal.reason,
+        refusal.why);
     push_close(refused_slot, 0, fd);
 }
 

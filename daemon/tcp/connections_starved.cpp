@@ -78,7 +78,7 @@ void Connections::relieve() {
         tally(c, Counter::stalls_relieved);
         log_refused(
             log::Event::connection_stalled, "reset a connection",
-            source_address(c.source, c.source_port), listener_of(c),
+            source_address(c.source, c.source_port), listener_of(c), Counter::stalls_relieved,
             "it reads nothing, and 'buffer_memory' is used up");
         fail(slot, "it took nothing, and others need its buffers");
         run(slot);

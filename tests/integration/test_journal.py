@@ -138,7 +138,8 @@ class Events(RiposteTest):
         peer = "127.0.0.1:%d" % client.getsockname()[1]
         entry = self.event("connection_refused")
         self.assertEqual(entry["RIPOSTE_LISTENER"], f"hello on tcp://127.0.0.1:{first}")
-        self.assertEqual(entry["RIPOSTE_REASON"], "its source has reached 'connections_per_source'")
+        self.assertEqual(entry["RIPOSTE_REASON"], "over_source")
+        self.assertIn("its source has reached 'connections_per_source'", entry["MESSAGE"])
         client.close()
         entry = self.event("access_connection")
         self.assertEqual((entry["RIPOSTE_PEER"], entry["RIPOSTE_RECEIVED_BYTES"],
