@@ -1,6 +1,7 @@
 #include "daemon/tcp/connections.h"
 
 #include "common/text.h"
+#include "daemon/tcp/transfer_rate.h"
 
 #include <algorithm>
 #include <cassert>
@@ -99,7 +100,7 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
         c.peer_sends = {}; // it is judged by what it takes
         return;
     }
-    if (dribbles(c, size)) {
+    if (transfer_rate::sends_too_slowly(c, limits_, size, turn_.now_ms)) {
         c.finish_requested = true;
         tally(c, Counter::read_rates_low);
         log_peer(slot, "ended", ": it sent less than rate_min");
@@ -126,7 +127,7 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
     telemetry_.access_log.sent(slot, size);
     if (c.listener != nullptr)
         ListenerCounts::add(c.listener->socket.counts->sent_bytes, size);
-    took(c, size);
+    transfer_rate::count_sent(c, size);
     c.answered = true;
     const uint64_t since_ns = queues_.front(c.pending).since_ns;
     if (BufferId sent = queues_.consume(c.pending, size); sent != no_buffer) {

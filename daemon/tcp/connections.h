@@ -7,13 +7,6 @@
 // all buffers are out, the window shrinks to one buffer. When all are, whoever reads nothing is
 // reset: see connections_starved.cpp.
 //
-// Deadlines of an open connection: while something is owed, the write-stall timeout, renewed by
-// each byte that the peer takes; else the idle timeout, renewed by each byte that it sends, or,
-// before the first byte of a peer that is to speak first, the first-byte timeout. After our FIN,
-// the linger timeout, once. The kernel buffers megabytes, so that a slow reader can take bytes for
-// a long time before there is room for one of ours: while the write-stall timeout runs, each
-// quarter of it asks the kernel what the peer has acknowledged.
-//
 // A drain may hand connections over to the next process, as many as it was told (`handing_over` in
 // connection.h); they are left open, and taken with take_handed_over(). The next process adopts
 // them. What it can not keep (a limit, a service that is gone) it finishes, with FIN: such ones
@@ -48,8 +41,6 @@ struct HandedOver {
 
 class Connections {
 public:
-    /// A draining connection is finished when it was quiet for this long.
-    static constexpr uint32_t drain_quiet_ms = 20;
     /// So many can be on their way out at a time, to make way for others: what comes in one turn.
     static constexpr uint32_t evictions_max = 256;
 
@@ -147,7 +138,6 @@ private:
     void relieve();
     uint64_t next_relief_ms() const noexcept;
     uint64_t stalled_since_ms(uint32_t slot) noexcept;
-    bool look(Connection& c) noexcept;
 
     void fail(uint32_t slot, std::string_view reason);
     void tell_end(uint32_t slot, std::string_view how);
@@ -155,12 +145,6 @@ private:
     void on_deadline(uint32_t slot);
     void probe_stall(uint32_t slot);
     void end_idle(uint32_t slot);
-    uint32_t window_clock_ms() const noexcept;
-    bool dribbles(Connection& c, uint32_t size) noexcept;
-    uint32_t open_taking_window(Connection& c) noexcept;
-    static void took(Connection& c, uint32_t size) noexcept;
-    bool takes_too_little(Connection& c) noexcept;
-    bool first_byte_due(const Connection& c) const noexcept;
     void push_close(uint32_t slot, uint32_t generation, int fd);
 
     /// Null: adopted, and nobody serves it any more.

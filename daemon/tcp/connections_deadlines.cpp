@@ -1,6 +1,7 @@
 // How connections end by time: deadlines that pass, and drains.
 
 #include "daemon/tcp/connections.h"
+#include "daemon/tcp/deadlines.h"
 
 #include <algorithm>
 
@@ -9,49 +10,31 @@
 namespace riposte {
 
 void Connections::set_deadline(uint32_t slot) {
-    Connection& c = slots_[slot];
-    const TcpLimits& limits = limits_;
-    c.progress_ms = turn_.now_ms;
-    uint32_t timeout = first_byte_due(c) ? limits.first_byte_timeout_ms : limits.idle_timeout_ms;
-    if (c.is_finishing() || !c.reply_pending())
-        c.peer_reads = {};
-    if (c.is_finishing()) {
-        timeout = limits.linger_timeout_ms;
-    } else if (c.handing_off && !c.reply_pending()) {
+    const deadlines::Now now{turn_.now_ms, turn_.draining, turn_.drain_grace_ms};
+    if (const auto timeout = deadlines::renew(slots_[slot], limits_, now))
+        timers_.set(slot, turn_.now_ms + *timeout);
+    else
         timers_.clear(slot); // its stream is being stopped, then it goes
-        return;
-    } else if (c.reply_pending()) {
-        timeout = std::min(limits.write_stall_timeout_ms / 4, open_taking_window(c));
-        c.unacknowledged = Connection::not_looked;
-    } else if (turn_.draining) {
-        timeout = turn_.now_ms >= turn_.drain_grace_ms ? 0 : drain_quiet_ms;
-    }
-    timers_.set(slot, turn_.now_ms + timeout);
 }
 
 void Connections::probe_stall(uint32_t slot) {
     Connection& c = slots_[slot];
-    uint32_t timeout = limits_.write_stall_timeout_ms;
-    const bool first = c.unacknowledged == Connection::not_looked;
-    const bool took = look(c);
-    // The first look has nothing to compare with. One that comes when the time is over says that
-    // this process was late, and of the peer nothing: its time begins anew. A peer that has
-    // acknowledged everything keeps nobody waiting: what it is still owed waits for us.
-    const bool is_over = turn_.now_ms - c.progress_ms >= timeout;
-    if ((first ? is_over : took) || c.unacknowledged == 0)
-        c.progress_ms = turn_.now_ms;
-    if (turn_.now_ms - c.progress_ms >= timeout) {
+    const uint32_t unacknowledged = turn_.environment.unacknowledged_bytes(c.fd);
+    const deadlines::ReadVerdict verdict =
+        deadlines::judge_reading(c, limits_, unacknowledged, turn_.now_ms);
+    switch (verdict.reading) {
+    case deadlines::Reading::steadily:
+        timers_.set(slot, verdict.next_look_ms);
+        return;
+    case deadlines::Reading::not_at_all:
         tally(c, Counter::write_stall_timeouts);
         fail(slot, "the peer took nothing within write_stall_timeout");
         return;
-    }
-    if (takes_too_little(c)) {
+    case deadlines::Reading::too_slowly:
         tally(c, Counter::write_rates_low);
         fail(slot, "the peer took less than write_rate_min");
         return;
     }
-    const uint32_t wait = std::max(std::min(timeout / 4, open_taking_window(c)), 1u);
-    timers_.set(slot, std::min(turn_.now_ms + wait, c.progress_ms + timeout));
 }
 
 void Connections::expire() {
@@ -79,11 +62,6 @@ void Connections::on_deadline(uint32_t slot) {
     }
 }
 
-/// The shorter one counts: who never spoke is idle, too.
-bool Connections::first_byte_due(const Connection& c) const noexcept {
-    return !c.heard && limits_.first_byte_timeout_ms <= limits_.idle_timeout_ms;
-}
-
 void Connections::end_idle(uint32_t slot) {
     Connection& c = slots_[slot];
     c.finish_requested = true;
@@ -91,7 +69,7 @@ void Connections::end_idle(uint32_t slot) {
         telemetry_.access_log.note(slot, "drained");
         return;
     }
-    const bool silent = first_byte_due(c);
+    const bool silent = deadlines::first_byte_due(c, limits_);
     tally(c, silent ? Counter::first_byte_timeouts : Counter::idle_timeouts);
     const std::string_view why =
         silent ? "it said nothing within first_byte_timeout" : "nothing came within idle_timeout";

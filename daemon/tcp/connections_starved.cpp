@@ -16,6 +16,7 @@
 // does not come back.
 
 #include "daemon/tcp/connections.h"
+#include "daemon/tcp/deadlines.h"
 
 #include <algorithm>
 #include <utility>
@@ -85,17 +86,6 @@ void Connections::relieve() {
     }
 }
 
-/// Looks at what the kernel still has for the peer. Has it taken something since the last look? The
-/// first look has nothing to compare with.
-bool Connections::look(Connection& c) noexcept {
-    const uint32_t before =
-        std::exchange(c.unacknowledged, turn_.environment.unacknowledged_bytes(c.fd));
-    if (c.unacknowledged >= before)
-        return false;
-    c.unchanged_ms = turn_.now_ms;
-    return before != UINT32_MAX;
-}
-
 /// Since when it holds buffers and its peer takes nothing.
 uint64_t Connections::stalled_since_ms(uint32_t slot) noexcept {
     Connection& c = slots_[slot];
@@ -104,7 +94,8 @@ uint64_t Connections::stalled_since_ms(uint32_t slot) noexcept {
     const bool looked = c.unacknowledged != Connection::not_looked;
     if (looked && turn_.now_ms - std::max(c.unchanged_ms, watched_ms_) <= stalled_ms)
         return LongestWaiting::not_waiting;
-    if (look(c))
+    if (deadlines::record_unacknowledged(
+            c, turn_.environment.unacknowledged_bytes(c.fd), turn_.now_ms))
         c.progress_ms = turn_.now_ms;
     // Of one that has acknowledged everything it is not the peer that we wait for.
     if (!looked || c.progress_ms == turn_.now_ms || c.unacknowledged == 0)

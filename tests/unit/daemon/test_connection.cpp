@@ -1,28 +1,23 @@
 #include "daemon/tcp/connection.h"
 #include "daemon/tcp/connections.h"
+#include "tests/unit/daemon/tcp_support.h"
 
 #include <algorithm>
 
 #include <doctest/doctest.h>
 
 using namespace riposte;
+using namespace riposte::test;
 
 namespace {
 
 constexpr uint32_t window = 1000;
 
 /// An open connection with a receive in flight and nothing else to do.
-Connection open_connection() {
-    Connection c;
-    c.open(9, {}, 0);
+Connection receiving_connection() {
+    Connection c = opened_connection();
     c.begin_receive();
     return c;
-}
-
-/// So many bytes, in one buffer.
-void set_pending(Connection& c, uint32_t bytes) {
-    const BufferId buffer = bytes > 0 ? BufferId{0} : no_buffer;
-    c.pending = {.head = buffer, .tail = buffer, .bytes = bytes};
 }
 
 Step next(const Connection& c) {
@@ -73,14 +68,14 @@ TEST_CASE("a free slot has nothing to do") {
 }
 
 TEST_CASE("an open connection receives, and waits while it does") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     CHECK(next(c) == Step::wait);
     c.end_receive();
     CHECK(next(c) == Step::receive);
 }
 
 TEST_CASE("what is pending is sent, one send at a time") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     set_pending(c, 10);
     CHECK(next(c) == Step::send);
     c.begin_send();
@@ -88,7 +83,7 @@ TEST_CASE("what is pending is sent, one send at a time") {
 }
 
 TEST_CASE("a stream is armed again when half of the window is free") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.end_receive();
     set_pending(c, window / 2 + 1);
     c.begin_send();
@@ -99,7 +94,7 @@ TEST_CASE("a stream is armed again when half of the window is free") {
 
 TEST_CASE("a starved connection neither receives nor asks its service") {
     for (auto member : {0, 1, 2}) {
-        Connection c = open_connection();
+        Connection c = receiving_connection();
         if (member == 0)
             c.end_receive();
         c.generating = member == 1;
@@ -111,7 +106,7 @@ TEST_CASE("a starved connection neither receives nor asks its service") {
 }
 
 TEST_CASE("a service that speaks by itself is asked when nothing is pending") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.generating = true;
     CHECK(next(c) == Step::generate);
     set_pending(c, 1);
@@ -121,7 +116,7 @@ TEST_CASE("a service that speaks by itself is asked when nothing is pending") {
 }
 
 TEST_CASE("the service is told of the peer's FIN before ours follows") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.end_receive();
     c.peer_finished = c.farewell_due = true;
     CHECK(next(c) == Step::farewell);
@@ -137,7 +132,7 @@ TEST_CASE("the service is told of the peer's FIN before ours follows") {
 }
 
 TEST_CASE("our FIN waits for what is pending, and input is read on meanwhile") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.finish_requested = true;
     set_pending(c, 5);
     c.begin_send();
@@ -150,7 +145,7 @@ TEST_CASE("our FIN waits for what is pending, and input is read on meanwhile") {
 }
 
 TEST_CASE("a finishing connection drains its input to the peer's FIN") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.finish();
     CHECK(next(c) == Step::wait);
     c.end_receive();
@@ -163,7 +158,7 @@ TEST_CASE("a finishing connection drains its input to the peer's FIN") {
 }
 
 TEST_CASE("a closing connection stops its stream once and closes when nothing is in flight") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.leave();
     CHECK(next(c) == Step::stop);
     c.begin_stop();
@@ -175,7 +170,7 @@ TEST_CASE("a closing connection stops its stream once and closes when nothing is
 }
 
 TEST_CASE("a connection that is handed off stops to receive, sends what is pending, and goes") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.handing_off = true;
     CHECK(next(c) == Step::stop);
     c.begin_stop();
@@ -196,7 +191,7 @@ TEST_CASE("a connection that is handed off stops to receive, sends what is pendi
 
 TEST_CASE("a connection that never received is handed off at once, starved or not") {
     for (const bool starved : {false, true}) {
-        Connection c = open_connection();
+        Connection c = receiving_connection();
         c.end_receive();
         c.handing_off = true;
         c.starved = starved;
@@ -205,7 +200,7 @@ TEST_CASE("a connection that never received is handed off at once, starved or no
 }
 
 TEST_CASE("a connection that ends before it is handed off ends as any other") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.handing_off = true;
     c.begin_stop();
     c.finish_requested = true;
@@ -221,7 +216,7 @@ TEST_CASE("a connection that ends before it is handed off ends as any other") {
 }
 
 TEST_CASE("a connection that is being released waits for nothing else") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     c.end_receive();
     c.handing_off = true;
     c.release();
@@ -231,7 +226,7 @@ TEST_CASE("a connection that is being released waits for nothing else") {
 }
 
 TEST_CASE("an aborting connection waits for what was in flight, without stopping it") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     set_pending(c, 10);
     c.begin_send();
     c.abort();
@@ -246,17 +241,17 @@ TEST_CASE("an aborting connection waits for what was in flight, without stopping
 }
 
 TEST_CASE("a connection is aborted once, and not while its descriptor leaves") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     CHECK(c.may_abort());
     c.abort();
     CHECK_FALSE(c.may_abort());
 
-    c = open_connection();
+    c = receiving_connection();
     c.end_receive();
     c.release();
     CHECK_FALSE(c.may_abort());
 
-    c = open_connection();
+    c = receiving_connection();
     c.end_receive();
     c.leave();
     CHECK(c.may_abort());
@@ -265,7 +260,7 @@ TEST_CASE("a connection is aborted once, and not while its descriptor leaves") {
 }
 
 TEST_CASE("a slot that was used remembers nothing of the last connection but its generation") {
-    Connection c = open_connection();
+    Connection c = receiving_connection();
     const uint32_t generation = c.generation;
     c.service = make_service(ServiceKind::echo, {});
     c.heard = true;
