@@ -53,8 +53,7 @@ class Lintian(unittest.TestCase):
 
     def test_it_has_nothing_to_say(self):
         (changes,) = pathlib.Path(PACKAGES).glob("*.changes")
-        self.assertEqual(run(LINT, changes, status=None), "")
-        run(LINT, changes)
+        self.assertEqual(run(LINT, changes), "")
 
     def test_it_is_heard_when_it_has(self):
         def spoil(tree):

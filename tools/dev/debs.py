@@ -106,8 +106,9 @@ def build_other(found, stage="system"):
     return good
 
 
-def boot(found, release, directory):
-    """The service under the real systemd of a release, with the packages in that directory."""
+def boot(found, release, directory, full=False):
+    """The service under the real systemd of a release, with the packages in that directory; `full`: restarted
+    and killed as often as the promise says."""
     name = f"Debian {roots.VERSIONS.get(release, release)} booted"
     refusal = roots.refusal()
     if not refusal and not shutil.which("systemd-nspawn"):
@@ -115,8 +116,12 @@ def boot(found, release, directory):
     if refusal:
         found.add("skipped", "system", name, refusal)
         return
-    suites.run_python(found, "system", ["tests/system"], at_once=1, name=release,
-                      environment={"RIPOSTE_RELEASE": release, "RIPOSTE_PACKAGES": directory.resolve()})
+    environment = {"RIPOSTE_RELEASE": release, "RIPOSTE_PACKAGES": directory.resolve()}
+    if full:
+        suites.run_python(found, "storms", ["tests/system/test_continuity.py"], at_once=1, name=f"{release}-full",
+                          environment=environment | {"RIPOSTE_STORMS": "full"})
+    else:
+        suites.run_python(found, "system", ["tests/system"], at_once=1, name=release, environment=environment)
 
 
 def demo_in_root(found):

@@ -50,6 +50,11 @@ THREADED_MODULES = ["datagrams", "echo", "handover", "life", "limits", "listener
 #: the long form looks at.
 THREADED_PROGRAMS = ["daemon/riposted", "tests/unit/unit_daemon", "tests/conformance/conformance"]
 MINIMAL_MODULES = ["backend", "sandbox"]
+#: Modules that a sanitizer's build runs only in the long form: they look at figures, at scripts or at the tests' own
+#: tools, and the code that they drive is driven there by the other modules and by the unit suites, too.
+NOT_UNDER_ASAN = ["bench", "bench_generators", "bench_peers", "bench_truth", "completions", "idle", "link",
+                  "load_losses", "memory", "prometheus", "security_document", "truth_load", "truth_ping",
+                  "tutorial"]
 #: Programs that the integration tests run; without the tests' own tools for the small builds.
 PROGRAMS = ["daemon/riposted", "client/riposte"]
 
@@ -65,6 +70,13 @@ class Stage:
 
 def modules(names):
     return [f"tests/integration/test_{name}.py" for name in names]
+
+
+def modules_but(names):
+    """Every integration module but these, each of which there must be."""
+    there = {path.stem.removeprefix("test_") for path in pathlib.Path("tests/integration").glob("test_*.py")}
+    assert set(names) <= there, set(names) - there
+    return modules(sorted(there - set(names)))
 
 
 def build_steps(found, stage, tree, targets=(), needs=("packages: install",)):
@@ -107,7 +119,7 @@ def asan_steps(found):
                             environment=ASAN_ENVIRONMENT | FEW_SEEDS, patience=3)
 
     def python():
-        suites.run_python(found, "asan", ["tests/integration"], ASAN, environment=ASAN_ENVIRONMENT,
+        suites.run_python(found, "asan", modules_but(NOT_UNDER_ASAN), ASAN, environment=ASAN_ENVIRONMENT,
                           arguments=["--backends=io_uring", "--retry-alone"])
 
     def fuzz():
@@ -149,7 +161,8 @@ def threads_steps(found):
 
     def python():
         suites.run_python(found, "threads", modules(THREADED_MODULES), THREADS, prefix=threads_prefix(),
-                          environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"], tools=CHECK)
+                          environment=TSAN_ENVIRONMENT, arguments=["--backends=io_uring", "--retry-alone"],
+                          tools=CHECK)
     return build_steps(found, "threads", THREADS, THREADED_PROGRAMS) + [
         Step("threads", "client", tools, ("threads: compile",), cpu=os.cpu_count()),
         tests_step("threads", "programs", programs, 2),
@@ -216,6 +229,10 @@ def sanitize_steps(found):
 
 def whole_steps(found):
     """What the fast stages leave out of the trees that they have built."""
+    def asan_rest():
+        suites.run_python(found, "asan", modules(NOT_UNDER_ASAN), ASAN, environment=ASAN_ENVIRONMENT,
+                          arguments=["--backends=io_uring", "--retry-alone"], name="rest")
+
     def asan_epoll():
         suites.run_python(found, "asan", ["tests/integration"], ASAN, environment=ASAN_ENVIRONMENT,
                           arguments=["--backends=epoll", "--retry-alone"], name="epoll")
@@ -228,11 +245,12 @@ def whole_steps(found):
     def threads_all():
         suites.run_programs(found, "threads", THREADS, suites=["sim"], prefix=threads_prefix(),
                             environment=TSAN_ENVIRONMENT, patience=3)
-        rest = sorted({path.stem.removeprefix("test_") for path in
-                       pathlib.Path("tests/integration").glob("test_*.py")}
-                      - set(THREADED_MODULES) - {"bench_peers"})
-        suites.run_python(found, "threads", modules(rest), THREADS, prefix=threads_prefix(),
-                          environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"], name="rest")
+        suites.run_python(found, "threads", modules_but([*THREADED_MODULES, "bench_peers"]), THREADS,
+                          prefix=threads_prefix(), environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"],
+                          name="rest")
+        suites.run_python(found, "threads", modules(THREADED_MODULES), THREADS, prefix=threads_prefix(),
+                          environment=TSAN_ENVIRONMENT, arguments=["--backends=epoll", "--retry-alone"],
+                          name="epoll")
 
     def minimal_programs():
         if MINIMAL.compile():
@@ -246,12 +264,14 @@ def whole_steps(found):
     def storms():
         suites.run_python(found, "storms", modules(["storms", "memory"]), CHECK, at_once=1,
                           environment={"RIPOSTE_STORMS": "full"}, arguments=["--retry-alone"])
+        debs.boot(found, roots.own_release(), debs.OWN, full=True)
     cpu = os.cpu_count()
-    return [tests_step("asan", "python on epoll", asan_epoll, 6, ("asan: python",)),
+    return [tests_step("asan", "rest", asan_rest, 6, ("asan: python",)),
+            tests_step("asan", "python on epoll", asan_epoll, 6, ("asan: rest",)),
             Step("threads", "compile the rest", threads_built, ("threads: python",), cpu=cpu),
             tests_step("threads", "rest", threads_all, 6, ("threads: compile the rest",)),
             Step("minimal", "everything", minimal_programs, ("minimal: python",), cpu=cpu),
-            tests_step("storms", "full", storms, 12, ("check: python",)),
+            tests_step("storms", "full", storms, 12, ("check: python", "deb: tests")),
             Step("reproducible", "build again", lambda: debs.build_again(found), ("deb: tests",), cpu=cpu),
             tests_step("reproducible", "tests",
                        lambda: debs.look_at(found, "reproducible", ["-k", "Reproducible"], debs.AGAIN), 1,
