@@ -8,10 +8,12 @@ endpoints, until it is told to end. It verifies every byte.
 
 import re
 import signal
+import time
 
 import client
 from daemon import await_true
 from patience import RUN as PATIENCE
+from patience import WAIT
 
 FAULTS = ("lost", "corrupted", "wrong_size", "refused", "unreachable", "closed", "duplicated", "stray")
 
@@ -43,21 +45,35 @@ class Honest:
     def _dropped(self):
         return sum(dropped_on_the_way(port) for port in self.udp_ports)
 
-    def answers(self):
-        """How many have come over each endpoint; the client says it when it is asked."""
+    def _interim(self):
+        """(answered, sent) of each endpoint; the client says it when it is asked."""
         self.process.signal(signal.SIGQUIT)
         lines = [self.process.error_line() for _ in range(self.endpoints)]
-        return [int(re.search(r"(?:^|: )(\d+)/\d+ answered", line)[1]) for line in lines]
+        return [tuple(map(int, re.search(r"(?:^|: )(\d+)/(\d+) answered", line).groups())) for line in lines]
 
     def await_answers(self, count):
-        await_true(lambda: min(self.answers()) >= count, f"{count} answers to honest clients", PATIENCE)
+        await_true(lambda: min(answered for answered, _ in self._interim()) >= count,
+                   f"{count} answers to honest clients", PATIENCE)
+
+    def _await_all(self, dropped):
+        """Waits for a moment at which nothing is under way but what the kernel dropped; not for long, because
+        there is none once a probe is lost."""
+        deadline = time.monotonic() + WAIT
+        while any(sent - answered > dropped for answered, sent in self._interim()):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.01)
 
     def end(self):
         """By transport: sent, answered, p99 in milliseconds; and what was not as it should be. Datagrams that
-        the kernel dropped are no fault."""
-        dropped = self._dropped() - self.dropped_before
+        the kernel dropped are no fault.
+
+        A run that ends waits for its last answers only a few times as long as for any before, and a machine
+        that is busy may have stopped the daemon for longer: it ends when hardly anything is under way."""
+        self._await_all(self._dropped() - self.dropped_before)
         self.process.signal(signal.SIGINT)
         done = client.parse_json(self.process.finish(2 * PATIENCE))
+        dropped = self._dropped() - self.dropped_before
         found, faults = {}, []
         for endpoint in done.json["endpoints"]:
             counts, transport = endpoint["counts"], endpoint["transport"]
