@@ -12,6 +12,7 @@ What pytest has not by itself is in support/runner, a module each:
     results     a line a test in a file; what failed once more, alone
 """
 
+import signal
 import sys
 
 import pytest
@@ -36,5 +37,8 @@ def pytest_xdist_auto_num_workers():  # asked before anything is configured
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    # A shell's background jobs ignore it, and so would each program of a test, which some interrupt.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for module in MODULES:
         module.configure(config)
