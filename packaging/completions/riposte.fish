@@ -1,6 +1,6 @@
 # fish completion for riposte(1).
 
-# __riposte_command: is there none yet? __riposte_command NAME: is it this one?
+# __riposte_command: is no command typed yet? __riposte_command NAME...: is the command one of these?
 function __riposte_command
     set -l words (commandline -opc)
     if test (count $argv) -eq 0
@@ -10,7 +10,7 @@ function __riposte_command
     end
 end
 
-# Is send's endpoint still to come? What follows it is a message.
+# Is the endpoint still missing? For send, the word after it is a message.
 function __riposte_wants_endpoint
     __riposte_command ping load; and return 0
     __riposte_command send; or return 1
@@ -28,10 +28,10 @@ function __riposte_wants_endpoint
 end
 
 complete -c riposte -f
-complete -c riposte -n __riposte_command -a send -d 'One message, its answer on standard output'
-complete -c riposte -n __riposte_command -a ping -d 'Probes at a fixed pace: round trips, loss, jitter'
-complete -c riposte -n __riposte_command -a load -d 'As many requests as go, or as asked for'
-complete -c riposte -n __riposte_command -a status -d 'What a daemon is doing'
+complete -c riposte -n __riposte_command -a send -d 'Send one message and print the reply'
+complete -c riposte -n __riposte_command -a ping -d 'Probe at a fixed pace: round trips, loss, jitter'
+complete -c riposte -n __riposte_command -a load -d 'Load at full speed or at a fixed rate: capacity and latency'
+complete -c riposte -n __riposte_command -a status -d 'Show what a daemon is doing'
 complete -c riposte -s h -l help -d 'Print help and exit'
 complete -c riposte -l version -d 'Print the version and exit'
 complete -c riposte -n __riposte_wants_endpoint -a 'tcp:// udp://' -d Endpoint
@@ -39,42 +39,42 @@ complete -c riposte -n '__riposte_command status' -a 'unix:/ tcp://' -d 'Metrics
 
 set -l any '__riposte_command send ping load status'
 set -l asks '__riposte_command send ping load'
-complete -c riposte -n $asks -s u -d 'UDP where the endpoint does not say which'
+complete -c riposte -n $asks -s u -d 'UDP, if the endpoint names no transport'
 complete -c riposte -n $any -s 4 -d 'IPv4 only'
 complete -c riposte -n $any -s 6 -d 'IPv6 only'
 complete -c riposte -n $any -s W -l timeout -x -d 'The longest wait, like 500ms or 10s'
 complete -c riposte -n $any -l source -x -d 'Send from this local address'
 complete -c riposte -n $any -l color -x -a 'auto always never' -d Colour
 
-complete -c riposte -n '__riposte_command send' -s v -l verbose -d 'Tell what happens'
+complete -c riposte -n '__riposte_command send' -s v -l verbose -d 'Report each step'
 
 set -l measures '__riposte_command ping load'
-complete -c riposte -n $measures -s j -l json -d 'Nothing but one JSON document'
-complete -c riposte -n $measures -l histogram -d 'A histogram in the terminal'
-complete -c riposte -n $measures -l hist -r -F -d 'The distribution in the format of HdrHistogram'
-complete -c riposte -n $measures -l plot -r -F -d 'Over time and by percentile, as SVG'
+complete -c riposte -n $measures -s j -l json -d 'Print one JSON document and nothing else'
+complete -c riposte -n $measures -l histogram -d 'Show a histogram in the terminal'
+complete -c riposte -n $measures -l hist -r -F -d 'Write the distribution in HdrHistogram format'
+complete -c riposte -n $measures -l plot -r -F -d 'Write latency over time and by percentile as SVG'
 complete -c riposte -n $measures -l fail-if -x -d "Exit 1 if a condition is met: 'p99>2ms,loss>0.1%'"
 complete -c riposte -n $measures -s s -l size -x -d 'Bytes of each probe or request'
 complete -c riposte -n $measures -l reconnect -d 'TCP: a connection for each probe or request'
 
 set -l looks '__riposte_command status'
-complete -c riposte -n $looks -s j -l json -d "The daemon's own JSON document"
-complete -c riposte -n $looks -s w -l watch -d 'Again and again, until interrupted'
-complete -c riposte -n $looks -s i -l interval -x -d 'With --watch: how often, like 500ms or 10s'
+complete -c riposte -n $looks -s j -l json -d "Print the daemon's own JSON document"
+complete -c riposte -n $looks -s w -l watch -d 'Repeat until interrupted'
+complete -c riposte -n $looks -s i -l interval -x -d 'With --watch: time between reports, like 500ms or 10s'
 
 set -l ping '__riposte_command ping'
-complete -c riposte -n $ping -s c -l count -x -d 'End after that many probes'
-complete -c riposte -n $ping -s i -l interval -x -d 'From probe to probe, like 200us or 10ms'
-complete -c riposte -n $ping -s w -l deadline -x -d 'End after that long'
-complete -c riposte -n $ping -s q -l quiet -d 'Only the summary'
-complete -c riposte -n $ping -s D -l timestamps -d 'The time in front of each line'
-complete -c riposte -n $ping -l df -d 'UDP: never in fragments'
+complete -c riposte -n $ping -s c -l count -x -d 'End after this many probes'
+complete -c riposte -n $ping -s i -l interval -x -d 'Time between probes, like 200us or 10ms'
+complete -c riposte -n $ping -s w -l deadline -x -d 'Stop sending after this time'
+complete -c riposte -n $ping -s q -l quiet -d 'Print only the summary'
+complete -c riposte -n $ping -s D -l timestamps -d 'Print the time before each line'
+complete -c riposte -n $ping -l df -d 'UDP: never fragment'
 
 set -l load '__riposte_command load'
 complete -c riposte -n $load -s c -l connections -x -d 'Connections, or sockets'
 complete -c riposte -n $load -s d -l duration -x -d 'Measured time'
-complete -c riposte -n $load -s n -l count -x -d 'End after that many requests'
-complete -c riposte -n $load -s r -l rate -x -d 'Open loop: requests a second in all'
-complete -c riposte -n $load -l depth -x -d 'Outstanding requests on each connection'
-complete -c riposte -n $load -l warmup -x -d 'Before measuring'
-complete -c riposte -n $load -l no-verify -d 'Do not compare the answers'
+complete -c riposte -n $load -s n -l count -x -d 'End after this many requests'
+complete -c riposte -n $load -s r -l rate -x -d 'Open loop: requests a second in total'
+complete -c riposte -n $load -l depth -x -d 'Requests in flight on each connection'
+complete -c riposte -n $load -l warmup -x -d 'Load before measuring'
+complete -c riposte -n $load -l no-verify -d 'Do not compare replies'

@@ -1,6 +1,6 @@
 # fish completion for riposted(8).
 
-# SERVICE=ENDPOINT, from what is there of it.
+# SERVICE=ENDPOINT, completed from the part that is typed.
 function __riposted_listen
     set -l word (commandline -ct | string replace -r -- '^--listen=' '')
     for service in hello echo discard daytime chargen time
@@ -14,10 +14,10 @@ end
 
 complete -c riposted -f
 complete -c riposted -s c -l config -r -F -d 'Read the configuration from a file'
-complete -c riposted -l listen -x -a '(__riposted_listen)' -d 'Answer with a service on an endpoint'
-complete -c riposted -l backend -x -a 'auto io_uring epoll' -d 'How to wait for and move bytes'
-complete -c riposted -l workers -x -d 'Threads, 0 is one per CPU'
-complete -c riposted -l log-level -x -a 'error warning info debug' -d 'What to log'
+complete -c riposted -l listen -x -a '(__riposted_listen)' -d 'Serve a service on an endpoint'
+complete -c riposted -l backend -x -a 'auto io_uring epoll' -d 'Kernel interface for I/O'
+complete -c riposted -l workers -x -d 'Worker threads, 0 is one per CPU'
+complete -c riposted -l log-level -x -a 'error warning info debug' -d 'Least severe level to log'
 complete -c riposted -l check -d 'Validate everything, open nothing'
 complete -c riposted -l print-config -d 'Print the effective configuration and exit'
 complete -c riposted -l version -d 'Print the version and exit'
