@@ -98,6 +98,8 @@ def lint_all(arguments):
         raise Failure(f"meson could not configure {lint.TREE.path}, see {lint.TREE.log}")
     lint.run_format(found)
     lint.run_stray(found)
+    lint.run_arrows(found)
+    lint.run_language(found)
     lint.run_tidy(found, "lint", os.cpu_count(), whole=False)
     return results.report(found.rows, 0)
 

@@ -10,7 +10,7 @@ import pathlib
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from tools.dev import arrows, process
+from tools.dev import arrows, language, process
 from tools.dev.console import say
 from tools.dev.trees import CLANG, ROOM, Tree
 
@@ -82,6 +82,15 @@ def run_arrows(found):
     """No include leads from a room to one that is not below it."""
     wrong = list(arrows.forbidden())
     found.add("failed" if wrong else "passed", "lint", "the arrows between rooms", "; ".join(wrong))
+
+
+def run_language(found):
+    """No phrase that a native reader has to read twice, where it was cleaned up."""
+    wrong = list(language.findings())
+    if wrong:
+        say("\n".join(wrong))
+    found.add("failed" if wrong else "passed", "lint", "plain English",
+              f"{len(wrong)} phrases, above" if wrong else "")
 
 
 def run_tidy(found, stage, jobs, whole):

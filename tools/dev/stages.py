@@ -209,6 +209,7 @@ def lint_steps(found):
             Step("lint", "format", lambda: lint.run_format(found), ("packages: install",), cpu=1),
             Step("lint", "sources", lambda: lint.run_stray(found), ("lint: configure",)),
             Step("lint", "arrows", lambda: lint.run_arrows(found), ()),
+            Step("lint", "language", lambda: lint.run_language(found), ()),
             Step("lint", "tidy", tidy, ("lint: configure",), cpu=os.cpu_count())]
 
 
