@@ -36,13 +36,17 @@ class Honest:
     def __init__(self, *endpoints):
         self.udp_ports = [port for transport, _, port in endpoints if transport == "udp"]
         self.endpoints = len(endpoints)
-        self.dropped_before = self._dropped()
+        self.dropped_before = self._dropped_ever()
         self.process = client.Running(
             "ping", "-j", "-i", "10ms", "-W", f"{PATIENCE:.0f}s",
             *(f"{transport}://{host}:{port}" for transport, host, port in endpoints))
         self.process.await_handlers((signal.SIGINT, signal.SIGQUIT))
 
     def _dropped(self):
+        """Since it began. What its own sockets dropped is known only while it runs."""
+        return self._dropped_ever() - self.dropped_before
+
+    def _dropped_ever(self):
         return sum(dropped_on_the_way(port) for port in self.udp_ports)
 
     def _interim(self):
@@ -55,11 +59,11 @@ class Honest:
         await_true(lambda: min(answered for answered, _ in self._interim()) >= count,
                    f"{count} answers to honest clients", PATIENCE)
 
-    def _await_all(self, dropped):
+    def _await_all(self):
         """Waits for a moment at which nothing is under way but what the kernel dropped; not for long, because
         there is none once a probe is lost."""
         deadline = time.monotonic() + WAIT
-        while any(sent - answered > dropped for answered, sent in self._interim()):
+        while any(sent - answered > self._dropped() for answered, sent in self._interim()):
             if time.monotonic() > deadline:
                 return
             time.sleep(0.01)
@@ -70,10 +74,11 @@ class Honest:
 
         A run that ends waits for its last answers only a few times as long as for any before, and a machine
         that is busy may have stopped the daemon for longer: it ends when hardly anything is under way."""
-        self._await_all(self._dropped() - self.dropped_before)
+        self._await_all()
+        dropped = self._dropped()
         self.process.signal(signal.SIGINT)
         done = client.parse_json(self.process.finish(2 * PATIENCE))
-        dropped = self._dropped() - self.dropped_before
+        dropped = max(dropped, self._dropped())
         found, faults = {}, []
         for endpoint in done.json["endpoints"]:
             counts, transport = endpoint["counts"], endpoint["transport"]
