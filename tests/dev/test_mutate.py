@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -221,6 +222,14 @@ class Files(MutateTest):
         self.assertIn("wants one 'Fault: ...'", self.refusal())
         self.plant("head", "", "check toy adds")
         self.assertIn("has no diff", self.refusal())
+
+    def test_the_page_names_each_fault_of_the_product_once_with_its_tests_and_no_other(self):
+        mutants = mutate.read_mutants(TOP / "tests/mutants")
+        page = (TOP / "docs/planted-faults.md").read_text(encoding="utf-8")
+        self.assertEqual(sorted(re.findall(r"(?m)^\| \[([^]]+)\]", page)), [each.name for each in mutants])
+        self.assertTrue(page == mutate.page(mutants),
+                        "docs/planted-faults.md is not what its patches say; run: "
+                        "./dev mutate --page > docs/planted-faults.md")
 
     def test_those_of_the_product_can_be_read_and_applied(self):
         mutants = mutate.read_mutants(TOP / "tests/mutants")

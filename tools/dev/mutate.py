@@ -1,4 +1,4 @@
-"""Plants faults, and sees that the tests find them: `./dev mutate [NAME...] [--list]`.
+"""Plants faults, and sees that the tests find them: `./dev mutate [NAME...] [--list|--page]`.
 
 Model. A mutant is a file tests/mutants/NAME.patch: a unified diff that breaks the product, and above
 it what that would cost and who finds it.
@@ -324,11 +324,50 @@ def print_list(mutants, out):
             print(f"    caught by: {test}", file=out)
 
 
+PAGE_HEAD = """\
+# Planted faults
+
+A test that has never failed may check nothing. Each row is a mistake that a developer could make, kept as a patch in
+`tests/mutants`, and the tests that must fail when it is planted. `./dev mutate` plants one after the other in a copy
+of the tree, builds what the test needs, and runs just that test; `./dev mutate NAME` plants one. A fault counts as
+caught only if the named test fails, not if the tree does not compile or another test fails.
+
+The first word of a test is the build in which it runs: `check` (GCC), `asan` (Clang with AddressSanitizer and
+UndefinedBehaviorSanitizer), `threads` (ThreadSanitizer), `minimal` (without optional libraries), `tidy` (formatter and
+linters) or `package` (the Debian packages).
+
+`./dev mutate --page > docs/planted-faults.md` writes this page from the patches; a test compares the two. A change that
+adds a promise adds a fault that breaks it.
+"""
+
+
+def room_of(mutant):
+    """The folder of the first file that it changes: "daemon/tcp", "client/load", "common"."""
+    changed = re.search(r"(?m)^\+\+\+ b/(\S+)", mutant.path.read_text(encoding="utf-8"))
+    folders = pathlib.PurePath(changed[1]).parts[:-1] if changed else ()
+    return "/".join(folders[:2])
+
+
+def page(mutants):
+    """docs/planted-faults.md."""
+    lines = [PAGE_HEAD]
+    for room in sorted({room_of(mutant) for mutant in mutants}):
+        lines += [f"## {room}\n", "| fault | what it does | caught by |", "|---|---|---|"]
+        for mutant in mutants:
+            if room_of(mutant) == room:
+                tests = "<br>".join(f"`{test}`" for test in mutant.tests)
+                fault = mutant.fault.replace("|", "\\|")
+                lines.append(f"| [{mutant.name}](../tests/mutants/{mutant.name}.patch) | {fault} | {tests} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def main(arguments, builder=None, top=TOP, out=sys.stdout):
     parser = argparse.ArgumentParser(prog="./dev mutate", description="Plants the faults of "
                                      "tests/mutants, and sees that the tests find each.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
-    parser.add_argument("--list", action="store_true", help="only tell what faults there are")
+    parser.add_argument("--list", action="store_true", help="only list the faults")
+    parser.add_argument("--page", action="store_true", help="only print docs/planted-faults.md")
     options = parser.parse_args(arguments)
     try:
         mutants = read_mutants(top / "tests/mutants", options.names)
@@ -337,6 +376,9 @@ def main(arguments, builder=None, top=TOP, out=sys.stdout):
         return 2
     if options.list:
         print_list(mutants, out)
+        return 0
+    if options.page:
+        out.write(page(mutants))
         return 0
     if builder is None:
         from tools.dev.plain_stages import PlainStages
