@@ -14,8 +14,7 @@ namespace riposte {
 Connections::Connections(
     Turn& turn, WorkerTelemetry& telemetry, const TcpLimits& limits, uint32_t window_buffers)
     : turn_(turn), telemetry_(telemetry), window_buffers_(window_buffers),
-      queues_(turn.pools.streams), timers_(limits.connections_max),
-      sources_(limits.connections_max, source_prefixes(limits)) {
+      queues_(turn.pools.streams), timers_(limits.connections_max), admission_(limits) {
     evicting_.reserve(evictions_max);
     apply_limits(limits);
 }
@@ -24,10 +23,10 @@ void Connections::handle(const Event& event) {
     uint32_t slot = event.token.slot;
     if (slot == refused_slot) {
         assert(event.kind == OpKind::close);
-        --open_;
+        --refused_;
         return;
     }
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     assert(!c.is_free() && c.generation == event.token.generation);
     if (event.kind == OpKind::receive) {
         on_receive(slot, event);
@@ -49,7 +48,7 @@ void Connections::handle(const Event& event) {
 }
 
 void Connections::on_receive(uint32_t slot, const Event& event) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     assert(c.receiving());
     if (event.last)
         c.end_receive();
@@ -77,7 +76,7 @@ void Connections::on_receive(uint32_t slot, const Event& event) {
 }
 
 void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     c.heard = true;
     tally(c, Counter::stream_received_bytes, size);
     std::span<std::byte> bytes = turn_.pools.streams.bytes(buffer);
@@ -110,7 +109,7 @@ void Connections::on_data(uint32_t slot, BufferId buffer, uint32_t size) {
 }
 
 void Connections::on_sent(uint32_t slot, int32_t result) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     if (c.state() == ConnectionState::aborting) {
         drop_owed(c);
         return;
@@ -144,7 +143,7 @@ void Connections::on_sent(uint32_t slot, int32_t result) {
 }
 
 void Connections::on_closed(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     c.end_close();
     timers_.clear(slot);
     free_slot(slot);
@@ -153,12 +152,12 @@ void Connections::on_closed(uint32_t slot) {
 }
 
 void Connections::run(uint32_t slot) {
-    while (take_step(slot, advance(slots_[slot], window_bytes()))) {
+    while (take_step(slot, advance(table_[slot], window_bytes()))) {
     }
 }
 
 bool Connections::take_step(uint32_t slot, Step step) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     Token token{slot, c.generation};
     switch (step) {
     case Step::wait:
@@ -200,7 +199,7 @@ bool Connections::take_step(uint32_t slot, Step step) {
 }
 
 void Connections::ask_service(uint32_t slot, Step step) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     BufferPool& pool = turn_.pools.streams;
     BufferId buffer = pool.take(Owner::worker);
     if (buffer == no_buffer) {
@@ -225,7 +224,7 @@ void Connections::ask_service(uint32_t slot, Step step) {
 }
 
 void Connections::push_send(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     const SendQueues::Chunk& chunk = queues_.front(c.pending);
     turn_.pools.streams.move(c.pending.head, Owner::worker, Owner::backend);
     // The last bytes and the FIN go in one segment, if nothing is left to say in between.
@@ -244,7 +243,7 @@ void Connections::push_send(uint32_t slot) {
 }
 
 void Connections::push_receive(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     turn_.ops.push_back(
         {.kind = OpKind::receive,
          .token = {slot, c.generation},
@@ -258,7 +257,7 @@ void Connections::push_close(uint32_t slot, uint32_t generation, int fd) {
 }
 
 void Connections::enqueue(uint32_t slot, BufferId buffer, uint32_t size, uint64_t since_ns) {
-    if (size == 0 || !queues_.append(slots_[slot].pending, buffer, size, since_ns))
+    if (size == 0 || !queues_.append(table_[slot].pending, buffer, size, since_ns))
         release(buffer);
 }
 
@@ -285,7 +284,7 @@ void Connections::release(BufferId buffer) {
 }
 
 void Connections::fail(uint32_t slot, std::string_view reason) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     if (!c.may_abort())
         return;
     if (log::enabled(LogLevel::debug))

@@ -19,7 +19,9 @@
 #include "daemon/io/turn.h"
 #include "daemon/listen/listener_slot.h"
 #include "daemon/log/log.h"
+#include "daemon/tcp/admission.h"
 #include "daemon/tcp/connection.h"
+#include "daemon/tcp/connection_table.h"
 #include "daemon/tcp/longest_waiting.h"
 #include "daemon/tcp/source_table.h"
 #include "daemon/tcp/tcp_limits.h"
@@ -27,7 +29,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
+#include <expected>
 #include <string_view>
 #include <vector>
 
@@ -81,8 +83,9 @@ public:
     /// Those that were released since the last time, now the caller's.
     std::vector<HandedOver> take_handed_over();
 
-    uint32_t slots() const noexcept { return static_cast<uint32_t>(slots_.size()); }
-    uint32_t open() const noexcept { return open_; }   ///< not free; refused ones included
+    uint32_t slots() const noexcept { return table_.size(); }
+    /// Not free; refused ones included.
+    uint32_t open() const noexcept { return table_.used() + refused_; }
     uint64_t freed() const noexcept { return freed_; } ///< connections that were closed, ever
     /// Stream buffers that hold what is owed or read; the others are there for anybody.
     uint32_t buffers_used() const noexcept;
@@ -99,18 +102,12 @@ private:
     void on_released(uint32_t slot);
 
     void grow(uint32_t slots);
-    void count_sources();
     static uint32_t slots_for(const TcpLimits& limits) noexcept;
     bool make_way();
     bool evict();
     uint64_t idle_since_ms(uint32_t slot) const noexcept;
-    /// Why a connection may not be, and as what it is counted.
-    struct Refusal {
-        Counter reason;
-        std::string_view why;
-    };
-
-    std::optional<Refusal> enter(const SourceKey& source, const ListenerSpec& listener);
+    std::expected<AdmissionTicket, Refusal> ask_admission(
+        const SourceKey& source, const ListenerSpec& listener);
     void refuse(
         int fd, const SocketAddress& peer, const Refusal& refusal, const ListenerSpec& listener);
     uint32_t open_slot(int fd, const SocketAddress& peer, const SourceKey& source);
@@ -164,8 +161,7 @@ private:
     WorkerTelemetry& telemetry_;
     TcpLimits limits_{}; ///< this worker's share
     uint32_t window_buffers_;
-    std::vector<Connection> slots_;
-    std::vector<uint32_t> free_; ///< stack
+    ConnectionTable table_;
     SendQueues queues_;
     std::vector<uint32_t> starved_;
     std::vector<uint32_t> woken_; ///< wake_starved()'s working copy
@@ -173,15 +169,11 @@ private:
     uint64_t relief_ms_ = 0;  ///< nobody is reset before
     uint64_t watched_ms_ = 0; ///< since then somebody has been waiting without a long break
     TimerWheel timers_;
-    SourceTable sources_;
-    std::optional<SourceTable> next_sources_; ///< reserved, as the next ones
-    Room<Connection> slots_room_;
-    Room<uint32_t> free_room_;
+    Admission admission_;
     Room<uint32_t> starved_room_;
     Room<uint32_t> woken_room_;
     LongestWaiting victims_;
-    uint32_t max_ = 0;
-    uint32_t open_ = 0;
+    uint32_t refused_ = 0; ///< that are being closed
     uint64_t freed_ = 0;
     uint32_t evicted_ = 0;           ///< of them, on their way out
     std::vector<uint32_t> evicting_; ///< of those, in this turn

@@ -11,14 +11,14 @@ namespace riposte {
 
 void Connections::set_deadline(uint32_t slot) {
     const deadlines::Now now{turn_.now_ms, turn_.draining, turn_.drain_grace_ms};
-    if (const auto timeout = deadlines::renew(slots_[slot], limits_, now))
+    if (const auto timeout = deadlines::renew(table_[slot], limits_, now))
         timers_.set(slot, turn_.now_ms + *timeout);
     else
         timers_.clear(slot); // its stream is being stopped, then it goes
 }
 
 void Connections::probe_stall(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     const uint32_t unacknowledged = turn_.environment.unacknowledged_bytes(c.fd);
     const deadlines::ReadVerdict verdict =
         deadlines::judge_reading(c, limits_, unacknowledged, turn_.now_ms);
@@ -46,7 +46,7 @@ void Connections::expire() {
 }
 
 void Connections::on_deadline(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     if (c.is_finishing()) {
         // Everything was sent, and the kernel goes on delivering it after the close.
         tally(c, Counter::linger_timeouts);
@@ -63,7 +63,7 @@ void Connections::on_deadline(uint32_t slot) {
 }
 
 void Connections::end_idle(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     c.finish_requested = true;
     if (turn_.draining) {
         telemetry_.access_log.note(slot, "drained");
@@ -80,8 +80,8 @@ void Connections::end_idle(uint32_t slot) {
 
 void Connections::begin_drain(uint32_t handover_max) {
     handover_left_ = handover_max;
-    for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
-        Connection& c = slots_[slot];
+    for (uint32_t slot = 0; slot < table_.size(); ++slot) {
+        Connection& c = table_[slot];
         if (!c.is_open())
             continue;
         if (!c.starved)
@@ -95,8 +95,8 @@ void Connections::begin_drain(uint32_t handover_max) {
 }
 
 void Connections::end_drain() {
-    for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
-        Connection& c = slots_[slot];
+    for (uint32_t slot = 0; slot < table_.size(); ++slot) {
+        Connection& c = table_[slot];
         if (c.is_finishing()) {
             c.leave(); // it was sent everything: no need for a reset
             tell_end(slot, "drained");
@@ -108,8 +108,8 @@ void Connections::end_drain() {
 }
 
 void Connections::abort_all(std::string_view reason) {
-    for (uint32_t slot = 0; slot < slots_.size(); ++slot) {
-        if (slots_[slot].is_free())
+    for (uint32_t slot = 0; slot < table_.size(); ++slot) {
+        if (table_[slot].is_free())
             continue;
         fail(slot, reason);
         run(slot);

@@ -17,31 +17,29 @@ namespace riposte {
 /// Is there room for one more, or can it be made?
 bool Connections::make_way() {
     // Not by open_: connections that are refused have no slot, and drive nobody out.
-    while (slots_.size() - free_.size() - evicted_ >= max_)
+    while (table_.used() - evicted_ >= admission_.connections_max())
         if (limits_.when_full != WhenFull::close_idle || turn_.draining || !evict())
             return false;
-    return !free_.empty();
+    return table_.free() > 0;
 }
 
 /// Since when it does nothing and nothing is to be done for it. The peer of one that is finishing
 /// has been sent everything, and only its FIN is missing.
 uint64_t Connections::idle_since_ms(uint32_t slot) const noexcept {
-    const Connection& c = slots_[slot];
+    const Connection& c = table_[slot];
     const bool idle = c.is_finishing() || (c.is_open() && !c.reply_pending() && !c.starved);
     return idle && !c.evicted ? c.progress_ms : LongestWaiting::not_waiting;
 }
 
 /// Chooses one; it goes when all events of this turn are known.
 bool Connections::evict() {
-    if (evicted_ >= evictions_max || free_.empty())
+    if (evicted_ >= evictions_max || table_.free() == 0)
         return false;
-    const uint32_t slot =
-        victims_.longest(static_cast<uint32_t>(slots_.size()), turn_.now_ms, [this](uint32_t at) {
-            return idle_since_ms(at);
-        });
+    const uint32_t slot = victims_.longest(
+        table_.size(), turn_.now_ms, [this](uint32_t at) { return idle_since_ms(at); });
     if (slot == LongestWaiting::none)
         return false;
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     ++evicted_;
     c.evicted = true;
     evicting_.push_back(slot);
@@ -55,7 +53,7 @@ bool Connections::evict() {
 
 void Connections::end_evicted() {
     for (const uint32_t slot : evicting_) {
-        Connection& c = slots_[slot];
+        Connection& c = table_[slot];
         assert(c.evicted);
         if (c.is_open() && c.reply_pending()) {
             fail(slot, "it spoke too late to keep its place"); // in this turn

@@ -27,7 +27,7 @@ void Connections::log_peer(uint32_t slot, std::string_view what, std::string_vie
     uint64_t suppressed = 0;
     if (!log::enabled(LogLevel::debug) || !debug_limit_.allow(turn_.now_ms, suppressed))
         return;
-    const Connection& c = slots_[slot];
+    const Connection& c = table_[slot];
     std::string peer = to_string(source_address(c.source, c.source_port));
     std::string line;
     if (what == "received")
@@ -44,7 +44,7 @@ void Connections::log_peer(uint32_t slot, std::string_view what, std::string_vie
 void Connections::tell_end(uint32_t slot, std::string_view how) {
     if (!telemetry_.access_log.told_of(slot)) [[likely]]
         return;
-    const Connection& c = slots_[slot];
+    const Connection& c = table_[slot];
     const ListenerSpec* listener = listener_of(c);
     telemetry_.access_log.ended(
         slot,

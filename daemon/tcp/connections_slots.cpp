@@ -15,19 +15,16 @@ namespace riposte {
 // Slots -------------------------------------------------------------------------------------------
 
 uint32_t Connections::slots_for(const TcpLimits& limits) noexcept {
-    const uint32_t max = std::min(limits.connections_max, Token::max - 1);
+    const uint32_t max = Admission::connections_max(limits);
     const uint32_t evictions =
         limits.when_full == WhenFull::close_idle ? std::min(max, evictions_max) : 0;
-    return std::min(max + evictions, Token::max - 1);
+    return std::min(max + evictions, ConnectionTable::slots_max);
 }
 
 uint32_t Connections::reserve(const TcpLimits& limits) {
     const uint32_t slots = std::max(slots_for(limits), this->slots());
-    next_sources_.reset();
-    if (slots > slots_.size() || sources_.prefixes() != source_prefixes(limits))
-        next_sources_.emplace(slots, source_prefixes(limits));
-    slots_room_.reserve(slots_, slots);
-    free_room_.reserve(free_, slots);
+    admission_.reserve(limits, table_, slots);
+    table_.reserve(slots);
     starved_room_.reserve(starved_, slots);
     woken_room_.reserve(woken_, slots);
     timers_.reserve(slots);
@@ -35,9 +32,8 @@ uint32_t Connections::reserve(const TcpLimits& limits) {
 }
 
 void Connections::give_up() noexcept {
-    next_sources_.reset();
-    slots_room_.give_up();
-    free_room_.give_up();
+    admission_.give_up();
+    table_.give_up();
     starved_room_.give_up();
     woken_room_.give_up();
     timers_.give_up();
@@ -45,107 +41,67 @@ void Connections::give_up() noexcept {
 
 void Connections::apply_limits(const TcpLimits& limits) {
     limits_ = limits;
-    max_ = std::min(limits_.connections_max, Token::max - 1);
-    const uint32_t slots = slots_for(limits_);
-    if (slots > slots_.size())
+    admission_.set(limits);
+    const uint32_t slots = slots_for(limits);
+    if (slots > table_.size())
         grow(slots);
-    else if (sources_.prefixes() != source_prefixes(limits_))
-        count_sources();
+    else if (admission_.must_recount())
+        admission_.recount(table_);
     give_up(); // of what was reserved and is not needed
 }
 
 void Connections::grow(uint32_t slots) {
-    assert(slots < Token::max);
-    auto old_size = static_cast<uint32_t>(slots_.size());
-    slots_room_.take_over(slots_);
-    free_room_.take_over(free_);
+    table_.grow(slots);
     starved_room_.take_over(starved_);
     woken_room_.take_over(woken_);
-    slots_.resize(slots);
-    free_.reserve(slots);
     starved_.reserve(slots);
     woken_.reserve(slots);
     timers_.grow(slots);
     telemetry_.access_log.grow(slots);
-    for (uint32_t slot = slots; slot-- > old_size;)
-        free_.push_back(slot);
-    count_sources();
+    admission_.recount(table_);
 }
 
-/// Anew: there may be more of them, or what is one source has changed.
-void Connections::count_sources() {
-    const auto slots = static_cast<uint32_t>(slots_.size());
-    const SourcePrefixes prefixes = source_prefixes(limits_);
-    std::optional<SourceTable> reserved = std::exchange(next_sources_, std::nullopt);
-    SourceTable sources = reserved && reserved->suits(slots, prefixes)
-                              ? std::move(*reserved)
-                              : SourceTable(slots, prefixes);
-    for (const Connection& c : slots_)
-        if (!c.is_free())
-            sources.enter(c.source, slots);
-    sources_ = std::move(sources);
-}
-
-/// Whoever is there now has a place in sources_ and in the load of its listener, which is still to
-/// be set.
+/// Its places are counted already; its listener and service are still to be set.
 uint32_t Connections::open_slot(int fd, const SocketAddress& peer, const SourceKey& source) {
-    uint32_t slot = free_.back();
-    free_.pop_back();
-    Connection& c = slots_[slot];
-    c.open(fd, source, peer.port());
-    ++open_;
+    const uint32_t slot = table_.take(fd, source, peer.port());
     telemetry_.access_log.opened(slot, turn_.now_ms);
     return slot;
 }
 
 void Connections::free_slot(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     assert(!telemetry_.access_log.told_of(slot));
-    sources_.leave(c.source);
+    admission_.leave(c.source, c.listener != nullptr ? c.listener->socket.load.get() : nullptr);
     if (c.listener != nullptr) {
-        c.listener->socket.load->leave();
         --c.listener->connections;
         ListenerCounts::add(c.listener->socket.counts->closed);
     }
     evicted_ -= c.evicted;
-    c.vacate();
-    free_.push_back(slot);
-    --open_;
+    table_.give_back(slot);
 }
 
 // Admission ---------------------------------------------------------------------------------------
 
-/// Counts one more connection of this source and listener; or says why that may not be.
-std::optional<Connections::Refusal> Connections::enter(
+/// Places for one more connection of this source and listener, and a slot; or why that cannot be.
+std::expected<AdmissionTicket, Refusal> Connections::ask_admission(
     const SourceKey& source, const ListenerSpec& listener) {
-    if (!sources_.enter(source, limits_.connections_per_source_max))
-        return Refusal{
-            Counter::connections_over_source, "its source has reached 'connections_per_source'"};
-    if (!listener.load->enter(listener.connections_max)) {
-        sources_.leave(source);
-        return Refusal{
-            Counter::connections_over_listener, "its listener has reached its 'connections'"};
-    }
-    if (!make_way()) { // last: nobody has to go for one that can not stay
-        listener.load->leave();
-        sources_.leave(source);
-        return Refusal{Counter::connections_refused, "the limit 'connections' is reached"};
-    }
-    return std::nullopt;
+    auto ticket = admission_.ask(source, listener);
+    if (ticket && !make_way()) // last: no connection has to go for one that cannot stay
+        return std::unexpected(Admission::full);
+    return ticket;
 }
 
 void Connections::accepted(int fd, ListenerSlot& listening) {
     SocketAddress peer = turn_.environment.peer_address(fd);
     SourceKey source = source_key(peer);
-    const Acl* access = listening.socket.access.get();
-    if (access != nullptr && !access->permits(source))
-        return refuse(
-            fd, peer, {Counter::connections_denied, "'allow' and 'deny' do not let it in"},
-            listening.socket);
-    if (const auto refusal = enter(source, listening.socket))
-        return refuse(fd, peer, *refusal, listening.socket);
-    uint32_t slot = open_slot(fd, peer, source);
-    Connection& c = slots_[slot];
+    if (const auto denial = Admission::denial(source, listening.socket))
+        return refuse(fd, peer, *denial, listening.socket);
+    auto ticket = ask_admission(source, listening.socket);
+    if (!ticket)
+        return refuse(fd, peer, ticket.error(), listening.socket);
+    const uint32_t slot = open_slot(fd, peer, source);
+    ticket->complete();
+    Connection& c = table_[slot];
     c.kind = listening.socket.kind;
     c.listener = &listening;
     c.service = listening.socket.service;
@@ -165,7 +121,7 @@ void Connections::accepted(int fd, ListenerSlot& listening) {
 /// It never gets a slot: its descriptor is closed, and until then only counted.
 void Connections::refuse(
     int fd, const SocketAddress& peer, const Refusal& refusal, const ListenerSpec& listener) {
-    ++open_;
+    ++refused_;
     telemetry_.metrics.add(listener.kind, refusal.reason);
     ListenerCounts::add(listener.counts->refused);
     log_refused(

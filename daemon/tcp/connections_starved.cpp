@@ -24,7 +24,7 @@
 namespace riposte {
 
 void Connections::starve(uint32_t slot) {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     if (c.starved)
         return;
     c.starved = true;
@@ -45,7 +45,7 @@ void Connections::wake_starved() {
     woken_.swap(starved_);
     for (const int rank : {0, 1, 2}) {
         for (const uint32_t slot : woken_) {
-            Connection& c = slots_[slot];
+            Connection& c = table_[slot];
             if (!c.starved || c.starved_rank != rank)
                 continue;
             c.starved = false;
@@ -64,9 +64,9 @@ void Connections::relieve() {
     if (turn_.now_ms > relief_ms_ + stalled_ms / 2)
         watched_ms_ = turn_.now_ms;
     relief_ms_ = turn_.now_ms + relief_pause_ms;
-    std::erase_if(starved_, [this](uint32_t slot) { return !slots_[slot].starved; });
+    std::erase_if(starved_, [this](uint32_t slot) { return !table_[slot].starved; });
     const BufferPool& pool = turn_.pools.streams;
-    const auto count = static_cast<uint32_t>(slots_.size());
+    const auto count = table_.size();
     uint32_t coming = 0; // back, when their sends have ended
     for (uint32_t left = reliefs_max; left > 0 && pool.held(Owner::pool) + coming < starved_.size();
          --left) {
@@ -74,7 +74,7 @@ void Connections::relieve() {
             count, turn_.now_ms, [this](uint32_t at) { return stalled_since_ms(at); });
         if (slot == LongestWaiting::none)
             return;
-        const Connection& c = slots_[slot];
+        const Connection& c = table_[slot];
         coming += c.sending();
         tally(c, Counter::stalls_relieved);
         log_refused(
@@ -88,7 +88,7 @@ void Connections::relieve() {
 
 /// Since when it holds buffers and its peer takes nothing.
 uint64_t Connections::stalled_since_ms(uint32_t slot) noexcept {
-    Connection& c = slots_[slot];
+    Connection& c = table_[slot];
     if (!c.is_open() || c.pending.head == no_buffer)
         return LongestWaiting::not_waiting;
     const bool looked = c.unacknowledged != Connection::not_looked;

@@ -57,13 +57,13 @@ HttpAnswer answer_to_complete(const HttpRequest& request, bool draining) {
 /// IMF-fixdate (RFC 9110, 5.6.7), whatever the locale: "Sun, 06 Nov 1994 08:49:37 GMT".
 std::string date(time_t now) {
     constexpr std::array<std::string_view, 7> days{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    constexpr std::array<std::string_view, 12> months{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    constexpr std::array<std::string_view, 12> month_names{
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     tm parts{};
     ::gmtime_r(&now, &parts);
     return fmt::format(
         "{}, {:02} {} {} {:02}:{:02}:{:02} GMT", days[static_cast<size_t>(parts.tm_wday)],
-        parts.tm_mday, months[static_cast<size_t>(parts.tm_mon)], parts.tm_year + 1900,
+        parts.tm_mday, month_names[static_cast<size_t>(parts.tm_mon)], parts.tm_year + 1900,
         parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
