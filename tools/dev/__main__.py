@@ -16,23 +16,23 @@ HELP = """./dev demo                      build, start riposted, talk to it over
                                 of the long form, sanitize whole
 ./dev test WORD...              single tests: 'timers', 'test_handover', 'a slow reader'
            [-k TEXT] [--list] [--durations N] [--repeat N] [--load N]
-./dev mutate [NAME...]          plant faults, and see that the tests catch each of them
-./dev lint                      clang-format, shellcheck, clang-tidy
+./dev mutate [NAME...]          plant faults, and check that the tests catch each of them
+           [--list] [--page]    list the faults; print docs/planted-faults.md
+./dev lint                      clang-format, shellcheck, clang-tidy, include directions, language
 ./dev soak MINUTES              storms of 10,000 peers, attacks and simulated faults, round after
-                                round, with a table of what honest clients noticed
+                                round, with a table of what honest clients lost
 ./dev deb                       the Debian packages in build-dev/deb/packages, checked by lintian
 ./dev bench [--help]            riposted against Asio, libuv, libevent, Go, Tokio, node, xinetd
                                 and bare loops: CPU for each request, latency, memory
 ./dev bench generator [--help]  riposte load against a plain epoll loop
 ./dev bench truth [--help]      riposte, ping, fping, irtt, iperf3 and sockperf on a link whose
-                                faults are known: what each says, and what was so; needs root
+                                faults are known: what each reports, and what was true; needs root
 ./dev fuzz SECONDS [TARGET...]  libFuzzer on each target; ends with 1 if one crashed, and says
            [--merge]            where the input is; --merge: new inputs into tests/fuzz/corpus
 ./dev help                      this
 
 Missing packages are installed with apt on Debian 12 and 13 (as root, or with sudo). All builds
-lie in build-dev/; nothing outside it is written to, and nothing that ./dev did not make is
-removed."""
+are in build-dev/. ./dev writes nowhere else, and removes only what it made."""
 
 
 def commands():

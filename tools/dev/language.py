@@ -56,7 +56,7 @@ HEADLESS = re.compile(r"(?:^|(?<=[.:!?;|*] ))Who(?:ever)? [^.?!:;|]*(?:[.!:;|]|$
 HEADLESS_ADVICE = "begin with the actor: 'Peers that ...', 'Connections opened while ...'"
 
 #: What is searched: files, and folders with all that is text in them.
-PLACES = ["README.md", "CHANGELOG.md", "SECURITY.md", "docs", "packaging"]
+PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging"]
 SUFFIXES = {".md", ".scd", ".toml", ".conf", ".yml", ".json", ".service", ".socket", ".catalog", ".fish", ".bash",
             ".h", ".cpp", ".build", ""}
 
