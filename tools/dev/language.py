@@ -52,7 +52,7 @@ PHRASES = {
     r"no longer than (that|is needed)": "at most",
 }
 #: A sentence with a relative for its subject: "Who came while it was off is not logged." A question is none.
-HEADLESS = re.compile(r"(?:^|(?<=[.:!?;|*] ))Who(?:ever)? [^.?!:;|]*(?:[.!:;|]|$)", re.MULTILINE)
+HEADLESS = re.compile(r"(?:^|(?<=[.:!?;|*\"] ))Who(?:ever)? [^.?!:;|\n]*(?:[.!:;|]|$)", re.MULTILINE)
 HEADLESS_ADVICE = "begin with the actor: 'Peers that ...', 'Connections opened while ...'"
 
 #: What is searched: files, and folders with all that is text in them.
@@ -60,25 +60,28 @@ PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs",
 SUFFIXES = {".md", ".scd", ".toml", ".conf", ".yml", ".json", ".service", ".socket", ".catalog", ".fish", ".bash",
             ".h", ".cpp", ".build", ""}
 
-_GAP = r"(?:[ \t]|\n[ \t]*(?://+<?!?|#+|\*)?[ \t]*)+"
-_PATTERNS = [(re.compile(r"(?<![\w/-])(?:" + pattern.replace(" ", _GAP) + r")(?![\w-])", re.IGNORECASE), advice)
+_PATTERNS = [(re.compile(r"(?<![\w/-])(?:" + pattern + r")(?![\w-])", re.IGNORECASE), advice)
              for pattern, advice in PHRASES.items()]
 #: A comment or a string literal of C++; a raw string is one, too.
 _CPP = re.compile(r'R"(?P<end>\w*)\((?P<raw>.*?)\)(?P=end)"|"(?P<text>(?:\\.|[^"\\\n])*)"'
                   r"|'(?:\\.|[^'\\\n])*'|(?P<line>//[^\n]*)|(?P<block>/\*.*?\*/)", re.DOTALL)
 _MARKDOWN_CODE = re.compile(r"^```.*?^```|``[^`\n]*``|`[^`]*`", re.DOTALL | re.MULTILINE)
+#: Stands for what is not searched: no phrase goes on over it.
+_CUT = "\x01"
+#: What is between two words: blanks, ends of lines, and the sign of the next line's comment.
+_GAP = re.compile(rf"[\s{_CUT}]+(?:(?://+[!<]*|#+|\*)[\s{_CUT}]+)*")
 
 
 def _blank(text):
     """As long, with lines where they were."""
-    return re.sub(r"[^\n]", " ", text)
+    return _CUT + re.sub(r"[^\n]", " ", text[1:]) if text.strip() else text
 
 
 def prose(name, text):
     """What of a file people read, each character at its place; the rest is blank."""
     suffix = pathlib.PurePath(name).suffix
     if suffix == ".md":
-        return _MARKDOWN_CODE.sub(lambda match: _blank(match[0]).replace(" ", "`", 1), text)
+        return _MARKDOWN_CODE.sub(lambda match: _blank(match[0]), text)
     if suffix not in (".h", ".cpp"):
         return text
     kept, end = [], 0
@@ -89,16 +92,27 @@ def prose(name, text):
     return "".join(kept) + _blank(text[end:])
 
 
+def sentences(text):
+    """Words with single blanks between them, and a line for each paragraph; and the line of each character."""
+    words, lines, line, end = [], [], 1, 0
+    for match in _GAP.finditer(text + "\n"):
+        word, gap = text[end:match.start()], match[0]
+        words += [word, "\n" if _CUT in gap or gap.count("\n") > 1 else " "]
+        lines += [line] * (len(word) + 1)
+        line += gap.count("\n")
+        end = match.end()
+    return "".join(words), lines
+
+
 def findings_in(name, text):
     """A line for each phrase: "FILE:LINE: 'phrase': what to write instead"."""
-    text = prose(name, text)
+    text, lines = sentences(prose(name, text))
     found = [(match.start(), match[0], advice) for pattern, advice in _PATTERNS
              for match in pattern.finditer(text)]
     found += [(match.start(), " ".join(match[0].split()[:4]) + " ...", HEADLESS_ADVICE)
               for match in HEADLESS.finditer(text)]
     for start, phrase, advice in sorted(found):
-        phrase = re.sub(_GAP, " ", phrase)
-        yield f"{name}:{text.count(chr(10), 0, start) + 1}: '{phrase}': {advice}"
+        yield f"{name}:{lines[start]}: '{phrase}': {advice}"
 
 
 def files(top=".", places=None):
