@@ -33,25 +33,6 @@ sockaddr_in6 ipv6_of(const SocketAddress& address) {
     return specific;
 }
 
-/// Those that the network or the peer answers for; anything else is a matter of this machine.
-bool is_remote(int error) {
-    switch (error) {
-    case EAFNOSUPPORT: // a kernel without IPv6: nothing is reached by it
-    case ECONNREFUSED:
-    case ECONNRESET:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EPIPE:
-    case EPROTO:
-    case ETIMEDOUT:
-        return true;
-    default:
-        return false;
-    }
-}
-
 bool is_multicast(const SocketAddress& address) {
     if (address.family() == AF_INET)
         return IN_MULTICAST(ntohl(ipv4_of(address).s_addr));
@@ -136,25 +117,31 @@ std::string remove_unfit(std::vector<SocketAddress>& addresses, Transport transp
 std::string_view hint(const Failure& failure, Transport transport) {
     if (failure.at_source)
         return failure.error == EADDRNOTAVAIL ? "; it is not an address of this machine" : "";
-    switch (failure.error) {
-    case ECONNREFUSED:
+    switch (outcome_of(failure)) {
+    case Outcome::refused:
         return "; is riposted running there?";
-    case ETIMEDOUT:
+    case Outcome::lost:
         if (is_multicast(failure.address))
             return "; it is a multicast address, and hosts answer from their own";
         return transport == Transport::tcp
                    ? "; is the address right, or does a firewall drop it? -W waits longer"
                    : "; is riposted running there? -W waits longer";
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-        return "; is the address right, and is there a route to it?";
-    case EACCES:
-    case EPERM:
-        return failure.heard ? "; a firewall on the way forbids it"
-                             : "; does a local firewall forbid it?";
-    default:
-        return "";
+    case Outcome::unreachable:
+        return failure.error == EACCES ? "; a firewall on the way forbids it"
+                                       : "; is the address right, and is there a route to it?";
+    case Outcome::local:
+        return failure.error == EACCES || failure.error == EPERM
+                   ? "; does a local firewall forbid it?"
+                   : "";
+    case Outcome::pending:
+    case Outcome::answered:
+    case Outcome::corrupted:
+    case Outcome::wrong_size:
+    case Outcome::closed:
+    case Outcome::too_big:
+        break;
     }
+    return "";
 }
 
 std::string describe(const Failure& failure, Transport transport) {
@@ -236,6 +223,15 @@ std::string name_of(const Target& target, const SocketAddress& address) {
                                               : fmt::format("{} ({})", target.name, text);
 }
 
+Cause cause_of(const Failure& failure) {
+    return failure.cause.error != 0 ? failure.cause : cause_of(failure.error, failure.address);
+}
+
+Outcome outcome_of(const Failure& failure) {
+    const Outcome outcome = outcome_of(cause_of(failure));
+    return failure.heard && outcome == Outcome::local ? Outcome::unreachable : outcome;
+}
+
 std::string what_failed(const Failure& failure) {
     const CauseKind kind = failure.cause.kind;
     const bool is_icmp = kind == CauseKind::icmp || kind == CauseKind::icmpv6;
@@ -244,8 +240,9 @@ std::string what_failed(const Failure& failure) {
 
 Error connect_error(const Target& target, std::span<const Failure> failures) {
     const Failure& last = failures.back();
-    const bool remote = !last.at_source && (last.heard || is_remote(last.error));
-    const Exit exit = remote ? Exit::failed : Exit::usage;
+    const Exit exit = last.at_source ? Exit::usage
+                      : last.heard   ? Exit::failed
+                                     : exit_of(cause_of(last));
     const std::string what = describe(last, target.transport);
     const std::string_view advice = hint(last, target.transport);
     if (last.at_source)

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "client/lookup.h"
-#include "client/measure/cause.h"
+#include "client/measure/outcome.h"
 #include "client/options.h"
 #include "client/patience.h"
 #include "common/fd.h"
@@ -61,6 +61,11 @@ struct Failure {
     Cause cause = {};     ///< what exactly, and who said it; no `error`: `error` above is all
     uint64_t took_ns = 0; ///< from asking until it was said; 0: not known
 };
+
+/// Who said so and what it means; `error` alone where the network did not say more.
+Cause cause_of(const Failure& failure);
+/// What the network said is never Outcome::local.
+Outcome outcome_of(const Failure& failure);
 
 /// What failed, without the address: an ICMP error with its sender, or what the errno means.
 std::string what_failed(const Failure& failure);

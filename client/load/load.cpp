@@ -157,13 +157,12 @@ Error document_failure(
     const bool left =
         failure.outcome != Outcome::refused && failure.outcome != Outcome::unreachable;
     account.sent({}, 1, left ? options.payload_bytes : 0);
-    account.failed({}, failure.outcome);
     const bool is_silence = failure.outcome == Outcome::lost &&
                             (target.transport == Transport::udp || failure.cause.error == 0);
-    const bool is_answer =
-        failure.outcome == Outcome::corrupted || failure.outcome == Outcome::wrong_size;
-    if (!is_silence && !is_answer)
-        account.blame({}, failure.cause);
+    if (is_silence || failure.outcome == Outcome::wrong_size)
+        account.failed({}, failure.outcome);
+    else
+        account.failed({}, failure.cause);
     return document_failure(options, result, failure.error);
 }
 
@@ -177,19 +176,19 @@ std::unique_ptr<LoadEngine> make_engine(const LoadContext& context, bool reconne
 
 /// Once, and only if requests were not even sent.
 void note_local_error(const Report& report, const LoadAccount& account) {
-    switch (account.local_error()) {
-    case 0:
+    if (account.local_error() == 0)
         return;
-    case EADDRNOTAVAIL:
+    switch (shortage_of(account.local_error())) {
+    case Shortage::ports:
         report.error(
             "no local port was free for some connections: each that was closed from here keeps "
             "its port for a while; a lower rate or --source with another address helps");
         return;
-    case EMFILE:
-    case ENFILE:
+    case Shortage::descriptors:
         report.error("too many open files for some connections; raise the limit (ulimit -n)");
         return;
-    default:
+    case Shortage::buffers:
+    case Shortage::none:
         report.error(fmt::format(
             "some requests were not sent by this machine: {}", reason(account.local_error())));
     }

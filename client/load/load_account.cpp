@@ -1,36 +1,8 @@
 #include "client/load/load_account.h"
 
 #include <algorithm>
-#include <cerrno>
 
 namespace riposte::client {
-
-Outcome outcome_of(int error) {
-    switch (error) {
-    case 0: // the end of the stream
-    case ECONNRESET:
-    case ECONNABORTED:
-    case EPIPE:
-        return Outcome::closed;
-    case ECONNREFUSED:
-        return Outcome::refused;
-    case ETIMEDOUT:
-        return Outcome::lost;
-    case EMSGSIZE:
-        return Outcome::too_big;
-    case EACCES: // ICMP: administratively prohibited
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case ENONET:
-    case ENOPROTOOPT: // ICMP: protocol unreachable
-    case EPROTO:
-        return Outcome::unreachable;
-    default:
-        return Outcome::local;
-    }
-}
 
 /// Over UDP nothing waits for a place, unless as many are outstanding as are remembered.
 void LoadAccount::left(const Stamp& stamp, uint64_t lateness_ns, uint64_t wait_ns) {
@@ -52,38 +24,16 @@ void LoadAccount::failed(const Stamp& stamp, Outcome outcome, uint64_t bytes) {
     counts.bytes_received += bytes;
     if (result_.series)
         result_.series->record_failure(stamp.intended_ns);
-    switch (outcome) {
-    case Outcome::lost:
-        counts.lost++;
-        break;
-    case Outcome::corrupted:
-        counts.corrupted++;
-        break;
-    case Outcome::wrong_size:
-        counts.wrong_size++;
-        break;
-    case Outcome::refused:
-        counts.refused++;
-        break;
-    case Outcome::unreachable:
-        counts.unreachable++;
-        break;
-    case Outcome::closed:
-        counts.closed++;
-        break;
-    case Outcome::too_big:
-        counts.too_big++;
-        break;
-    case Outcome::local:
-        counts.local++;
-        break;
-    }
+    counts.add(outcome);
 }
 
-uint64_t LoadAccount::waiting() const {
-    const LoadCounts& counts = result_.counts;
-    return counts.sent - counts.answered - counts.lost - counts.corrupted - counts.wrong_size -
-           counts.refused - counts.unreachable - counts.closed - counts.too_big - counts.local;
+void LoadAccount::failed(const Stamp& stamp, const Cause& cause, uint64_t bytes) {
+    const Outcome outcome = outcome_of(cause);
+    if (outcome == Outcome::local)
+        local_error_ = cause.error;
+    failed(stamp, outcome, bytes);
+    if (counts(stamp) && cause.kind != CauseKind::no_answer)
+        result_.causes.note(cause);
 }
 
 void LoadAccount::fold() {
@@ -95,7 +45,6 @@ void LoadAccount::finish() {
     fold();
     if (!open_loop_)
         result_.latency_from_send = result_.latency;
-    result_.counts.undecided = waiting();
 }
 
 } // namespace riposte::client

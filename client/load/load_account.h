@@ -23,20 +23,6 @@ struct Stamp {
     uint64_t sent_ns = 0;
 };
 
-enum class Outcome : uint8_t {
-    lost,
-    corrupted,
-    wrong_size,
-    refused,
-    unreachable,
-    closed,
-    too_big,
-    local,
-};
-
-/// What an error of a socket means for the request that met it. 0: the peer ended the stream.
-Outcome outcome_of(int error);
-
 class LoadAccount {
 public:
     LoadAccount(LoadResult& result, bool open_loop) : result_(result), open_loop_(open_loop) {}
@@ -85,15 +71,12 @@ public:
                 result_.series->record(stamp.intended_ns, latency_ns);
     }
 
-    /// Anything else became of it; `bytes` of an answer that was not right.
+    /// Anything else became of it; `bytes` of an answer that was not correct.
     void failed(const Stamp& stamp, Outcome outcome, uint64_t bytes = 0);
-    /// What the network said of such a request. Not called for Outcome::lost on a connection.
-    void blame(const Stamp& stamp, const Cause& cause) {
-        if (counts(stamp))
-            result_.causes.note(cause);
-    }
-    /// The errno behind Outcome::local, for a hint.
-    void local_error(int error) { local_error_ = error; }
+    /// The same, for a cause, which is noted unless it is silence: the lost without a cause are
+    /// counted as such (CauseTally::with_lost).
+    void failed(const Stamp& stamp, const Cause& cause, uint64_t bytes = 0);
+    /// The latest errno behind Outcome::local, for a hint; 0: none.
     int local_error() const { return local_error_; }
 
     /// A connection was made in `ns`, for a request or, of those that are kept, for many.
@@ -105,7 +88,7 @@ public:
     LoadResult& result() { return result_; }
 
     /// Measured requests that have no outcome yet.
-    uint64_t waiting() const;
+    uint64_t pending() const { return result_.counts.undecided(); }
     uint64_t last_answer_ns() const { return last_answer_ns_; }
     /// From sending to answer, of all answers so far, those to the warm-up's requests too.
     uint64_t greatest_round_trip_ns() const { return greatest_round_trip_ns_; }

@@ -21,11 +21,7 @@ void LoadEngine::charge(uint64_t now_ns, const Cause& cause) {
         stamp.intended_ns = stamp.sent_ns = schedule.stamp(now_ns);
     }
     account.sent(stamp, 1, 0);
-    const Outcome outcome = outcome_of(cause.error);
-    if (outcome == Outcome::local)
-        account.local_error(cause.error);
-    account.failed(stamp, outcome);
-    account.blame(stamp, cause);
+    account.failed(stamp, cause);
 }
 
 Stamp LoadEngine::take_due(uint64_t now_ns) {

@@ -32,7 +32,7 @@ Json counts_json(const LoadCounts& counts) {
     each["closed"] = counts.closed;
     each["too_big"] = counts.too_big;
     each["local"] = counts.local;
-    each["undecided"] = counts.undecided;
+    each["undecided"] = counts.undecided();
     each["unsent"] = counts.unsent;
     each["errors"] = counts.errors();
     each["duplicated"] = counts.duplicated;

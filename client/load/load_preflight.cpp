@@ -67,10 +67,11 @@ public:
                     "-W waits longer",
                     milliseconds(connect_ms_ * 1e6), format_duration(timeout_ms_)),
                 Outcome::lost);
+        const Cause cause = cause_of_end(error_, address_);
         return failed(
             error_ == 0 ? "closed without an answer; is it the service that you meant?"
                         : reason(error_) + " before an answer; is it the service that you meant?",
-            outcome_of(error_), cause_of(error_, address_));
+            outcome_of(cause), cause);
     }
 
 private:
@@ -145,8 +146,8 @@ std::expected<Preflight, PreflightFailure> preflight(
     if (!reached) {
         const Failure& last = reached.error().back();
         return std::unexpected(PreflightFailure{
-            connect_error(target, reached.error()), outcome_of(last.error), last.address,
-            last.cause.error != 0 ? last.cause : cause_of(last.error, last.address)});
+            connect_error(target, reached.error()), outcome_of(last), last.address,
+            cause_of(last)});
     }
     auto found = target.transport == Transport::udp
                      ? judge_answer(reached->answer, request, false)

@@ -93,12 +93,7 @@ void ReconnectLoad::begin(Slot& slot, const Stamp& stamp) {
         }
     }
     if (error != 0) {
-        const bool is_told = !fd && fd.error().cause.error != 0;
-        const Cause cause = is_told ? fd.error().cause : cause_of_error(slot, error);
-        const Outcome outcome = outcome_of(cause.error != 0 ? cause.error : error);
-        if (outcome == Outcome::local)
-            account.local_error(error);
-        failed(slot, outcome, monotonic_ns(), cause);
+        failed(slot, fd ? cause_of_error(slot, error) : cause_of(fd.error()), monotonic_ns());
     }
 }
 
@@ -152,8 +147,7 @@ void ReconnectLoad::handle(std::span<const epoll_event> events, uint64_t now_ns)
         if (slot.unwritten > 0 && (event.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
             const int error = write(slot);
             if (error != 0 && error != EAGAIN) {
-                const Cause cause = cause_of_error(slot, error);
-                failed(slot, outcome_of(cause.error != 0 ? cause.error : error), now_ns, cause);
+                failed(slot, cause_of_error(slot, error), now_ns);
                 continue;
             }
             if (slot.state == State::connecting && error == 0)
@@ -204,12 +198,14 @@ void ReconnectLoad::take(Slot& slot, std::span<const std::byte> piece, uint64_t 
 
 /// The peer ended the stream, or it broke.
 void ReconnectLoad::ended(Slot& slot, int error, uint64_t now_ns) {
-    if (slot.state == State::ending)
+    if (slot.state == State::ending) {
         complete(slot, now_ns);
-    else if (slot.answer.received() > 0)
-        failed(slot, Outcome::wrong_size, now_ns);
-    else
-        failed(slot, outcome_of(error), now_ns, cause_of(error, setup.address));
+    } else if (slot.answer.received() > 0) {
+        account.failed(slot.stamp, Outcome::wrong_size, slot.answer.received());
+        renew(slot, now_ns);
+    } else {
+        failed(slot, cause_of_end(error, setup.address), now_ns);
+    }
 }
 
 /// What the network said of a connection that did not come to be.
@@ -229,11 +225,13 @@ void ReconnectLoad::complete(Slot& slot, uint64_t now_ns) {
     next(slot, now_ns);
 }
 
-void ReconnectLoad::failed(
-    Slot& slot, Outcome outcome, uint64_t now_ns, const std::optional<Cause>& cause) {
-    account.failed(slot.stamp, outcome, slot.answer.received());
-    if (cause && (outcome != Outcome::lost || slot.state == State::connecting))
-        account.blame(slot.stamp, *cause);
+void ReconnectLoad::failed(Slot& slot, const Cause& cause, uint64_t now_ns) {
+    account.failed(slot.stamp, cause, slot.answer.received());
+    renew(slot, now_ns);
+}
+
+/// The slot has another request after a while.
+void ReconnectLoad::renew(Slot& slot, uint64_t now_ns) {
     close(slot);
     retries_.push(index_of(slot), now_ns);
 }
@@ -259,7 +257,11 @@ void ReconnectLoad::sweep(uint64_t now_ns) {
         if (slot.state == State::ending)
             complete(slot, now_ns);
         else
-            failed(slot, Outcome::lost, now_ns, cause_of(ETIMEDOUT));
+            failed(
+                slot,
+                slot.state == State::connecting ? cause_of(ETIMEDOUT)
+                                                : cause_of_end(ETIMEDOUT, setup.address),
+                now_ns);
     }
 }
 

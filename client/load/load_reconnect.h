@@ -62,8 +62,8 @@ private:
     void ended(Slot& slot, int error, uint64_t now_ns);
     void complete(Slot& slot, uint64_t now_ns);
     bool has_expired(const Slot& slot, uint64_t now_ns) const;
-    void failed(
-        Slot& slot, Outcome outcome, uint64_t now_ns, const std::optional<Cause>& cause = {});
+    void failed(Slot& slot, const Cause& cause, uint64_t now_ns);
+    void renew(Slot& slot, uint64_t now_ns);
     Cause cause_of_error(const Slot& slot, int error) const;
     void close(Slot& slot);
 

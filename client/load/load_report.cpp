@@ -75,7 +75,7 @@ std::array<Kind, 8> error_kinds(const LoadCounts& counts) {
          {"closed", counts.closed},
          {"never sent", counts.unsent},
          {"too big", counts.too_big, true},
-         {"for want of ports or buffers here", counts.local, true}}};
+         {not_sent, counts.local, true}}};
 }
 
 /// An item for what is not zero, else none.
@@ -88,7 +88,7 @@ std::vector<Item> some(uint64_t count, std::string_view name) {
 std::string errors_text(const LoadCounts& counts, Look look) {
     if (counts.errors() == 0)
         return "no errors\n";
-    const uint64_t all = counts.sent - counts.undecided + counts.unsent;
+    const uint64_t all = counts.decided() + counts.unsent;
     std::vector<FixedLine> lines;
     bool continues = false; // two of them on a line, but for those with a long name
     for (const Kind& kind : error_kinds(counts)) {
@@ -148,12 +148,12 @@ std::string requests_text(const LoadResult& result, Look look) {
                 "{} lost ({})", counts.lost,
                 percentage(
                     100 * static_cast<double>(counts.lost) /
-                    static_cast<double>(counts.sent - counts.undecided))),
+                    static_cast<double>(counts.decided_by_network()))),
             Ink::failure};
     const std::vector<FixedLine> lines{
         {{{fmt::format("{} sent", counts.sent)}, {fmt::format("{} answered", counts.answered)}},
          {lost}},
-        {some(counts.undecided, "undecided")}};
+        {some(counts.undecided(), "undecided")}};
     std::string text = fixed_lines(label("requests"), lines, look);
     if (result.elapsed_ns > 0)
         text += fmt::format("{}{:.1f} requests/s\n", label("rate"), result.answer_rate());

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "client/load/load_windows.h"
-#include "client/measure/cause.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "client/measure/outcome.h"
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
 #include "common/endpoint.h"
@@ -19,35 +19,15 @@
 
 namespace riposte::client {
 
-/// Each request has one outcome:
-///     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + too_big
-///            + local + undecided.
-struct LoadCounts {
-    uint64_t sent = 0;
-    uint64_t answered = 0;
-    uint64_t lost = 0;        ///< no answer within the timeout, or before the run was over
-    uint64_t corrupted = 0;   ///< wrong bytes
-    uint64_t wrong_size = 0;  ///< UDP: shorter or longer; TCP: closed in the middle of the answer
-    uint64_t refused = 0;     ///< ECONNREFUSED
-    uint64_t unreachable = 0; ///< other errors of the network
-    uint64_t closed = 0;      ///< closed or reset before the answer
-    uint64_t too_big = 0;     ///< UDP: a router did not pass it on in one piece (EMSGSIZE)
-    uint64_t local = 0;       ///< this machine: no free port, no buffer
-    uint64_t undecided = 0;   ///< under way when a second interrupt ended the run
-
-    uint64_t duplicated = 0;     ///< UDP
-    uint64_t reordered = 0;      ///< UDP
-    uint64_t late = 0;           ///< UDP: first answers to requests that had failed before
-    uint64_t stray = 0;          ///< UDP: datagrams that answer no request of this run
+/// Each request has one outcome (outcome.h).
+struct LoadCounts : OutcomeCounts {
     uint64_t unsent = 0;         ///< open loop: due before the end, and never sent
     uint64_t connections = 0;    ///< TCP: made
     uint64_t bytes_sent = 0;     ///< payload
     uint64_t bytes_received = 0; ///< payload
 
-    uint64_t errors() const {
-        return lost + corrupted + wrong_size + refused + unreachable + closed + too_big + local +
-               unsent;
-    }
+    /// What was not answered correctly, and what was not even sent.
+    uint64_t errors() const { return decided() - answered + unsent; }
     bool operator==(const LoadCounts&) const = default;
 };
 
@@ -124,10 +104,6 @@ double cpu_share(const LoadResult& result);
 std::vector<std::string> bottlenecks(const LoadResult& result);
 /// Its CPU was at its limit, or more than 1% of the schedule left late by its own fault.
 bool generator_is_bottleneck(const LoadResult& result);
-
-/// Requests without any answer (lost, refused, unreachable, closed, too big) in percent of those
-/// whose outcome is known; nothing if none is.
-std::optional<double> loss_percent(const LoadCounts& counts);
 
 /// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.
 std::optional<double> metric(const LoadResult& result, const Metric& metric);

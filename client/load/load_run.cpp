@@ -108,9 +108,9 @@ void LoadRun::await_answers() {
     LoadAccount& account = context_.account;
     const uint64_t end_ns = context_.schedule.end_ns();
     const uint64_t timeout_ns = context_.setup.timeout_ns;
-    const bool is_counted = plan_.count && account.waiting() > 0;
+    const bool is_counted = plan_.count && account.pending() > 0;
     engine_.take_arrivals(monotonic_ns());
-    while (account.waiting() > 0) {
+    while (account.pending() > 0) {
         const bool is_cut_short = context_.loop.interrupts() > 1;
         const uint64_t round_trip_ns = account.greatest_round_trip_ns();
         engine_.set_timeout(

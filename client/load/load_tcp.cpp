@@ -105,7 +105,8 @@ void TcpLoad::receive(Connection& connection, uint32_t events, uint64_t now_ns) 
             now_ns = monotonic_ns();
         if (size <= 0) {
             const int error = size < 0 ? errno : 0;
-            broken(connection, outcome_of(error), now_ns, cause_of(error, setup.address));
+            const Cause cause = cause_of_end(error, setup.address);
+            broken(connection, outcome_of(cause), now_ns, cause);
             return;
         }
         const auto bytes = static_cast<size_t>(size);
@@ -287,9 +288,11 @@ void TcpLoad::broken(
     while (connection.outstanding > 0) {
         const bool is_cut = begun > 0 && outcome == Outcome::closed;
         const Stamp stamp = pop(connection, 1);
-        account.failed(stamp, is_cut ? Outcome::wrong_size : outcome, std::exchange(begun, 0));
-        if (cause && !is_cut && outcome != Outcome::lost)
-            account.blame(stamp, *cause);
+        const uint64_t bytes = std::exchange(begun, 0);
+        if (cause && !is_cut)
+            account.failed(stamp, *cause, bytes);
+        else
+            account.failed(stamp, is_cut ? Outcome::wrong_size : outcome, bytes);
     }
     close(connection);
     if (opening_) {

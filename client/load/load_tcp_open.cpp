@@ -70,9 +70,7 @@ void TcpLoad::reopen(Connection& connection, uint64_t now_ns) {
     const auto failure = begin(connection);
     if (!failure)
         return;
-    charge(
-        now_ns,
-        failure->cause.error != 0 ? failure->cause : cause_of(failure->error, setup.address));
+    charge(now_ns, cause_of(*failure));
     retries_.push(index_of(connection), now_ns);
 }
 
@@ -114,8 +112,8 @@ void TcpLoad::open_some(uint64_t now_ns) {
 void TcpLoad::opening_failed(const Failure& failure) {
     opening_->failures.push_back(failure);
     // One that times out costs seconds, and one for want of descriptors or ports fails for all.
-    opening_->gives_up |= failure.error == ETIMEDOUT || failure.at_source ||
-                          outcome_of(failure.error) == Outcome::local;
+    opening_->gives_up |=
+        failure.error == ETIMEDOUT || failure.at_source || outcome_of(failure) == Outcome::local;
 }
 
 Result<void> TcpLoad::judge_opening() const {

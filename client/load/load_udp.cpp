@@ -210,7 +210,7 @@ bool UdpLoad::take_error(Socket& socket) {
     if (!header)
         stamp = socket.book.fail_oldest();
     if (stamp && queued->cause.error != 0)
-        failed(*stamp, queued->cause);
+        account.failed(*stamp, queued->cause);
     return true;
 }
 
@@ -221,17 +221,9 @@ void UdpLoad::take_errors(Socket& socket, int error, uint64_t now_ns) {
         queued = true;
     if (!queued && error != 0)
         if (const auto stamp = socket.book.fail_oldest())
-            failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
+            account.failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
     if (queued || error != 0)
         pause(socket, now_ns);
-}
-
-void UdpLoad::failed(const Stamp& stamp, const Cause& cause) {
-    const Outcome outcome = outcome_of(cause.error);
-    if (outcome == Outcome::local)
-        account.local_error(cause.error);
-    account.failed(stamp, outcome);
-    account.blame(stamp, cause);
 }
 
 /// Closed loop: a socket that nobody listens to any more would be refused as fast as it can send.

@@ -101,7 +101,6 @@ private:
     void give_up_places(Socket& socket, uint64_t now_ns);
     void send(Socket& socket, uint64_t count);
     void send_batch(Socket& socket, size_t count);
-    void failed(const Stamp& stamp, const Cause& cause);
     void pause(Socket& socket, uint64_t now_ns);
 
     Fd stamping_; ///< keeps it switched on

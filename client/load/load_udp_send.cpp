@@ -118,13 +118,13 @@ void UdpLoad::send_batch(Socket& socket, size_t count) {
             if (error == EAGAIN && await_room(socket.fd.get()))
                 continue;
             // Most likely about an earlier request, and told in place of sending this one.
-            if (outcome_of(error) != Outcome::local) {
+            if (may_be_icmp(error)) {
                 take_errors(socket, 0, monotonic_ns());
                 continue;
             }
         }
         if (const auto stamp = socket.book.fail(probes_[sent]))
-            failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
+            account.failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
         pause(socket, monotonic_ns());
         sent++;
         attempts = 0;

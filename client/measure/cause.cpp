@@ -1,5 +1,6 @@
 #include "client/measure/cause.h"
 
+#include "client/measure/outcome.h"
 #include "client/report.h"
 
 #include <algorithm>
@@ -103,21 +104,9 @@ std::string sender(const Cause& cause) {
 }
 
 std::string local_words(int error) {
-    switch (error) {
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-        return "no route on this machine";
-    case EACCES:
-        return "prohibited by a route of this machine";
-    case EPERM:
-        return "prohibited by a firewall on this machine";
-    case EADDRNOTAVAIL:
-        return "no source address on this machine";
-    case ENETDOWN:
-        return "network is down on this machine";
-    default:
-        return fmt::format("{} on this machine", reason(error));
-    }
+    const std::string_view meaning = local_meaning(error);
+    return meaning.empty() ? fmt::format("{} on this machine", reason(error))
+                           : std::string(meaning);
 }
 
 bool is_same_host(const SocketAddress& one, const SocketAddress& other) {
@@ -133,30 +122,6 @@ bool is_alike(const Cause& one, const Cause& other) {
 }
 
 } // namespace
-
-Cause cause_of(int error, const SocketAddress& peer) {
-    Cause cause{.kind = CauseKind::local, .error = error};
-    switch (error) {
-    case 0:
-        cause.kind = CauseKind::closed;
-        break;
-    case ECONNRESET:
-    case ECONNABORTED:
-    case EPIPE:
-        cause.kind = CauseKind::reset;
-        break;
-    case ECONNREFUSED:
-        cause.kind = CauseKind::refused;
-        break;
-    case ETIMEDOUT:
-        cause.kind = CauseKind::no_connection;
-        return cause;
-    default:
-        return cause;
-    }
-    cause.from = peer;
-    return cause;
-}
 
 std::string describe(const Cause& cause) {
     const std::string from = host_text(cause.from);

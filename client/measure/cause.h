@@ -37,10 +37,6 @@ struct Cause {
     SocketAddress from = {}; ///< who said so; its port means nothing; size 0: not known
 };
 
-/// What an errno of connecting to `peer`, or of a connection to it, means where the error queue
-/// (error_queue.h) does not say more. 0: the end of the stream.
-Cause cause_of(int error, const SocketAddress& peer = {});
-
 /// "host unreachable (ICMP from 192.0.2.1)", "refused by 192.0.2.7", "no route on this machine".
 std::string describe(const Cause& cause);
 /// "too big: the path MTU is 1400 (ICMP from 192.0.2.1)", "too big: the MTU of this machine's link

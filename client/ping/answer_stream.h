@@ -32,7 +32,7 @@ public:
     /// Read at once where the length of an answer is not known.
     static constexpr size_t chunk_bytes = 65536;
 
-    using Listener = std::function<void(const Arrival&, ReceiveClock)>;
+    using Listener = std::function<void(const ProbeOutcome&, ReceiveClock)>;
 
     AnswerStream(size_t payload_bytes, uint32_t session)
         : payload_bytes_(payload_bytes), session_(session) {}

@@ -9,7 +9,7 @@
 // said so: a process that was suspended for hours shall not make up for them with a flood.
 //
 // However a run ends (-c, -w, a signal), what is under way when the last probe has left is waited
-// for as linger.h says, and what has not come by then is lost: the run is over when each fate is
+// for as linger.h says, and what has not come by then is lost: the run is over when each outcome is
 // known. Only a second signal ends the wait at once, and leaves the youngest probes undecided.
 #include "client/ping/ping.h"
 
@@ -79,7 +79,7 @@ public:
     Result<void> run(bool with_series);
     Result<Exit> conclude(MeasurementFiles& files, const std::vector<NotMeasured>& missing);
 
-    void on_arrival(const PingResult& result, const Arrival& arrival) override;
+    void on_arrival(const PingResult& result, const ProbeOutcome& arrival) override;
     void on_failure(const PingResult& result, const ProbeFailure& failure) override;
     void on_trouble(const PingResult& result, const std::string& line) override;
 
@@ -259,7 +259,7 @@ uint64_t PingRun::next_deadline_ns() const {
     return next_ns;
 }
 
-void PingRun::on_arrival(const PingResult& result, const Arrival& arrival) {
+void PingRun::on_arrival(const PingResult& result, const ProbeOutcome& arrival) {
     if (!is_sending_)
         last_event_ns_ = monotonic_ns();
     if (!prints_lines_)
@@ -328,7 +328,7 @@ Result<void> PingRun::write_files(MeasurementFiles& files, const std::vector<Plo
         curves);
 }
 
-PlottedCounts plotted_counts(const PingCounts& counts) {
+PlottedCounts plotted_counts(const OutcomeCounts& counts) {
     const uint64_t failed = counts.sent - counts.undecided() - counts.answered - counts.lost;
     return {
         .sent = counts.sent, .answered = counts.answered, .lost = counts.lost, .failed = failed};

@@ -1,6 +1,6 @@
 // A probe that waits is in the list of those that wait, which runs through the ring by sequence
 // number and so by time of sending: the next to expire is its head, the latest its tail, and
-// neither needs a search. A probe leaves the list exactly once, when its fate is sealed
+// neither needs a search. A probe leaves the list exactly once, when its outcome is sealed
 // (end_waiting).
 //
 // The usual answer costs a look into the ring and one payload made again and compared. Only a
@@ -36,36 +36,6 @@ uint64_t difference(uint64_t one, uint64_t other) {
     return one > other ? one - other : other - one;
 }
 
-uint64_t& count_of(PingCounts& counts, Fate fate) {
-    switch (fate) {
-    case Fate::answered:
-        return counts.answered;
-    case Fate::lost:
-        return counts.lost;
-    case Fate::corrupted:
-        return counts.corrupted;
-    case Fate::wrong_size:
-        return counts.wrong_size;
-    case Fate::refused:
-        return counts.refused;
-    case Fate::unreachable:
-        return counts.unreachable;
-    case Fate::closed:
-        return counts.closed;
-    case Fate::too_big:
-        return counts.too_big;
-    case Fate::waiting:
-        break;
-    }
-    std::unreachable();
-}
-
-/// Ended without any answer, so that the first answer may still come.
-bool is_given_up(Fate fate) {
-    return fate == Fate::lost || fate == Fate::refused || fate == Fate::unreachable ||
-           fate == Fate::closed || fate == Fate::too_big;
-}
-
 } // namespace
 
 size_t window_for(uint64_t interval_ns, uint64_t timeout_ns) {
@@ -88,8 +58,8 @@ PingAccount::PingAccount(const PingSettings& settings)
 
 uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns) {
     Probe& probe = slot(++last_);
-    if (probe.sequence != 0 && probe.fate == Fate::waiting)
-        end_waiting(probe, Fate::lost);
+    if (probe.sequence != 0 && probe.outcome == Outcome::pending)
+        end_waiting(probe, Outcome::lost);
     probe = {
         .sequence = last_,
         .intended_ns = intended_ns,
@@ -98,7 +68,7 @@ uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t conne
         .rtt_ns = 0,
         .older = newest_waiting_,
         .newer = 0,
-        .fate = Fate::waiting,
+        .outcome = Outcome::pending,
         .late_seen = false};
     (newest_waiting_ != 0 ? slot(newest_waiting_).newer : oldest_waiting_) = last_;
     newest_waiting_ = last_;
@@ -113,7 +83,7 @@ std::span<const std::byte> PingAccount::payload(uint64_t sequence) {
     return expected(*probe, buffer_.size());
 }
 
-Arrival PingAccount::datagram(std::span<const std::byte> bytes, uint64_t received_ns) {
+ProbeOutcome PingAccount::datagram(std::span<const std::byte> bytes, uint64_t received_ns) {
     if (const auto header = read_probe_header(bytes)) {
         Probe* const probe = find(header->sequence);
         if (probe != nullptr && header->session == session_ && is_echo_of(*probe, bytes))
@@ -130,12 +100,12 @@ Arrival PingAccount::datagram(std::span<const std::byte> bytes, uint64_t receive
     return settle_other(latest, false, describe(*latest, bytes.size(), received_ns));
 }
 
-Arrival PingAccount::answer(
+ProbeOutcome PingAccount::answer(
     uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns) {
     Probe* const probe = find(sequence);
     if (probe == nullptr)
         return count_stray({.bytes = bytes.size()});
-    const Arrival arrival = describe(*probe, bytes.size(), received_ns);
+    const ProbeOutcome arrival = describe(*probe, bytes.size(), received_ns);
     if (is_echo_of(*probe, bytes))
         return settle_echo(*probe, arrival);
     const bool other = !echo_seen_ || result_.other_service;
@@ -144,12 +114,12 @@ Arrival PingAccount::answer(
     return settle_damaged(*probe, bytes, arrival);
 }
 
-bool PingAccount::fail(uint64_t sequence, Fate fate) {
-    assert(is_given_up(fate));
+bool PingAccount::fail(uint64_t sequence, Outcome outcome) {
+    assert(is_unanswered(outcome));
     Probe* const probe = find(sequence);
-    if (probe == nullptr || probe->fate != Fate::waiting)
+    if (probe == nullptr || probe->outcome != Outcome::pending)
         return false;
-    end_waiting(*probe, fate);
+    end_waiting(*probe, outcome);
     return true;
 }
 
@@ -190,7 +160,7 @@ std::optional<uint64_t> PingAccount::expire(uint64_t now_ns) {
     if (!expiry_ns || now_ns < *expiry_ns)
         return std::nullopt;
     const uint64_t sequence = oldest_waiting_;
-    end_waiting(slot(sequence), Fate::lost);
+    end_waiting(slot(sequence), Outcome::lost);
     return sequence;
 }
 
@@ -210,7 +180,7 @@ std::optional<uint64_t> PingAccount::latest_waiting() const {
 
 bool PingAccount::waits(uint64_t sequence) const {
     const Probe* const probe = find(sequence);
-    return probe != nullptr && probe->fate == Fate::waiting;
+    return probe != nullptr && probe->outcome == Outcome::pending;
 }
 
 uint64_t PingAccount::sent_ns(uint64_t sequence) const {
@@ -283,13 +253,13 @@ PingAccount::Probe* PingAccount::most_alike(std::span<const std::byte> bytes) {
         Probe* const probe = find(sequence);
         if (probe == nullptr)
             break;
-        if (probe->fate != Fate::waiting && is_unmistakable(*probe))
+        if (probe->outcome != Outcome::pending && is_unmistakable(*probe))
             return find(search.best());
     }
     return find(search.best());
 }
 
-Arrival PingAccount::describe(const Probe& probe, size_t bytes, uint64_t received_ns) const {
+ProbeOutcome PingAccount::describe(const Probe& probe, size_t bytes, uint64_t received_ns) const {
     const uint64_t due_ns = probe.intended_ns + probe.connect_ns;
     return {
         .sequence = probe.sequence,
@@ -301,16 +271,17 @@ Arrival PingAccount::describe(const Probe& probe, size_t bytes, uint64_t receive
 
 /// The first answer decides, unless the probe was given up before; a further one is a duplicate. An
 /// answer is judged by when it came, not by when we came to read it.
-Arrival PingAccount::settle(Probe& probe, Fate fate, const Arrival& arrival) {
-    Arrival settled = arrival;
-    if (probe.fate == Fate::waiting && arrival.rtt_ns >= give_up_ns(probe.sent_ns) - probe.sent_ns)
-        end_waiting(probe, Fate::lost);
-    if (probe.fate == Fate::waiting) {
-        end_waiting(probe, fate);
-        settled.fate = fate;
-        if (fate == Fate::answered)
+ProbeOutcome PingAccount::settle(Probe& probe, Outcome outcome, const ProbeOutcome& arrival) {
+    ProbeOutcome settled = arrival;
+    if (probe.outcome == Outcome::pending &&
+        arrival.rtt_ns >= give_up_ns(probe.sent_ns) - probe.sent_ns)
+        end_waiting(probe, Outcome::lost);
+    if (probe.outcome == Outcome::pending) {
+        end_waiting(probe, outcome);
+        settled.outcome = outcome;
+        if (outcome == Outcome::answered)
             record_rtt(probe, arrival.rtt_ns);
-    } else if (is_given_up(probe.fate) && !probe.late_seen) {
+    } else if (is_unanswered(probe.outcome) && !probe.late_seen) {
         probe.late_seen = true;
         settled.late = true;
         ++result_.counts.late;
@@ -321,45 +292,45 @@ Arrival PingAccount::settle(Probe& probe, Fate fate, const Arrival& arrival) {
     return settled;
 }
 
-Arrival PingAccount::settle_echo(Probe& probe, const Arrival& arrival) {
+ProbeOutcome PingAccount::settle_echo(Probe& probe, const ProbeOutcome& arrival) {
     echo_seen_ = true;
-    Arrival settled = settle(probe, Fate::answered, arrival);
+    ProbeOutcome settled = settle(probe, Outcome::answered, arrival);
     count_order(settled);
     return settled;
 }
 
-Arrival PingAccount::settle_damaged(
-    Probe& probe, std::span<const std::byte> bytes, Arrival arrival) {
-    Fate fate = Fate::wrong_size;
+ProbeOutcome PingAccount::settle_damaged(
+    Probe& probe, std::span<const std::byte> bytes, ProbeOutcome arrival) {
+    Outcome outcome = Outcome::wrong_size;
     if (bytes.size() == buffer_.size()) {
-        fate = Fate::corrupted;
+        outcome = Outcome::corrupted;
         const auto right = expected(probe, bytes.size());
         const auto wrong = std::ranges::mismatch(bytes, right).in1;
         arrival.wrong_byte = static_cast<size_t>(wrong - bytes.begin());
     }
-    Arrival settled = settle(probe, fate, arrival);
+    ProbeOutcome settled = settle(probe, outcome, arrival);
     count_order(settled);
     return settled;
 }
 
 /// What is not even a damaged echo: the service is another. No probe: none waits for it.
-Arrival PingAccount::settle_other(Probe* probe, bool order_known, Arrival arrival) {
+ProbeOutcome PingAccount::settle_other(Probe* probe, bool order_known, ProbeOutcome arrival) {
     arrival.first_of_other_service = !std::exchange(result_.other_service, true);
     if (probe == nullptr)
         return count_stray(arrival);
-    Arrival settled = settle(*probe, Fate::answered, arrival);
+    ProbeOutcome settled = settle(*probe, Outcome::answered, arrival);
     if (order_known)
         count_order(settled);
     return settled;
 }
 
-Arrival PingAccount::count_stray(Arrival arrival) {
+ProbeOutcome PingAccount::count_stray(ProbeOutcome arrival) {
     ++result_.counts.stray;
     return arrival;
 }
 
 /// RFC 4737, section 3.3, over the first answers.
-void PingAccount::count_order(Arrival& arrival) {
+void PingAccount::count_order(ProbeOutcome& arrival) {
     if (arrival.duplicate)
         return;
     arrival.reordered = arrival.sequence < highest_answered_;
@@ -367,13 +338,13 @@ void PingAccount::count_order(Arrival& arrival) {
     highest_answered_ = std::max(highest_answered_, arrival.sequence);
 }
 
-void PingAccount::end_waiting(Probe& probe, Fate fate) {
-    assert(probe.fate == Fate::waiting && fate != Fate::waiting);
+void PingAccount::end_waiting(Probe& probe, Outcome outcome) {
+    assert(probe.outcome == Outcome::pending && outcome != Outcome::pending);
     (probe.older != 0 ? slot(probe.older).newer : oldest_waiting_) = probe.newer;
     (probe.newer != 0 ? slot(probe.newer).older : newest_waiting_) = probe.older;
-    probe.fate = fate;
-    ++count_of(result_.counts, fate);
-    if (fate != Fate::answered && result_.series)
+    probe.outcome = outcome;
+    result_.counts.add(outcome);
+    if (outcome != Outcome::answered && result_.series)
         result_.series->record_failure(probe.sent_ns);
 }
 

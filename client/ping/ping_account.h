@@ -2,9 +2,9 @@
 // it says what that means and keeps the counts (ping_result.h).
 //
 // Memory is bounded: a ring remembers the last `window` probes, those that wait and those whose
-// fate is known, so that a duplicate is told from a stray. A probe that falls out of the ring while
-// it waits is lost (the command line's limits on -i and -W make that impossible). Times are of
-// CLOCK_MONOTONIC, in nanoseconds.
+// outcome is known, so that a duplicate is told from a stray. A probe that falls out of the ring
+// while it waits is lost (the command line's limits on -i and -W make that impossible). Times are
+// of CLOCK_MONOTONIC, in nanoseconds.
 #pragma once
 
 #include "client/measure/probe.h"
@@ -19,9 +19,9 @@
 namespace riposte::client {
 
 /// What one arrival means.
-struct Arrival {
-    Fate fate = Fate::waiting; ///< of the probe because of it; waiting: it changed nothing
-    uint64_t sequence = 0;     ///< 0: a stray
+struct ProbeOutcome {
+    Outcome outcome = Outcome::pending; ///< of the probe because of it; waiting: it changed nothing
+    uint64_t sequence = 0;              ///< 0: a stray
     bool duplicate = false;
     bool reordered = false;
     bool late = false;
@@ -54,13 +54,13 @@ public:
     std::span<const std::byte> payload(uint64_t sequence);
 
     /// A datagram came: finds its probe.
-    Arrival datagram(std::span<const std::byte> bytes, uint64_t received_ns);
+    ProbeOutcome datagram(std::span<const std::byte> bytes, uint64_t received_ns);
     /// All that came of a stream as the answer to this probe. `received_ns`: its last byte's time,
     /// or for a service that is no echo its first byte's.
-    Arrival answer(uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns);
+    ProbeOutcome answer(uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns);
     /// Something else than an answer ended the waiting: refused, unreachable, closed, or lost when
     /// not even a connection was to be had in time. No effect (false) unless the probe waits.
-    bool fail(uint64_t sequence, Fate fate);
+    bool fail(uint64_t sequence, Outcome outcome);
     /// The probe that an ICMP error quotes, if it can be told.
     std::optional<uint64_t> quoted(std::span<const std::byte> bytes) const;
 
@@ -95,7 +95,7 @@ private:
         uint64_t rtt_ns = 0; ///< once it is answered; 0: no round trip
         uint64_t older = 0;  ///< of those that wait, by sequence number; 0: none
         uint64_t newer = 0;
-        Fate fate = Fate::waiting;
+        Outcome outcome = Outcome::pending;
         bool late_seen = false;
     };
 
@@ -107,14 +107,15 @@ private:
     bool is_echo_of(const Probe& probe, std::span<const std::byte> bytes);
     Probe* most_alike(std::span<const std::byte> bytes);
 
-    Arrival describe(const Probe& probe, size_t bytes, uint64_t received_ns) const;
-    Arrival settle(Probe& probe, Fate fate, const Arrival& arrival);
-    Arrival settle_echo(Probe& probe, const Arrival& arrival);
-    Arrival settle_damaged(Probe& probe, std::span<const std::byte> bytes, Arrival arrival);
-    Arrival settle_other(Probe* probe, bool order_known, Arrival arrival);
-    Arrival count_stray(Arrival arrival);
-    void count_order(Arrival& arrival);
-    void end_waiting(Probe& probe, Fate fate);
+    ProbeOutcome describe(const Probe& probe, size_t bytes, uint64_t received_ns) const;
+    ProbeOutcome settle(Probe& probe, Outcome outcome, const ProbeOutcome& arrival);
+    ProbeOutcome settle_echo(Probe& probe, const ProbeOutcome& arrival);
+    ProbeOutcome settle_damaged(
+        Probe& probe, std::span<const std::byte> bytes, ProbeOutcome arrival);
+    ProbeOutcome settle_other(Probe* probe, bool order_known, ProbeOutcome arrival);
+    ProbeOutcome count_stray(ProbeOutcome arrival);
+    void count_order(ProbeOutcome& arrival);
+    void end_waiting(Probe& probe, Outcome outcome);
     void record_rtt(Probe& probe, uint64_t rtt_ns);
     void update_wait();
 

@@ -10,7 +10,7 @@ namespace riposte::client {
 
 namespace {
 
-Json counts_json(const PingCounts& counts) {
+Json counts_json(const OutcomeCounts& counts) {
     Json each;
     each["sent"] = counts.sent;
     each["answered"] = counts.answered;
@@ -21,6 +21,7 @@ Json counts_json(const PingCounts& counts) {
     each["unreachable"] = counts.unreachable;
     each["closed"] = counts.closed;
     each["too_big"] = counts.too_big;
+    each["local"] = counts.local;
     each["undecided"] = counts.undecided();
     each["duplicated"] = counts.duplicated;
     each["reordered"] = counts.reordered;
@@ -48,7 +49,7 @@ std::vector<Check> checks_of(const PingResult& result, const FailIf& fail_if) {
 }
 
 Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
-    const PingCounts& counts = result.counts;
+    const OutcomeCounts& counts = result.counts;
     Json each;
     each["name"] = result.name;
     each["address"] = result.address;

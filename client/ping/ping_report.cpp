@@ -36,13 +36,13 @@ Item failure_item(uint64_t count, std::string text) {
     return {std::move(text), count > 0 ? Ink::failure : Ink::plain};
 }
 
-/// The kinds of probes without an answer, each with its share of those whose fate is known.
+/// The kinds of probes without an answer, each with its share of those that the network decided.
 struct Unanswered {
     std::string_view name;
     uint64_t count;
 };
 
-std::array<Unanswered, 5> unanswered(const PingCounts& counts) {
+std::array<Unanswered, 5> unanswered(const OutcomeCounts& counts) {
     return {
         {{"lost", counts.lost},
          {"refused", counts.refused},
@@ -51,10 +51,10 @@ std::array<Unanswered, 5> unanswered(const PingCounts& counts) {
          {"too big", counts.too_big}}};
 }
 
-Item unanswered_item(const Unanswered& kind, uint64_t known) {
-    if (known == 0)
+Item unanswered_item(const Unanswered& kind, uint64_t all) {
+    if (all == 0)
         return {fmt::format("{} {}", kind.count, kind.name)};
-    const double percent = 100 * static_cast<double>(kind.count) / static_cast<double>(known);
+    const double percent = 100 * static_cast<double>(kind.count) / static_cast<double>(all);
     return failure_item(
         kind.count, fmt::format("{} {} ({})", kind.count, kind.name, percentage(percent)));
 }
@@ -62,21 +62,21 @@ Item unanswered_item(const Unanswered& kind, uint64_t known) {
 /// "1000 sent, 998 answered, 2 lost (0.2%); 9.999 s", and below it what else is not zero, each kind
 /// at its place. What belongs to a kind is in one place: a line of fixed_lines().
 std::string counts_text(const PingResult& result, const PingStyle& style) {
-    const PingCounts& counts = result.counts;
-    const uint64_t known = counts.sent - counts.undecided();
+    const OutcomeCounts& counts = result.counts;
+    const uint64_t all = counts.decided_by_network();
     const auto kinds = unanswered(counts);
     const auto some = [](uint64_t count, std::string_view name, Ink ink = Ink::plain) {
         return count == 0 ? std::vector<Item>{}
                           : std::vector<Item>{{fmt::format("{} {}", count, name), ink}};
     };
     const auto without_answer = [&](const Unanswered& kind) {
-        return kind.count == 0 ? std::vector<Item>{} : std::vector{unanswered_item(kind, known)};
+        return kind.count == 0 ? std::vector<Item>{} : std::vector{unanswered_item(kind, all)};
     };
     std::vector<Item> of_all;
     const auto loss = loss_percent(counts);
     if (loss && std::ranges::count_if(kinds, [](const auto& kind) { return kind.count > 0; }) > 1)
         of_all.push_back({fmt::format("{} without an answer", percentage(*loss))});
-    Item lost = unanswered_item(kinds[0], known);
+    Item lost = unanswered_item(kinds[0], all);
     lost.after = ";";
     std::vector<Item> end;
     if (result.connections > 0)
@@ -88,6 +88,7 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
          end},
         {without_answer(kinds[1]), without_answer(kinds[2])},
         {without_answer(kinds[3]), without_answer(kinds[4]), of_all},
+        {some(counts.local, not_sent, Ink::failure)},
         {some(counts.corrupted, "corrupted", Ink::failure),
          some(counts.wrong_size, "wrong size", Ink::failure)},
         {some(counts.duplicated, "duplicated"), some(counts.reordered, "reordered")},
@@ -203,7 +204,7 @@ std::string remarks(const PingResult& result, const PingStyle& style) {
 }
 
 /// " (duplicate)" and the like, whatever is to be said behind the time.
-std::string annotations(const Arrival& arrival) {
+std::string annotations(const ProbeOutcome& arrival) {
     std::string text;
     if (arrival.connect_ns > 0)
         text +=
@@ -302,16 +303,17 @@ std::string ping_header(const PingResult& result, Look look) {
     return flow("PING ", items, look);
 }
 
-std::string ping_line(const PingResult& result, const Arrival& arrival, const PingStyle& style) {
+std::string ping_line(
+    const PingResult& result, const ProbeOutcome& arrival, const PingStyle& style) {
     std::string what;
     if (arrival.sequence == 0)
         what = " answers no probe of ours";
     else
         what = fmt::format(" seq={}", arrival.sequence);
     std::string fault;
-    if (arrival.fate == Fate::corrupted)
+    if (arrival.outcome == Outcome::corrupted)
         fault = fmt::format(" corrupted at byte {}", arrival.wrong_byte);
-    else if (arrival.fate == Fate::wrong_size)
+    else if (arrival.outcome == Outcome::wrong_size)
         fault = fmt::format(" wrong size, not {}", byte_count(result.payload_bytes));
     if (arrival.rtt_ns > 0)
         what += fmt::format(" time={} ms", milliseconds(static_cast<double>(arrival.rtt_ns)));
@@ -324,32 +326,35 @@ std::string ping_failure_line(
     const PingResult& result, const ProbeFailure& failure, const PingStyle& style) {
     const uint64_t sequence = failure.sequence;
     std::string text;
-    switch (failure.fate) {
-    case Fate::lost:
+    switch (failure.outcome) {
+    case Outcome::lost:
         text = lost_text(result, failure);
         break;
-    case Fate::refused:
+    case Outcome::refused:
         text = refused_text(failure);
         break;
-    case Fate::unreachable:
+    case Outcome::unreachable:
         text = fmt::format("seq={} unreachable: {}", sequence, describe(failure.cause));
         break;
-    case Fate::closed:
+    case Outcome::closed:
         text = fmt::format(
             "seq={} closed: the connection {} before the answer", sequence,
             failure.cause.kind == CauseKind::reset ? "was reset" : "ended");
         break;
-    case Fate::too_big:
+    case Outcome::too_big:
         text = fmt::format("seq={} {}", sequence, describe_too_big(failure.cause));
         break;
-    case Fate::corrupted:
+    case Outcome::corrupted:
         text = fmt::format("seq={} corrupted", sequence);
         break;
-    case Fate::wrong_size:
+    case Outcome::wrong_size:
         text = fmt::format("seq={} wrong size", sequence);
         break;
-    case Fate::waiting:
-    case Fate::answered:
+    case Outcome::local:
+        text = fmt::format("seq={} not sent: {}", sequence, describe(failure.cause));
+        break;
+    case Outcome::pending:
+    case Outcome::answered:
         text = fmt::format("seq={}", sequence);
         break;
     }
@@ -387,13 +392,15 @@ std::string ping_summary(const PingResult& result, const PingStyle& style) {
 }
 
 std::string ping_interim(const PingResult& result, const PingStyle& style) {
-    const PingCounts& counts = result.counts;
+    const OutcomeCounts& counts = result.counts;
     std::vector<Item> items{{fmt::format("{}/{} answered", counts.answered, counts.sent)}};
     if (const auto loss = loss_percent(counts))
         items.push_back(
             {fmt::format("{} loss", percentage(*loss)), *loss > 0 ? Ink::failure : Ink::plain});
     if (result.tcp.retransmits > 0)
         items.push_back({count_of(result.tcp.retransmits, "retransmit")});
+    if (counts.local > 0)
+        items.push_back({fmt::format("{} {}", counts.local, not_sent), Ink::failure});
     const uint64_t wrong = counts.corrupted + counts.wrong_size;
     if (wrong > 0)
         items.push_back({fmt::format("{} wrong", wrong), Ink::failure});

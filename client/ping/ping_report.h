@@ -31,7 +31,8 @@ std::string ping_header(const PingResult& result, Look look = {});
 /// "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms", with what is to be said about it behind:
 /// connect=0.1 ms, (duplicate), (out of order), (late), (sent 12.3 ms late), corrupted at byte 17
 /// ...
-std::string ping_line(const PingResult& result, const Arrival& arrival, const PingStyle& style);
+std::string ping_line(
+    const PingResult& result, const ProbeOutcome& arrival, const PingStyle& style);
 
 /// A probe that ended otherwise: "no answer to seq=4 within 1s", "connected in 0.28 ms, no answer
 /// to seq=4 within 1s", "seq=4 refused in 0.21 ms by 192.0.2.7", ...

@@ -6,10 +6,6 @@ namespace riposte::client {
 
 namespace {
 
-uint64_t known(const PingCounts& counts) {
-    return counts.sent - counts.undecided();
-}
-
 std::optional<double> duration_of(const PingResult& result, const Metric& metric) {
     switch (metric.since) {
     case Since::intended: // the lateness stands apart
@@ -31,12 +27,8 @@ std::optional<double> duration_of(const PingResult& result, const Metric& metric
 
 } // namespace
 
-std::optional<double> loss_percent(const PingCounts& counts) {
-    return unanswered_percent(counts, known(counts));
-}
-
 std::optional<double> metric(const PingResult& result, const Metric& metric) {
-    const PingCounts& counts = result.counts;
+    const OutcomeCounts& counts = result.counts;
     const auto number = [](uint64_t count) { return static_cast<double>(count); };
     switch (metric.kind) {
     case MetricKind::min:
@@ -49,31 +41,20 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
         return result.rtt.count() < 2 ? std::nullopt
                                       : std::optional(result.rfc3550_jitter_ns / 1e9);
     case MetricKind::loss:
-        return loss_percent(counts);
-    case MetricKind::errors:
-        return number(known(counts) - counts.answered);
     case MetricKind::sent:
-        return number(counts.sent);
     case MetricKind::answered:
-        return number(counts.answered);
     case MetricKind::lost:
-        return number(counts.lost);
     case MetricKind::duplicated:
-        return number(counts.duplicated);
     case MetricKind::reordered:
-        return number(counts.reordered);
     case MetricKind::late:
-        return number(counts.late);
     case MetricKind::corrupted:
-        return number(counts.corrupted);
     case MetricKind::wrong_size:
-        return number(counts.wrong_size);
     case MetricKind::refused:
-        return number(counts.refused);
     case MetricKind::undecided:
-        return number(counts.undecided());
     case MetricKind::too_big:
-        return number(counts.too_big);
+        return count_metric(counts, metric.kind);
+    case MetricKind::errors:
+        return number(counts.decided() - counts.answered);
     case MetricKind::retransmits:
         return retransmits_metric(result);
     case MetricKind::rate:

@@ -1,19 +1,16 @@
 // What pinging one endpoint has measured so far: plain data, filled by PingAccount and the probers,
 // read by the reports.
 //
-// Each probe has one fate, so that
-//     sent = answered + lost + corrupted + wrong_size + refused + unreachable + closed + too_big
-//            + undecided.
-// A probe is undecided while it waits; after the run only where a second interrupt ended the wait
-// for it. The first answer decides; further ones are `duplicated`, and one that comes when the
-// probe was given up already is `late` (the probe stays lost). `reordered` (RFC 4737, section 3.3)
-// counts the first answers that came after the answer to a later probe.
+// Each probe has one outcome (outcome.h). The first answer decides it; further ones are
+// `duplicated`, and one that comes when the probe was given up already is `late` (the probe stays
+// lost). A probe is undecided while it waits; after the run only where a second interrupt ended the
+// wait for it.
 #pragma once
 
 #include "client/measure/above_least.h"
-#include "client/measure/cause.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "client/measure/outcome.h"
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
 #include "common/endpoint.h"
@@ -25,41 +22,6 @@
 #include <string>
 
 namespace riposte::client {
-
-enum class Fate : uint8_t {
-    waiting,
-    answered,
-    lost,        ///< nothing came within the timeout, or before the run had lingered (linger.h)
-    corrupted,   ///< of the right size, with wrong bytes
-    wrong_size,  ///< shorter or longer than the probe
-    refused,     ///< ECONNREFUSED: nobody listens (UDP: ICMP port unreachable)
-    unreachable, ///< other errors of the network: no route, prohibited
-    closed,      ///< the connection was closed or reset before the answer
-    too_big,     ///< EMSGSIZE: larger than the MTU of this machine's link, or of the path
-};
-
-struct PingCounts {
-    uint64_t sent = 0;
-    uint64_t answered = 0;
-    uint64_t lost = 0;
-    uint64_t corrupted = 0;
-    uint64_t wrong_size = 0;
-    uint64_t refused = 0;
-    uint64_t unreachable = 0;
-    uint64_t closed = 0;
-    uint64_t too_big = 0;
-
-    uint64_t duplicated = 0;
-    uint64_t reordered = 0;
-    uint64_t late = 0;
-    uint64_t stray = 0; ///< datagrams that answer no probe of ours
-
-    uint64_t undecided() const {
-        return sent - answered - lost - corrupted - wrong_size - refused - unreachable - closed -
-               too_big;
-    }
-    bool operator==(const PingCounts&) const = default;
-};
 
 /// Where the time of an answer's arrival was taken.
 enum class ReceiveClock : uint8_t {
@@ -80,7 +42,7 @@ struct PingResult {
     double started_at = 0; ///< seconds since 1970
     uint64_t elapsed_ns = 0;
 
-    PingCounts counts;
+    OutcomeCounts counts;
     Histogram rtt;      ///< of the answered, from the actual time of sending
     Histogram lateness; ///< of all probes: actual less intended time of sending
     Histogram connect;  ///< TCP: of each connection that was made
@@ -92,7 +54,7 @@ struct PingResult {
     AboveLeast delay_variation;   ///< the round trips again, for pdv()
     double rfc3550_jitter_ns = 0; ///< section 6.4.1: smoothed over the answers, as they came
     uint64_t connections = 0;
-    CauseTally causes; ///< of those that got no answer, without Fate::lost on a connection
+    CauseTally causes; ///< of those that got no answer, without Outcome::lost on a connection
     TcpTotals tcp;     ///< what the kernel says of the connections
     std::optional<uint32_t> path_mtu; ///< UDP: as far as this machine knows it, in bytes
     bool fragmented = false;    ///< UDP: probes of this size were, or must be, sent in fragments
@@ -107,14 +69,10 @@ struct PingResult {
     }
 };
 
-/// The share of probes whose fate is known that got no answer at all (lost, refused, unreachable,
-/// closed, too big), in percent; nothing if no fate is known.
-std::optional<double> loss_percent(const PingCounts& counts);
-
 /// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.
 std::optional<double> metric(const PingResult& result, const Metric& metric);
 
-/// Exit::ok or Exit::failed: every probe whose fate is known was answered rightly, at least one
+/// Exit::ok or Exit::failed: every probe whose outcome is known was answered rightly, at least one
 /// was, and no condition of `fail_if` is met. A condition takes the place of the rule that there be
 /// none of what it speaks of (verdict.h).
 Exit verdict(const PingResult& result, const FailIf& fail_if);

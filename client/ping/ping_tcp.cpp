@@ -38,7 +38,7 @@ namespace riposte::client {
 namespace {
 
 constexpr int reads_max = 64; ///< of one connection, before somebody else's turn
-constexpr size_t none = SIZE_MAX;
+constexpr size_t no_slot = SIZE_MAX;
 
 /// The kernel knows to a tick (of 4 or 10 ms) when it heard of the peer: what is older than a few
 /// of them is taken from there.
@@ -66,9 +66,9 @@ bool is_decided(int fd) {
 class TcpProber final : public Prober {
 public:
     TcpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
-        : Prober(std::move(given), its_loop, its_listener), slots_(settings().ping.window, none),
+        : Prober(std::move(given), its_loop, its_listener), slots_(settings().ping.window, no_slot),
           chunk_(AnswerStream::chunk_bytes) {
-        on_answer_ = [this](const Arrival& arrival, ReceiveClock clock) {
+        on_answer_ = [this](const ProbeOutcome& arrival, ReceiveClock clock) {
             arrived(arrival, clock);
         };
     }
@@ -86,7 +86,7 @@ private:
     size_t free_slot();
     uint64_t tag_of(size_t slot) const;
     Result<void> connect_failed(Queue<uint64_t>& due, const Failure& failure);
-    Error connect_limit(const Failure& failure) const;
+    static std::string_view advice(int error);
     Result<void> connected(size_t slot);
     void lose(Queue<uint64_t>& due, uint64_t at_ns);
     void transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns);
@@ -106,7 +106,7 @@ private:
     std::vector<size_t> free_;
     std::vector<size_t> slots_; ///< of the probes in the window, by sequence number
     Queue<Attempt> attempts_;   ///< in the order in which they began; some have ended
-    size_t current_ = none;     ///< connecting or open; none with --reconnect
+    size_t current_ = no_slot;  ///< connecting or open; none with --reconnect
     bool echo_seen_ = false;
     std::vector<std::byte> chunk_;
     AnswerStream::Listener on_answer_;
@@ -114,11 +114,11 @@ private:
 };
 
 Result<void> TcpProber::send(uint64_t due_ns) {
-    if (current_ != none && streams_[current_].state == PingStream::State::open) {
+    if (current_ != no_slot && streams_[current_].state == PingStream::State::open) {
         transmit(current_, due_ns, 0);
         return {};
     }
-    if (current_ != none) {
+    if (current_ != no_slot) {
         streams_[current_].due.push(due_ns);
         return {};
     }
@@ -172,28 +172,33 @@ Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
     return {};
 }
 
-/// What ends the run: it lies with this machine.
-Error TcpProber::connect_limit(const Failure& failure) const {
-    Error error = connect_error(settings().target, std::span(&failure, 1));
-    if (failure.error == EMFILE || failure.error == ENFILE)
-        error.message += "; choose a longer -i or a shorter -W, or raise ulimit -n";
-    else if (failure.error == EADDRNOTAVAIL && !failure.at_source)
-        error.message += "; no local port is left: choose a longer -i";
-    return {Exit::usage, std::move(error.message)};
+/// What to do when this machine has run out of something.
+std::string_view TcpProber::advice(int error) {
+    switch (shortage_of(error)) {
+    case Shortage::descriptors:
+        return "; choose a longer -i or a shorter -W, or raise ulimit -n";
+    case Shortage::ports:
+        return "; no local port is left: choose a longer -i";
+    case Shortage::buffers:
+    case Shortage::none:
+        break;
+    }
+    return "";
 }
 
-/// All that waited for this connection will not leave.
+/// All that waited for this connection will not leave. Only --source that cannot be bound ends the
+/// run.
 Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& failure) {
-    const bool is_remote =
-        connect_error(settings().target, std::span(&failure, 1)).exit == Exit::failed;
-    if (!is_remote)
-        return std::unexpected(connect_limit(failure));
-    const Fate fate = failure.error == ETIMEDOUT ? Fate::lost : fate_of(failure.error);
-    const Cause cause =
-        failure.cause.error != 0 ? failure.cause : cause_of(failure.error, settings().address);
+    if (failure.at_source)
+        return std::unexpected(connect_error(settings().target, std::span(&failure, 1)));
+    const Outcome outcome = outcome_of(failure);
+    const Cause cause = cause_of(failure);
+    if (outcome == Outcome::local)
+        report_not_sent(failure.error, advice(failure.error));
     for (; !due.empty(); due.pop()) {
         const uint64_t sequence = account().send(due.front(), due.front());
-        failed({.sequence = sequence, .fate = fate, .cause = cause, .took_ns = failure.took_ns});
+        failed(
+            {.sequence = sequence, .outcome = outcome, .cause = cause, .took_ns = failure.took_ns});
     }
     return {};
 }
@@ -238,7 +243,7 @@ void TcpProber::lose(Queue<uint64_t>& due, uint64_t at_ns) {
     for (; !due.empty() && account().give_up_ns(due.front()) <= at_ns; due.pop())
         failed(
             {.sequence = account().send(due.front(), due.front()),
-             .fate = Fate::lost,
+             .outcome = Outcome::lost,
              .cause = {.kind = CauseKind::no_connection}});
 }
 
@@ -268,7 +273,7 @@ void TcpProber::write(size_t slot) {
         const ssize_t size = ::send(stream.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
         if (size < 0 && errno == EINTR)
             continue;
-        if (size < 0 && errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) {
+        if (size < 0 && shortage_of(errno) != Shortage::buffers) {
             read(slot, monotonic_ns()); // what had come, and then the end
             if (stream.state != PingStream::State::free)
                 end_stream(slot, ECONNRESET);
@@ -354,9 +359,9 @@ void TcpProber::end_stream(size_t slot, int error) {
     const uint64_t front = stream.answers.front();
     const uint64_t end = stream.answers.idle() ? front : stream.answers.end();
     close(slot);
-    const Cause cause = cause_of(error == ETIMEDOUT ? ECONNRESET : error, settings().address);
+    const Cause cause = cause_of_end(error, settings().address);
     for (uint64_t sequence = front; sequence < end; sequence++)
-        failed({.sequence = sequence, .fate = Fate::closed, .cause = cause});
+        failed({.sequence = sequence, .outcome = outcome_of(cause), .cause = cause});
 }
 
 void TcpProber::close(size_t slot) {
@@ -367,7 +372,7 @@ void TcpProber::close(size_t slot) {
     stream.state = PingStream::State::free;
     free_.push_back(slot);
     if (current_ == slot)
-        current_ = none;
+        current_ = no_slot;
 }
 
 Result<void> TcpProber::expire(uint64_t now_ns) {
@@ -407,7 +412,7 @@ void TcpProber::expire_probes(uint64_t now_ns) {
 void TcpProber::expire_front(size_t slot) {
     PingStream& stream = streams_[slot];
     if (current_ == slot)
-        current_ = none;
+        current_ = no_slot;
     stream.state = PingStream::State::draining;
     if (stream.waits_for_room)
         close(slot); // the peer does not even read; its probes will expire

@@ -6,8 +6,8 @@
 // occasion to read the queue. A send(2) that returned an older datagram's error has sent nothing:
 // it is done again, once, and its second error is its own.
 //
-// The socket may be impossible to connect for want of a route. That is a fate of the probe, and is
-// tried again with the next one.
+// Connecting the socket fails without a route, or where a route of this machine prohibits it. That
+// decides the outcome of the probe, and is tried again with the next one.
 //
 // A probe that is larger than a link's MTU is too big where it may not be sent in fragments: with
 // --df, or when the kernel has just learned of that link by this very probe. Routers send such an
@@ -37,33 +37,6 @@ constexpr int receive_buffer_bytes = 4 << 20;   ///< as much of it as the kernel
 constexpr int datagrams_read_max = 64;  ///< datagrams read at once, before somebody else's turn
 constexpr int errors_in_a_row_max = 64; ///< of a read: more are no ICMP errors, which it takes away
 
-/// Does an error of send(2) come from the way to the peer? Otherwise it is this machine's.
-bool is_of_network(int error) {
-    switch (error) {
-    case EAFNOSUPPORT: // a kernel without IPv6
-    case ECONNREFUSED:
-    case EMSGSIZE: // larger than the link takes
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EACCES: // prohibited: by a firewall, here or on the way
-    case EPERM:
-    case EPROTO:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case EADDRNOTAVAIL: // the source address went away
-        return true;
-    default:
-        return false;
-    }
-}
-
-bool is_want_of_room(int error) {
-    return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
-}
-
 class UdpProber final : public Prober {
 public:
     using Prober::Prober;
@@ -77,9 +50,10 @@ public:
     void update() override;
 
 private:
-    /// What of the network keeps the socket from being connected; `error` 0: it is.
+    /// What keeps the socket from being connected; `error` 0: nothing, it is.
     Result<Cause> open();
-    Result<void> transmit(uint64_t sequence);
+    void transmit(uint64_t sequence);
+    void send_failed(uint64_t sequence, const Cause& cause);
     void receive(uint64_t until_ns);
     bool receive_one(ReceiveTime& received);
     void read_errors();
@@ -87,13 +61,11 @@ private:
     void read_waiting(uint64_t now_ns);
     bool is_known_too_big() const;
     void give_up_expired(uint64_t now_ns);
-    void tell_want_of_room(int error);
 
     Fd fd_;
     ArrivalClock datagrams_clock_;
     ArrivalClock errors_clock_;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(datagram_buffer_bytes);
-    bool told_want_of_room_ = false;
     Cause last_error_;                    ///< the latest ICMP error
     std::optional<Cause> path_too_small_; ///< the latest ICMP error that said so
     uint32_t link_mtu_ = 0;               ///< of this machine's link, when it was too small
@@ -104,11 +76,9 @@ Result<Cause> UdpProber::open() {
         return Cause{};
     auto fd = begin_connect(settings().target, settings().address);
     if (!fd) {
-        if (fd.error().at_source || !is_of_network(fd.error().error)) {
-            Error error = connect_error(settings().target, std::span(&fd.error(), 1));
-            return fail(Exit::usage, std::move(error.message));
-        }
-        return cause_of(fd.error().error, settings().address);
+        if (fd.error().at_source)
+            return std::unexpected(connect_error(settings().target, std::span(&fd.error(), 1)));
+        return cause_of(fd.error());
     }
     enable_receive_stamps(fd->get());
     if (settings().df)
@@ -133,53 +103,41 @@ Result<void> UdpProber::send(uint64_t due_ns) {
     if (!opened)
         return std::unexpected(opened.error());
     const uint64_t sequence = account().send(due_ns, monotonic_ns());
-    if (opened->error != 0) {
-        failed({.sequence = sequence, .fate = fate_of(opened->error), .cause = *opened});
-        return {};
-    }
-    return transmit(sequence);
+    if (opened->error != 0)
+        send_failed(sequence, *opened);
+    else
+        transmit(sequence);
+    return {};
 }
 
-Result<void> UdpProber::transmit(uint64_t sequence) {
+void UdpProber::send_failed(uint64_t sequence, const Cause& cause) {
+    const Outcome outcome = outcome_of(cause);
+    if (outcome == Outcome::local)
+        report_not_sent(cause.error);
+    failed({.sequence = sequence, .outcome = outcome, .cause = cause});
+}
+
+void UdpProber::transmit(uint64_t sequence) {
     for (bool again = false;; again = true) {
         const std::span<const std::byte> payload = account().payload(sequence);
         if (::send(fd_.get(), payload.data(), payload.size(), MSG_NOSIGNAL) >= 0)
-            return {};
+            return;
         const int error = errno;
-        if (is_want_of_room(error)) {
-            tell_want_of_room(error);
-            return {};
-        }
-        if (!again) {
+        if (!again && shortage_of(error) == Shortage::none) {
             read_errors();
             continue;
         }
-        if (is_of_network(error)) {
-            // Another datagram's, once more: it says the same of this one.
-            Cause cause = last_error_.error == error ? last_error_ : cause_of(error);
-            if (error == EMSGSIZE) {
-                link_mtu_ = 0;
-                read_errors(); // of this call, with the MTU
-                if (link_mtu_ != 0)
-                    cause = {.kind = CauseKind::local, .error = error, .mtu = link_mtu_};
-            }
-            failed({.sequence = sequence, .fate = fate_of(error), .cause = cause});
-            return {};
+        // Another datagram's, once more: it says the same of this one.
+        Cause cause = last_error_.error == error ? last_error_ : cause_of(error);
+        if (error == EMSGSIZE) {
+            link_mtu_ = 0;
+            read_errors(); // of this call, with the MTU
+            if (link_mtu_ != 0)
+                cause = {.kind = CauseKind::local, .error = error, .mtu = link_mtu_};
         }
-        return fail(
-            Exit::usage, fmt::format(
-                             "{}: sending {}: {}", name_of(settings().target, settings().address),
-                             byte_count(payload.size()), reason(error)));
-    }
-}
-
-/// The probe is on the books, and will be lost: so it is for whoever asks how the path does.
-void UdpProber::tell_want_of_room(int error) {
-    if (std::exchange(told_want_of_room_, true))
+        send_failed(sequence, cause);
         return;
-    tell_trouble(fmt::format(
-        "{}: this machine could not send a probe: {}; such probes count as lost",
-        name_of(settings().target, settings().address), reason(error)));
+    }
 }
 
 Result<void> UdpProber::ready(ProberTag, uint32_t events) {
@@ -253,7 +211,7 @@ bool UdpProber::read_error() {
     const uint64_t sent_ns = account().sent_ns(*sequence);
     failed(
         {.sequence = *sequence,
-         .fate = fate_of(cause.error),
+         .outcome = outcome_of(cause),
          .cause = cause,
          .took_ns = received.ns - std::min(sent_ns, received.ns)},
         received);
@@ -281,7 +239,7 @@ void UdpProber::give_up_expired(uint64_t now_ns) {
         const auto oldest = account().oldest_waiting();
         if (!oldest)
             break;
-        failed({.sequence = *oldest, .fate = Fate::too_big, .cause = *path_too_small_});
+        failed({.sequence = *oldest, .outcome = Outcome::too_big, .cause = *path_too_small_});
     }
     while (const auto sequence = account().expire(now_ns))
         give_up({.sequence = *sequence});

@@ -10,7 +10,7 @@ namespace riposte::client {
 
 struct ProbeFailure {
     uint64_t sequence = 0;
-    Fate fate = Fate::lost;
+    Outcome outcome = Outcome::lost;
     Cause cause = {};
     uint64_t took_ns = 0; ///< until it was told, from sending or connecting; 0: not known
     /// TCP, lost: it was sent on a connection that was made in that time, on which nothing has ever

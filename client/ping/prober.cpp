@@ -1,22 +1,26 @@
 #include "client/ping/prober.h"
 
-#include <cerrno>
+#include "client/report.h"
+
+#include <utility>
+
+#include <fmt/format.h>
 
 namespace riposte::client {
 
-void Prober::arrived(const Arrival& arrival, ReceiveClock clock) {
-    if (arrival.fate == Fate::answered)
+void Prober::arrived(const ProbeOutcome& arrival, ReceiveClock clock) {
+    if (arrival.outcome == Outcome::answered)
         result().clock = combine(result().clock, clock);
     listener_.on_arrival(result(), arrival);
 }
 
 void Prober::failed(const ProbeFailure& failure) {
-    if (!account_.fail(failure.sequence, failure.fate))
+    if (!account_.fail(failure.sequence, failure.outcome))
         return;
-    const bool is_told = failure.fate != Fate::lost;
-    if (is_told || failure.cause.kind == CauseKind::no_connection)
+    const bool has_cause = failure.outcome != Outcome::lost;
+    if (has_cause || failure.cause.kind == CauseKind::no_connection)
         result().causes.note(failure.cause);
-    if (failure.fate == Fate::refused && failure.took_ns > 0)
+    if (failure.outcome == Outcome::refused && failure.took_ns > 0)
         result().refusal.record(failure.took_ns);
     listener_.on_failure(result(), failure);
 }
@@ -31,12 +35,13 @@ void Prober::give_up(const ProbeFailure& failure) {
     listener_.on_failure(result(), failure);
 }
 
-Fate fate_of(int error) {
-    if (error == ECONNRESET) // a connection that was made, and ended before it was looked at
-        return Fate::closed;
-    if (error == EMSGSIZE)
-        return Fate::too_big;
-    return error == ECONNREFUSED ? Fate::refused : Fate::unreachable;
+void Prober::report_not_sent(int error, std::string_view advice) {
+    if (std::exchange(reported_not_sent_, true))
+        return;
+    const std::string line = fmt::format(
+        "{}: this machine did not send a probe: {} (such probes do not count as lost){}",
+        name_of(settings_.target, settings_.address), reason(error), advice);
+    listener_.on_trouble(result(), line);
 }
 
 } // namespace riposte::client

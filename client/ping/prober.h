@@ -19,10 +19,10 @@
 
 namespace riposte::client {
 
-/// Is told of each probe's fate, and of what else comes.
+/// Is told of each probe's outcome, and of what else comes.
 class ProbeListener {
 public:
-    virtual void on_arrival(const PingResult& result, const Arrival& arrival) = 0;
+    virtual void on_arrival(const PingResult& result, const ProbeOutcome& arrival) = 0;
     virtual void on_failure(const PingResult& result, const ProbeFailure& failure) = 0;
     /// Trouble of this machine's that does not end the run: one line, said once for each endpoint.
     virtual void on_trouble(const PingResult& result, const std::string& line) = 0;
@@ -81,7 +81,7 @@ public:
     /// What the loop saw on a socket of this prober.
     virtual Result<void> ready(ProberTag tag, uint32_t events) = 0;
     /// Gives up what was to come before `now_ns`. Reads what has come first, as much as there is: a
-    /// probe's fate is decided by when its answer came, however late somebody looks.
+    /// probe's outcome is decided by when its answer came, however late somebody looks.
     virtual Result<void> expire(uint64_t now_ns) = 0;
     /// When expire() is due; UINT64_MAX: no probe waits for anything.
     virtual uint64_t next_deadline_ns() const = 0;
@@ -98,7 +98,7 @@ public:
     const PingResult& result() const { return account_.result(); }
 
 protected:
-    void arrived(const Arrival& arrival, ReceiveClock clock);
+    void arrived(const ProbeOutcome& arrival, ReceiveClock clock);
     void failed(const ProbeFailure& failure); ///< if it still waits
     /// The same, by an error that came at that time: after the probe had expired, it is lost.
     void failed(const ProbeFailure& failure, ReceiveTime received);
@@ -109,17 +109,16 @@ protected:
     EventLoop& loop() { return loop_; }
     PingAccount& account() { return account_; }
     const PingAccount& account() const { return account_; }
-    void tell_trouble(const std::string& line) { listener_.on_trouble(result(), line); }
+    /// Once: a line about a probe that this machine did not send, with `advice` of the transport.
+    void report_not_sent(int error, std::string_view advice = "");
 
 private:
     ProberSettings settings_;
     EventLoop& loop_;
     ProbeListener& listener_;
     PingAccount account_;
+    bool reported_not_sent_ = false;
 };
-
-/// The fate that an errno of the network means for a probe.
-Fate fate_of(int error);
 
 std::unique_ptr<Prober> make_udp_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener);

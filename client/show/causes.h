@@ -6,6 +6,8 @@
 #include "common/endpoint.h"
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace riposte::client {
@@ -14,6 +16,9 @@ namespace riposte::client {
 /// first, with those of the `lost` whose cause is not in the tally. Empty where the counts alone
 /// say as much: over UDP, if nothing but silence was met.
 std::vector<Item> cause_items(const CauseTally& causes, uint64_t lost, Transport transport);
+
+/// What the counts of Outcome::local are called.
+inline constexpr std::string_view not_sent = "not sent by this machine";
 
 /// "does not fit without fragments: the path MTU is 1400"
 std::string fragments_text(uint32_t path_mtu);

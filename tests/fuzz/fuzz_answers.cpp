@@ -1,5 +1,5 @@
 // What a server may send back to the client: a faithful echo, cut in any way, is all right;
-// anything else is damaged, short, strange or late, but each probe has one fate and the books
+// anything else is damaged, short, strange or late, but each probe has one outcome and the books
 // balance.
 //
 //   ping over TCP   answers cut out of a stream whose bytes were changed, left out and put in
@@ -83,9 +83,9 @@ public:
         while (const auto sequence = account.expire(now_ns))
             require(*sequence <= last_ && !account.waits(*sequence), "what is lost was sent");
     }
-    void arrived(const Arrival& arrival) const {
+    void arrived(const ProbeOutcome& arrival) const {
         require(arrival.sequence <= last_, "an answer is to what was sent");
-        const bool is_first = arrival.fate != Fate::waiting;
+        const bool is_first = arrival.outcome != Outcome::pending;
         require(
             int{is_first} + int{arrival.duplicate} + int{arrival.late} <= 1,
             "an answer is one kind");
@@ -96,9 +96,9 @@ public:
              sequence++)
             waiting += static_cast<uint64_t>(account.waits(sequence));
         require(counts().sent == last_, "all that was sent is counted");
-        require(counts().undecided() == waiting, "each probe has one fate");
+        require(counts().undecided() == waiting, "each probe has one outcome");
     }
-    const PingCounts& counts() const { return account.result().counts; }
+    const OutcomeCounts& counts() const { return account.result().counts; }
     uint64_t last() const { return last_; }
 
     PingAccount account;
@@ -113,7 +113,7 @@ void ping_stream(fuzz::Input& input) {
     Books books(payload_bytes);
     AnswerStream stream(payload_bytes, session);
     stream.open(false);
-    const AnswerStream::Listener listener = [&](const Arrival& arrival, ReceiveClock) {
+    const AnswerStream::Listener listener = [&](const ProbeOutcome& arrival, ReceiveClock) {
         books.arrived(arrival);
     };
     Bytes wire; // from the echo to us
@@ -133,7 +133,7 @@ void ping_stream(fuzz::Input& input) {
         if (goes_on)
             return;
         for (uint64_t each = stream.front(); each < stream.end(); each++)
-            books.account.fail(each, Fate::closed);
+            books.account.fail(each, Outcome::closed);
         wire.clear();
         stream.open(stream.echo_seen());
     };
@@ -187,7 +187,7 @@ void ping_datagrams(fuzz::Input& input) {
         else if (what == 1)
             books.expire();
         else if (what == 2)
-            books.account.fail(input.below(window), Fate::refused);
+            books.account.fail(input.below(window), Outcome::refused);
         const uint64_t last = books.last();
         if (what < 3 || last == 0) {
             books.balance();
@@ -200,11 +200,12 @@ void ping_datagrams(fuzz::Input& input) {
         if (what == 4)
             damage(bytes, input);
         books.now_ns += 10;
-        const Arrival arrival = books.account.datagram(bytes, books.now_ns);
+        const ProbeOutcome arrival = books.account.datagram(bytes, books.now_ns);
         books.arrived(arrival);
         if (what > 4) {
             require(arrival.sequence == sequence, "an echo finds its probe");
-            require(!waits || arrival.fate == Fate::answered || arrival.late, "and answers it");
+            require(
+                !waits || arrival.outcome == Outcome::answered || arrival.late, "and answers it");
         }
         books.balance();
     }

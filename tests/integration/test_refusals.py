@@ -2,6 +2,7 @@
 said, and a hint that fits. The router is a namespace that forwards, and says what its routes tell it to say.
 """
 
+import errno
 import os
 import socket
 import threading
@@ -9,9 +10,9 @@ import unittest
 
 import network
 from client import run, run_json
-from daemon import RiposteTest
+from daemon import RiposteTest, limit_descriptors, refuse_system_calls
 from patience import WAIT
-from peers import Backlog, TcpPeer, UdpPeer, closed_port, echo_datagram, spelled, swallow
+from peers import Backlog, TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream, spelled, swallow
 
 KINDS = (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM))
 MS = r"\d+\.\d+ ms"
@@ -166,6 +167,114 @@ class BehindARouter(unittest.TestCase):
             done = run("ping", "-c", "1", *options, "10.99.0.1:9")
             self.assertEqual(done.returncode, 1, str(done))
             self.assertIn("\nseq=1 unreachable: no route on this machine\n", done.stdout)
+            done = run_json("load", "-j", "-n", "1", *options, "10.99.0.1:9")
+            self.assertEqual((done.returncode, done.json["counts"]["unreachable"]), (1, 1), str(done))
+            self.assertEqual(done.json["errors"], [
+                {"kind": "local", "text": "no route on this machine", "count": 1}])
+
+    def test_no_neighbour(self):
+        """No host on the link has the address: this machine says so to itself, by ICMP."""
+        network.enter_network(self)
+        network.ip("link add one type veth peer name two")
+        network.ip("link set one up")
+        network.ip("link set two up")
+        network.add_address("10.9.0.1/24", "one")
+        with open("/proc/sys/net/ipv4/neigh/one/retrans_time_ms", "w", encoding="ascii") as retransmission:
+            retransmission.write("50")
+        for options in ((), ("-u",)):
+            for command in (("ping", "-c", "1"), ("load", "-n", "1")):
+                done = run_json(*command, "-j", "-W", "1h", *options, "10.9.0.9:9")
+                found = done.json["endpoints"][0] if command[0] == "ping" else done.json
+                self.assertEqual((done.returncode, found["counts"]["unreachable"]), (1, 1), str(done))
+                self.assertEqual(found["errors"][0]["text"], "host unreachable (ICMP from this machine)")
+
+
+class RefusedByThisMachine(RiposteTest):
+    """What this machine does not send is `local` to ping and to load, in no loss, and the run goes on."""
+
+    SENDTO, SENDMMSG = {"x86_64": (44, 307)}.get(os.uname().machine, (206, 269))
+
+    def ping(self, *arguments, **keywords):
+        done = run_json("ping", "-j", *arguments, **keywords)
+        self.assertEqual(done.returncode, 1, str(done))
+        return done, done.json["endpoints"][0]
+
+    def test_by_a_firewall(self):
+        peer = UdpPeer(echo_datagram)
+        self.addCleanup(peer.close)
+        done, found = self.ping(
+            "-c", "3", "-i", "20ms", peer.endpoint,
+            preexec=lambda: refuse_system_calls((self.SENDTO,), errno.EPERM))
+        self.assertEqual((found["counts"]["local"], found["counts"]["sent"]), (3, 3), str(done))
+        self.assertNotIn("loss_percent", found)
+        self.assertEqual(found["errors"], [
+            {"kind": "local", "text": "prohibited by a firewall on this machine", "count": 3}])
+        self.assertEqual(
+            done.stderr, f"riposte: {peer.endpoint}: this machine did not send a probe: operation not permitted "
+            "(such probes do not count as lost)\n")
+        # The first request of load leaves by another call than those that leave together.
+        done = run_json("load", "-j", "-d", "300ms", "-c", "1", "--depth", "8", peer.endpoint,
+                        preexec=lambda: refuse_system_calls((self.SENDMMSG,), errno.EPERM))
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertGreater(done.json["counts"]["local"], 0)
+        self.assertEqual((done.json["counts"]["unreachable"], done.json["counts"]["lost"]), (0, 0), str(done))
+        self.assertIn("some requests were not sent by this machine: operation not permitted\n", done.stderr)
+
+    def test_by_a_line_and_a_hint(self):
+        done = run("ping", "-c", "1", "udp://127.0.0.1:9",
+                   preexec=lambda: refuse_system_calls((self.SENDTO,), errno.EPERM))
+        self.assertIn("\nseq=1 not sent: prohibited by a firewall on this machine\n", done.stdout)
+        self.assertIn("\n1 not sent by this machine\n", done.stdout)
+        self.assertIn("\nthis machine sent nothing: prohibited by a firewall on this machine\n", done.stdout)
+
+    def limit_ports(self, count):
+        with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="ascii") as ports:
+            ports.write(f"20000 {20000 + count - 1}")
+        with open("/proc/sys/net/ipv4/tcp_tw_reuse", "w", encoding="ascii") as reuse:
+            reuse.write("0")
+
+    def test_by_want_of_ports(self):
+        network.enter_network(self)
+        silent = TcpPeer(swallow)
+        self.addCleanup(silent.close)
+        self.limit_ports(2)
+        done, found = self.ping("--reconnect", "-c", "5", "-i", "10ms", "-W", "300ms", silent.endpoint)
+        self.assertEqual((found["counts"]["lost"], found["counts"]["local"]), (2, 3), str(done))
+        self.assertEqual(found["loss_percent"], 100)
+        self.assertIn("; no local port is left: choose a longer -i\n", done.stderr)
+        network.enter_network(self)
+        peer = TcpPeer(echo_stream)
+        self.addCleanup(peer.close)
+        self.limit_ports(8)
+        done = run_json("load", "-j", "--reconnect", "-c", "1", "-n", "20", "--warmup", "0", peer.endpoint)
+        counts = done.json["counts"]
+        self.assertEqual(done.returncode, 1, str(done))
+        self.assertEqual((counts["answered"] + counts["local"], counts["sent"]), (20, 20), str(done))
+        self.assertGreater(counts["local"], 0)
+        self.assertEqual(done.json["loss_percent"], 0)
+        self.assertIn("no local port was free for some connections", done.stderr)
+
+    def test_by_want_of_descriptors(self):
+        silent = TcpPeer(swallow)
+        self.addCleanup(silent.close)
+        done, found = self.ping("--reconnect", "-c", "40", "-i", "5ms", "-W", "400ms", silent.endpoint,
+                                preexec=limit_descriptors(16))
+        counts = found["counts"]
+        self.assertGreater(counts["local"], 0)
+        self.assertEqual(counts["lost"] + counts["local"], 40, str(done))
+        self.assertIn("too many open files (such probes do not count as lost); choose a longer -i", done.stderr)
+
+    def test_by_a_route(self):
+        network.enter_network(self)
+        network.ip("route add prohibit 10.99.0.0/16")
+        for options in ((), ("-u",)):
+            done, found = self.ping("-c", "1", *options, "10.99.0.1:9")
+            self.assertEqual(found["counts"]["local"], 1, str(done))
+            self.assertEqual(found["errors"][0]["text"], "prohibited by a route of this machine")
+            for command in (("send",), ("load", "-n", "1")):
+                done = run(*command, *options, "10.99.0.1:9")
+                self.assertEqual(done.returncode, 2, str(done))
+                self.assertIn("permission denied; does a local firewall forbid it?", done.stderr)
 
 
 if __name__ == "__main__":

@@ -47,15 +47,15 @@ public:
             bytes, {.ns = now_ns, .clock = ReceiveClock::kernel}, account, listener_);
     }
     void end() { stream.end_partial(account, listener_); }
-    const PingCounts& counts() const { return account.result().counts; }
+    const OutcomeCounts& counts() const { return account.result().counts; }
 
     PingAccount account{stream_settings};
     AnswerStream stream{stream_probe_bytes, stream_settings.session};
-    std::vector<Arrival> arrivals;
+    std::vector<ProbeOutcome> arrivals;
     uint64_t now_ns = 1'000'000;
 
 private:
-    AnswerStream::Listener listener_ = [this](const Arrival& arrival, ReceiveClock) {
+    AnswerStream::Listener listener_ = [this](const ProbeOutcome& arrival, ReceiveClock) {
         arrivals.push_back(arrival);
     };
 };
@@ -83,7 +83,7 @@ TEST_CASE("an answer is whole when its last byte is there, at that byte's time")
     CHECK(connection.stream.has_partial());
     CHECK(connection.take(last(probe, stream_probe_bytes - 10)));
     REQUIRE(connection.arrivals.size() == 1);
-    CHECK(connection.arrivals[0].fate == Fate::answered);
+    CHECK(connection.arrivals[0].outcome == Outcome::answered);
     CHECK(connection.arrivals[0].rtt_ns == 2000);
     CHECK(connection.stream.idle());
 }

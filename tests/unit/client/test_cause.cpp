@@ -158,6 +158,15 @@ TEST_CASE("the hint fits what was seen") {
     CHECK(hint(result) == "no answer came: none fits into one packet; choose a smaller -s");
 }
 
+TEST_CASE("a machine that sent nothing says why") {
+    PingResult result = failed(0, 0, 0);
+    result.counts.sent = result.counts.local = 2;
+    result.causes.note(cause_of(EPERM), 2);
+    CHECK(
+        why_no_answer(result, 0) ==
+        "this machine sent nothing: prohibited by a firewall on this machine");
+}
+
 TEST_CASE("TCP's figures are summed over connections, each round trip by its segments") {
     TcpTotals totals;
     CHECK(describe(totals).empty());

@@ -435,22 +435,22 @@ TEST_CASE("each request has one outcome") {
     account.failed(stamp, Outcome::unreachable);
     account.failed(stamp, Outcome::closed);
     account.failed(stamp, Outcome::local);
-    CHECK(account.waiting() == 2);
+    CHECK(account.pending() == 2);
     account.finish();
-    const LoadCounts expected{
-        .sent = 10,
-        .answered = 1,
-        .lost = 1,
-        .corrupted = 1,
-        .wrong_size = 1,
-        .refused = 1,
-        .unreachable = 1,
-        .closed = 1,
-        .local = 1,
-        .undecided = 2,
-        .bytes_sent = 640,
-        .bytes_received = 138};
+    LoadCounts expected{
+        {.sent = 10,
+         .answered = 1,
+         .lost = 1,
+         .corrupted = 1,
+         .wrong_size = 1,
+         .refused = 1,
+         .unreachable = 1,
+         .closed = 1,
+         .local = 1}};
+    expected.bytes_sent = 640;
+    expected.bytes_received = 138;
     CHECK(result.counts == expected);
+    CHECK(result.counts.undecided() == 2);
 }
 
 TEST_CASE("an open loop's latency counts from the intended time, the other one from sending") {
@@ -539,25 +539,6 @@ TEST_CASE("a closed loop's latencies are the same") {
     CHECK(result.latency.min_ns() == 50);
     CHECK(result.latency_from_send.buckets().size() == result.latency.buckets().size());
     CHECK(result.latency_from_send.max_ns() == 100);
-}
-
-TEST_CASE("errors of the network, of the peer and of this machine are told apart") {
-    const std::map<int, Outcome> outcomes = {
-        {0, Outcome::closed},
-        {ECONNRESET, Outcome::closed},
-        {EPIPE, Outcome::closed},
-        {ECONNREFUSED, Outcome::refused},
-        {ETIMEDOUT, Outcome::lost},
-        {EHOSTUNREACH, Outcome::unreachable},
-        {ENETUNREACH, Outcome::unreachable},
-        {EADDRNOTAVAIL, Outcome::local},
-        {EMFILE, Outcome::local},
-        {ENOBUFS, Outcome::local},
-        {EMSGSIZE, Outcome::too_big}};
-    for (const auto& [error, outcome] : outcomes) {
-        CAPTURE(error);
-        CHECK(outcome_of(error) == outcome);
-    }
 }
 
 // ---- Small things of the engines.

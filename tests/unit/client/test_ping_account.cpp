@@ -88,16 +88,16 @@ std::vector<Bytes> send_all(PingAccount& account, uint64_t count, uint64_t apart
 }
 
 void check_identity(const PingAccount& account) {
-    const PingCounts& counts = account.result().counts;
+    const OutcomeCounts& counts = account.result().counts;
     CHECK(
         counts.sent == counts.answered + counts.lost + counts.corrupted + counts.wrong_size +
-                           counts.refused + counts.unreachable + counts.closed +
-                           counts.undecided());
+                           counts.refused + counts.unreachable + counts.closed + counts.too_big +
+                           counts.local + counts.undecided());
 }
 
 /// The counts that a case expects, all others being 0.
-void check_counts(const PingAccount& account, const PingCounts& counts) {
-    const PingCounts& booked = account.result().counts;
+void check_counts(const PingAccount& account, const OutcomeCounts& counts) {
+    const OutcomeCounts& booked = account.result().counts;
     CHECK(booked.sent == counts.sent);
     CHECK(booked.answered == counts.answered);
     CHECK(booked.lost == counts.lost);
@@ -138,8 +138,8 @@ TEST_CASE(
     "a round trip counts from the sending, and the lateness stands apart, less the connecting") {
     PingAccount account(settings);
     const uint64_t sequence = account.send(100 * ms, 130 * ms, 20 * ms);
-    const Arrival arrival = account.datagram(copy(account.payload(sequence)), 135 * ms);
-    CHECK(arrival.fate == Fate::answered);
+    const ProbeOutcome arrival = account.datagram(copy(account.payload(sequence)), 135 * ms);
+    CHECK(arrival.outcome == Outcome::answered);
     CHECK(arrival.sequence == 1);
     CHECK(arrival.rtt_ns == 5 * ms);
     CHECK(arrival.late_by_ns == 10 * ms);
@@ -160,8 +160,8 @@ TEST_CASE(
 TEST_CASE("times that would be negative are zero") {
     PingAccount account(settings);
     const uint64_t sequence = account.send(100 * ms, 90 * ms, 20 * ms);
-    const Arrival arrival = account.datagram(copy(account.payload(sequence)), 80 * ms);
-    CHECK(arrival.fate == Fate::answered);
+    const ProbeOutcome arrival = account.datagram(copy(account.payload(sequence)), 80 * ms);
+    CHECK(arrival.outcome == Outcome::answered);
     CHECK(arrival.rtt_ns == 0);
     CHECK(arrival.late_by_ns == 0);
     CHECK(account.result().lateness.count() == 1);
@@ -171,9 +171,9 @@ TEST_CASE("times that would be negative are zero") {
 TEST_CASE("the first answer decides, further ones are duplicates") {
     PingAccount account(settings);
     const Bytes probe = send_at(account, 0);
-    CHECK(account.datagram(probe, 1 * ms).fate == Fate::answered);
-    const Arrival again = account.datagram(probe, 2 * ms);
-    CHECK(again.fate == Fate::waiting);
+    CHECK(account.datagram(probe, 1 * ms).outcome == Outcome::answered);
+    const ProbeOutcome again = account.datagram(probe, 2 * ms);
+    CHECK(again.outcome == Outcome::pending);
     CHECK(again.duplicate);
     CHECK(again.sequence == 1);
     CHECK(again.rtt_ns == 2 * ms);
@@ -187,12 +187,12 @@ TEST_CASE("an answer after the timeout is late, once, and the probe stays lost")
     PingAccount account(settings);
     const Bytes probe = send_at(account, 0);
     REQUIRE(account.expire(timeout) == 1);
-    const Arrival late = account.datagram(probe, timeout + 5 * ms);
-    CHECK(late.fate == Fate::waiting);
+    const ProbeOutcome late = account.datagram(probe, timeout + 5 * ms);
+    CHECK(late.outcome == Outcome::pending);
     CHECK(late.late);
     CHECK_FALSE(late.duplicate);
     CHECK(late.rtt_ns == timeout + 5 * ms);
-    const Arrival again = account.datagram(probe, timeout + 6 * ms);
+    const ProbeOutcome again = account.datagram(probe, timeout + 6 * ms);
     CHECK(again.duplicate);
     CHECK_FALSE(again.late);
     CHECK(account.result().rtt.empty());
@@ -206,7 +206,7 @@ TEST_CASE("an answer is judged by when it came, not by when it was read") {
     // Both are read before anybody looked for what expired.
     CHECK(account.datagram(late, timeout).late);
     CHECK(account.result().counts.lost == 1);
-    CHECK(account.datagram(in_time, timeout - 1).fate == Fate::answered);
+    CHECK(account.datagram(in_time, timeout - 1).outcome == Outcome::answered);
     CHECK(account.result().counts.late == 1);
     CHECK(account.result().rtt.count() == 1);
     CHECK_FALSE(account.expire(2 * timeout));
@@ -215,19 +215,20 @@ TEST_CASE("an answer is judged by when it came, not by when it was read") {
 TEST_CASE("an answer that came before its probe left is no round trip") {
     PingAccount account(settings);
     account.send(10 * ms, 10 * ms);
-    CHECK(account.answer(1, text("Sun Nov 22"), 10 * ms).fate == Fate::answered);
+    CHECK(account.answer(1, text("Sun Nov 22"), 10 * ms).outcome == Outcome::answered);
     CHECK(account.result().counts.answered == 1);
     CHECK(account.result().rtt.empty());
     CHECK(account.result().ipdv.empty());
 }
 
 TEST_CASE("the first answer after the probe was given up is late, whole or damaged") {
-    for (const Fate fate : {Fate::lost, Fate::refused, Fate::unreachable, Fate::closed}) {
+    for (const Outcome outcome :
+         {Outcome::lost, Outcome::refused, Outcome::unreachable, Outcome::closed}) {
         PingAccount account(settings);
         const Bytes whole = send_at(account, 0);
         const Bytes other = send_at(account, 1);
-        REQUIRE(account.fail(1, fate));
-        REQUIRE(account.fail(2, fate));
+        REQUIRE(account.fail(1, outcome));
+        REQUIRE(account.fail(2, outcome));
         CHECK(account.datagram(whole, 10 * ms).late);
         CHECK(account.datagram(damaged(other, 40), 10 * ms).late);
         CHECK(account.datagram(other, 10 * ms).duplicate);
@@ -258,7 +259,7 @@ TEST_CASE("damaged and late answers have an order, too") {
     REQUIRE(account.expire(timeout) == 1);
     CHECK_FALSE(account.datagram(damaged(probes[2], 50), timeout).reordered);
     CHECK(account.datagram(cut(probes[1], 50), timeout).reordered);
-    const Arrival late = account.datagram(probes[0], timeout);
+    const ProbeOutcome late = account.datagram(probes[0], timeout);
     CHECK(late.late);
     CHECK(late.reordered);
     CHECK_FALSE(account.datagram(probes[3], timeout).reordered);
@@ -278,7 +279,9 @@ TEST_CASE("RFC 3550's jitter is smoothed over the round trips, in order of arriv
     for (uint64_t at = 0; at < 4; ++at) {
         const uint64_t sequence = account.send(at * 100 * ms, (at * 100 + at) * ms);
         const uint64_t received = (at * 100 + at + rtts[at]) * ms;
-        REQUIRE(account.datagram(copy(account.payload(sequence)), received).fate == Fate::answered);
+        REQUIRE(
+            account.datagram(copy(account.payload(sequence)), received).outcome ==
+            Outcome::answered);
     }
     // |D| = 16, 0, 16: 1, 15/16, 15/16 + (16 - 15/16) / 16
     CHECK(account.result().rfc3550_jitter_ns == doctest::Approx((0.9375 + 15.0625 / 16) * 1e6));
@@ -346,9 +349,9 @@ TEST_CASE("one wrong byte anywhere is a corrupted answer of the right probe, and
             const Bytes probe = send_at(account, 300);
             for (uint64_t after = 301; after < 310; ++after)
                 send_at(account, after);
-            const Arrival arrival = account.datagram(damaged(probe, at), 320 * ms);
+            const ProbeOutcome arrival = account.datagram(damaged(probe, at), 320 * ms);
             REQUIRE(arrival.sequence == 301);
-            REQUIRE(arrival.fate == Fate::corrupted);
+            REQUIRE(arrival.outcome == Outcome::corrupted);
             REQUIRE(arrival.wrong_byte == at);
             REQUIRE_FALSE(account.waits(301));
             REQUIRE(account.result().rtt.empty());
@@ -361,9 +364,9 @@ TEST_CASE("an answer with its whole header wiped is still told by its pattern") 
     const auto probes = send_all(account, 20);
     Bytes wiped = probes[7];
     std::fill_n(wiped.begin(), probe_header_bytes, std::byte{0});
-    const Arrival arrival = account.datagram(wiped, 30 * ms);
+    const ProbeOutcome arrival = account.datagram(wiped, 30 * ms);
     CHECK(arrival.sequence == 8);
-    CHECK(arrival.fate == Fate::corrupted);
+    CHECK(arrival.outcome == Outcome::corrupted);
     CHECK(arrival.wrong_byte == 0);
     CHECK(account.datagram(wiped, 31 * ms).duplicate);
     check_counts(account, {.sent = 20, .corrupted = 1, .duplicated = 1});
@@ -372,18 +375,18 @@ TEST_CASE("an answer with its whole header wiped is still told by its pattern") 
 TEST_CASE("an answer of another length is of the wrong size, whatever its bytes") {
     PingAccount account(settings);
     const auto probes = send_all(account, 4);
-    const Arrival shorter = account.datagram(cut(probes[1], 55), 10 * ms);
-    CHECK(shorter.fate == Fate::wrong_size);
+    const ProbeOutcome shorter = account.datagram(cut(probes[1], 55), 10 * ms);
+    CHECK(shorter.outcome == Outcome::wrong_size);
     CHECK(shorter.sequence == 2);
     CHECK(shorter.bytes == 55);
-    const Arrival longer = account.datagram(cut(probes[0], 57), 10 * ms);
-    CHECK(longer.fate == Fate::wrong_size);
+    const ProbeOutcome longer = account.datagram(cut(probes[0], 57), 10 * ms);
+    CHECK(longer.outcome == Outcome::wrong_size);
     CHECK(longer.sequence == 1);
     CHECK(account.datagram(cut(damaged(probes[2], 3), 40), 10 * ms).sequence == 3);
     // Before its sequence number nothing tells which probe it is of: the latest is as good as any.
-    const Arrival beginning = account.datagram(cut(probes[3], 5), 10 * ms);
+    const ProbeOutcome beginning = account.datagram(cut(probes[3], 5), 10 * ms);
     CHECK(beginning.sequence == 4);
-    CHECK(beginning.fate == Fate::wrong_size);
+    CHECK(beginning.outcome == Outcome::wrong_size);
     check_counts(account, {.sent = 4, .wrong_size = 4, .reordered = 1});
 }
 
@@ -391,15 +394,15 @@ TEST_CASE("a service that answers something else is measured, and told once") {
     PingAccount account(settings);
     send_at(account, 0);
     send_at(account, 1);
-    const Arrival first = account.datagram(text("Hello, i'm server!"), 5 * ms);
-    CHECK(first.fate == Fate::answered);
+    const ProbeOutcome first = account.datagram(text("Hello, i'm server!"), 5 * ms);
+    CHECK(first.outcome == Outcome::answered);
     CHECK(first.sequence == 2); // nothing tells: the latest
     CHECK(first.rtt_ns == 4 * ms);
     CHECK(first.bytes == 18);
     CHECK(first.first_of_other_service);
     CHECK(account.result().other_service);
-    const Arrival next = account.datagram({}, 6 * ms);
-    CHECK(next.fate == Fate::answered);
+    const ProbeOutcome next = account.datagram({}, 6 * ms);
+    CHECK(next.outcome == Outcome::answered);
     CHECK(next.sequence == 1);
     CHECK_FALSE(next.first_of_other_service);
     CHECK_FALSE(next.reordered); // which came first nobody can know
@@ -409,47 +412,47 @@ TEST_CASE("a service that answers something else is measured, and told once") {
 
 TEST_CASE("another service's answer that no probe waits for is a stray") {
     PingAccount account(settings);
-    const Arrival early = account.datagram(text("Welcome!"), 5 * ms);
+    const ProbeOutcome early = account.datagram(text("Welcome!"), 5 * ms);
     CHECK(early.sequence == 0);
-    CHECK(early.fate == Fate::waiting);
+    CHECK(early.outcome == Outcome::pending);
     CHECK(early.first_of_other_service);
     send_at(account, 10);
-    CHECK(account.datagram(text("Welcome!"), 15 * ms).fate == Fate::answered);
+    CHECK(account.datagram(text("Welcome!"), 15 * ms).outcome == Outcome::answered);
     CHECK(account.datagram(text("Welcome!"), 16 * ms).sequence == 0);
     check_counts(account, {.sent = 1, .answered = 1, .stray = 2});
 }
 
 TEST_CASE("what resembles no probe of an echo is a stray") {
     PingAccount account(settings);
-    REQUIRE(account.datagram(send_at(account, 0), 1 * ms).fate == Fate::answered);
+    REQUIRE(account.datagram(send_at(account, 0), 1 * ms).outcome == Outcome::answered);
     const Bytes waiting = send_at(account, 10);
     Bytes foreign(56);
     write_probe(foreign, {.session = 1, .sequence = 2, .sent_ns = 3});
     for (const Bytes& bytes : {foreign, text("Hello"), Bytes{}}) {
-        const Arrival arrival = account.datagram(bytes, 11 * ms);
+        const ProbeOutcome arrival = account.datagram(bytes, 11 * ms);
         CHECK(arrival.sequence == 0);
-        CHECK(arrival.fate == Fate::waiting);
+        CHECK(arrival.outcome == Outcome::pending);
         CHECK(arrival.bytes == bytes.size());
         CHECK_FALSE(arrival.first_of_other_service);
     }
     CHECK_FALSE(account.result().other_service);
     CHECK(account.waits(2));
-    CHECK(account.datagram(waiting, 12 * ms).fate == Fate::answered);
+    CHECK(account.datagram(waiting, 12 * ms).outcome == Outcome::answered);
     check_counts(account, {.sent = 2, .answered = 2, .stray = 3});
 }
 
 TEST_CASE("a stream's answer is verified against the probe that it answers") {
     PingAccount account(settings);
     const auto probes = send_all(account, 6);
-    CHECK(account.answer(1, probes[0], 10 * ms).fate == Fate::answered);
-    const Arrival corrupted = account.answer(2, damaged(probes[1], 17), 10 * ms);
-    CHECK(corrupted.fate == Fate::corrupted);
+    CHECK(account.answer(1, probes[0], 10 * ms).outcome == Outcome::answered);
+    const ProbeOutcome corrupted = account.answer(2, damaged(probes[1], 17), 10 * ms);
+    CHECK(corrupted.outcome == Outcome::corrupted);
     CHECK(corrupted.wrong_byte == 17);
-    CHECK(account.answer(3, cut(probes[2], 5), 10 * ms).fate == Fate::wrong_size);
+    CHECK(account.answer(3, cut(probes[2], 5), 10 * ms).outcome == Outcome::wrong_size);
     // After a verified one the service is an echo, whatever else it sends.
-    CHECK(account.answer(4, text("Hello"), 10 * ms).fate == Fate::wrong_size);
-    const Arrival another = account.answer(5, probes[5], 10 * ms);
-    CHECK(another.fate == Fate::corrupted);
+    CHECK(account.answer(4, text("Hello"), 10 * ms).outcome == Outcome::wrong_size);
+    const ProbeOutcome another = account.answer(5, probes[5], 10 * ms);
+    CHECK(another.outcome == Outcome::corrupted);
     CHECK(another.wrong_byte == 15);
     CHECK(account.answer(1, probes[0], 10 * ms).duplicate);
     CHECK(account.answer(7, probes[5], 10 * ms).sequence == 0);
@@ -463,14 +466,14 @@ TEST_CASE("a stream's service that never echoed is measured, and told once") {
     PingAccount account(settings);
     send_all(account, 4);
     const Bytes short_echo = cut(copy(account.payload(3)), 5);
-    const Arrival first = account.answer(1, text("Hello, i'm server!"), 10 * ms);
-    CHECK(first.fate == Fate::answered);
+    const ProbeOutcome first = account.answer(1, text("Hello, i'm server!"), 10 * ms);
+    CHECK(first.outcome == Outcome::answered);
     CHECK(first.first_of_other_service);
-    const Arrival next = account.answer(2, text("Hello, i'm server!"), 10 * ms);
-    CHECK(next.fate == Fate::answered);
+    const ProbeOutcome next = account.answer(2, text("Hello, i'm server!"), 10 * ms);
+    CHECK(next.outcome == Outcome::answered);
     CHECK_FALSE(next.first_of_other_service);
-    CHECK(account.answer(3, short_echo, 10 * ms).fate == Fate::wrong_size);
-    CHECK(account.answer(4, text("Hello, i'm server!"), 10 * ms).fate == Fate::answered);
+    CHECK(account.answer(3, short_echo, 10 * ms).outcome == Outcome::wrong_size);
+    CHECK(account.answer(4, text("Hello, i'm server!"), 10 * ms).outcome == Outcome::answered);
     CHECK(account.result().other_service);
     check_counts(account, {.sent = 4, .answered = 3, .wrong_size = 1});
 }
@@ -479,40 +482,40 @@ TEST_CASE("a service once told to be another is measured on, even if it echoes f
     PingAccount account(settings);
     send_all(account, 3);
     CHECK(account.answer(1, text("Hello"), 10 * ms).first_of_other_service);
-    CHECK(account.answer(2, copy(account.payload(2)), 10 * ms).fate == Fate::answered);
-    CHECK(account.answer(3, text("Hello"), 10 * ms).fate == Fate::answered);
+    CHECK(account.answer(2, copy(account.payload(2)), 10 * ms).outcome == Outcome::answered);
+    CHECK(account.answer(3, text("Hello"), 10 * ms).outcome == Outcome::answered);
     check_counts(account, {.sent = 3, .answered = 3});
 }
 
 TEST_CASE("what another service sends is held against the probes that wait alone") {
     PingAccount account(settings);
     const Bytes first = send_at(account, 0);
-    CHECK(account.datagram(text("Hello"), 1 * ms).fate == Fate::answered);
+    CHECK(account.datagram(text("Hello"), 1 * ms).outcome == Outcome::answered);
     CHECK(account.datagram(cut(first, 20), 2 * ms).sequence == 0);
     const Bytes next = send_at(account, 10);
-    CHECK(account.datagram(cut(next, 20), 11 * ms).fate == Fate::wrong_size);
+    CHECK(account.datagram(cut(next, 20), 11 * ms).outcome == Outcome::wrong_size);
     check_counts(account, {.sent = 2, .answered = 1, .wrong_size = 1, .stray = 1});
 }
 
 TEST_CASE("a part of a probe is a wrong size even before any echo was seen") {
     PingAccount account(settings);
     const Bytes probe = send_at(account, 0);
-    CHECK(account.answer(1, cut(probe, 5), 10 * ms).fate == Fate::wrong_size);
+    CHECK(account.answer(1, cut(probe, 5), 10 * ms).outcome == Outcome::wrong_size);
     CHECK_FALSE(account.result().other_service);
 }
 
 TEST_CASE("a probe fails once, and only while it waits") {
     PingAccount account(settings);
     send_all(account, 4);
-    CHECK(account.fail(1, Fate::refused));
-    CHECK_FALSE(account.fail(1, Fate::refused));
-    CHECK_FALSE(account.fail(1, Fate::closed));
-    CHECK(account.fail(2, Fate::unreachable));
-    CHECK(account.fail(3, Fate::closed));
-    CHECK(account.fail(4, Fate::lost));
-    CHECK_FALSE(account.fail(0, Fate::lost));
-    CHECK_FALSE(account.fail(5, Fate::lost));
-    CHECK(account.fail(account.send(5 * ms, 5 * ms), Fate::refused));
+    CHECK(account.fail(1, Outcome::refused));
+    CHECK_FALSE(account.fail(1, Outcome::refused));
+    CHECK_FALSE(account.fail(1, Outcome::closed));
+    CHECK(account.fail(2, Outcome::unreachable));
+    CHECK(account.fail(3, Outcome::closed));
+    CHECK(account.fail(4, Outcome::lost));
+    CHECK_FALSE(account.fail(0, Outcome::lost));
+    CHECK_FALSE(account.fail(5, Outcome::lost));
+    CHECK(account.fail(account.send(5 * ms, 5 * ms), Outcome::refused));
     CHECK_FALSE(account.expire(UINT64_MAX).has_value());
     check_counts(account, {.sent = 5, .lost = 1, .refused = 2, .unreachable = 1, .closed = 1});
 }
@@ -522,9 +525,9 @@ TEST_CASE("a probe that fell out of the window can not fail") {
     small.window = 4;
     PingAccount account(small);
     send_all(account, 5);
-    CHECK_FALSE(account.fail(1, Fate::refused));
+    CHECK_FALSE(account.fail(1, Outcome::refused));
     CHECK_FALSE(account.waits(1));
-    CHECK(account.fail(2, Fate::refused));
+    CHECK(account.fail(2, Outcome::refused));
     check_counts(account, {.sent = 5, .lost = 1, .refused = 1});
 }
 
@@ -542,8 +545,8 @@ TEST_CASE("probes expire in the order of their sending, each at its own time") {
     CHECK(account.expire(timeout) == 1);
     CHECK_FALSE(account.expire(timeout).has_value());
     CHECK_FALSE(account.waits(1));
-    REQUIRE(account.datagram(probes[1], 50 * ms).fate == Fate::answered);
-    REQUIRE(account.datagram(probes[4], 50 * ms).fate == Fate::answered);
+    REQUIRE(account.datagram(probes[1], 50 * ms).outcome == Outcome::answered);
+    REQUIRE(account.datagram(probes[4], 50 * ms).outcome == Outcome::answered);
     CHECK(account.oldest_waiting() == 3);
     CHECK(account.latest_waiting() == 4);
     CHECK(account.next_expiry_ns() == timeout + 20 * ms);
@@ -571,7 +574,7 @@ TEST_CASE("once the last probe was sent, each is waited for a second from its ow
     CHECK_FALSE(account.expire(1400 * ms - 1).has_value());
     CHECK(account.expire(1400 * ms) == 2);
     // What is read late, and came in time, is not lost.
-    CHECK(account.datagram(probes[2], 1800 * ms - 1).fate == Fate::answered);
+    CHECK(account.datagram(probes[2], 1800 * ms - 1).outcome == Outcome::answered);
     CHECK(account.next_expiry_ns() == 1200 * ms + 4 * (1000 * ms - 1));
     CHECK_FALSE(account.expire(2200 * ms).has_value()); // for that one took longer
     CHECK(account.expire(UINT64_MAX) == 4);
@@ -586,7 +589,7 @@ TEST_CASE("what was under way for longer when the last probe was sent is given u
     account.linger(3000 * ms, true);
     CHECK(account.give_up_ns(0) == 3000 * ms);
     // It came before that, but is read only now.
-    CHECK(account.datagram(probes[0], 3000 * ms - 1).fate == Fate::answered);
+    CHECK(account.datagram(probes[0], 3000 * ms - 1).outcome == Outcome::answered);
     CHECK(account.result().counts.lost == 0);
 }
 
@@ -636,7 +639,7 @@ TEST_CASE("an ICMP error's quotation tells the probe, if it holds the whole head
         CHECK_FALSE(account.quoted(damaged(probe, at)).has_value());
     CHECK(account.quoted(damaged(probe, 24)) == 2);
     CHECK(account.waits(2)); // it only asks
-    REQUIRE(account.fail(2, Fate::refused));
+    REQUIRE(account.fail(2, Outcome::refused));
     CHECK(account.quoted(probe) == 2);
 }
 
@@ -652,7 +655,7 @@ TEST_CASE("the series holds the answers and the failures by the time of sending"
     account.datagram(probes[0], 17 * ms);
     account.datagram(damaged(probes[1], 30), 60 * ms);
     account.datagram(cut(probes[2], 30), 60 * ms);
-    account.fail(4, Fate::refused);
+    account.fail(4, Outcome::refused);
     account.expire(UINT64_MAX);
     account.datagram(probes[4], 2 * timeout); // late: recorded already
     const auto columns = account.result().series->columns();

@@ -40,7 +40,7 @@ public:
 
     struct Entry {
         uint64_t intended, sent, connect;
-        Fate fate = Fate::waiting;
+        Outcome outcome = Outcome::pending;
         bool late_seen = false;
         uint64_t rtt = 0; ///< of the answered
     };
@@ -50,8 +50,8 @@ public:
         ++counts.sent;
         if (entries.size() > settings_.window) {
             Entry& oldest = entries[entries.size() - settings_.window - 1];
-            if (oldest.fate == Fate::waiting) {
-                oldest.fate = Fate::lost;
+            if (oldest.outcome == Outcome::pending) {
+                oldest.outcome = Outcome::lost;
                 ++counts.lost;
             }
         }
@@ -64,7 +64,7 @@ public:
     std::vector<uint64_t> waiting() const {
         std::vector<uint64_t> found;
         for (size_t at = 0; at < entries.size(); ++at)
-            if (entries[at].fate == Fate::waiting)
+            if (entries[at].outcome == Outcome::pending)
                 found.push_back(at + 1);
         return found;
     }
@@ -74,7 +74,7 @@ public:
         for (const uint64_t sequence : waiting()) {
             Entry& entry = entries[sequence - 1];
             if (now >= give_up(entry)) {
-                entry.fate = Fate::lost;
+                entry.outcome = Outcome::lost;
                 ++counts.lost;
                 gone.push_back(sequence);
             }
@@ -82,37 +82,38 @@ public:
         return gone;
     }
 
-    bool fail(uint64_t sequence, Fate fate) {
+    bool fail(uint64_t sequence, Outcome outcome) {
         if (!remembers(sequence) || sequence > entries.size() ||
-            entries[sequence - 1].fate != Fate::waiting)
+            entries[sequence - 1].outcome != Outcome::pending)
             return false;
-        entries[sequence - 1].fate = fate;
-        ++(fate == Fate::refused ? counts.refused : counts.closed);
+        entries[sequence - 1].outcome = outcome;
+        ++(outcome == Outcome::refused ? counts.refused : counts.closed);
         return true;
     }
 
-    Arrival arrive(const Truth& truth, uint64_t now) {
-        Arrival arrival;
+    ProbeOutcome arrive(const Truth& truth, uint64_t now) {
+        ProbeOutcome arrival;
         arrival.bytes = truth.bytes.size();
         if (remembers(truth.origin)) {
             const bool right_size = truth.bytes.size() == settings_.payload_bytes;
-            const Fate fate = !right_size     ? Fate::wrong_size
-                              : truth.damaged ? Fate::corrupted
-                                              : Fate::answered;
-            echo_seen = echo_seen || fate == Fate::answered;
-            return book(truth.origin, fate, true, now, arrival);
+            const Outcome outcome = !right_size     ? Outcome::wrong_size
+                                    : truth.damaged ? Outcome::corrupted
+                                                    : Outcome::answered;
+            echo_seen = echo_seen || outcome == Outcome::answered;
+            return book(truth.origin, outcome, true, now, arrival);
         }
         if (!echo_seen) {
             arrival.first_of_other_service = !other_service;
             other_service = true;
             if (const auto all = waiting(); !all.empty())
-                return book(all.back(), Fate::answered, false, now, arrival);
+                return book(all.back(), Outcome::answered, false, now, arrival);
         }
         ++counts.stray;
         return arrival;
     }
 
-    Arrival book(uint64_t sequence, Fate fate, bool order_known, uint64_t now, Arrival arrival) {
+    ProbeOutcome book(
+        uint64_t sequence, Outcome outcome, bool order_known, uint64_t now, ProbeOutcome arrival) {
         Entry& entry = entries[sequence - 1];
         const auto zero_or = [](int64_t value) {
             return static_cast<uint64_t>(std::max(value, int64_t{0}));
@@ -122,9 +123,9 @@ public:
         arrival.rtt_ns = zero_or(at(now) - at(entry.sent));
         arrival.late_by_ns = zero_or(at(entry.sent) - at(entry.intended) - at(entry.connect));
         arrival.connect_ns = entry.connect;
-        const bool answered_before = entry.fate == Fate::answered ||
-                                     entry.fate == Fate::corrupted ||
-                                     entry.fate == Fate::wrong_size || entry.late_seen;
+        const bool answered_before = entry.outcome == Outcome::answered ||
+                                     entry.outcome == Outcome::corrupted ||
+                                     entry.outcome == Outcome::wrong_size || entry.late_seen;
         if (answered_before) {
             arrival.duplicate = true;
             ++counts.duplicated;
@@ -136,21 +137,21 @@ public:
             counts.reordered += arrival.reordered ? 1U : 0U;
             order.push_back(sequence);
         }
-        if (entry.fate != Fate::waiting) {
+        if (entry.outcome != Outcome::pending) {
             entry.late_seen = true;
             arrival.late = true;
             ++counts.late;
             return arrival;
         }
-        entry.fate = fate;
-        arrival.fate = fate;
-        if (fate == Fate::answered) {
+        entry.outcome = outcome;
+        arrival.outcome = outcome;
+        if (outcome == Outcome::answered) {
             ++counts.answered;
             entry.rtt = arrival.rtt_ns;
             if (entry.rtt > 0)
                 rtts.push_back(arrival.rtt_ns);
         } else {
-            ++(fate == Fate::corrupted ? counts.corrupted : counts.wrong_size);
+            ++(outcome == Outcome::corrupted ? counts.corrupted : counts.wrong_size);
         }
         return arrival;
     }
@@ -189,7 +190,7 @@ public:
     std::vector<Entry> entries;
     std::vector<uint64_t> order; ///< of first answers, as they came
     std::vector<uint64_t> rtts;
-    PingCounts counts;
+    OutcomeCounts counts;
     bool lingers = false;
     uint64_t lingers_from = 0;
     bool echo_seen = false;
@@ -223,7 +224,7 @@ public:
         linger();
     }
 
-    const PingCounts& counts() const { return account_.result().counts; }
+    const OutcomeCounts& counts() const { return account_.result().counts; }
 
 private:
     uint64_t below(uint64_t bound) { return random_() % bound; }
@@ -294,10 +295,10 @@ private:
     void deliver(const Truth& truth) {
         // The arrival's clock may be a little before the sending's.
         const uint64_t received = one_in(20) ? now_ - std::min(now_, ms) : now_;
-        const Arrival booked = account_.datagram(truth.bytes, received);
-        const Arrival right = model_.arrive(truth, received);
+        const ProbeOutcome booked = account_.datagram(truth.bytes, received);
+        const ProbeOutcome right = model_.arrive(truth, received);
         REQUIRE(booked.sequence == right.sequence);
-        REQUIRE(booked.fate == right.fate);
+        REQUIRE(booked.outcome == right.outcome);
         REQUIRE(booked.duplicate == right.duplicate);
         REQUIRE(booked.reordered == right.reordered);
         REQUIRE(booked.late == right.late);
@@ -310,8 +311,8 @@ private:
 
     void fail() {
         const uint64_t sequence = below(model_.entries.size() + 2);
-        const Fate fate = one_in(2) ? Fate::refused : Fate::closed;
-        REQUIRE(account_.fail(sequence, fate) == model_.fail(sequence, fate));
+        const Outcome outcome = one_in(2) ? Outcome::refused : Outcome::closed;
+        REQUIRE(account_.fail(sequence, outcome) == model_.fail(sequence, outcome));
     }
 
     /// Nothing is sent any more.
@@ -381,7 +382,7 @@ private:
 } // namespace
 
 TEST_CASE("random networks are booked as a naive model that knows the truth books them") {
-    PingCounts seen;
+    OutcomeCounts seen;
     for (const size_t window : {8U, 64U, 1024U}) {
         for (uint64_t seed = 1; seed <= 12; ++seed) {
             CAPTURE(window);
@@ -393,7 +394,7 @@ TEST_CASE("random networks are booked as a naive model that knows the truth book
                 .window = window};
             Schedule schedule(net, seed);
             schedule.run(600);
-            const PingCounts& counts = schedule.counts();
+            const OutcomeCounts& counts = schedule.counts();
             seen.answered += counts.answered;
             seen.lost += counts.lost;
             seen.corrupted += counts.corrupted;

@@ -72,9 +72,3 @@ TEST_CASE("the queue gives back in order what it was given") {
         REQUIRE(queue.empty() == model.empty());
     }
 }
-
-TEST_CASE("an errno of the network is a refusal, or else that there is no way") {
-    CHECK(fate_of(ECONNREFUSED) == Fate::refused);
-    for (const int error : {EHOSTUNREACH, ENETUNREACH, EACCES, EPROTO})
-        CHECK(fate_of(error) == Fate::unreachable);
-}

@@ -63,9 +63,9 @@ PingResult typical() {
     return result;
 }
 
-Arrival arrived() {
-    Arrival arrival;
-    arrival.fate = Fate::answered;
+ProbeOutcome arrived() {
+    ProbeOutcome arrival;
+    arrival.outcome = Outcome::answered;
     arrival.sequence = 3;
     arrival.rtt_ns = 62'100;
     arrival.bytes = 56;
@@ -134,7 +134,7 @@ TEST_CASE("an answer is one line as ping prints it") {
 
 TEST_CASE("what is to be said about an answer stands behind it") {
     const PingResult result = udp();
-    Arrival arrival = arrived();
+    ProbeOutcome arrival = arrived();
     arrival.connect_ns = 101'000;
     arrival.reordered = true;
     arrival.late_by_ns = 1'000'000; // not worth telling
@@ -147,7 +147,7 @@ TEST_CASE("what is to be said about an answer stands behind it") {
         ping_line(result, arrival, plain) ==
         "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms (sent 12.3 ms late)\n");
     arrival = arrived();
-    arrival.fate = Fate::waiting;
+    arrival.outcome = Outcome::pending;
     arrival.duplicate = true;
     CHECK(
         ping_line(result, arrival, plain) ==
@@ -162,8 +162,8 @@ TEST_CASE("what is to be said about an answer stands behind it") {
 
 TEST_CASE("a wrong answer is told as such, and a stray one too") {
     const PingResult result = udp();
-    Arrival arrival = arrived();
-    arrival.fate = Fate::corrupted;
+    ProbeOutcome arrival = arrived();
+    arrival.outcome = Outcome::corrupted;
     arrival.wrong_byte = 17;
     CHECK(
         ping_line(result, arrival, plain) ==
@@ -172,12 +172,12 @@ TEST_CASE("a wrong answer is told as such, and a stray one too") {
         ping_line(result, arrival, colored) ==
         "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms\033[1;31m corrupted at byte 17\033[0m"
         "\n");
-    arrival.fate = Fate::wrong_size;
+    arrival.outcome = Outcome::wrong_size;
     arrival.bytes = 1;
     CHECK(
         ping_line(result, arrival, plain) ==
         "1 byte from 127.0.0.1:7001: seq=3 time=0.0621 ms wrong size, not 56 bytes\n");
-    Arrival stray;
+    ProbeOutcome stray;
     stray.bytes = 0;
     CHECK(
         ping_line(result, stray, plain) ==
@@ -190,44 +190,44 @@ TEST_CASE("a probe without an answer is one line with the reason") {
         failure.sequence = 4;
         return ping_failure_line(result, failure, plain);
     };
-    CHECK(line({.fate = Fate::lost}) == "no answer to seq=4 within 1s\n");
+    CHECK(line({.outcome = Outcome::lost}) == "no answer to seq=4 within 1s\n");
     PingResult lingering = udp();
     lingering.wait_ns = 1'337'482'123;
     CHECK(
         ping_failure_line(lingering, {.sequence = 4}, plain) ==
         "no answer to seq=4 within 1337ms\n");
     CHECK(
-        line({.fate = Fate::lost, .connect_ns = 280'000}) ==
+        line({.outcome = Outcome::lost, .connect_ns = 280'000}) ==
         "connected in 0.280 ms, no answer to seq=4 within 1s\n");
     CHECK(
-        line({.fate = Fate::lost, .cause = {.kind = CauseKind::no_connection}}) ==
+        line({.outcome = Outcome::lost, .cause = {.kind = CauseKind::no_connection}}) ==
         "no connection for seq=4 within 1s\n");
     CHECK(
-        line({.fate = Fate::refused, .cause = refusal(), .took_ns = 210'000}) ==
+        line({.outcome = Outcome::refused, .cause = refusal(), .took_ns = 210'000}) ==
         "seq=4 refused in 0.210 ms by 192.0.2.7\n");
     CHECK(
-        line({.fate = Fate::refused, .cause = icmp(3, 3, ECONNREFUSED), .took_ns = 50'000}) ==
+        line({.outcome = Outcome::refused, .cause = icmp(3, 3, ECONNREFUSED), .took_ns = 50'000}) ==
         "seq=4 refused in 0.0500 ms: port unreachable (ICMP from 192.0.2.1)\n");
     CHECK(
-        line({.fate = Fate::unreachable, .cause = icmp(3, 1, EHOSTUNREACH)}) ==
+        line({.outcome = Outcome::unreachable, .cause = icmp(3, 1, EHOSTUNREACH)}) ==
         "seq=4 unreachable: host unreachable (ICMP from 192.0.2.1)\n");
     CHECK(
-        line({.fate = Fate::unreachable, .cause = cause_of(ENETUNREACH)}) ==
+        line({.outcome = Outcome::unreachable, .cause = cause_of(ENETUNREACH)}) ==
         "seq=4 unreachable: no route on this machine\n");
     CHECK(
-        line({.fate = Fate::closed, .cause = cause_of(0)}) ==
+        line({.outcome = Outcome::closed, .cause = cause_of(0)}) ==
         "seq=4 closed: the connection ended before the answer\n");
     CHECK(
-        line({.fate = Fate::closed, .cause = cause_of(ECONNRESET)}) ==
+        line({.outcome = Outcome::closed, .cause = cause_of(ECONNRESET)}) ==
         "seq=4 closed: the connection was reset before the answer\n");
     Cause too_big = icmp(3, 4, EMSGSIZE);
     too_big.mtu = 1400;
     CHECK(
-        line({.fate = Fate::too_big, .cause = too_big}) ==
+        line({.outcome = Outcome::too_big, .cause = too_big}) ==
         "seq=4 too big: the path MTU is 1400 (ICMP from 192.0.2.1)\n");
     CHECK(
         line(
-            {.fate = Fate::too_big,
+            {.outcome = Outcome::too_big,
              .cause = {.kind = CauseKind::local, .error = EMSGSIZE, .mtu = 1400}}) ==
         "seq=4 too big: the MTU of this machine's link is 1400\n");
     CHECK(
@@ -310,7 +310,7 @@ TEST_CASE("a summary without any answer has one line instead of figures") {
 }
 
 TEST_CASE("why nothing was answered, as far as the counts tell") {
-    const auto last_line = [](const PingCounts& counts) {
+    const auto last_line = [](const OutcomeCounts& counts) {
         PingResult result = udp();
         result.counts = counts;
         std::string text = ping_summary(result, plain);
@@ -333,7 +333,7 @@ TEST_CASE("why nothing was answered, as far as the counts tell") {
         "the service spoke before the probes left: there is no round trip to time");
     CHECK(
         last_line({.sent = 2, .lost = 1, .corrupted = 1}) ==
-        "no right answer came: is it another service, or is the path broken?");
+        "no correct answer came: is it another service, or is the path broken?");
 }
 
 TEST_CASE("what does not happen every day is told only when it did") {
@@ -469,7 +469,7 @@ TEST_CASE("nothing is wider than a terminal of 40 columns, and nothing is lost t
 TEST_CASE("the counters stand at the same place, however long they are") {
     const auto lines_of = [](uint64_t times) {
         PingResult result = typical();
-        PingCounts& counts = result.counts;
+        OutcomeCounts& counts = result.counts;
         counts.sent = 2000 * times;
         counts.answered = 995 * times;
         counts.lost = counts.refused = counts.unreachable = counts.closed = times;

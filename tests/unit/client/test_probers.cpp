@@ -50,19 +50,19 @@ struct Peer {
 
 class Log final : public ProbeListener {
 public:
-    void on_arrival(const PingResult&, const Arrival& arrival) override {
+    void on_arrival(const PingResult&, const ProbeOutcome& arrival) override {
         arrivals.push_back(arrival);
     }
     void on_failure(const PingResult&, const ProbeFailure& failure) override {
-        failures.push_back(failure.fate);
+        failures.push_back(failure.outcome);
         told.push_back(failure);
     }
     void on_trouble(const PingResult&, const std::string& line) override {
         troubles.push_back(line);
     }
 
-    std::vector<Arrival> arrivals;
-    std::vector<Fate> failures;
+    std::vector<ProbeOutcome> arrivals;
+    std::vector<Outcome> failures;
     std::vector<ProbeFailure> told;
     std::vector<std::string> troubles;
 };
@@ -95,7 +95,7 @@ public:
     }
 
     void send() { REQUIRE(prober->send(monotonic_ns())); }
-    const PingCounts& counts() const { return prober->result().counts; }
+    const OutcomeCounts& counts() const { return prober->result().counts; }
 
     /// Turns the loop until `done` says so.
     void until(const std::function<bool()>& done) {
@@ -194,7 +194,7 @@ TEST_CASE("UDP: each probe to a closed port is refused, however many are under w
         engine.send();
     engine.until_known();
     CHECK(engine.counts().refused == 100);
-    CHECK(engine.log.failures == std::vector<Fate>(100, Fate::refused));
+    CHECK(engine.log.failures == std::vector<Outcome>(100, Outcome::refused));
 }
 
 TEST_CASE("UDP: a probe that nobody answers is lost") {
@@ -396,7 +396,7 @@ TEST_CASE("TCP: a probe that times out leaves its connection to those that still
     const Buffer old_probe = receive(old);
     const Buffer new_probe = receive(old);
     REQUIRE(engine.prober->expire(between_ns + long_ns)); // the first alone
-    REQUIRE(engine.log.failures == std::vector{Fate::lost});
+    REQUIRE(engine.log.failures == std::vector{Outcome::lost});
 
     engine.send();
     engine.until_connected(2);
@@ -471,7 +471,7 @@ TEST_CASE("TCP: with --reconnect each probe has a connection, closed when it is 
         char byte = 0;
         CHECK(::recv(connection->get(), &byte, 1, 0) == 0);
     }
-    for (const Arrival& arrival : engine.log.arrivals)
+    for (const ProbeOutcome& arrival : engine.log.arrivals)
         CHECK(arrival.connect_ns > 0);
 }
 
@@ -533,7 +533,7 @@ TEST_CASE("TCP: a probe that waits for its connection is given up when the run h
     CHECK(end_ns < timeout_ns);
     REQUIRE(engine.prober->expire(end_ns));
     CHECK(engine.counts().lost == 1);
-    CHECK(engine.log.failures == std::vector{Fate::lost});
+    CHECK(engine.log.failures == std::vector{Outcome::lost});
     CHECK(engine.prober->next_deadline_ns() == UINT64_MAX);
 }
 
