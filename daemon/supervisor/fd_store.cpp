@@ -119,23 +119,23 @@ Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited) {
     return taken;
 }
 
-std::vector<std::vector<AdoptedConnection>> place_connections(
-    std::vector<StoredConnection> connections, std::span<const std::vector<ListenerSpec>> plans) {
-    std::vector<std::vector<AdoptedConnection>> placed(plans.size());
+std::vector<std::vector<handoff::Adopted>> place_connections(
+    std::vector<handoff::Stored> connections, std::span<const std::vector<ListenerSpec>> plans) {
+    std::vector<std::vector<handoff::Adopted>> placed(plans.size());
     size_t worker = 0;
-    for (StoredConnection& each : connections) {
+    for (handoff::Stored& each : connections) {
         const uint16_t port = local_address(each.fd.get()).port();
         const uint64_t listener = listener_for(each.kind, port, plans[worker]);
-        placed[worker].push_back({each.fd.release(), each.kind, listener});
+        placed[worker].push_back({std::move(each.fd), each.kind, listener});
         worker = (worker + 1) % plans.size();
     }
     return placed;
 }
 
-Stored store_connections(
-    std::vector<StoredConnection> connections, systemd::Notifier& manager, int interrupt) {
-    Stored stored;
-    std::ranges::sort(connections, {}, &StoredConnection::kind);
+StoreOutcome store_connections(
+    std::vector<handoff::Stored> connections, systemd::Notifier& manager, int interrupt) {
+    StoreOutcome stored;
+    std::ranges::sort(connections, {}, &handoff::Stored::kind);
     std::vector<int> message;
     for (size_t begin = 0; begin < connections.size(); begin += message.size()) {
         const ServiceKind kind = connections[begin].kind;

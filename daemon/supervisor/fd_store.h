@@ -12,10 +12,11 @@
 #pragma once
 
 #include "common/fd.h"
+#include "daemon/listen/listener_spec.h"
 #include "daemon/platform/systemd.h"
 #include "daemon/services/service.h"
 #include "daemon/supervisor/notifier.h"
-#include "daemon/worker/worker.h"
+#include "daemon/tcp/handoff.h"
 
 #include <cstdint>
 #include <span>
@@ -24,20 +25,15 @@
 
 namespace riposte {
 
-struct StoredConnection {
-    Fd fd;
-    ServiceKind kind = ServiceKind::hello;
-};
-
 /// "connection-echo"
 std::string stored_name(ServiceKind kind);
 
 /// What was inherited from the process before this one.
 struct Inheritance {
-    std::vector<StoredConnection> connections; ///< connected TCP, as accept would have left them
-    std::vector<std::string> names;            ///< of all that came out of the store, each once
-    std::vector<std::string> problems;         ///< what was closed, and why, in a few lines
-    uint32_t ended = 0;                        ///< whose peer has reset them meanwhile
+    std::vector<handoff::Stored> connections; ///< connected TCP, as accept would have left them
+    std::vector<std::string> names;           ///< of all that came out of the store, each once
+    std::vector<std::string> problems;        ///< what was closed, and why, in a few lines
+    uint32_t ended = 0;                       ///< whose peer has reset them meanwhile
 };
 
 /// Takes what is named "connection-*" out of `inherited`; the rest are listeners.
@@ -45,11 +41,11 @@ Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited);
 
 /// Which worker goes on with which: round robin, each at a listener of its service, the one on its
 /// own port if there is. `plans` are those of the workers. The descriptors are passed on.
-std::vector<std::vector<AdoptedConnection>> place_connections(
-    std::vector<StoredConnection> connections, std::span<const std::vector<ListenerSpec>> plans);
+std::vector<std::vector<handoff::Adopted>> place_connections(
+    std::vector<handoff::Stored> connections, std::span<const std::vector<ListenerSpec>> plans);
 
 /// How that went: `problem` is "" or why those in `left` were not stored, or may not be.
-struct Stored {
+struct StoreOutcome {
     uint32_t count = 0;
     std::vector<Fd> left;
     std::string problem;
@@ -57,8 +53,8 @@ struct Stored {
 
 /// Leaves them to the service manager, and waits until it has them, for at most some seconds, and
 /// no longer than until `interrupt` (a descriptor, or -1) can be read.
-Stored store_connections(
-    std::vector<StoredConnection> connections, systemd::Notifier& manager, int interrupt);
+StoreOutcome store_connections(
+    std::vector<handoff::Stored> connections, systemd::Notifier& manager, int interrupt);
 
 /// FIN to each, then reads and throws away what comes until the peers' FIN, for at most
 /// `timeout_ms`, and closes: with unread input a close would send RST.

@@ -4,7 +4,7 @@
 #include "daemon/core/timer_wheel.h"
 #include "daemon/io/epoll_backend.h"
 #include "daemon/tcp/connection.h"
-#include "daemon/tcp/connections.h"
+#include "daemon/tcp/eviction.h"
 #include "daemon/tcp/send_queue.h"
 #include "daemon/tcp/source_table.h"
 #include "daemon/tcp/tcp_limits.h"
@@ -51,7 +51,7 @@ uint64_t datagram_buffer_bytes() {
 
 /// Twice: a reload that raises `connections` makes the new ones before the old ones go.
 uint64_t connection_bytes(const TcpLimits& share, const AccessLogConfig& access_log) {
-    const uint64_t slots = share.connections_max + uint64_t{Connections::evictions_max};
+    const uint64_t slots = share.connections_max + uint64_t{Eviction::at_once_max};
     constexpr uint64_t lists = 3 * sizeof(uint32_t); // free, starved, woken
     constexpr uint64_t each = sizeof(Connection) + lists + TimerWheel::entry_bytes();
     // In one turn a connection can be told of an event and then meet its deadline.

@@ -65,7 +65,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     const Options& options, const Config& config) {
     const bool evicts = config.limits.when_full == WhenFull::close_idle;
     raise_descriptor_limit(
-        config.limits.connections_max + (evicts ? Connections::evictions_max : 0) +
+        config.limits.connections_max + (evicts ? Eviction::at_once_max : 0) +
         (config.metrics.listen.empty() ? 0 : uint32_t{ScrapeServer::connections_max}));
     for (const std::string& line : systemd::passed_over())
         log::warning(log::Event::wrong_process, {{"RIPOSTE_REASON", line}}, "{}", line);
@@ -394,13 +394,13 @@ void Supervisor::stop(const char* signal) {
 }
 
 void Supervisor::hand_over() {
-    std::vector<StoredConnection> connections;
+    std::vector<handoff::Stored> connections;
     for (auto& worker : workers_)
-        for (const HandedOver& each : worker->take_handed_over())
-            connections.push_back({Fd(each.fd), each.kind});
+        for (handoff::Released& each : worker->take_released())
+            connections.push_back({std::move(each.fd), each.kind});
     if (connections.empty())
         return;
-    Stored stored = store_connections(std::move(connections), notifier_, stops_.get());
+    StoreOutcome stored = store_connections(std::move(connections), notifier_, stops_.get());
     if (!stored.problem.empty())
         log::warning(
             log::Event::not_handed_over,

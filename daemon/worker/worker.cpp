@@ -44,7 +44,7 @@ Worker::Worker(Host& environment, Backend& backend, Pools pools, const WorkerPla
           .now_ns = environment.now_ns(),
           .now_ms = environment.now_ns() / 1'000'000,
           .wall_seconds = environment.wall_seconds()},
-      connections_(turn_, telemetry_, plan.limits, backend.window_buffers()),
+      tcp_(turn_, telemetry_, plan.limits, backend.window_buffers()),
       datagrams_(turn_, telemetry_, plan.rate_entries) {
     apply(plan);
 }
@@ -57,16 +57,16 @@ bool Worker::turn() {
     turn_.wall_seconds = turn_.environment.wall_seconds();
     if (busy_poll_.on())
         busy_poll_.turned(count, turn_.now_ns / 1000);
-    const uint64_t freed = connections_.freed();
+    const uint64_t freed = tcp_.freed();
     for (const Event& event : std::span(events_).first(count))
         handle(event);
-    connections_.end_evicted();
+    tcp_.end_evicted();
     keep_deadlines();
-    connections_.wake_starved();
-    telemetry_.metrics.set_buffers_used(connections_.buffers_used());
+    tcp_.wake_starved();
+    telemetry_.metrics.set_buffers_used(tcp_.buffers_used());
     trim_buffers();
     if (resume_ms_ != TimerWheel::never)
-        resume(connections_.freed() != freed);
+        resume(tcp_.freed() != freed);
     if (!stopped())
         return true;
     telemetry_.access_log.tell_left_out();
@@ -75,7 +75,7 @@ bool Worker::turn() {
 
 std::chrono::milliseconds Worker::until_deadline() noexcept {
     uint64_t next = std::min(
-        {connections_.next_deadline_ms(), drain_deadline_ms_, resume_ms_, trim_ms_,
+        {tcp_.next_deadline_ms(), drain_deadline_ms_, resume_ms_, trim_ms_,
          telemetry_.access_log.next_ms()});
     if (next == TimerWheel::never)
         return std::chrono::milliseconds(-1);
@@ -97,7 +97,7 @@ void Worker::handle(const Event& event) {
     case OpKind::send:
     case OpKind::close:
     case OpKind::release:
-        connections_.handle(event);
+        tcp_.handle(event);
         break;
     case OpKind::stop:
     case OpKind::finish:
@@ -108,11 +108,11 @@ void Worker::handle(const Event& event) {
 }
 
 void Worker::keep_deadlines() {
-    connections_.expire();
+    tcp_.expire();
     telemetry_.access_log.expire(turn_.now_ms);
     if (turn_.now_ms < drain_deadline_ms_)
         return;
-    connections_.end_drain();
+    tcp_.end_drain();
     drain_deadline_ms_ = turn_.now_ms + drain_repeat_ms; // for what was accepted meanwhile
 }
 
@@ -142,7 +142,7 @@ void Worker::on_accept(const Event& event) {
     if (event.last)
         at.armed = false;
     if (event.result >= 0) {
-        connections_.accepted(event.result, at);
+        tcp_.admit(event.result, at);
     } else if (event.result != -ECANCELED && !belongs_to_peer(-event.result)) {
         telemetry_.metrics.add(at.socket.kind, accept_error(-event.result));
         uint64_t suppressed = 0;
@@ -196,12 +196,11 @@ void Worker::resume(bool fd_freed) {
 void Worker::reserve(const WorkerPlan& plan) {
     const size_t listeners = std::max<size_t>(plan.listeners.size(), plan.listeners_max);
     try {
-        const uint32_t slots = connections_.reserve(plan.limits);
+        const uint32_t slots = tcp_.reserve(plan.limits);
         telemetry_.access_log.reserve(plan.access_log, slots);
         datagrams_.reserve(plan.datagrams);
         ops_room_.reserve(
-            turn_.ops,
-            2 * (size_t{slots} + Connections::evictions_max + listeners) + events_.size());
+            turn_.ops, 2 * (size_t{slots} + Eviction::at_once_max + listeners) + events_.size());
         reserve_places(listeners);
         backend_.reserve(plan.descriptors_max, static_cast<uint32_t>(listeners));
     } catch (const std::bad_alloc&) {
@@ -212,7 +211,7 @@ void Worker::reserve(const WorkerPlan& plan) {
 }
 
 void Worker::give_up() noexcept {
-    connections_.give_up();
+    tcp_.give_up();
     telemetry_.access_log.give_up();
     datagrams_.give_up();
     ops_room_.give_up();
@@ -224,9 +223,9 @@ void Worker::apply(WorkerPlan plan) {
         reserve(plan);
     reserved_ = false;
     ops_room_.take_over(turn_.ops);
-    connections_.apply_limits(plan.limits);
+    tcp_.apply_limits(plan.limits);
     datagrams_.set(plan.datagrams, plan.served);
-    telemetry_.access_log.set(plan.access_log, connections_.slots());
+    telemetry_.access_log.set(plan.access_log, tcp_.slots());
     busy_poll_.set(plan.busy_poll_us);
     for (ListenerSlot& at : listening_) {
         bool planned = std::ranges::any_of(
@@ -356,18 +355,18 @@ void Worker::wake_starved() {
 
 // Endings -----------------------------------------------------------------------------------------
 
-void Worker::adopt(std::span<const AdoptedConnection> connections) {
-    connections_.make_room(static_cast<uint32_t>(connections.size()));
-    for (const AdoptedConnection& each : connections) {
+void Worker::adopt(std::vector<handoff::Adopted> connections) {
+    tcp_.make_room(static_cast<uint32_t>(connections.size()));
+    for (handoff::Adopted& each : connections) {
         // It may have left since the connection was given to it.
         auto at = std::ranges::find_if(listening_, [&](const ListenerSlot& listening) {
             return listening.used && !listening.leaving && listening.socket.id == each.listener;
         });
-        connections_.adopted(each.fd, each.kind, at == listening_.end() ? nullptr : &*at);
+        tcp_.adopt(std::move(each), at == listening_.end() ? nullptr : &*at);
     }
 }
 
-void Worker::drain(uint32_t timeout_ms, uint32_t handover_max) {
+void Worker::drain(uint32_t timeout_ms, uint32_t handoff_max) {
     if (turn_.draining)
         return;
     turn_.draining = true;
@@ -376,17 +375,17 @@ void Worker::drain(uint32_t timeout_ms, uint32_t handover_max) {
     for (ListenerSlot& at : listening_)
         if (at.used && !at.leaving)
             leave(at);
-    connections_.begin_drain(handover_max);
+    tcp_.begin_drain(handoff_max);
 }
 
 void Worker::abort() {
     drain(0);
     drain_deadline_ms_ = turn_.now_ms;
-    connections_.abort_all("the daemon stops at once");
+    tcp_.abort_all("the daemon stops at once");
 }
 
 bool Worker::stopped() const noexcept {
-    return turn_.draining && connections_.open() == 0 && settled();
+    return turn_.draining && tcp_.open() == 0 && settled();
 }
 
 } // namespace riposte

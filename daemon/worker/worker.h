@@ -12,7 +12,8 @@
 #include "daemon/io/backend.h"
 #include "daemon/io/turn.h"
 #include "daemon/listen/listener_spec.h"
-#include "daemon/tcp/connections.h"
+#include "daemon/tcp/engine.h"
+#include "daemon/tcp/handoff.h"
 #include "daemon/tcp/tcp_limits.h"
 #include "daemon/telemetry/worker_telemetry.h"
 #include "daemon/udp/datagrams.h"
@@ -22,7 +23,6 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -41,13 +41,6 @@ struct WorkerPlan {
         0; ///< for reserve(): how many there may be, where they are not known yet
     uint32_t rate_entries =
         ResponseRateLimit::entries_of_all_workers; ///< fixed with the first plan
-};
-
-/// A connection of the process before this one, and whose it is to be.
-struct AdoptedConnection {
-    int fd = -1; ///< non-blocking; passed on with the struct
-    ServiceKind kind = ServiceKind::hello;
-    uint64_t listener = 0; ///< the id of a ListenerSpec of that service; 0: there is none
 };
 
 class Worker {
@@ -78,17 +71,17 @@ public:
     void apply(WorkerPlan plan);
     bool settled() const noexcept;
     /// Connections go on as if they had been accepted here, or are finished if they can not stay.
-    void adopt(std::span<const AdoptedConnection> connections);
+    void adopt(std::vector<handoff::Adopted> connections);
     /// Stops accepting, finishes what is owed, closes; after `timeout_ms`, by force. Up to
-    /// `handover_max` connections that another process can go on with are not closed: see
-    /// take_handed_over().
-    void drain(uint32_t timeout_ms, uint32_t handover_max = 0);
+    /// `handoff_max` connections that another process can go on with are not closed: see
+    /// take_released().
+    void drain(uint32_t timeout_ms, uint32_t handoff_max = 0);
     /// Ends every connection now, by force.
     void abort();
 
     const Counters& metrics() const noexcept { return telemetry_.metrics; }
-    uint32_t connections() const noexcept { return connections_.open(); }
-    std::vector<HandedOver> take_handed_over() { return connections_.take_handed_over(); }
+    uint32_t connections() const noexcept { return tcp_.open(); }
+    std::vector<handoff::Released> take_released() { return tcp_.take_released(); }
 
 private:
     void handle(const Event& event);
@@ -116,7 +109,7 @@ private:
     Backend& backend_;
     Turn turn_;
     WorkerTelemetry telemetry_;
-    Connections connections_;
+    Engine tcp_;
     Datagrams datagrams_;
     std::deque<ListenerSlot> listening_; ///< places stay where they are: connections point to them
     std::array<Event, 256> events_{};

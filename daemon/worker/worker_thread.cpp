@@ -117,9 +117,9 @@ void WorkerThread::read_mailbox() {
         applied_ = mail.plan_sequence;
     }
     if (!mail.adopted.empty())
-        worker_->adopt(mail.adopted);
+        worker_->adopt(std::move(mail.adopted));
     if (mail.drain_timeout_ms)
-        worker_->drain(*mail.drain_timeout_ms, mail.handover_max);
+        worker_->drain(*mail.drain_timeout_ms, mail.handoff_max);
     if (mail.abort)
         worker_->abort();
 }
@@ -163,14 +163,14 @@ void WorkerThread::apply(WorkerPlan plan, uint64_t sequence) {
     });
 }
 
-void WorkerThread::adopt(std::vector<AdoptedConnection> connections) {
+void WorkerThread::adopt(std::vector<handoff::Adopted> connections) {
     post([&](Mailbox& mail) { mail.adopted = std::move(connections); });
 }
 
-void WorkerThread::drain(uint32_t timeout_ms, uint32_t handover_max) {
+void WorkerThread::drain(uint32_t timeout_ms, uint32_t handoff_max) {
     post([&](Mailbox& mail) {
         mail.drain_timeout_ms = timeout_ms;
-        mail.handover_max = handover_max;
+        mail.handoff_max = handoff_max;
     });
 }
 

@@ -56,8 +56,8 @@ public:
     }
     void give_up(); ///< what was prepared
     void apply(WorkerPlan plan, uint64_t sequence);
-    void adopt(std::vector<AdoptedConnection> connections);
-    void drain(uint32_t timeout_ms, uint32_t handover_max);
+    void adopt(std::vector<handoff::Adopted> connections);
+    void drain(uint32_t timeout_ms, uint32_t handoff_max);
     void abort();
     /// Asks for a sign of life: answered() becomes `number` when the worker's loop comes round.
     void ping(uint64_t number);
@@ -65,8 +65,8 @@ public:
     uint64_t settled() const noexcept { return settled_.load(std::memory_order_acquire); }
     bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
     uint64_t answered() const noexcept { return answered_.load(std::memory_order_acquire); }
-    /// Only when it has stopped. The descriptors are the caller's.
-    std::vector<HandedOver> take_handed_over() { return worker_->take_handed_over(); }
+    /// Only when it has stopped.
+    std::vector<handoff::Released> take_released() { return worker_->take_released(); }
     const Counters& metrics() const noexcept { return worker_->metrics(); }
 
 private:
@@ -76,9 +76,9 @@ private:
         std::optional<WorkerPlan> prepared;
         uint64_t prepare_sequence = 0;
         bool give_up = false; ///< before `prepared`
-        std::vector<AdoptedConnection> adopted;
+        std::vector<handoff::Adopted> adopted;
         std::optional<uint32_t> drain_timeout_ms;
-        uint32_t handover_max = 0; ///< of that drain
+        uint32_t handoff_max = 0; ///< of that drain
         bool abort = false;
     };
 

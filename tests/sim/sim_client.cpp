@@ -1,6 +1,6 @@
 #include "tests/sim/sim_client.h"
 
-#include "daemon/tcp/connections.h"
+#include "daemon/tcp/buffer_relief.h"
 #include "tests/sim/sim_answers.h"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ Script honest_script(Random& random, ServiceKind kind) {
         script.chunk_max = std::max(script.chunk_max, 200U);
     if (random.chance(20)) {
         script.stall_percent = random.between(1, 20);
-        script.stall_ms = random.between(1, Connections::stalled_ms / 2);
+        script.stall_ms = random.between(1, BufferRelief::stalled_ms / 2);
     }
     if (kind == ServiceKind::chargen) {
         script.want = random.between(1, 20'000);

@@ -71,7 +71,11 @@ Simulation::Simulation(uint64_t seed, bool trace, std::span<const uint8_t> choic
     start_process();
 }
 
-Simulation::~Simulation() = default;
+/// After a run that has failed, the worker may still hold released descriptors.
+Simulation::~Simulation() {
+    if (worker_)
+        take_released();
+}
 
 void Simulation::start_process() {
     faults_ = choose_faults();

@@ -134,9 +134,16 @@ private:
     void reload();
     void reload_kindly();
     void change_access();
-    void drain(uint32_t timeout_ms, uint32_t handover_max);
+    void drain(uint32_t timeout_ms, uint32_t handoff_max);
     bool restart();
-    AdoptedConnection adopt(const HandedOver& connection);
+    /// A connection between two processes. Its descriptor is the simulated network's, and no
+    /// process's own to close.
+    struct Between {
+        int fd = -1;
+        ServiceKind kind = ServiceKind::hello;
+    };
+    void take_released();
+    handoff::Adopted adopt(const Between& connection);
     void abort();
     void close_removed();
     void run_short();
@@ -200,8 +207,8 @@ private:
     uint64_t short_until_ms_ = 0; ///< 0: there is enough of everything
     std::unique_ptr<SimBackend> backend_;
     std::unique_ptr<Worker> worker_;
-    std::vector<HandedOver> handed_over_; ///< by the process that has stopped
-    Totals past_;                         ///< of the processes before this one
+    std::vector<Between> handed_over_; ///< by the process that has stopped
+    Totals past_;                      ///< of the processes before this one
     uint64_t processes_ = 0;
     bool ending_ = false; ///< there is no next one
 

@@ -111,11 +111,11 @@ void Simulation::reload_kindly() {
     worker_->apply(plan());
 }
 
-void Simulation::drain(uint32_t timeout_ms, uint32_t handover_max) {
+void Simulation::drain(uint32_t timeout_ms, uint32_t handoff_max) {
     network_.faults().add(Fault::drain);
-    note(fmt::format("drain for {} ms, to hand over {}", timeout_ms, handover_max));
+    note(fmt::format("drain for {} ms, to hand over {}", timeout_ms, handoff_max));
     stop_by_ms_ = world_.now_ms + timeout_ms + forced_end_ms;
-    worker_->drain(timeout_ms, handover_max);
+    worker_->drain(timeout_ms, handoff_max);
 }
 
 /// The next process, if there is one.
@@ -135,21 +135,26 @@ bool Simulation::restart() {
     if (kind_ == Kind::changes)
         limits_ = choose_limits();
     start_process();
-    std::vector<AdoptedConnection> adopted;
-    for (const HandedOver& each : std::exchange(handed_over_, {}))
+    std::vector<handoff::Adopted> adopted;
+    for (const Between& each : std::exchange(handed_over_, {}))
         adopted.push_back(adopt(each));
-    worker_->adopt(adopted);
+    worker_->adopt(std::move(adopted));
     return true;
 }
 
-AdoptedConnection Simulation::adopt(const HandedOver& connection) {
+void Simulation::take_released() {
+    for (handoff::Released& each : worker_->take_released())
+        handed_over_.push_back({each.fd.release(), each.kind});
+}
+
+handoff::Adopted Simulation::adopt(const Between& connection) {
     backend_->introduce(connection.fd);
     const int listener_fd = network_.stream_of(connection.fd).listener;
     const auto at = std::ranges::find_if(listeners_, [&](const SimListener& listener) {
         return !listener.removed && listener.fd == listener_fd && listener.kind == connection.kind;
     });
     const bool unknown = at == listeners_.end() || (!peaceful() && random_.chance(10));
-    return {connection.fd, connection.kind, unknown ? 0 : at->id};
+    return {Fd(connection.fd), connection.kind, unknown ? 0 : at->id};
 }
 
 void Simulation::abort() {

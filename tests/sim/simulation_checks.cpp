@@ -214,13 +214,13 @@ void Simulation::check_denied() {
 
 /// What a process leaves open is what it has handed over: whole, as far as it was read.
 void Simulation::check_handed_over() {
-    handed_over_ = worker_->take_handed_over();
+    take_released();
     tally_.handed_over += handed_over_.size();
     if (network_.open_streams() != handed_over_.size())
         return fail(fmt::format(
             "{} connections are open, {} were handed over", network_.open_streams(),
             handed_over_.size()));
-    for (const HandedOver& each : handed_over_) {
+    for (const Between& each : handed_over_) {
         if (!network_.is_stream(each.fd))
             return fail(fmt::format("handed over, but descriptor {} is closed", each.fd));
         const Stream& stream = network_.stream_of(each.fd);
@@ -253,7 +253,7 @@ void Simulation::end_process() {
 }
 
 void Simulation::check_end() {
-    for (const HandedOver& each : std::exchange(handed_over_, {}))
+    for (const Between& each : std::exchange(handed_over_, {}))
         network_.close(each.fd); // the service manager's end of it
     check();
     if (!backend_->violation().empty())

@@ -1,5 +1,5 @@
 #include "daemon/tcp/connection.h"
-#include "daemon/tcp/connections.h"
+#include "daemon/tcp/engine.h"
 #include "tests/unit/daemon/tcp_support.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ struct OpenConnection {
     OpenConnection() {
         at.socket.kind = ServiceKind::echo;
         at.socket.service = make_service(ServiceKind::echo, {});
-        connections.accepted(9, at);
+        connections.admit(9, at);
         token = turn.ops.at(0).token;
     }
 
@@ -55,7 +55,7 @@ struct OpenConnection {
     DatagramPool datagrams{*DatagramPool::create(1, 64)};
     Turn turn{.environment = environment, .pools = {streams, datagrams}, .now_ms = 1000};
     WorkerTelemetry telemetry{};
-    Connections connections{
+    Engine connections{
         turn, telemetry, {.connections_max = 1, .write_stall_timeout_ms = 10'000}, 1};
     ListenerSlot at{};
     Token token{};

@@ -136,7 +136,7 @@ TEST_CASE("workers take turns, and each connection goes to its service, best on 
     };
     const std::vector plans{plan(10), plan(20)};
     const std::vector fds{first.server.get(), second.server.get(), third.server.get()};
-    std::vector<StoredConnection> connections;
+    std::vector<handoff::Stored> connections;
     connections.push_back({std::move(third.server), ServiceKind::echo}); // its port is nobody's
     connections.push_back({std::move(second.server), ServiceKind::echo});
     connections.push_back({std::move(first.server), ServiceKind::time}); // nobody serves it
@@ -144,15 +144,13 @@ TEST_CASE("workers take turns, and each connection goes to its service, best on 
     REQUIRE(placed.size() == 2);
     REQUIRE(placed[0].size() == 2);
     REQUIRE(placed[1].size() == 1);
-    CHECK(placed[0][0].fd == fds[2]);
+    CHECK(placed[0][0].fd.get() == fds[2]);
     CHECK(placed[0][0].listener == 12);
-    CHECK(placed[1][0].fd == fds[1]);
+    CHECK(placed[1][0].fd.get() == fds[1]);
     CHECK(placed[1][0].listener == 23);
-    CHECK(placed[0][1].fd == fds[0]);
+    CHECK(placed[0][1].fd.get() == fds[0]);
     CHECK(placed[0][1].listener == 0);
     CHECK((placed[0][1].kind == ServiceKind::time));
-    for (const int fd : fds)
-        ::close(fd);
 }
 
 TEST_CASE("finished connections get FIN, and no reset for what they still say") {
@@ -178,13 +176,13 @@ std::string stored_for_nobody(size_t echoes, size_t discards) {
         forget_service_manager();
         set_environment("NOTIFY_SOCKET", "/nonexistent/notify");
         systemd::Notifier notifier;
-        std::vector<StoredConnection> connections;
+        std::vector<handoff::Stored> connections;
         connections.reserve(echoes + discards);
         for (size_t i = 0; i < echoes; ++i)
             connections.push_back({Fd(::dup(0)), ServiceKind::echo});
         for (size_t i = 0; i < discards; ++i)
             connections.push_back({Fd(::dup(0)), ServiceKind::discard});
-        const Stored stored = store_connections(std::move(connections), notifier, -1);
+        const StoreOutcome stored = store_connections(std::move(connections), notifier, -1);
         bool open = true;
         for (const Fd& fd : stored.left)
             open = open && ::fcntl(fd.get(), F_GETFD) >= 0;

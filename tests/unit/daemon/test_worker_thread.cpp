@@ -157,9 +157,9 @@ void pass_on(BackendChoice backend, std::string& skip) {
     CHECK(::recv(other.get(), &byte, 1, 0) == 0);
     other.reset();
     fixture.wait_until([&] { return first->stopped(); });
-    const auto handed = first->take_handed_over();
-    REQUIRE(handed.size() == 1);
-    CHECK((handed[0].kind == ServiceKind::echo));
+    auto released = first->take_released();
+    REQUIRE(released.size() == 1);
+    CHECK((released[0].kind == ServiceKind::echo));
     CHECK(first->metrics().get(Counter::connections_handed_over) == 1);
     CHECK(first->metrics().get(Counter::connections_closed) == 1);
     first.reset();
@@ -167,7 +167,9 @@ void pass_on(BackendChoice backend, std::string& skip) {
 
     auto second = start(backend, {{socket.lend(5, ServiceKind::echo)}, limits}, fixture, skip);
     REQUIRE(second);
-    second->adopt({{handed[0].fd, handed[0].kind, 5}});
+    std::vector<handoff::Adopted> adopted;
+    adopted.push_back({std::move(released[0].fd), released[0].kind, 5});
+    second->adopt(std::move(adopted));
     char buffer[16];
     REQUIRE(::recv(client.get(), buffer, sizeof buffer, 0) == 7);
     CHECK(std::string_view(buffer, 7) == "between");
