@@ -1,4 +1,4 @@
-"""The table of the arrows between rooms, and that an include against it is found."""
+"""The table of include directions has no cycle, the sources follow it, and a forbidden include is found."""
 
 import pathlib
 
@@ -7,7 +7,7 @@ import pytest
 from tools.dev import arrows
 
 
-def house(tmp_path, files):
+def findings(tmp_path, files):
     for name in ("common", "client", "daemon"):
         (tmp_path / name).mkdir()
     for name, text in files.items():
@@ -17,16 +17,16 @@ def house(tmp_path, files):
     return list(arrows.forbidden(tmp_path))
 
 
-def test_no_arrow_leads_back():
+def test_the_table_has_no_cycle():
     assert arrows.cycle() is None
 
 
-def test_a_cycle_is_seen(monkeypatch):
+def test_a_cycle_is_found(monkeypatch):
     monkeypatch.setitem(arrows.ALLOWED, "core", {"tcp"})
     assert arrows.cycle() is not None
 
 
-def test_this_house_keeps_to_the_table():
+def test_the_sources_follow_the_table():
     assert not list(arrows.forbidden())
 
 
@@ -49,16 +49,16 @@ def test_every_room_is_in_the_table():
     ("common/text.h", "daemon/io/backend.h"),
     ("common/text.h", "client/send.h"),
 ])
-def test_an_include_against_the_table_is_found(tmp_path, name, include):
-    found = house(tmp_path, {name: f'#include "{include}"\n'})
+def test_a_forbidden_include_is_found(tmp_path, name, include):
+    found = findings(tmp_path, {name: f'#include "{include}"\n'})
     assert len(found) == 1 and name in found[0] and include in found[0]
 
 
-def test_a_room_that_nobody_planned_is_found(tmp_path):
-    assert "the room attic" in house(tmp_path, {"daemon/attic/box.h": ""})[0]
+def test_a_room_outside_the_table_is_found(tmp_path):
+    assert "the room attic" in findings(tmp_path, {"daemon/attic/box.h": ""})[0]
 
 
-def test_what_is_below_may_be_included(tmp_path):
-    assert not house(tmp_path, {
+def test_rooms_below_may_be_included(tmp_path):
+    assert not findings(tmp_path, {
         "daemon/tcp/engine.cpp": '#include "daemon/io/backend.h"\n#include "common/fd.h"\n'
                                  '#include "build_features.h"\n#include <vector>\n'})

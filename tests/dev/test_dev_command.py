@@ -1,4 +1,4 @@
-"""./dev itself, as it is called."""
+"""./dev as a command: help, errors, signals."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def test_an_unknown_command_is_one_line():
     assert done.stderr == "./dev: unknown command tset; ./dev help lists them\n"
 
 
-def test_it_works_from_any_directory_and_by_a_link(tmp_path):
+def test_dev_works_from_any_directory_and_through_a_link(tmp_path):
     (tmp_path / "link").symlink_to(TOP / "dev")
     done = subprocess.run([tmp_path / "link", "test", "--list", "timers"], cwd=tmp_path, check=False,
                           capture_output=True, text=True, timeout=300)
@@ -41,28 +41,28 @@ def test_it_works_from_any_directory_and_by_a_link(tmp_path):
     (("test", "no such test"), "no test is named no such test; ./dev test --list shows all"),
     (("test", "timers", "-k", "nothing like it"),
      "no test is named nothing like it; ./dev test --list shows all"),
-    (("test", "test_continuity"), "test_continuity needs more than a build: ./dev test --stage system"),
+    (("test", "test_continuity"), "test_continuity runs only in its stage: ./dev test --stage system"),
     (("test", "timers", "--stage", "check"), "name tests, or choose stages, not both"),
-    (("fuzz",), "how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]"),
-    (("fuzz", "none"), "how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]"),
-    (("soak", "0"), "how many minutes? ./dev soak MINUTES [--json FILE]"),
-    (("bench", "nothing"), "there is no benchmark 'nothing'; there are: compare, generator, truth"),
+    (("fuzz",), "the number of seconds is missing: ./dev fuzz SECONDS [--merge] [TARGET...]"),
+    (("fuzz", "none"), "the number of seconds is missing: ./dev fuzz SECONDS [--merge] [TARGET...]"),
+    (("soak", "0"), "the number of minutes is missing: ./dev soak MINUTES [--json FILE]"),
+    (("bench", "nothing"), "unknown benchmark 'nothing'; known are: compare, generator, truth"),
     (("demo", "now"), "./dev demo takes no arguments"),
 ])
-def test_what_cannot_be_done_is_said_before_anything_is_installed_or_built(arguments, line):
+def test_a_wrong_command_fails_before_anything_is_installed_or_built(arguments, line):
     done = dev(*arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"./dev: {line}\n"
 
 
-def test_the_shell_part_sees_to_python_alone():
+def test_the_shell_part_only_finds_python():
     text = (TOP / "dev").read_text()
     assert len(text.splitlines()) <= 40
     assert os.access(TOP / "dev", os.X_OK)
 
 
-def test_signals_that_a_shell_ignores_for_us_reach_the_programs_under_test():
-    program = ("import subprocess; from tools.dev.__main__ import hear_signals; hear_signals(); "
+def test_signals_that_a_shell_made_us_ignore_reach_the_programs_under_test():
+    program = ("import subprocess; from tools.dev.__main__ import restore_signals; restore_signals(); "
                "print(subprocess.run(['sed', '-n', 's/SigIgn:.//p', '/proc/self/status'], text=True, "
                "stdout=subprocess.PIPE).stdout)")
     done = subprocess.run(["sh", "-c", 'trap "" INT QUIT TERM; exec "$@"', "sh", sys.executable, "-c",

@@ -1,4 +1,4 @@
-"""A word finds the tests that it names, and says so when there are none."""
+"""A word finds the tests that it names; a word that names none is reported."""
 
 import pathlib
 import re
@@ -47,7 +47,7 @@ def test_a_test_is_found_by_part_of_its_name():
     assert sources(["AN EMPTY wheel_asks"]) == {"tests/unit/daemon/test_timers.cpp"}
 
 
-def test_words_add_up_and_a_lost_one_is_named():
+def test_words_add_up_and_a_word_without_tests_is_named():
     tests, lost = find.matching(["timers", "no such test", "test_cidr"])
     assert lost == ["no such test"]
     assert {pathlib.Path(test.path).name for test in tests} == {"test_timers.cpp", "test_cidr.cpp"}
@@ -58,7 +58,7 @@ def test_a_suite_s_name_does_not_find_tests_that_mention_it():
 
 
 def test_every_case_of_every_source_is_known():
-    """A macro that the search does not know would hide its cases."""
+    """The cases of a macro that the search does not know would be hidden."""
     for room in find.CPP_ROOMS:
         for path in pathlib.Path(room).rglob("test_*.cpp"):
             text = path.read_text(encoding="utf-8")
@@ -74,6 +74,6 @@ def test_only_what_a_test_needs_is_installed():
     assert "prometheus" not in find.packages_for(completions)
 
 
-def test_packages_of_modules_name_modules_that_are_there():
+def test_packages_of_modules_name_modules_that_exist():
     for module in packages.MODULES:
         assert pathlib.Path(f"tests/integration/test_{module}.py").exists(), module

@@ -1,4 +1,4 @@
-"""apt, played by a script: what is asked of it, and that its locks are waited for."""
+"""apt, replaced by a script: which packages ./dev installs, and that it waits for apt's locks."""
 
 import os
 
@@ -10,7 +10,7 @@ from tools.dev.console import Failure
 
 @pytest.fixture
 def apt(tmp_path, monkeypatch):
-    """A Debian whose apt-get writes down its calls and fails as often as the file `locked` says."""
+    """A Debian whose apt-get records its calls and fails as often as the file `locked` says."""
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "apt-get").write_text(f"""#!/bin/sh
@@ -40,25 +40,25 @@ def calls(apt):
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_only_what_is_missing_is_installed(apt):
+def test_only_missing_packages_are_installed(apt):
     packages.need(["meson", "fish", "gone", "fish"])
     assert len(calls(apt)) == 1
     assert calls(apt)[0].endswith("install -y -qq --no-install-recommends fish gone")
 
 
-def test_nothing_missing_asks_nothing_of_apt(apt):
+def test_apt_is_not_called_when_nothing_is_missing(apt):
     packages.need(["meson"])
     assert not calls(apt)
 
 
-def test_a_lock_of_another_program_is_waited_for(apt, capsys):
+def test_dev_waits_for_a_lock_of_another_program(apt, capsys):
     (apt / "locked").write_text("3")
     packages.need(["fish"])
     assert len(calls(apt)) == 4
     assert capsys.readouterr().out.count("waiting for it") == 1
 
 
-def test_what_cannot_be_installed_ends_with_where_to_look(apt):
+def test_a_failed_installation_names_its_log(apt):
     (apt / "refuses").touch()
     with pytest.raises(Failure, match="could not install them, see .*apt.log"):
         packages.need(["fish"])
@@ -71,7 +71,7 @@ def test_without_root_and_sudo_the_command_is_named(apt, monkeypatch):
         packages.need(["fish"])
 
 
-def test_the_lists_name_no_package_twice_within_one():
+def test_no_list_names_a_package_twice():
     for name in ("BUILD", "PYTEST", "DEB", "DEB_TESTS", "SYSTEM", "CLANG", "LINT", "BENCH",
                  "BENCH_TRUTH"):
         names = getattr(packages, name)

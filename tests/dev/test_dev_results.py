@@ -1,4 +1,4 @@
-"""What TAP, Meson's log and pytest's rows become, and how a run is judged."""
+"""Rows from TAP, from Meson's log and from pytest, and the verdict on a run."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_a_skip_without_a_reason_says_so():
 
 @pytest.mark.parametrize("text", ["", "TAP version 13\n1..0\n"])
 def test_a_program_that_runs_no_test_has_failed(text):
-    assert outcomes(of_program("unit", True, "OK", text)) == [("failed", "unit", "no test was run")]
+    assert outcomes(of_program("unit", True, "OK", text)) == [("failed", "unit", "no test ran")]
 
 
 def test_a_program_that_crashes_after_good_lines_has_failed():
@@ -48,7 +48,7 @@ def test_meson_s_log_is_read_program_by_program(tmp_path):
     assert of_meson(tmp_path / "none") == {}
 
 
-def test_rows_survive_the_file(tmp_path):
+def test_rows_are_read_back_from_their_file(tmp_path):
     found = results.Results(tmp_path / "rows.tsv")
     found.add("passed", "check", "a: b", seconds=1.5)
     found.add("failed", "check", "with\ta tab and\na break", "why")

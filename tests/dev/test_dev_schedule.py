@@ -1,4 +1,4 @@
-"""Steps run when what they need has ended and there is room, and none is lost."""
+"""Steps run when the steps that they need have ended and the budgets allow, and no step is lost."""
 
 import threading
 
@@ -28,7 +28,7 @@ def run(steps, record, **limits):
     return {step.key: step.state for step in steps}
 
 
-def test_a_step_begins_after_what_it_needs(record):
+def test_a_step_begins_after_the_steps_that_it_needs(record):
     order = []
     steps = [Step("s", "last", lambda: order.append("last"), ("s: first", "s: second")),
              Step("s", "second", lambda: order.append("second"), ("s: first",)),
@@ -46,7 +46,7 @@ def test_tests_run_beside_a_build(record):
 
 
 @pytest.mark.parametrize("what, size", [("cpu", 2), ("cpu", 9), ("waiting", 3), ("waiting", 9)])
-def test_two_that_exceed_a_budget_run_one_after_the_other(record, what, size):
+def test_steps_that_exceed_a_budget_together_run_one_after_the_other(record, what, size):
     inside, most = [], []
 
     def body():
@@ -58,7 +58,7 @@ def test_two_that_exceed_a_budget_run_one_after_the_other(record, what, size):
     assert max(most) == 1
 
 
-def test_what_needs_a_failed_step_is_left_out_with_the_reason(record):
+def test_steps_that_need_a_failed_step_are_left_out_with_the_reason(record):
     def broken():
         raise Failure("the mirror is not there")
     steps = [Step("s", "a", broken), Step("s", "b", lambda: None, ("s: a",)),
@@ -69,11 +69,11 @@ def test_what_needs_a_failed_step_is_left_out_with_the_reason(record):
                            ("skipped", "s", "c", "it needs 's: b'")]
 
 
-def test_a_step_that_breaks_off_is_a_failed_test(record, capsys):
+def test_a_step_that_raises_is_a_failed_test(record, capsys):
     def broken():
         raise ZeroDivisionError("of nothing")
     assert run([Step("s", "a", broken)], record) == {"s: a": "failed"}
-    assert record.rows == [("failed", "s", "a", "the step itself broke off")]
+    assert record.rows == [("failed", "s", "a", "the step raised an exception")]
     assert "ZeroDivisionError: of nothing" in capsys.readouterr().out
 
 
@@ -91,8 +91,8 @@ def test_a_large_build_is_not_starved_by_small_ones(record):
     assert order.index("large") < order.index("small 2")
 
 
-def test_a_need_that_no_step_is_is_a_mistake_of_ours(record):
-    with pytest.raises(AssertionError, match="no step is"):
+def test_needing_an_unknown_step_fails_an_assertion(record):
+    with pytest.raises(AssertionError, match="no step has that key"):
         Schedule([Step("s", "a", lambda: None, ("s: z",))], record)
 
 

@@ -1,18 +1,18 @@
-"""The lists of modules in tools/dev/stages.py, and the modules that there are."""
+"""The lists of modules in tools/dev/stages.py name modules that exist."""
 
 import pytest
 
 from tools.dev import stages
 
 
-def test_all_modules_but_some_are_the_others():
+def test_modules_but_some_are_all_others():
     everything = set(stages.modules_but([]))
     some = set(stages.modules(["echo", "link"]))
     assert some < everything
     assert set(stages.modules_but(["echo", "link"])) == everything - some
 
 
-def test_a_module_that_does_not_exist_is_a_fault():
+def test_excluding_a_module_that_does_not_exist_fails():
     with pytest.raises(AssertionError, match="no_such_module"):
         stages.modules_but(["no_such_module"])
 

@@ -1,5 +1,5 @@
-"""Meson and pytest, played by scripts: what they are asked, what becomes of what they say, and what is run
-again."""
+"""Meson and pytest, replaced by scripts: how they are called, the rows that come of their output, and which
+tests run again."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def script(path, text):
 
 
 def fake_meson(directory, *runs):
-    """A meson whose n-th call logs the n-th of these: program -> (result, TAP)."""
+    """A meson whose n-th call logs the n-th of `runs`: program -> (result, TAP)."""
     for number, run in enumerate(runs):
         (directory / f"log{number}").write_text("\n".join(json.dumps(
             {"name": f"riposte:unit / {name}", "result": result, "returncode": 0, "stdout": tap,
@@ -67,14 +67,14 @@ def test_a_failed_program_is_run_again_alone(elsewhere, found):
     assert "--num-processes 1" in again and again.endswith(" a")
 
 
-def test_one_that_fails_again_has_failed(elsewhere, found):
+def test_a_program_that_fails_again_has_failed(elsewhere, found):
     bad = {"a": ("FAIL", "ok 1 - x\nnot ok 2 - y\n")}
     fake_meson(elsewhere, bad, bad)
     suites.run_programs(found, "s", Tree("t"))
     assert rows(found) == [("passed", "a: x"), ("failed", "a: y")]
 
 
-def test_a_crash_that_does_not_come_again_is_retried_too(elsewhere, found):
+def test_a_crash_that_does_not_recur_is_retried_too(elsewhere, found):
     fake_meson(elsewhere, {"a": ("TIMEOUT", "ok 1 - x\n")}, {"a": ("OK", "ok 1 - x\nok 2 - y\n")})
     suites.run_programs(found, "s", Tree("t"))
     assert rows(found) == [("passed", "a: x"), ("retried", "a")]
@@ -103,7 +103,7 @@ exit {status}
     monkeypatch.setattr(sys, "executable", str(directory / "bin/fake-python"))
 
 
-def test_pytest_s_rows_are_taken_over(elsewhere, found, monkeypatch):
+def test_pytest_s_rows_are_added(elsewhere, found, monkeypatch):
     fake_pytest(elsewhere, monkeypatch, "passed\\ta: x\\t\\t1.5\\nskipped\\ta: y\\tno IPv6\\t0\\n"
                                         "retried\\ta: z\\t\\t0.1\\n")
     suites.run_python(found, "s", ["tests"])
@@ -112,13 +112,13 @@ def test_pytest_s_rows_are_taken_over(elsewhere, found, monkeypatch):
 
 
 @pytest.mark.parametrize("body, status", [("", 0), ("", 5), ("passed\\ta: x\\t\\t1\\n", 3)])
-def test_a_pytest_that_breaks_off_or_runs_nothing_has_failed(elsewhere, found, monkeypatch, body, status):
+def test_a_pytest_that_crashes_or_runs_nothing_has_failed(elsewhere, found, monkeypatch, body, status):
     fake_pytest(elsewhere, monkeypatch, body, status)
     suites.run_python(found, "s", ["tests"])
     assert rows(found)[-1] == ("failed", "pytest python")
 
 
-def test_a_failed_row_is_the_failure_and_no_second_is_added(elsewhere, found, monkeypatch):
+def test_no_second_failure_is_added_to_a_failed_row(elsewhere, found, monkeypatch):
     fake_pytest(elsewhere, monkeypatch, "failed\\ta: x\\twhy\\t1\\n", 1)
     suites.run_python(found, "s", ["tests"])
     assert rows(found) == [("failed", "a: x")]

@@ -1,15 +1,15 @@
-"""The state of a TCP connection changes in one file: its transitions stand beside each other."""
+"""The state of a TCP connection is assigned in one file, where its transitions stand side by side."""
 
 import pathlib
 import re
 
 HOME = "daemon/tcp/connection.cpp"
-#: An assignment, which no comparison and no initial value of a member is.
+#: An assignment; not a comparison, and not the initial value of a member.
 ASSIGNED = re.compile(r"^(?!.*ConnectionState state_ =).*\bstate_?\s*=(?!=)", re.MULTILINE)
 
 
 def assignments(top="."):
-    """How many each source of the room has."""
+    """The number of assignments in each source of the room."""
     counts = {}
     for path in sorted(pathlib.Path(top, "daemon/tcp").iterdir()):
         count = len(ASSIGNED.findall(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Nothing is removed or written to that ./dev did not make."""
+"""./dev removes and writes to only what it made itself."""
 
 import os
 
@@ -14,7 +14,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     programs = tmp_path / "bin"
     programs.mkdir()
-    # A meson that makes a tree, and fails if it is told to; it counts its calls.
+    # A meson that makes a tree, and fails if an argument is `broken`; it counts its calls.
     (programs / "meson").write_text(
         '#!/bin/sh\necho called >>"$PWD/calls"\ncase "$*" in *broken*) exit 1;; esac\n'
         'mkdir -p "$2" && touch "$2/build.ninja"\n')
@@ -46,7 +46,7 @@ def test_a_tree_that_could_not_be_configured_is_tried_again(elsewhere):
     assert calls(elsewhere) == 2
 
 
-def test_a_directory_of_somebody_else_s_is_left_as_it_is():
+def test_a_directory_without_the_mark_is_not_changed():
     trees.make_room()
     (ROOM / "a").mkdir()
     (ROOM / "a/precious").write_text("years of work")
@@ -55,7 +55,7 @@ def test_a_directory_of_somebody_else_s_is_left_as_it_is():
     assert (ROOM / "a/precious").read_text() == "years of work"
 
 
-def test_a_build_dev_of_somebody_else_s_is_not_written_to():
+def test_a_build_dev_without_the_mark_is_not_written_to():
     ROOM.mkdir()
     (ROOM / "precious").touch()
     with pytest.raises(Failure, match="move it away, or remove it"):
@@ -63,15 +63,15 @@ def test_a_build_dev_of_somebody_else_s_is_not_written_to():
     assert os.listdir(ROOM) == ["precious"]
 
 
-def test_what_we_made_is_removed(elsewhere):
+def test_a_directory_with_the_mark_is_removed(elsewhere):
     trees.make_anew(ROOM / "a/b")
     assert (ROOM / "a/b" / MARK).exists()
     trees.remove(ROOM / "a/b")
     assert not (ROOM / "a/b").exists()
-    trees.remove(ROOM / "a/b")  # that it is not there is no error
+    trees.remove(ROOM / "a/b")  # removing it again is no error
 
 
-def test_no_command_has_the_tree_of_another():
+def test_no_two_commands_share_a_tree():
     from tools.dev import commands, demo, find, lint, stages
     own = [stages.CHECK, stages.ASAN, stages.THREADS, stages.MINIMAL, stages.SANITIZE, lint.TREE,
            demo.TREE, find.TREE, commands.RELEASE, commands.BENCH, commands.SOAK, commands.FUZZ]

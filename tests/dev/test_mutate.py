@@ -1,4 +1,4 @@
-"""mutate.py, on a toy tree with a toy of a builder: what it says of a mutant, and what it leaves."""
+"""mutate.py, with a toy tree and a toy builder: its verdicts on mutants, and the state of the tree afterwards."""
 
 import io
 import os
@@ -34,7 +34,7 @@ TESTS = textwrap.dedent("""\
 
 
 class Python:
-    """A builder for trees of Python: to build is to compile, and a test is a function."""
+    """A builder for trees of Python: building is compiling, and a test is a function."""
 
     def __init__(self):
         self.built = []
@@ -77,7 +77,7 @@ class MutateTest(unittest.TestCase):
         (self.top / "toy.py").write_text(TESTS)
         self.builder = Python()
 
-    def plant(self, name, diff, *caught, fault="Fault: it is wrong,\n    for everybody.\n"):
+    def plant(self, name, diff, *caught, fault="Fault: the sum is wrong,\n    always.\n"):
         lines = "".join(f"Caught-by: {test}\n" for test in caught)
         (self.top / f"tests/mutants/{name}.patch").write_text(fault + lines + "\n" + diff)
 
@@ -99,23 +99,23 @@ class Verdicts(MutateTest):
         self.assertRegex(out, r"(?m)^minus +caught .*asan toy doubles$")
         self.assertTrue(out.endswith("2 of 2 caught\n"), out)
 
-    def test_one_that_no_test_finds_has_survived(self):
+    def test_a_fault_that_no_test_finds_has_survived(self):
         self.plant("same", patch_of("a + b", "b + a"), "check toy adds")
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
         status, out = self.mutate()
         self.assertEqual(status, 1)
-        self.assertRegex(out, r"(?m)^same: SURVIVED: check toy adds\n    it is wrong, for everybody\.$")
+        self.assertRegex(out, r"(?m)^same: SURVIVED: check toy adds\n    the sum is wrong, always\.$")
         self.assertRegex(out, r"(?m)^minus +caught")
         self.assertTrue(out.endswith("1 of 2 caught\n"), out)
 
-    def test_what_does_not_compile_is_not_caught(self):
+    def test_a_fault_that_does_not_compile_is_not_caught(self):
         self.plant("broken", patch_of("a + b", "a +"), "check toy adds")
         status, out = self.mutate()
         self.assertEqual(status, 1)
         self.assertIn("broken: does not compile: check toy adds\n", out)
         self.assertIn("SyntaxError", out)
 
-    def test_what_another_test_finds_is_not_caught(self):
+    def test_a_fault_that_only_another_test_finds_is_not_caught(self):
         self.plant("other", patch_of("a + b", "a + b + (a == 4)"), "check toy adds")
         run = self.builder.run
         self.builder.run = lambda stage, words, *rest: run(stage, ("toy", "d"), *rest)
@@ -129,13 +129,13 @@ class Verdicts(MutateTest):
         self.assertEqual(status, 1)
         self.assertIn("minus: fails without the fault: check toy always fails\n", out)
 
-    def test_a_test_that_there_is_not_catches_nothing(self):
+    def test_a_test_that_does_not_exist_catches_nothing(self):
         self.plant("minus", patch_of("a + b", "a - b"), "check toy multiplies")
         status, out = self.mutate()
         self.assertEqual(status, 1)
         self.assertIn("minus: the test did not run: check toy multiplies\n", out)
 
-    def test_a_patch_whose_source_has_changed_is_told_and_how_to_renew_it(self):
+    def test_a_patch_whose_source_has_changed_is_reported_with_how_to_renew_it(self):
         self.plant("old", patch_of("a * b", "a - b"), "check toy adds")
         self.plant("gone", patch_of("a + b", "a - b", "no_such.py"), "check toy adds")
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
@@ -143,12 +143,12 @@ class Verdicts(MutateTest):
         self.assertEqual(status, 1)
         for name in ("old", "gone"):
             self.assertIn(f"{name}: does not apply: check toy adds\n", out)
-            self.assertIn(f"The source has changed below tests/mutants/{name}.patch.", out)
+            self.assertIn(f"The source that tests/mutants/{name}.patch patches has changed.", out)
         self.assertRegex(out, r"(?m)^minus +caught")
 
 
 class Trees(MutateTest):
-    def test_the_user_s_tree_is_left_alone_and_the_copy_is_whole_again(self):
+    def test_the_user_s_tree_is_not_changed_and_the_copy_is_restored(self):
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
         self.plant("more", "--- /dev/null\n+++ b/more.py\n@@ -0,0 +1 @@\n+x = 1\n",
                    "check toy adds")
@@ -161,13 +161,13 @@ class Trees(MutateTest):
         self.assertEqual((self.copy() / "product.py").read_text(), SUM)
         self.assertFalse((self.copy() / "more.py").exists())
 
-    def test_the_copy_lies_in_a_repository_and_is_patched_all_the_same(self):
+    def test_a_copy_within_a_repository_is_patched_as_well(self):
         subprocess.run(["git", "init", "-q", self.top], check=True)
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
         status, out = self.mutate()
         self.assertEqual(status, 0, out)
 
-    def test_only_what_changed_is_copied_and_what_is_gone_goes(self):
+    def test_only_changed_files_are_copied_and_removed_ones_are_removed(self):
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
         (self.top / "gone.py").write_text("")
         self.mutate()
@@ -183,7 +183,7 @@ class Trees(MutateTest):
         self.assertFalse((self.copy() / "gone.py").exists())
         self.assertTrue(built.exists())
 
-    def test_all_tests_of_a_stage_are_built_at_once_and_then_what_each_needs(self):
+    def test_all_tests_of_a_stage_are_built_at_once_and_then_each_with_its_fault(self):
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
         self.plant("zero", patch_of("a + b", "0"), "check toy doubles")
         self.mutate()
@@ -201,25 +201,25 @@ class Files(MutateTest):
         self.assertEqual(done.returncode, 2, done.stderr)
         return done.stderr
 
-    def test_the_list_tells_each_fault_and_its_tests(self):
+    def test_the_list_has_each_fault_and_its_tests(self):
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds", "asan toy doubles")
         status, out = self.mutate("--list")
         self.assertEqual(status, 0)
-        self.assertEqual(out, "minus\n    it is wrong, for everybody.\n"
+        self.assertEqual(out, "minus\n    the sum is wrong, always.\n"
                               "    caught by: check toy adds\n    caught by: asan toy doubles\n")
         self.assertEqual(self.builder.built, [])
 
-    def test_a_name_that_there_is_not_is_refused(self):
+    def test_an_unknown_name_is_refused(self):
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
-        self.assertIn("no such mutant: plus; --list tells their names", self.refusal("minus", "plus"))
+        self.assertIn("unknown mutant: plus; --list prints the names", self.refusal("minus", "plus"))
 
-    def test_a_head_that_lacks_something_is_refused(self):
+    def test_an_incomplete_header_is_refused(self):
         self.plant("head", patch_of("a + b", "a - b"))
-        self.assertIn("head.patch: wants one 'Fault: ...' and a 'Caught-by: ...'", self.refusal())
+        self.assertIn("head.patch: needs one 'Fault: ...' and a 'Caught-by: ...'", self.refusal())
         self.plant("head", patch_of("a + b", "a - b"), "nowhere toy adds")
         self.assertIn("does not begin with one of check, asan,", self.refusal())
         self.plant("head", patch_of("a + b", "a - b"), "check toy adds", fault="")
-        self.assertIn("wants one 'Fault: ...'", self.refusal())
+        self.assertIn("needs one 'Fault: ...'", self.refusal())
         self.plant("head", "", "check toy adds")
         self.assertIn("has no diff", self.refusal())
 
@@ -231,7 +231,7 @@ class Files(MutateTest):
                         "docs/planted-faults.md is not what its patches say; run: "
                         "./dev mutate --page > docs/planted-faults.md")
 
-    def test_those_of_the_product_can_be_read_and_applied(self):
+    def test_the_product_s_mutants_can_be_read_and_applied(self):
         mutants = mutate.read_mutants(TOP / "tests/mutants")
         self.assertGreater(len(mutants), 20)
         tree = mutate.Tree(TOP, pathlib.Path(self.top.parent / "copy"))

@@ -2,20 +2,22 @@
 
     console    what is printed, whole blocks at a time, also from several threads
     process    commands with a log, a CPU account and an end
-    packages   what is needed of Debian, and apt
-    trees      the build trees below build-dev/, and who made them
-    results    one row a test, the summary
+    packages   the Debian packages that each task needs, and apt
+    trees      the build trees below build-dev/, and the mark of those that ./dev made
+    results    one row for each test, the summary
     schedule   steps side by side, within two budgets: processors, and tests that mostly wait
     suites     runs Meson's tests and pytest, and collects rows
-    stages     what `./dev test` consists of: the table of stages and their steps
-    find       one test by its name: what to install, to build and to run for it
-    budget     how long all of it may take on a machine of this speed
+    stages     the table of the stages of `./dev test`, and their steps
+    single     single tests: `./dev test WORD...`
+    find       one test by its name: what to install, build and run for it
+    budget     how much CPU time the tests may take on a machine of this speed
     lint       formatter, linters
-    roots      minimal Debians in the user's cache, entered in namespaces of their own
-    debs       the Debian packages, and both Debians booted
+    arrows     which folder of daemon/ may include which
+    roots      minimal Debian roots in the user's cache, entered in namespaces of their own
+    debs       the Debian packages, and both Debian releases booted
     mutate     planted faults, and the tests that catch them
-    commands   build, demo, deb, bench, fuzz, soak, lint
+    commands   build, bench, fuzz, soak, lint, mutate
 
-Nothing here deletes a directory that it did not make: see trees.py. Python's standard library only, of
-Debian 12 (3.11): this program is what installs everything else.
+Nothing here deletes a directory that it did not make: see trees.py. It uses only Python's standard library, as
+in Debian 12 (3.11), because this program installs everything else.
 """

@@ -8,12 +8,12 @@ from tools.dev import process
 from tools.dev.console import Failure, warn
 from tools.dev.trees import TOP
 
-HELP = """./dev demo                      build, start riposted, talk to it over TCP and UDP, stop it
+HELP = """./dev demo                      build, start riposted, query it over TCP and UDP, stop it
 ./dev build                     build riposted and riposte in build-dev/release
 ./dev test                      the tests that every change must pass: about 15 minutes
            --all                the long form, before a release
-           --stage STAGE        one stage: check asan threads minimal deb root system lint; and,
-                                of the long form, sanitize whole
+           --stage STAGE        one stage: check asan threads minimal deb root system lint; in
+                                the long form also sanitize whole
 ./dev test WORD...              single tests: 'timers', 'test_handover', 'a slow reader'
            [-k TEXT] [--list] [--durations N] [--repeat N] [--load N]
 ./dev mutate [NAME...]          plant faults, and check that the tests catch each of them
@@ -27,11 +27,11 @@ HELP = """./dev demo                      build, start riposted, talk to it over
 ./dev bench generator [--help]  riposte load against a plain epoll loop
 ./dev bench truth [--help]      riposte, ping, fping, irtt, iperf3 and sockperf on a link whose
                                 faults are known: what each reports, and what was true; needs root
-./dev fuzz SECONDS [TARGET...]  libFuzzer on each target; ends with 1 if one crashed, and says
+./dev fuzz SECONDS [TARGET...]  libFuzzer on each target; exits with 1 if one crashed, and prints
            [--merge]            where the input is; --merge: new inputs into tests/fuzz/corpus
-./dev help                      this
+./dev help                      this text
 
-Missing packages are installed with apt on Debian 12 and 13 (as root, or with sudo). All builds
+On Debian 12 and 13, ./dev installs missing packages with apt (as root, or with sudo). All builds
 are in build-dev/. ./dev writes nowhere else, and removes only what it made."""
 
 
@@ -44,9 +44,9 @@ def commands():
             "quick_debs": lambda arguments: debs.build_quick(*arguments)}
 
 
-def hear_signals():
-    """A shell that starts us in the background ignores SIGINT and SIGQUIT for us, and so for the programs that
-    the tests interrupt: what is caught here is as usual again in a child."""
+def restore_signals():
+    """A shell that starts ./dev in the background makes it ignore SIGINT and SIGQUIT, and its children inherit
+    that, although tests interrupt them. A signal that is caught here has its default action in a child again."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
@@ -62,7 +62,7 @@ def main(arguments):
         return 1
     os.chdir(TOP)
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    hear_signals()
+    restore_signals()
     command = commands().get(arguments[0])
     if command is None:
         warn(f"./dev: unknown command {arguments[0]}; ./dev help lists them")

@@ -1,13 +1,13 @@
-"""The arrows between the rooms of the house: which folder of `daemon` may include which.
+"""Include directions: which folder of `daemon` may include which.
 
-A folder is a room, and what it may include is below it. The table is the architecture (CONTRIBUTING.md draws
-it); an include that it does not name is a finding.
+A folder is a room, and may include only rooms below it. The table is the architecture (CONTRIBUTING.md draws
+it); an include that it does not list is a finding.
 """
 
 import pathlib
 import re
 
-#: What each room may include, besides its own headers, `common` and what meson generates.
+#: What each room may include, besides its own headers, `common` and headers that Meson generates.
 ALLOWED = {
     "main": {"supervisor", "config", "log", "platform"},
     "supervisor": {"config", "worker", "tcp", "udp", "listen", "services", "telemetry", "io", "core", "log",
@@ -26,12 +26,12 @@ ALLOWED = {
     "platform": set(),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
-#: Made by meson, at the top of the build.
+#: Made by Meson, at the top of the build.
 GENERATED = {"build_features.h"}
 
 
 def room_of(path):
-    """Of a source or an include: "common", "client", "tests", or the room of `daemon`."""
+    """The room of a source or an include: "common", "client", "tests", or a folder of `daemon`."""
     parts = pathlib.PurePath(path).parts
     if parts[0] != "daemon":
         return parts[0]
@@ -39,7 +39,7 @@ def room_of(path):
 
 
 def forbidden(top="."):
-    """A line for each include that points where it must not, and for each room that the table lacks."""
+    """A line for each include that the table does not allow, and for each room that the table lacks."""
     for path in sorted(pathlib.Path(top, "daemon").rglob("*")):
         if path.suffix not in (".h", ".cpp"):
             continue
@@ -52,18 +52,18 @@ def forbidden(top="."):
             there = room_of(included)
             if included in GENERATED or there in (here, "common") or there in ALLOWED[here]:
                 continue
-            yield f"{name}: includes {included}, but {here} stands below or beside {there}"
+            yield f"{name}: includes {included}, but {here} is below or beside {there}"
     for owner, other in (("common", "daemon"), ("common", "client"), ("client", "daemon")):
         for path in sorted(pathlib.Path(top, owner).rglob("*")):
             if path.suffix not in (".h", ".cpp"):
                 continue
             for included in INCLUDE.findall(path.read_text(encoding="utf-8")):
                 if pathlib.PurePath(included).parts[0] == other:
-                    yield f"{path.relative_to(top)}: includes {included}; {owner} knows nothing of {other}"
+                    yield f"{path.relative_to(top)}: includes {included}; {owner} must not depend on {other}"
 
 
 def cycle():
-    """A room from which arrows lead back to it; None if the table has none."""
+    """A room that can include itself through others; None if the table has no cycle."""
     left = {room: set(below) for room, below in ALLOWED.items()}
     while left:
         leaves = [room for room, below in left.items() if not below & left.keys()]

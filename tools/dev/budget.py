@@ -1,16 +1,16 @@
-"""How long `./dev test` may take, on a machine of this speed.
+"""How much CPU time `./dev test` may take, on a machine of this speed.
 
-The budget is in CPU seconds, which a machine that is busy with something else does not use up, and is
-scaled by how long this processor needs for a fixed piece of work: two machines of one kind differ by more
-than a factor of two. A run that exceeds its budget by half has failed: whoever adds to the tests cuts
-elsewhere, or raises the budget in a commit that says why.
+The budget is in CPU seconds, because other work on the machine does not count towards them. It is scaled by
+how long this processor needs for a fixed piece of work: two machines of one kind differ by more than a factor
+of two. A run that exceeds its budget by half has failed: a change that adds to the tests cuts elsewhere, or
+raises the budget in a commit that says why.
 """
 
 import time
 
-#: CPU seconds of `./dev test` on the reference machine: under twenty minutes on its two processors. A machine
-#: that takes 1.3 times as long is one on which it takes 25 minutes. Of these, the link of known faults and what
-#: is held against it (link, truth, load_losses, path, refusals, layout) take some 400, in two stages.
+#: CPU seconds of `./dev test` on the reference machine: under 20 minutes on its two processors, and 25 minutes
+#: on a machine that is 1.3 times as slow. The link of known faults and the tests on it (link, truth,
+#: load_losses, path, refusals, layout) take some 400 of them, in two stages.
 TEST_CPU_SECONDS = 2 * 19 * 60
 EXCESS = 1.5
 #: What work() takes on the reference machine.
@@ -18,7 +18,7 @@ REFERENCE_SECONDS = 0.053
 
 
 def work():
-    """A fixed piece of work: some of what compilers do, tables and text."""
+    """A fixed piece of work that resembles a compiler's: tables and text."""
     table = {}
     for number in range(200_000):
         key = f"symbol_{number * 2654435761 % 65_536}"
@@ -38,7 +38,7 @@ def slowness():
 
 
 def verdict(cpu_seconds, slow):
-    """(whether it is within bounds, a line about it)."""
+    """(whether it is within bounds, a line that says so)."""
     allowed = TEST_CPU_SECONDS * slow
     text = f"{cpu_seconds:.0f} s of CPU, of a budget of {allowed:.0f} s"
     if slow > 1.05:

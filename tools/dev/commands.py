@@ -12,7 +12,7 @@ RELEASE = Tree("release", ("--buildtype=release",))
 BENCH = Tree("bench", ("--buildtype=release", "-Dbench=true"))
 SOAK = Tree("soak", stages.UNITY)
 FUZZ = Tree("fuzz", stages.ASAN.options, CLANG)
-#: What fuzzing found outlives the tree, and its input is added to by the next run.
+#: Inputs that fuzzing found are kept when the tree is made anew; the next run adds to them.
 FUZZ_FOUND = ROOM / "fuzz-found"
 
 
@@ -29,7 +29,7 @@ def build(arguments):
 def bench(arguments):
     name = arguments[0] if arguments and not arguments[0].startswith("-") else "compare"
     if name not in ("compare", "generator", "truth"):
-        raise Failure(f"there is no benchmark '{name}'; there are: compare, generator, truth")
+        raise Failure(f"unknown benchmark '{name}'; known are: compare, generator, truth")
     rest = arguments[1:] if arguments[:1] == [name] else arguments
     packages.need(packages.BUILD + ["util-linux"])
     if name == "generator":
@@ -39,7 +39,7 @@ def bench(arguments):
                        "--riposte", RELEASE.path / "client/riposte",
                        "--plain", RELEASE.path / "tests/bench/plain_load", *rest)
     if name == "truth":
-        need_available(packages.BENCH_TRUTH, "its line")
+        need_available(packages.BENCH_TRUTH, "its row")
         header(f"Building the programs and the link in {RELEASE.path}/")
         RELEASE.build("daemon/riposted", "client/riposte", "tests/link/link")
         return _python("tests/bench/known_link.py", "--riposted", RELEASE.path / "daemon/riposted",
@@ -55,7 +55,7 @@ def bench(arguments):
 
 
 def need_available(wanted, what):
-    """Installs those that this Debian has; `what` is left out where it has not."""
+    """Installs the packages that this Debian has, and prints that `what` is left out for each other."""
     found = []
     for package in wanted:
         if not packages.on_debian() or packages.available(package):
@@ -67,7 +67,7 @@ def need_available(wanted, what):
 
 def fuzz(arguments):
     if not arguments or not re.fullmatch(r"[1-9]\d*", arguments[0]):
-        raise Failure("how many seconds? ./dev fuzz SECONDS [--merge] [TARGET...]")
+        raise Failure("the number of seconds is missing: ./dev fuzz SECONDS [--merge] [TARGET...]")
     packages.need(packages.BUILD + packages.CLANG)
     header(f"Building the fuzz targets in {FUZZ.path}/")
     FUZZ.build("fuzz_targets")
@@ -80,11 +80,11 @@ def fuzz(arguments):
 
 def soak(arguments):
     if not arguments or not re.fullmatch(r"[1-9]\d*", arguments[0]):
-        raise Failure("how many minutes? ./dev soak MINUTES [--json FILE]")
+        raise Failure("the number of minutes is missing: ./dev soak MINUTES [--json FILE]")
     packages.need(packages.BUILD + packages.SUITES)
     header(f"Building in {SOAK.path}/")
     SOAK.build("integration_programs", "tests/sim/simulate")
-    header(f"Storms, attacks and simulated faults for {arguments[0]} minutes, a whole round at least")
+    header(f"Storms, attacks and simulated faults for {arguments[0]} minutes, at least one whole round")
     return _python("tests/soak/soak.py", "--build", SOAK.path, "--minutes", *arguments)
 
 
@@ -111,7 +111,7 @@ def mutate_all(arguments):
 
 
 def install(arguments):
-    """`packages [build|suites|deb]...`: what the roots of other releases are prepared with."""
+    """`packages [build|suites|deb]...`: prepares the roots of other releases."""
     lists = {"build": packages.BUILD, "suites": packages.SUITES, "deb": packages.DEB}
     trees.make_room()
     packages.need([package for name in arguments for package in lists[name]])

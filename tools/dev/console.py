@@ -1,5 +1,5 @@
-"""What is printed. A step that runs beside others collects its lines and prints them at its end, so that
-the output of two never mixes; everything else is printed at once.
+"""Printing. A step that runs beside others collects its lines and prints them at its end, so that
+the output of two steps never mixes; everything else is printed at once.
 """
 
 import sys
@@ -28,7 +28,7 @@ def header(text):
 
 
 class Block:
-    """with Block(): what this thread says is printed in one piece, at the end."""
+    """with Block(): the lines of this thread are printed in one piece, at the end."""
 
     def __enter__(self):
         _local.block = []

@@ -1,8 +1,8 @@
-"""The Debian packages: built, looked at, installed and purged; and both Debians booted with them.
+"""The Debian packages: built, inspected, installed and purged; and both Debian releases booted with them.
 
-One build for each Debian: on this machine for its own release, in a root (roots.py) for the other. The long
-form builds them a second time elsewhere, to be held against the first byte by byte, and runs the tests that
-the package build itself runs.
+One build for each release: on this machine for its own release, in a root (roots.py) for the other. The long
+form builds them a second time in another directory, compares the two builds byte by byte, and runs the tests
+that the package build itself runs.
 """
 
 import os
@@ -22,7 +22,7 @@ WITHOUT_TESTS = "nocheck"
 
 
 def build(directory, options, log, environment=None):
-    """packaging/build-deb into a directory of its own. Returns whether it went well."""
+    """packaging/build-deb into a directory of its own. Returns whether it succeeded."""
     directory.mkdir(parents=True, exist_ok=True)
     return process.quietly(["packaging/build-deb", directory], log,
                            env={**(environment or {}), "DEB_BUILD_OPTIONS": options})
@@ -39,15 +39,15 @@ def build_own(found, stage="deb", options=WITHOUT_TESTS):
 
 
 def build_quick(directory):
-    """`./dev quick_debs DIRECTORY`, which runs in the other release's root: without debug information, which
-    changes no byte of the code and is a fifth of the work."""
+    """`./dev quick_debs DIRECTORY`, in the other release's root: without debug information, which changes no
+    byte of the code and takes a fifth of the time."""
     if not build(pathlib.Path(directory), f"{WITHOUT_TESTS} noautodbgsym parallel={os.cpu_count()}",
                  pathlib.Path(f"{directory}.log"), {"DEB_CXXFLAGS_STRIP": "-g"}):
         raise Failure(f"the packages could not be built, see {directory}.log")
 
 
 def build_again(found):
-    """Elsewhere, under other circumstances, and with the tests of the package build."""
+    """In another directory, with another umask and time zone, and with the tests of the package build."""
     scratch = AGAIN.parent
     scratch.mkdir(parents=True, exist_ok=True)
     log = pathlib.Path(f"{AGAIN}.log")
@@ -58,11 +58,11 @@ def build_again(found):
     if good:
         ran = re.search(r"(?m)^Ok: +[1-9]", log.read_text(encoding="utf-8", errors="replace"))
         found.add("passed" if ran else "failed", "reproducible", "the tests of the package build",
-                  "" if ran else f"none was run, see {log}")
+                  "" if ran else f"no test ran, see {log}")
     return good
 
 
-def look_at(found, stage="deb", arguments=(), again=None):
+def inspect(found, stage="deb", arguments=(), again=None):
     """tests/package: contents, hardening, lintian, installation and purge in a root."""
     environment = {"RIPOSTE_PACKAGES": OWN.resolve(),
                    "RIPOSTE_PACKAGES_AGAIN": again.resolve() if again else ""}
@@ -71,7 +71,7 @@ def look_at(found, stage="deb", arguments=(), again=None):
 
 
 def prepare_other(found, lists=("build", "deb"), stage="root"):
-    """A root of the other Debian, with what builds there; it mostly waits for the mirror."""
+    """Makes a root of the other Debian and installs what a build needs; it mostly waits for the mirror."""
     release = roots.other_release()
     name = f"a fresh Debian {roots.VERSIONS[release]}"
     refusal = roots.refusal()
@@ -107,8 +107,8 @@ def build_other(found, stage="system"):
 
 
 def boot(found, release, directory, full=False):
-    """The service under the real systemd of a release, with the packages in that directory; `full`: restarted
-    and killed as often as the promise says."""
+    """Tests the service under the real systemd of a release, with the packages in that directory; `full`:
+    restarted and killed as often as SECURITY.md promises."""
     name = f"Debian {roots.VERSIONS.get(release, release)} booted"
     refusal = roots.refusal()
     if not refusal and not shutil.which("systemd-nspawn"):
@@ -125,7 +125,7 @@ def boot(found, release, directory, full=False):
 
 
 def demo_in_root(found):
-    """What a newcomer does first, on a fresh machine of the other Debian."""
+    """`./dev demo`, a newcomer's first command, on a fresh machine of the other Debian."""
     with Root(roots.other_release()) as root:
         good = root.dev("demo").ok
         if not good:
@@ -146,7 +146,7 @@ def suites_in_root(found):
         else:
             process.show_failure(root.log)
             found.add("failed", "root", f"a fresh Debian {root.version}: every suite",
-                      f"it broke off, see {root.log}")
+                      f"it did not finish, see {root.log}")
 
 
 def command(arguments):
@@ -154,7 +154,7 @@ def command(arguments):
     if arguments:
         raise Failure("./dev deb takes no arguments")
     if not packages.on_debian():
-        raise Failure("the packages are built on Debian")
+        raise Failure("the packages can be built on Debian only")
     packages.need(packages.BUILD + packages.DEB + packages.DEB_TESTS)
     header(f"Building the Debian packages, with their tests, in {OWN}/")
     trees.make_anew(DIRECTORY)
@@ -163,8 +163,8 @@ def command(arguments):
     header("lintian, pedantic")
     if not process.quietly(["packaging/lint-deb", *sorted(OWN.glob("*.changes"))],
                            ROOM / "lintian.log"):
-        raise Failure("lintian found something")
-    say("    nothing found")
+        raise Failure("lintian reported problems")
+    say("    no problems")
     header(f"The packages in {OWN}/")
     for package in sorted(OWN.glob("*.deb")):
         fields = process.output(["dpkg-deb", "--show", "--showformat",

@@ -1,4 +1,4 @@
-"""`./dev demo`: what a stranger sees first. Built as fast as it can be, for it shows no speed."""
+"""`./dev demo`: a newcomer's first look. Built without optimisation, because it shows no speed."""
 
 import contextlib
 import os
@@ -55,8 +55,8 @@ def started(log):
             if daemon.poll() is not None or time.monotonic() > deadline:
                 _show(text_of(log))
                 if "in use" in text_of(log):
-                    raise Failure("another program has port 7001, which the demonstration needs. "
-                                  "Which one: ss -lntup 'sport = :7001'")
+                    raise Failure("another program uses port 7001, which the demonstration needs. "
+                                  "To find it: ss -lntup 'sport = :7001'")
                 raise Failure("riposted did not start")
             time.sleep(0.02)
         _show(text_of(log))
@@ -68,7 +68,7 @@ def started(log):
 
 
 def text_of(log):
-    """All of it; the daemon's own position in the file must not move."""
+    """The whole log; pread, because the daemon's own position in the file must not move."""
     size = os.fstat(log.fileno()).st_size
     return os.pread(log.fileno(), size, 0).decode("utf-8", "replace")
 
@@ -78,14 +78,14 @@ def converse():
         header(f"riposte send {endpoint}")
         done = _riposte("send", endpoint)
         if done.returncode != 0:
-            raise Failure(f"no answer from {endpoint}: {done.stderr.strip()}")
-        say(f"    sent:   {question}")
-        say(f"    answer: {done.stdout.rstrip()}")
+            raise Failure(f"no reply from {endpoint}: {done.stderr.strip()}")
+        say(f"    sent:  {question}")
+        say(f"    reply: {done.stdout.rstrip()}")
     header("riposte ping -c 5 -i 200ms udp://127.0.0.1:7001")
     done = _riposte("ping", "-c", "5", "-i", "200ms", "udp://127.0.0.1:7001")
     _show(done.stdout)
     if done.returncode != 0:
-        raise Failure(f"the ping was not answered: {done.stderr.strip()}")
+        raise Failure(f"no reply to the ping: {done.stderr.strip()}")
 
 
 def _riposte(*arguments):

@@ -1,11 +1,11 @@
-"""One test by its name: what to install, to build and to run for it.
+"""One test by its name: what to install, build and run for it.
 
-A word names a suite ("timers", "test_handover", "unit_daemon") or a test ("a slow reader"); its case, and
-whether it is spelled with blanks or underscores, does not matter. The names are read from the sources, so
-that nothing has to be built to know them, or to say that there is none.
+A word names a suite ("timers", "test_handover", "unit_daemon") or a test ("a slow reader"); upper and lower
+case are equal, and so are blanks and underscores. The names are read from the sources, so that listing them,
+or reporting an unknown one, needs no build.
 
-A C++ source belongs to one or more Meson tests; which, and which program that is, Meson says once the tree
-`dev` is configured.
+A C++ source belongs to one or more Meson tests; Meson reports which tests and programs these are once the
+tree `dev` is configured.
 """
 
 import functools
@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from tools.dev import packages, process
 from tools.dev.trees import Tree
 
-#: The tree of single tests: no optimisation, no debug information, each source by itself, so that an edit
-#: costs one unit.
+#: The tree of single tests: no optimisation, no debug information, no unity build, so that an edit recompiles
+#: one unit.
 TREE = Tree("dev", ("-Doptimization=0", "-Ddebug=false"))
 
 PYTHON_ROOMS = ("tests/integration", "tests/support", "tests/dev")
-#: What needs more than a build tree is run by its stage alone.
+#: Tests that need more than a build tree run only in their stage.
 STAGE_ROOMS = {"deb": "tests/package", "system": "tests/system"}
 CPP_ROOMS = ("tests/unit", "tests/conformance", "tests/sim", "tests/fuzz")
-#: doctest's macro, and those of our own that stand on it.
+#: doctest's macro, and our own macros that are based on it.
 _CASE = re.compile(r'(?m)^[A-Z_]*_CASE(?:_[A-Z]+)?\(\s*(?:[A-Za-z_:]+,\s*)?((?:"(?:[^"\\]|\\.)*"\s*)+)')
 _CLASS = re.compile(r"^class (\w+)")
 _METHOD = re.compile(r"^    def (test_\w+)|^def (test_\w+)")
@@ -79,7 +79,7 @@ def _read_tests():
 
 
 def matching(words):
-    """(the tests that a word names, the words that name none)."""
+    """(the tests that the words name, the words that name no test)."""
     tests, lost = {}, []
     catalog = every_test()
     for word in words:
@@ -96,7 +96,7 @@ def matching(words):
 
 
 def stage_of(word):
-    """The stage that alone runs the module of that name, or None."""
+    """The only stage that runs the module of that name, or None."""
     name = word.removesuffix(".py").removeprefix("test_")
     for stage, room in STAGE_ROOMS.items():
         if pathlib.Path(f"{room}/test_{name}.py").exists():
@@ -110,7 +110,7 @@ def _program(path):
     return room[1] if room[0] == "unit" else room[0]
 
 
-# --- What it needs ----------------------------------------------------------------------------------
+# --- What a test needs ------------------------------------------------------------------------------
 
 def packages_for(tests):
     needed = list(packages.BUILD)

@@ -1,8 +1,8 @@
 """The formatter and the linters.
 
-clang-tidy parses a header again for each source that includes it, which is most of its time. So the product
-is looked at in the units of a unity build; the tests, and the path-sensitive analyzer, which takes as long
-again as all other checks together, belong to the long form.
+clang-tidy spends most of its time on parsing headers again for each source that includes them. So it checks
+the product in the units of a unity build. The tests, and the path-sensitive analyzer, which takes as long as
+all other checks together, belong to the long form.
 """
 
 import json
@@ -18,10 +18,10 @@ TREE = Tree("tidy", ("-Dunity=on", "-Dunity_size=24", "-Doptimization=0", "-Ddeb
 SCRIPTS = ["dev", ".ci/run", "packaging/build-deb", "packaging/lint-deb",
            "packaging/debian/tests/programs", "packaging/debian/tests/socket",
            "packaging/man/with-tables", "tests/system/boot"]
-#: What is also looked at when a .cpp is included by a generated unit.
+#: Files that are also checked when a generated unit includes them.
 HEADERS = r".*/(common|daemon|client|tests)/.*\.(h|cpp)$"
 FAST = "-clang-analyzer-*,-bugprone-suspicious-include"
-#: Sources of which a build has only one, or that are no part of it.
+#: Sources that only some builds compile.
 NOT_BUILT = re.compile(r"tests/bench/peers/|test_sandbox_absent\.cpp$|tests/fuzz/replay\.cpp$")
 ROOMS = ("common", "daemon", "client", "tests")
 
@@ -52,7 +52,7 @@ def run_format(found):
 
 
 def units():
-    """The units of the tree tidy, and which sources each has: of a unity unit, those that it includes."""
+    """The units of the tree `tidy`, each with its sources: a unity unit has the sources that it includes."""
     table = {}
     for entry in json.loads((TREE.path / "compile_commands.json").read_text(encoding="utf-8")):
         path = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
@@ -70,7 +70,7 @@ def _relative(path):
 
 
 def run_stray(found):
-    """A source that no meson.build names is a test that never runs."""
+    """Finds sources that no meson.build names: tests that never run."""
     built = {name for names in units().values() for name in names}
     stray = [str(path) for path in sources(".cpp")
              if str(path) not in built and not NOT_BUILT.search(str(path))]
@@ -79,7 +79,7 @@ def run_stray(found):
 
 
 def run_arrows(found):
-    """No include leads from a room to one that is not below it."""
+    """Finds includes that tools/dev/arrows.py does not allow."""
     wrong = list(arrows.forbidden())
     found.add("failed" if wrong else "passed", "lint", "the arrows between rooms", "; ".join(wrong))
 
@@ -94,7 +94,7 @@ def run_language(found):
 
 
 def run_tidy(found, stage, jobs, whole):
-    """The product with every check but the analyzer; `whole`: the tests, and the analyzer, too."""
+    """The product with every check except the analyzer; `whole`: also the tests and the analyzer."""
     if process.output(["clang-tidy-19", "--version"]) is None:
         found.add("skipped", stage, "clang-tidy", "clang-tidy-19 is not installed")
         return

@@ -1,23 +1,23 @@
-"""Plants faults, and sees that the tests find them: `./dev mutate [NAME...] [--list|--page]`.
+"""Plants faults, and checks that the tests find them: `./dev mutate [NAME...] [--list|--page]`.
 
 Model. A mutant is a file tests/mutants/NAME.patch: a unified diff that breaks the product, and above
-it what that would cost and who finds it.
+it what the fault would cost and which tests find it.
 
     Fault: one sentence; further lines are indented.
     Caught-by: STAGE PROGRAM [BACKEND] CASE...
 
 STAGE is one of `stages`. PROGRAM is a program of C++ tests (sim_worker) or a module (test_echo),
-BACKEND is epoll or io_uring where the module knows backends, and CASE is a part of the test's name, to
-the end of the line. The stage tidy has names for its checks instead: "tidy FILE", "format FILE", "every
-source is built". Each Caught-by is a test that must fail.
+BACKEND is epoll or io_uring where the module runs on both, and CASE is a part of the test's name, to
+the end of the line. The stage tidy names its checks instead: "tidy FILE", "format FILE", "every
+source is built". Each Caught-by names a test that must fail.
 
-Nothing is done in the tree that this stands in. Each stage has a copy of it below build-dev/mutate/,
-which is brought up to date first, so that what was built there before need not be built again. There
-each named test runs once without any fault, and must pass; then, for each mutant, its patch is applied,
-what the named test needs is built, the test runs, and the patch is taken back. A mutant is caught if
-the very test that is named fails: not if it does not compile, and not if only another test fails.
+The developer's own tree is not changed. Each stage has a copy of it below build-dev/mutate/, which is
+brought up to date first, so that only changes are built again. There each named test runs once without
+any fault, and must pass; then, for each mutant, its patch is applied, the named test is built and run,
+and the patch is reverted. A mutant is caught if the named test fails: not if it does not compile, and
+not if only another test fails.
 
-Building and running is the matter of a `Stages`; plain_stages.py has one.
+An implementation of `Stages` builds and runs the tests; plain_stages.py has one.
 """
 
 import argparse
@@ -37,8 +37,8 @@ import typing
 TOP = pathlib.Path(__file__).resolve().parents[2]
 stages = ("check", "asan", "threads", "minimal", "tidy", "package")
 
-# A test may take so long without a fault. With one, it hangs if it takes ten times what it took
-# without, and no less than this.
+# The limit of a test without a fault. With a fault, a test that takes ten times as long as without, and
+# at least SECONDS_MIN, counts as hanging.
 SECONDS_MAX = 300
 SECONDS_MIN = 20
 
@@ -64,14 +64,14 @@ class Test:
         return " ".join((self.stage, *self.words))
 
     def is_named(self, name):
-        """Is that the name of this test? However it is spelled: with blanks or underscores."""
+        """Whether that is the name of this test; blanks and underscores are equal."""
         case = [word for word in self.words[1:] if word not in ("epoll", "io_uring")]
         return all(plain(part) in plain(name) for part in (self.words[0], " ".join(case)))
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What a run of tests came to: the names of those that ran, and of those of them that failed."""
+    """The result of a run of tests: the names of those that ran, and of those of them that failed."""
     ran: list
     failed: list
     output: str = ""
@@ -79,14 +79,14 @@ class Outcome:
 
 
 class Stages(typing.Protocol):
-    """`tree` is a stage's copy of the tree; what is built belongs into its directories "build*"."""
+    """`tree` is a stage's copy of the tree; builds go to its directories "build*"."""
 
     def build(self, stage: str, tests: list, tree: pathlib.Path) -> str:
-        """Builds what these tests need, and no more. The errors; empty if there is none."""
+        """Builds only what these tests need. Returns the errors; empty if there are none."""
 
     def run(self, stage: str, words: tuple, tree: pathlib.Path, seconds: float) -> Outcome:
-        """Runs what the words name, or more than that. What breaks off or takes longer has failed.
-        A name begins with its program: "test_echo: Stream: a late reader"."""
+        """Runs the tests that the words name, and possibly others. A test that crashes or exceeds
+        `seconds` has failed. A name begins with its program: "test_echo: Stream: a late reader"."""
 
 
 @dataclasses.dataclass
@@ -110,7 +110,7 @@ def read_mutant(path):
     tests = [Test(words[0], tuple(words[1:])) for words in
              (value.split() for key, value in fields if key == "Caught-by")]
     if len(faults) != 1 or not tests or len(faults) + len(tests) != len(fields):
-        raise BadMutant(f"{path}: wants one 'Fault: ...' and a 'Caught-by: ...' for each test")
+        raise BadMutant(f"{path}: needs one 'Fault: ...' and a 'Caught-by: ...' for each test")
     for test in tests:
         if test.stage not in stages or not test.words:
             raise BadMutant(f"{path}: 'Caught-by: {test}' does not begin with one of "
@@ -122,7 +122,7 @@ def read_mutants(directory, names=()):
     paths = {path.stem: path for path in sorted(directory.glob("*.patch"))}
     unknown = [name for name in names if name not in paths]
     if unknown:
-        raise BadMutant(f"no such mutant: {', '.join(unknown)}; --list tells their names")
+        raise BadMutant(f"unknown mutant: {', '.join(unknown)}; --list prints the names")
     mutants = [read_mutant(paths[name]) for name in (names or paths)]
     if not mutants:
         raise BadMutant(f"{directory} has no mutants")
@@ -133,7 +133,7 @@ def read_mutants(directory, names=()):
 
 
 def files_of(top):
-    """The files of a tree, without what is built and what belongs to git."""
+    """The files of a tree, without build directories and git's files."""
     for directory, directories, files in os.walk(top):
         here = pathlib.Path(directory).relative_to(top)
         directories[:] = [name for name in directories if name not in (".git", "__pycache__")
@@ -144,7 +144,7 @@ def files_of(top):
 
 
 class Tree:
-    """A copy of `top`. A file is written only if it differs, so that what is built from it lasts."""
+    """A copy of `top`. Only files that differ are written, so that only they are built again."""
 
     def __init__(self, top, path):
         self.top, self.path, self.before = top, path, {}
@@ -160,23 +160,23 @@ class Tree:
             (self.path / name).unlink()
 
     def git_apply(self, patch, *options):
-        # Whatever repository the copy lies in is none of git's business here.
+        # git must not find the repository that the copy lies in.
         return subprocess.run(
             ["git", "apply", *options, patch.resolve()], cwd=self.path, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             env={**os.environ, "GIT_CEILING_DIRECTORIES": str(self.path.parent)})
 
     def apply(self, patch):
-        """What git says against it; empty if it is applied."""
-        looked = self.git_apply(patch, "--numstat")
-        if looked.returncode == 0:
-            names = [line.split("\t", 2)[2] for line in looked.stdout.splitlines()]
+        """git's message if the patch does not apply; empty if it was applied."""
+        done = self.git_apply(patch, "--numstat")
+        if done.returncode == 0:
+            names = [line.split("\t", 2)[2] for line in done.stdout.splitlines()]
             self.before = {name: (self.path / name).read_bytes()
                            if (self.path / name).exists() else None for name in names}
-            looked = self.git_apply(patch)
-        if looked.returncode != 0:
+            done = self.git_apply(patch)
+        if done.returncode != 0:
             self.before = {}
-        return looked.stdout if looked.returncode != 0 else ""
+        return done.stdout if done.returncode != 0 else ""
 
     def revert(self):
         for name, content in self.before.items():
@@ -232,7 +232,7 @@ def plant(mutant, test, builder, tree, seconds):
 
 
 def make_room(top):
-    """The directory of the copies. What ./dev makes bears its mark, or ./dev would not touch it."""
+    """The directory of the copies, with the mark of ./dev, which writes only to directories that have it."""
     room = top / "build-dev/mutate"
     for directory in (room.parent, room):
         if not directory.exists():
@@ -241,13 +241,13 @@ def make_room(top):
     return room
 
 
-def run_stage(stage, pairs, builder, tree, tell):
+def run_stage(stage, pairs, builder, tree, report):
     """The verdicts on (mutant, test) of one stage."""
     tree.sync()
     tests = sorted({test for _, test in pairs}, key=str)
     errors = builder.build(stage, tests, tree.path)
     if errors:
-        return [tell(Verdict(mutant, test, NO_COMPILE, 0.0, "without the fault:\n" + errors))
+        return [report(Verdict(mutant, test, NO_COMPILE, 0.0, "without the fault:\n" + errors))
                 for mutant, test in pairs]
     sound = {test: run_test(test, builder, tree, SECONDS_MAX) for test in tests}
     verdicts = []
@@ -255,43 +255,45 @@ def run_stage(stage, pairs, builder, tree, tell):
         without = judge(test, sound[test])
         if without == SURVIVED:
             hangs_after = max(SECONDS_MIN, 10 * sound[test].seconds)
-            verdicts.append(tell(plant(mutant, test, builder, tree, hangs_after)))
+            verdicts.append(report(plant(mutant, test, builder, tree, hangs_after)))
         else:
             verdict = NOT_RUN if without == NOT_RUN else FAILS_ALWAYS
-            verdicts.append(tell(Verdict(mutant, test, verdict, 0.0, sound[test].output)))
+            verdicts.append(report(Verdict(mutant, test, verdict, 0.0, sound[test].output)))
     return verdicts
 
 
-def run_all(mutants, builder, top, directory, tell):
-    """One stage beside the other, as many as there are processors: much of a test is waiting."""
+def run_all(mutants, builder, top, directory, report):
+    """The verdicts of all stages. As many stages run side by side as there are processors: tests mostly wait."""
     pairs = {stage: [(mutant, test) for mutant in mutants for test in mutant.tests
                      if test.stage == stage] for stage in stages}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = [pool.submit(run_stage, stage, pairs[stage], builder,
-                               Tree(top, directory / stage), tell)
+                               Tree(top, directory / stage), report)
                    for stage in stages if pairs[stage]]
         return [verdict for future in futures for verdict in future.result()]
 
 
-# --- Telling --------------------------------------------------------------------------------------
+# --- Reporting ------------------------------------------------------------------------------------
 
 
 def advice(verdict):
     path = f"tests/mutants/{verdict.mutant.name}.patch"
     if verdict.verdict == NO_APPLY:
-        return (f"The source has changed below {path}. Plant its fault again by hand, and put "
-                f"the output of `git diff -U1` in place of its diff; then `git checkout` the source.")
+        return (f"The source that {path} patches has changed. Plant its fault again by hand, and replace "
+                f"its diff by the output of `git diff -U1`; then `git checkout` the source.")
     if verdict.verdict == SURVIVED:
-        return ("The test passes with the fault in place: it has lost what it was there for, or "
-                "Caught-by names the wrong one.")
+        return ("The test passes with the fault in place: it no longer tests what it is for, or "
+                "Caught-by names the wrong test.")
     if verdict.verdict == ELSEWHERE:
-        return "Caught-by does not name the test that fails; if that is the better one, name it."
+        return "Caught-by does not name the test that fails; if that test is the better one, name it."
     if verdict.verdict == NOT_RUN:
-        return "No test of that name was run, or it was skipped: has it another name now?"
+        return "No test of that name ran, or it was skipped: has it been renamed?"
     return ""
 
 
-class Teller:
+class Reporter:
+    """Prints each verdict as it comes, from several threads, and all of them at the end."""
+
     def __init__(self, out):
         self.out, self.lock = out, threading.Lock()
 
@@ -364,9 +366,9 @@ def page(mutants):
 
 def main(arguments, builder=None, top=TOP, out=sys.stdout):
     parser = argparse.ArgumentParser(prog="./dev mutate", description="Plants the faults of "
-                                     "tests/mutants, and sees that the tests find each.")
+                                     "tests/mutants, and checks that the tests find each.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
-    parser.add_argument("--list", action="store_true", help="only list the faults")
+    parser.add_argument("--list", action="store_true", help="only print the faults and their tests")
     parser.add_argument("--page", action="store_true", help="only print docs/planted-faults.md")
     options = parser.parse_args(arguments)
     try:
@@ -383,8 +385,8 @@ def main(arguments, builder=None, top=TOP, out=sys.stdout):
     if builder is None:
         from tools.dev.plain_stages import PlainStages
         builder = PlainStages()
-    teller = Teller(out)
-    return teller.end(run_all(mutants, builder, top, make_room(top), teller))
+    reporter = Reporter(out)
+    return reporter.end(run_all(mutants, builder, top, make_room(top), reporter))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What is needed of Debian 12 and 13, and apt.
+"""The packages that each task needs on Debian 12 and 13, and apt.
 
-Each list says what for. `need` installs what of its arguments is missing and says so; it waits when
-another program holds apt's locks. On other distributions it names what is missing and ends.
+`need` prints and installs those of its arguments that are missing; it waits while another program holds
+apt's locks. On other distributions it names what is missing and ends.
 """
 
 import os
@@ -14,14 +14,14 @@ import time
 from tools.dev import process
 from tools.dev.console import Failure, header, say
 
-#: What the build needs. meson.build and debian/control name the same; a test holds them together.
+#: What the build needs. meson.build and debian/control list the same; a test compares them.
 BUILD = ["g++", "meson", "ninja-build", "pkgconf", "python3", "scdoc", "doctest-dev", "libfmt-dev",
          "libseccomp-dev", "libsystemd-dev", "libtomlplusplus-dev", "liburing-dev",
          "nlohmann-json3-dev"]
 #: What every Python test needs.
 PYTEST = ["python3", "python3-pytest", "python3-pytest-timeout", "python3-pytest-xdist",
           "python3-jsonschema", "iproute2", "procps", "util-linux"]
-#: What single integration modules need besides.
+#: What single integration modules need in addition.
 MODULES = {
     "completions": ["bash-completion", "fish", "zsh"],
     "idle": ["strace"],
@@ -32,21 +32,21 @@ MODULES = {
     "sandbox": ["strace"],
 }
 SUITES = PYTEST + sorted({package for packages in MODULES.values() for package in packages})
-#: What makes Debian packages, and what looks at them.
+#: What builds Debian packages, and what inspects them.
 DEB = ["build-essential", "debhelper"]
 DEB_TESTS = ["iproute2", "lintian", "mmdebstrap", "util-linux"]
 SYSTEM = ["mmdebstrap", "systemd-container", "util-linux"]
-#: Clang with its sanitizers and libFuzzer, and what turns their addresses into names.
+#: Clang with its sanitizers and libFuzzer, and the symbolizer of their stack traces.
 CLANG = ["clang-19", "libclang-rt-19-dev", "llvm-19"]
 LINT = ["clang-format-19", "clang-tidy-19", "shellcheck"]
 ALL = BUILD + SUITES + DEB + DEB_TESTS + SYSTEM + CLANG + LINT
-#: What the benchmark compares with; one that is not available is left out there, and said.
+#: The servers that the benchmark compares with; it prints and leaves out those that are not available.
 BENCH = ["libasio-dev", "libevent-dev", "libuv1-dev", "golang-go", "librust-tokio-dev", "cargo", "rustc",
          "nodejs", "irtt", "sockperf", "xinetd"]
-#: The probers that `./dev bench truth` looks at, and what it makes its link with.
+#: The probers that `./dev bench truth` compares, and what it makes its link with.
 BENCH_TRUTH = ["fping", "iperf3", "iproute2", "iputils-ping", "irtt", "sockperf"]
 
-# The same for other distributions: what must be there, whatever its package is called.
+# The same for other distributions, whose packages have other names.
 COMMANDS = ["c++", "meson", "ninja", "pkg-config", "python3"]
 PKG_CONFIG = ["fmt", "nlohmann_json", "tomlplusplus"]
 
@@ -72,7 +72,7 @@ def on_debian():
 
 
 def missing(packages):
-    """Those that are not installed, in order."""
+    """The packages that are not installed, in order."""
     wanted = list(dict.fromkeys(packages))
     done = subprocess.run(["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *wanted],
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
@@ -85,7 +85,7 @@ def available(package):
 
 
 def need(packages, log="build-dev/apt.log"):
-    """Installs what is missing of these."""
+    """Installs those of the packages that are missing."""
     if not on_debian():
         _name_what_is_missing()
         return
@@ -94,11 +94,11 @@ def need(packages, log="build-dev/apt.log"):
         if not lacking:
             return
         if os.geteuid() != 0 and not shutil.which("sudo"):
-            raise Failure("packages are missing, and this is neither root nor is there sudo. As root, "
+            raise Failure("packages are missing, and installing them needs root or sudo. As root, "
                           "run:\n    apt-get update && apt-get install --no-install-recommends "
                           + " ".join(lacking))
         header("Installing: " + " ".join(lacking))
-        # A third party's source that is down must not stop us: what counts is whether the install works.
+        # A third party's source that is down must not stop us: only a failed install counts.
         if not _lists_are_fresh():
             _apt_get(["update", "-qq"], log)
         install = ["install", "-y", "-qq", "--no-install-recommends", *lacking]
@@ -109,27 +109,27 @@ def need(packages, log="build-dev/apt.log"):
 
 
 def _lists_are_fresh():
-    """Whether apt has asked its sources within the last hour."""
+    """Whether apt updated its lists within the last hour."""
     ages = [time.time() - path.stat().st_mtime for path in LISTS.glob("*_InRelease")]
     return bool(ages) and min(ages) < LISTS_FRESH_SECONDS and any(LISTS.glob("*_Packages*"))
 
 
 def _apt_get(arguments, log):
-    """apt-get; waits for its locks, of which DPkg::Lock::Timeout covers only the package database's."""
+    """apt-get. Waits for all of its locks; DPkg::Lock::Timeout covers only that of the package database."""
     command = ["apt-get", "-o", f"DPkg::Lock::Timeout={LOCK_SECONDS_MAX}", *arguments]
     if os.geteuid() != 0:
         command = ["sudo", "DEBIAN_FRONTEND=noninteractive", *command]
     deadline = time.monotonic() + LOCK_SECONDS_MAX
-    told = False
+    announced = False
     while True:
         if process.run(command, log=log, env={"DEBIAN_FRONTEND": "noninteractive"}).ok:
             return True
         text = pathlib.Path(log).read_text(encoding="utf-8", errors="replace")
         if "Could not get lock" not in text or time.monotonic() > deadline:
             return False
-        if not told:
+        if not announced:
             say("    another program holds apt's lock; waiting for it")
-            told = True
+            announced = True
         time.sleep(2)
 
 
@@ -139,6 +139,6 @@ def _name_what_is_missing():
         lacking += [f"{name} (pkg-config)" for name in PKG_CONFIG
                     if process.output(["pkg-config", "--exists", name]) is None]
     if lacking:
-        raise Failure("this is not Debian. Please install, by whatever names they have here:\n    "
+        raise Failure("this is not Debian. Please install the packages of this distribution that provide:\n    "
                       + "\n    ".join(lacking)
-                      + "\nand, as far as wanted: liburing, libsystemd, doctest, scdoc (development files).")
+                      + "\nand optionally: liburing, libsystemd, doctest, scdoc (development files).")

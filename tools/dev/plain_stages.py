@@ -1,10 +1,9 @@
 """Builds and runs single tests with Meson and Ninja alone, for mutate.py.
 
 Model. Each stage has one build in its copy of the tree, `build`, without optimisation and debugging
-information, in which every source is a unit of its own: one edit costs one unit. Meson itself says
-which program a test is, and what belongs into its environment. A test is run with the words that
-choose its case, and what it says is TAP. The stage package keeps what it compiled, too: packing it
-anew takes seconds.
+information, in which every source is a unit of its own: an edit recompiles one unit. Meson reports the
+program of a test. A test is run with the words that choose its case, and prints TAP. The stage package
+keeps its objects, too: building the packages again takes seconds.
 """
 
 import json
@@ -20,7 +19,7 @@ from tools.dev.mutate import Outcome, Tree
 PYTHON = "/usr/bin/python3"  # Debian's own has pytest
 CLANG = {"CC": "clang-19", "CXX": "clang++-19"}
 
-# What each stage is built with, and what its programs find in their environment.
+# The build options of each stage, and the environment of its programs.
 options = {
     "check": [],
     "asan": ["-Db_sanitize=address,undefined", "-Db_lundef=false",
@@ -38,7 +37,7 @@ environments = {
 
 
 def run(command, cwd, seconds=None, **environment):
-    """What takes longer is ended, with everything that it started."""
+    """Runs a command; after `seconds` it is killed, with every process that it started."""
     with subprocess.Popen(
             [str(word) for word in command], cwd=cwd, start_new_session=True,
             env={**os.environ, **{name: str(value) for name, value in environment.items()}},
@@ -51,16 +50,16 @@ def run(command, cwd, seconds=None, **environment):
             output, _ = process.communicate()
             if not isinstance(problem, subprocess.TimeoutExpired):
                 raise
-            output += f"\nit was ended after {seconds:.0f} s\n"
+            output += f"\nkilled after {seconds:.0f} s\n"
     return subprocess.CompletedProcess(command, process.returncode, output)
 
 
 def outcome_of(rows, done, program, case):
-    """Of (result, name) of each test; of what broke off, the case that it was started for failed."""
+    """The Outcome of rows (result, name); if the program crashed, the case that it was started for failed."""
     ran = [f"{program}: {name}" for result, name in rows if result != "skipped"]
     failed = [f"{program}: {name}" for result, name in rows if result == "failed"]
     if done.returncode != 0 and not failed and (rows or "Bail out!" not in done.stdout):
-        ran.append(f"{program}: {case}: broke off")
+        ran.append(f"{program}: {case}: crashed or did not finish")
         failed.append(ran[-1])
     return Outcome(ran, failed, done.stdout)
 
@@ -80,7 +79,7 @@ class PlainStages:
                         *options[stage]], tree, **compilers.get(stage, {}))
             if done.returncode != 0:
                 return done.stdout
-        if stage == "tidy": # wants the list of commands only
+        if stage == "tidy": # needs the list of commands only
             done = run(["ninja", "-C", "build", "build.ninja"], tree)
         else:
             targets = {target for test in tests for target in self.targets(test.words[0], tree)}
@@ -114,7 +113,7 @@ class PlainStages:
             return self.test_package(words, tree, seconds)
         backends = [word for word in words[1:2] if word in ("epoll", "io_uring")]
         case = " ".join(words[1 + len(backends):])
-        # Much address space randomised leaves the thread sanitizer of GCC 12 no room.
+        # With strong address space randomisation, ThreadSanitizer of GCC 12 finds no place for its shadow memory.
         prefix = ["setarch", "-R"] if stage == "threads" else []
         environment = environments.get(stage, {})
         if words[0].startswith("test_"):
@@ -123,7 +122,7 @@ class PlainStages:
                                             *(f"--backends={name}" for name in backends)])
         for test in self.introspect("tests", tree):
             if pathlib.Path(test["cmd"][0]).name == words[0]:
-                # A replay of a corpus has no cases; doctest takes a comma for the next filter.
+                # A replay of a corpus has no cases; in doctest's filters, a comma begins the next one.
                 arguments = test["cmd"][1:] or [case.replace(",", "?")]
                 done = run([*prefix, test["cmd"][0], *arguments], tree, seconds, **environment)
                 return outcome_of(list(rows_of_tap(done.stdout)), done, words[0], case)
@@ -156,16 +155,16 @@ class PlainStages:
         commands = json.loads((tree / "build/compile_commands.json").read_text())
         built = {os.path.relpath(os.path.join(each["directory"], each["file"]), tree)
                  for each in commands}
-        there = {str(path.relative_to(tree)) for part in ("common", "daemon", "client", "tests")
-                 for path in (tree / part).rglob("*.cpp")}
-        stray = sorted(path for path in there - built if not path.startswith("tests/bench/peers/")
+        sources = {str(path.relative_to(tree)) for part in ("common", "daemon", "client", "tests")
+                   for path in (tree / part).rglob("*.cpp")}
+        stray = sorted(path for path in sources - built if not path.startswith("tests/bench/peers/")
                        and not path.endswith("/test_sandbox_absent.cpp"))
         return subprocess.CompletedProcess([], len(stray), "".join(f"{path}\n" for path in stray))
 
     # --- package ----------------------------------------------------------------------------------
 
     def pack(self, tree):
-        """The packages, from a source tree whose objects stay: debhelper builds the rest anew."""
+        """Builds the packages from a source tree whose objects are kept: debhelper makes the rest again."""
         source = tree / "build/deb/source"
         shutil.rmtree(source / "debian", ignore_errors=True)
         objects = [path for path in source.glob("obj-*") if (path / "build.ninja").exists()]
@@ -176,7 +175,7 @@ class PlainStages:
         for path in objects:
             kept.rename(path)
         (source / "packaging/debian").rename(source / "debian")
-        if objects: # configured and compiled; what has changed the installation compiles
+        if objects: # already configured and compiled; the install step compiles changed sources
             (source / "debian/debhelper-build-stamp").touch()
         done = run(["dpkg-buildpackage", "-b", "-nc", "-us", "-uc"], source, DEB_CXXFLAGS_STRIP="-g",
                    DEB_BUILD_OPTIONS=f"nocheck noopt noautodbgsym parallel={os.cpu_count()}")

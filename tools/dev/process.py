@@ -1,5 +1,5 @@
 """Commands: their output goes to a log and is shown only if they fail; their CPU time is counted; and
-none outlives this program.
+no command outlives this program.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ _running = set()
 _lock = threading.Lock()
 _local = threading.local()
 
-#: What is worth showing of a failed build: the first messages, with what follows them.
-_TELLING = re.compile(r"error:|ERROR|FAILED|^E: ")
+#: The lines of a failed build that are shown, with those that follow them.
+_ERROR_LINE = re.compile(r"error:|ERROR|FAILED|^E: ")
 
 
 class Done:
@@ -33,7 +33,7 @@ class Done:
 
 
 def run(command, log=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
-    """Runs a command to its end; its output goes to the file `log`, or to ours."""
+    """Runs a command to its end; its output goes to the file `log`, or to our own output."""
     words = [str(word) for word in command]
     environment = {**os.environ, **{key: str(value) for key, value in (env or {}).items()}}
     began = time.monotonic()
@@ -64,13 +64,13 @@ def charge(cpu):
 
 
 def take_cpu():
-    """The CPU seconds of the commands that this thread has run since it was last asked."""
+    """The CPU seconds of the commands that this thread has run since the last call."""
     cpu, _local.cpu = getattr(_local, "cpu", 0.0), 0.0
     return cpu
 
 
 def quietly(command, log, **options):
-    """Runs a command; only if it fails is something of its log shown. Returns whether it went well."""
+    """Runs a command; if it fails, shows a part of its log. Returns whether it succeeded."""
     done = run(command, log=log, **options)
     if not done.ok:
         say(f"FAILED: {' '.join(str(word) for word in command)}")
@@ -82,7 +82,7 @@ def show_failure(log, most=40, end=12):
     lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     shown = set()
     for number, line in enumerate(lines):
-        if _TELLING.search(line):
+        if _ERROR_LINE.search(line):
             shown.update(range(number, min(number + 9, len(lines))))
     for number in sorted(shown)[:most]:
         say(lines[number])
@@ -100,7 +100,7 @@ def last_line(log):
 
 
 def output(command, **options):
-    """Standard output of a command that must go well; None if it does not."""
+    """Standard output of a command; None if the command fails."""
     try:
         done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -111,7 +111,7 @@ def output(command, **options):
 
 
 def end_all(number=signal.SIGTERM):
-    """Tells every command that still runs to end; their own children end with them."""
+    """Sends every running command a signal to end; the commands end their own children."""
     with _lock:
         for child in _running:
             with contextlib.suppress(ProcessLookupError):

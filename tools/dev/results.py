@@ -1,11 +1,11 @@
-"""What came out of the tests: a row each, and their summary.
+"""The results of the tests: one row for each, and their summary.
 
 A row is (outcome, stage, name, reason, seconds). Outcomes: passed, failed, skipped, and retried: failed
-among others, and passed when it was run once more, alone. A retried test counts as passed, and is
-named at the end; so many that RETRIED_MAX is exceeded fail the run.
+beside other tests, and passed when it was run again, alone. A retried test counts as passed, and the report
+names it; more than RETRIED_MAX of them fail the run.
 
-Rows are kept in a file of tab-separated values as well, one a line, so that a run in another root can be
-added to this one.
+Rows are also written to a file of tab-separated values, one a line, so that the results of a run in another
+root can be added to this one.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tools.dev.console import say
 
-#: More tests than this that passed only when they were run again alone make the run a failure.
+#: The run fails if more tests than this passed only when they were run again, alone.
 RETRIED_MAX = 2
 
 _TAP_LINE = re.compile(r"^(?P<not>not )?ok\b\s*\d*\s*(?:- )?(?P<name>(?:\\#|[^#])*)"
@@ -94,11 +94,11 @@ def tap_results(program, text):
 
 
 def of_program(program, ended_well, how, stdout, stderr=""):
-    """What a program's TAP says. One that crashed, hung or lost its plan has failed even if each line
-    that it got out is ok."""
+    """The results in a program's TAP. A program that crashed, hung or lost its plan has failed even if each
+    line that it printed is ok."""
     tests = list(tap_results(program, stdout))
     if not tests:
-        tests = [("failed", program, "no test was run" if ended_well else how,
+        tests = [("failed", program, "no test ran" if ended_well else how,
                   stdout.splitlines()[-20:])]
     elif not ended_well and all(outcome != "failed" for outcome, *_ in tests):
         tests.append(("failed", program, how, []))
@@ -108,7 +108,7 @@ def of_program(program, ended_well, how, stdout, stderr=""):
 
 
 def of_meson(path):
-    """program -> (its tests, seconds), of Meson's testlog.json."""
+    """program -> (its tests, seconds), from Meson's testlog.json."""
     found = {}
     try:
         lines = pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -130,12 +130,12 @@ def summary(rows):
 
 
 def report(rows, slowest=10):
-    """Prints what a reader looks for at the end; the last line is the summary. Returns the status."""
+    """Prints the slowest, skipped, retried and failed tests; the last line is the summary. Returns the status."""
     rows = list(rows)
     retried = [row for row in rows if row.outcome == "retried"]
     if len(retried) > RETRIED_MAX:
         rows.append(Row("failed", "all", "tests that pass only alone",
-                        f"{len(retried)} of them, {RETRIED_MAX} are permitted"))
+                        f"{len(retried)} of them, at most {RETRIED_MAX} are permitted"))
     if slowest:
         say("\n==> The slowest tests")
         for row in sorted(rows, key=lambda row: -row.seconds)[:slowest]:

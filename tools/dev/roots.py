@@ -1,8 +1,8 @@
 """Minimal roots of Debian 12 and 13 in the user's cache, in which commands run as on a fresh machine.
 
-A root is made once a month by mmdebstrap and is one for all clones: it is locked while it is used. It is
-entered in mount, network and process namespaces of its own, so that nothing stays mounted and no port is
-disturbed. The tree is copied to /riposte there.
+mmdebstrap makes a root once a month. All clones share it: it is locked while it is used. It is entered in
+mount, network and process namespaces of its own, so that nothing stays mounted and no port collides. The
+tree is copied to /riposte there.
 """
 
 import contextlib
@@ -44,22 +44,22 @@ def other_release():
 
 
 def refusal():
-    """Why roots cannot be made here, or None."""
+    """The reason why roots cannot be made here, or None."""
     if os.geteuid() != 0:
         return "needs root"
     if not shutil.which("mmdebstrap"):
         return "mmdebstrap is not installed"
     if process.output(["unshare", "--mount", "--pid", "--fork", "true"]) is None:
-        return "this machine permits no mount namespace"
+        return "this machine permits no mount namespaces"
     return None
 
 
 class NoRoot(Exception):
-    """A root could not be made: the package mirror is not there."""
+    """A root could not be made: the package mirror is not reachable."""
 
 
 class Root:
-    """One release's root. Use as a context: it is locked until the end of it."""
+    """The root of one release. A context manager: the root is locked within it."""
 
     def __init__(self, release):
         self.release = release
@@ -105,7 +105,7 @@ class Root:
             subprocess.run(["tar", "-xf", "-", "-C", self.path / "riposte"], stdin=tar.stdout, check=True)
 
     def dev(self, *arguments, network="own", log=None):
-        """Runs ./dev in it; `network="host"` for what installs packages."""
+        """Runs ./dev in the root; `network="host"` for commands that install packages."""
         namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
         namespaces += ["--net"] if network == "own" else []
         return process.run(["unshare", *namespaces, "sh", "-c", ENTER, "sh", self.path, network,
@@ -113,5 +113,5 @@ class Root:
 
 
 def _remove(directory):
-    """Only ever below the cache; never into another file system."""
+    """Removes a directory below the cache; does not cross into another file system."""
     subprocess.run(["rm", "-rf", "--one-file-system", directory], check=True)

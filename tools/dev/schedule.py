@@ -1,9 +1,9 @@
 """Steps side by side, within two budgets.
 
-A step says how many processors it keeps busy (a compiler run: all of them) and how many places it takes
-among those that mostly wait (a suite of tests). It begins when the steps that it needs have ended and its
-budget is free, in the order of the list: so a build never waits for tests, and tests run while the next
-build compiles. What a step raises fails it, and those that need it are not run, each with that reason.
+A step states how many processors it keeps busy (a compiler run: all of them) and how many places it takes
+among tests that mostly wait (a suite). It begins when the steps that it needs have ended and its budget is
+free, in the order of the list: so a build never waits for tests, and tests run while the next build compiles.
+An exception fails its step; the steps that need it do not run, and are recorded with that reason.
 """
 
 import os
@@ -22,7 +22,7 @@ WAITING_MAX = 12
 
 @dataclass
 class Step:
-    """`run` returns False if what needs it cannot be run; what it found it has recorded itself."""
+    """`run` records its results itself. It returns False if the steps that need this one cannot run."""
     stage: str
     name: str
     run: Callable
@@ -40,7 +40,7 @@ class Step:
 
 
 class Schedule:
-    """Runs steps; `record(outcome, stage, name, reason)` is told what was left out and what broke off."""
+    """Runs steps; calls `record(outcome, stage, name, reason)` for those that were left out or raised."""
 
     def __init__(self, steps, record, processors=None, waiting=WAITING_MAX):
         self.steps = list(steps)
@@ -52,14 +52,14 @@ class Schedule:
         known = {step.key for step in self.steps}
         for step in self.steps:
             missing = [need for need in step.needs if need not in known]
-            assert not missing, f"{step.key} needs {missing}, which no step is"
+            assert not missing, f"{step.key} needs {missing}, but no step has that key"
 
     def run(self):
         threads = []
         with self._change:
             while any(step.state in ("new", "running") for step in self.steps):
                 if not self._leave_out() and not self._start(threads):
-                    self._change.wait(1)  # so that a signal is heard
+                    self._change.wait(1)  # with a limit, so that signals are handled
         for thread in threads:
             thread.join()
 
@@ -105,7 +105,7 @@ class Schedule:
                 self.record("failed", step.stage, step.name, str(problem))
             except Exception:  # pylint: disable=broad-except
                 say(traceback.format_exc())
-                self.record("failed", step.stage, step.name, "the step itself broke off")
+                self.record("failed", step.stage, step.name, "the step raised an exception")
             step.seconds = time.monotonic() - began
             step.cpu_seconds = process.take_cpu()
             say(f"    {step.key}: {step.seconds:.0f} s, {step.cpu_seconds:.0f} s of CPU")

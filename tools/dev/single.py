@@ -1,4 +1,4 @@
-"""`./dev test WORD...`: the tests that a word names, in the tree `dev`; and --list, --repeat, --load."""
+"""`./dev test WORD...`: the tests that the words name, in the tree `dev`; and --list, --repeat, --load."""
 
 import contextlib
 import subprocess
@@ -15,7 +15,7 @@ def run(words, options):
         tests = [test for test in tests if find.plain(options.k) in find.plain(str(test))]
     for word in lost:
         if stage := find.stage_of(word):
-            raise Failure(f"{word} needs more than a build: ./dev test --stage {stage}")
+            raise Failure(f"{word} runs only in its stage: ./dev test --stage {stage}")
     if lost or not tests:
         raise Failure(f"no test is named {', '.join(lost or [options.k])}; ./dev test --list shows all")
     if options.list:
@@ -34,7 +34,7 @@ def run(words, options):
 
 
 def run_cpp(found, tests):
-    """Each program once, with a filter of the cases where not a whole source is wanted."""
+    """Runs each program once; a filter chooses the cases unless whole sources are wanted."""
     if not tests:
         return
     table = find.programs_of(find.TREE)
@@ -43,7 +43,7 @@ def run_cpp(found, tests):
         for program in table.get(test.path, ()):
             chosen.setdefault(program[:3] + tuple(program[3]), []).append(test)
     if not chosen:
-        raise Failure(f"no test program is built of {tests[0].path}")
+        raise Failure(f"no test program is built from {tests[0].path}")
     header("Building " + " ".join(sorted(program[2] for program in chosen)))
     if not find.TREE.compile(*sorted({program[2] for program in chosen})):
         raise Failure(f"the build failed, see {find.TREE.log}")
@@ -62,14 +62,14 @@ def run_cpp(found, tests):
 
 
 def _pattern(case):
-    """doctest's filters know * and ?, and split at commas."""
+    """A case as a filter of doctest, which knows * and ?, and splits at commas."""
     return case.replace(",", "?")
 
 
 def run_python(found, tests, options):
     if not tests:
         return
-    header("Building what the integration tests run")
+    header("Building the programs of the integration tests")
     if not find.TREE.compile("integration_programs"):
         raise Failure(f"the build failed, see {find.TREE.log}")
     whole = {test.path for test in tests}
@@ -86,7 +86,7 @@ def run_python(found, tests, options):
 
 @contextlib.contextmanager
 def spinning(count):
-    """So many processes beside us that do nothing but use a processor."""
+    """Runs `count` busy loops beside the tests."""
     spinners = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(count)]
     try:
         yield

@@ -1,11 +1,11 @@
-"""What `./dev test` consists of.
+"""The stages of `./dev test`.
 
-A stage is what its rows are counted under; its steps are builds, which keep the processors busy, and runs of
-tests, which mostly wait, so that the tests of one stage run while the next one compiles (schedule.py). A step
-records what it found; one that returns False leaves out those that need it.
+Each row of the results belongs to a stage. The steps of a stage are builds, which keep the processors busy, and
+runs of tests, which mostly wait, so that the tests of one stage run while the next one compiles (schedule.py).
+A step records its results; if it returns False, the steps that need it do not run.
 
     fast   `./dev test`: what every change must pass
-    whole  `./dev test --all`: besides, what finds little that the fast stages do not find first
+    whole  `./dev test --all`: also the tests that rarely find what the fast stages do not find first
 """
 
 import os
@@ -20,42 +20,43 @@ from tools.dev.trees import CLANG, ROOM, Tree
 
 UNITY = ("-Dunity=on", "-Dunity_size=24")
 QUICK = ("-Doptimization=0", "-Ddebug=false")
-#: Debug information is for stack traces alone where a sanitizer prints them.
+#: With a sanitizer, debug information serves its stack traces only.
 TRACES = ("-Doptimization=1", "-Ddebug=false")
 
-# Optimised like a release, without debug information, which changes nothing and costs a fifth.
+# Optimised like a release, without debug information, which changes no code and takes a fifth of the time.
 CHECK = Tree("check", ("-Dwerror=true", "-Ddebug=false", *UNITY))
-# Without vptr: that check opens a pipe to look at memory, and is wrong where descriptors have run out.
+# Without vptr: that check opens a pipe to probe memory, and reports errors when descriptors have run out.
 ASAN = Tree("asan", ("-Dwerror=true", "-Dfuzz=true", "-Db_sanitize=address,undefined",
-                     "-Db_lundef=false", *TRACES, "-Dcpp_args=-g1 -fno-sanitize-recover=all -fno-sanitize=vptr", *UNITY),
+                     "-Db_lundef=false", *TRACES,
+                     "-Dcpp_args=-g1 -fno-sanitize-recover=all -fno-sanitize=vptr", *UNITY),
             CLANG)
 THREADS = Tree("threads", ("-Db_sanitize=thread", *TRACES, "-Dcpp_args=-g1", *UNITY))
 MINIMAL = Tree("minimal", ("-Dwerror=true", "-Dio_uring=disabled", "-Dseccomp=disabled",
                            "-Dsystemd=disabled", *QUICK, *UNITY))
-# Warnings are no errors under GCC's sanitizers: they make it see values that are not there. Each source by itself:
-# an include that is missing cannot hide behind a neighbour's.
+# Not -Dwerror: under its sanitizers GCC warns of values that cannot occur. Not unity: a missing include would be
+# hidden by a neighbour's.
 SANITIZE = Tree("sanitize", ("-Db_sanitize=address,undefined", *TRACES,
                              "-Dcpp_args=-g1 -fno-sanitize=vptr"))
 
 ASAN_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1",
                     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 TSAN_ENVIRONMENT = {"TSAN_OPTIONS": "halt_on_error=1"}
-#: The simulator is ten times slower under a sanitizer; all seeds run in the stage check, and in the long form.
+#: The simulator is ten times slower under a sanitizer; all seeds run in the stage `check` and in the long form.
 FEW_SEEDS = {"RIPOSTE_SIM_SEEDS": "1000"}
 
-#: The main thread reads there what workers write.
+#: Modules in which the main thread reads what workers write.
 THREADED_MODULES = ["datagrams", "echo", "handover", "life", "limits", "listeners", "reload", "sandbox",
                     "scrape", "status"]
-#: The daemon alone: a simulated worker has one thread, and the client a second one only to look names up, which
-#: the long form looks at.
+#: The daemon only: a simulated worker has one thread, and the client uses a second one only to resolve names, which
+#: the long form tests.
 THREADED_PROGRAMS = ["daemon/riposted", "tests/unit/unit_daemon", "tests/conformance/conformance"]
 MINIMAL_MODULES = ["backend", "sandbox"]
-#: Modules that a sanitizer's build runs only in the long form: they look at figures, at scripts or at the tests' own
-#: tools, and the code that they drive is driven there by the other modules and by the unit suites, too.
+#: Modules that run under a sanitizer only in the long form: they test figures, scripts or the tests' own tools, and
+#: the other modules and the unit suites run the same product code.
 NOT_UNDER_ASAN = ["bench", "bench_generators", "bench_peers", "bench_truth", "completions", "idle", "link",
                   "load_losses", "memory", "prometheus", "security_document", "truth_load", "truth_ping",
                   "tutorial"]
-#: Programs that the integration tests run; without the tests' own tools for the small builds.
+#: The programs that small builds need: without the tests' own tools.
 PROGRAMS = ["daemon/riposted", "client/riposte"]
 
 
@@ -73,10 +74,10 @@ def modules(names):
 
 
 def modules_but(names):
-    """Every integration module but these, each of which there must be."""
-    there = {path.stem.removeprefix("test_") for path in pathlib.Path("tests/integration").glob("test_*.py")}
-    assert set(names) <= there, set(names) - there
-    return modules(sorted(there - set(names)))
+    """Every integration module except these, each of which must exist."""
+    existing = {path.stem.removeprefix("test_") for path in pathlib.Path("tests/integration").glob("test_*.py")}
+    assert set(names) <= existing, set(names) - existing
+    return modules(sorted(existing - set(names)))
 
 
 def build_steps(found, stage, tree, targets=(), needs=("packages: install",)):
@@ -131,8 +132,8 @@ def asan_steps(found):
 
 
 def fuzz_targets(found, stage, tree, runs):
-    """A few seconds for each target: not to find anything, but so that none rots. By the number of inputs,
-    and the same ones each time; the seconds are only for a machine that is busy."""
+    """Runs each target for a few seconds, not to find faults but to keep the targets working. The number of
+    inputs is the limit, and they are the same each time; the limit in seconds is for busy machines."""
     log = tree.path / "fuzz.tap"
     done = process.run(["python3", "tests/fuzz/run.py", "--build", tree.path, "--found",
                         tree.path / "fuzz-found", "--seconds", 5, "--runs", runs, "--jobs", 1, "--tap"],
@@ -143,7 +144,7 @@ def fuzz_targets(found, stage, tree, runs):
 
 
 def threads_prefix():
-    """With much address space randomised, ThreadSanitizer of GCC 12 finds no place for its shadow."""
+    """With strong address space randomisation, ThreadSanitizer of GCC 12 finds no place for its shadow memory."""
     trial = subprocess.run(["setarch", "-R", "true"], capture_output=True, check=False)
     return ["setarch", "-R"] if trial.returncode == 0 else []
 
@@ -178,7 +179,7 @@ def minimal_steps(found):
 
 def deb_steps(found):
     return [Step("deb", "build", lambda: debs.build_own(found), ("packages: install",), cpu=os.cpu_count()),
-            tests_step("deb", "tests", lambda: debs.look_at(found, arguments=["--retry-alone"]), 3,
+            tests_step("deb", "tests", lambda: debs.inspect(found, arguments=["--retry-alone"]), 3,
                        ("deb: build",))]
 
 
@@ -229,7 +230,7 @@ def sanitize_steps(found):
 
 
 def whole_steps(found):
-    """What the fast stages leave out of the trees that they have built."""
+    """Tests that the fast stages leave out, in the trees that those stages have built."""
     def asan_rest():
         suites.run_python(found, "asan", modules(NOT_UNDER_ASAN), ASAN, environment=ASAN_ENVIRONMENT,
                           arguments=["--backends=io_uring", "--retry-alone"], name="rest")
@@ -275,7 +276,7 @@ def whole_steps(found):
             tests_step("storms", "full", storms, 12, ("check: python", "deb: tests")),
             Step("reproducible", "build again", lambda: debs.build_again(found), ("deb: tests",), cpu=cpu),
             tests_step("reproducible", "tests",
-                       lambda: debs.look_at(found, "reproducible", ["-k", "Reproducible"], debs.AGAIN), 1,
+                       lambda: debs.inspect(found, "reproducible", ["-k", "Reproducible"], debs.AGAIN), 1,
                        ("reproducible: build again",)),
             Step("root", "every suite", lambda: debs.suites_in_root(found),
                  ("root: demo", "system: build for the other Debian"), cpu=cpu),
@@ -284,10 +285,10 @@ def whole_steps(found):
 
 
 STAGES = {stage.name: stage for stage in (
-    Stage("check", "every suite, as it is shipped; warnings are errors", check_steps, packages.SUITES),
+    Stage("check", "every suite, built as it is shipped; warnings are errors", check_steps, packages.SUITES),
     Stage("asan", "Clang with ASan, UBSan, libFuzzer: every suite", asan_steps,
           packages.CLANG + packages.SUITES),
-    Stage("threads", "what runs in several threads, under TSan", threads_steps, packages.SUITES),
+    Stage("threads", "multi-threaded tests under TSan", threads_steps, packages.SUITES),
     Stage("minimal", "built without io_uring, seccomp and systemd", minimal_steps, packages.SUITES),
     Stage("deb", "the Debian packages: lintian, hardening, install and purge", deb_steps,
           packages.DEB + packages.DEB_TESTS + packages.PYTEST),
@@ -298,5 +299,5 @@ STAGES = {stage.name: stage for stage in (
     Stage("sanitize", "GCC's ASan and UBSan: every suite", sanitize_steps, packages.SUITES, fast=False),
     Stage("whole", "the long form of the stages above", whole_steps, packages.ALL, fast=False),
 )}
-#: A stage that stands on another one.
+#: Stages that need the results of others.
 NEEDS = {"system": ("deb", "root"), "whole": tuple(name for name in STAGES if STAGES[name].fast)}

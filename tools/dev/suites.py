@@ -1,7 +1,7 @@
-"""Runs the tests of a build tree: the C++ programs by Meson, the Python modules by pytest.
+"""Runs the tests of a build tree: Meson runs the C++ programs, pytest the Python modules.
 
-Both leave one row a test. What failed among others may be run once more, alone: a test that then passes is
-`retried`, which the summary counts and names (results.py).
+Both write one row for each test. A test that failed beside others may be run again, alone: if it then passes it
+is `retried`, which the summary counts and names (results.py).
 """
 
 import os
@@ -12,10 +12,10 @@ from tools.dev import process, results
 from tools.dev.console import say
 from tools.dev.trees import ROOM, TOP
 
-#: Most of a test is waiting, so that more of them than processors run at once.
+#: Tests mostly wait, so more of them than processors run at once.
 PROGRAMS_AT_ONCE = 4
 MODULES_AT_ONCE = 6
-#: Of the output of what failed, so many lines are shown.
+#: The lines that are shown of the output of a failed test.
 LINES_SHOWN = 80
 
 
@@ -26,7 +26,7 @@ def run_programs(found, stage, tree, suites=(), names=(), environment=None, pati
                 environment, patience, prefix, at_once)
     programs = results.of_meson(tree.path / "meson-logs/testlog.json")
     if not programs:
-        found.add("failed", stage, "meson test", f"no test was run, see {ROOM}/{stage}.programs.log")
+        found.add("failed", stage, "meson test", f"no test ran, see {ROOM}/{stage}.programs.log")
         return
     failed = {name for name, (tests, _) in programs.items()
               if any(outcome == "failed" for outcome, *_ in tests)}
@@ -49,7 +49,7 @@ def _meson_test(stage, tree, arguments, environment, patience, prefix, at_once):
 
 
 def _add_program(found, stage, tests, seconds, again):
-    """The rows of one program; a failed test that has passed in `again` is a retried one."""
+    """Adds the rows of one program; a failed test that passed in `again` is `retried`."""
     passed_alone = {name for outcome, name, *_ in again if outcome == "passed"}
     whole = again and all(outcome != "failed" for outcome, *_ in again)
     for outcome, name, reason, comments in tests:
@@ -58,7 +58,7 @@ def _add_program(found, stage, tests, seconds, again):
         if outcome == "failed" and whole and (name in passed_alone or name not in
                                               {each for _, each, *_ in again}):
             outcome = "retried"
-        # Meson times the program, not its tests.
+        # Meson measures the program's time, not that of its tests.
         found.add(outcome, stage, name, reason, seconds / max(1, len(tests)))
 
 
@@ -68,7 +68,7 @@ def pytest_command(arguments):
 
 def run_python(found, stage, paths, tree=None, arguments=(), environment=None, prefix=(),
                at_once=MODULES_AT_ONCE, name="python", tools=None):
-    """pytest of these files or directories, and its rows; `tools`: the tree of the client, if not `tree`."""
+    """Runs pytest on these files or directories, and adds its rows; `tools`: the client's tree, if not `tree`."""
     rows = ROOM / f"{stage}.{name}.tsv"
     log = ROOM / f"{stage}.{name}.log"
     rows.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def run_python(found, stage, paths, tree=None, arguments=(), environment=None, p
         _show_failures(log)
     if not count or (not done.ok and all(row.outcome != "failed" for row in found.of(stage))):
         say("\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]))
-        found.add("failed", stage, f"pytest {name}", f"it ended with status {done.status}, see {log}")
+        found.add("failed", stage, f"pytest {name}", f"exit status {done.status}, see {log}")
 
 
 def _parallel(at_once):
@@ -101,7 +101,7 @@ def _collect_rows(found, stage, path):
 
 
 def _show_failures(log):
-    """What pytest prints of the failures, without what it prints before and after."""
+    """Prints only the failures of pytest's output."""
     lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     begin = next((n for n, line in enumerate(lines) if "= FAILURES =" in line or "= ERRORS =" in line),
                  max(0, len(lines) - LINES_SHOWN))

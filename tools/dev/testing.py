@@ -16,7 +16,7 @@ USAGE = """./dev test [--all] [--stage STAGE]...
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="./dev test", usage=USAGE, description="runs the tests")
     parser.add_argument("words", nargs="*", metavar="WORD",
-                        help="only the tests that a word names: a suite, a source, part of a name")
+                        help="only the tests that these words name: a suite, a source, part of a name")
     parser.add_argument("--all", action="store_true", help="the long form, before a release")
     parser.add_argument("--stage", action="append", choices=list(STAGES), metavar="STAGE",
                         help="only this stage: " + ", ".join(STAGES))
@@ -47,7 +47,7 @@ def command(arguments):
 
 
 def chosen_stages(options):
-    """Their names, in the order of the table, with those that they stand on."""
+    """Their names, in the order of the table, with the stages that they need."""
     if not options.stage:
         return [name for name, stage in STAGES.items() if stage.fast or options.all]
     wanted = set(options.stage)
@@ -73,20 +73,20 @@ def run_stages(names, options):
     good, text = budget.verdict(_cpu_of_children() - cpu_before, slow)
     header(f"{minutes:.1f} minutes; {text}")
     if names == [name for name, stage in STAGES.items() if stage.fast] and not options.load:
-        found.add("passed" if good else "failed", "all", "the time that it takes",
-                  "" if good else "it exceeds its budget by half")
+        found.add("passed" if good else "failed", "all", "the CPU time of the tests",
+                  "" if good else "it exceeds its budget by more than half")
     return results.report(found.rows, options.durations)
 
 
 def package_steps(names):
-    """What the build needs first, so that compiling begins while the rest is installed."""
+    """First the packages that the build needs, so that compiling begins while the others are installed."""
     rest = packages.BUILD + [package for name in names for package in STAGES[name].packages]
     return [schedule.Step("packages", "build", lambda: packages.need(packages.BUILD)),
             schedule.Step("packages", "install", lambda: packages.need(rest), ("packages: build",))]
 
 
 def timetable(steps, found):
-    """A line a step: when it began, how long it took, how much processor time of it was ours."""
+    """A line for each step: when it began, how long it took, and how much CPU time it used."""
     yield f"{'step':<42}{'began':>8}{'seconds':>9}{'CPU':>8}   rows"
     shown = set()
     for step in sorted((step for step in steps if step.state in ("done", "failed")),

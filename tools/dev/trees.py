@@ -1,14 +1,13 @@
-"""The build trees, and who made them.
+"""The build trees, and the mark of those that ./dev made.
 
-All of them lie in build-dev/, one a purpose, so that no command wipes another's:
+All of them lie in build-dev/, one for each purpose, so that no command overwrites another's:
 
     build-dev/release   ./dev build          build-dev/check, asan, threads, ...   the stages of ./dev test
     build-dev/demo      ./dev demo           build-dev/dev                         single tests
     build-dev/soak, bench, fuzz              ./dev soak, bench, fuzz
 
-build-dev/ and each tree bear a mark, `.made-by-dev`. A directory without it was made by somebody else, and
-is never removed or written to: that is an error which says what to do. A tree whose options have changed
-is made anew.
+build-dev/ and each tree have a mark, `.made-by-dev`. ./dev never removes or writes to a directory without it:
+that is an error, whose message says what to do. A tree whose options have changed is made anew.
 """
 
 import os
@@ -41,7 +40,7 @@ class Tree:
         return ROOM / f"{self.name}.log"
 
     def configure(self):
-        """Once, and again from nothing if the options changed. Returns whether it went well."""
+        """Configures the tree once, and from scratch if its options changed. Returns whether that succeeded."""
         stamp = repr((self.options, sorted(self.environment.items())))
         mark = self.path / MARK
         if ((self.path / "build.ninja").exists() and mark.exists()
@@ -55,12 +54,12 @@ class Tree:
         return True
 
     def compile(self, *targets, jobs=None):
-        """Builds these targets, by ninja's names; none: everything."""
+        """Builds these targets, by Ninja's names; everything if there are none."""
         return process.quietly(["ninja", "-C", self.path, "-j", jobs or os.cpu_count(), *targets],
                                self.log, env=self.environment)
 
     def build(self, *targets):
-        """For a command that cannot go on without it."""
+        """Configures and compiles; failure ends the command."""
         if not self.configure():
             raise Failure(f"meson could not configure {self.path}, see {self.log}")
         if not self.compile(*targets):
@@ -68,7 +67,7 @@ class Tree:
 
 
 def make_room():
-    """build-dev/ itself."""
+    """Makes build-dev/ itself."""
     mark = ROOM / MARK
     if ROOM.exists() and not mark.exists():
         raise Failure(f"{ROOM}/ was not made by ./dev, which keeps its builds there: "
@@ -78,7 +77,7 @@ def make_room():
 
 
 def make_anew(directory):
-    """An empty directory with our mark; what stood there must bear it, too."""
+    """Makes an empty directory with our mark; a directory that it replaces must have the mark, too."""
     make_room()
     remove(directory)
     directory.mkdir(parents=True)
@@ -86,16 +85,16 @@ def make_anew(directory):
 
 
 def remove(directory):
-    """Removes a directory that we made; anything else is an error."""
+    """Removes a directory that ./dev made; any other directory is an error."""
     if not directory.exists():
         return
     if not (directory / MARK).exists():
-        raise Failure(f"{directory} was not made by ./dev, and is not removed: please move it away")
+        raise Failure(f"{directory} was not made by ./dev, which does not remove it: please move it away")
     shutil.rmtree(directory)
 
 
 def compiler():
-    """The first line of what the compiler says of itself."""
+    """The first line of `c++ --version`."""
     text = process.output(["c++", "--version"]) or "no compiler"
     return text.splitlines()[0]
 
