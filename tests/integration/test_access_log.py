@@ -1,4 +1,4 @@
-"""The access log: what it tells of connections and datagrams, and that it stands in nobody's way."""
+"""The access log: what it says about connections and datagrams, and that it never blocks the daemon."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ ON = "[access_log]\nconnections = true\n"
 
 class AccessLog(RiposteTest):
     def ask(self, address, question=GREETING):
-        """One connection to hello; its address, when it has ended."""
+        """Makes one connection to hello and returns its address once it has ended."""
         client = self.connect(address)
         name = "127.0.0.1:%d" % client.getsockname()[1]
         client.send(question)
@@ -31,14 +31,14 @@ class AccessLog(RiposteTest):
 
 
 class Connections(AccessLog):
-    def test_each_connection_is_told_of_at_its_end(self):
+    def test_each_connection_is_logged_when_it_ends(self):
         daemon, address = self.serve("hello", config=ON)
         peer = self.ask(address)
         daemon.wait_log(ACCESS + rf"{peer} \(hello on tcp://127\.0\.0\.1:{address[1]}\): "
                         rf'18 bytes in, 18 out, \d+\.\d{{3}} s, finished: "Hello, i\'m client!"$')
         self.assertEqual(len(daemon.lines(ACCESS)), 1)
 
-    def test_how_it_ended_is_told(self):
+    def test_the_line_says_how_the_connection_ended(self):
         daemon, address = self.serve("echo", config=ON)
         rude = self.connect(address)
         rude.send(b"abc")
@@ -47,10 +47,10 @@ class Connections(AccessLog):
         daemon.wait_log(ACCESS + '.* 3 bytes in, 3 out, .* s, Connection reset by peer: "abc"$')
         self.assertEqual(len(daemon.lines(ACCESS)), 1)
 
-    def test_that_a_timeout_ended_it_is_told(self):
+    def test_the_line_says_which_timeout_ended_the_connection(self):
         limits = "[limits]\nidle_timeout = '300ms'\nfirst_byte_timeout = '200ms'\n"
         daemon, address = self.serve("echo", config=ON + limits)
-        daemon.signal(signal.SIGSTOP)  # when it accepts the first one, that one has spoken
+        daemon.signal(signal.SIGSTOP)  # so that the data of the first connection is there before the daemon accepts it
         spoke, silent = self.connect(address), self.connect(address)
         spoke.send(b"12345")
         daemon.signal(signal.SIGCONT)
@@ -62,7 +62,7 @@ class Connections(AccessLog):
                         'first_byte_timeout: ""$')
         self.assertEqual(len(daemon.lines(ACCESS)), 2)
 
-    def test_who_is_there_at_the_end_is_told_of_too(self):
+    def test_connections_open_at_shutdown_are_logged_too(self):
         daemon, address = self.serve("echo", config=ON)
         client = self.connect(address)
         client.send(b"x" * 100)
@@ -73,7 +73,7 @@ class Connections(AccessLog):
         daemon.wait()
         daemon.wait_log(ACCESS + '.* 100 bytes in, 100 out, .* s, drained: "x{32}\\.\\.\\."$')
 
-    def test_what_a_peer_sent_is_escaped_and_cut(self):
+    def test_received_bytes_are_escaped_and_cut(self):
         daemon, address = self.serve("hello", config=ON + "bytes = 23\n")
         self.ask(address, b'\x1b[2J\r\nriposted: stopped\n"\\\xff')
         daemon.wait_log(ACCESS + r'.*: "\\x1b\[2J\\r\\nriposted: stopped\.\.\."$')
@@ -81,7 +81,7 @@ class Connections(AccessLog):
         daemon.wait_log(ACCESS + r'.*: "\\"\\\\\\xff\\x00\\n"$')
         self.assert_log_lines_whole(daemon)
 
-    def test_off_it_writes_nothing_and_a_reload_switches_it(self):
+    def test_nothing_is_logged_while_it_is_off_and_a_reload_switches_it(self):
         port = free_port()
         listen = listen_section("hello", f"tcp://127.0.0.1:{port}")
         daemon = self.daemon(config=listen)
@@ -99,7 +99,7 @@ class Connections(AccessLog):
         self.assertEqual(daemon.lines(ACCESS + f"({before}|{quiet})"), [])
         self.assertEqual(len(daemon.lines(ACCESS)), 2)
 
-    def test_a_connection_from_before_it_was_switched_on_is_not_told_of(self):
+    def test_a_connection_opened_before_it_was_switched_on_is_not_logged(self):
         port = free_port()
         listen = listen_section("echo", f"tcp://127.0.0.1:{port}")
         daemon = self.daemon(config=listen)
@@ -120,7 +120,7 @@ class Connections(AccessLog):
 
 
 class Rate(AccessLog):
-    def test_no_more_is_written_than_its_rate_and_the_rest_is_counted(self):
+    def test_lines_above_the_rate_are_dropped_and_counted(self):
         daemon, address = self.serve("hello", config=ON + "rate = 3\n")
         for _ in range(60):
             self.ask(address)
@@ -141,7 +141,7 @@ class Datagrams(AccessLog):
             client.recv(100)
         return client.getsockname()[1]
 
-    def test_one_in_so_many_is_told_of(self):
+    def test_one_in_n_datagrams_is_logged(self):
         daemon, address = self.serve("echo", transport="udp",
                                      config="[access_log]\ndatagrams_every = 5\n")
         port = self.exchange(address, 12)
@@ -150,14 +150,14 @@ class Datagrams(AccessLog):
             f"riposted: access: 127.0.0.1:{port} (echo on udp://127.0.0.1:{address[1]}): datagram of "
             f'10 bytes, served: "datagram {i}"' for i in (4, 9)])
 
-    def test_who_is_refused_is_told_of_too(self):
+    def test_a_denied_datagram_is_logged_too(self):
         port = free_port()
         listen = listen_section("echo", f"udp://127.0.0.1:{port}", deny="127.0.0.2")
         daemon = self.daemon(config=listen + "[access_log]\ndatagrams_every = 1\n")
         self.datagram_socket(("127.0.0.2", 0)).sendto(b"let me in", ("127.0.0.1", port))
         daemon.wait_log(ACCESS + r'127\.0\.0\.2:\d+ .* datagram of 9 bytes, refused: "let me in"$')
 
-    def test_an_empty_one_is_one_and_bytes_are_escaped(self):
+    def test_an_empty_datagram_is_logged_and_bytes_are_escaped(self):
         daemon, address = self.serve("echo", transport="udp",
                                      config="[access_log]\ndatagrams_every = 1\nbytes = 3\n")
         client = self.datagram_socket()
@@ -168,14 +168,14 @@ class Datagrams(AccessLog):
         daemon.wait_log(ACCESS + r'.* datagram of 4 bytes, served: "\\x1b\\n\\xff\.\.\."$')
 
 
-class NobodyReads(AccessLog):
+class UnreadLog(AccessLog):
     def scratch(self):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         return directory.name
 
-    def test_a_full_pipe_stops_no_worker_and_what_was_lost_is_said(self):
-        """Standard error is a pipe that nobody reads; then somebody does."""
+    def test_a_full_pipe_blocks_no_worker_and_lost_lines_are_reported(self):
+        """Standard error is a pipe that the test leaves unread at first, and then reads."""
         read, write = os.pipe()
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 8192)
         config = os.path.join(self.scratch(), "riposted.toml")
@@ -191,7 +191,7 @@ class NobodyReads(AccessLog):
         with os.fdopen(read, "rb", buffering=0) as log:
             text = b""
             while b" ready: " not in text:
-                self.assertTrue(select.select([log], [], [], WAIT)[0], "it is ready")
+                self.assertTrue(select.select([log], [], [], WAIT)[0], "the daemon is ready")
                 text += log.read(4096)
             port = int(re.search(rb"listening: \S+ on tcp://127\.0\.0\.1:(\d+)", text)[1])
             connections = 500  # with 110 bytes a line, seven times as much as the pipe holds
@@ -199,7 +199,7 @@ class NobodyReads(AccessLog):
                 self.ask(("127.0.0.1", port))
             text = b""
             while b"of the log" not in text:
-                # What is in the pipe is read; then there is room for whatever comes next.
+                # Read what is in the pipe, which makes room for the next lines.
                 while select.select([log], [], [], 0)[0]:
                     text += log.read(4096)
                 self.ask(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Which backend it is, and what happens where io_uring is not to be had."""
+"""Which backend the daemon uses, and what it does where io_uring is not available."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ class Choice(RiposteTest):
         self.assertEqual(datagram.recv(10), b"x")
         client.close()
 
-    def test_the_demanded_backend_is_the_one_that_runs(self):
+    def test_the_requested_backend_is_the_one_that_runs(self):
         daemon = self.daemon(*LISTEN)
         self.assertRegex(daemon.log(), rf"(?m)^riposted: ready: backend {self.backend}, ")
         self.works(daemon)
@@ -39,7 +39,7 @@ class Choice(RiposteTest):
 
 
 class Fallback(RiposteTest):
-    """What `auto` and `io_uring` do; the same whichever backend the module runs for."""
+    """What `auto` and `io_uring` do; these tests do not depend on the backend that the module runs for."""
 
     def check_falls_back(self, reason, in_child, exactly=True):
         daemon = self.daemon(*LISTEN, backend="auto", in_child=in_child)
@@ -51,7 +51,7 @@ class Fallback(RiposteTest):
         Choice.works(self, daemon)
         daemon.stop()
 
-    def test_auto_takes_io_uring_where_it_is(self):
+    def test_auto_uses_io_uring_where_it_is_available(self):
         if "io_uring" not in FEATURES:
             self.skipTest("built without liburing")
         refusal = io_uring_refusal()
@@ -60,15 +60,15 @@ class Fallback(RiposteTest):
         daemon = self.daemon(*LISTEN, backend="auto")
         self.assertRegex(daemon.log(), r"ready: backend io_uring, ")
 
-    def test_denied_auto_falls_back_with_one_line_that_says_why(self):
+    def test_auto_falls_back_with_one_line_when_io_uring_is_not_permitted(self):
         reason = "(?i)not permitted|EPERM" if "io_uring" in FEATURES else "this build has no liburing"
         self.check_falls_back(reason, refuse_io_uring(errno.EPERM))
 
-    def test_unknown_to_the_kernel_auto_falls_back_with_one_line_that_says_why(self):
+    def test_auto_falls_back_with_one_line_when_the_kernel_lacks_io_uring(self):
         reason = "(?i)not implemented|ENOSYS" if "io_uring" in FEATURES else "this build has no liburing"
         self.check_falls_back(reason, refuse_io_uring(errno.ENOSYS))
 
-    def test_denied_at_registration_auto_falls_back_too(self):
+    def test_auto_falls_back_when_registration_is_not_permitted(self):
         if "io_uring" not in FEATURES:
             self.skipTest("built without liburing")
         self.check_falls_back("(?i)not permitted|EPERM",
@@ -83,15 +83,15 @@ class Fallback(RiposteTest):
         Choice.works(self, daemon)
 
     @needs_root
-    def test_when_only_some_workers_get_io_uring_it_is_said_how_many(self):
-        """There is enough memory to lock for some rings and not for all of them: where that is depends on the
-        kernel, so it is looked for. Newer kernels lock nothing for a ring."""
+    def test_the_log_says_how_many_workers_got_no_io_uring(self):
+        """The memory that may be locked suffices for some rings and not for all. The kernel decides where that limit
+        is, so the test searches for it. Newer kernels lock nothing for a ring."""
         if "io_uring" not in FEATURES or io_uring_refusal():
             self.skipTest("no io_uring here")
         for kib in range(16, 1024, 16):
             def poor(limit=kib << 10):
                 resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-                # Of nobody else: what is locked counts for the user, and is given back late.
+                # A user that no other process has: locked memory is charged to the user, and released late.
                 user = 1_000_000 + os.getpid() * 64 + limit // 16384
                 os.setgroups([])
                 os.setresgid(user, user, user)
@@ -105,7 +105,7 @@ class Fallback(RiposteTest):
                 continue
             if ready == "io_uring":
                 rings = [link for link in daemon.descriptors().values() if "io_uring" in link]
-                self.assertEqual(len(rings), 2, "a ring for each worker, if that is what it says")
+                self.assertEqual(len(rings), 2, "each worker has a ring if the log says io_uring")
                 self.skipTest("this kernel gives both workers a ring as soon as it gives one")
             self.assertEqual(ready, "mixed (io_uring in 1 worker, epoll in 1)")
             self.assertEqual(len(daemon.lines(r"io_uring is not available to 1 of 2 workers \(.*\); using epoll")), 1)
@@ -117,7 +117,7 @@ class Fallback(RiposteTest):
                           run_riposte("status", f"tcp://127.0.0.1:{metrics}").stdout)
             return
 
-    def test_demanded_and_not_to_be_had_is_exit_69(self):
+    def test_exit_status_69_if_io_uring_is_required_and_not_available(self):
         for error in (errno.EPERM, errno.ENOSYS):
             daemon = self.daemon(*LISTEN, backend="io_uring", in_child=refuse_io_uring(error),
                                  ready=False)
@@ -126,7 +126,7 @@ class Fallback(RiposteTest):
             self.assertNotIn("ready", log)
 
     @needs_root
-    def test_with_little_memory_to_lock_it_still_answers(self):
+    def test_it_still_serves_with_little_lockable_memory(self):
         """Without CAP_IPC_LOCK a ring counts against RLIMIT_MEMLOCK."""
         def poor(limit):
             def prepare():
@@ -142,7 +142,7 @@ class Fallback(RiposteTest):
             daemon.stop()
 
     @needs_root
-    def test_with_nothing_to_lock_and_io_uring_demanded_it_works_or_exits_69(self):
+    def test_io_uring_required_without_lockable_memory_works_or_exits_69(self):
         def poor():
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
             become_nobody()
@@ -158,14 +158,14 @@ class Fallback(RiposteTest):
             return
         Choice.works(self, daemon)
 
-    def test_a_bad_backend_in_the_file_is_exit_78(self):
+    def test_exit_status_78_for_an_unknown_backend_in_the_file(self):
         daemon = self.daemon(*LISTEN, backend=None, config="backend = 'iouring'\n", ready=False)
         self.assertRegex(daemon.fails(78), r"riposted\.toml:1:\d+: .*io_uring")
 
 
-class Nobody(RiposteTest):
+class Unprivileged(RiposteTest):
     @needs_root
-    def test_it_needs_no_privilege(self):
+    def test_it_serves_without_privileges(self):
         daemon, address = self.serve("hello", in_child=become_nobody)
         client = self.connect(address)
         client.send(b"x")

@@ -1,5 +1,5 @@
-"""Peers that read late, slowly or never: every byte is right, and memory stays bounded. It is the daemon's own
-that is measured, which other processes do not change.
+"""Peers that read late, slowly or never: every byte is correct, and memory stays bounded. The tests measure the
+daemon's own memory, which other processes do not affect.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from daemon import (SANITIZER, WAIT, RiposteTest, await_true, receive_all, recei
 
 pytestmark = pytest.mark.backends
 
-#: How much the daemon may grow by one connection, however much that owes. Sanitizers keep freed
-#: memory and shadow each byte.
+#: How much one connection may make the daemon grow, however much is pending on it. Sanitizers keep
+#: freed memory and shadow each byte.
 GROWTH_KIB_MAX = 16 * 1024 if SANITIZER == "none" else 128 * 1024
 
 
@@ -51,7 +51,7 @@ class Writer(threading.Thread):
 
 class BackpressureTest(RiposteTest):
     def counted(self, daemon, what):
-        """The number before these words in a line of statistics; 0 if they are not there."""
+        """The number before `what` in the line of statistics; 0 if the line lacks it."""
         count = len(daemon.lines("statistics: ")) + 1
         daemon.signal(signal.SIGUSR1)
         found = re.search(rf"(\d+) {what}(;|$)", daemon.wait_log("statistics: .*", count)[0])
@@ -69,8 +69,8 @@ class LateReader(BackpressureTest):
         before = daemon.rss_kib()
         client = self.connect(address, timeout=WAIT * 3)
         writer = Writer(client, self.SIZE, self.random)
-        # Nobody reads yet, and soon nothing more is taken, for longer than it takes the daemon to look after
-        # its buffers (a second); the second connection is answered.
+        # The client does not read yet, so the daemon soon stops reading too. Wait for longer than the daemon's
+        # interval for releasing buffers (a second); meanwhile the second connection gets its replies.
         still, taken = time.monotonic(), 0
         while time.monotonic() < still + 1.2:
             if taken != writer.taken:
@@ -78,7 +78,7 @@ class LateReader(BackpressureTest):
             other.send(b"still there?")
             self.assertEqual(receive_exactly(other, 12), b"still there?")
             time.sleep(0.01)
-        self.assertTrue(writer.is_alive(), "64 MiB went into a daemon whose answer nobody reads")
+        self.assertTrue(writer.is_alive(), "the daemon took 64 MiB from a client that does not read")
         self.assertLess(daemon.rss_kib() - before, GROWTH_KIB_MAX)
         digest = hashlib.sha256()
         size = 0
@@ -91,14 +91,14 @@ class LateReader(BackpressureTest):
         self.assertEqual(digest.hexdigest(), writer.expected())
         self.assertLess(daemon.peak_rss_kib() - before, GROWTH_KIB_MAX)
 
-    def test_64_mib_whose_client_starts_to_read_seconds_late_come_back_whole(self):
+    def test_a_client_that_starts_reading_seconds_late_gets_all_64_mib(self):
         self.late()
 
-    def test_the_same_with_two_workers(self):
+    def test_a_late_reader_with_two_workers(self):
         self.late("--workers", "2")
 
-    def test_a_slow_reader_is_not_cut_off_while_it_reads(self):
-        """Who reads nothing at the same time is."""
+    def test_a_slow_reader_is_not_reset_while_it_reads(self):
+        """A client that reads nothing at the same time is."""
         def read(timeout):
             limit = f"'{1000 * timeout:.0f}ms'"
             daemon, address = self.serve(
@@ -114,15 +114,15 @@ class LateReader(BackpressureTest):
                     time.sleep(0.02)
             self.assertNotEqual(client.recv(4096), b"")
             self.assertEqual(self.counted(daemon, "write stalls"), 1)
-        self.never_timed_out(read, shortest=1.0, share=0.5)  # the window may open at every other read only
+        self.never_timed_out(read, shortest=1.0, share=0.5)  # the TCP window may open only at every other read
 
-    def test_a_daemon_that_had_no_cpu_for_long_does_not_lay_that_to_a_reader(self):
+    def test_time_in_which_the_daemon_was_stopped_is_not_counted_against_a_reader(self):
         def read(timeout):
             daemon, address = self.serve(
                 "chargen", config=f"[limits]\nwrite_stall_timeout = '{1000 * timeout:.0f}ms'\n")
             client = self.connect(address, receive_buffer=8192)
             self.assertNotEqual(client.recv(1), b"")
-            # All buffers are full, and it has not looked yet what became of them.
+            # All buffers are full, and the daemon has not yet checked them again.
             await_true(lambda: daemon.waits_for_reader(client), "the daemon waits for its reader")
             daemon.signal(signal.SIGSTOP)
             deadline = time.monotonic() + 1.3 * timeout
@@ -131,7 +131,7 @@ class LateReader(BackpressureTest):
                 self.in_time()
                 time.sleep(0.02)
             daemon.signal(signal.SIGCONT)
-            # Two others one after the other: the worker has had all its turns.
+            # Two new connections in succession: the worker has completed its turns.
             for _ in range(2):
                 receive_exactly(self.connect(address), 100)
                 self.in_time()
@@ -142,11 +142,11 @@ class LateReader(BackpressureTest):
 
 
 class NeverReads(BackpressureTest):
-    """A reader that never reads costs a fixed amount, and not for ever."""
+    """A client that never reads costs a fixed amount of memory, and for a limited time."""
 
     CONFIG = "[limits]\nwrite_stall_timeout = '1s'\n"
 
-    def test_chargen_to_a_client_that_never_reads_is_cut_off(self):
+    def test_a_chargen_client_that_never_reads_is_reset(self):
         daemon, address = self.serve("chargen", config=self.CONFIG)
         before = daemon.fds()
         rss = daemon.rss_kib()
@@ -156,7 +156,7 @@ class NeverReads(BackpressureTest):
         self.assertLess(daemon.rss_kib() - rss, GROWTH_KIB_MAX)
         client.close()
 
-    def test_an_echo_client_that_writes_for_ever_and_never_reads_is_cut_off(self):
+    def test_an_echo_client_that_writes_for_ever_and_never_reads_is_reset(self):
         daemon, address = self.serve("echo", config=self.CONFIG)
         rss = daemon.rss_kib()
         client = self.connect(address, timeout=WAIT)
@@ -167,20 +167,20 @@ class NeverReads(BackpressureTest):
                 self.assertLess(written, 1 << 30)
         self.assertLess(daemon.rss_kib() - rss, GROWTH_KIB_MAX)
 
-    def test_a_hundred_clients_that_never_read_cost_a_bounded_amount(self):
+    def test_a_hundred_clients_that_never_read_use_bounded_memory(self):
         daemon, address = self.serve("chargen", config="[limits]\nwrite_stall_timeout = '60s'\n")
         rss = daemon.rss_kib()
         clients = [self.connect(address, receive_buffer=4096) for _ in range(100)]
         await_true(lambda: daemon.rss_kib() - rss > 6 * 1024 and daemon.sleeps(),
                    "each connection holds a buffer")
         self.assertLess(daemon.peak_rss_kib() - rss, 100 * 1024 if SANITIZER == "none" else 400 * 1024)
-        # and the pool is not exhausted for those who read
+        # and the pool still has buffers for clients that read
         reader = self.connect(address)
         self.assertEqual(len(receive_exactly(reader, 1 << 20)), 1 << 20)
         for client in clients:
             client.close()
 
-    def test_what_they_held_is_given_back_when_they_are_gone(self):
+    def test_buffers_are_released_when_the_clients_are_gone(self):
         daemon, address = self.serve("chargen", config="[limits]\nwrite_stall_timeout = '60s'\n")
         before = daemon.rss_kib()
         clients = [self.connect(address, receive_buffer=4096) for _ in range(100)]
@@ -189,16 +189,16 @@ class NeverReads(BackpressureTest):
         held = daemon.rss_kib() - before
         for client in clients:
             client.close()
-        # Without a word of anybody: the daemon wakes up for it by itself.
-        await_true(lambda: daemon.rss_kib() - before < held / 2, f"half of {held} KiB is given back")
+        # No client does anything: the daemon wakes up for this by itself.
+        await_true(lambda: daemon.rss_kib() - before < held / 2, f"half of {held} KiB is released")
         reader = self.connect(address)
         self.assertEqual(len(receive_exactly(reader, 1 << 20)), 1 << 20)
 
-    def test_stalled_echo_clients_do_not_starve_one_who_reads(self):
+    def test_stalled_echo_clients_do_not_starve_one_that_reads(self):
         daemon, address = self.serve("echo", config="[limits]\nwrite_stall_timeout = '60s'\n")
         stalled = []
-        # Each holds up to 34 buffers of 64 KiB, and there are 128 MiB: when those are all out, who reads nothing is
-        # reset, which is another test.
+        # Each holds up to 34 buffers of 64 KiB, and there are 128 MiB. Once all are taken, the daemon resets clients
+        # that read nothing, which is another test.
         for _ in range(40):
             client = self.connect(address, receive_buffer=4096)
             client.setblocking(False)
@@ -215,7 +215,7 @@ class NeverReads(BackpressureTest):
             self.assertTrue(receive_exactly(other, size) == data)
             writer.join()
         self.assertIsNone(daemon.poll())
-        # Those who stalled begin to read: each still gets its bytes.
+        # A stalled client begins to read: it still gets its bytes.
         stalled[0].setblocking(True)
         stalled[0].settimeout(WAIT)
         stalled[0].shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""The benchmarks run through and print their tables. No figure of theirs is judged here."""
+"""The benchmarks run to their end and print their tables. These tests judge no figure."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Generator(unittest.TestCase):
              PLAIN_LOAD, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=SECONDS_MAX, check=False)
 
-    def test_a_round_runs_through_and_prints_the_table(self):
+    def test_a_round_completes_and_prints_the_table(self):
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "figures.json")
             done = self.run_it("--rounds", "1", "--seconds", "0.1", "--rows", "64B-50x", "--json", path)
@@ -51,14 +51,14 @@ class Generator(unittest.TestCase):
             self.assertEqual(programs, ["plain", other, other, "plain"])
             self.assertTrue(all(run["requests"] > 0 for run in row["rounds"][0]))
 
-    def test_a_row_that_there_is_not_is_told(self):
+    def test_an_unknown_row_is_reported(self):
         done = self.run_it("--rows", "65B")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no such row; there are: 64B-50x1-verify ", done.stderr)
 
 
 class Compare(unittest.TestCase):
-    """Without the peers, which want libraries that the build does not."""
+    """Without the peers, which need libraries that the build does not."""
 
     def setUp(self):
         self.directory = self.enterContext(tempfile.TemporaryDirectory())
@@ -76,7 +76,7 @@ class Compare(unittest.TestCase):
         with open(path, encoding="utf-8") as file:
             return json.load(file), done.stdout
 
-    def test_each_kind_of_row_runs_through_and_is_printed(self):
+    def test_each_kind_of_row_completes_and_is_printed(self):
         names = ["tcp-512-pipelined", "tcp-hello", "udp-trains-gso", "one-at-a-time-spin"]
         picture = os.path.join(self.directory, "figures.svg")
         found, text = self.compare("--servers", "riposte epoll", "--rows", *names,
@@ -94,7 +94,7 @@ class Compare(unittest.TestCase):
                 self.assertTrue(0 <= figure["user_share"] <= 1)
                 [[forward, backward]] = row["runs"][server]
                 self.assertTrue(forward["units"] > 0 and backward["units"] > 0)
-        # Without the reference there is no ratio, and nothing to draw.
+        # Without the reference there is no ratio and nothing to draw.
         self.assertEqual(os.path.getsize(picture), 0)
 
     def test_gate_memory_and_start_are_measured(self):
@@ -104,7 +104,7 @@ class Compare(unittest.TestCase):
         self.assertEqual(list(found["ready"]), ["riposte epoll"])
         self.assertEqual([mark["mark"] for mark in found["marks"]], ["seconds from exec to READY"])
 
-    def test_being_watched_is_compared_with_not_being_watched(self):
+    def test_serving_with_scrapes_is_compared_with_serving_without(self):
         found, text = self.compare("--servers", "riposte epoll", "--rows", "metrics")
         of_row = found["metrics"]["riposte epoll"]
         self.assertEqual(list(of_row), ["tcp-64-50", "udp-64-50"])
@@ -113,20 +113,20 @@ class Compare(unittest.TestCase):
             self.assertGreater(figure["scrapes"], 0)
         self.assertRegex(text, r"(?m)^riposte epoll, tcp-64-50 +\d\.\d+ .*, \d+ scrapes$")
 
-    def test_what_is_not_there_is_left_out_and_said(self):
+    def test_a_missing_peer_is_left_out_and_named(self):
         found, text = self.compare("--servers", "riposte epoll", "bare epoll", "--rows", "udp-64-1")
         self.assertIn("left out: bare epoll loop: ", text)
         self.assertIn("its library is not installed", found["absent"]["bare epoll loop"])
         self.assertEqual(list(found["rows"]["udp-64-1"]["servers"]), ["riposte epoll"])
 
-    def test_a_row_that_there_is_not_is_told(self):
+    def test_an_unknown_row_is_reported(self):
         done = self.run_it("--rows", "tcp-65")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no such row; there are: tcp-64-1 ", done.stderr)
 
 
-class Again(unittest.TestCase):
-    """A run in which nothing was answered is made again, and not without end."""
+class Repetition(unittest.TestCase):
+    """A run without any reply is repeated, but not for ever."""
 
     def generator(self, requests):
         bench = generator.Bench.__new__(generator.Bench)
@@ -134,7 +134,7 @@ class Again(unittest.TestCase):
         bench.try_run = lambda program, row: next(runs)
         return bench.run("plain", generator.all_rows()[0])
 
-    def test_the_generator(self):
+    def test_the_generator_repeats_a_run_without_replies(self):
         self.assertEqual(self.generator([0] * (generator.TRIES - 1) + [7]).requests, 7)
         with self.assertRaisesRegex(SystemExit, "no answer in any; more --seconds may help"):
             self.generator([0] * generator.TRIES + [7])
@@ -152,7 +152,7 @@ class Again(unittest.TestCase):
         bench.measure_once = measure_once
         return bench.measure(None, None)
 
-    def test_the_comparison(self):
+    def test_the_comparison_repeats_a_run_without_replies(self):
         nothing = rows.Run(0, 1, 0, 1, 1, 1, 1, 1)
         good = rows.Run(5, 1, 0, 1, 1, 1, 1, 1)
         failed = Unavailable("it said so")
@@ -162,7 +162,7 @@ class Again(unittest.TestCase):
 
 
 class Marks(unittest.TestCase):
-    """How runs become a verdict."""
+    """How a verdict is computed from runs."""
 
     def judged(self, mark, **servers):
         """`servers`: name: (kind, CPU of each run, generator's share)."""
@@ -174,8 +174,8 @@ class Marks(unittest.TestCase):
             for name, (kind, pairs, generator) in servers.items()}}
         return marks.judge_mark(mark, row, {"cheater": False})
 
-    def test_the_ratio_is_made_within_a_round_and_to_the_best_peer(self):
-        # What drifts between rounds is the same for both.
+    def test_the_ratio_is_computed_within_a_round_and_to_the_best_peer(self):
+        # Drift between rounds affects both equally.
         [found] = self.judged(
             marks.Mark("row", 0.8, "best peer", ("ours",)),
             ours=("ours", [(3, 5), (30, 50), (7, 9)], 0.5),
@@ -187,17 +187,17 @@ class Marks(unittest.TestCase):
         self.assertEqual((found["least"], found["greatest"]), (0.8, 0.8))
         self.assertIsNone(found["bare"])
 
-    def test_one_that_failed_the_gate_is_no_peer_and_a_limit_neither(self):
+    def test_a_peer_that_failed_the_gate_and_a_limit_are_not_compared_with(self):
         [found] = self.judged(
             marks.Mark("row", 0.8, "best peer", ("ours",)), ours=("ours", [(4, 4)], 0.5),
             true=("peer", [(4, 4)], 0.5), cheater=("peer", [(1, 1)], 0.5),
             bare=("limit", [(1, 1)], 0.5))
         self.assertEqual(found["mark"], "row against true")
         self.assertFalse(found["reached"] or found["generator_bound"])
-        # ... but what the limit makes of the mark stands beside it.
+        # ... but the comparison with the limit is printed beside it.
         self.assertAlmostEqual(found["bare"], 0.25)
 
-    def test_that_the_generator_held_one_of_them_back_is_said(self):
+    def test_the_mark_says_if_the_generator_was_the_bottleneck(self):
         mark = marks.Mark("row", 0.8, "best peer", ("ours",))
         for ours, theirs in ((0.99, 0.5), (0.5, 0.99)):
             [found] = self.judged(mark, ours=("ours", [(1, 1)], ours),

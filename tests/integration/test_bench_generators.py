@@ -1,6 +1,6 @@
-"""The generators of the benchmark count what happened: against riposted, and against servers that answer
-wrongly, late, twice or never. No figure of speed is judged. A run that must see something gets more
-time until it has, since a busy machine may show nothing for a while.
+"""The benchmark's generators count what happened: against riposted, and against servers that reply
+wrongly, late, twice or never. No figure of speed is judged. A run that must observe something is repeated
+with more time until it has, since a busy machine may show nothing for a while.
 """
 
 import itertools
@@ -31,7 +31,7 @@ def port_of(peer):
 
 
 def flipped(data):
-    """One bit behind the sequence number is wrong."""
+    """The data with one wrong bit after the sequence number."""
     return data[:20] + bytes([data[20] ^ 1]) + data[21:]
 
 
@@ -45,8 +45,8 @@ def flip_datagram(server, data, client):
 
 
 def hold_one_back():
-    """Each datagram is answered when the next one of the same client comes: another run of a generator
-    numbers from the start again, and would take an answer to the one before for its own."""
+    """Answers each datagram when the next one of the same client arrives. Per client, because another run of a
+    generator numbers from the start again, and would take a reply to the previous run for its own."""
     held = {}
 
     def answer(server, data, client):
@@ -57,13 +57,13 @@ def hold_one_back():
 
 
 def answering(*parts, ends=True):
-    """Says hello in these parts, and ends the connection or resets it."""
+    """Sends hello's reply in these parts, then closes the connection or resets it."""
     def serve(connection):
         if connection.recv(100):
             for part in parts:
                 connection.sendall(part)
                 if len(parts) > 1:
-                    time.sleep(0.001)  # so that most parts are read apart
+                    time.sleep(0.001)  # so that most parts are read separately
             if not ends:
                 reset(connection)
     return serve
@@ -78,13 +78,13 @@ class Case(RiposteTest):
         return done
 
     def once(self, name, port, *arguments, code=0):
-        """One line of JSON and not a word more."""
+        """Its output: exactly one line of JSON."""
         done = self.run_it(name, port, *arguments, code=code)
         self.assertEqual((done.stderr, done.stdout.count("\n")), ("", 1))
         return json.loads(done.stdout)
 
     def until(self, seen, name, port, *arguments):
-        """Runs it without a warm-up until `seen` says that it saw what it must."""
+        """Runs it without a warm-up until `seen` accepts its result."""
         for seconds in (0.1, 0.3, 1, 4, 16):
             found = self.once(name, port, "-w", 0, "-d", seconds, *arguments)
             self.assertGreaterEqual(found["seconds"], seconds)
@@ -96,13 +96,13 @@ class Case(RiposteTest):
         return self.keep(kind(handler))
 
     def await_statistics(self, daemon, pattern, right):
-        """Takes snapshots until right(*numbers): the daemon counts a little after it has answered."""
+        """Takes snapshots until right(*numbers): the daemon counts a reply shortly after sending it."""
         def found():
             count = len(daemon.lines("statistics: ")) + 1
             daemon.signal(signal.SIGUSR1)
             return right(*map(int, daemon.wait_log(pattern, count).groups()))
 
-        await_true(found, f"{pattern} as it must be")
+        await_true(found, f"{pattern} with the expected numbers")
 
     def assert_rising(self, found, *names):
         values = [found[name] for name in names]
@@ -112,8 +112,8 @@ class Case(RiposteTest):
 
 class DatagramTrains(Case):
     def assert_accounted(self, found, at_once):
-        """What was sent is answered, corrupted, lost or under way. (What comes corrupted after its time is
-        lost and corrupted.)"""
+        """Everything sent is answered, corrupted, lost or in flight. (A corrupted reply that arrives after the
+        timeout counts as lost and as corrupted.)"""
         self.assertGreaterEqual(found["sent"], found["answered"] + found["corrupted"])
         self.assertGreaterEqual(found["sent"], found["answered"] + found["lost"])
         self.assertLessEqual(found["sent"], found["answered"] + found["corrupted"] + found["lost"] + at_once)
@@ -139,7 +139,7 @@ class DatagramTrains(Case):
                                       lambda answered, least=least: answered >= least)
 
     def test_trains_of_one_datagram(self):
-        # The largest ones singly: several overflow the buffer of a server's socket.
+        # The largest ones one at a time: several overflow the buffer of a server's socket.
         for arguments, flows in ((["-s", 64], 50), (["-g", "-s", 64], 50), (["-s", 65507], 1)):
             with self.subTest(arguments=arguments):
                 _, (_, port) = self.serve("echo", transport="udp")
@@ -154,14 +154,14 @@ class DatagramTrains(Case):
         self.assertEqual((found["corrupted"], found["duplicated"]), (0, 0))
         self.assertTrue(found["segmentation"])
 
-    def test_the_warm_up_does_not_count(self):
+    def test_the_warm_up_is_not_counted(self):
         peer = self.peer(UdpPeer, hold_one_back())
         found = self.once("datagram_trains", port_of(peer), "-f", 1, "-t", 1, "-w", 0.5, "-d", 0.01)
-        # One that was under way, and one or two that followed.
+        # One that was in flight, and one or two that followed.
         self.assertLessEqual(found["lost"], found["sent"])
         self.assertLessEqual(found["sent"], 2 + found["seconds"] / 0.2)
 
-    def test_answers_that_are_wrong_are_corrupted(self):
+    def test_wrong_replies_count_as_corrupted(self):
         wrong = {"a bit": flip_datagram,
                  "longer": lambda server, data, client: server.sendto(data + b"!", client),
                  "shorter": lambda server, data, client: server.sendto(data[:-1], client)}
@@ -172,7 +172,7 @@ class DatagramTrains(Case):
                     found = self.trains("corrupted", port_of(peer), *arguments)
                     self.assertEqual((found["answered"], found["duplicated"]), (0, 0))
 
-    def test_answers_that_name_no_datagram_are_corrupted_and_the_datagrams_lost(self):
+    def test_replies_without_a_valid_number_count_as_corrupted_and_their_datagrams_as_lost(self):
         for name, answer in {"empty": b"", "short": b"Hello", "long": b"Hello, who are you?"}.items():
             for arguments in ([], ["-g"]):
                 with self.subTest(name, arguments=arguments):
@@ -183,8 +183,8 @@ class DatagramTrains(Case):
                         port_of(peer), "-f", 1, "-t", 4, *arguments)
                     self.assertEqual(found["answered"], 0)
 
-    def test_the_answer_of_another_flow_is_corrupted(self):
-        clients = []  # who was here last stands last: another run has other flows
+    def test_a_reply_to_another_flow_counts_as_corrupted(self):
+        clients = []  # the most recent last: another run has other flows
 
         def cross(server, data, client):
             if client in clients:
@@ -197,7 +197,7 @@ class DatagramTrains(Case):
                            port_of(self.peer(UdpPeer, cross)), "-f", 2, "-t", 1)
         self.assertEqual(found["answered"], 0)
 
-    def test_a_datagram_without_an_answer_is_lost(self):
+    def test_a_datagram_without_a_reply_counts_as_lost(self):
         numbers = itertools.count()
 
         def every_other(server, data, client):
@@ -208,11 +208,11 @@ class DatagramTrains(Case):
         found = self.trains("lost", port_of(peer))
         self.assertEqual((found["corrupted"], found["duplicated"]), (0, 0))
 
-    def test_an_answer_after_its_train_is_late_and_not_the_next_ones(self):
+    def test_a_reply_after_its_train_counts_as_late_and_not_for_the_next_train(self):
         found = self.trains("late", port_of(self.peer(UdpPeer, hold_one_back())), flows=1, train=1)
         self.assertEqual((found["answered"], found["corrupted"], found["duplicated"]), (0, 0, 0))
 
-    def test_a_second_answer_is_duplicated(self):
+    def test_a_second_reply_counts_as_a_duplicate(self):
         def twice(server, data, client):
             server.sendto(data, client)
             server.sendto(data, client)
@@ -256,12 +256,12 @@ class RoundTrip(Case):
                 self.assertLessEqual(found["late"], found["lost"])
                 self.assert_rising(found, "p50_ns", "p90_ns", "p99_ns", "p99_9_ns", "max_ns")
 
-    def test_the_pace_is_a_bound(self):
+    def test_the_requested_rate_is_an_upper_bound(self):
         _, (_, port) = self.serve("echo")
         found = self.until(lambda found: found["requests"] > 0, "round_trip", port, "-i", 50_000)
         self.assertLessEqual(found["requests"], found["seconds"] / 0.05 + 1)
 
-    def test_a_wrong_answer_is_corrupted(self):
+    def test_a_wrong_reply_counts_as_corrupted(self):
         for arguments in (["-u"], ["-u", "-S"], [], ["-S"]):
             with self.subTest(arguments=arguments):
                 kind, handler = ((UdpPeer, flip_datagram) if "-u" in arguments
@@ -270,10 +270,10 @@ class RoundTrip(Case):
                                    port_of(self.peer(kind, handler)), *arguments)
                 self.assertEqual(found["requests"], 0)
                 self.assertLessEqual(found["late"], found["lost"])
-                if "-u" not in arguments:  # A datagram's answer may come after its time.
+                if "-u" not in arguments:  # The reply to a datagram may arrive after the timeout.
                     self.assertEqual(found["lost"], 0)
 
-    def test_a_datagram_of_another_length_is_corrupted(self):
+    def test_a_datagram_of_another_length_counts_as_corrupted(self):
         for change in (lambda data: data + b"!", lambda data: data[:-1], lambda data: b""):
             peer = self.peer(
                 UdpPeer, lambda server, data, client, to=change: server.sendto(to(data), client))
@@ -281,7 +281,7 @@ class RoundTrip(Case):
                 lambda found: found["corrupted"] > 0, "round_trip", port_of(peer), "-u")
             self.assertEqual(found["requests"], 0)
 
-    def test_a_late_answer_is_not_the_next_ones(self):
+    def test_a_late_reply_is_not_taken_for_the_next_one(self):
         for arguments in ([], ["-S"]):
             with self.subTest(arguments=arguments):
                 found = self.until(lambda found: found["late"] > 0, "round_trip",
@@ -318,7 +318,7 @@ class Connects(Case):
         found = self.connects(kind, port, *arguments)
         self.assertEqual((found["connections"], found["failed"]), (0, found["failed_by_kind"][kind]))
 
-    def test_every_conversation_with_hello_is_right(self):
+    def test_every_conversation_with_hello_is_correct(self):
         for arguments in ([], ["-r", 0], ["-r", 100], ["-c", 1], ["-c", 100]):
             with self.subTest(arguments=arguments):
                 daemon, (_, port) = self.serve("hello")
@@ -328,7 +328,7 @@ class Connects(Case):
                     "connects", port, "-c", 4, "-T", 60, *arguments)
                 self.assertEqual(sum(run["failed"] for run in runs), 0)
                 self.assert_rising(found, "p50_us", "p99_us", "p99_9_us", "max_us")
-                # Each run may end in the middle of a hundred.
+                # Each run may end in the middle of a batch of a hundred.
                 least = sum(run["connections"] for run in runs)
                 most = least + 100 * len(runs)
                 self.await_statistics(
@@ -336,26 +336,26 @@ class Connects(Case):
                     lambda still_open, accepted, least=least, most=most:
                     still_open == 0 and least <= accepted <= most)
 
-    def test_an_answer_in_pieces_is_right(self):
+    def test_a_reply_in_pieces_is_correct(self):
         peer = self.peer(TcpPeer, answering(ANSWER[:5], ANSWER[5:17], ANSWER[17:]))
         found = self.connects("connections", port_of(peer))
         self.assertEqual(found["failed"], 0)
 
-    def test_a_wrong_answer_is_seen(self):
+    def test_a_wrong_reply_is_detected(self):
         for name, parts in {"a byte": [ANSWER[:-1] + b"?"], "short": [ANSWER[:-1]], "none": [],
                             "long": [ANSWER + b"!"], "twice": [ANSWER, ANSWER], "late": [ANSWER, b"!"],
                             "very long": [ANSWER + bytes(500)]}.items():
             with self.subTest(name):
                 self.assert_all_failed("wrong", port_of(self.peer(TcpPeer, answering(*parts))))
 
-    def test_a_reset_is_seen(self):
+    def test_a_reset_is_detected(self):
         self.assert_all_failed("reset", port_of(self.peer(TcpPeer, answering(ends=False))))
 
-    def test_a_refusal_is_seen(self):
+    def test_a_refusal_is_detected(self):
         closed = self.keep(closed_port(socket.SOCK_STREAM))
         self.assert_all_failed("refused", closed.getsockname()[1])
 
-    def test_a_server_that_is_silent_is_given_up(self):
+    def test_a_silent_server_is_abandoned(self):
         self.assert_all_failed("timeout", port_of(self.peer(TcpPeer, swallow)), "-T", 0.05)
 
 
@@ -367,8 +367,8 @@ class HoldConnections(Case):
         self.addCleanup(process.communicate)
         return process
 
-    def let_go(self, process, code=0):
-        """Ends its input; returns what it complained of."""
+    def release(self, process, code=0):
+        """Closes its standard input; returns what it wrote to standard error."""
         out, error = process.communicate("", timeout=SECONDS_MAX)
         self.assertEqual((process.returncode, out), (code, ""), error)
         return error
@@ -377,39 +377,39 @@ class HoldConnections(Case):
         self.await_statistics(daemon, r"statistics: connections (\d+) open",
                               lambda found: found == count)
 
-    def test_many_are_held_until_its_input_ends(self):
-        # More than one source may have, by default.
+    def test_many_connections_are_held_until_standard_input_ends(self):
+        # More than the default limit per source.
         for count, arguments in ((1100, []), (20, ["-s", 0]), (20, ["-s", 65536])):
             with self.subTest(count=count, arguments=arguments):
                 daemon, (_, port) = self.serve("echo")
                 process = self.hold(port, "-c", count, *arguments)
                 self.assertEqual(json.loads(process.stdout.readline()), {"held": count})
                 self.await_open(daemon, count)
-                self.assertEqual(self.let_go(process), "")
+                self.assertEqual(self.release(process), "")
                 self.await_open(daemon, 0)
 
-    def test_a_wrong_answer_is_a_fault(self):
+    def test_a_wrong_reply_is_a_fault(self):
         done = self.run_it("hold_connections", port_of(self.peer(TcpPeer, flip_stream)), "-c", 3, code=1)
         self.assertEqual((done.stdout, done.stderr), ("", "hold_connections: an answer is wrong\n"))
 
-    def test_an_end_before_the_answer_is_a_fault(self):
+    def test_a_close_before_the_reply_is_a_fault(self):
         peer = self.peer(TcpPeer, lambda connection: connection.recv(1 << 16))
         done = self.run_it("hold_connections", port_of(peer), "-c", 3, code=1)
         self.assertEqual(done.stdout, "")
         self.assertIn("the server ended a connection before it had answered", done.stderr)
 
-    def test_connections_that_the_server_does_not_hold_are_told(self):
+    def test_connections_that_the_server_closed_are_reported(self):
         peer = self.peer(TcpPeer, echo_stream)
         process = self.hold(port_of(peer), "-c", 5)
         self.assertEqual(json.loads(process.stdout.readline()), {"held": 5})
         for connection in peer.connections[:2]:
             connection.shutdown(socket.SHUT_RDWR)
-        self.assertEqual(self.let_go(process, code=1), "hold_connections: 2 were not held\n")
+        self.assertEqual(self.release(process, code=1), "hold_connections: 2 were not held\n")
 
 
 class LateReader(Case):
     def late(self, handler, *arguments, code=1):
-        """`handler` has the connection that reads late; the other one gets a plain echo."""
+        """`handler` serves the connection that reads late; the other one gets a plain echo."""
         def serve(connection):
             (handler if connection is peer.connections[0] else echo_stream)(connection)
 
@@ -422,7 +422,7 @@ class LateReader(Case):
 
     @staticmethod
     def changing(change):
-        """Answers change(all) when all has come."""
+        """Replies with change(data) once all data has arrived."""
         def serve(connection):
             data = b"".join(iter(lambda: connection.recv(1 << 16), b""))
             connection.sendall(change(data))
@@ -439,24 +439,24 @@ class LateReader(Case):
                 self.assertFalse(found["others_failed"])
                 self.assertGreater(found["others_longest_ms"], 0)
 
-    def test_nothing_is_read_before_it_is_time(self):
+    def test_nothing_is_read_before_the_set_time(self):
         _, (_, port) = self.serve("echo")
         found = self.once("late_reader", port, "-b", 1, "-l", 300)
         self.assertGreaterEqual(found["seconds"], 0.3)
 
-    def test_a_byte_that_is_missing_is_not_exact(self):
+    def test_a_missing_byte_is_detected(self):
         for at in (0, 1, 65535, 777_777):
             found = self.late(self.changing(lambda data, at=at: data[:at] + data[at + 1:]))
             self.assertFalse(found["exact"])
-            # The byte after it may happen to be the same.
+            # The byte after the missing one may happen to be equal.
             self.assertIn(found["first_wrong_offset"], range(at, at + 8))
 
-    def test_a_bit_that_is_wrong_is_not_exact(self):
+    def test_a_wrong_bit_is_detected(self):
         for at in (0, 500_001, (1 << 20) - 1):
             self.assert_wrong(self.late(self.changing(
                 lambda data, at=at: data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:])), at)
 
-    def test_pieces_that_change_places_are_not_exact(self):
+    def test_swapped_pieces_are_detected(self):
         def swap(data):
             return data[:65536] + data[131072:196608] + data[65536:131072] + data[196608:]
 
@@ -464,14 +464,14 @@ class LateReader(Case):
         self.assertFalse(found["exact"])
         self.assertIn(found["first_wrong_offset"], range(65536, 65544))
 
-    def test_an_early_end_is_not_exact(self):
+    def test_an_early_end_is_detected(self):
         self.assert_wrong(self.late(self.changing(lambda data: data[:-1])), (1 << 20) - 1)
         self.assert_wrong(self.late(self.changing(lambda data: b"")), 0)
 
-    def test_a_byte_too_many_is_not_exact(self):
+    def test_an_extra_byte_is_detected(self):
         self.assert_wrong(self.late(self.changing(lambda data: data + b"!")), 1 << 20)
 
-    def test_no_end_is_not_exact(self):
+    def test_a_missing_end_is_detected(self):
         ended = threading.Event()
 
         def swallow_and_stay(connection):
@@ -498,7 +498,7 @@ class LateReader(Case):
 
 
 class Usage(Case):
-    def test_wrong_usage_is_told(self):
+    def test_wrong_usage_is_reported(self):
         wrong = {"datagram_trains": [["-f", "0"], ["-s", "7"], ["-s", "65508"], ["-t", "x"], ["-d"]],
                  "round_trip": [["-i", "-1"], ["-s", "7"], ["-d", "0"], ["word"]],
                  "connects": [["-c", "0"], ["-r", "1.5"], ["-w", "-1"], ["-q"]],

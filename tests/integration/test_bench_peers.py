@@ -1,7 +1,7 @@
-"""What the benchmark compares with does its task: every program serves streams, greetings and datagrams,
-and those that count as correct peers stay correct when somebody reads late.
+"""The programs that the benchmark compares with work: each serves streams, greetings and datagrams, and
+those that count as correct peers stay correct when a client reads late.
 
-The limits (bare loops) are not held to the last: they are unsafe on purpose.
+The limits (bare loops) need not pass the last test: they are unsafe on purpose.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ LATE_SECONDS = 0.5
 STALL_SECONDS = 1.0
 STARTS_MAX = 5
 UDP_SEGMENT = 103
-# Not a divisor of any buffer's size, so that bytes at the wrong place are wrong bytes.
+# Does not divide any buffer's size, so that misplaced bytes are wrong bytes.
 PATTERN = bytes((i * 7 + i // 251) % 256 for i in range(65_521))
 
 
@@ -35,7 +35,7 @@ def pattern(size):
 
 
 def kernel_bytes_max():
-    """What the buffers of a connection's four ends may hold together at most."""
+    """The most that the buffers of a connection's four ends may hold together."""
     total = 0
     for name in ("tcp_rmem", "tcp_wmem"):
         with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as file:
@@ -63,7 +63,7 @@ class Program:
         return [path]
 
     def serve(self, mode):
-        """Starts it; returns the address. It runs until the end of the test, and then ends by SIGTERM."""
+        """Starts it and returns the address. It runs until the end of the test and must then end on SIGTERM."""
         for _ in range(STARTS_MAX):
             port = free_port()
             if self.start(mode, port):
@@ -71,14 +71,14 @@ class Program:
         self.fail(f"it did not start: {self.complaint()}")
 
     def start(self, mode, port):
-        """False if it ended at once: somebody else took the port."""
+        """False if it ended at once: another process took the port."""
         self.errors = tempfile.TemporaryFile()
         self.addCleanup(self.errors.close)
         process = subprocess.Popen([*self.command(), mode, str(port)], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=self.errors)
         self.addCleanup(process.stdout.close)
         self.addCleanup(self.end, process)
-        self.assertTrue(select.select([process.stdout], [], [], WAIT)[0], "it says nothing")
+        self.assertTrue(select.select([process.stdout], [], [], WAIT)[0], "it prints nothing")
         line = process.stdout.readline()
         self.process = process
         if not line:
@@ -130,7 +130,7 @@ class Datagrams(Program):
                 self.assertEqual(client.recv(1 << 16), sent)
 
     def check_crowd(self, mode):
-        """What waits together, of several senders and sizes, comes back one by one."""
+        """Datagrams of several senders and sizes that are pending together come back one by one."""
         address = self.serve(mode)
         clients = [self.client(socket.SOCK_DGRAM, address) for _ in range(2)]
         sizes = (100, 100, 100, 50, 100, 0, 100, 200, 200, 1, 100, 100)
@@ -145,7 +145,7 @@ class Datagrams(Program):
             found = [client.recv(1 << 16) for _ in expected]
             self.assertEqual(sorted(found), sorted(expected))
 
-    def test_datagrams_that_waited_together_come_back_one_by_one(self):
+    def test_pending_datagrams_come_back_one_by_one(self):
         self.check_crowd("udp")
 
     def check_train(self, mode):
@@ -164,7 +164,7 @@ class Datagrams(Program):
     def test_a_segmented_train_comes_back_datagram_by_datagram(self):
         self.check_train("udp")
 
-    def test_a_mode_that_it_lacks_is_refused(self):
+    def test_an_unsupported_mode_is_refused(self):
         self.assertIn("there is no mode chargen here", self.refused("chargen", "7001"))
         self.assertIn("usage: ", self.refused("udp"))
 
@@ -184,28 +184,28 @@ class Streams(Program):
             client.shutdown(socket.SHUT_WR)
             self.assertEqual(client.recv(1), b"")
 
-    def test_a_first_message_is_greeted_and_the_stream_finished(self):
+    def test_a_first_message_is_greeted_and_the_stream_is_finished(self):
         address = self.serve("hello")
         for _ in range(3):
             client = self.client(socket.SOCK_STREAM, address)
             client.sendall(GREETING)
             self.assertEqual(receive_all(client), ANSWER)
 
-    def test_a_greeted_connection_is_read_to_its_end_and_closed(self):
+    def test_a_greeted_connection_is_read_to_its_end_and_then_closed(self):
         address = self.serve("hello")
 
         def greet():
             client = self.client(socket.SOCK_STREAM, address)
             client.sendall(GREETING)
             self.assertEqual(receive_all(client), ANSWER)
-            for _ in range(3):  # to a socket that is closed already it would be an error
+            for _ in range(3):  # writing to a socket that is already closed would be an error
                 client.sendall(pattern(10_000))
             client.close()
 
         def open_files():
             return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-        greet()  # a runtime may open some of its own for the first
+        greet()  # a runtime may open descriptors of its own for the first one
         await_true(lambda: self.is_settled(address[1]), "the first connection is gone")
         before = open_files()
         for _ in range(20):
@@ -214,7 +214,7 @@ class Streams(Program):
 
     @staticmethod
     def is_settled(port):
-        """No connection of this port has the server as its owner any more."""
+        """Whether the server owns no connection of this port any more."""
         with open("/proc/net/tcp", encoding="ascii") as file:
             rows = [line.split() for line in file][1:]
         left = [row for row in rows
@@ -223,7 +223,7 @@ class Streams(Program):
 
 
 class Backpressure(Streams):
-    def test_a_late_reader_gets_every_byte_and_stalls_nobody(self):
+    def test_a_late_reader_gets_every_byte_and_stalls_no_other_client(self):
         address = self.serve("echo")
         late = self.client(socket.SOCK_STREAM, address)
         other = self.client(socket.SOCK_STREAM, address)
@@ -256,7 +256,7 @@ class Backpressure(Streams):
         while select.select([], [client], [], STALL_SECONDS)[1]:
             with contextlib.suppress(BlockingIOError):
                 sent += client.send(chunk)
-            self.assertLess(sent, limit, "it reads on, and keeps what nobody takes")
+            self.assertLess(sent, limit, "it keeps reading and stores what the peer does not read")
         self.assertGreater(sent, 0)
 
 
@@ -295,10 +295,10 @@ class BareUring(Streams, Datagrams, unittest.TestCase):
 class BareMmsg(Datagrams, unittest.TestCase):
     program = "bare_mmsg"
 
-    def test_unsegmented_datagrams_that_waited_together_come_back_one_by_one(self):
+    def test_pending_datagrams_come_back_one_by_one_without_segmentation(self):
         self.check_crowd("udp-plain")
 
-    def test_unsegmented_a_segmented_train_comes_back_datagram_by_datagram(self):
+    def test_a_segmented_train_comes_back_datagram_by_datagram_without_segmentation(self):
         self.check_train("udp-plain")
 
     def test_streams_are_refused(self):

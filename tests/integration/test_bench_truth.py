@@ -1,5 +1,5 @@
-"""`./dev bench truth` runs through, prints a pair of lines for each prober, and reads what the probers print.
-What was so is judged here, what a prober says is not."""
+"""`./dev bench truth` runs to its end, prints a pair of lines for each prober, and parses the probers' output.
+These tests judge the figures taken from the link's log, not those that a prober prints."""
 
 import json
 import os
@@ -30,9 +30,9 @@ def run_it(*arguments):
 
 @needs_root
 class Runs(unittest.TestCase):
-    def test_a_prober_runs_through_and_both_lines_are_printed(self):
+    def test_a_prober_completes_and_both_lines_are_printed(self):
         with Link():
-            pass  # skipped here, where it is not to be had
+            pass  # skipped if the machine cannot make a link
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "figures.json")
             done = run_it("--tools", "riposte", "--count", "100", "--json", path)
@@ -47,7 +47,7 @@ class Runs(unittest.TestCase):
             self.assertEqual(pair["says"][name], pair["true"][name], name)
         self.assertAlmostEqual(pair["says"]["loss"], pair["true"]["loss"])
 
-    def test_what_is_not_installed_is_named(self):
+    def test_a_prober_that_is_not_installed_is_named(self):
         environment = dict(os.environ, PATH=os.path.dirname(sys.executable) + "/none")
         done = subprocess.run([sys.executable, PROGRAM, "--riposted", RIPOSTED, "--riposte", RIPOSTE, "--link",
                                LINK, "--tools", "sockperf", "irtt"], env=environment, capture_output=True,
@@ -58,14 +58,14 @@ class Runs(unittest.TestCase):
 
 
 class Options(unittest.TestCase):
-    def test_a_prober_that_there_is_not_is_told(self):
+    def test_an_unknown_prober_is_reported(self):
         done = run_it("--tools", "telnet")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no such prober; there are: riposte ping fping irtt iperf3 sockperf\n", done.stderr)
 
 
 class Reads(unittest.TestCase):
-    """What Debian's versions print."""
+    """The output of the versions in Debian."""
 
     def test_ping(self):
         self.assertEqual(known_link.read_ping(
@@ -104,9 +104,9 @@ class Reads(unittest.TestCase):
 
 
 class Truth(unittest.TestCase):
-    """Four requests: answered, lost, answered twice, and answered after a later one."""
+    """Four requests: answered, lost, answered twice, and answered after a later one was."""
 
-    def test_it_is_told_from_the_log(self):
+    def test_the_true_figures_are_computed_from_the_log(self):
         prober = next(prober for prober in known_link.PROBERS if prober.name == "sockperf")
         packets = [self.packet(0, number, number * 10, number * 10 + 1) for number in (1, 2, 3, 4)]
         packets += [self.packet(1, 1, 12, 13), self.packet(1, 4, 42, 43), self.packet(1, 3, 43, 44),

@@ -1,8 +1,8 @@
-"""The completions of bash, zsh and fish against what --help prints, in the shells themselves.
+"""The completions of bash, zsh and fish against the output of --help, in the shells themselves.
 
-Each shell is asked what it offers for a line up to the cursor: bash by calling the function with the
-words as readline splits them, zsh by a widget in a terminal of its own that writes down what is
-added, fish by `complete -C`. A shell that is not installed is skipped, each test with the reason.
+The tests ask each shell what it offers for a line up to the cursor: bash by calling the function with
+the words as readline splits them, zsh by a widget in a terminal of its own that records what is added,
+fish by `complete -C`. Tests of a shell that is not installed are skipped, with the reason.
 """
 
 import atexit
@@ -34,7 +34,7 @@ def help_of(*command):
 
 
 def options_of(*command):
-    """Every spelling of every option: lines that are indented by two or six, up to two blanks."""
+    """Every spelling of every option: from lines that are indented by two or six, up to two blanks."""
     lines = re.findall(r"^ {2}(?: {4})?(-\S.*)$", help_of(*command), re.MULTILINE)
     words = " ".join(line.partition("  ")[0] for line in lines)
     return set(re.findall(r"(?:^|(?<= ))--?[A-Za-z0-9][\w-]*", words))
@@ -46,7 +46,7 @@ def commands_of_help():
 
 
 class Terminal:
-    """A program in a terminal of its own; what it prints is kept."""
+    """A program in a terminal of its own; its output is recorded."""
 
     def __init__(self, arguments, directory):
         self.process, self.descriptor = pty.fork()
@@ -97,7 +97,7 @@ class Base(unittest.TestCase):
         return done.stdout.decode()
 
     def complete(self, line):
-        """The words that may stand where the last word of `line` is."""
+        """The words that the shell offers in place of the last word of `line`."""
         raise NotImplementedError
 
     def assert_offers(self, line, words):
@@ -142,12 +142,12 @@ class Completion:
         self.assert_offers("riposte ping host --color a", {"auto", "always"})
         self.assert_offers("riposte ping --color=a", {"--color=auto", "--color=always"})
 
-    def test_files_are_offered_for_figures(self):
+    def test_files_are_offered_for_options_that_write_files(self):
         self.assert_offers("riposte ping --hist fig", {"figures.hgrm"})
         self.assert_offers("riposte load host --plot fig", {"figures.hgrm"})
         self.assert_offers("riposted -c fig", {"figures.hgrm"})
 
-    def test_an_option_that_wants_a_value_is_followed_by_nothing_else(self):
+    def test_nothing_else_is_offered_after_an_option_that_takes_a_value(self):
         self.assert_offers("riposte ping -c ", set())
         self.assert_offers("riposte ping --interval ", set())
         self.assert_offers("riposte load -r ", set())
@@ -195,16 +195,16 @@ class Bash(Completion, Base):
             [ ${{#COMPREPLY[@]}} -eq 0 ] || printf '%s\\n' "${{COMPREPLY[@]}}"
         """
         replies = self.run_shell("--norc", "--noprofile", "-c", script, "bash", *parts).splitlines()
-        # What readline replaces is the last part, unless that is a break itself.
+        # Readline replaces the last part, unless that is a break itself.
         replaced = "" if re.fullmatch("[:=]+", parts[-1]) and self.breaks else parts[-1]
         standing = words[-1][:len(words[-1]) - len(replaced)]
         return {standing + reply for reply in replies}
 
-    def test_a_scheme_is_completed_behind_its_colon(self):
+    def test_a_scheme_is_completed_after_its_colon(self):
         self.assert_offers("riposte ping tcp:", {"tcp://"})
         self.assert_offers("riposte ping udp:/", {"udp://"})
 
-    def test_what_stands_behind_two_dashes_is_no_option(self):
+    def test_no_option_is_offered_after_two_dashes(self):
         self.assert_offers("riposte ping -- -", set())
 
 
@@ -224,7 +224,7 @@ class BashWithItsPackage(Bash):
 
 
 class BashInATerminal(Base):
-    """That readline splits and puts together again what the function was made for."""
+    """Readline splits and joins the words as the function expects."""
     shell = "bash"
 
     def typed(self, keys):
@@ -239,7 +239,7 @@ class BashInATerminal(Base):
         terminal.wait("the line", shown.exists)
         return re.findall("<([^>]*)>", shown.read_text())
 
-    def test_a_value_behind_an_equals_sign(self):
+    def test_a_value_is_completed_after_an_equals_sign(self):
         self.assertEqual(
             self.typed("riposte load --color=al\thost"),
             ["riposte", "load", "--color=always", "host"])
@@ -262,7 +262,7 @@ class Fish(Completion, Base):
 
 @functools.cache
 def zsh_dump():
-    """What compinit finds in half a second, and reads from this file from then on."""
+    """The cache of compinit: building it takes half a second, so all tests read this file."""
     directory = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return os.path.join(directory, "zcompdump")
@@ -271,7 +271,7 @@ def zsh_dump():
 class Zsh(Completion, Base):
     shell = "zsh"
 
-    # Writes down every match that is added; what is only filtered (-O, -A, -D) is not.
+    # Records every match that is added, but not calls that only filter (-O, -A, -D).
     SETUP = """
         fpath=(COMPLETIONS $fpath)
         autoload -U compinit; compinit -u -d DUMP
@@ -313,7 +313,7 @@ class Zsh(Completion, Base):
         (self.directory / "offered").touch()
         self.terminal.type("\x15" + line + "\x14")
         self.terminal.wait("completion", complete.exists)
-        # An option that wants its value behind "=" is offered with it.
+        # An option that takes its value after "=" is offered with it.
         return {re.sub("^(--[\\w-]+)=$", "\\1", each) for each in complete.read_text().splitlines()}
 
 

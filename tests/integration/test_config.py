@@ -1,6 +1,6 @@
 """The configuration from outside: --check, --print-config, --version, --help.
 
-No socket is opened, so that the module runs once, not once a backend.
+No socket is opened, so the module runs once, not once per backend.
 """
 
 import os
@@ -60,41 +60,41 @@ class Check(unittest.TestCase):
         self.assertIn(f"{self.directory}/riposted.toml:{where}", lines[0])
         self.assertRegex(lines[0], pattern)
 
-    def test_a_good_file_is_checked_with_status_0(self):
+    def test_the_check_of_a_valid_file_exits_with_0(self):
         self.assertEqual(self.check(FULL).returncode, 0)
         self.assertEqual(self.check("").returncode, 0)
 
-    def test_an_unknown_key_is_shown_with_line_and_column_and_the_nearest_known_one(self):
+    def test_an_unknown_key_is_reported_with_its_position_and_the_nearest_known_one(self):
         self.refused('backend = "auto"\nworker = 2\n', "2:1: ", "worker.*workers")
         self.refused('[limits]\nconections = 2\n', "2:1: ", "conections.*connections")
         self.refused('[[listen]]\nservice = "hello"\nadress = "*:7001"\n', "3:1: ", "address")
 
-    def test_a_wrong_type_is_shown_with_line_and_column(self):
+    def test_a_wrong_type_is_reported_with_line_and_column(self):
         self.refused('workers = "two"\n', "1:", "workers")
         self.refused('\n[limits]\nconnections = 1.5\n', "3:", "connections")
 
-    def test_a_bad_duration_is_shown_with_line_and_column(self):
+    def test_an_invalid_duration_is_reported_with_line_and_column(self):
         self.refused('drain_timeout = "5 parsecs"\n', "1:", "parsecs")
         self.refused('[limits]\nidle_timeout = "-3s"\n', "2:", "idle_timeout|-3s")
         self.refused('workers = 2\nbusy_poll = "11ms"\n', "2:13: ", "busy_poll.*11ms.*10ms")
 
-    def test_a_negative_number_is_shown_with_line_and_column(self):
+    def test_a_negative_number_is_reported_with_line_and_column(self):
         self.refused('workers = -1\n', "1:", "workers|-1")
         self.refused('[limits]\nconnections = -5\n', "2:", "connections|-5")
 
-    def test_the_same_listener_twice_is_shown_with_line_and_column(self):
+    def test_a_repeated_listener_is_reported_with_line_and_column(self):
         self.refused('[[listen]]\nservice = "hello"\naddress = "tcp://127.0.0.1:7001"\n'
                      '[[listen]]\nservice = "echo"\naddress = "tcp://127.0.0.1:7001"\n',
                      "", r"tcp://127\.0\.0\.1:7001")
 
-    def test_an_unknown_service_is_shown_with_the_nearest_one(self):
+    def test_an_unknown_service_is_reported_with_the_nearest_one(self):
         self.refused('[[listen]]\nservice = "ecko"\naddress = "127.0.0.1:7001"\n', "2:", "ecko.*echo")
 
-    def test_a_bad_endpoint_is_shown_with_line_and_column(self):
+    def test_an_invalid_endpoint_is_reported_with_line_and_column(self):
         self.refused('[[listen]]\nservice = "echo"\naddress = "127.0.0.1:700000"\n', "3:", "700000|port")
 
-    def test_what_only_a_resolver_takes_for_an_address_is_refused_wherever_one_is_written(self):
-        # inet_aton(3) reads these, 0x0 as every address; and an IPv4-mapped one can not be listened on.
+    def test_address_forms_that_only_a_resolver_accepts_are_refused_everywhere(self):
+        # inet_aton(3) accepts these, 0x0 as every address; and one cannot listen on an IPv4-mapped address.
         for host in ("0x0", "0x7f000001", "127.0x1", "0177.0.0.1", "127.1", "2130706433", "127.0.0.1.",
                      "[::ffff:127.0.0.1]"):
             with self.subTest(host=host):
@@ -117,26 +117,26 @@ class Check(unittest.TestCase):
                     self.assertEqual((refused.returncode, refused.stdout), (2, ""), str(refused))
                     self.assertIn(f"'{literal}' is ", refused.stderr)
 
-    def test_what_is_no_toml_is_shown_with_line_and_column(self):
+    def test_invalid_toml_is_reported_with_line_and_column(self):
         self.refused('backend = "auto"\nworkers = = 2\n', "2:", "value")
 
     def test_a_message_longer_than_1024_bytes_is_refused(self):
         self.refused('[[listen]]\nservice = "hello"\naddress = "127.0.0.1:7001"\n'
                      f'message = "{"x" * 1025}"\n', "4:", "1024")
 
-    def test_a_file_that_is_not_there_is_named(self):
+    def test_a_missing_file_is_named(self):
         done = run_riposted("-c", "/no/such/file.toml", "--check")
         self.assertEqual(done.returncode, 78)
         self.assertRegex(done.stderr, r"/no/such/file\.toml")
 
     @needs_root
-    def test_a_file_that_may_not_be_read_is_a_matter_of_permission(self):
+    def test_an_unreadable_file_is_reported_as_a_permission_error(self):
         path = self.file(FULL)
         os.chmod(path, 0o600)
         done = run_riposted("-c", path, "--check", preexec_fn=become_nobody)
         self.assertEqual(done.returncode, 77, done.stderr)
 
-    def test_what_is_printed_is_read_back(self):
+    def test_the_printed_configuration_can_be_read_back(self):
         for text in (FULL, ""):
             first = run_riposted("-c", self.file(text), "--print-config")
             self.assertEqual(first.returncode, 0, first.stderr)
@@ -144,7 +144,7 @@ class Check(unittest.TestCase):
             self.assertEqual(second.returncode, 0, second.stderr)
             self.assertEqual(first.stdout, second.stdout)
 
-    def test_what_is_printed_is_what_was_configured(self):
+    def test_the_printed_configuration_is_the_configured_one(self):
         printed = tomllib.loads(run_riposted("-c", self.file(FULL), "--print-config").stdout)
         self.assertEqual((printed["backend"], printed["workers"], printed["busy_poll"],
                           printed["drain_timeout"]), ("epoll", 2, "50us", "250ms"))
@@ -154,7 +154,7 @@ class Check(unittest.TestCase):
         self.assertEqual([entry["service"] for entry in printed["listen"]], ["hello", "echo"])
         self.assertEqual(printed["listen"][0]["message"], "Good day")
 
-    def test_flags_win_over_the_file(self):
+    def test_options_override_the_file(self):
         done = run_riposted("-c", self.file(FULL), "--print-config", "--workers", "7", "--backend",
                             "auto", "--log-level", "error", "--listen", "discard=tcp://127.0.0.1:9")
         printed = tomllib.loads(done.stdout)

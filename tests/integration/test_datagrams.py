@@ -39,11 +39,11 @@ class Sizes(RiposteTest):
     def test_0_to_65507_bytes_over_ipv6(self):
         self.check("echo", "[::1]")
 
-    def test_hello_gives_every_size_back_too(self):
+    def test_hello_returns_every_size_too(self):
         self.check("hello", "127.0.0.1")
 
     def test_the_largest_datagram_of_all(self):
-        # 65,507 is IPv4's limit; IPv6 allows 65,527.
+        # The limit of IPv4 is 65,507; IPv6 allows 65,527.
         _, client, address = self.check("echo", "127.0.0.1", (65507,))
         with self.assertRaises(OSError) as refused:
             client.sendto(b"x" * 65508, address)
@@ -61,7 +61,7 @@ class Sizes(RiposteTest):
 
 class Bursts(RiposteTest):
     def burst(self, *arguments, flows=1, size=100):
-        """Bursts of 32: small enough for the sockets' buffers, so that none may be lost."""
+        """Sends bursts of 32: small enough for the sockets' buffers, so none may be lost."""
         _, address = self.serve("echo", *arguments, transport="udp")
         clients = [self.datagram_socket() for _ in range(flows)]
         for round_ in range(50):
@@ -72,10 +72,10 @@ class Bursts(RiposteTest):
                 answers = sorted(client.recv(70_000)[:2] for _ in range(32))
                 self.assertEqual(answers, [bytes([round_, index]) for index in range(32)])
 
-    def test_bursts_of_32_come_back_whole(self):
+    def test_bursts_of_32_come_back_complete(self):
         self.burst()
 
-    def test_bursts_of_four_clients_come_back_to_the_right_one(self):
+    def test_bursts_of_four_clients_come_back_to_their_sender(self):
         self.burst(flows=4, size=64)
 
     def test_bursts_over_two_workers(self):
@@ -94,7 +94,7 @@ class Bursts(RiposteTest):
                 client.sendto(data, address)
             self.assertEqual(sorted(client.recv(70_000) for _ in sent), sorted(sent))
 
-    def test_a_flood_does_not_stop_it(self):
+    def test_it_still_serves_after_a_flood(self):
         daemon, address = self.serve("echo", transport="udp")
         client = self.datagram_socket()
         for _ in range(20_000):
@@ -102,16 +102,16 @@ class Bursts(RiposteTest):
         client.close()
         other = self.datagram_socket()
         other.settimeout(0.2)
-        for _ in range(100):  # while the flood fills the socket's buffer, the kernel drops this too
+        for _ in range(100):  # while the flood fills the socket's buffer, the kernel drops these too
             other.sendto(b"and now?", address)
             with contextlib.suppress(TimeoutError):
                 self.assertEqual(other.recv(100), b"and now?")
                 break
         else:
-            self.fail("no answer after the flood")
+            self.fail("no reply after the flood")
         self.assertIsNone(daemon.poll())
 
-    def test_a_flood_of_datagrams_does_not_shut_streams_out(self):
+    def test_a_flood_of_datagrams_does_not_starve_streams(self):
         daemon = self.daemon("--listen", "echo=127.0.0.1:0")
         client = self.datagram_socket()
         target = ("127.0.0.1", daemon.port("echo", "udp"))
@@ -124,7 +124,7 @@ class Bursts(RiposteTest):
 
 
 class Addresses(RiposteTest):
-    def test_to_and_from_several_local_addresses(self):
+    def test_replies_come_from_the_local_address_that_was_asked(self):
         daemon = self.daemon("--listen", "echo=udp://0.0.0.0:0")
         port = daemon.port("echo", "udp")
         for ours in ("127.0.0.1", "127.0.0.5"):
@@ -134,7 +134,7 @@ class Addresses(RiposteTest):
                 answer, server = client.recvfrom(100)
                 self.assertEqual((answer.decode(), server), (theirs, (theirs, port)))
 
-    def test_mixed_addresses_in_one_burst_are_each_answered_from_their_own(self):
+    def test_one_burst_to_several_addresses_is_answered_from_each(self):
         daemon = self.daemon("--listen", "echo=udp://0.0.0.0:0")
         port = daemon.port("echo", "udp")
         client = self.datagram_socket(("0.0.0.0", 0))
@@ -154,17 +154,17 @@ class Addresses(RiposteTest):
         client.sendto(b"six", ("::1", port))
         self.assertEqual(client.recvfrom(10)[1][:2], ("::1", port))
 
-    def test_a_connected_client_takes_the_answer(self):
-        """connect() filters by the peer's address: an answer from another one would be thrown away."""
+    def test_a_connected_client_receives_the_reply(self):
+        """connect() filters by the peer's address: the kernel would drop a reply from another one."""
         daemon = self.daemon("--listen", "echo=udp://0.0.0.0:0")
         client = self.datagram_socket(("0.0.0.0", 0))
         client.connect(("127.0.0.3", daemon.port("echo", "udp")))
         client.send(b"x")
         self.assertEqual(client.recv(10), b"x")
 
-    def test_a_client_that_is_gone_harms_nobody(self):
+    def test_replies_to_a_closed_client_do_not_harm_others(self):
         _, address = self.serve("echo", transport="udp")
-        for _ in range(50):  # each answer comes back as an ICMP error
+        for _ in range(50):  # each reply comes back as an ICMP error
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
                 gone.sendto(b"answer me", address)
         client = self.datagram_socket()
@@ -196,10 +196,10 @@ class Trains(RiposteTest):
             client.sendmsg([data], [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", segment))], 0,
                            address)
         except OSError as problem:
-            self.skipTest(f"this machine can not send trains: {problem}")
+            self.skipTest(f"this machine cannot send trains: {problem}")
 
     def receive_train(self, client):
-        """What came as one, and the size of the datagrams in it (0: it is one)."""
+        """What one receive returned, and the size of the datagrams in it (0 if it is a single one)."""
         data, control, _, server = client.recvmsg(70_000, 200)
         for level, kind, value in control:
             if (level, kind) == (socket.SOL_UDP, UDP_GRO):
@@ -233,7 +233,7 @@ class Trains(RiposteTest):
         return daemon
 
     def counted(self, daemon):
-        """(received, answered, unanswered, too long) by the daemon's own account."""
+        """(received, answered, unanswered, too long) by the daemon's own counters."""
         seen = len(daemon.lines("statistics: "))
         daemon.signal(signal.SIGUSR1)
         line = daemon.wait_log(r"^riposted: statistics: (.*)$", count=seen + 1)[1]
@@ -244,17 +244,17 @@ class Trains(RiposteTest):
                 int(too_long[1]) if too_long else 0)
 
     def assert_counted(self, daemon, expected):
-        # A client may have the answer before the daemon has counted it.
+        # A client may have the reply before the daemon has counted it.
         with contextlib.suppress(AssertionError):
             await_true(lambda: self.counted(daemon) == expected, "counted")
         self.assertEqual(self.counted(daemon), expected)
 
-    def test_a_train_comes_back_datagram_for_datagram_and_is_counted_so(self):
+    def test_a_train_comes_back_and_is_counted_datagram_by_datagram(self):
         daemon = self.check()
         count = 2 * sum(-(-size // segment) for segment, size in self.TRAINS)
         self.assert_counted(daemon, (count, count, 0, 0))
 
-    def test_hello_gives_every_datagram_of_a_train_back_too(self):
+    def test_hello_returns_every_datagram_of_a_train_too(self):
         self.check("hello")
 
     @needs_ipv6
@@ -290,13 +290,13 @@ class Trains(RiposteTest):
         count = rounds * len(clients) * 16
         self.assert_counted(daemon, (count, count, 0, 0))
 
-    def test_trains_of_several_clients_come_back_to_the_right_one(self):
+    def test_trains_of_several_clients_come_back_to_their_sender(self):
         self.many_clients()
 
     def test_trains_over_two_workers(self):
         self.many_clients("--workers", "2")
 
-    def test_a_client_that_joins_gets_all_of_a_burst_of_single_datagrams(self):
+    def test_a_client_that_joins_datagrams_gets_all_of_a_burst_of_single_ones(self):
         _, address = self.serve("echo", transport="udp")
         client = self.joining_socket()
         for _ in range(20):
@@ -310,7 +310,7 @@ class Trains(RiposteTest):
                 answered += data
             self.assertTrue(answered == b"".join(burst))
 
-    def test_a_train_to_all_addresses_is_answered_from_the_one_that_was_asked(self):
+    def test_a_train_to_a_wildcard_socket_is_answered_from_the_address_that_was_asked(self):
         daemon = self.daemon("--listen", "echo=udp://0.0.0.0:0")
         client = self.datagram_socket(("0.0.0.0", 0))
         for host in ("127.0.0.1", "127.0.0.5"):
@@ -333,7 +333,7 @@ class Trains(RiposteTest):
         ask("chargen", 60, 10 * 60 + 5)
         pattern = bytes(range(0x20, 0x20 + 60))
         self.assertEqual([client.recv(1000) for _ in range(11)], [pattern] * 10 + [pattern[:5]])
-        ask("chargen", 1000, 3 * 1000)  # 512 bytes is chargen's longest
+        ask("chargen", 1000, 3 * 1000)  # chargen's longest reply is 512 bytes
         self.assertEqual([len(client.recv(2000)) for _ in range(3)], [512] * 3)
         ask("daytime", 100, 20 * 100 + 3)  # the last one is too short to be answered
         for _ in range(20):
@@ -347,14 +347,14 @@ class Trains(RiposteTest):
         self.assert_silent(client, daemon)
 
     @needs_root
-    def test_datagrams_larger_than_the_paths_packets_are_answered_all_the_same(self):
-        """Segmentation takes none that must be fragmented: they go one by one."""
+    def test_datagrams_larger_than_the_path_mtu_are_answered_too(self):
+        """Segmentation does not accept datagrams that need fragmentation: they are sent one by one."""
         enter_network(self, mtu=1500)
         daemon, address = self.serve("echo", transport="udp")
         client = self.datagram_socket()
         for size in (1472, 1473, 4000):
             burst = [self.random.randbytes(size) for _ in range(8)]
-            daemon.signal(signal.SIGSTOP)  # so that they are answered together
+            daemon.signal(signal.SIGSTOP)  # so that it answers them together
             for data in burst:
                 client.sendto(data, address)
             daemon.signal(signal.SIGCONT)

@@ -32,8 +32,8 @@ class Echo(RiposteTest):
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(receive_all(client), data)
 
-    def test_urgent_bytes_are_bytes_in_their_place(self):
-        """RFC 6093: nothing else is safe to mean by them."""
+    def test_urgent_bytes_are_echoed_in_their_place(self):
+        """RFC 6093: no other meaning of urgent data is safe."""
         _, address = self.serve("echo")
         for size in (1, 3, 100, 5000):
             client = self.connect(address)
@@ -49,7 +49,7 @@ class Echo(RiposteTest):
             self.assertTrue(receive_all(client) == said)
             client.close()
 
-    def test_half_close_send_fin_then_read_everything(self):
+    def test_a_client_that_half_closes_gets_everything(self):
         _, address = self.serve("echo")
         for size in (0, 1, 1000, 70_000, 1 << 20):
             client = self.connect(address)
@@ -61,8 +61,8 @@ class Echo(RiposteTest):
             self.assertTrue(received == data, f"{size} bytes sent, {len(received)} came back")
             client.close()
 
-    def test_with_busy_poll_single_requests_bulk_and_datagrams(self):
-        """Requests that come while a worker looks, and others, after a pause, that find it asleep."""
+    def test_busy_poll_serves_single_requests_bulk_and_datagrams(self):
+        """Some requests arrive while a worker spins, others, after a pause, while it sleeps."""
         daemon = self.daemon("--listen", "echo=127.0.0.1:0", config="busy_poll = '50us'\n")
         client = self.connect(("127.0.0.1", daemon.port("echo", "tcp")))
         asker = self.datagram_socket()
@@ -74,7 +74,7 @@ class Echo(RiposteTest):
             asker.send(question)
             self.assertTrue(asker.recv(4000) == question)
             if number % 10 == 0:
-                await_true(daemon.sleeps, "no worker looks any more")
+                await_true(daemon.sleeps, "no worker spins any more")
         data = self.random.randbytes(1 << 20)
         writer = threading.Thread(target=self.write_and_finish, args=(client, data))
         writer.start()
@@ -99,8 +99,8 @@ class Echo(RiposteTest):
                 client.sendall(data)
                 self.assertTrue(receive_exactly(client, size) == data, size)
 
-    def test_what_is_said_between_two_half_closes_is_not_lost(self):
-        """The peer's FIN comes in the same turn as the last data."""
+    def test_data_just_before_a_half_close_is_not_lost(self):
+        """The peer's FIN arrives in the same turn as the last data."""
         _, address = self.serve("echo")
         for _ in range(200):
             client = self.connect(address)
@@ -116,7 +116,7 @@ class Echo(RiposteTest):
 
 
 class Crowd(RiposteTest):
-    """500 connections at once; what each sends and in which chunks comes from a seeded generator."""
+    """500 connections at once; a seeded generator decides what each sends and in which chunks."""
 
     CONNECTIONS = 500
     BYTES = 20_000 if SANITIZER == "none" else 8_000
@@ -143,7 +143,7 @@ class Crowd(RiposteTest):
         open_peers = len(peers)
         while open_peers:
             ready = selector.select(WAIT)
-            self.assertTrue(ready, f"{open_peers} connections wait, and nothing comes")
+            self.assertTrue(ready, f"{open_peers} connections wait, and no data arrives")
             for key, events in ready:
                 open_peers -= self.step(selector, key.data, events)
         for peer in peers:
@@ -152,7 +152,7 @@ class Crowd(RiposteTest):
         await_true(lambda: daemon.fds() <= before, "every descriptor is closed")
 
     def step(self, selector, peer, events):
-        """One readiness of one connection; 1 if that was its end."""
+        """Handles one readiness event of one connection; returns 1 if the connection ended."""
         client, chance = peer["client"], peer["random"]
         if events & selectors.EVENT_WRITE:
             chunk = peer["data"][peer["sent"]:peer["sent"] + chance.choice((1, 7, 100, 1460, 9000))]
@@ -173,7 +173,7 @@ class Crowd(RiposteTest):
 
 
 class Reset(RiposteTest):
-    """A peer that resets, in every state of a connection; afterwards nothing is left."""
+    """A peer resets, in every state of a connection; afterwards no descriptor is left."""
 
     def check(self, service, provoke, *arguments, repeat=30):
         daemon, address = self.serve(service, *arguments)
@@ -205,7 +205,7 @@ class Reset(RiposteTest):
             receive_exactly(client, 5)
         self.check("echo", talk)
 
-    def test_with_unread_echo_on_its_way(self):
+    def test_with_unread_data_in_flight(self):
         self.check("echo", lambda _, client: client.send(b"x" * 50_000))
 
     def test_while_the_daemon_waits_for_it_to_read(self):
@@ -217,7 +217,7 @@ class Reset(RiposteTest):
                     while True:
                         client.send(b"x" * 65536)
                 return daemon.reads_no_more(client)
-            await_true(is_full, "it reads no more")
+            await_true(is_full, "the daemon has stopped reading")
         self.check("echo", stuff, repeat=4)
 
     def test_after_its_fin(self):
@@ -226,13 +226,13 @@ class Reset(RiposteTest):
             client.shutdown(socket.SHUT_WR)
         self.check("echo", half_close)
 
-    def test_after_the_answer_of_hello(self):
+    def test_after_the_reply_of_hello(self):
         def ask(_, client):
             client.send(b"x")
             receive_all(client)
         self.check("hello", ask)
 
-    def test_before_the_answer_of_hello_is_read(self):
+    def test_before_the_reply_of_hello_is_read(self):
         self.check("hello", lambda _, client: client.send(b"x"))
 
     def test_in_the_stream_of_chargen(self):

@@ -1,5 +1,5 @@
-"""Connections that outlive a restart: handed over through the service manager's descriptor store, which
-the test plays itself, and adopted by the next process."""
+"""Connections that outlive a restart: the daemon hands them off through the service manager's descriptor store,
+whose part the test plays, and the next process adopts them."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ from manager import Conversation, Manager
 
 pytestmark = pytest.mark.backends
 
-#: What the test itself does in its time must not be cut short.
+#: No timeout may interrupt the test, however slow it is.
 PATIENT = "drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\nlinger_timeout = '10m'\n"
 
 
@@ -27,7 +27,7 @@ def talk(client, data=b"ping"):
 
 
 def has_ended(connection):
-    """Has the kernel done with it, by both FINs or a reset? It is looked at, and stays as it is."""
+    """Whether both FINs or a reset have ended the connection. Looking at it does not change it."""
     tcp_close = 7  # linux/tcp_states.h; struct tcp_info begins with the state
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == tcp_close
 
@@ -35,7 +35,7 @@ def has_ended(connection):
 @needs_systemd
 class Handover(RiposteTest):
     def clients(self, manager, count, service="echo"):
-        """That many, connected and answered once."""
+        """That many clients, connected and answered once."""
         clients = [self.connect(manager.address(service)) for _ in range(count)]
         if service == "echo":
             for client in clients:
@@ -67,13 +67,13 @@ class Handover(RiposteTest):
         self.assertRegex(self.statistics(manager.daemons[-1]), rf"; {count} adopted")
         self.assertGreater(sum(each.bytes for each in conversations), 20 * restarts)
 
-    def test_twenty_conversations_go_on_across_five_restarts(self):
+    def test_twenty_conversations_continue_across_five_restarts(self):
         self.converse(Manager(self), 5)
 
-    def test_with_two_workers_they_go_on_too(self):
+    def test_conversations_continue_with_two_workers_too(self):
         self.converse(Manager(self, arguments=["--workers", "2"]), 3)
 
-    def test_one_backend_goes_on_with_what_the_other_began(self):
+    def test_one_backend_continues_the_connections_of_the_other(self):
         if "io_uring" not in FEATURES:
             self.skipTest("built without io_uring")
         if io_uring_refusal():
@@ -81,7 +81,7 @@ class Handover(RiposteTest):
         other = "epoll" if self.backend == "io_uring" else "io_uring"
         self.converse(Manager(self), 4, count=8, backends=[self.backend, other])
 
-    def test_sockets_of_its_own_are_bound_again_under_the_connections(self):
+    def test_the_daemons_own_listeners_are_bound_again_beside_adopted_connections(self):
         manager = Manager(self, services=())
         first = manager.start("--listen", "echo=tcp://127.0.0.1:0")
         port = first.port("echo", "tcp")
@@ -91,7 +91,7 @@ class Handover(RiposteTest):
         manager.start("--listen", f"echo=tcp://127.0.0.1:{port}")
         talk(client)
 
-    def test_what_comes_while_nobody_runs_is_answered_by_the_next(self):
+    def test_requests_sent_between_two_processes_are_answered_by_the_next(self):
         manager = Manager(self)
         manager.start()
         client, finished = self.clients(manager, 2)
@@ -100,12 +100,12 @@ class Handover(RiposteTest):
         client.sendall(data)
         finished.sendall(b"last words")
         finished.shutdown(socket.SHUT_WR)
-        self.assert_silent(client, seconds=0.01)  # and nobody is there who could say something
+        self.assert_silent(client, seconds=0.01)  # no process is there that could reply
         manager.start()
         self.assertEqual(receive_exactly(client, len(data)), data)
         self.assertEqual(receive_all(finished), b"last words")
 
-    def test_a_slow_reader_gets_what_is_owed_and_the_rest_from_the_next(self):
+    def test_a_slow_reader_gets_pending_bytes_from_one_process_and_the_rest_from_the_next(self):
         manager = Manager(self)
         first = manager.start(config=PATIENT)
         client = self.connect(manager.address(), timeout=3 * WAIT)
@@ -114,42 +114,42 @@ class Handover(RiposteTest):
         sender.start()
         self.addCleanup(sender.join)
         self.addCleanup(client.close)
-        await_true(lambda: self.owes_all(first, client), "it owes all that it may")
+        await_true(lambda: self.buffers_are_full(first, client), "its buffers for the client are full")
         first.signal(signal.SIGTERM)
         first.wait_log("draining: 1 connection")
         got = bytearray()
         client.settimeout(0.05)
 
-        def ended():  # it reads no more: when all that is owed has gone, it goes too
+        def ended():  # it has stopped reading: once everything pending is sent, it hands off the connection
             with contextlib.suppress(TimeoutError):
                 while first.poll() is None:
                     got.extend(client.recv(65536))
             return first.poll() is not None
-        await_true(ended, "what is owed has gone", 3 * WAIT)
+        await_true(ended, "everything pending is sent", 3 * WAIT)
         self.assertEqual(first.wait(), 0)
         self.assertRegex(first.log(), r"handed over 1 connection\b")
         self.assertLess(len(got), len(data))
         client.settimeout(3 * WAIT)
         manager.start()
         got += receive_exactly(client, len(data) - len(got))
-        self.assertTrue(got == data, "all came back, in order")
+        self.assertTrue(got == data, "everything came back, in order")
         sender.join()
         talk(client)
 
-    def owes_all(self, daemon, client):
-        """Whether it reads no more from a client that writes and never reads: it owes, and sleeps over what
-        has come besides."""
+    def buffers_are_full(self, daemon, client):
+        """Whether it has stopped reading from a client that writes and never reads: it has data pending, and sleeps
+        although more has arrived."""
         received, sent = self.bytes(daemon)
         return received > sent and daemon.reads_no_more(client)
 
     def bytes(self, daemon):
-        """Received and sent."""
+        """The bytes received and sent."""
         found = re.search(r"bytes (\d+) received, (\d+) sent", self.statistics(daemon))
         return int(found[1]), int(found[2])
 
-    def test_one_that_has_finished_gets_its_answer_and_its_end_from_the_same_process(self):
+    def test_a_client_that_half_closed_gets_its_reply_and_its_end_from_the_same_process(self):
         manager = Manager(self)
-        # Less than it may owe: what it has read, the kernel does not take all at once.
+        # Less than it may buffer: the kernel does not accept all of what it has read at once.
         manager.listeners["echo"].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         first = manager.start(config=PATIENT)
         client = self.connect(manager.address(), timeout=3 * WAIT, receive_buffer=65536)
@@ -158,11 +158,11 @@ class Handover(RiposteTest):
         sender = threading.Thread(target=client.sendall, args=[data])
         sender.start()
         received = receive_exactly(client, 1 << 20)
-        while self.bytes(first)[0] < len(data):  # it reads no more than it may owe
+        while self.bytes(first)[0] < len(data):  # it reads at most what it may buffer
             received += receive_exactly(client, 65536)
         sender.join()
-        client.shutdown(socket.SHUT_WR)  # only now: a FIN that came with data is read with it
-        while not first.has_read_all(client):  # that it has read the FIN counts; mostly it still owes
+        client.shutdown(socket.SHUT_WR)  # only now: a FIN that arrives with data is read together with it
+        while not first.has_read_all(client):  # it must have read the FIN; usually data is still pending
             received += client.recv(min(4096, len(data) - len(received)))
         first.signal(signal.SIGTERM)
         first.wait_log("draining: ")
@@ -173,7 +173,7 @@ class Handover(RiposteTest):
         self.assertNotIn("handed over", first.log())
         self.assertEqual(manager.stored, [])
 
-    def test_over_the_bound_is_finished_not_reset(self):
+    def test_connections_over_the_stores_limit_are_finished_and_not_reset(self):
         manager = Manager(self, store=3)
         manager.start(config=PATIENT)
         clients = self.clients(manager, 5)
@@ -202,7 +202,7 @@ class Handover(RiposteTest):
                 client.settimeout(WAIT)
                 talk(client)
 
-    def test_more_than_one_message_carries(self):
+    def test_more_connections_than_one_message_carries_are_handed_off(self):
         manager = Manager(self, store=1000)
         manager.start()
         clients = self.clients(manager, 300)
@@ -214,7 +214,7 @@ class Handover(RiposteTest):
         for client in clients:
             talk(client)
 
-    def test_hello_goes_on_until_it_was_spoken_to_and_discard_always(self):
+    def test_hello_connections_are_handed_off_until_their_request_and_discard_ones_always(self):
         manager = Manager(self, services=("hello", "discard", "daytime"))
         first = manager.start()
         silent = self.connect(manager.address("hello"))
@@ -231,7 +231,7 @@ class Handover(RiposteTest):
         discarded.shutdown(socket.SHUT_WR)
         self.assertEqual(receive_all(discarded), b"")
 
-    def test_the_store_has_let_go_before_readiness_and_a_close_reaches_the_peer(self):
+    def test_the_store_is_empty_before_readiness_and_a_close_reaches_the_peer(self):
         manager = Manager(self)
         manager.start()
         client, = self.clients(manager, 1)
@@ -241,7 +241,7 @@ class Handover(RiposteTest):
         self.assertLess(keys.index("BARRIER"), keys.index("READY"))
         self.assertEqual(receive_all(client), b"")
 
-    def test_a_stop_asks_for_the_time_that_it_may_take(self):
+    def test_a_stop_asks_the_manager_for_the_time_that_it_may_take(self):
         manager = Manager(self)
         manager.start(config="drain_timeout = '100s'\n")
         manager.stop()
@@ -249,17 +249,17 @@ class Handover(RiposteTest):
         stopping, = [message for message in manager.messages if "STOPPING" in message]
         self.assertGreater(int(stopping["EXTEND_TIMEOUT_USEC"]), 100_000_000)
 
-    def test_a_peer_that_has_gone_meanwhile_is_nobody(self):
+    def test_a_connection_that_ended_while_stored_is_not_adopted(self):
         manager = Manager(self)
         manager.start()
         gone, client = self.clients(manager, 2)
         manager.stop()
         reset(gone)
-        await_true(lambda: any(has_ended(stored) for _, stored in manager.stored), "it is reset")
+        await_true(lambda: any(has_ended(stored) for _, stored in manager.stored), "the stored connection is reset")
         manager.start().wait_log(r"adopted 1 connection, 1 had ended$")
         talk(client)
 
-    def test_a_second_sigterm_resets_who_is_owed_and_stores_who_has_left(self):
+    def test_a_second_sigterm_resets_pending_connections_and_keeps_stored_ones(self):
         manager = Manager(self)
         first = manager.start(config=PATIENT)
         idle, = self.clients(manager, 1)
@@ -275,23 +275,23 @@ class Handover(RiposteTest):
         sender = threading.Thread(target=attempt, args=(reader.sendall, bytes(24 << 20)))
         sender.start()
         self.addCleanup(sender.join)
-        await_true(lambda: self.owes_all(first, reader), "it owes all that it may")
+        await_true(lambda: self.buffers_are_full(first, reader), "its buffers for the client are full")
         first.signal(signal.SIGTERM)
         first.wait_log("draining: 2 connections")
-        await_true(lambda: "1 handed over" in self.statistics(first), "one has left")
+        await_true(lambda: "1 handed over" in self.statistics(first), "one is handed off")
         first.signal(signal.SIGTERM)
         self.assertEqual(first.wait(), 0)
         attempt(receive_all, reader)
         sender.join()
-        # Told once, to whichever of both asks first.
+        # The socket's error is reported once, to the first of both that reads it.
         self.assertIn(ConnectionResetError, [type(error) for error in errors])
         manager.start()
         talk(idle)
 
 
 @needs_systemd
-class Without(RiposteTest):
-    """Where nothing can be handed over, or not everything."""
+class NoHandoff(RiposteTest):
+    """Cases in which some or all connections cannot be handed off."""
 
     clients = Handover.clients
     statistics = Handover.statistics
@@ -307,7 +307,7 @@ class Without(RiposteTest):
             self.assertEqual(first.wait(), 0)
             self.assertEqual(manager.stored, [])
 
-    def test_if_the_manager_can_not_be_told_connections_are_finished(self):
+    def test_connections_are_finished_if_the_manager_cannot_be_notified(self):
         manager = Manager(self)
         first = manager.start()
         clients = self.clients(manager, 3)
@@ -320,12 +320,12 @@ class Without(RiposteTest):
         self.assertRegex(first.log(), "3 connections can not go on in the next process: the service "
                                       "manager was not told: ")
 
-    def test_over_a_limit_they_are_finished_and_the_log_says_why(self):
+    def test_adopted_connections_over_a_limit_are_finished_and_the_log_says_why(self):
         manager = Manager(self)
         manager.start()
         clients = self.clients(manager, 5)
         for client in clients:
-            client.sendall(b"unanswered")  # by either of them
+            client.sendall(b"unanswered")  # by either process
         second = manager.restart(config="[limits]\nconnections_per_source = 2\n")
         second.wait_log(r"finished an adopted connection from 127\.0\.0\.1:\d+: its source has "
                         r"reached 'connections_per_source'")
@@ -344,7 +344,7 @@ class Without(RiposteTest):
             client.settimeout(WAIT)
             talk(client)
 
-    def test_a_limit_on_all_connections_counts_them(self):
+    def test_the_limit_on_all_connections_counts_adopted_ones(self):
         manager = Manager(self)
         manager.start()
         clients = self.clients(manager, 5)
@@ -353,7 +353,7 @@ class Without(RiposteTest):
         await_true(lambda: "connections 3 open" in self.statistics(second), "three are left")
         del clients
 
-    def test_a_service_that_is_gone_finishes_them(self):
+    def test_connections_of_a_removed_service_are_finished(self):
         manager = Manager(self, services=("echo", "discard"))
         manager.start()
         client, = self.clients(manager, 1)
@@ -361,7 +361,7 @@ class Without(RiposteTest):
         self.assertEqual(receive_all(client), b"")
         second.wait_log(r"finished an adopted connection from .*: its service is no longer there$")
 
-    def test_what_is_no_connection_is_closed_with_a_warning(self):
+    def test_a_stored_descriptor_that_is_no_connection_is_closed_with_a_warning(self):
         manager = Manager(self)
         manager.start()
         client, = self.clients(manager, 1)

@@ -1,4 +1,4 @@
-"""hello, as its clients see it: plain sockets written to the tutorial's description, and riposte."""
+"""hello as its clients see it: plain sockets that follow the tutorial's description, and riposte."""
 
 import signal
 import socket
@@ -38,12 +38,12 @@ def run_python(program, port):
 
 
 class Stream(RiposteTest):
-    def test_a_client_that_never_closes_is_let_go_after_the_linger_timeout(self):
+    def test_a_client_that_never_closes_is_closed_after_the_linger_timeout(self):
         daemon, address = self.serve(config="[limits]\nlinger_timeout = '300ms'\n")
         before = daemon.fds()
         client = self.connect(address)
         client.sendall(GREETING)
-        self.assertEqual(receive_all(client), ANSWER)  # to our FIN; its own never comes
+        self.assertEqual(receive_all(client), ANSWER)  # up to our FIN; the client sends none
         await_true(lambda: daemon.fds() == before, "the connection is gone")
         daemon.signal(signal.SIGUSR1)
         daemon.wait_log(r"^riposted: statistics: .*; 1 linger timeouts")
@@ -64,23 +64,23 @@ class Stream(RiposteTest):
         _, (_, port) = self.serve()
         self.assertEqual(run_python(TUTORIAL_TCP_CLIENT, port), "Hello, i'm server!\n")
 
-    def test_one_recv_of_1024_gives_the_whole_answer_and_then_the_connection_is_finished(self):
+    def test_one_recv_of_1024_returns_the_whole_reply_and_then_the_connection_is_finished(self):
         _, address = self.serve()
         client = self.connect(address)
         client.send(GREETING)
         self.assertEqual(client.recv(1024), ANSWER)
         self.assertEqual(client.recv(1024), b"")
 
-    def test_a_client_that_says_nothing_at_first_is_accepted_and_answered_when_it_does(self):
+    def test_a_client_that_is_silent_at_first_is_accepted_and_answered_later(self):
         daemon, address = self.serve()
         before = daemon.fds()
         client = self.connect(address)
-        await_true(lambda: daemon.fds() > before, "the kernel has handed it over")
+        await_true(lambda: daemon.fds() > before, "the daemon has accepted it")
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
 
-    def test_the_answer_and_its_end_come_in_one_segment(self):
-        # SYN-ACK, the question's ACK, and this one. In two segments they would be four in all.
+    def test_the_reply_and_its_end_come_in_one_segment(self):
+        # SYN-ACK, the ACK of the request, and this one. With two segments for the reply they would be four.
         _, address = self.serve()
 
         def segments():
@@ -91,9 +91,9 @@ class Stream(RiposteTest):
             info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, segs_in + 4)
             client.close()
             return int.from_bytes(info[segs_in:], sys.byteorder)
-        await_true(lambda: segments() <= 3, "one segment of them")
+        await_true(lambda: segments() <= 3, "the reply and its end come in one segment")
 
-    def test_an_urgent_byte_asks_as_any_other_does(self):
+    def test_an_urgent_byte_counts_as_a_request(self):
         _, address = self.serve("hello")
         client = self.connect(address)
         client.send(b"!", socket.MSG_OOB)
@@ -105,13 +105,13 @@ class Stream(RiposteTest):
         client.send(b"H")
         self.assertEqual(receive_all(client), ANSWER)
 
-    def test_a_client_that_half_closes_without_a_word_is_answered(self):
+    def test_a_client_that_half_closes_without_data_is_answered(self):
         _, address = self.serve()
         client = self.connect(address)
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(receive_all(client), ANSWER)
 
-    def test_nothing_is_said_before_the_client_speaks(self):
+    def test_nothing_is_sent_before_the_client_sends(self):
         daemon, address = self.serve()
         before = daemon.fds()
         client = self.connect(address)
@@ -120,7 +120,7 @@ class Stream(RiposteTest):
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
 
-    def test_a_client_that_writes_a_mebibyte_first_gets_the_answer_and_no_reset(self):
+    def test_a_client_that_writes_a_mebibyte_first_gets_the_reply_and_no_reset(self):
         daemon, address = self.serve(config="[limits]\nlinger_timeout = '10m'\n")
         for _ in range(5):
             client = self.connect(address)
@@ -129,7 +129,7 @@ class Stream(RiposteTest):
             self.assertEqual(receive_all(client), ANSWER)
             client.close()
 
-    def test_a_client_that_goes_on_writing_after_the_answer_meets_no_reset(self):
+    def test_a_client_that_keeps_writing_after_the_reply_gets_no_reset(self):
         daemon, address = self.serve(config="[limits]\nlinger_timeout = '10m'\n")
         client = self.connect(address)
         client.send(GREETING)
@@ -140,7 +140,7 @@ class Stream(RiposteTest):
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(client.recv(1024), b"")
 
-    def test_connections_one_after_the_other_are_all_answered(self):
+    def test_successive_connections_are_all_answered(self):
         daemon, address = self.serve()
         before = daemon.fds()
         for _ in range(300):
@@ -168,7 +168,7 @@ class Stream(RiposteTest):
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
 
-    def test_the_configured_message_is_the_answer_to_the_byte(self):
+    def test_the_configured_message_is_sent_byte_for_byte(self):
         message = "x" * 1000 + " \\u00e9 \\u0000 end"
         daemon = self.daemon(config=f"""
             [[listen]]
@@ -216,7 +216,7 @@ class Datagram(RiposteTest):
     @needs_root
     @needs_program("ip")
     @needs_ipv6
-    def test_of_two_ipv6_addresses_the_asked_one_answers(self):
+    def test_the_reply_comes_from_the_ipv6_address_that_was_asked(self):
         enter_network(self)
         for host in ("fd00::1", "fd00::2"):
             add_address(f"{host}/128", "lo")
@@ -226,10 +226,10 @@ class Datagram(RiposteTest):
 
 
 class Default(RiposteTest):
-    """Port 7001 belongs to everybody: these run in a network namespace of their own."""
+    """Other processes may use port 7001, so these tests run in a network namespace of their own."""
 
     @needs_root
-    def test_without_file_flag_or_socket_hello_is_on_loopback_port_7001_over_tcp_and_udp(self):
+    def test_by_default_hello_is_on_loopback_port_7001_over_tcp_and_udp(self):
         enter_network(self)
         daemon = self.daemon()
         self.assertEqual(sorted(daemon.addresses()), [("hello", "tcp", "127.0.0.1", 7001),
@@ -251,7 +251,7 @@ class Client(RiposteTest):
         done = run_riposte("send", f"udp://127.0.0.1:{port}")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"Hello!", b""))
 
-    def test_what_riposte_tells_with_v_names_both_ends(self):
+    def test_riposte_with_v_names_both_ends(self):
         daemon = self.daemon("--listen", "hello=127.0.0.1:0")
         for transport, answer in (("tcp", ANSWER), ("udp", b"Hello!")):
             port = daemon.port("hello", transport)
@@ -275,7 +275,7 @@ class Client(RiposteTest):
         _, (_, port) = self.serve(host="[::1]")
         self.assertEqual(run_riposte("send", f"tcp://[::1]:{port}").stdout, ANSWER)
 
-    def test_riposte_says_in_one_line_that_nobody_answers_and_exits_1(self):
+    def test_riposte_reports_a_missing_reply_in_one_line_and_exits_1(self):
         unused = self.datagram_socket()
         for transport in ("tcp", "udp"):
             with closed_port(socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM) as closed:
@@ -283,7 +283,7 @@ class Client(RiposteTest):
                 done = run_riposte("send", "-W", "2s", f"{transport}://127.0.0.1:{port}")
             self.assertEqual((done.returncode, done.stdout), (1, b""))
             self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
-        endpoint = f"udp://127.0.0.1:{unused.getsockname()[1]}"  # there, but silent
+        endpoint = f"udp://127.0.0.1:{unused.getsockname()[1]}"  # bound, but silent
         self.assertEqual(run_riposte("send", "-W", "200ms", endpoint).returncode, 1)
 
 

@@ -1,4 +1,4 @@
-"""An idle daemon makes no system call but the watchdog's, and uses no CPU."""
+"""An idle daemon makes no system calls except for the watchdog's, and uses no CPU."""
 
 import contextlib
 import os
@@ -17,16 +17,16 @@ from daemon import (SANITIZER, WAIT, RiposteTest, await_true, needs_program, nee
 pytestmark = pytest.mark.backends
 
 SECONDS = 3
-#: What was begun before may end later on a busy machine; what comes again and again is seen each time.
+#: On a busy machine, work from before may finish late; calls that recur are seen in each look.
 LOOKS = 5
-#: For a busy thread it would be a hundred times as much.
+#: A busy thread would use a hundred times as much.
 CPU_SHARE_MAX = 0.01
 
 
 class Trace:
-    """The names of the calls that a daemon's threads make.
+    """The names of the system calls that a daemon's threads make.
 
-    A thread's first one is not counted: it is the wait that strace found it in."""
+    The first one of each thread is not counted: it is the wait in which strace found it."""
 
     def __init__(self, test, daemon):
         self.daemon = daemon
@@ -40,10 +40,10 @@ class Trace:
         test.addCleanup(self.process.kill)
         await_true(lambda: self.process.poll() is not None or self.is_attached(), "strace has attached")
         if self.process.poll() is not None:
-            test.skipTest("strace can not attach: " + self.process.stderr.read().strip())
+            test.skipTest("strace cannot attach: " + self.process.stderr.read().strip())
 
     def is_attached(self):
-        """To each thread, and not only the first."""
+        """Whether it has attached to every thread, not only the first."""
         for task in os.listdir(f"/proc/{self.daemon.pid}/task"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 with open(f"/proc/{self.daemon.pid}/task/{task}/status", encoding="ascii") as file:
@@ -68,8 +68,8 @@ class Idle(RiposteTest):
         if SANITIZER != "none":
             self.skipTest("the sanitizer's own thread makes system calls")
 
-    def spoken_to(self, count, config):
-        """A daemon with so many connections that were answered, and are silent now."""
+    def answered_daemon(self, count, config):
+        """A daemon with `count` connections that were answered and are silent now."""
         daemon, address = self.serve("echo", config=config)
         clients = [self.connect(address) for _ in range(count)]
         self.speak(clients)
@@ -81,7 +81,7 @@ class Idle(RiposteTest):
             self.assertEqual(receive_exactly(client, 1), b"x")
 
     def await_rest(self, daemon):
-        """A deadline that nobody needs any more may still wake it once."""
+        """Waits until it is idle: a deadline that no longer matters may still wake it once."""
         def rests():
             before = self.switches(daemon)
             time.sleep(0.3)
@@ -90,7 +90,7 @@ class Idle(RiposteTest):
 
     @staticmethod
     def switches(daemon):
-        """How often its threads have gone to sleep or were made to wait."""
+        """How often its threads have gone to sleep or were preempted."""
         found = {}
         for task in os.listdir(f"/proc/{daemon.pid}/task"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -99,7 +99,7 @@ class Idle(RiposteTest):
         return found
 
     def look(self, daemons):
-        """For each, the calls that it makes within SECONDS, and the share of a CPU that it uses."""
+        """For each daemon, the calls that it makes within SECONDS and the share of a CPU that it uses."""
         traces = [Trace(self, daemon) for daemon in daemons]
         start = time.monotonic()
         before = [daemon.cpu_seconds() for daemon in daemons]
@@ -108,10 +108,10 @@ class Idle(RiposteTest):
         seconds = time.monotonic() - start
         return [(trace.end(), cpu / seconds) for trace, cpu in zip(traces, used)]
 
-    def test_without_work_it_makes_no_call_and_uses_no_cpu(self):
-        """A look that does not end would show in one or the other: io_uring's makes no call."""
-        silent, _ = self.spoken_to(20, "[limits]\nwrite_stall_timeout = '200ms'\n")
-        looking, clients = self.spoken_to(5, "busy_poll = '10ms'\n")
+    def test_without_work_it_makes_no_system_calls_and_uses_no_cpu(self):
+        """An endless spin would show in one or the other: that of io_uring makes no call."""
+        silent, _ = self.answered_daemon(20, "[limits]\nwrite_stall_timeout = '200ms'\n")
+        looking, clients = self.answered_daemon(5, "busy_poll = '10ms'\n")
         subjects = {"without connections": self.daemon("--listen", "hello=127.0.0.1:0", "--workers", "2"),
                     "with silent connections": silent, "with busy poll": looking}
         for daemon in subjects.values():
@@ -127,7 +127,7 @@ class Idle(RiposteTest):
         self.speak(clients)
 
     @needs_systemd
-    def test_with_a_watchdog_it_makes_the_watchdogs_only(self):
+    def test_with_a_watchdog_it_makes_only_the_watchdogs_calls(self):
         daemon = self.daemon("--listen", "hello=127.0.0.1:0", notify=True,
                              environment={"WATCHDOG_USEC": "600000"})
         trace = Trace(self, daemon)
@@ -140,10 +140,10 @@ class Idle(RiposteTest):
         pets()
         petted = 0
         while petted < 4:
-            self.assertTrue(select.select([daemon.notifications], [], [], WAIT)[0], "it is petted")
+            self.assertTrue(select.select([daemon.notifications], [], [], WAIT)[0], "the watchdog is notified")
             petted += pets()
         calls = trace.end()
-        petted += pets() + 1  # the last one may be half done
+        petted += pets() + 1  # the last one may be incomplete
         self.assertGreater(len(calls), 0)
-        # A handful of calls each time, the wake-ups included.
+        # A few calls each time, including the wake-ups.
         self.assertLessEqual(len(calls), 20 * petted, calls)
