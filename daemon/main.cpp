@@ -1,5 +1,5 @@
-// riposted(8). Wires, and decides nothing: options -> configuration -> listeners -> workers ->
-// readiness -> signals, until it has stopped.
+// riposted(8). Connects the parts and decides nothing: command line -> configuration -> supervisor,
+// which runs until the daemon has stopped.
 
 #include "common/standard_streams.h"
 #include "common/text.h"
@@ -33,14 +33,14 @@ int print(const std::string& text) {
     if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0)
         return static_cast<int>(Exit::ok);
     const int error = errno;
-    if (error == EPIPE) { // `| head` has seen enough: end as other tools do
+    if (error == EPIPE) { // the reader (`| head`) has closed its end: die by SIGPIPE as usual
         std::signal(SIGPIPE, SIG_DFL);
         std::raise(SIGPIPE);
     }
     return fail_with({Exit::os, fmt::format("standard output: {}", errno_text(error))});
 }
 
-/// Whatever can not be allocated at the start is an error like any other.
+/// Reports a failed allocation at the start as an error, with exit code and message.
 Result<std::unique_ptr<Supervisor>> start(const Options& options, const Config& config) {
     try {
         return Supervisor::start(options, config);

@@ -1,13 +1,15 @@
-// Who may use a listener: two lists of prefixes, of which the longest that holds a peer's address
-// decides.
+// Which peers may use a listener. There are two lists of prefixes; the longest prefix that contains
+// the peer's address decides:
 //
-//     not in `deny`, `allow` empty     let in
+//     not in `deny`, `allow` empty     permitted
+//     in `deny`, not in `allow`        refused
 //     in neither, `allow` not empty    refused
-//     in both                          the longer prefix decides; of equal ones, `deny`
+//     in both                          the longer prefix decides; if equally long, `deny`
 //
-// So a network can be let in but for a part of it, and of that part again one address. The lists
-// are asked once, when a connection or a datagram comes: a change ends no connection. Addresses are
-// keys (source_key.h): IPv4 is the same on both kinds of socket, and a zone does not matter.
+// So the lists can permit a network, exclude a part of it, and permit one address of that part. The
+// lists are checked once, when a connection or a datagram arrives: changing them ends no
+// connection. Addresses are compared as keys (source_key.h): an IPv4 address is the same on both
+// kinds of socket, and a zone is ignored.
 #pragma once
 
 #include "daemon/acl/cidr.h"
@@ -18,9 +20,9 @@
 
 namespace riposte {
 
-/// As it is written.
+/// The lists as the configuration has them.
 struct AclConfig {
-    std::vector<Cidr> allow; ///< empty: everybody who is not denied
+    std::vector<Cidr> allow; ///< empty: every address that is not in `deny`
     std::vector<Cidr> deny;
 
     bool operator==(const AclConfig&) const = default;
@@ -30,7 +32,7 @@ class Acl {
 public:
     explicit Acl(const AclConfig& config) : allow_(config.allow), deny_(config.deny) {}
 
-    /// An address that the kernel could not tell (all zero) is nobody's, and refused.
+    /// An unknown address (all zero, when the kernel could not report it) is refused.
     bool permits(const SourceKey& source) const noexcept;
 
 private:
@@ -38,7 +40,7 @@ private:
     CidrSet deny_;
 };
 
-/// Null if there is nothing to ask: everybody is let in.
+/// Null if both lists are empty: every peer is permitted.
 std::shared_ptr<const Acl> make_acl(const AclConfig& config);
 
 } // namespace riposte

@@ -22,7 +22,7 @@ std::unexpected<EndpointError> refuse(size_t offset, std::string message) {
     return std::unexpected(EndpointError{offset, std::move(message)});
 }
 
-/// A literal's key, or nothing. `host` has no zone.
+/// The key of an address literal without a zone, or nothing.
 std::optional<SourceKey> parse_address(const std::string& host) {
     SocketAddress address;
     in_addr v4{};
@@ -59,11 +59,12 @@ std::expected<Cidr, EndpointError> parse_cidr(std::string_view text) {
     const std::string_view host = text.substr(0, slash);
     const std::string shown = escape(text, 64);
     if (const size_t zone = host.find('%'); zone != std::string_view::npos)
-        return refuse(zone, fmt::format("'{}' has a zone; a prefix has none, remove it", shown));
+        return refuse(
+            zone, fmt::format("'{}' has a zone; a prefix cannot have one: remove it", shown));
     const auto key = host.contains('\0') ? std::nullopt : parse_address(std::string(host));
     if (!key)
-        return refuse(0, fmt::format("'{}' is no prefix of addresses; {}", shown, cidr_example));
-    // Written with dots alone, the length counts the bits of IPv4; with colons those of IPv6.
+        return refuse(0, fmt::format("'{}' is not an address prefix; {}", shown, cidr_example));
+    // In dotted notation the length counts bits of IPv4, in colon notation bits of IPv6.
     const bool dotted = host.find(':') == std::string_view::npos;
     const uint8_t before = dotted ? ipv4_offset_bits : 0;
     const auto max = static_cast<uint8_t>(128 - before);

@@ -2,9 +2,9 @@
 //
 //     prefix = IPv4 [/0..32] | IPv6 [/0..128]      without a length: one address
 //
-// A v4-mapped prefix (::ffff:192.0.2.0/120) is the IPv4 one (192.0.2.0/24), because a peer is the
-// same one on both kinds of socket. The other way about, an IPv6 prefix never holds an IPv4 peer:
-// whoever writes ::/0 means IPv6.
+// A v4-mapped prefix (::ffff:192.0.2.0/120) equals the IPv4 one (192.0.2.0/24), because a peer is
+// the same on both kinds of socket. Conversely, an IPv6 prefix never contains an IPv4 peer: ::/0
+// means all of IPv6.
 #pragma once
 
 #include "common/endpoint.h"
@@ -20,22 +20,22 @@ namespace riposte {
 
 struct Cidr {
     SourceKey network{}; ///< the bits beyond `bits` are zero
-    uint8_t bits = 0;    ///< of the key: an IPv4 prefix of n bits has 96 + n
+    uint8_t bits = 0;    ///< length within the key: an IPv4 prefix of n bits has 96 + n
 
     bool operator==(const Cidr&) const = default;
 };
 
-/// The error says where in the text the fault is. Refused, besides what is no address: a length
-/// that the family does not have, bits set beyond the length, a zone, a name.
+/// The error has the offset of the fault in the text. Refused are text that is not an address, a
+/// name, a zone, a length that the family does not have, and bits set beyond the length.
 std::expected<Cidr, EndpointError> parse_cidr(std::string_view text);
 
-/// "192.0.2.0/24", "192.0.2.1", "2001:db8::/32"; parse_cidr() reads it back.
+/// "192.0.2.0/24", "192.0.2.1", "2001:db8::/32"; parse_cidr() accepts the result.
 std::string to_string(const Cidr& cidr);
 
 bool contains(const Cidr& cidr, const SourceKey& key) noexcept;
 
-/// Answers which of its prefixes that hold an address is the longest, without allocating: a binary
-/// search for each length that occurs.
+/// Finds the longest of its prefixes that contains an address, without allocating: a binary search
+/// for each length that occurs.
 class CidrSet {
 public:
     static constexpr int none = -1;
@@ -43,7 +43,7 @@ public:
     CidrSet() = default;
     explicit CidrSet(const std::vector<Cidr>& prefixes);
 
-    /// The length of the longest prefix that holds `key`, in bits of the key; `none` if none does.
+    /// The length of the longest prefix that contains `key`, in bits of the key, or `none`.
     int longest_match(const SourceKey& key) const noexcept;
     bool empty() const noexcept { return lengths_.empty(); }
 
@@ -53,7 +53,7 @@ private:
         std::vector<SourceKey> networks; ///< sorted
     };
 
-    std::vector<Length> lengths_; ///< the longest first
+    std::vector<Length> lengths_; ///< longest first
 };
 
 } // namespace riposte

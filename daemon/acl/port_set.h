@@ -1,4 +1,4 @@
-// UDP ports, by number.
+// A set of UDP ports.
 #pragma once
 
 #include <bitset>

@@ -1,4 +1,5 @@
-// What a worker asks of its surroundings besides its backend, so that the simulator can answer.
+// What a worker reads from the system besides its backend: the clocks and facts about a socket. The
+// functions are virtual so that the simulator can supply them.
 #pragma once
 
 #include "common/address.h"
@@ -18,8 +19,8 @@ public:
     virtual uint64_t now_ns() noexcept = 0;      ///< monotonic
     virtual int64_t wall_seconds() noexcept = 0; ///< since 1970, UTC
     virtual SocketAddress peer_address(int fd) = 0;
-    /// What the kernel has of us for this peer and the peer has not acknowledged (SIOCOUTQ,
-    /// tcp(7)).
+    /// Bytes that we sent and the peer has not acknowledged yet (SIOCOUTQ, tcp(7)); 0 if the kernel
+    /// does not say.
     virtual uint32_t unacknowledged_bytes(int fd) noexcept = 0;
 };
 

@@ -6,7 +6,7 @@
 namespace riposte {
 
 void TimerWheel::grow(uint32_t count) {
-    room_.take_over(entries_);
+    reservation_.take_over(entries_);
     if (count > entries_.size())
         entries_.resize(count);
 }
@@ -40,7 +40,7 @@ void TimerWheel::unlink(uint32_t entry) noexcept {
 
 void TimerWheel::set(uint32_t entry, uint64_t deadline_ms) noexcept {
     Entry& e = entries_[entry];
-    uint64_t tick = deadline_ms / tick_ms + 1; // the first tick at which it has passed
+    uint64_t tick = deadline_ms / tick_ms + 1; // the first tick after the deadline
     e.deadline_ms = deadline_ms;
     if (e.linked && e.tick <= tick)
         return;
@@ -60,7 +60,7 @@ uint32_t TimerWheel::expired(uint64_t now_ms) noexcept {
     if (linked_ == 0 || now_tick < next_tick_)
         return none;
     next_tick_ = 0;
-    // After a long sleep every bucket is due, but only once.
+    // After a sleep of more than one revolution every bucket is due, each only once.
     uint64_t tick = now_tick > tick_ + buckets ? now_tick - buckets : tick_;
     for (; linked_ > 0 && tick <= now_tick; ++tick) {
         for (uint32_t i = heads_[tick % buckets]; i != none;) {
@@ -70,10 +70,10 @@ uint32_t TimerWheel::expired(uint64_t now_ms) noexcept {
                 uint64_t due = entries_[i].deadline_ms / tick_ms + 1;
                 if (due <= now_tick) {
                     entries_[i].deadline_ms = never;
-                    tick_ = tick; // there may be more in this bucket
+                    tick_ = tick; // this bucket may hold more expired entries
                     return i;
                 }
-                link(i, due); // it moved later since it was linked
+                link(i, due); // its deadline has moved later since it was linked
             }
             i = following;
         }

@@ -1,12 +1,12 @@
 // Deadlines of connections: a hashed timing wheel (Varghese and Lauck, 1987).
 //
-// Deadlines move with every byte, and almost all of them move later, so setting one is a store: an
-// entry stays in its bucket, and is looked at again when that bucket is due. Only a deadline that
-// moves earlier relinks. Expiry is therefore never early and at most one tick late. An empty wheel
-// asks for no wake-up, which is what lets an idle daemon sleep for ever.
+// Deadlines move with every byte, and almost all of them move later, so setting one is a single
+// store: the entry stays in its bucket and is examined again when that bucket is due. Only a
+// deadline that moves earlier relinks the entry. An entry therefore never expires early, and at
+// most one tick late. An empty wheel needs no wake-up, so an idle daemon sleeps without a timeout.
 #pragma once
 
-#include "daemon/core/room.h"
+#include "daemon/core/vector_reservation.h"
 
 #include <array>
 #include <cstdint>
@@ -20,18 +20,21 @@ public:
     static constexpr uint64_t tick_ms = 16;
     static constexpr uint64_t never = std::numeric_limits<uint64_t>::max();
 
-    /// Entries are 0 .. count-1, none set.
+    /// Entries are numbered 0 to count-1; none has a deadline.
     explicit TimerWheel(uint32_t count) { grow(count); }
 
-    /// Memory for grow() to so many entries. Throws std::bad_alloc, and then nothing has changed.
-    void reserve(uint32_t count) { room_.reserve(entries_, count); }
-    void give_up() noexcept { room_.give_up(); }
-    /// More entries (never fewer). Allocates what was not reserved; not for the hot path.
+    /// Reserves memory for grow() to `count` entries. Throws std::bad_alloc, and then nothing has
+    /// changed.
+    void reserve(uint32_t count) { reservation_.reserve(entries_, count); }
+    void give_up() noexcept { reservation_.give_up(); }
+    /// Grows to `count` entries (never shrinks). Allocates what was not reserved; not for the hot
+    /// path.
     void grow(uint32_t count);
 
     static constexpr uint64_t entry_bytes() noexcept { return sizeof(Entry); }
 
-    /// Milliseconds of the caller's clock. Set again to move, either way.
+    /// Sets the entry's deadline, in milliseconds of the caller's clock, or moves it, earlier or
+    /// later.
     void set(uint32_t entry, uint64_t deadline_ms) noexcept;
     void clear(uint32_t entry) noexcept;
 
@@ -39,16 +42,17 @@ public:
     static constexpr uint32_t none = UINT32_MAX;
     uint32_t expired(uint64_t now_ms) noexcept;
 
-    /// When expired() should be asked next; `never` if nothing is set. May be early. It is asked
-    /// for in every turn of a worker, and looked for only when the last answer has passed.
+    /// When to call expired() next, in milliseconds; `never` if no deadline is set. May be early.
+    /// Cheap enough for every turn of a worker: the wheel is searched only when the last result
+    /// has passed.
     uint64_t next_ms() noexcept;
 
 private:
-    static constexpr uint32_t buckets = 1024; // 16 s a turn; longer deadlines go round
+    static constexpr uint32_t buckets = 1024; // 16 s a revolution; longer deadlines take several
 
     struct Entry {
         uint64_t deadline_ms = never;
-        uint64_t tick = 0; ///< of the bucket that it is linked in; valid while linked
+        uint64_t tick = 0; ///< when the bucket that holds it is due; valid while linked
         uint32_t next = none;
         uint32_t previous = none;
         bool linked = false;
@@ -59,13 +63,13 @@ private:
     uint64_t find_next_tick() const noexcept;
 
     std::vector<Entry> entries_;
-    Room<Entry> room_;
-    std::array<uint32_t, buckets> heads_ = filled();
+    VectorReservation<Entry> reservation_;
+    std::array<uint32_t, buckets> heads_ = no_heads();
     uint32_t linked_ = 0;
-    uint64_t tick_ = 0;      ///< no linked entry has an earlier one
-    uint64_t next_tick_ = 0; ///< nor one that is due before this; 0: not known
+    uint64_t tick_ = 0;      ///< no linked entry has an earlier tick
+    uint64_t next_tick_ = 0; ///< no linked entry is due before this one; 0: not known
 
-    static constexpr std::array<uint32_t, buckets> filled() {
+    static constexpr std::array<uint32_t, buckets> no_heads() {
         std::array<uint32_t, buckets> heads{};
         heads.fill(none);
         return heads;

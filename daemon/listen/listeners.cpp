@@ -99,7 +99,7 @@ void set_accepting(const Entry& entry) {
         return;
     for (const Bound& bound : entry.bounds)
         for (const Socket& socket : bound.sockets)
-            accept_with_first_bytes(socket.fd.get(), entry.service->answers_once());
+            accept_with_first_bytes(socket.fd.get(), entry.service->replies_once());
 }
 
 bool mentions(const std::vector<ListenerConfig>& sections, std::string_view key) {

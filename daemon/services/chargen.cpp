@@ -1,7 +1,7 @@
-// RFC 864, Character Generator Protocol. Over TCP an endless stream of lines, as fast as the peer
-// reads; what it sends is thrown away. A line is 72 of the 95 printable ASCII characters in a ring,
-// the next line starts one character later. Over UDP the RFC asks for 0 to 512 characters; we send
-// the start of the pattern, as long as the question at most.
+// RFC 864, Character Generator Protocol. Over TCP the service sends an endless stream of lines, as
+// fast as the peer reads, and discards what the peer sends. A line is 72 of the 95 printable ASCII
+// characters in a ring; the next line starts one character later. Over UDP the RFC asks for 0 to
+// 512 characters; we send the start of the pattern, at most as many bytes as the request has.
 #include "daemon/services/services.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace {
 constexpr uint64_t ring = 95; // ' ' to '~'
 constexpr uint64_t line_chars = 72;
 constexpr uint64_t line_bytes = line_chars + 2; // CR LF
-constexpr uint64_t period = ring * line_bytes;  // after which the pattern repeats
+constexpr uint64_t period = ring * line_bytes;  // the pattern repeats after so many bytes
 constexpr size_t datagram_max = 512;
 
 constexpr char pattern_at(uint64_t position) {
@@ -27,7 +27,7 @@ constexpr char pattern_at(uint64_t position) {
     return static_cast<char>(' ' + (line + column) % ring);
 }
 
-/// The whole pattern, made by the compiler: copying is several times faster than making it.
+/// One period, computed by the compiler: copying it is several times faster than computing it.
 constexpr auto pattern = [] {
     std::array<char, period> all{};
     for (uint64_t i = 0; i < period; ++i)

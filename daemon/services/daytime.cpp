@@ -1,9 +1,9 @@
-// RFC 867, Daytime Protocol. A human-readable time, then the connection is finished; what the
-// client sends is thrown away. The RFC leaves the format open; ours is UTC in its first suggested
-// form: "Sunday, November 22, 2026 16:03:48-UTC\r\n". Over UDP the answer goes only to a question
-// that is at least as long, or to who may be sent more.
-#include "daemon/services/answer.h"
+// RFC 867, Daytime Protocol. The service sends a human-readable time, finishes the connection, and
+// discards what the client sends. The RFC leaves the format open; ours is UTC in its first
+// suggested form: "Sunday, November 22, 2026 16:03:48-UTC\r\n". Over UDP the service replies only
+// to a request that is at least as long as the reply, or to a peer in `longer_answers_to`.
 #include "daemon/services/services.h"
+#include "daemon/services/short_reply.h"
 
 #include <array>
 #include <cassert>
@@ -46,19 +46,19 @@ public:
     StreamReply writable(const ServiceContext& context, StreamState&, std::span<std::byte> buffer)
         const noexcept override {
         Line line = daytime_line(context.wall_seconds);
-        return answer_and_finish(buffer, std::as_bytes(std::span(line.text).first(line.size)));
+        return reply_and_finish(buffer, std::as_bytes(std::span(line.text).first(line.size)));
     }
 
     DatagramReply datagram(
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept override {
         Line line = daytime_line(context.wall_seconds);
-        return answer_if_shorter(datagram, std::as_bytes(std::span(line.text).first(line.size)));
+        return reply_if_not_longer(datagram, std::as_bytes(std::span(line.text).first(line.size)));
     }
 
-    uint32_t longer_answer(
-        const ServiceContext& context, const LongerRoom& room) const noexcept override {
+    uint32_t longer_reply(
+        const ServiceContext& context, const LongerReplyBuffer& buffer) const noexcept override {
         Line line = daytime_line(context.wall_seconds);
-        return answer_in_full(room, std::as_bytes(std::span(line.text).first(line.size)));
+        return reply_in_full(buffer, std::as_bytes(std::span(line.text).first(line.size)));
     }
 };
 

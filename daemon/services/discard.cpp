@@ -1,4 +1,4 @@
-// RFC 863, Discard Protocol. Whatever arrives is thrown away; nothing is ever answered.
+// RFC 863, Discard Protocol. The service discards everything and never replies.
 #include "daemon/services/services.h"
 
 namespace riposte {

@@ -1,4 +1,4 @@
-// RFC 862, Echo Protocol. The answer is what arrived, where it lies.
+// RFC 862, Echo Protocol. The reply is the request, in the same bytes: nothing is copied.
 #include "daemon/services/services.h"
 
 namespace riposte {

@@ -1,8 +1,8 @@
-// The tutorial's server. TCP: the first message (what one recv(2) of 1024 bytes returns, however
-// short) is answered with the greeting, and so is a client that only sends its FIN; then the
-// connection is finished. UDP: the datagram goes back.
-#include "daemon/services/answer.h"
+// The tutorial's server. TCP: the service replies with the greeting to the first message (in the
+// tutorial, what one recv(2) of 1024 bytes returns, however short), or to a FIN without one, and
+// finishes the connection. UDP: it sends the datagram back.
 #include "daemon/services/services.h"
+#include "daemon/services/short_reply.h"
 
 namespace riposte {
 namespace {
@@ -11,9 +11,9 @@ class Hello final : public Service {
 public:
     explicit Hello(std::string message) : message_(std::move(message)) {}
 
-    bool answers_once() const noexcept override { return true; }
+    bool replies_once() const noexcept override { return true; }
 
-    /// Until it has greeted; the cursor says that it did.
+    /// Until the greeting is sent; the cursor is then 1.
     bool resumable(const StreamState& state) const noexcept override { return state.cursor == 0; }
 
     StreamReply arrived(
@@ -36,7 +36,7 @@ public:
 private:
     StreamReply greet(StreamState& state, std::span<std::byte> buffer) const noexcept {
         state.cursor = 1;
-        return answer_and_finish(buffer, std::as_bytes(std::span(message_)));
+        return reply_and_finish(buffer, std::as_bytes(std::span(message_)));
     }
 
     std::string message_;

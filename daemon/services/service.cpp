@@ -37,8 +37,8 @@ StreamReply Service::writable(
     return {.size = 0, .finish = false};
 }
 
-uint32_t Service::longer_answer(
-    const ServiceContext& /*context*/, const LongerRoom& /*room*/) const noexcept {
+uint32_t Service::longer_reply(
+    const ServiceContext& /*context*/, const LongerReplyBuffer& /*buffer*/) const noexcept {
     return 0;
 }
 

@@ -1,18 +1,19 @@
 // The sans-I/O contract of a service.
 //
-// A service is told what arrived and says what to answer. It knows no socket, no thread and no
-// clock of its own, allocates nothing and throws nothing while it answers; a test calls it as a
-// function. One object serves every connection of its listener, from every worker, so its calls
-// are const; what a connection needs to remember is in its StreamState.
+// A service gets the bytes that arrived and returns the reply. It has no socket, no thread and no
+// clock of its own, and neither allocates nor throws while it replies; a test calls it as a
+// function. One object serves every connection of its listener, from every worker, so its member
+// functions are const; what a connection must remember is in its StreamState.
 //
-// The answer is always written *in place*, over what arrived:
+// The service always writes the reply *in place*, over the request:
 //
-//   datagrams   the reply lies in the request's own bytes, so it can not be longer than the
-//               request. There is no amplification, by type. A service whose answer would be longer
-//               says so, and the datagram is dropped and counted; unless who asks can not be
-//               forged (`longer_answers_to`): then it is given a LongerRoom, which nobody else has.
-//   streams     the bytes that arrived lie at the front of a buffer; the answer is what the service
-//               leaves at its front. Echo leaves them as they are and nothing is copied.
+//   datagrams   The reply lies in the request's own bytes, so it cannot be longer than the request:
+//               the types rule amplification out. A service whose reply would be longer returns
+//               `too_long`, and the datagram is dropped and counted. The exception is a source in
+//               `longer_answers_to`, an address that cannot be forged: for its requests alone the
+//               service gets a LongerReplyBuffer.
+//   streams     The bytes that arrived lie at the front of a buffer; the reply is what the service
+//               leaves at its front. Echo leaves them as they are, so nothing is copied.
 #pragma once
 
 #include "common/endpoint.h"
@@ -33,10 +34,10 @@ inline constexpr size_t service_kinds = static_cast<size_t>(ServiceKind::time) +
 
 std::string_view to_string(ServiceKind kind);
 std::optional<ServiceKind> parse_service(std::string_view name);
-/// The names that parse_service() knows, for messages and for the nearest known one.
+/// The names that parse_service() knows, to list in messages and to suggest the nearest one.
 std::span<const std::string_view> service_names();
 
-/// What configuration can tell a service.
+/// A service's part of the configuration.
 struct ServiceOptions {
     std::string message = "Hello, i'm server!"; ///< hello over TCP; 1 to message_bytes_max bytes
 
@@ -45,37 +46,37 @@ struct ServiceOptions {
 
 inline constexpr size_t message_bytes_max = 1024;
 
-/// Comes in with each call.
+/// What a service may know of the time of a call; passed to each.
 struct ServiceContext {
     int64_t wall_seconds; ///< since 1970, UTC
 };
 
-/// A connection's memory of its service; zero when it opens.
+/// What a service remembers about one connection; zero when the connection opens.
 struct StreamState {
     uint64_t cursor = 0;
 };
 
-/// `size` bytes at the front of the buffer are to be sent; with `finish`, they are the last ones.
+/// Send the first `size` bytes of the buffer; if `finish`, they are the last ones.
 struct StreamReply {
     uint32_t size = 0;
     bool finish = false;
 };
 
-/// A size of zero is no verdict: an empty datagram is a real one.
+/// The verdict is separate from the size, because an empty datagram is a valid reply.
 struct DatagramReply {
     enum class Verdict : uint8_t {
-        drop,     ///< the service answers nothing to this one (discard)
-        too_long, ///< the answer would be longer than the question: dropped and counted
-        send
+        drop,     ///< the service does not reply to this request (discard)
+        too_long, ///< the reply would be longer than the request: dropped and counted
+        send      ///< the first `size` bytes
     } verdict = Verdict::drop;
     uint32_t size = 0;
 };
 
-/// Where an answer may be longer than its question; only Datagrams makes one, for a source to which
-/// that is permitted.
-class LongerRoom {
+/// A buffer for a reply that may be longer than its request. Only Datagrams makes one, and only for
+/// a source in `longer_answers_to`.
+class LongerReplyBuffer {
 public:
-    explicit LongerRoom(std::span<std::byte> bytes) noexcept : bytes_(bytes) {}
+    explicit LongerReplyBuffer(std::span<std::byte> bytes) noexcept : bytes_(bytes) {}
     std::span<std::byte> bytes() const noexcept { return bytes_; }
 
 private:
@@ -86,42 +87,45 @@ class Service {
 public:
     virtual ~Service() = default;
 
-    /// Does it write without being asked (daytime, time, chargen)? Then writable() is called as
-    /// soon as a connection opens, and again whenever there is room, until it says finish.
+    /// Does the service write before the client does (daytime, time, chargen)? Then writable() is
+    /// called as soon as a connection opens, and again whenever a buffer is free, until it returns
+    /// `finish`.
     virtual bool speaks_first() const noexcept { return false; }
 
-    /// Is a connection over with the answer to its first message (hello)? Then it is of no use to
-    /// anybody before that message, and the kernel may keep it until then.
-    virtual bool answers_once() const noexcept { return false; }
+    /// Does a connection end with the reply to its first message (hello)? Then it needs no worker
+    /// before that message, and the kernel may hold it until then (accept_with_first_bytes()).
+    virtual bool replies_once() const noexcept { return false; }
 
-    /// May another process go on with a connection in this state, knowing of it only the name of
-    /// its service? So at least: nothing that was said depends on what was said before.
+    /// May another process continue a connection in this state, knowing only the name of its
+    /// service? That requires that no later reply depends on earlier bytes.
     virtual bool resumable(const StreamState& /*state*/) const noexcept { return false; }
 
-    /// `size` bytes (at least 1) arrived at the front of `buffer`, whose whole length may be used.
-    /// Unless a service says otherwise they are thrown away.
+    /// `size` bytes (at least 1) arrived at the front of `buffer`, whose whole length the reply may
+    /// use. The default discards them.
     virtual StreamReply arrived(
         const ServiceContext& context, StreamState& state, std::span<std::byte> buffer,
         size_t size) const noexcept;
 
-    /// There is room: `buffer` is empty and may be filled.
+    /// The connection can take more: the service may fill `buffer`, which holds nothing. The
+    /// default writes nothing.
     virtual StreamReply writable(
         const ServiceContext& context, StreamState& state,
         std::span<std::byte> buffer) const noexcept;
 
-    /// The peer sent its FIN; what it still gets is at the front of `buffer`. The connection is
-    /// finished afterwards, whatever the reply's `finish` says.
+    /// The peer sent its FIN; the service may leave a last reply at the front of `buffer`. The
+    /// connection is finished afterwards, whatever the reply's `finish` says.
     virtual StreamReply peer_finished(
         const ServiceContext& context, StreamState& state,
         std::span<std::byte> buffer) const noexcept;
 
+    /// A request arrived, in `datagram` (possibly empty); the reply overwrites it.
     virtual DatagramReply datagram(
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept = 0;
 
-    /// The whole answer to a datagram to which datagram() said too_long, at the front of `room`:
-    /// how many bytes it has, and 0 if it has no such answer either.
-    virtual uint32_t longer_answer(
-        const ServiceContext& context, const LongerRoom& room) const noexcept;
+    /// Writes the whole reply to a request for which datagram() returned `too_long` to the front of
+    /// `buffer`. Returns its size in bytes; 0 if the service has no such reply.
+    virtual uint32_t longer_reply(
+        const ServiceContext& context, const LongerReplyBuffer& buffer) const noexcept;
 };
 
 std::shared_ptr<const Service> make_service(ServiceKind kind, const ServiceOptions& options);

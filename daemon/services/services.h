@@ -1,5 +1,6 @@
-// One maker a service, each in the file of its name. Add a service: its file, a line here, a line
-// in service.cpp, its name in ServiceKind, its tests in tests/unit/daemon/test_services.cpp.
+// One factory per service, each in the file of its name. To add a service: write its file, add a
+// line here, its name and its case in service.cpp, its enumerator in ServiceKind, and its tests in
+// tests/unit/daemon/test_services.cpp.
 #pragma once
 
 #include "daemon/services/service.h"

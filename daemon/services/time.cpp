@@ -1,9 +1,10 @@
-// RFC 868, Time Protocol. Seconds since 1900-01-01 00:00 UTC as 32 bits, big-endian, then the
-// connection is finished. The count wraps in 2036, as NTP's era 0 does; clients know. Over UDP the
-// RFC's question is empty and its answer 4 bytes: longer than its question, so that one is dropped
-// unless it comes from who may be sent more, and a question of at least 4 bytes is answered.
-#include "daemon/services/answer.h"
+// RFC 868, Time Protocol. The service sends the seconds since 1900-01-01 00:00 UTC as 32 bits,
+// big-endian, and finishes the connection. The count wraps in 2036, as NTP's era 0 does; clients
+// account for that. Over UDP the RFC's request is empty and the reply has 4 bytes. That is longer
+// than the request, so an empty request is dropped unless its source is in `longer_answers_to`; a
+// request of at least 4 bytes gets its reply.
 #include "daemon/services/services.h"
+#include "daemon/services/short_reply.h"
 
 #include <array>
 
@@ -26,18 +27,18 @@ public:
     StreamReply writable(const ServiceContext& context, StreamState&, std::span<std::byte> buffer)
         const noexcept override {
         auto bytes = time_bytes(context.wall_seconds);
-        return answer_and_finish(buffer, bytes);
+        return reply_and_finish(buffer, bytes);
     }
 
     DatagramReply datagram(
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept override {
         auto bytes = time_bytes(context.wall_seconds);
-        return answer_if_shorter(datagram, bytes);
+        return reply_if_not_longer(datagram, bytes);
     }
 
-    uint32_t longer_answer(
-        const ServiceContext& context, const LongerRoom& room) const noexcept override {
-        return answer_in_full(room, time_bytes(context.wall_seconds));
+    uint32_t longer_reply(
+        const ServiceContext& context, const LongerReplyBuffer& buffer) const noexcept override {
+        return reply_in_full(buffer, time_bytes(context.wall_seconds));
     }
 };
 

@@ -18,7 +18,7 @@
 #pragma once
 
 #include "daemon/core/host.h"
-#include "daemon/core/room.h"
+#include "daemon/core/vector_reservation.h"
 #include "daemon/core/timer_wheel.h"
 #include "daemon/tcp/connection_table.h"
 #include "daemon/tcp/longest_waiting.h"
@@ -88,8 +88,8 @@ public:
 private:
     std::vector<uint32_t> starved_; ///< slots; some may have ended since
     std::vector<uint32_t> woken_;   ///< wake()'s working copy
-    Room<uint32_t> starved_room_;
-    Room<uint32_t> woken_room_;
+    VectorReservation<uint32_t> starved_room_;
+    VectorReservation<uint32_t> woken_room_;
     LongestWaiting stalled_;
     uint64_t next_round_ms_ = 0;
     uint64_t watched_ms_ = 0; ///< since then connections have starved without a long break

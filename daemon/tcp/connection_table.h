@@ -8,7 +8,7 @@
 // Invariant: a slot is free, or on the stack of free ones, never both or neither.
 #pragma once
 
-#include "daemon/core/room.h"
+#include "daemon/core/vector_reservation.h"
 #include "daemon/tcp/connection.h"
 
 #include <cassert>
@@ -68,8 +68,8 @@ public:
 private:
     std::vector<Connection> slots_;
     std::vector<uint32_t> free_; ///< a stack
-    Room<Connection> slots_room_;
-    Room<uint32_t> free_room_;
+    VectorReservation<Connection> slots_room_;
+    VectorReservation<uint32_t> free_room_;
 };
 
 } // namespace riposte

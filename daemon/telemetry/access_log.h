@@ -15,8 +15,8 @@
 #pragma once
 
 #include "common/address.h"
-#include "daemon/core/room.h"
 #include "daemon/core/timer_wheel.h"
+#include "daemon/core/vector_reservation.h"
 #include "daemon/log/log.h"
 #include "daemon/services/service.h"
 
@@ -122,8 +122,8 @@ private:
     AccessLogConfig config_{};
     std::vector<Record> records_;     ///< by slot; empty while off
     std::vector<std::byte> contents_; ///< the first bytes, `config_.bytes` for each slot
-    Room<Record> records_room_;
-    Room<std::byte> contents_room_;
+    VectorReservation<Record> records_room_;
+    VectorReservation<std::byte> contents_room_;
     uint32_t seen_ = 0; ///< datagrams since the last one that was told of
     log::Limit limit_{1, 1000};
     uint64_t left_out_ = 0;

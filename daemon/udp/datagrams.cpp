@@ -193,8 +193,8 @@ std::optional<uint32_t> Datagrams::answer_longer(ListenerSlot& at, BufferId ques
         telemetry_.metrics.add(at.socket.kind, Counter::datagrams_send_failed);
         return std::nullopt;
     }
-    const uint32_t size = at.socket.service->longer_answer(
-        {turn_.wall_seconds}, LongerRoom(pool.buffers().bytes(room)));
+    const uint32_t size = at.socket.service->longer_reply(
+        {turn_.wall_seconds}, LongerReplyBuffer(pool.buffers().bytes(room)));
     if (size == 0) {
         telemetry_.metrics.add(at.socket.kind, Counter::datagrams_too_long);
         pool.buffers().move(room, Owner::worker, Owner::pool);

@@ -8,7 +8,7 @@
 
 #include "daemon/acl/port_set.h"
 #include "daemon/core/host.h"
-#include "daemon/core/room.h"
+#include "daemon/core/vector_reservation.h"
 #include "daemon/io/backend.h"
 #include "daemon/io/turn.h"
 #include "daemon/listen/listener_spec.h"
@@ -119,7 +119,7 @@ private:
     uint64_t trim_ms_ = TimerWheel::never;
     log::Limit accept_limit_{1, 10'000};
     log::Limit datagram_limit_{1, 10'000};
-    Room<Op> ops_room_;
+    VectorReservation<Op> ops_room_;
     bool reserved_ = false; ///< since the last plan was applied
     bool starved_ = false;  ///< some listener waits for a datagram buffer
 };

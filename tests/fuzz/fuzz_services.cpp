@@ -201,7 +201,7 @@ std::optional<std::string> right_answer(const Subject& subject, std::string_view
 /// To who may be sent more than was asked.
 void require_longer(const Subject& subject, std::string_view right) {
     std::vector<std::byte> room(payload_bytes_max, untouched);
-    const uint32_t size = subject.service->longer_answer(subject.context, LongerRoom(room));
+    const uint32_t size = subject.service->longer_reply(subject.context, LongerReplyBuffer(room));
     require(size == right.size(), "the long answer has its size");
     require(sim::text_of(std::span(room).first(size)) == right, "the long answer");
     require(room[size] == untouched, "what is behind the long answer stays as it was");

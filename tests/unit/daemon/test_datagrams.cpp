@@ -36,7 +36,8 @@ public:
         return {DatagramReply::Verdict::send, static_cast<uint32_t>(first - '0')};
     }
 
-    uint32_t longer_answer(const ServiceContext&, const LongerRoom& room) const noexcept override {
+    uint32_t longer_reply(
+        const ServiceContext&, const LongerReplyBuffer& room) const noexcept override {
         constexpr std::string_view text = "a long answer";
         std::ranges::copy(std::as_bytes(std::span(text)), room.bytes().begin());
         return text.size();

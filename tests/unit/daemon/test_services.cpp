@@ -161,7 +161,8 @@ TEST_CASE(
          {ServiceKind::hello, ServiceKind::echo, ServiceKind::discard, ServiceKind::daytime,
           ServiceKind::chargen, ServiceKind::time}) {
         std::array<std::byte, 2048> buffer{};
-        const uint32_t size = make_service(kind, {})->longer_answer(context, LongerRoom(buffer));
+        const uint32_t size =
+            make_service(kind, {})->longer_reply(context, LongerReplyBuffer(buffer));
         const std::string text(reinterpret_cast<const char*>(buffer.data()), size);
         if (kind == ServiceKind::daytime)
             CHECK(text == "Sunday, November 22, 2026 16:03:48-UTC\r\n");

@@ -1,6 +1,6 @@
-// Memory for a vector that may have to grow: had before it is certain that it will, and given up as
-// if it had never been. The one who says yes to a plan takes it over, and then nothing can fail any
-// more.
+// Memory for a vector that may have to grow. A plan (a reload) reserves it before anything changes;
+// if all parts could reserve, the plan is applied and the vector takes the memory over, which
+// cannot fail; otherwise the memory is given up and the vector is as it was.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,10 @@
 namespace riposte {
 
 template<class T>
-class Room {
+class VectorReservation {
 public:
-    /// For `vector` to have `size` elements. Throws std::bad_alloc, and then nothing has changed.
+    /// Reserves memory for `vector` to have `size` elements. Throws std::bad_alloc, and then
+    /// nothing has changed.
     void reserve(const std::vector<T>& vector, size_t size) {
         std::vector<T> memory;
         if (size > vector.capacity())
@@ -21,6 +22,7 @@ public:
         memory_ = std::move(memory);
     }
 
+    /// Gives `vector` the reserved capacity; its elements stay. Does nothing if it has as much.
     void take_over(std::vector<T>& vector) noexcept {
         if (memory_.capacity() > vector.capacity()) {
             memory_.clear();
@@ -32,6 +34,7 @@ public:
         give_up();
     }
 
+    /// Frees what was reserved.
     void give_up() noexcept { std::vector<T>().swap(memory_); }
 
 private:
