@@ -1,4 +1,4 @@
-// Which backend the configuration asks for, and which one runs.
+// The backend that the configuration asks for, or the one that runs (then never `automatic`).
 #pragma once
 
 #include <cstdint>

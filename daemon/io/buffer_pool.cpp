@@ -20,7 +20,7 @@ Result<BufferPool> BufferPool::create(uint32_t count, uint32_t bytes) {
     if (memory == MAP_FAILED)
         return fail(
             Exit::os, fmt::format(
-                          "no memory for {} buffers of {} bytes: {}; lower "
+                          "cannot reserve memory for {} buffers of {} bytes: {}; lower "
                           "'buffer_memory' or raise the memory limit",
                           count, bytes, errno_text(errno)));
     return BufferPool(static_cast<std::byte*>(memory), count, bytes);
@@ -36,7 +36,7 @@ BufferPool::BufferPool(BufferPool&& other) noexcept
     : memory_(std::exchange(other.memory_, nullptr)), buffer_bytes_(other.buffer_bytes_),
       owner_(std::move(other.owner_)), free_(std::move(other.free_)),
       held_{other.held_[0], other.held_[1], other.held_[2]}, touched_end_(other.touched_end_),
-      stirred_(other.stirred_) {}
+      used_since_trim_(other.used_since_trim_) {}
 
 BufferPool::~BufferPool() {
     if (memory_)
@@ -53,13 +53,13 @@ BufferId BufferPool::take(Owner to) noexcept {
     --held_[static_cast<size_t>(Owner::pool)];
     ++held_[static_cast<size_t>(to)];
     touched_end_ = std::max(touched_end_, id + 1);
-    stirred_ = true;
+    used_since_trim_ = true;
     return id;
 }
 
 void BufferPool::trim(uint32_t keep) noexcept {
     const size_t warm = free_.size() - std::min<size_t>(keep, free_.size());
-    // Whole pages alone: what shares one with a neighbour stays.
+    // Only whole pages: a page that a buffer shares with its neighbour stays.
     const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
     for (BufferId id : std::span(free_).first(warm)) {
         const size_t begin = (size_t{id} * buffer_bytes_ + page - 1) / page * page;
@@ -67,14 +67,14 @@ void BufferPool::trim(uint32_t keep) noexcept {
         if (id < touched_end_ && begin < end)
             ::madvise(memory_ + begin, end - begin, MADV_DONTNEED);
     }
-    // In use or warm: the rest may be touched.
+    // Only buffers that are warm or in use can have touched memory now.
     touched_end_ = 0;
     for (BufferId id : std::span(free_).subspan(warm))
         touched_end_ = std::max(touched_end_, id + 1);
     for (BufferId id = count(); id-- > touched_end_;)
         if (owner_[id] != Owner::pool)
             touched_end_ = id + 1;
-    stirred_ = false;
+    used_since_trim_ = false;
 }
 
 void BufferPool::move(BufferId id, Owner from, Owner to) noexcept {
@@ -86,7 +86,7 @@ void BufferPool::move(BufferId id, Owner from, Owner to) noexcept {
     if (to != Owner::pool)
         return;
     free_.push_back(id);
-    stirred_ = true;
+    used_since_trim_ = true;
 }
 
 void BufferPool::reclaim(Owner from) noexcept {

@@ -1,12 +1,12 @@
-// Buffers, and who owns each one.
+// Buffers, and the owner of each one.
 //
-// A pool is one mapping of `count` buffers of `bytes` each. Memory is reserved at start and touched
-// only when used, page by page; the free list is a stack, so that the warm buffers are used again
-// first, and what lies deep in it can be given back to the system (trim()). Each
-// buffer has one owner at a time, and every move states from whom to whom and is asserted at both
-// ends: a buffer that two own, or none, is the fault that corrupts other people's bytes.
+// A pool is one mapping of `count` buffers of `bytes` each. Memory is reserved at the start and
+// touched only when used, page by page. The free list is a stack, so that warm buffers are reused
+// first and the memory of those deep in it can be returned to the system (trim()). Each buffer has
+// one owner at a time; every move names both owners and asserts them, because a buffer with two
+// owners, or none, corrupts another connection's bytes.
 //
-// One thread's: worker and backend are the same thread.
+// Used by one thread: worker and backend run on the same one.
 #pragma once
 
 #include "common/error.h"
@@ -29,22 +29,23 @@ enum class Owner : uint8_t { pool, backend, worker };
 
 class BufferPool {
 public:
-    /// `count` is at most 2^20 (see Token), `bytes` at least 1. Exit::os if memory is refused.
+    /// `count` is at most 2^20 (see Token), `bytes` at least 1. Exit::os if the system refuses the
+    /// memory.
     static Result<BufferPool> create(uint32_t count, uint32_t bytes);
 
     BufferPool(BufferPool&& other) noexcept;
     BufferPool& operator=(BufferPool&&) = delete;
     ~BufferPool();
 
-    /// A free buffer for `to`, or no_buffer.
+    /// A free buffer, now owned by `to`; no_buffer if there is none.
     BufferId take(Owner to) noexcept;
-    /// Passes a buffer on. To the pool means: it is free again.
+    /// Passes a buffer from one owner to another; passed to the pool, it is free.
     void move(BufferId id, Owner from, Owner to) noexcept;
-    /// Gives the memory of free buffers back to the system, but for the `keep` warmest ones.
+    /// Returns the memory of free buffers to the system, except that of the `keep` warmest ones.
     void trim(uint32_t keep) noexcept;
-    /// Was a buffer taken or freed since the last trim()? Then another one may find something.
-    bool stirred() const noexcept { return stirred_; }
-    /// Everything that `from` has is free again, because it is going away.
+    /// Was a buffer taken or freed since the last trim()? Only then can another trim() free memory.
+    bool used_since_trim() const noexcept { return used_since_trim_; }
+    /// Frees every buffer of `from`, whose end has come.
     void reclaim(Owner from) noexcept;
 
     std::span<std::byte> bytes(BufferId id) const noexcept {
@@ -65,25 +66,26 @@ private:
     std::vector<Owner> owner_;
     std::vector<BufferId> free_; ///< capacity reserved: never allocates after create()
     uint32_t held_[3];
-    BufferId touched_end_ = 0; ///< from here on no buffer has been touched since the last trim()
-    bool stirred_ = false;
+    BufferId touched_end_ = 0; ///< no buffer from here on was touched since the last trim()
+    bool used_since_trim_ = false;
 };
 
-/// Where a datagram, or a train of them, came from and to which of our addresses: the reply leaves
-/// from that one. Families are those of the socket (v4-mapped addresses on a dual-stack one). What
-/// an IPv4 or IPv6 datagram needs is in the first cache line; the rest of `any` is never touched.
+/// The peer of a datagram, or of a train, and the address of ours that it was sent to: the reply
+/// leaves from that one. Families are those of the socket (v4-mapped addresses on a dual-stack
+/// one). The first cache line has all that an IPv4 or IPv6 datagram needs; the rest of `any` is
+/// never touched.
 struct alignas(64) DatagramInfo {
     socklen_t peer_size;
-    sa_family_t local_family; ///< AF_UNSPEC: the kernel did not say; it chooses for the reply
-    /// 0: one datagram. Else the buffer holds a train: datagrams of this size one behind the other,
-    /// the last of which may be shorter (UDP_GRO). None of them is empty.
+    sa_family_t local_family; ///< AF_UNSPEC: not reported; the kernel chooses for the reply
+    /// 0: one datagram. Otherwise the buffer holds a train: consecutive datagrams of this size, the
+    /// last of which may be shorter (UDP_GRO). None of them is empty.
     uint16_t segment_bytes;
     union {
         in_pktinfo v4;
         in6_pktinfo v6;
     } local;
     bool to_group; ///< sent to a broadcast or multicast address, so not to us alone
-    bool cut;      ///< the kernel had more to tell than there was room for: not to be relied on
+    bool cut; ///< the kernel truncated data or control data (MSG_TRUNC, MSG_CTRUNC): unreliable
     union {
         sockaddr_storage any;
         sockaddr_in v4;
@@ -101,14 +103,14 @@ public:
 
     BufferPool& buffers() noexcept { return buffers_; }
     const BufferPool& buffers() const noexcept { return buffers_; }
-    DatagramInfo& arrival(BufferId id) noexcept { return arrivals_[id]; }
+    DatagramInfo& info(BufferId id) noexcept { return infos_[id]; }
 
 private:
     DatagramPool(BufferPool buffers, uint32_t count)
-        : buffers_(std::move(buffers)), arrivals_(count) {}
+        : buffers_(std::move(buffers)), infos_(count) {}
 
     BufferPool buffers_;
-    std::vector<DatagramInfo> arrivals_;
+    std::vector<DatagramInfo> infos_;
 };
 
 } // namespace riposte

@@ -12,42 +12,43 @@
 namespace riposte {
 namespace {
 
-// Room for what can come: the addresses (a dual-stack socket is given both), the size of a train's
-// datagrams, and what an inherited socket may have been told to say besides (a time, a mark, a
-// label). What goes needs less.
+// Space for the control messages that can arrive: both addresses (a dual-stack socket gets both),
+// the size of a train's datagrams, and those that an inherited socket may have enabled (a
+// timestamp, a mark, a label). Sending needs less.
 struct Control {
-    static constexpr size_t room = CMSG_SPACE(sizeof(in6_pktinfo)) +
-                                   CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(int)) + 256;
-    alignas(cmsghdr) std::byte bytes[room];
+    static constexpr size_t capacity = CMSG_SPACE(sizeof(in6_pktinfo)) +
+                                       CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(int)) +
+                                       256;
+    alignas(cmsghdr) std::byte bytes[capacity];
 };
 
-/// For a broadcast or multicast address the kernel puts that of the interface in its place.
+/// Of a broadcast or multicast datagram, ipi_spec_dst is the interface's address instead.
 bool is_group(const in_pktinfo& info) {
     return info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
 }
 
-void read_control(msghdr& message, uint32_t size, DatagramInfo& arrival) {
-    arrival.local_family = AF_UNSPEC;
-    arrival.segment_bytes = 0;
-    arrival.to_group = false;
-    arrival.cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+void read_control(msghdr& message, uint32_t size, DatagramInfo& info) {
+    info.local_family = AF_UNSPEC;
+    info.segment_bytes = 0;
+    info.to_group = false;
+    info.cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
             int segment = 0;
             std::memcpy(&segment, CMSG_DATA(c), sizeof segment);
             if (segment > 0 && static_cast<uint32_t>(segment) < size)
-                arrival.segment_bytes = static_cast<uint16_t>(segment);
+                info.segment_bytes = static_cast<uint16_t>(segment);
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-            std::memcpy(&arrival.local.v6, CMSG_DATA(c), sizeof arrival.local.v6);
-            arrival.local_family = AF_INET6; // on a dual-stack socket, what the reply must say
-            arrival.to_group |= IN6_IS_ADDR_MULTICAST(&arrival.local.v6.ipi6_addr) != 0;
+            std::memcpy(&info.local.v6, CMSG_DATA(c), sizeof info.local.v6);
+            info.local_family = AF_INET6; // a dual-stack socket needs this form for the reply
+            info.to_group |= IN6_IS_ADDR_MULTICAST(&info.local.v6.ipi6_addr) != 0;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-            in_pktinfo info{};
-            std::memcpy(&info, CMSG_DATA(c), sizeof info);
-            arrival.to_group |= is_group(info);
-            if (arrival.local_family != AF_INET6) {
-                arrival.local.v4 = info;
-                arrival.local_family = AF_INET;
+            in_pktinfo local{};
+            std::memcpy(&local, CMSG_DATA(c), sizeof local);
+            info.to_group |= is_group(local);
+            if (info.local_family != AF_INET6) {
+                info.local.v4 = local;
+                info.local_family = AF_INET;
             }
         }
     }
@@ -64,43 +65,43 @@ void put_control(Control& control, size_t& used, int level, int type, const Valu
     used += CMSG_SPACE(sizeof value);
 }
 
-/// How many bytes of control data the reply needs.
-size_t write_control(Control& control, const DatagramInfo& arrival, uint32_t segment_bytes) {
+/// Writes the control messages of a reply and returns their size in bytes.
+size_t write_control(Control& control, const DatagramInfo& info, uint32_t segment_bytes) {
     size_t used = 0;
-    if (arrival.local_family == AF_INET) {
-        in_pktinfo info = arrival.local.v4;
-        // The address asked: ipi_spec_dst is what the reply leaves from, and never a group's. The
-        // route chooses the interface.
-        info.ipi_ifindex = 0;
-        put_control(control, used, IPPROTO_IP, IP_PKTINFO, info);
-    } else if (arrival.local_family == AF_INET6) {
-        in6_pktinfo info = arrival.local.v6;
-        if (!IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
-            info.ipi6_ifindex = 0; // only a link-local address needs its interface
-        put_control(control, used, IPPROTO_IPV6, IPV6_PKTINFO, info);
+    if (info.local_family == AF_INET) {
+        in_pktinfo local = info.local.v4;
+        // The reply leaves from ipi_spec_dst, which is never a group's address. The route chooses
+        // the interface.
+        local.ipi_ifindex = 0;
+        put_control(control, used, IPPROTO_IP, IP_PKTINFO, local);
+    } else if (info.local_family == AF_INET6) {
+        in6_pktinfo local = info.local.v6;
+        if (!IN6_IS_ADDR_LINKLOCAL(&local.ipi6_addr))
+            local.ipi6_ifindex = 0; // only a link-local address needs its interface
+        put_control(control, used, IPPROTO_IPV6, IPV6_PKTINFO, local);
     }
     if (segment_bytes != 0)
         put_control(control, used, SOL_UDP, UDP_SEGMENT, static_cast<uint16_t>(segment_bytes));
     return used;
 }
 
-/// Was it the segmentation that was refused, and not the datagrams?
+/// Did the kernel refuse the segmentation, and not the datagrams?
 bool refuses_segments(int error) {
     return error == EIO || error == EINVAL || error == EMSGSIZE;
 }
 
-void went(Event& event, uint32_t size) {
-    event.result = std::max(event.result, 0) + static_cast<int32_t>(size);
+void add_sent(Event& event, uint32_t bytes) {
+    event.result = std::max(event.result, 0) + static_cast<int32_t>(bytes);
 }
 
-void failed(Event& event, int error) {
+void set_error_if_unsent(Event& event, int error) {
     if (event.result == 0)
         event.result = -error;
 }
 
 } // namespace
 
-/// Places for a batch; those from `first` on hold a buffer each and are ready for recvmmsg(2).
+/// The arguments of recvmmsg(2) for a batch; the places from `first` on have a buffer each.
 struct DatagramBatch::Incoming {
     std::array<mmsghdr, batch_max> headers{};
     std::array<iovec, batch_max> vectors{};
@@ -141,7 +142,7 @@ void DatagramBatch::put_in_place(uint32_t place, BufferId buffer) noexcept {
     in_->buffers[place] = buffer;
     in_->vectors[place] = {bytes.data(), bytes.size()};
     msghdr& header = in_->headers[place].msg_hdr;
-    header.msg_name = &pool_.arrival(buffer).peer;
+    header.msg_name = &pool_.info(buffer).peer;
     header.msg_namelen = sizeof(sockaddr_storage);
     header.msg_iov = &in_->vectors[place];
     header.msg_iovlen = 1;
@@ -162,9 +163,9 @@ DatagramBatch::Received DatagramBatch::receive(int fd, std::span<Datagram> datag
     for (uint32_t i = 0; i < received; ++i) {
         mmsghdr& header = in_->headers[first + i];
         BufferId buffer = in_->buffers[first + i];
-        DatagramInfo& arrival = pool_.arrival(buffer);
-        arrival.peer_size = header.msg_hdr.msg_namelen;
-        read_control(header.msg_hdr, header.msg_len, arrival);
+        DatagramInfo& info = pool_.info(buffer);
+        info.peer_size = header.msg_hdr.msg_namelen;
+        read_control(header.msg_hdr, header.msg_len, info);
         datagrams[i] = {buffer, header.msg_len};
     }
     in_->first += received;
@@ -189,8 +190,8 @@ size_t DatagramBatch::send(std::span<const Op> ops, Outbox& outbox) noexcept {
 
 void DatagramBatch::send_run(std::span<const Op> ops, std::span<Event> events) noexcept {
     bool segments = !sends_singly(ops[0].token);
-    TrainPlace single_until{}; // what is before goes one by one
-    for (TrainPlace at{}; at.op < ops.size();) {
+    TrainPosition single_until{}; // datagrams before this place are sent one by one
+    for (TrainPosition at{}; at.op < ops.size();) {
         const uint32_t count = prepare(ops, at, single_until, segments);
         const int sent = send_messages_(ops[0].fd, out_->headers.data(), count, MSG_DONTWAIT);
         const int error = sent > 0 ? 0 : errno;
@@ -203,22 +204,23 @@ void DatagramBatch::send_run(std::span<const Op> ops, std::span<Event> events) n
             }
             continue;
         }
-        // An error is the first message's alone; the ones behind it get their own try.
+        // An error concerns the first message alone; the following ones are tried again.
         const uint32_t done = sent > 0 ? static_cast<uint32_t>(sent) : 1;
         for (const TrainMessage& message : std::span(out_->messages).first(done))
             message.for_each_piece(ops, [&](uint32_t op, uint32_t, uint32_t size) {
                 if (sent > 0)
-                    went(events[op], size);
+                    add_sent(events[op], size);
                 else
-                    failed(events[op], error);
+                    set_error_if_unsent(events[op], error);
             });
         at = out_->messages[done - 1].end;
     }
 }
 
-/// Messages from `from` on, as many as there is room for. Returns how many.
+/// Prepares messages that begin at `from`, as many as the batch has room for. Returns their number.
 uint32_t DatagramBatch::prepare(
-    std::span<const Op> ops, TrainPlace from, TrainPlace single_until, bool segments) noexcept {
+    std::span<const Op> ops, TrainPosition from, TrainPosition single_until,
+    bool segments) noexcept {
     uint32_t count = 0;
     out_->vectors_used = 0;
     while (from.op < ops.size() && count < batch_max &&
@@ -234,10 +236,10 @@ uint32_t DatagramBatch::prepare(
 
 void DatagramBatch::write_header(uint32_t index, std::span<const Op> ops) noexcept {
     const TrainMessage& message = out_->messages[index];
-    DatagramInfo& arrival = pool_.arrival(ops[message.begin.op].buffer);
+    DatagramInfo& info = pool_.info(ops[message.begin.op].buffer);
     msghdr& header = out_->headers[index].msg_hdr;
-    header.msg_name = &arrival.peer;
-    header.msg_namelen = arrival.peer_size;
+    header.msg_name = &info.peer;
+    header.msg_namelen = info.peer_size;
     header.msg_iov = &out_->vectors[out_->vectors_used];
     message.for_each_piece(ops, [&](uint32_t op, uint32_t offset, uint32_t size) {
         std::byte* bytes = pool_.buffers().bytes(ops[op].buffer).data();
@@ -246,7 +248,7 @@ void DatagramBatch::write_header(uint32_t index, std::span<const Op> ops) noexce
     header.msg_iovlen =
         static_cast<size_t>(&out_->vectors[0] + out_->vectors_used - header.msg_iov);
     header.msg_control = out_->controls[index].bytes;
-    header.msg_controllen = write_control(out_->controls[index], arrival, message.segment_bytes);
+    header.msg_controllen = write_control(out_->controls[index], info, message.segment_bytes);
 }
 
 bool DatagramBatch::sends_singly(Token token) const noexcept {

@@ -22,8 +22,8 @@ bool same_local(const DatagramInfo& a, const DatagramInfo& b) {
     }
 }
 
-/// May `op` go behind full segments of this size?
-bool fits_behind(const Op& op, uint32_t segment) {
+/// May `op` follow full segments of this size?
+bool can_follow(const Op& op, uint32_t segment) {
     if (op.segment_bytes != 0)
         return op.segment_bytes == segment;
     return op.size > 0 && op.size <= segment;
@@ -31,27 +31,28 @@ bool fits_behind(const Op& op, uint32_t segment) {
 
 } // namespace
 
-bool same_way(const DatagramInfo& a, const DatagramInfo& b) noexcept {
+bool same_route(const DatagramInfo& a, const DatagramInfo& b) noexcept {
     return a.peer_size == b.peer_size && std::memcmp(&a.peer, &b.peer, a.peer_size) == 0 &&
            same_local(a, b);
 }
 
 TrainMessage next_message(
-    std::span<const Op> ops, TrainPlace from, uint32_t segments_max, DatagramPool& pool) noexcept {
+    std::span<const Op> ops, TrainPosition from, uint32_t segments_max,
+    DatagramPool& pool) noexcept {
     const Op& first = ops[from.op];
     assert(from.offset < first.size || first.size == 0);
     TrainMessage message{.begin = from, .end = {from.op + 1, 0}};
     if (first.size == 0)
         return message;
-    const DatagramInfo& arrival = pool.arrival(first.buffer);
+    const DatagramInfo& info = pool.info(first.buffer);
     const uint32_t segment = first.segment_bytes != 0 ? first.segment_bytes : first.size;
-    // A single datagram goes whatever its size.
+    // A single datagram is sent whatever its size.
     uint32_t room = std::max(std::min(segments_max * segment, TrainMessage::bytes_max), segment);
     for (message.end = from; message.end.op < ops.size() && room > 0;) {
-        TrainPlace& at = message.end;
+        TrainPosition& at = message.end;
         const Op& op = ops[at.op];
-        const bool joins = at.op == from.op ||
-                           (fits_behind(op, segment) && same_way(arrival, pool.arrival(op.buffer)));
+        const bool joins =
+            at.op == from.op || (can_follow(op, segment) && same_route(info, pool.info(op.buffer)));
         if (!joins)
             break;
         const uint32_t rest = op.size - at.offset;
@@ -60,9 +61,9 @@ TrainMessage next_message(
             break;
         message.bytes += taken;
         room -= taken;
-        at = taken == rest ? TrainPlace{at.op + 1, 0} : TrainPlace{at.op, at.offset + taken};
+        at = taken == rest ? TrainPosition{at.op + 1, 0} : TrainPosition{at.op, at.offset + taken};
         if (taken % segment != 0)
-            break; // a short one is the last
+            break; // only the last datagram may be shorter
     }
     message.segment_bytes = message.bytes > segment ? segment : 0;
     return message;

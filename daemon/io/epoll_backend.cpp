@@ -24,8 +24,8 @@ Result<std::unique_ptr<Backend>> EpollBackend::open(Pools pools) {
     if (!epoll || !wake || ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0)
         return fail(
             Exit::os, fmt::format(
-                          "epoll can not be set up: {}; raise LimitNOFILE= if it "
-                          "is about descriptors",
+                          "cannot set up epoll: {}; if descriptors ran out, raise "
+                          "LimitNOFILE=",
                           errno_text(errno)));
     return std::unique_ptr<Backend>(new EpollBackend(pools, std::move(epoll), std::move(wake)));
 }
@@ -41,29 +41,29 @@ EpollBackend::~EpollBackend() {
     pools_.datagrams.buffers().reclaim(Owner::backend);
 }
 
-/// Not touched before it is used.
+/// Reserved memory is not touched before it is used, so a large reserve costs address space alone.
 void EpollBackend::reserve(uint32_t descriptors, uint32_t /*datagram_sockets*/) {
     states_.reserve(descriptors);
 }
 
 void EpollBackend::wake() noexcept {
     uint64_t one = 1;
-    // It can only fail when the count is full, and then the wake-up is already there.
+    // This fails only when the counter is full, and then a wake-up is pending already.
     [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
 }
 
 size_t EpollBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept {
     apply(ops);
-    // Operations that were complete at once are told at once, but not twice in a row without
-    // looking at the kernel: always-ready work must not hide the rest.
+    // Events of operations that completed at once are delivered at once, but not in two turns in a
+    // row without polling the kernel: sockets that are always ready must not starve the others.
     bool have = !outbox_.empty();
-    if (have && looked_) {
-        looked_ = false;
+    if (have && polled_) {
+        polled_ = false;
         return outbox_.deliver(events);
     }
-    looked_ = true;
+    polled_ = true;
     wait_for_events(have || has_ready() ? Wait{std::chrono::milliseconds(0)} : wait);
-    work(events.size());
+    serve_ready(events.size());
     return outbox_.deliver(events);
 }
 
@@ -105,7 +105,7 @@ void EpollBackend::apply(std::span<const Op> ops) {
 
 EpollBackend::State& EpollBackend::state(int fd) {
     auto index = static_cast<size_t>(fd);
-    if (index >= states_.size()) // as far as there is room, what was reserved
+    if (index >= states_.size()) // doubles, within the reserved memory if possible
         states_.resize(
             index < states_.capacity() ? std::min(index * 2, states_.capacity()) : index * 2);
     return states_[index];
@@ -159,26 +159,27 @@ void EpollBackend::abort_fd(int fd) {
     }
 }
 
-void EpollBackend::forget(int fd) {
+void EpollBackend::forget_fd(int fd) {
     State& s = state(fd);
     assert(!s.armed && !s.sending);
-    bool in_ready = s.in_ready; // the list still names the number; work() finds nothing armed
+    bool in_ready =
+        s.in_ready; // the fd is still in `ready_`; serve_ready() skips what is not armed
     s = State{.in_ready = in_ready};
-    if (stays_with_ == fd)
-        stays_with_ = -1;
+    if (preferred_ == fd)
+        preferred_ = -1;
 }
 
 void EpollBackend::release_fd(const Op& op) {
-    // A registration outlives close(2) for as long as another process has the connection open, and
-    // would wake us for whatever comes on it.
+    // A registration outlives close(2) as long as another process has the connection open, and
+    // would wake us for everything that happens on it.
     if (state(op.fd).registered)
         ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, op.fd, nullptr);
-    forget(op.fd);
+    forget_fd(op.fd);
     outbox_.push({OpKind::release, op.token, 0, no_buffer, true});
 }
 
 void EpollBackend::close_fd(const Op& op) {
-    forget(op.fd);
+    forget_fd(op.fd);
     int32_t result = ::close(op.fd) == 0 ? 0 : -errno;
     outbox_.push({OpKind::close, op.token, result, no_buffer, true});
 }
@@ -200,7 +201,7 @@ void EpollBackend::try_send(int fd, State& s) {
     if (result == -EAGAIN) {
         uint32_t edges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
         if (watch(fd, s, edges))
-            return; // an edge will tell
+            return; // an EPOLLOUT edge continues the send
         result = -errno;
     }
     s.sending = false;
@@ -210,7 +211,7 @@ void EpollBackend::try_send(int fd, State& s) {
 
 // Events ------------------------------------------------------------------------------------------
 
-int EpollBackend::ask_kernel(int timeout_ms) {
+int EpollBackend::poll_kernel(int timeout_ms) {
     return ::epoll_wait(
         epoll_.get(), epoll_events_.data(), static_cast<int>(epoll_events_.size()), timeout_ms);
 }
@@ -218,14 +219,14 @@ int EpollBackend::ask_kernel(int timeout_ms) {
 void EpollBackend::wait_for_events(Wait wait) {
     int count = 0;
     bool found = wait.spin.count() > 0 && spin(wait.spin, 1, [&] {
-                     count = ask_kernel(0);
+                     count = poll_kernel(0);
                      return count != 0;
                  });
     if (!found) {
-        // Rounded up: a deadline that is told too early would be asked for again and again.
-        int64_t rest_ms = std::chrono::ceil<std::chrono::milliseconds>(wait.rest()).count();
+        // Rounded up: waking up before a deadline would only mean another turn for it.
+        int64_t sleep_ms = std::chrono::ceil<std::chrono::milliseconds>(wait.after_spin()).count();
         count =
-            ask_kernel(rest_ms < 0 ? -1 : static_cast<int>(std::min<int64_t>(rest_ms, INT_MAX)));
+            poll_kernel(sleep_ms < 0 ? -1 : static_cast<int>(std::min<int64_t>(sleep_ms, INT_MAX)));
     }
     for (int i = 0; i < count; ++i) {
         const epoll_event& event = epoll_events_[static_cast<size_t>(i)];
@@ -233,12 +234,12 @@ void EpollBackend::wait_for_events(Wait wait) {
             uint64_t wakes = 0;
             [[maybe_unused]] ssize_t n = ::read(wake_.get(), &wakes, sizeof wakes);
         } else {
-            note(event.data.fd, event.events);
+            record_readiness(event.data.fd, event.events);
         }
     }
 }
 
-void EpollBackend::note(int fd, uint32_t epoll_events) {
+void EpollBackend::record_readiness(int fd, uint32_t epoll_events) {
     State& s = state(fd);
     if (epoll_events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
         s.ending = s.readable = true;
@@ -254,20 +255,20 @@ void EpollBackend::make_ready(int fd, State& s) {
     if (s.in_ready)
         return;
     s.in_ready = true;
-    if (fd == stays_with_) {
-        assert(first_ < 0); // work() takes it before it looks for another to stay with
+    if (fd == preferred_) {
+        assert(first_ < 0); // serve_ready() takes it before another fd is preferred
         first_ = fd;
     } else {
         ready_.push(fd);
     }
 }
 
-void EpollBackend::work(size_t room) {
+void EpollBackend::serve_ready(size_t events_max) {
     const uint32_t much = pools_.streams.buffer_bytes() / 2;
     bool enough = false;
-    // What gets ready meanwhile has its turn in the next one.
+    // Sockets that become ready meanwhile are served in the next turn.
     size_t left = ready_.size() + (first_ >= 0 ? 1 : 0);
-    for (; left > 0 && !enough && outbox_.size() < room; --left) {
+    for (; left > 0 && !enough && outbox_.size() < events_max; --left) {
         const int fd = first_ >= 0 ? std::exchange(first_, -1) : ready_.pop();
         State& s = state(fd);
         s.in_ready = false;
@@ -276,7 +277,7 @@ void EpollBackend::work(size_t room) {
         if (s.stream.kind == OpKind::receive) {
             enough = receive_some(fd, s) >= much;
             if (enough)
-                stay_with(fd);
+                prefer(fd);
         } else if (s.stream.kind == OpKind::accept) {
             accept_some(fd, s);
         } else {
@@ -285,19 +286,19 @@ void EpollBackend::work(size_t room) {
     }
 }
 
-void EpollBackend::stay_with(int fd) {
-    if (fd != stays_with_) {
-        stays_with_ = fd;
-        stays_ = 0;
-    } else if (++stays_ == stays_max) {
-        stays_with_ = -1; // the others first
+void EpollBackend::prefer(int fd) {
+    if (fd != preferred_) {
+        preferred_ = fd;
+        preferred_turns_ = 0;
+    } else if (++preferred_turns_ == preferred_turns_max) {
+        preferred_ = -1; // the other sockets are served first
     }
 }
 
 void EpollBackend::accept_some(int fd, State& s) {
-    s.readable = false; // level-triggered: the kernel says it again
-    // An accept(2) in vain makes a socket and throws it away. So the first one is alone, and each
-    // turn that finds as many as it asked for lets the next one ask for twice as many.
+    s.readable = false; // level-triggered: the kernel reports it again
+    // The kernel allocates a socket for an accept(2) even if no connection waits. So the first turn
+    // tries one, and each turn that gets all that it tried doubles the number for the next.
     const uint32_t quota = std::exchange(s.left, 1);
     for (uint32_t i = 0; i < quota; ++i) {
         int accepted = ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -350,7 +351,7 @@ uint32_t EpollBackend::receive_some(int fd, State& s) {
 }
 
 void EpollBackend::receive_datagrams(int fd, State& s) {
-    s.readable = false; // level-triggered
+    s.readable = false; // level-triggered: the kernel reports it again
     std::array<DatagramBatch::Datagram, DatagramBatch::batch_max> datagrams;
     DatagramBatch::Received received = datagrams_.receive(fd, datagrams);
     if (received.result == -EAGAIN)

@@ -1,5 +1,5 @@
-// A queue in one piece of memory, whose size goes by how much was in it at once, and not by how
-// long it was never empty.
+// A queue in one piece of memory. Its size depends on the most items that were in it at once, not
+// on how long it was in use without becoming empty.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ public:
 
     void push(const T& item) { items_.push_back(item); }
 
-    /// Room for `count` items, to be written before anything else is called.
+    /// Appends `count` items, which the caller writes before it calls anything else.
     std::span<T> extend(size_t count) {
         const size_t end = items_.size();
         items_.resize(end + count);
@@ -35,7 +35,7 @@ public:
         return item;
     }
 
-    /// Moves as many as fit, the oldest first.
+    /// Moves as many items as fit to `out`, oldest first, and returns their number.
     size_t deliver(std::span<T> out) noexcept {
         const size_t count = std::min(out.size(), size());
         std::copy_n(items_.begin() + static_cast<std::ptrdiff_t>(begin_), count, out.begin());
@@ -44,8 +44,8 @@ public:
     }
 
 private:
-    /// What is left moves to the front when it is less than what was taken: on average, no item
-    /// moves more than once.
+    /// The remaining items move to the front when they are fewer than the removed ones: on average,
+    /// no item moves more than once.
     void drop(size_t count) noexcept {
         begin_ += count;
         if (begin_ <= items_.size() / 2)
@@ -55,7 +55,7 @@ private:
     }
 
     std::vector<T> items_;
-    size_t begin_ = 0; ///< what stands before it was taken
+    size_t begin_ = 0; ///< index of the oldest item; those before it were removed
 };
 
 } // namespace riposte

@@ -39,7 +39,9 @@ Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools) {
             return fail(
                 Exit::unavailable,
                 fmt::format(
-                    "io_uring is not available ({}); backend \"auto\" would use epoll", reason));
+                    "io_uring is not available ({}); with backend = \"auto\", riposted would use "
+                    "epoll",
+                    reason));
     }
     auto epoll = EpollBackend::open(pools);
     if (!epoll)

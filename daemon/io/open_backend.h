@@ -1,4 +1,5 @@
-// Chooses the backend: probe, self-test, fall back, say why.
+// Opens the configured backend. For `automatic` that is io_uring if the kernel permits it and its
+// self-test passes, and epoll otherwise; the result has the reason.
 #pragma once
 
 #include "common/error.h"
@@ -14,14 +15,16 @@ namespace riposte {
 struct OpenedBackend {
     std::unique_ptr<Backend> backend;
     BackendChoice kind = BackendChoice::epoll; ///< never `automatic`
-    std::string fallback_reason;               ///< why not io_uring, if `automatic` wanted it
-    std::string lacking; ///< what this kernel's io_uring lacks and is done the next best way
-    uint32_t ring_operations = 0; ///< what its ring is limited to; 0: not limited, or no ring
-    std::string ring_unlimited; ///< why the kernel would not limit the ring; "" if it has, or none
+    std::string fallback_reason;               ///< why `automatic` did not get io_uring; or ""
+    std::string lacking; ///< features that this kernel's io_uring lacks, with a substitute in use
+    uint32_t ring_operations = 0; ///< how many kinds of operations the ring permits; 0: all, or
+                                  ///< there is no ring
+    std::string ring_unlimited;   ///< why the ring permits all operations; "" if it does not
 };
 
-/// On the thread that will use it (io_uring rings belong to one). Exit::unavailable if io_uring was
-/// demanded and can not be had; the message says why and what to do.
+/// Call it on the thread that will use the backend (an io_uring ring belongs to one). The error is
+/// Exit::unavailable if the configuration demands io_uring and it is not available; the message
+/// says why and what to do.
 Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools);
 
 } // namespace riposte

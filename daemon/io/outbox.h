@@ -1,4 +1,4 @@
-// Events that a backend has and that were not delivered yet: those that were complete at once, and
+// Events that a backend has not delivered yet: those of operations that completed at once, and
 // those that did not fit into the span of a turn.
 #pragma once
 

@@ -1,5 +1,6 @@
-// What the parts of one worker share in a turn of its loop (backend.h): the operations that they
-// want, the buffers, and one reading of the clocks. Owned by the worker, used on its thread alone.
+// What the parts of one worker share in a turn of its loop (backend.h): the operations for the
+// backend, the buffers, and one reading of the clocks. The worker owns it and uses it on its own
+// thread alone.
 #pragma once
 
 #include "daemon/core/host.h"
@@ -13,12 +14,12 @@ namespace riposte {
 struct Turn {
     Host& environment;
     Pools pools;
-    std::vector<Op> ops{}; ///< for the next turn
-    uint64_t now_ns = 0;   ///< all clocks stand still during a turn
-    uint64_t now_ms = 0;   ///< the same
-    int64_t wall_seconds = 0;
+    std::vector<Op> ops{};    ///< for the backend's next turn
+    uint64_t now_ns = 0;      ///< monotonic; constant during a turn
+    uint64_t now_ms = 0;      ///< the same time in milliseconds
+    int64_t wall_seconds = 0; ///< since 1970, UTC; constant during a turn
     bool draining = false;
-    uint64_t drain_grace_ms = 0; ///< from then on, a connection that owes nothing is finished
+    uint64_t drain_grace_ms = 0; ///< from then on, a connection with nothing pending is finished
 };
 
 } // namespace riposte

@@ -18,7 +18,7 @@ namespace riposte {
 namespace {
 
 // user_data: 4 bits of kind, 20 of slot, 20 of generation, 20 of buffer. `stop` marks completions
-// of cancels, `finish` (which has none of its own) those of the wake-up poll.
+// of cancels, `finish` (which has no completion of its own) those of the wake-up poll.
 constexpr OpKind wake_kind = OpKind::finish;
 
 /// The cap of a multishot receive, over all its completions (kernel 6.17).
@@ -55,7 +55,7 @@ BufferId buffer_of(uint64_t data) {
 // Operations --------------------------------------------------------------------------------------
 
 void UringBackend::reserve(uint32_t /*descriptors*/, uint32_t datagram_sockets) {
-    // Those that leave are there beside those that come.
+    // During a reload, listeners that leave exist beside the new ones.
     datagram_streams_.reserve(datagram_streams_.size() + datagram_sockets);
 }
 
@@ -66,7 +66,7 @@ void UringBackend::wake() noexcept {
 
 io_uring_sqe* UringBackend::sqe() {
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
-    while (entry == nullptr) { // full: the kernel takes what is there, always in the end
+    while (entry == nullptr) { // full; the kernel takes the entries, perhaps after several tries
         io_uring_submit(&ring_);
         entry = io_uring_get_sqe(&ring_);
     }
@@ -112,7 +112,7 @@ void UringBackend::push(const Op& op) {
         io_uring_prep_close(entry, op.fd);
         entry->user_data = pack(op.kind, op.token);
         break;
-    case OpKind::release: // nothing is in flight, and nothing else is kept of a connection
+    case OpKind::release: // nothing is in flight, and the backend holds no state of a connection
         outbox_.push({OpKind::release, op.token, 0, no_buffer, true});
         break;
     case OpKind::stop:
@@ -122,7 +122,7 @@ void UringBackend::push(const Op& op) {
         ::shutdown(op.fd, SHUT_WR);
         break;
     case OpKind::abort:
-        reset_connection(op.fd); // what is in flight on it completes by itself, with an error
+        reset_connection(op.fd); // operations in flight on it then complete with an error
         break;
     case OpKind::send_to:
         assert(false && "apply() takes these");
@@ -135,7 +135,7 @@ void UringBackend::push_receive(const Op& op) {
     if (capped_) {
         io_uring_prep_recv_multishot(entry, op.fd, nullptr, 0, 0);
         set_total_cap(*entry, op.size);
-        entry->len = op.size; // and of one pass
+        entry->len = op.size; // the cap of one pass
     } else {
         const uint32_t size = std::min(op.size, pools_.streams.buffer_bytes());
         io_uring_prep_recv(entry, op.fd, nullptr, size, 0);
@@ -197,31 +197,34 @@ void UringBackend::refill() {
 }
 
 void UringBackend::submit(Wait wait) {
-    // Errors (EINTR, EBUSY, ETIME) all mean the same: look at what is there and come again.
+    // Errors (EINTR, EBUSY, ETIME) need no handling: the turn reads what has completed, and the
+    // next turn submits again.
     if (wait.sleep.count() == 0) {
         io_uring_submit_and_get_events(&ring_);
         return;
     }
-    if (wait.spin.count() > 0 && look(wait.spin))
+    if (wait.spin.count() > 0 && spin_for_completions(wait.spin))
         return;
-    int64_t rest_us = wait.rest().count();
-    __kernel_timespec timeout{.tv_sec = rest_us / 1'000'000, .tv_nsec = rest_us % 1'000'000 * 1000};
+    int64_t sleep_us = wait.after_spin().count();
+    __kernel_timespec timeout{
+        .tv_sec = sleep_us / 1'000'000, .tv_nsec = sleep_us % 1'000'000 * 1000};
     io_uring_cqe* first = nullptr;
-    io_uring_submit_and_wait_timeout(&ring_, &first, 1, rest_us < 0 ? nullptr : &timeout, nullptr);
+    io_uring_submit_and_wait_timeout(&ring_, &first, 1, sleep_us < 0 ? nullptr : &timeout, nullptr);
 }
 
-bool UringBackend::look(std::chrono::microseconds limit) {
-    constexpr int looks_per_clock = 16; // a look costs less than the clock
-    constexpr unsigned asks_for_us = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+/// Submits, then polls for completions in memory. False: none appeared within the limit.
+bool UringBackend::spin_for_completions(std::chrono::microseconds limit) {
+    constexpr int polls_per_clock = 16; // a poll costs less than reading the clock
+    constexpr unsigned call_needed = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
     if (io_uring_sq_ready(&ring_) > 0)
         io_uring_submit_and_get_events(&ring_);
-    return spin(limit, looks_per_clock, [&] {
+    return spin(limit, polls_per_clock, [&] {
         if (io_uring_cq_ready(&ring_) > 0)
             return true;
-        if ((io_uring_smp_load_acquire(ring_.sq.kflags) & asks_for_us) == 0)
+        if ((io_uring_smp_load_acquire(ring_.sq.kflags) & call_needed) == 0)
             return false;
         io_uring_get_events(&ring_);
-        return io_uring_cq_ready(&ring_) > 0; // that work need not have ended in any
+        return io_uring_cq_ready(&ring_) > 0; // the kernel's work may end without a completion
     });
 }
 
@@ -298,7 +301,7 @@ size_t UringBackend::on_readable(const io_uring_cqe& cqe, std::span<Event> event
             OpKind::receive_from, token, static_cast<int32_t>(datagrams[i].size),
             datagrams[i].buffer, false};
     }
-    push_poll(*stream); // completes at once if there is more
+    push_poll(*stream); // completes at once if more datagrams wait
     return count;
 }
 

@@ -1,32 +1,34 @@
 // The io_uring backend: one ring per worker, created on the worker's thread.
 //
 //   accept        multishot, one operation for the life of the listener
-//   receive       multishot with a total byte cap (kernel 6.17), so that a slow peer is held back
+//   receive       multishot with a total byte cap (kernel 6.17), which holds back a slow peer
 //                 without a cancel; on older kernels one receive at a time. Buffers come from a
 //                 provided-buffer ring that is refilled from the pool before each submission.
-//   send          plain, one in flight per connection; short sends are the worker's
-//   close         through the ring; shutdown(2) directly, because the ring hands it to a thread
-//   receive_from  readiness by a poll in the ring, then recvmmsg(2), reported to be cheaper for
-//                 datagrams in numbers than multishot recvmsg (liburing issue 1506), and one way
-//                 for both kernel backends; send_to: sendmmsg(2)
+//   send          plain, one in flight per connection; the worker continues short sends
+//   close         through the ring; shutdown(2) directly, because the ring would pass it to a
+//                 kernel thread
+//   receive_from  readiness by a poll in the ring, then recvmmsg(2), which is reported to be
+//                 cheaper for many datagrams than multishot recvmsg (liburing issue 1506) and is
+//                 common to both kernel backends
+//   send_to       sendmmsg(2)
 //
-// A look without sleeping makes no system call: completions appear in memory, and so does the flag
-// by which the kernel asks to be entered because it has work that ends in some (IORING_SQ_TASKRUN).
-// Completions are therefore read without liburing's peek, which enters the kernel whenever that
-// flag is up: under load that would be a call more per turn for what the next submission brings
+// Spinning makes no system call: completions appear in memory, and so does the flag by which the
+// kernel requests a call because it has work that may end in completions (IORING_SQ_TASKRUN).
+// Completions are read without liburing's peek, which enters the kernel whenever that flag is set:
+// under load that would be one more call per turn, for completions that the next submission brings
 // anyway.
 //
-// A completion's user_data holds kind, token and buffer, so nothing is looked up and nothing that
-// is in flight is remembered here but the datagram streams.
+// A completion's user_data holds kind, token and buffer, so nothing has to be looked up. Of the
+// operations in flight the backend remembers only the datagram streams.
 //
-// No seccomp filter sees what goes through a ring: it could open files, make sockets and connect
-// them where the process itself may not. So the kernel is told, before the first operation and for
-// good, that this one is for the operations above, and that nothing more is registered with it
+// A seccomp filter does not see operations of a ring: a ring could open files, and create and
+// connect sockets, where the process itself may not. So before its first operation the ring is
+// restricted, permanently, to the operations above and to no further registration
 // (IORING_REGISTER_RESTRICTIONS, 5.10). Anything else ends with -EACCES.
 //
-// Needs 5.19 (provided-buffer rings, multishot accept). What is missing is found out by trying: the
-// set-up flags from the best down, then a self-test on a socket pair, because a denial can also
-// come at registration or at the first use. See io_uring_setup(2), io_uring_enter(2),
+// Needs kernel 5.19 (provided-buffer rings, multishot accept). Trying shows what a kernel lacks:
+// first the set-up flags from the best down, then a self-test on a socket pair, because a denial
+// can also come at registration or at the first use. See io_uring_setup(2), io_uring_enter(2),
 // io_uring_register(2).
 #pragma once
 
@@ -47,11 +49,12 @@ namespace riposte {
 
 class UringBackend final : public Backend {
 public:
-    /// The kernel receives for all connections before one of them is sent to: what counts is how
-    /// much of a stream goes in one pass. With 2 buffers a stream costs half as much CPU again.
+    /// The kernel receives for all connections before the worker sends to any, so the cost of a
+    /// stream depends on how much of it one pass moves. With 2 buffers a stream costs half as much
+    /// CPU time again.
     static constexpr uint32_t stream_window_buffers = 16;
 
-    /// What newer kernels have and may be used. The tests take it away, to try what older ones get.
+    /// Features of newer kernels that may be used. Tests switch them off to cover older kernels.
     struct Features {
         bool deferred_task_run; ///< 6.1
         bool capped_receive;    ///< 6.17
@@ -62,23 +65,23 @@ public:
         Pools pools, Features permitted = {true, true});
     ~UringBackend() override;
 
-    /// At most: both rings and the provided buffers', which the kernel holds and maps into the
-    /// process, and the replies that were sent in a turn.
+    /// The most memory it needs: both rings and the provided-buffer ring, which the kernel
+    /// allocates and maps into the process, and the events of replies sent in a turn.
     static constexpr uint64_t memory_bytes() noexcept { return uint64_t{512} * 1024; }
 
     size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
     void reserve(uint32_t descriptors, uint32_t datagram_sockets) override;
     void wake() noexcept override;
 
-    /// What the kernel lacks and is done the next best way; "" if nothing.
+    /// The features that the kernel lacks, for which a substitute is in use; "" if none.
     std::string lacking() const;
 
-    /// How many operations the ring is limited to; 0 if the kernel would not have it limited, and
-    /// then unlimited() is the reason.
+    /// How many kinds of operations the ring permits; 0 if the kernel did not restrict it, and then
+    /// unlimited() is the reason.
     uint32_t operations() const noexcept;
     const std::string& unlimited() const noexcept { return unlimited_; }
 
-    /// For the tests alone, which ask it for what it must refuse.
+    /// For the tests alone, which try what the ring must refuse.
     io_uring& ring() noexcept { return ring_; }
 
 private:
@@ -87,7 +90,7 @@ private:
     static constexpr unsigned completion_entries = 4096;
     static constexpr unsigned submission_entries_min = 32;
     static constexpr uint32_t stock_entries = 1024; ///< of the provided-buffer ring
-    static constexpr uint32_t stock_at_start = 64;  ///< a batch of the kernel's takes fewer
+    static constexpr uint32_t stock_at_start = 64;  ///< one pass of the kernel takes fewer
 
     struct DatagramStream {
         Op op;
@@ -100,7 +103,7 @@ private:
     std::expected<void, std::string> set_up_ring();
     std::expected<void, std::string> set_up_stock();
     std::expected<void, std::string> limit_and_enable();
-    std::string find_open_seal();
+    std::string probe_restrictions();
     std::expected<void, std::string> self_test();
     /// Runs one receive of the self-test: its first completion, or the error of the wait.
     int32_t try_receive(int fd, uint32_t cap, bool& ended);
@@ -115,7 +118,7 @@ private:
 
     void refill();
     void submit(Wait wait);
-    bool look(std::chrono::microseconds limit);
+    bool spin_for_completions(std::chrono::microseconds limit);
     size_t reap(std::span<Event> events);
     void on_receive(const io_uring_cqe& cqe, Event& event);
     size_t on_readable(const io_uring_cqe& cqe, std::span<Event> events);
@@ -126,17 +129,18 @@ private:
     io_uring ring_{};
     bool ring_made_ = false;
     Features permitted_;
-    bool deferred_ = false; ///< DEFER_TASKRUN: completions appear only when we ask
+    bool deferred_ = false; ///< DEFER_TASKRUN: completions appear only in calls of ours
     bool capped_ = true;    ///< multishot receive with a byte cap works
-    std::string unlimited_; ///< "" or why the ring takes every operation
+    std::string unlimited_; ///< why the ring permits every operation; "" if it is restricted
+    /// The provided-buffer ring: buffers of the backend that the kernel receives into.
     io_uring_buf_ring* stock_ = nullptr;
     uint32_t stock_held_ = 0;                ///< buffers in it
-    uint32_t stock_target_ = stock_at_start; ///< doubles when it ran dry
+    uint32_t stock_target_ = stock_at_start; ///< refilled up to this; doubles when it ran empty
     uint32_t stock_max_ = 0;
     Fd wake_;
     DatagramBatch datagrams_;
     std::vector<DatagramStream> datagram_streams_;
-    Outbox outbox_; ///< replies that were sent, not told yet
+    Outbox outbox_; ///< events of `send_to` and `release`, not delivered yet
 };
 
 } // namespace riposte

@@ -1,9 +1,9 @@
-// Brings a ring up: what the kernel lets us have, found out by trying it.
+// Sets a ring up, and finds out by trying what the kernel permits.
 //
-// The ring is made disabled. What has to be registered is registered, then the restrictions, and
-// only then is it enabled: from there on it takes our operations and no registration. That it does
-// is tried, and the self-test goes through the ring as it will be used. An operation that the
-// backend learns to use is added to `operations_allowed`, or ends with -EACCES.
+// The ring is created disabled. The buffers are registered first, then the restrictions, and only
+// then is the ring enabled: from there on it accepts our operations and no registration. A probe
+// verifies the restrictions, and the self-test uses the ring as the backend will. A new operation
+// of the backend must be added to `operations_allowed`; otherwise it ends with -EACCES.
 
 #include "common/text.h"
 #include "daemon/io/uring_backend.h"
@@ -28,7 +28,8 @@ constexpr std::array operations_allowed = {
     IORING_OP_ACCEPT, IORING_OP_RECV,         IORING_OP_SEND,
     IORING_OP_CLOSE,  IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD,
 };
-/// Of the flags that change how an operation is done: no fixed files, links, or threads.
+/// The permitted submission flags: those for fixed files, links and kernel threads are not among
+/// them.
 constexpr uint8_t flags_allowed = IOSQE_BUFFER_SELECT;
 
 std::string likely_cause(int error) {
@@ -38,13 +39,13 @@ std::string likely_cause(int error) {
     case EACCES:
         return "a seccomp filter or kernel.io_uring_disabled forbids it";
     case ENOSYS:
-        return "this kernel has none, or a seccomp filter hides it";
+        return "this kernel has no io_uring, or a seccomp filter hides it";
     case EINVAL:
         return "this kernel is older than 5.19";
     case ENOMEM:
         getrlimit(RLIMIT_MEMLOCK, &limit);
         if (limit.rlim_cur == RLIM_INFINITY)
-            return "no memory";
+            return "the system is out of memory";
         return fmt::format(
             "RLIMIT_MEMLOCK is {} KiB; raise LimitMEMLOCK= to 8M", limit.rlim_cur / 1024);
     default:
@@ -78,7 +79,7 @@ UringBackend::~UringBackend() {
         io_uring_queue_exit(&ring_);
     if (stock_)
         ::munmap(stock_, stock_entries * sizeof(io_uring_buf));
-    // Whatever the kernel still had is ours again now that the ring is gone.
+    // Without the ring, the kernel uses none of the buffers any more.
     pools_.streams.reclaim(Owner::backend);
     pools_.datagrams.buffers().reclaim(Owner::backend);
 }
@@ -100,9 +101,9 @@ std::expected<void, std::string> UringBackend::set_up() {
 }
 
 std::expected<void, std::string> UringBackend::set_up_ring() {
-    // From the best down. SUBMIT_ALL: one bad entry does not hold up the rest. DEFER_TASKRUN (6.1):
-    // completion work runs when we ask for it and not in the middle of something else.
-    // TASKRUN_FLAG: there being such work can be seen in memory. R_DISABLED: see
+    // From the best down. SUBMIT_ALL: one bad entry does not stop the submission of the others.
+    // DEFER_TASKRUN (6.1): completion work runs only in our calls and interrupts nothing else.
+    // TASKRUN_FLAG: a flag in memory shows pending completion work. R_DISABLED: see
     // limit_and_enable().
     constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
                                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED;
@@ -129,16 +130,16 @@ std::expected<void, std::string> UringBackend::set_up_ring() {
     if (result != 0)
         return denied("io_uring_setup", -result);
     ring_made_ = true;
-    io_uring_register_ring_fd(&ring_); // saves a reference per call; without it all works the same
+    io_uring_register_ring_fd(&ring_); // saves a reference count per call; optional
     return {};
 }
 
-// Not so in C++ by <linux/io_uring.h>, if that comes before liburing's own.
+// If <linux/io_uring.h> is included before liburing's own copy, this does not hold in C++.
 static_assert(
     offsetof(io_uring_buf_ring, bufs) == 0, "the ring's tail lies within its first entry");
 
 std::expected<void, std::string> UringBackend::set_up_stock() {
-    // At most half of the pool: a service that writes by itself needs buffers too.
+    // At most half of the pool: services that write first (chargen) need buffers, too.
     stock_max_ = std::max(std::min(stock_entries, pools_.streams.count() / 2), 1u);
     stock_target_ = std::min(stock_at_start, stock_max_);
     void* memory = ::mmap(
@@ -148,7 +149,7 @@ std::expected<void, std::string> UringBackend::set_up_stock() {
         return denied("mmap", errno);
     stock_ = static_cast<io_uring_buf_ring*>(memory);
     io_uring_buf_ring_init(stock_);
-    // io_uring_setup_buf_ring() would do this, but came with liburing 2.4.
+    // io_uring_setup_buf_ring() would do the following, but needs liburing 2.4.
     io_uring_buf_reg registration{};
     registration.ring_addr = reinterpret_cast<uintptr_t>(memory);
     registration.ring_entries = stock_entries;
@@ -160,15 +161,16 @@ std::expected<void, std::string> UringBackend::set_up_stock() {
     return {};
 }
 
-/// By io_uring_register(), for liburing 2.3 declares functions for both and exports neither.
+/// Uses io_uring_register() itself, because liburing 2.3 declares functions for both steps and
+/// exports neither.
 std::expected<void, std::string> UringBackend::limit_and_enable() {
     std::array<io_uring_restriction, operations_allowed.size() + 2> restrictions{};
     for (size_t i = 0; i < operations_allowed.size(); ++i) {
         restrictions[i].opcode = IORING_RESTRICTION_SQE_OP;
         restrictions[i].sqe_op = operations_allowed[i];
     }
-    // From Linux 7.0 on registrations are limited only if one is named: the one that is next, and
-    // that a ring takes but once.
+    // From Linux 7.0 on, registrations are restricted only if the list names one. It names the one
+    // that follows below, which a ring accepts only once.
     restrictions[operations_allowed.size()].opcode = IORING_RESTRICTION_REGISTER_OP;
     restrictions[operations_allowed.size()].register_op = IORING_REGISTER_ENABLE_RINGS;
     restrictions.back().opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
@@ -176,39 +178,39 @@ std::expected<void, std::string> UringBackend::limit_and_enable() {
     const auto fd = static_cast<unsigned>(ring_.ring_fd);
     int result = io_uring_register(
         fd, IORING_REGISTER_RESTRICTIONS, restrictions.data(), restrictions.size());
-    if (result != 0) // it works all the same: whoever logs says what that means
+    if (result != 0) // the ring works anyway; the supervisor logs the consequence
         unlimited_ = fmt::format("io_uring_register: {}", errno_text(-result));
     result = io_uring_register(fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     if (result != 0)
         return denied("io_uring_register", -result);
     if (unlimited_.empty())
-        unlimited_ = find_open_seal();
+        unlimited_ = probe_restrictions();
     return {};
 }
 
-/// A kernel may change its mind about what limits mean, as 7.0 did: what must be refused is tried,
-/// and undone. What it was that was taken, or "".
-std::string UringBackend::find_open_seal() {
+/// Tries what the ring must refuse, and undoes it, because the meaning of restrictions may change
+/// between kernels, as it did in 7.0. Returns what the ring accepted, or "".
+std::string UringBackend::probe_restrictions() {
     const auto fd = static_cast<unsigned>(ring_.ring_fd);
     const int personality = io_uring_register(fd, IORING_REGISTER_PERSONALITY, nullptr, 0);
     if (personality >= 0) {
         io_uring_register(
             fd, IORING_UNREGISTER_PERSONALITY, nullptr, static_cast<unsigned>(personality));
-        return "it took the registration of a personality in spite of its limits";
+        return "the kernel accepted the registration of a personality despite its restrictions";
     }
     const int no_file = -1;
     if (io_uring_register(fd, IORING_REGISTER_FILES, &no_file, 1) >= 0) {
         io_uring_register(fd, IORING_UNREGISTER_FILES, nullptr, 0);
-        return "it took the registration of files in spite of its limits";
+        return "the kernel accepted the registration of files despite its restrictions";
     }
     io_uring_prep_nop(io_uring_get_sqe(&ring_));
     io_uring_cqe* cqe = nullptr;
     __kernel_timespec second{.tv_sec = 1, .tv_nsec = 0};
     if (io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &second, nullptr) < 0 || cqe == nullptr)
-        return ""; // the self-test comes to that
+        return ""; // the self-test reports it
     const int result = cqe->res;
     io_uring_cqe_seen(&ring_, cqe);
-    return result >= 0 ? "it took an operation in spite of its limits" : "";
+    return result >= 0 ? "the kernel accepted a forbidden operation despite its restrictions" : "";
 }
 
 uint32_t UringBackend::operations() const noexcept {
@@ -239,8 +241,8 @@ std::expected<void, std::string> UringBackend::self_test() {
         return denied("socketpair", errno);
     Fd near(pair[0]);
     Fd far(pair[1]);
-    // A capped multishot receive must end by itself when the cap is reached; a kernel that does not
-    // know the cap refuses it.
+    // A capped multishot receive must end by itself when it reaches the cap; a kernel without caps
+    // refuses it with EINVAL.
     for (bool capped : {true, false}) {
         if (capped && !permitted_.capped_receive)
             continue;

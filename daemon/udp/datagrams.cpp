@@ -82,7 +82,7 @@ void Datagrams::set(const UdpLimits& share, std::shared_ptr<const PortSet> serve
 
 void Datagrams::arrived(ListenerSlot& at, BufferId buffer, uint32_t size) {
     BufferPool& buffers = turn_.pools.datagrams.buffers();
-    const uint32_t segment = turn_.pools.datagrams.arrival(buffer).segment_bytes;
+    const uint32_t segment = turn_.pools.datagrams.info(buffer).segment_bytes;
     const uint32_t step = segment != 0 ? segment : size;
     const uint32_t count = segment != 0 ? (size + segment - 1) / segment : 1;
     telemetry_.metrics.add(at.socket.kind, Counter::datagrams_received, count);
@@ -105,7 +105,7 @@ void Datagrams::arrived(ListenerSlot& at, BufferId buffer, uint32_t size) {
 /// How many of the `count` datagrams in the buffer, of up to `size` bytes, may be answered.
 uint32_t Datagrams::admit(
     const ListenerSlot& at, BufferId buffer, SourceKey& source, uint32_t size, uint32_t count) {
-    const DatagramInfo& arrival = turn_.pools.datagrams.arrival(buffer);
+    const DatagramInfo& arrival = turn_.pools.datagrams.info(buffer);
     ResponseRateLimit::Grant grant{};
     if (const auto refusal = rules_.refuses(arrival, source))
         grant = {0, *refusal};
@@ -179,7 +179,7 @@ void Datagrams::answer(
         push(at, train);
         if (train.buffer() != question)
             pool.buffers().move(train.buffer(), Owner::worker, Owner::backend);
-        pool.arrival(another) = pool.arrival(question);
+        pool.info(another) = pool.info(question);
         train = ReplyTrain(another, pool.buffers().bytes(another));
     }
     train.append(reply);
@@ -200,7 +200,7 @@ std::optional<uint32_t> Datagrams::answer_longer(ListenerSlot& at, BufferId ques
         pool.buffers().move(room, Owner::worker, Owner::pool);
         return std::nullopt;
     }
-    pool.arrival(room) = pool.arrival(question);
+    pool.info(room) = pool.info(question);
     ReplyTrain train(room, pool.buffers().bytes(room));
     train.append(pool.buffers().bytes(room).first(size));
     push(at, train);
@@ -256,7 +256,7 @@ void Datagrams::log_datagram(
     uint64_t suppressed = 0;
     if (!debug_limit_.allow(turn_.now_ms, suppressed))
         return;
-    const DatagramInfo& arrival = turn_.pools.datagrams.arrival(buffer);
+    const DatagramInfo& arrival = turn_.pools.datagrams.info(buffer);
     SocketAddress peer{.storage = arrival.peer.any, .size = arrival.peer_size};
     std::string_view text(reinterpret_cast<const char*>(datagram.data()), datagram.size());
     log::write(
@@ -270,7 +270,7 @@ void Datagrams::log_datagram(
 void Datagrams::tell_access(
     const ListenerSlot& at, BufferId buffer, std::span<const std::byte> datagrams, uint32_t step,
     uint32_t first, uint32_t admitted) {
-    const DatagramInfo& arrival = turn_.pools.datagrams.arrival(buffer);
+    const DatagramInfo& arrival = turn_.pools.datagrams.info(buffer);
     const AccessPeer peer{
         .address = {.storage = arrival.peer.any, .size = arrival.peer_size},
         .listener = at.socket.label,
@@ -289,7 +289,7 @@ void Datagrams::log_refused(
     uint64_t suppressed = 0;
     if (!refused_limit_.allow(turn_.now_ms, suppressed))
         return;
-    const DatagramInfo& arrival = turn_.pools.datagrams.arrival(buffer);
+    const DatagramInfo& arrival = turn_.pools.datagrams.info(buffer);
     SocketAddress peer{.storage = arrival.peer.any, .size = arrival.peer_size};
     log::write(
         LogLevel::debug,

@@ -123,7 +123,9 @@ void Worker::trim_buffers() {
         trim_ms_ = TimerWheel::never;
         streams.trim(warm_buffers);
         datagrams.trim(warm_buffers);
-    } else if (trim_ms_ == TimerWheel::never && (streams.stirred() || datagrams.stirred())) {
+    } else if (
+        trim_ms_ == TimerWheel::never &&
+        (streams.used_since_trim() || datagrams.used_since_trim())) {
         trim_ms_ = turn_.now_ms + trim_after_ms;
     }
 }

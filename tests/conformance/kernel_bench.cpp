@@ -172,7 +172,7 @@ public:
     }
     void block_answer(BufferId buffer) override {
         // A broadcast without the permission for it: EACCES.
-        datagrams().arrival(buffer).peer.v4.sin_addr.s_addr = INADDR_BROADCAST;
+        datagrams().info(buffer).peer.v4.sin_addr.s_addr = INADDR_BROADCAST;
     }
 
 protected:

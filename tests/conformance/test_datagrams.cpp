@@ -32,7 +32,7 @@ std::span<std::byte> bytes_of(Bench& bench, const Event& event) {
 }
 
 std::string peer_of(Bench& bench, BufferId buffer) {
-    const DatagramInfo& arrival = bench.datagrams().arrival(buffer);
+    const DatagramInfo& arrival = bench.datagrams().info(buffer);
     return to_string(SocketAddress{arrival.peer.any, arrival.peer_size});
 }
 
@@ -44,7 +44,7 @@ void reply(Bench& bench, int fd, const Event& event) {
     bench.datagrams().buffers().move(event.buffer, Owner::worker, Owner::backend);
     bench.give(
         {.kind = OpKind::send_to,
-         .segment_bytes = bench.datagrams().arrival(event.buffer).segment_bytes,
+         .segment_bytes = bench.datagrams().info(event.buffer).segment_bytes,
          .token = token,
          .fd = fd,
          .buffer = event.buffer,
@@ -266,7 +266,7 @@ void train_round_trip(Bench& bench, Bound bound, const std::string& address) {
             SKIP(no_trains);
         const Event event = next(bench, fd);
         REQUIRE(event.result == static_cast<int32_t>(bytes));
-        CHECK(bench.datagrams().arrival(event.buffer).segment_bytes == segment);
+        CHECK(bench.datagrams().info(event.buffer).segment_bytes == segment);
         CHECK(std::ranges::equal(bytes_of(bench, event), train));
         CHECK(peer_of(bench, event.buffer) == to_string(bench.asker_address(asker)));
         reply(bench, fd, event);
@@ -301,7 +301,7 @@ CONFORMANCE_CASE("a train of more datagrams than a message may have goes whole")
     const int asker = bench.ask(fd, "127.0.0.1", bytes);
     const Event event = next(bench, fd);
     REQUIRE(event.result == 200);
-    bench.datagrams().arrival(event.buffer).segment_bytes = 1;
+    bench.datagrams().info(event.buffer).segment_bytes = 1;
     reply(bench, fd, event);
     const Event sent = bench.expect(OpKind::send_to, token);
     CHECK(sent.result == 200);

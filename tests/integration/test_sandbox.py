@@ -147,8 +147,8 @@ class Ring(SandboxTest):
         daemon = self.daemon("--listen", "echo=127.0.0.1:0",
                              in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, 0))
         self.assertEqual(daemon.lines("sandbox: io_uring"), [
-            "riposted: warning: sandbox: io_uring takes every operation (it took the registration of a "
-            "personality in spite of its limits)"])
+            "riposted: warning: sandbox: io_uring takes every operation (the kernel accepted the "
+            "registration of a personality despite its restrictions)"])
         self.assert_answers(daemon)
 
     def test_where_the_ring_can_not_be_enabled_auto_takes_epoll(self):

@@ -253,7 +253,8 @@ class LittleMemory(RiposteTest):
                     in_child=lambda: resource.setrlimit(resource.RLIMIT_AS, (220 << 20, 220 << 20)))
                 log = daemon.fails(71)
                 # Of what it gets last, there may be too little for whatever is next.
-                self.assertRegex(log, "(?m)^riposted: error: (not enough memory for .*: raise the limit|no memory for .*|"
+                self.assertRegex(log, "(?m)^riposted: error: (not enough memory for .*: raise the limit|"
+                                      "cannot reserve memory for .*|"
                                       "worker . got no thread: Resource temporarily unavailable)")
                 self.assertNotIn("terminate", log)
 

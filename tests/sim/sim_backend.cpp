@@ -262,7 +262,7 @@ void SimBackend::send_datagram(const Op& op) {
 
 /// Each datagram of a train goes, or is dropped, by itself. Returns what the event says.
 int32_t SimBackend::send_datagrams(const Op& op) {
-    const DatagramInfo& arrival = pools_.datagrams.arrival(op.buffer);
+    const DatagramInfo& arrival = pools_.datagrams.info(op.buffer);
     std::span<const std::byte> rest = pools_.datagrams.buffers().bytes(op.buffer).first(op.size);
     const size_t step = op.segment_bytes != 0 ? op.segment_bytes : op.size;
     constexpr std::array<int, 5> errors = {EAGAIN, ENOBUFS, ENOMEM, EPERM, EHOSTUNREACH};

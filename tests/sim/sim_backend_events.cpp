@@ -217,7 +217,7 @@ bool SimBackend::receive_datagram(int fd, Handle& handle) {
     const Datagram datagram = network_.receive_from(fd);
     const size_t size = std::min<size_t>(datagram.bytes.size(), buffers.buffer_bytes());
     std::ranges::copy(std::span(datagram.bytes).first(size), buffers.bytes(buffer).begin());
-    DatagramInfo& arrival = pools_.datagrams.arrival(buffer);
+    DatagramInfo& arrival = pools_.datagrams.info(buffer);
     arrival.peer.any = datagram.peer.storage;
     arrival.peer_size = datagram.peer.size;
     arrival.segment_bytes = datagram.segment_bytes;

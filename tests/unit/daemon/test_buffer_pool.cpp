@@ -41,9 +41,9 @@ TEST_CASE("a pool that memory can not hold is an error that says what to do") {
     REQUIRE_FALSE(pool);
     CHECK(pool.error().exit == Exit::os);
     CHECK(
-        pool.error().message ==
-        "no memory for 1048576 buffers of 2147483648 bytes: Cannot allocate memory; lower "
-        "'buffer_memory' or raise the memory limit");
+        pool.error().message == "cannot reserve memory for 1048576 buffers of 2147483648 bytes: "
+                                "Cannot allocate memory; lower "
+                                "'buffer_memory' or raise the memory limit");
 }
 
 TEST_CASE(
@@ -51,18 +51,18 @@ TEST_CASE(
     constexpr uint32_t bytes = 16'384;
     auto pool = BufferPool::create(8, bytes);
     REQUIRE(pool);
-    CHECK_FALSE(pool->stirred());
+    CHECK_FALSE(pool->used_since_trim());
     std::vector<BufferId> taken;
     for (int i = 0; i < 6; ++i) {
         taken.push_back(pool->take(Owner::worker));
         std::ranges::fill(pool->bytes(taken.back()), std::byte{0x5a});
     }
-    CHECK(pool->stirred());
+    CHECK(pool->used_since_trim());
     // The last two stay in use; of the four that are released, the last one stays warm.
     for (int i = 0; i < 4; ++i)
         pool->move(taken[static_cast<size_t>(i)], Owner::worker, Owner::pool);
     pool->trim(1);
-    CHECK_FALSE(pool->stirred());
+    CHECK_FALSE(pool->used_since_trim());
     for (size_t i = 0; i < taken.size(); ++i) {
         CAPTURE(i);
         // What the system gives anew is zero.
@@ -87,11 +87,11 @@ TEST_CASE("what is freed after a trim is there for the next one, though nobody t
     const BufferId buffer = pool->take(Owner::worker);
     pool->bytes(buffer)[0] = std::byte{0x5a};
     pool->trim(0);
-    CHECK_FALSE(pool->stirred());
+    CHECK_FALSE(pool->used_since_trim());
     pool->move(buffer, Owner::worker, Owner::backend);
-    CHECK_FALSE(pool->stirred());
+    CHECK_FALSE(pool->used_since_trim());
     pool->move(buffer, Owner::backend, Owner::pool);
-    CHECK(pool->stirred());
+    CHECK(pool->used_since_trim());
     pool->trim(0);
     CHECK(pool->bytes(buffer)[0] == std::byte{0});
 }

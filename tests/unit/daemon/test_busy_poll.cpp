@@ -78,8 +78,8 @@ TEST_CASE("a new length begins with the next event") {
 }
 
 TEST_CASE("a look is part of the sleep, not on top of it") {
-    CHECK(Wait{milliseconds(-1), microseconds(50)}.rest() < microseconds(0));
-    CHECK(Wait{milliseconds(10)}.rest() == microseconds(10'000));
-    CHECK(Wait{milliseconds(10), microseconds(50)}.rest() == microseconds(9'950));
-    CHECK(Wait{milliseconds(2), microseconds(2000)}.rest() == microseconds(0));
+    CHECK(Wait{milliseconds(-1), microseconds(50)}.after_spin() < microseconds(0));
+    CHECK(Wait{milliseconds(10)}.after_spin() == microseconds(10'000));
+    CHECK(Wait{milliseconds(10), microseconds(50)}.after_spin() == microseconds(9'950));
+    CHECK(Wait{milliseconds(2), microseconds(2000)}.after_spin() == microseconds(0));
 }

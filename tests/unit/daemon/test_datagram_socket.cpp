@@ -74,7 +74,7 @@ struct Subject {
         BufferPool& buffers = pool.buffers();
         const BufferId buffer = buffers.take(Owner::backend);
         std::ranges::copy(std::as_bytes(std::span(text)), buffers.bytes(buffer).begin());
-        DatagramInfo& arrival = pool.arrival(buffer);
+        DatagramInfo& arrival = pool.info(buffer);
         arrival.peer.v4 = {};
         arrival.peer.v4.sin_family = AF_INET;
         arrival.peer_size = sizeof arrival.peer.v4;
@@ -247,9 +247,9 @@ TEST_CASE("over a real socket: joined where it can be, one by one where segmenta
         for (uint32_t i = 0; i < 4; ++i) {
             const BufferId buffer = pool.buffers().take(Owner::backend);
             std::ranges::fill(pool.buffers().bytes(buffer).first(100), static_cast<std::byte>(i));
-            pool.arrival(buffer).peer.any = peer.storage;
-            pool.arrival(buffer).peer_size = peer.size;
-            pool.arrival(buffer).local_family = AF_UNSPEC;
+            pool.info(buffer).peer.any = peer.storage;
+            pool.info(buffer).peer_size = peer.size;
+            pool.info(buffer).local_family = AF_UNSPEC;
             ops.push_back(
                 {.kind = OpKind::send_to, .fd = server->get(), .buffer = buffer, .size = 100});
         }
@@ -267,7 +267,7 @@ TEST_CASE("over a real socket: joined where it can be, one by one where segmenta
         arrived.resize(static_cast<size_t>(std::max(received.result, 0)));
         uint32_t bytes = 0;
         for (const auto& [buffer, count] : arrived) {
-            CHECK(pool.arrival(buffer).segment_bytes == (no_checksum != 0 ? 0 : 100));
+            CHECK(pool.info(buffer).segment_bytes == (no_checksum != 0 ? 0 : 100));
             for (const std::byte byte : pool.buffers().bytes(buffer).first(count))
                 REQUIRE(byte == static_cast<std::byte>(bytes++ / 100));
             pool.buffers().move(buffer, Owner::backend, Owner::pool);

@@ -20,7 +20,7 @@ struct Answers {
 
     DatagramInfo& add(uint32_t size, uint16_t segment = 0, uint16_t peer = 1) {
         const BufferId buffer = pool.buffers().take(Owner::backend);
-        DatagramInfo& arrival = pool.arrival(buffer);
+        DatagramInfo& arrival = pool.info(buffer);
         arrival.peer.v4 = {
             .sin_family = AF_INET,
             .sin_port = htons(peer),
@@ -36,7 +36,7 @@ struct Answers {
     /// All messages: "from-to: bytes by segment", a place being operation.offset.
     std::string messages(uint32_t segments_max = TrainMessage::segments_max) {
         std::string text;
-        for (TrainPlace at{}; at.op < ops.size();) {
+        for (TrainPosition at{}; at.op < ops.size();) {
             const TrainMessage message = next_message(ops, at, segments_max, pool);
             REQUIRE(message.begin == at);
             REQUIRE(message.end > at);

@@ -56,7 +56,7 @@ struct DatagramsSubject {
         BufferPool& pool = datagram_pool.buffers();
         const BufferId buffer = pool.take(Owner::worker);
         std::ranges::copy(std::as_bytes(std::span(text)), pool.bytes(buffer).begin());
-        DatagramInfo& arrival = datagram_pool.arrival(buffer);
+        DatagramInfo& arrival = datagram_pool.info(buffer);
         arrival = {};
         arrival.peer = {.v4 = peer};
         arrival.peer_size = sizeof peer;
@@ -71,7 +71,7 @@ struct DatagramsSubject {
         const Op& op = turn.ops.at(index);
         const auto bytes = datagram_pool.buffers().bytes(op.buffer).first(op.size);
         CHECK(datagram_pool.buffers().owner(op.buffer) == Owner::backend);
-        CHECK(datagram_pool.arrival(op.buffer).peer.v4.sin_port == peer.sin_port);
+        CHECK(datagram_pool.info(op.buffer).peer.v4.sin_port == peer.sin_port);
         std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         return op.segment_bytes == 0 ? text : text + "/" + std::to_string(op.segment_bytes);
     }
