@@ -72,8 +72,8 @@ struct DatagramReply {
     uint32_t size = 0;
 };
 
-/// A buffer for a reply that may be longer than its request. Only Datagrams makes one, and only for
-/// a source in `longer_answers_to`.
+/// A buffer for a reply that may be longer than its request. Only UdpResponder makes one, and only
+/// for a source in `longer_answers_to`.
 class LongerReplyBuffer {
 public:
     explicit LongerReplyBuffer(std::span<std::byte> bytes) noexcept : bytes_(bytes) {}

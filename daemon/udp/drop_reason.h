@@ -1,5 +1,5 @@
-// Why a datagram is dropped before its service is asked: the verdict of the access lists, of
-// source_filter.h and of response_rate_limit.h. These decide and do not count; datagrams.cpp maps
+// Why a datagram is dropped before its service is called: the verdict of the access lists, of
+// source_filter.h or of response_rate_limit.h. These decide and do not count; responder.cpp maps
 // each reason to its counter.
 #pragma once
 
@@ -8,16 +8,16 @@
 namespace riposte {
 
 enum class DropReason : uint8_t {
-    denied, ///< by 'allow' and 'deny'
-    source_port,
-    own_port,
-    source_address,
-    group, ///< sent to a broadcast or multicast address
-    malformed,
-    prefix_rate,
-    crowded, ///< over the rate shared by prefixes that found no place in the table
-    newcomer_rate,
-    rate,
+    denied,         ///< by 'allow' and 'deny'
+    source_port,    ///< 0, or a service's port
+    own_port,       ///< from a port on which this daemon itself serves datagrams
+    source_address, ///< not the address of a single other host
+    group,          ///< sent to a broadcast or multicast address
+    malformed,      ///< truncated, or from an address that is neither IPv4 nor IPv6
+    prefix_rate,    ///< over the rate of its prefix
+    crowded,        ///< over the rate shared by the prefixes without a place in the table
+    newcomer_rate,  ///< over the rate shared by all newcomers
+    rate,           ///< over the total rate
 };
 
 } // namespace riposte

@@ -18,7 +18,8 @@ namespace riposte {
 void ResponseRateLimit::Rate::set(uint64_t rate, uint64_t at_once) noexcept {
     per_second = rate;
     ns_each = static_cast<double>(second_ns) / static_cast<double>(rate);
-    const double depth = std::ceil(static_cast<double>(at_once) * ns_each); // no part is none
+    // Rounded up, so that a bucket always holds `at_once` whole replies.
+    const double depth = std::ceil(static_cast<double>(at_once) * ns_each);
     depth_ns = static_cast<uint32_t>(std::min(depth, double{second_ns}));
 }
 
@@ -34,24 +35,24 @@ uint64_t ResponseRateLimit::Bucket::left(const Rate& rate) const noexcept {
 
 void ResponseRateLimit::Bucket::take(const Rate& rate, uint64_t count) noexcept {
     const double ns = static_cast<double>(count) * rate.ns_each;
-    // With less than it was asked for, there may be some nanoseconds too many.
-    const double room = missing_ns >= rate.depth_ns ? 0 : rate.depth_ns - missing_ns;
-    missing_ns += static_cast<uint32_t>(std::min(ns, room));
+    // left() rounds to whole replies, so the bucket may hold some nanoseconds less than they cost.
+    const double available_ns = missing_ns >= rate.depth_ns ? 0 : rate.depth_ns - missing_ns;
+    missing_ns += static_cast<uint32_t>(std::min(ns, available_ns));
 }
 
 void ResponseRateLimit::Buckets::refill(uint32_t now_ms) noexcept {
     const uint32_t elapsed_ms = now_ms - seen_ms;
     if (elapsed_ms == 0)
         return;
-    answers.refill(elapsed_ms);
+    replies.refill(elapsed_ms);
     bytes.refill(elapsed_ms);
     seen_ms = now_ms;
 }
 
-/// How many datagrams of this size.
+/// How many datagrams of this size both buckets hold.
 uint32_t ResponseRateLimit::Buckets::left(
     const Rates& rates, uint32_t datagram_bytes) const noexcept {
-    uint64_t count = answers.left(rates.answers);
+    uint64_t count = replies.left(rates.replies);
     if (datagram_bytes > 0)
         count = std::min(count, bytes.left(rates.bytes) / datagram_bytes);
     return static_cast<uint32_t>(std::min<uint64_t>(count, std::numeric_limits<uint32_t>::max()));
@@ -59,25 +60,25 @@ uint32_t ResponseRateLimit::Buckets::left(
 
 void ResponseRateLimit::Buckets::take(
     const Rates& rates, uint32_t count, uint64_t total_bytes) noexcept {
-    answers.take(rates.answers, count);
+    replies.take(rates.replies, count);
     bytes.take(rates.bytes, total_bytes);
 }
 
 bool ResponseRateLimit::Buckets::full(uint32_t now_ms) const noexcept {
     Buckets then = *this;
     then.refill(now_ms);
-    return then.answers.missing_ns == 0 && then.bytes.missing_ns == 0;
+    return then.replies.missing_ns == 0 && then.bytes.missing_ns == 0;
 }
 
 bool ResponseRateLimit::Buckets::half_empty() const noexcept {
-    return std::max(answers.missing_ns, bytes.missing_ns) > second_ns / 2;
+    return std::max(replies.missing_ns, bytes.missing_ns) > second_ns / 2;
 }
 
 // The table ---------------------------------------------------------------------------------------
 
 ResponseRateLimit::Secret ResponseRateLimit::random_secret() {
     Secret secret{};
-    // Without entropy the table still works; only who collides becomes predictable.
+    // Without entropy the table still works, but an attacker could predict which prefixes collide.
     if (getrandom(secret.data(), sizeof secret, GRND_NONBLOCK) != sizeof secret)
         secret = {reinterpret_cast<uintptr_t>(&secret), 0};
     return secret;
@@ -91,14 +92,14 @@ size_t ResponseRateLimit::memory_bytes(uint32_t entries) noexcept {
     return size_t{std::bit_ceil(std::max(entries, ways))} * sizeof(Entry);
 }
 
-/// Not from the heap: a page costs nothing until a prefix of it has asked.
+/// Not from the heap: a page of the mapping costs nothing until a prefix uses an entry in it.
 std::unique_ptr<ResponseRateLimit::Entry[], ResponseRateLimit::Unmap> ResponseRateLimit::map(
     uint32_t entries) {
     const size_t bytes = memory_bytes(entries);
     void* memory =
         ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        throw std::bad_alloc(); // as any other memory of a worker that is starting
+        throw std::bad_alloc(); // handled with the other allocations of a starting worker
     return {static_cast<Entry*>(memory), Unmap{bytes}};
 }
 
@@ -116,15 +117,15 @@ void ResponseRateLimit::set(const UdpLimits& share, CidrSet exempt) noexcept {
     prefix_ipv4_bits_ = static_cast<uint8_t>(ipv4_offset_bits + share.prefix_ipv4_bits);
     prefix_ipv6_bits_ = static_cast<uint8_t>(share.prefix_ipv6_bits);
     exempt_ = std::move(exempt);
-    of_prefix_.answers.set(share.rate_per_prefix);
+    of_prefix_.replies.set(share.rate_per_prefix);
     of_prefix_.bytes.set(share.bytes_per_prefix);
-    of_all_.answers.set(share.rate);
+    of_all_.replies.set(share.rate);
     of_all_.bytes.set(share.bytes);
     const auto set_newcomers = [](Rate& rate, uint64_t all, uint64_t of_one) {
         const uint64_t half = std::max<uint64_t>(all / 2, 1);
         rate.set(half, std::max(half / 10, of_one));
     };
-    set_newcomers(of_newcomers_.answers, share.rate, share.rate_per_prefix);
+    set_newcomers(of_newcomers_.replies, share.rate, share.rate_per_prefix);
     set_newcomers(of_newcomers_.bytes, share.bytes, share.bytes_per_prefix);
     last_known_ = false;
 }
@@ -199,7 +200,8 @@ void ResponseRateLimit::look_up(const SourceKey& source, uint32_t now_ms) noexce
         entry_ = nullptr;
         return;
     }
-    // Nobody else has asked since, so it is still its own, if not idle for too long.
+    // No other source was looked up since, so the entry still belongs to this one, unless it was
+    // idle for so long that it could be replaced.
     if (again && entry_ != &crowded_ && entry_->idle_ms(now_ms) <= once_idle_ms)
         return;
     entry_ =
@@ -239,13 +241,13 @@ ResponseRateLimit::Grant ResponseRateLimit::ask(
     return grant;
 }
 
-void ResponseRateLimit::charge(uint32_t answers, uint64_t bytes) noexcept {
-    if (entry_ == nullptr || answers == 0)
+void ResponseRateLimit::charge(uint32_t replies, uint64_t bytes) noexcept {
+    if (entry_ == nullptr || replies == 0)
         return;
-    entry_->buckets.take(of_prefix_, answers, bytes);
+    entry_->buckets.take(of_prefix_, replies, bytes);
     if (as_newcomer_)
-        newcomers_.take(of_newcomers_, answers, bytes);
-    all_.take(of_all_, answers, bytes);
+        newcomers_.take(of_newcomers_, replies, bytes);
+    all_.take(of_all_, replies, bytes);
 }
 
 } // namespace riposte

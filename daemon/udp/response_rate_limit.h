@@ -1,48 +1,49 @@
-// How much is answered to whom: token buckets for each prefix of addresses, and one for all.
+// Limits how many replies, and how many bytes of them, leave for each prefix of addresses and in
+// total: token buckets.
 //
-// A bucket holds one second of its rate, so who was quiet may ask for a second's worth at once. It
-// is kept as the time until it is full again. Answers and their bytes have a bucket each, and both
-// are charged with what is really sent. That of the newcomers is shallower: a tenth of a second, or
-// what one prefix may ask for at once. A flood that began with a second's worth of answers would
-// get them while those who were there wait behind it, until the socket's queue is full.
+// A bucket holds one second of its rate, so a prefix that was quiet may get a second's worth at
+// once. It is stored as the time until it is full again. Replies and their bytes have a bucket
+// each, and both are charged with what is really sent. The newcomers' buckets are shallower: a
+// tenth of a second, or what one prefix may get at once. Otherwise a flood would begin with a
+// second's worth of replies, while established prefixes wait behind it until the socket's queue is
+// full.
 //
-//   prefix      a prefix (/24, /56) has an Entry with its own two buckets: `rate_per_prefix`,
-//               `bytes_per_prefix`. Addresses within a prefix share, because who has one of them
-//               can have them all.
-//   all         `rate`, `bytes`: what leaves altogether.
-//   newcomers   half of that. A prefix is a newcomer until it was seen in `established_sightings`
-//               different milliseconds, and whoever has used up more than half of its own bucket
-//               counts as one. Only the established may use the other half.
+//   prefix      A prefix (/24, /56) has an Entry with its own two buckets: `rate_per_prefix`,
+//               `bytes_per_prefix`. Addresses within a prefix share them, because an attacker that
+//               has one of the addresses can often use them all.
+//   all         `rate`, `bytes`: the total.
+//   newcomers   Half of the total. A prefix is a newcomer until it was seen in
+//               `established_sightings` different milliseconds, and whenever it has used more than
+//               half of its own bucket. Only established prefixes may use the other half.
 //
-// The table has a fixed size, `ways` entries in each set. Which set a prefix belongs to is a keyed
-// hash (SipHash) with a key that nobody outside knows, so nobody can choose whom to crowd out. An
-// entry is given away only when its buckets are full and it was idle for `newcomer_idle_ms`, an
-// established one for `established_idle_ms`: nothing is forgotten that would have refused
-// something, and no live entry is ever evicted, whoever asks. The first `quick_ways` of a set are
-// quicker with a prefix that was seen only once, as those are that are forged at random:
-// `once_idle_ms`. A newcomer that finds no place shares one entry, with the rate of one prefix,
-// with all others like it; it tries again with each datagram.
+// The table has a fixed size, `ways` entries in each set. A keyed hash (SipHash) with a secret key
+// selects the set of a prefix, so an attacker cannot choose which prefixes it displaces. An entry
+// is replaced only when its buckets are full and it was idle for `newcomer_idle_ms`, an established
+// one for `established_idle_ms`: the table forgets nothing that would have refused a reply, and
+// never evicts a live entry. The first `quick_ways` of a set replace a prefix that was seen only
+// once, as randomly forged ones are, already after `once_idle_ms`. All newcomers without a place
+// share one entry, with the rate of one prefix; each tries again with its next datagram.
 //
-// What is promised:
-//   - To no prefix goes more than its rate (and what it gets of the shared entry: as much again at
-//     most), whatever else is forged to make the table forget.
-//   - A flood from sources that are forged at random takes nothing from those who were there: it
-//     consists of newcomers, and these have the other half of the total. Established prefixes that
-//     keep to half of what `rate` says, all together, lose nothing.
-//   - Who begins during the flood becomes established while it lasts, because the forged ones do
-//     not come twice. For the places of a set that become free, all come as often as they ask; with
-//     a million forged datagrams a second, and the table's 65,536 entries, one in six gets one. Who
-//     asks a hundred times a second has a place after half a tenth of a second, keeps it, and is
-//     established in another tenth (test_rate_limit.cpp measures it). Who asks a few times a second
-//     needs some seconds, in one of the other ways. Below 30,000 forged ones a second all find a
-//     place at once, and lose nothing either.
-// What is not promised:
-//   - Who forges a choice of prefixes, each often enough, looks like as many established ones. They
-//     share what there is with the honest as anybody would; a flood that is that large in sum is
-//     refused in sum.
-//   - Who asks less than once in `established_idle_ms` is a newcomer each time.
+// Promises:
+//   - No prefix gets more than its rate (plus its part of the shared entry: at most as much again),
+//     however many sources are forged to make the table forget.
+//   - A flood from randomly forged sources takes nothing from established prefixes: it consists of
+//     newcomers, which cannot use the other half of the total. Established prefixes that together
+//     need at most half of `rate` lose nothing.
+//   - A prefix that begins during the flood becomes established while the flood lasts, because
+//     forged sources do not return. Newcomers compete for free places in proportion to their
+//     datagrams; with a million forged datagrams a second and the table's 65,536 entries, one in
+//     six gets a place. A prefix with a hundred requests a second has a place after half a tenth of
+//     a second, keeps it, and is established after another tenth (test_rate_limit.cpp measures it).
+//     A prefix with a few requests a second needs some seconds and gets one of the other ways.
+//     Below 30,000 forged datagrams a second every prefix finds a place at once and loses nothing.
+// Not promised:
+//   - An attacker that forges a selection of prefixes, each often enough, looks like as many
+//     established ones. They share the rates with honest prefixes on equal terms; if such a flood
+//     is large in total, the total rate refuses it.
+//   - A prefix with less than one request in `established_idle_ms` is a newcomer each time.
 //
-// Reads no clock: the time comes in, in milliseconds. Allocates when it is made, and never again;
+// Reads no clock: the caller passes the time, in milliseconds. Allocates only when constructed;
 // memory that no prefix has used is not touched.
 #pragma once
 
@@ -74,26 +75,28 @@ public:
 
     /// `entries` is rounded up to a power of two, at least one set.
     explicit ResponseRateLimit(uint32_t entries, const Secret& secret = random_secret());
-    /// How many entries each of `workers` has, so that all have entries_of_all_workers or more.
+    /// The entries of each of `workers`; together they have at least entries_of_all_workers.
     static uint32_t entries_of_worker(uint32_t workers) noexcept;
-    /// Bytes of a table with so many entries.
+    /// Size of a table with `entries` entries.
     static size_t memory_bytes(uint32_t entries) noexcept;
 
-    /// Rates as from now on; what was charged stays charged.
+    /// Sets the rates from now on; earlier charges stay.
     void set(const UdpLimits& share) { set(share, CidrSet(share.rate_exempt)); }
-    /// `exempt`: that of the share; then nothing is allocated.
+    /// The same without allocating; `exempt` is made from the share's rate_exempt.
     void set(const UdpLimits& share, CidrSet exempt) noexcept;
 
     struct Grant {
-        uint32_t datagrams; ///< may be answered, the first ones
-        DropReason refusal; ///< why not the others, if there are others
+        uint32_t datagrams; ///< the first so many may get replies
+        DropReason refusal; ///< why the others may not, if there are others
     };
-    /// `datagrams` came from `source`, of up to `datagram_bytes` each: how many may be answered?
+    /// `datagrams` datagrams of up to `datagram_bytes` bytes each came from `source`: how many may
+    /// get replies? Nothing is charged yet.
     Grant ask(
         const SourceKey& source, uint32_t datagrams, uint32_t datagram_bytes,
         uint64_t now_ms) noexcept;
-    /// What became of the grant before: so many answers, with so many bytes in all.
-    void charge(uint32_t answers, uint64_t bytes) noexcept;
+    /// Charges the source of the last ask() with the replies that were made, and their bytes in
+    /// total.
+    void charge(uint32_t replies, uint64_t bytes) noexcept;
 
 private:
     static constexpr uint32_t second_ns = 1'000'000'000;
@@ -101,12 +104,12 @@ private:
     struct Rate {
         uint64_t per_second = 0;
         double ns_each = 0;
-        uint32_t depth_ns = second_ns; ///< what a bucket holds, as the time in which it fills
+        uint32_t depth_ns = second_ns; ///< a bucket's capacity, as the time in which it fills
 
         void set(uint64_t rate) noexcept { set(rate, rate); }
         void set(uint64_t rate, uint64_t at_once) noexcept;
     };
-    /// What is missing in a bucket, as the time in which it comes back.
+    /// How much is missing in a bucket, as the time until it is full.
     struct Bucket {
         uint32_t missing_ns = 0;
 
@@ -115,13 +118,13 @@ private:
         void take(const Rate& rate, uint64_t count) noexcept;
     };
     struct Rates {
-        Rate answers{};
+        Rate replies{};
         Rate bytes{};
     };
     struct Buckets {
-        Bucket answers{};
+        Bucket replies{};
         Bucket bytes{};
-        uint32_t seen_ms = 0; ///< the clock's low 32 bits: all that is compared is differences
+        uint32_t seen_ms = 0; ///< the low 32 bits of the clock: only differences matter
 
         void refill(uint32_t now_ms) noexcept;
         uint32_t left(const Rates& rates, uint32_t datagram_bytes) const noexcept;
@@ -129,11 +132,11 @@ private:
         bool half_empty() const noexcept;
         bool full(uint32_t now_ms) const noexcept;
     };
-    /// All zero: free.
+    /// One prefix; all zero if the place is free.
     struct Entry {
         uint64_t tag = 0; ///< the prefix's hash; never 0
         Buckets buckets{};
-        uint32_t sightings = 0; ///< up to established_sightings
+        uint32_t sightings = 0; ///< milliseconds in which it was seen, up to established_sightings
 
         bool established() const noexcept { return sightings >= established_sightings; }
         uint32_t idle_ms(uint32_t now_ms) const noexcept { return now_ms - buckets.seen_ms; }
@@ -153,22 +156,22 @@ private:
     std::unique_ptr<Entry[], Unmap> entries_;
     uint32_t set_mask_;
     Secret secret_;
-    uint8_t prefix_ipv4_bits_ = 0; ///< of the key
-    uint8_t prefix_ipv6_bits_ = 0;
+    uint8_t prefix_ipv4_bits_ = 0; ///< length within the key (source_key.h)
+    uint8_t prefix_ipv6_bits_ = 0; ///< the same
     CidrSet exempt_;
 
     Rates of_prefix_;
     Rates of_newcomers_;
     Rates of_all_;
-    Entry crowded_; ///< what all share that found no place
+    Entry crowded_; ///< shared by all prefixes without a place
     Buckets newcomers_;
     Buckets all_;
 
-    // Who asked last, because who asks often asks again next.
+    // The last source, because a busy source is likely to be the next one, too.
     SourceKey last_{};
-    Entry* entry_ = nullptr; ///< null: exempt
+    Entry* entry_ = nullptr; ///< of `last_`; null: exempt
     bool last_known_ = false;
-    bool as_newcomer_ = false; ///< the last grant
+    bool as_newcomer_ = false; ///< the last grant was a newcomer's
 };
 
 } // namespace riposte

@@ -11,7 +11,7 @@ namespace {
 constexpr uint16_t first_free_port = 1024; // IPPORT_RESERVED
 constexpr uint16_t nfs_port = 2049;
 
-/// Could one host, and not us, have this address? Families alike.
+/// Can this be the address of a single other host?
 bool is_host(const SourceKey& source) {
     if (is_ipv4(source)) {
         const uint8_t first = source[12];
@@ -25,10 +25,10 @@ bool is_host(const SourceKey& source) {
     return !compatible || source == SourceKey{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
 }
 
-/// On a dual-stack socket IPv4 comes v4-mapped, and then so is the address that was asked. (Which
-/// the kernel tells on each socket that takes both.)
-bool came_over_ipv4(const DatagramInfo& arrival) {
-    return arrival.local_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&arrival.local.v6.ipi6_addr);
+/// On a dual-stack socket, IPv4 datagrams have v4-mapped addresses, the destination included, which
+/// the kernel reports on every dual-stack socket.
+bool came_over_ipv4(const DatagramInfo& info) {
+    return info.local_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&info.local.v6.ipi6_addr);
 }
 
 } // namespace
@@ -40,32 +40,31 @@ SourceFilter::SourceFilter(
 SourceFilter::SourceFilter(std::shared_ptr<const PortSet> served, CidrSet port_exempt) noexcept
     : served_(std::move(served)), port_exempt_(std::move(port_exempt)) {}
 
-std::optional<DropReason> SourceFilter::refuses(
-    const DatagramInfo& arrival, SourceKey& source) const noexcept {
+std::optional<DropReason> SourceFilter::check(
+    const DatagramInfo& info, SourceKey& source) const noexcept {
     source = {};
     uint16_t port = 0;
-    if (arrival.peer.any.ss_family == AF_INET && arrival.peer_size >= sizeof arrival.peer.v4) {
-        source = ipv4_key(arrival.peer.v4.sin_addr);
-        port = ntohs(arrival.peer.v4.sin_port);
-    } else if (
-        arrival.peer.any.ss_family == AF_INET6 && arrival.peer_size >= sizeof arrival.peer.v6) {
-        source = ipv6_key(arrival.peer.v6.sin6_addr);
-        port = ntohs(arrival.peer.v6.sin6_port);
-        if (is_ipv4(source) && !came_over_ipv4(arrival))
+    if (info.peer.any.ss_family == AF_INET && info.peer_size >= sizeof info.peer.v4) {
+        source = ipv4_key(info.peer.v4.sin_addr);
+        port = ntohs(info.peer.v4.sin_port);
+    } else if (info.peer.any.ss_family == AF_INET6 && info.peer_size >= sizeof info.peer.v6) {
+        source = ipv6_key(info.peer.v6.sin6_addr);
+        port = ntohs(info.peer.v6.sin6_port);
+        if (is_ipv4(source) && !came_over_ipv4(info))
             return DropReason::source_address;
     } else {
         return DropReason::malformed;
     }
-    if (arrival.cut)
+    if (info.cut)
         return DropReason::malformed;
-    if (arrival.to_group)
+    if (info.to_group)
         return DropReason::group;
     if (!is_host(source))
         return DropReason::source_address;
-    return refuses_port(port, source);
+    return check_port(port, source);
 }
 
-std::optional<DropReason> SourceFilter::refuses_port(
+std::optional<DropReason> SourceFilter::check_port(
     uint16_t port, const SourceKey& source) const noexcept {
     if (port == 0)
         return DropReason::source_port;

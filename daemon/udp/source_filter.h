@@ -1,31 +1,31 @@
-// Which datagrams are answered at all. Anybody can forge a source address, and a service that
-// answers whatever arrives becomes a weapon against whom the forger names, or the half of an
-// endless loop: two echo ports need one datagram to talk to each other for ever.
+// Decides which datagrams may get a reply at all. A source address is easily forged, and a service
+// that replies to everything becomes a weapon against the forged address (reflection), or half of
+// an endless loop: a single datagram makes two echo ports send to each other for ever.
 //
-// Not answered is, whatever the service:
+// Whatever the service, riposted does not reply to a datagram with one of these:
 //
-//   source port     0 (RFC 768: no answer is wanted); below 1024, and 2049 (NFS): there are
-//                   services, not clients. The rule is inetd's (OpenBSD, dg_badinput()). It can be
-//                   excepted by prefix (`port_exempt`).
-//   our own ports   a source port on which this daemon serves datagrams, whatever the address:
+//   source port     0 (RFC 768: no reply is wanted); below 1024, and 2049 (NFS), where services
+//                   are, not clients. The rule is inetd's (OpenBSD, dg_badinput()). `port_exempt`
+//                   excepts prefixes from it.
+//   our own ports   A source port on which this daemon serves datagrams, whatever the address:
 //                   another host may run the same services on the same ports, and our own address
-//                   can be forged, too. Without exception, for there the loops are.
-//   source address  none that a single other host has: 0.0.0.0/8, 255.0.0.0/8, multicast, ::, and
-//                   in IPv6 packets those that look like IPv4 (v4-mapped, v4-compatible). A
-//                   subnet's broadcast address can not be told from a host's by looking at it; the
-//                   kernel knows those of our own interfaces and refuses to send there.
-//   destination     a broadcast or multicast address: one datagram would be answered by all who
-//                   hear it.
-//   malformed       what the kernel could not hand over whole, or from no internet address. The
-//                   services themselves know no malformed question: echo, hello, discard and
-//                   chargen take any bytes, daytime and time do not look at them. Wrong checksums
-//                   and lengths end in the kernel.
+//                   can be forged, too. There are no exceptions, because such ports make loops.
+//   source address  One that a single other host cannot have: 0.0.0.0/8, 255.0.0.0/8, multicast,
+//                   ::, and in IPv6 packets those that look like IPv4 (v4-mapped, v4-compatible).
+//                   A subnet's broadcast address looks like a host's; the kernel knows those of
+//                   our own interfaces and refuses to send there.
+//   destination     A broadcast or multicast address: every host that receives the datagram would
+//                   reply.
+//   malformed       Truncated by the kernel, or from an address that is neither IPv4 nor IPv6. The
+//                   services themselves know no malformed request: echo, hello, discard and
+//                   chargen accept any bytes, daytime and time ignore them. The kernel drops
+//                   datagrams with wrong checksums or lengths.
 //
-// A loop between two such daemons dies with its first datagram if both serve the same ports, or
-// ports below 1024. Between one that serves port 7001 and another that serves only 8001 it does
-// not: neither can know; there the rate of a prefix bounds it (response_rate_limit.h).
+// A loop between two such daemons ends with its first datagram if both serve the same ports, or
+// ports below 1024. It does not end between one that serves port 7001 and another that serves only
+// 8001, because neither can know; there the rate of a prefix bounds it (response_rate_limit.h).
 //
-// Pure decisions, and no state but the configuration.
+// The decisions are pure; the only state is the configuration.
 #pragma once
 
 #include "daemon/acl/cidr.h"
@@ -44,16 +44,16 @@ namespace riposte {
 class SourceFilter {
 public:
     SourceFilter() = default;
-    /// `served`: every port that this daemon receives datagrams on; none if null.
+    /// `served`: every port on which this daemon receives datagrams; null: none.
     SourceFilter(std::shared_ptr<const PortSet> served, const std::vector<Cidr>& port_exempt);
     SourceFilter(std::shared_ptr<const PortSet> served, CidrSet port_exempt) noexcept;
 
-    /// Why it is not answered; nothing: it may be. `source` is who asked, as far as that is known.
-    std::optional<DropReason> refuses(
-        const DatagramInfo& arrival, SourceKey& source) const noexcept;
+    /// Why a datagram must not get a reply; nothing if it may. Sets `source` to the peer's key, or
+    /// to zero if the address is neither IPv4 nor IPv6.
+    std::optional<DropReason> check(const DatagramInfo& info, SourceKey& source) const noexcept;
 
 private:
-    std::optional<DropReason> refuses_port(uint16_t port, const SourceKey& source) const noexcept;
+    std::optional<DropReason> check_port(uint16_t port, const SourceKey& source) const noexcept;
 
     std::shared_ptr<const PortSet> served_;
     CidrSet port_exempt_;

@@ -13,7 +13,7 @@ UdpLimits worker_share(const UdpLimits& datagrams, uint32_t workers) {
     UdpLimits share = datagrams;
     share.rate_per_prefix = share_of(datagrams.rate_per_prefix);
     share.rate = share_of(datagrams.rate);
-    // No share so small that the largest datagram would never pass.
+    // A share must suffice for the largest datagram; otherwise that one would never pass.
     share.bytes_per_prefix = std::max(share_of(datagrams.bytes_per_prefix), bytes_rate_min);
     share.bytes = std::max(share_of(datagrams.bytes), 2 * bytes_rate_min);
     return share;

@@ -320,7 +320,7 @@ void Worker::on_datagram_error(ListenerSlot& at, int error) {
         uint32_t replies = 0;
         for (const ListenerSlot& each : listening_)
             replies += each.replies;
-        at.starved = datagrams_.all_taken(replies);
+        at.starved = datagrams_.all_buffers_in_use(replies);
         starved_ = starved_ || at.starved;
         return;
     }

@@ -16,7 +16,7 @@
 #include "daemon/tcp/handoff.h"
 #include "daemon/tcp/tcp_limits.h"
 #include "daemon/telemetry/worker_telemetry.h"
-#include "daemon/udp/datagrams.h"
+#include "daemon/udp/responder.h"
 #include "daemon/udp/udp_limits.h"
 #include "daemon/worker/busy_poll.h"
 
@@ -110,7 +110,7 @@ private:
     Turn turn_;
     WorkerTelemetry telemetry_;
     Engine tcp_;
-    Datagrams datagrams_;
+    UdpResponder datagrams_;
     std::deque<ListenerSlot> listening_; ///< places stay where they are: connections point to them
     std::array<Event, 256> events_{};
     BusyPoll busy_poll_;

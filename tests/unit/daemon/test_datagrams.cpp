@@ -1,5 +1,5 @@
 // A service's replies to what arrived in one buffer, and what is counted of them.
-#include "daemon/udp/datagrams.h"
+#include "daemon/udp/responder.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -90,7 +90,7 @@ struct DatagramsSubject {
     DatagramPool datagram_pool;
     Turn turn{.environment = clock, .pools = {streams, datagram_pool}};
     WorkerTelemetry telemetry{};
-    Datagrams datagrams{turn, telemetry, ResponseRateLimit::ways};
+    UdpResponder datagrams{turn, telemetry, ResponseRateLimit::ways};
     sockaddr_in peer{
         .sin_family = AF_INET,
         .sin_port = htons(5000),
@@ -277,13 +277,13 @@ TEST_CASE("of a train that was sent, the datagrams are counted that went") {
 
 TEST_CASE("all buffers are taken when none is in the pool and none at hand of the backend") {
     DatagramsSubject subject(2);
-    CHECK_FALSE(subject.datagrams.all_taken(0));
+    CHECK_FALSE(subject.datagrams.all_buffers_in_use(0));
     subject.arrive("1", 0);
-    CHECK_FALSE(subject.datagrams.all_taken(1));
+    CHECK_FALSE(subject.datagrams.all_buffers_in_use(1));
     const BufferId at_hand = subject.datagram_pool.buffers().take(Owner::backend);
-    CHECK_FALSE(subject.datagrams.all_taken(1));
+    CHECK_FALSE(subject.datagrams.all_buffers_in_use(1));
     subject.datagram_pool.buffers().move(at_hand, Owner::backend, Owner::worker);
-    CHECK(subject.datagrams.all_taken(1));
+    CHECK(subject.datagrams.all_buffers_in_use(1));
 }
 
 TEST_CASE("who is not let in is dropped before the service sees it, and each datagram counted") {

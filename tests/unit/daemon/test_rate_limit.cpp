@@ -1,5 +1,5 @@
 // Token buckets for each prefix: at their edges, with a clock of the test's own, and under floods.
-#include "daemon/udp/datagrams.h"
+#include "daemon/udp/responder.h"
 #include "daemon/udp/response_rate_limit.h"
 
 #include <algorithm>
