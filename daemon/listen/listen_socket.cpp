@@ -21,8 +21,8 @@ namespace riposte {
 
 namespace {
 
-constexpr int backlog = 4096; // the kernel takes the lower of it and net.core.somaxconn
-constexpr int receive_bytes = 8 * 1024 * 1024; // of datagrams, with the kernel's overhead
+constexpr int backlog = 4096;                  // net.core.somaxconn limits it further
+constexpr int receive_bytes = 8 * 1024 * 1024; // queued datagrams, with the kernel's overhead
 
 template<class T>
 T as(const SocketAddress& address) {
@@ -39,7 +39,7 @@ SocketAddress from(const T& specific) {
     return address;
 }
 
-/// Whether any interface has one; see proc_net(5).
+/// Does any interface have an IPv6 address? See proc_net(5).
 bool has_ipv6_address() {
     const Fd table(::open("/proc/net/if_inet6", O_RDONLY | O_CLOEXEC));
     char first = 0;
@@ -53,7 +53,7 @@ bool is_any(const SocketAddress& address) {
     return IN6_IS_ADDR_UNSPECIFIED(&specific.sin6_addr);
 }
 
-/// Every address of the other's family?
+/// Does `a` include every address of the other's family?
 bool covers(const ListenAddress& a, const ListenAddress& other) {
     return is_any(a.address) && (a.dual_stack || a.address.family() == other.address.family());
 }
@@ -70,9 +70,10 @@ std::optional<int> get_option(int fd, int level, int name) {
     return value;
 }
 
-/// Is the address that was asked for the address that a socket bound to `address` answers from?
-/// (Of a broadcast or multicast one, or of all, it is not, and the kernel has to tell.)
-bool answers_from(const SocketAddress& address) {
+/// Does a socket bound to `address` reply from the address that the request was sent to? If it is
+/// bound to all addresses, or to a broadcast or multicast one, it does not, and needs the
+/// destination address from the kernel.
+bool replies_from_destination(const SocketAddress& address) {
     if (address.family() == AF_INET) {
         const uint32_t host = ntohl(as<sockaddr_in>(address).sin_addr.s_addr);
         return host != INADDR_ANY && host != INADDR_BROADCAST && !IN_MULTICAST(host);
@@ -80,40 +81,41 @@ bool answers_from(const SocketAddress& address) {
     const auto specific = as<sockaddr_in6>(address);
     const in6_addr& host = specific.sin6_addr;
     return !IN6_IS_ADDR_UNSPECIFIED(&host) && !IN6_IS_ADDR_MULTICAST(&host) &&
-           !IN6_IS_ADDR_V4MAPPED(&host); // which may stand for all of IPv4
+           !IN6_IS_ADDR_V4MAPPED(&host); // ::ffff:0.0.0.0 stands for all of IPv4
 }
 
-/// What comes while the worker is busy, or not given the CPU, waits in the kernel: the default of
-/// 208 KiB holds a few hundred small datagrams, which a flood fills in less than a millisecond, and
-/// then the honest ones are lost as well. Beyond net.core.rmem_max only a privileged process goes
-/// (ReceiveBuffer= in the socket unit); the kernel takes the double of what is said (socket(7)).
-void receive_much(int fd) {
-    const int had = get_option(fd, SOL_SOCKET, SO_RCVBUF).value_or(0);
-    if (had < 2 * receive_bytes && !set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, receive_bytes) &&
-        had < receive_bytes)
+/// Enlarges the receive buffer. Datagrams wait in the kernel while the worker is busy or does not
+/// get the CPU. The default of 208 KiB holds a few hundred small datagrams; a flood fills it in
+/// less than a millisecond, and honest datagrams are then lost, too. Only a privileged process may
+/// exceed net.core.rmem_max (ReceiveBuffer= in the socket unit); the kernel doubles the requested
+/// value (socket(7)).
+void enlarge_receive_buffer(int fd) {
+    const int current = get_option(fd, SOL_SOCKET, SO_RCVBUF).value_or(0);
+    if (current < 2 * receive_bytes && !set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, receive_bytes) &&
+        current < receive_bytes)
         set_option(fd, SOL_SOCKET, SO_RCVBUF, receive_bytes);
 }
 
-/// What a worker relies on, whoever opened the socket. False: see errno.
+/// Sets the options that a worker relies on, for bound and inherited sockets. False: see errno.
 bool set_options(int fd, const SocketAddress& address, Transport transport) {
     if (transport == Transport::tcp) // accepted sockets inherit both
         return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
-               set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1); // an urgent byte is a byte (RFC 6093)
-    set_option(fd, SOL_UDP, UDP_GRO, 1); // a kernel without it hands over one by one
-    // A reply to a broadcast address is then refused by the kernel, who knows them all.
+               set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1); // urgent data is data (RFC 6093)
+    set_option(fd, SOL_UDP, UDP_GRO, 1); // a kernel without it delivers datagrams one by one
+    // The kernel then refuses replies to broadcast addresses; it alone knows them all.
     set_option(fd, SOL_SOCKET, SO_BROADCAST, 0);
-    receive_much(fd);
-    // On a dual-stack socket the IPv6 message tells of IPv4 as well, v4-mapped; only the IPv4 one
-    // tells whether that address is a group's.
-    const int tell = answers_from(address) ? 0 : 1;
-    return set_option(fd, IPPROTO_IP, IP_PKTINFO, tell) &&
-           (address.family() != AF_INET6 || set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, tell));
+    enlarge_receive_buffer(fd);
+    // On a dual-stack socket the IPv6 control message has IPv4 destinations, too, v4-mapped; only
+    // the IPv4 message shows whether the destination is a group's address.
+    const int report = replies_from_destination(address) ? 0 : 1;
+    return set_option(fd, IPPROTO_IP, IP_PKTINFO, report) &&
+           (address.family() != AF_INET6 || set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, report));
 }
 
-/// All that has to be set before bind(2). False: see errno.
+/// Sets all options that must be set before bind(2). False: see errno.
 bool set_bind_options(int fd, const ListenAddress& address, bool reuse_port) {
-    // SO_REUSEADDR: a restart need not wait for old connections to leave TIME_WAIT. On UDP it would
-    // share the port with a stranger instead.
+    // SO_REUSEADDR: a restart need not wait until old connections leave TIME_WAIT. On UDP it would
+    // instead let another process share the port.
     if (address.transport == Transport::tcp && !set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1))
         return false;
     if (reuse_port && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
@@ -212,8 +214,7 @@ std::string ipv6_missing(int error) {
 
 void accept_with_first_bytes(int fd, bool defer) {
     constexpr int seconds = 1;
-    set_option(
-        fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, defer ? seconds : 0); // refused, all goes on as is
+    set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, defer ? seconds : 0); // optional: it may fail
 }
 
 std::expected<Fd, int> bind_socket(const ListenAddress& address, bool reuse_port) {
@@ -246,11 +247,12 @@ Error bind_error(int error, const ListenAddress& address) {
         return {
             Exit::permission,
             "permission denied; ports below 1024 are privileged: grant CAP_NET_BIND_SERVICE, "
-            "take a port of 1024 and above, or let systemd pass the socket (socket activation)"};
+            "use a port from 1024 up, or let systemd pass the socket (socket activation)"};
     case EADDRNOTAVAIL:
         return {
             Exit::os,
-            "address not available: no network interface has it ('ip address' shows those here)"};
+            "address not available: no network interface has it ('ip address' lists the addresses "
+            "of this host)"};
     case EAFNOSUPPORT:
         return {Exit::os, "address family not supported by this system"};
     case EMFILE:
@@ -274,7 +276,7 @@ Result<ListenAddress> prepare_inherited(int fd, std::string_view name) {
         ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || !set_options(fd, address.address, *transport))
         return fail(
             Exit::os, fmt::format(
-                          "inherited socket {} '{}': can not set its options: {}", fd, escape(name),
+                          "inherited socket {} '{}': cannot set its options: {}", fd, escape(name),
                           errno_text(errno)));
     address.dual_stack = address.address.family() == AF_INET6 && is_any(address.address) &&
                          get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
@@ -285,7 +287,7 @@ Result<ServiceKind> inherited_service(int fd, std::string_view name) {
     if (const auto kind = service_of_name(name))
         return *kind;
     std::vector<std::string_view> names(service_names().begin(), service_names().end());
-    names.emplace_back("metrics"); // taken out before (supervisor/scrape_sockets.h)
+    names.emplace_back("metrics"); // valid, but such sockets do not get here (scrape_sockets.h)
     const std::string_view near = nearest(name, names);
     return refuse(
         fd, name,

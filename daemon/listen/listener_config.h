@@ -1,4 +1,4 @@
-// A [[listen]] section of riposted.toml(5), or one --listen.
+// The configuration of listeners.
 #pragma once
 
 #include "common/endpoint.h"
@@ -11,15 +11,15 @@
 
 namespace riposte {
 
-/// What a limit on connections can be at most.
+/// The largest limit on connections that can be configured.
 inline constexpr uint32_t connections_most = 1'000'000;
 
-/// One [[listen]] section, or one --listen.
+/// One [[listen]] section of riposted.toml(5), or one --listen.
 struct ListenerConfig {
     ServiceKind service = ServiceKind::hello;
-    std::vector<Endpoint> addresses{}; ///< transport always set: one without scheme became two
-    ServiceOptions options{};          ///< what the service can be told (message)
-    AclConfig access{};                ///< who may use it
+    std::vector<Endpoint> addresses{}; ///< with transport: one without a scheme became two
+    ServiceOptions options{};          ///< the service's own options (message)
+    AclConfig access{};                ///< which peers may use it
     uint32_t connections_max = connections_most; ///< open at once on each of its TCP addresses
     std::string origin{}; ///< "riposted.toml:12:1", "--listen", "default": for errors
 };

@@ -1,4 +1,4 @@
-// How many connections one address has open.
+// Counts the open connections of one address.
 #pragma once
 
 #include <atomic>
@@ -7,12 +7,13 @@
 
 namespace riposte {
 
-/// How many connections one address has open, with all workers together: a share each would not do,
-/// because the kernel spreads connections by their ports, and a small limit has no equal parts. The
-/// workers touch it when a connection comes and when it has gone, never in between.
+/// The number of open connections of one address, in all workers together. A share of the limit for
+/// each worker would not do, because the kernel distributes connections by their ports and a small
+/// limit has no equal parts. Workers touch it when a connection opens and when it has closed, never
+/// in between.
 class ListenerLoad {
 public:
-    /// Counts one more, unless there are `max`.
+    /// Counts one more connection, unless `max` are open. False: the limit is reached.
     bool enter(uint32_t max) noexcept {
         uint32_t open = open_.load(std::memory_order_relaxed);
         while (open < max)
@@ -27,7 +28,7 @@ public:
     uint32_t open() const noexcept { return open_.load(std::memory_order_relaxed); }
 
 private:
-    std::atomic<uint32_t> open_{0}; ///< orders nothing else
+    std::atomic<uint32_t> open_{0}; ///< relaxed: it orders no other memory access
 };
 
 } // namespace riposte

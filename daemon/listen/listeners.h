@@ -1,13 +1,13 @@
-// The sockets that the daemon answers on, and who owns them: this does, for their whole life.
+// Owns the sockets that the daemon serves on, for their whole life.
 //
-// A socket is inherited from the service manager (by name and type) or bound here. Workers are lent
-// plain descriptors; a socket that a reload removed is closed only when every worker has said that
-// nothing of its own is in flight on it. An inherited one is never shut down: shutdown(2) on a
-// shared listener stops it for everybody, the next process too.
+// A socket is inherited from the service manager (by name and type) or bound here. Workers borrow
+// plain descriptors; a socket that a reload removed is closed only when every worker has confirmed
+// that it has nothing in flight on it. An inherited one is never shut down: shutdown(2) on a shared
+// listener stops it for every process that has it, the next riposted included.
 //
-// With N workers, an address that we bind gets N sockets with SO_REUSEPORT, one a worker; an
-// inherited socket is shared by all. Identity across reloads is transport + address as written, not
-// the service: a listener whose service or message changed keeps its socket.
+// With N workers, an address that we bind gets N sockets with SO_REUSEPORT, one per worker; all
+// workers share an inherited socket. The identity across reloads is the transport and the address
+// as written, not the service: a listener whose service or message changed keeps its socket.
 #pragma once
 
 #include "common/address.h"
@@ -28,9 +28,9 @@ namespace riposte {
 
 class Listeners {
 public:
-    /// Opens everything, or nothing. `workers` is at least 1. Inherited sockets win: if there are
-    /// any, configured addresses are not bound. Of the first section of the same service the
-    /// options and the lists still apply.
+    /// Opens all sockets, or none. `workers` is at least 1. If there are inherited sockets, the
+    /// configured addresses are not bound; an inherited socket still gets the options and the lists
+    /// of the first section with its service.
     static Result<Listeners> open(
         const std::vector<ListenerConfig>& sections,
         std::vector<systemd::InheritedSocket> inherited, uint32_t workers);
@@ -39,31 +39,31 @@ public:
     Listeners& operator=(Listeners&&) noexcept;
     ~Listeners();
 
-    /// What worker `index` answers on now.
+    /// The sockets of worker `index`.
     std::vector<ListenerSpec> plan(uint32_t index) const;
 
-    /// Opens what is new in `sections`, forgets (but does not close) what is gone, updates
+    /// Opens new addresses of `sections`, removes (but does not close) missing ones, updates
     /// services. On error nothing has changed.
     Result<void> apply(const std::vector<ListenerConfig>& sections);
 
-    /// Would apply() take an address away?
+    /// Would apply() remove an address?
     bool loses_any(const std::vector<ListenerConfig>& sections) const;
 
-    /// A line for each address that open() and apply() could not have and went on without, since
-    /// the last call.
+    /// Returns and clears the notes: one line for each address that open() or apply() could not
+    /// bind and left out.
     std::vector<std::string> take_notes();
 
-    /// From now on names are looked up in files alone (sandbox.h); errors say so.
+    /// From now on names are looked up in files alone (sandbox.h), and errors mention it.
     void expect_no_name_service() noexcept;
 
-    /// Closes the sockets that apply() took out of the plan. Only when every
-    /// worker has confirmed the plan without them.
+    /// Closes the sockets that apply() removed. Call it only when every worker has confirmed the
+    /// plan without them.
     void close_removed();
 
-    /// On which datagrams arrive now, with the ports that the kernel gave.
+    /// The ports on which datagrams arrive now, including those that the kernel chose.
     PortSet datagram_ports() const;
 
-    /// One label an address, for the log: "hello on tcp://127.0.0.1:7001".
+    /// One label per address, for the log: "hello on tcp://127.0.0.1:7001".
     std::vector<std::string> labels() const;
     std::vector<ListenerReport> reports() const;
     bool inherited() const;

@@ -1,21 +1,22 @@
-// A list of what is allowed; everything else is an error. By libseccomp's names, so that one list
-// is good for every architecture (a name that one of them does not have is left out there).
+// The list of permitted system calls; every other call fails. It uses libseccomp's names, so that
+// one list serves every architecture (a name that an architecture lacks is skipped there).
 //
-//   - What is called for each request has no condition on its arguments. Of such calls the kernel
-//     keeps a bitmap (5.11), and asks no filter at all; see seccomp_cache_prepare() in its
-//     kernel/seccomp.c. Conditions are for what is called now and then.
-//   - A filter sees numbers, not what a pointer points to. So connect(2) is told apart by the size
-//     of the address: with the two bytes of AF_UNSPEC a connection can be reset (io/reset.h), and
-//     every other family refuses so short a one.
-//   - An `int` is compared in its own 32 bits: the kernel looks at no more, and what a compiler
-//     leaves in the others is not said.
-//   - Refused is EPERM, as in the service's unit. Not ENOSYS: the C library would try the next way.
-//   - What a reload needs is there only where a reload can need it (Needs). Names are looked up in
-//     files alone, since a name service would have to be connected to.
-//   - Some of the C library's refusals are as good as an answer, and stay: without a file, its heap
-//     can not read the kernel's policy of overcommitment, and gives memory back by madvise(2).
-//   - Whoever adds a system call that is made after the start adds it here; the integration tests
-//     run sealed, and `strace -f -Z` shows what was refused.
+//   - Calls that are made for each request have no conditions on their arguments. The kernel has a
+//     bitmap of such calls (5.11) and runs no filter for them; see seccomp_cache_prepare() in its
+//     kernel/seccomp.c. Only rare calls have conditions.
+//   - A filter sees numbers, not the memory that a pointer points to. So the size of the address
+//     distinguishes calls of connect(2): the two bytes of AF_UNSPEC reset a connection
+//     (core/reset.h), and every other family rejects an address that short.
+//   - An `int` argument is compared in its own 32 bits: the kernel reads no more of it, and the
+//     other bits of the register are undefined.
+//   - A refused call fails with EPERM, as in the service's unit, and not with ENOSYS, for which the
+//     C library would try a substitute.
+//   - Calls that only a reload makes are permitted only where a reload can need them (Needs). Names
+//     are looked up in files alone, because a name service would need a connection.
+//   - Some calls of the C library are refused deliberately, because it copes: without a file, its
+//     heap cannot read the kernel's overcommit policy and returns memory by madvise(2).
+//   - A new system call that is made after the start must be added here; the integration tests run
+//     with the filter, and `strace -f -Z` shows refused calls.
 
 #include "daemon/platform/sandbox.h"
 
@@ -51,18 +52,20 @@ namespace {
 
 using Condition = scmp_arg_cmp;
 
-/// Argument number `index`, an int.
+/// Argument number `index`, an int, equals `value`.
 constexpr Condition is(unsigned index, auto value) {
     return {index, SCMP_CMP_MASKED_EQ, UINT32_MAX, static_cast<uint32_t>(value)};
 }
+/// Argument number `index` has none of `bits` set.
 constexpr Condition has_none_of(unsigned index, uint32_t bits) {
     return {index, SCMP_CMP_MASKED_EQ, bits, 0};
 }
+/// Argument number `index`, without `bits`, equals `value`.
 constexpr Condition is_but_for(unsigned index, uint32_t bits, int value) {
     return {index, SCMP_CMP_MASKED_EQ, ~bits, static_cast<uint32_t>(value)};
 }
 
-// What every daemon goes on doing. A name for 32 bits stands beside that for 64.
+// Calls of every daemon after its start. The 32-bit variant of a name follows the 64-bit one.
 constexpr std::initializer_list<const char*> always = {
     // connections and datagrams
     "accept4", "recv", "recvfrom", "recvmmsg", "recvmmsg_time64", "send", "sendto", "sendmmsg",
@@ -74,24 +77,24 @@ constexpr std::initializer_list<const char*> always = {
     "brk", "munmap", "mremap", "madvise",
     // clocks, where the vDSO has none
     "clock_gettime", "clock_gettime64", "gettimeofday", "time",
-    // signals, and the end: abort(3) too, which tells what broke
+    // signals, and the end, including abort(3) of a failed assertion
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigreturn", "exit", "exit_group",
-    // what the kernel says of the process, from files that are open already (process_figures.h)
+    // figures about the process, from files that are open already (process_figures.h)
     "pread64", "fstat", "fstat64", "newfstatat", "lseek", "_llseek", "getdents64",
-    // what the C library asks about itself
+    // the C library's own
     "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getuid32", "geteuid32",
     "getgid32", "getegid32", "getrandom", "sched_getaffinity", "sysinfo", "uname"};
 
 constexpr std::initializer_list<const char*> with_files = {
-    // the C library's, for /etc/hosts
+    // the C library reads /etc/hosts with these
     "stat", "stat64", "fstatat64", "statx"};
 
 constexpr std::initializer_list<const char*> with_manager = {"sendmsg", "pipe2"};
 
-/// A sanitizer looks at its process from a process of its own, coverage and profiles are written to
-/// files at the end: such a build is for tests, and what it is widened by is refused in any other.
+/// Additional calls of instrumented builds, which are for tests only: a sanitizer inspects its
+/// process from another one, and coverage and profiles are written to files at the end.
 constexpr std::initializer_list<const char*> instrumented = {
-    // the process that looks for leaks
+    // the process that searches for leaks
     "clone", "clone3", "ptrace", "wait4", "waitid", "kill", "process_vm_readv", "sigaltstack",
     "prctl", "getppid", "prlimit64", "mlock", "munlock", "pipe2", "nanosleep", "clock_nanosleep",
     // its threads
@@ -100,12 +103,12 @@ constexpr std::initializer_list<const char*> instrumented = {
     "open", "openat", "getdents", "getdents64", "readlink", "readlinkat", "getcwd", "stat", "fstat",
     "newfstatat", "statx", "lseek", "mkdir", "mkdirat", "ftruncate", "fcntl", "fcntl64"};
 
-/// The options of sockets that are set after the start.
+/// A socket option that is set after the start.
 struct Option {
     int level;
     int name;
 };
-/// For a connection's end, and for a listener, inherited or not, whose message changed.
+/// To end a connection, and for a listener, inherited or not, whose message changed.
 constexpr std::initializer_list<Option> of_all = {
     {SOL_SOCKET, SO_LINGER}, {IPPROTO_TCP, TCP_DEFER_ACCEPT}};
 constexpr std::initializer_list<Option> of_listeners = {
@@ -116,7 +119,8 @@ constexpr std::initializer_list<Option> of_listeners = {
 constexpr std::initializer_list<Option> of_messages = {
     {SOL_SOCKET, SO_SNDBUF}, {SOL_SOCKET, SO_SNDBUFFORCE}};
 
-/// A filter in the making. The first rule that libseccomp does not take is its error.
+/// A filter under construction. It remembers the first rule that libseccomp rejects, and load()
+/// returns that error.
 class Filter {
 public:
     Filter() : context_(seccomp_init(SCMP_ACT_ERRNO(EPERM))) {}
@@ -127,7 +131,7 @@ public:
         if (!context_)
             return fail("seccomp_init", ENOMEM);
         const int number = seccomp_syscall_resolve_name(name);
-        if (number == __NR_SCMP_ERROR) // younger than this libseccomp
+        if (number == __NR_SCMP_ERROR) // newer than this libseccomp
             return;
         const int result = seccomp_rule_add_array(
             context_.get(), SCMP_ACT_ALLOW, number, static_cast<unsigned>(conditions.size()),
@@ -191,10 +195,11 @@ void allow_always(Filter& filter) {
     filter.allow("tgkill", {is(0, ::getpid())}); // abort(3)
     filter.allow("connect", {is(2, sizeof(sa_family_t))});
     filter.allow(of_all);
-    // liburing's parting word to a ring, which is no way to anything. From 2.4 on it names the ring
-    // by its registered number, and says so with IORING_REGISTER_USE_REGISTERED_RING.
-    // Not from <linux/io_uring.h>: a source that includes it before liburing's own gets a ring of
-    // buffers whose first entry lies eight bytes too far (in C++ its empty struct has a size).
+    // liburing unregisters the ring's descriptor when it closes a ring; that call is harmless. From
+    // 2.4 on it names the ring by its registered index, with IORING_REGISTER_USE_REGISTERED_RING.
+    // The constants do not come from <linux/io_uring.h>: in a source that includes it before
+    // liburing's own copy, the first entry of io_uring_buf_ring lies eight bytes too far (its empty
+    // struct has a size in C++).
     constexpr uint32_t use_registered_ring = uint32_t{1} << 31;
     constexpr int unregister_ring_fds = 21; // IORING_UNREGISTER_RING_FDS
     filter.allow("io_uring_register", {is_but_for(1, use_registered_ring, unregister_ring_fds)});
@@ -215,7 +220,7 @@ void allow_listeners(Filter& filter) {
             allow_socket(filter, family, type);
     filter.allow({"bind", "listen"});
     filter.allow(of_listeners);
-    for (const int request : {SIOCGIFNAME, SIOCGIFINDEX}) // a zone: [fe80::1%eth0]
+    for (const int request : {SIOCGIFNAME, SIOCGIFINDEX}) // to resolve a zone: [fe80::1%eth0]
         filter.allow("ioctl", {is(1, request)});
 }
 
@@ -224,7 +229,7 @@ void allow_manager(Filter& filter) {
     filter.allow(of_messages);
 }
 
-/// A file, by a path; that it is a socket, and ours, no filter can see.
+/// Permits unlinking any file: a filter cannot see that the path is that of our own socket.
 void allow_removal(Filter& filter) {
     filter.allow("unlinkat", {is(0, AT_FDCWD), is(2, 0)});
 }
@@ -237,20 +242,20 @@ std::expected<void, std::string> seal(Needs needs) {
     filter.set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM)); // 32-bit calls of a 64-bit process
     filter.set(SCMP_FLTATR_CTL_TSYNC, 1);
     filter.set(SCMP_FLTATR_CTL_LOG, 1);
-    filter.set(SCMP_FLTATR_CTL_OPTIMIZE, 2); // a search by halves, for kernels without the bitmap
-    filter.set(SCMP_FLTATR_API_SYSRAWRC, 1); // the kernel's own errors
+    filter.set(SCMP_FLTATR_CTL_OPTIMIZE, 2); // binary search, for kernels without the bitmap
+    filter.set(SCMP_FLTATR_API_SYSRAWRC, 1); // load() returns the kernel's own errors
     allow_always(filter);
     if (needs.read_files)
         allow_files(filter);
     if (needs.open_sockets)
         allow_listeners(filter);
-    if (needs.tell_manager)
+    if (needs.notify_manager)
         allow_manager(filter);
     if (needs.remove_sockets)
         allow_removal(filter);
     if (RIPOSTE_INSTRUMENTED)
         filter.allow(instrumented);
-    return filter.load(); // it also sets PR_SET_NO_NEW_PRIVS, without which only root may
+    return filter.load(); // also sets PR_SET_NO_NEW_PRIVS, which a process without privileges needs
 }
 
 } // namespace riposte::sandbox

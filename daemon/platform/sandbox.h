@@ -1,14 +1,14 @@
-// What the process may still ask the kernel for when it is up: as much as serving, a reload and a
-// drain need, and nothing else. See seccomp(2).
+// Restricts the system calls of the running process to those that serving, a reload and a drain
+// need. See seccomp(2).
 //
-// The filter is the last step of the start, for all threads at once and for good. It is there for
-// the day on which somebody runs code of his own in here: he finds no way to start a program, to
-// connect to anybody, to write a file, to get executable memory, to look into another process, or
-// to the parts of the kernel that a responder never uses. What is refused fails with EPERM, and the
-// kernel's audit log names it.
+// Installing the filter is the last step of the start; it covers all threads at once and cannot be
+// undone. It limits an attacker who runs code in this process: that code cannot start a program,
+// connect anywhere, write a file, get executable memory, inspect another process, or use parts of
+// the kernel that a responder never needs. A refused call fails with EPERM, and the kernel's audit
+// log names it.
 //
-// io_uring is a way past any such filter, so the ring is limited on its own (io/uring_backend.h),
-// before this one sees to it that there is no other ring.
+// Operations of an io_uring bypass any such filter. So the ring has its own restrictions
+// (io/uring_backend.h), set before this filter forbids the creation of another ring.
 #pragma once
 
 #include <expected>
@@ -16,16 +16,16 @@
 
 namespace riposte::sandbox {
 
-/// What a daemon may have to do after its start that not every one has to.
+/// What a daemon may need after its start, depending on its configuration.
 struct Needs {
     bool read_files = false;     ///< a reload reads the configuration
-    bool open_sockets = false;   ///< and opens listeners (never if they are inherited)
-    bool tell_manager = false;   ///< the service manager and the journal, over AF_UNIX datagrams
-    bool remove_sockets = false; ///< unix sockets of its own, at the end
+    bool open_sockets = false;   ///< a reload opens listeners (never if they are inherited)
+    bool notify_manager = false; ///< the service manager and the journal get AF_UNIX datagrams
+    bool remove_sockets = false; ///< the daemon unlinks its unix sockets when it stops
 };
 
-/// Seals every thread of the process, and those to come. The error is the reason, for one line of
-/// log: then nothing has changed.
+/// Installs the filter for every thread of the process, present and future. The error is the
+/// reason, for one log line; nothing has changed then.
 std::expected<void, std::string> seal(Needs needs);
 
 } // namespace riposte::sandbox

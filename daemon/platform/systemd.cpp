@@ -1,10 +1,10 @@
 // The service manager's protocols, through libsystemd where the build has it.
 //
-// sd_listen_fds(3) says only -EINVAL to whatever is wrong with its variables, so they are read here
-// first, to name the variable and the value that is at fault. What is meant for another process
-// (LISTEN_PID, left over in an inherited environment) is ignored, as sd_listen_fds(3) does.
+// sd_listen_fds(3) returns -EINVAL for any fault in its variables, so they are checked here first,
+// to name the variable and the value at fault. Variables for another process (by LISTEN_PID, in an
+// inherited environment) are ignored, as sd_listen_fds(3) does.
 //
-// Everything here touches the environment, and runs before threads start.
+// All functions use the environment, and run before threads start.
 
 #include "daemon/platform/systemd.h"
 
@@ -29,7 +29,7 @@ namespace riposte::systemd {
 namespace {
 
 constexpr int first_fd = 3; // SD_LISTEN_FDS_START, part of the protocol
-// More than any service manager passes, and few enough that first_fd + count is a descriptor.
+// More than any service manager passes, and small enough that first_fd + count does not overflow.
 constexpr unsigned count_max = 65536;
 
 std::optional<std::string> environment(const char* name) {
@@ -52,7 +52,7 @@ std::optional<unsigned> parse_number(std::string_view text) {
     return number;
 }
 
-/// Closed descriptors are refused before any is adopted; those are then owned, and close-on-exec.
+/// Refuses closed descriptors, before any is taken over, and sets close-on-exec on the others.
 Result<void> check_descriptors(unsigned announced) {
     for (unsigned i = 0; i < announced; ++i) {
         const int fd = first_fd + static_cast<int>(i);
@@ -67,7 +67,7 @@ Result<void> check_descriptors(unsigned announced) {
 
 #if RIPOSTE_HAVE_SYSTEMD
 
-/// The names are unescaped by libsystemd, which knows how its own side wrote them.
+/// libsystemd unescapes the names, because the service manager escaped them by its rules.
 Result<std::vector<std::string>> unescaped_names(unsigned announced) {
     char** names = nullptr;
     const int count = sd_listen_fds_with_names(0, &names);
@@ -92,8 +92,8 @@ Result<std::vector<std::string>> unescaped_names(unsigned announced) {
     return fail(
         Exit::config,
         fmt::format(
-            "LISTEN_FDS={}: sockets were passed, but this build has no libsystemd to take "
-            "them with",
+            "LISTEN_FDS={}: sockets were passed, but this build lacks libsystemd, which is "
+            "needed to accept them",
             announced));
 }
 
@@ -110,7 +110,8 @@ Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid
         return fail(
             Exit::config,
             fmt::format(
-                "LISTEN_PID={}: not a process id (set by whoever passes sockets)", escape(*pid)));
+                "LISTEN_PID={}: not a process id (the program that passes sockets sets it)",
+                escape(*pid)));
     if (*pid_number != own_pid)
         return 0U;
     const auto count = parse_number(*fds);
@@ -131,23 +132,23 @@ Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid
     return *count;
 }
 
-std::vector<std::string> passed_over() {
+std::vector<std::string> variables_for_other_processes() {
     const auto own_pid = static_cast<unsigned>(::getpid());
     std::vector<std::string> lines;
-    const auto look = [&](const char* pid_name, const char* what_name,
-                          std::string_view consequence) {
+    const auto check = [&](const char* pid_name, const char* what_name,
+                           std::string_view consequence) {
         const auto pid = environment(pid_name);
         const auto what = environment(what_name);
         const auto number = pid ? parse_number(*pid) : std::nullopt;
         if (what && number && *number != 0 && *number != own_pid)
             lines.push_back(fmt::format(
-                "{}={} is for process {} ({}), and this is process {}: {}; start riposted itself, "
-                "not by way of "
-                "a shell (exec)",
+                "{}={} is for process {} ({}), but this is process {}: {}; start riposted "
+                "directly, "
+                "or from a shell with exec",
                 what_name, escape(*what), *number, pid_name, own_pid, consequence));
     };
-    look("LISTEN_PID", "LISTEN_FDS", "no socket is inherited");
-    look("WATCHDOG_PID", "WATCHDOG_USEC", "nobody watches over it");
+    check("LISTEN_PID", "LISTEN_FDS", "riposted inherits no socket");
+    check("WATCHDOG_PID", "WATCHDOG_USEC", "riposted has no watchdog");
     return lines;
 }
 
@@ -190,10 +191,10 @@ uint32_t parse_store_capacity(std::string_view text) {
 
 uint32_t store_capacity() {
 #if RIPOSTE_HAVE_SYSTEMD
-    const auto told = environment("FDSTORE");
+    const auto capacity = environment("FDSTORE");
     const auto manager = environment("NOTIFY_SOCKET");
-    if (told && manager && !manager->empty())
-        return parse_store_capacity(*told);
+    if (capacity && manager && !manager->empty())
+        return parse_store_capacity(*capacity);
 #endif
     return 0;
 }

@@ -67,7 +67,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     raise_descriptor_limit(
         config.limits.connections_max + (evicts ? Eviction::at_once_max : 0) +
         (config.metrics.listen.empty() ? 0 : uint32_t{ScrapeServer::connections_max}));
-    for (const std::string& line : systemd::passed_over())
+    for (const std::string& line : systemd::variables_for_other_processes())
         log::warning(log::Event::wrong_process, {{"RIPOSTE_REASON", line}}, "{}", line);
     auto inherited = systemd::take_inherited_sockets();
     if (!inherited)
@@ -159,7 +159,7 @@ void Supervisor::seal() {
     const auto sealed = sandbox::seal(
         {.read_files = reads,
          .open_sockets = reads && !listeners_.inherited(),
-         .tell_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
+         .notify_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
          .remove_sockets = owns_socket_files()});
     const std::string& unlimited = backends_.ring_unlimited();
     if (!unlimited.empty())

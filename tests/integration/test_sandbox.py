@@ -111,8 +111,8 @@ class Sealed(SandboxTest):
         self.assertEqual(receive_exactly(old, 10), b"still here")
         daemon.write_config(more + listen_section("echo", "tcp://riposte.invalid:7007"))
         daemon.signal(signal.SIGHUP)
-        daemon.wait_log(r"reload failed.*: can not resolve 'riposte.invalid': .*; once it runs, riposted "
-                        r"asks no name service: write the address, or restart$")
+        daemon.wait_log(r"reload failed.*: can not resolve 'riposte.invalid': .*; a running riposted "
+                        r"does not query name services: write the address, or restart$")
         self.assert_answers(daemon)
 
     def test_where_seccomp_is_not_to_be_had_it_serves_and_warns(self):

@@ -234,7 +234,7 @@ TEST_CASE("a privileged port without the privilege is exit 77, with what to do")
             }) ==
             "exit 77: riposted.toml:12:1: " + address +
                 ": permission denied; ports below 1024 are privileged: grant "
-                "CAP_NET_BIND_SERVICE, take a port of 1024 and above, or let systemd pass the "
+                "CAP_NET_BIND_SERVICE, use a port from 1024 up, or let systemd pass the "
                 "socket (socket activation)");
     }
 }
@@ -258,7 +258,7 @@ TEST_CASE("an address that this machine does not have is refused") {
         CHECK(
             open_outcome(hello_on({"tcp://192.0.2.1:7001"}), workers) ==
             "exit 71: riposted.toml:12:1: tcp://192.0.2.1:7001: address not available: no network "
-            "interface has it ('ip address' shows those here)");
+            "interface has it ('ip address' lists the addresses of this host)");
 }
 
 TEST_CASE("a link-local address without its zone is refused with an example") {

@@ -322,7 +322,7 @@ TEST_CASE("a reload can not replace an address by one that overlaps it, and says
         const std::string refused = fmt::format(
             "exit 78: riposted.toml:12:1: tcp://*:{0}: address already in use by this "
             "daemon's own tcp://127.0.0.1:{0} (riposted.toml:12:1); a reload opens "
-            "before it closes: restart to replace it",
+            "sockets before it closes others: restart to replace it",
             port);
         Listeners listeners = open_ok(narrow, workers);
         CHECK(outcome(listeners.apply(wide)) == refused);

@@ -249,7 +249,7 @@ TEST_CASE("without a file there is nothing to open, and without listeners of its
     CHECK_SEALED(
         sealed_child(BackendChoice::epoll, needs, [&] { return not_refused(of_sockets); }));
     needs = everything;
-    needs.tell_manager = false;
+    needs.notify_manager = false;
     CHECK_SEALED(
         sealed_child(BackendChoice::epoll, needs, [&] { return not_refused(of_messages); }));
 }

@@ -92,7 +92,7 @@ TEST_CASE("what is meant for another process is named, each thing once") {
                 test::set_environment(
                     "WATCHDOG_PID", std::string_view(watchdog_pid) == "self" ? own : watchdog_pid);
             std::string text;
-            for (const std::string& line : systemd::passed_over())
+            for (const std::string& line : systemd::variables_for_other_processes())
                 text += line.substr(0, line.find(" (")) + "; ";
             return text;
         });
@@ -117,7 +117,9 @@ TEST_CASE("a malformed LISTEN_PID is refused with its value") {
         CHECK(
             take({pid, "1", nullptr, 2}) ==
             fmt::format(
-                "exit 78: LISTEN_PID={}: not a process id (set by whoever passes sockets)", pid));
+                "exit 78: LISTEN_PID={}: not a process id (the program that passes sockets sets "
+                "it)",
+                pid));
     }
 }
 
@@ -179,8 +181,8 @@ TEST_CASE("the watchdog's interval is this process's own") {
 TEST_CASE("a build without libsystemd refuses sockets that it can not take") {
     CHECK(
         with_pid("2", "hello:echo") ==
-        "exit 78: LISTEN_FDS=2: sockets were passed, but this build has no libsystemd to take "
-        "them with");
+        "exit 78: LISTEN_FDS=2: sockets were passed, but this build lacks libsystemd, which is "
+        "needed to accept them");
     CHECK_FALSE(systemd::watchdog_interval_us().has_value());
 }
 
