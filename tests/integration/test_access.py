@@ -181,4 +181,4 @@ class Reload(AccessTest):
 class Check(AccessTest):
     def test_an_invalid_prefix_is_reported_with_its_text_and_position(self):
         daemon = self.daemon(config=section(["tcp://127.0.0.1:0"], deny=["127.0.0.300"]), ready=False)
-        self.assertRegex(daemon.fails(78), r"riposted.toml:5:\d+: '127.0.0.300' is no prefix")
+        self.assertRegex(daemon.fails(78), r"riposted.toml:5:\d+: '127.0.0.300' is not an address prefix")

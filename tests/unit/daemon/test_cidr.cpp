@@ -51,16 +51,16 @@ TEST_CASE("several spellings are one prefix") {
     CHECK(to_string(cidr("::ffff:0:0/96")) == "0.0.0.0/0");
 }
 
-TEST_CASE("what is no prefix is refused, with its place and what to do") {
+TEST_CASE("text that is not a prefix is refused, with the place of the fault and the remedy") {
     const std::array<std::tuple<std::string_view, size_t, std::string_view>, 18> wrong{{
-        {"", 0, "'' is no prefix of addresses; write one like 192.0.2.0/24 or 2001:db8::/32"},
-        {"/8", 0, "'/8' is no prefix of addresses"},
-        {"localhost", 0, "'localhost' is no prefix of addresses"},
-        {"192.0.2", 0, "'192.0.2' is no prefix of addresses"},
-        {"0x7f000001", 0, "'0x7f000001' is no prefix of addresses"},
-        {"127.0x1/8", 0, "'127.0x1/8' is no prefix of addresses"},
-        {"0177.0.0.1", 0, "'0177.0.0.1' is no prefix of addresses"},
-        {"localhost.", 0, "'localhost.' is no prefix of addresses"},
+        {"", 0, "'' is not an address prefix; write one like 192.0.2.0/24 or 2001:db8::/32"},
+        {"/8", 0, "'/8' is not an address prefix"},
+        {"localhost", 0, "'localhost' is not an address prefix"},
+        {"192.0.2", 0, "'192.0.2' is not an address prefix"},
+        {"0x7f000001", 0, "'0x7f000001' is not an address prefix"},
+        {"127.0x1/8", 0, "'127.0x1/8' is not an address prefix"},
+        {"0177.0.0.1", 0, "'0177.0.0.1' is not an address prefix"},
+        {"localhost.", 0, "'localhost.' is not an address prefix"},
         {"192.0.2.0/33", 9, "'192.0.2.0/33': the length must be from /0 to /32"},
         {"192.0.2.0/", 9, "the length must be from /0 to /32"},
         {"192.0.2.0/-1", 9, "the length must be from /0 to /32"},
@@ -71,8 +71,8 @@ TEST_CASE("what is no prefix is refused, with its place and what to do") {
          "'192.0.2.1/24' has bits set beyond its length; did you mean "
          "'192.0.2.0/24'?"},
         {"2001:db8::1/64", 11, "did you mean '2001:db8::/64'?"},
-        {"fe80::1%eth0", 7, "'fe80::1%eth0' has a zone; a prefix has none, remove it"},
-        {"[::1]", 0, "'[::1]' is no prefix of addresses"},
+        {"fe80::1%eth0", 7, "'fe80::1%eth0' has a zone; a prefix cannot have one: remove it"},
+        {"[::1]", 0, "'[::1]' is not an address prefix"},
     }};
     for (const auto& [text, offset, message] : wrong) {
         const auto parsed = parse_cidr(text);
