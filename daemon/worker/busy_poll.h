@@ -1,8 +1,8 @@
-// When a worker looks for work without sleeping, and for how long.
+// Decides when a worker polls for events without sleeping, and for how long.
 //
-// Work follows work: a peer that got its answer often asks again at once. So a worker looks on for
-// `busy_poll` after the last turn that had events, and then sleeps until something comes. A daemon
-// that is idle therefore costs nothing: wake-ups and deadlines without an event begin no new look.
+// Events come in clusters: a peer that got its reply often sends its next request at once. So a
+// worker spins for `busy_poll` after the last turn with events, and then sleeps. An idle daemon
+// therefore costs nothing: wake-ups and deadlines without an event begin no new spin.
 #pragma once
 
 #include "daemon/io/backend.h"
@@ -23,14 +23,14 @@ public:
     }
     bool on() const noexcept { return length_us_ > 0; }
 
-    /// A turn has ended at this time with so many events.
+    /// Records that a turn with `events` events ended at `now_us`.
     void turned(size_t events, uint64_t now_us) noexcept {
         if (events > 0)
             until_us_ = now_us + length_us_;
         left_us_ = until_us_ > now_us ? until_us_ - now_us : 0;
     }
 
-    /// How the next turn waits that may last until a deadline in `sleep` (negative: there is none).
+    /// How the next turn waits, if the next deadline is in `sleep` (negative: there is none).
     Wait wait(std::chrono::milliseconds sleep) const noexcept {
         std::chrono::microseconds spin(left_us_);
         if (sleep.count() >= 0)
@@ -40,8 +40,8 @@ public:
 
 private:
     uint32_t length_us_ = 0;
-    uint64_t until_us_ = 0; ///< when the look ends that the last events began
-    uint64_t left_us_ = 0;  ///< of it, after the last turn
+    uint64_t until_us_ = 0; ///< end of the spin that the last events began
+    uint64_t left_us_ = 0;  ///< the rest of it, after the last turn
 };
 
 } // namespace riposte

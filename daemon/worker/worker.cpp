@@ -11,8 +11,8 @@
 namespace riposte {
 namespace {
 
-/// Errors of accept(2) that belong to the connection that was to be accepted, not to us: it is
-/// gone, the next one may be fine (accept(2), "Error handling").
+/// Errors of accept(2) that concern the connection to be accepted and not this process: the
+/// connection is gone, and the next one may be fine (accept(2), "Error handling").
 bool belongs_to_peer(int error) {
     switch (error) {
     case ECONNABORTED:
@@ -113,7 +113,7 @@ void Worker::keep_deadlines() {
     if (turn_.now_ms < drain_deadline_ms_)
         return;
     tcp_.end_drain();
-    drain_deadline_ms_ = turn_.now_ms + drain_repeat_ms; // for what was accepted meanwhile
+    drain_deadline_ms_ = turn_.now_ms + drain_repeat_ms; // for connections accepted meanwhile
 }
 
 void Worker::trim_buffers() {
@@ -242,7 +242,7 @@ void Worker::apply(WorkerPlan plan) {
 void Worker::add(ListenerSpec socket) {
     for (ListenerSlot& at : listening_) {
         if (at.used && !at.leaving && at.socket.id == socket.id) {
-            at.socket = std::move(socket); // the service or its options may be new
+            at.socket = std::move(socket); // the service or its options may have changed
             return;
         }
     }
@@ -255,7 +255,7 @@ void Worker::add(ListenerSpec socket) {
     arm(at);
 }
 
-/// So many free ones, beside those that are used and may leave.
+/// Makes sure that `count` places are free, because those in use may leave only later.
 void Worker::reserve_places(size_t count) {
     auto free = static_cast<size_t>(std::ranges::count(listening_, false, &ListenerSlot::used));
     for (; free < count; ++free)
@@ -316,7 +316,7 @@ void Worker::on_datagram_error(ListenerSlot& at, int error) {
     if (error == EINTR)
         return;
     if (error == ENOBUFS) {
-        // Where all are on their way, the first that comes back re-arms.
+        // If every buffer is in use, the first one that returns re-arms the listener.
         uint32_t replies = 0;
         for (const ListenerSlot& each : listening_)
             replies += each.replies;
@@ -360,7 +360,7 @@ void Worker::wake_starved() {
 void Worker::adopt(std::vector<handoff::Adopted> connections) {
     tcp_.make_room(static_cast<uint32_t>(connections.size()));
     for (handoff::Adopted& each : connections) {
-        // It may have left since the connection was given to it.
+        // The listener may have left since the supervisor chose it for this connection.
         auto at = std::ranges::find_if(listening_, [&](const ListenerSlot& listening) {
             return listening.used && !listening.leaving && listening.socket.id == each.listener;
         });

@@ -1,9 +1,8 @@
 // One thread's loop: events in, operations out.
 //
-// A worker shares nothing with the others: its own backend, buffers, connections, counters. It
-// never blocks but in its backend, never owns a listening socket, and logs only what it decided.
-// Driven by turn(), by a thread (worker_thread.h) or by the simulator (tests/sim), which turns the
-// same code.
+// Workers share nothing: each has its own backend, buffers, connections and counters. A worker
+// blocks only in its backend, never owns a listening socket, and logs only its own decisions. A
+// thread (worker_thread.h) or the simulator (tests/sim) drives the same code by calling turn().
 #pragma once
 
 #include "daemon/acl/port_set.h"
@@ -28,7 +27,7 @@
 
 namespace riposte {
 
-/// What a worker is to do: the sockets it answers on and its share of the limits.
+/// A worker's configuration: the sockets that it serves on and its share of the limits.
 struct WorkerPlan {
     std::vector<ListenerSpec> listeners;
     TcpLimits limits;
@@ -36,47 +35,48 @@ struct WorkerPlan {
     UdpLimits datagrams{};
     AccessLogConfig access_log{};
     std::shared_ptr<const PortSet> served{}; ///< the ports of all datagram listeners; null: none
-    uint32_t descriptors_max = 0;            ///< of the process, as far as is to be expected
-    uint32_t listeners_max =
-        0; ///< for reserve(): how many there may be, where they are not known yet
-    uint32_t rate_entries =
-        ResponseRateLimit::entries_of_all_workers; ///< fixed with the first plan
+    uint32_t descriptors_max = 0;            ///< the most that the process is expected to have
+    /// For reserve(), before the listeners are known: their number at most.
+    uint32_t listeners_max = 0;
+    /// Size of the table of ResponseRateLimit; only the first plan's counts.
+    uint32_t rate_entries = ResponseRateLimit::entries_of_all_workers;
 };
 
 class Worker {
 public:
-    /// After EMFILE and its like, accepting pauses for this long, or until a connection closes.
+    /// After EMFILE and similar errors, accepting pauses for this long, or until a connection
+    /// closes.
     static constexpr uint32_t accept_pause_ms = 500;
     static constexpr uint32_t drain_repeat_ms = 50;
-    /// So long after buffers were used, those of them that are free again are given back to the
-    /// system, but for some that stay warm. An idle worker holds no more.
+    /// When buffers were in use, the memory of the free ones is returned to the system after this
+    /// time, except that of a few warm ones. So an idle worker holds only these.
     static constexpr uint32_t trim_after_ms = 1000;
     static constexpr uint32_t warm_buffers = 4;
 
     Worker(Host& environment, Backend& backend, Pools pools, const WorkerPlan& plan);
 
-    /// One turn: gives the backend what was decided, waits for events, decides. False when a drain
-    /// or abort has ended: nothing is open, armed or in flight any more.
+    /// One turn: passes operations to the backend, waits for events, handles them. False when a
+    /// drain or abort has ended: nothing is open, armed or in flight any more.
     bool turn();
 
-    // Commands; call between turns.
+    // Commands; call them between turns.
 
-    /// Memory for apply() with this plan, which then allocates none. Throws std::bad_alloc, and
-    /// then nothing has changed.
+    /// Reserves memory for apply() with this plan, which then allocates none. Throws
+    /// std::bad_alloc, and then nothing has changed.
     void reserve(const WorkerPlan& plan);
-    void give_up() noexcept; ///< what was reserved: the plan does not come
-    /// Adopts a plan, the last that was reserved, if any was: new listeners are armed, missing ones
-    /// stopped, services and limits replaced. No connection is lost. settled() says when nothing is
-    /// in flight on those that are gone.
+    void give_up() noexcept; ///< frees what was reserved, because the plan was refused
+    /// Applies a plan, which must be the last reserved one, if one was: arms new listeners, stops
+    /// missing ones, replaces services and limits. No connection is lost.
     void apply(WorkerPlan plan);
+    /// True when nothing is in flight on listeners that left.
     bool settled() const noexcept;
-    /// Connections go on as if they had been accepted here, or are finished if they can not stay.
+    /// Continues connections as if they had been accepted here; finishes those that cannot stay.
     void adopt(std::vector<handoff::Adopted> connections);
-    /// Stops accepting, finishes what is owed, closes; after `timeout_ms`, by force. Up to
-    /// `handoff_max` connections that another process can go on with are not closed: see
-    /// take_released().
+    /// Stops accepting, sends pending replies, closes the connections; resets them after
+    /// `timeout_ms`. Up to `handoff_max` connections that another process can continue stay open:
+    /// see take_released().
     void drain(uint32_t timeout_ms, uint32_t handoff_max = 0);
-    /// Ends every connection now, by force.
+    /// Resets every connection at once.
     void abort();
 
     const Counters& metrics() const noexcept { return telemetry_.metrics; }
@@ -89,7 +89,7 @@ private:
     void on_datagram(const Event& event);
     void on_datagram_sent(const Event& event);
     void on_datagram_error(ListenerSlot& listening, int error);
-    void wake_starved(); ///< when a datagram buffer has come back
+    void wake_starved(); ///< re-arms starved listeners if a datagram buffer is free
 
     void reserve_places(size_t count);
     ListenerSlot& free_place();
@@ -111,16 +111,16 @@ private:
     WorkerTelemetry telemetry_;
     Engine tcp_;
     UdpResponder datagrams_;
-    std::deque<ListenerSlot> listening_; ///< places stay where they are: connections point to them
+    std::deque<ListenerSlot> listening_; ///< a deque, because connections point to its elements
     std::array<Event, 256> events_{};
     BusyPoll busy_poll_;
     uint64_t drain_deadline_ms_ = TimerWheel::never;
-    uint64_t resume_ms_ = TimerWheel::never; ///< the earliest paused listener's
+    uint64_t resume_ms_ = TimerWheel::never; ///< the earliest of the paused listeners
     uint64_t trim_ms_ = TimerWheel::never;
     log::Limit accept_limit_{1, 10'000};
     log::Limit datagram_limit_{1, 10'000};
     VectorReservation<Op> ops_room_;
-    bool reserved_ = false; ///< since the last plan was applied
+    bool reserved_ = false; ///< reserve() was called since the last apply()
     bool starved_ = false;  ///< some listener waits for a datagram buffer
 };
 

@@ -1,5 +1,5 @@
-// What the workers run on, all together: each opens its backend by itself, and one may get io_uring
-// where the next has to fall back, as when there is only so much memory to lock.
+// Summarises the backends of all workers. Each worker opens its own, and one may get io_uring while
+// the next must fall back, for instance when the memory that may be locked is used up.
 #pragma once
 
 #include "daemon/io/open_backend.h"
@@ -11,7 +11,7 @@ namespace riposte {
 
 class WorkerBackends {
 public:
-    /// How one worker came up; see OpenedBackend for the texts.
+    /// The backend of one worker; see OpenedBackend for the texts.
     struct Worker {
         BackendChoice backend;
         std::string fallback_reason;
@@ -28,18 +28,17 @@ public:
     std::string name() const;
     /// "io_uring", "epoll" or "mixed (io_uring in 1 worker, epoll in 3)".
     std::string text() const;
-    /// Why not io_uring, in every worker, or what it lacks on this kernel; "" if there is nothing
-    /// to say.
+    /// Why not every worker has io_uring, or what it lacks on this kernel; "" if neither.
     std::string reason() const;
 
-    /// Why the first of those on epoll is, and "" if all were told to be or none is.
+    /// Why a worker fell back to epoll (the first one's reason); "" if none did.
     const std::string& fallback_reason() const noexcept { return fallback_reason_; }
     const std::string& lacking() const noexcept { return lacking_; }
-    /// What every ring is limited to; 0: there is no ring, or one takes every operation.
+    /// How many kinds of operations every ring permits; 0: there is no ring, or one permits all.
     uint32_t ring_operations() const noexcept {
         return ring_unlimited_.empty() ? ring_operations_ : 0;
     }
-    /// Why one of the rings is not limited; "" if there is none such.
+    /// Why a ring permits every operation (the first one's reason); "" if none does.
     const std::string& ring_unlimited() const noexcept { return ring_unlimited_; }
 
 private:

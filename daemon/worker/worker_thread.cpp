@@ -13,7 +13,7 @@
 
 namespace riposte {
 
-/// A buffer's number has 16 bits in a completion of io_uring.
+/// At most 65,536, because a completion of io_uring has 16 bits for a buffer's number.
 uint32_t WorkerThread::stream_buffers(const TcpLimits& share) noexcept {
     constexpr uint64_t min = 16;
     constexpr uint64_t max = 65'536;
@@ -56,7 +56,7 @@ void WorkerThread::main(BackendChoice choice, const WorkerPlan& plan) noexcept {
     try {
         if (running)
             loop();
-    } catch (const std::bad_alloc&) { // in the middle of a turn, which can not be gone on with
+    } catch (const std::bad_alloc&) { // in the middle of a turn, which cannot be resumed
         log::end_without_memory();
     }
     stopped_.store(true, std::memory_order_release);
@@ -89,7 +89,7 @@ void WorkerThread::loop() {
         answered_.store(pinged_.load(std::memory_order_acquire), std::memory_order_release);
         if (mail_.exchange(false, std::memory_order_acq_rel))
             read_mailbox();
-        tell_if_settled(); // a plan that takes nothing away has no event to wait for
+        tell_if_settled(); // a plan that removes nothing has no event to wait for
         running = worker_->turn();
         tell_if_settled();
     }
@@ -129,7 +129,7 @@ void WorkerThread::prepare_now(const WorkerPlan& plan, uint64_t sequence) {
     try {
         worker_->reserve(plan);
         done = true;
-    } catch (const std::bad_alloc&) { // and nothing has changed
+    } catch (const std::bad_alloc&) { // nothing has changed: see Worker::reserve()
         done = false;
     }
     prepared_.store(sequence << 1 | (done ? 1U : 0U), std::memory_order_release);
