@@ -12,7 +12,7 @@
 namespace riposte {
 
 struct Turn {
-    Host& environment;
+    Host& host;
     Pools pools;
     std::vector<Op> ops{};    ///< for the backend's next turn
     uint64_t now_ns = 0;      ///< monotonic; constant during a turn

@@ -283,7 +283,7 @@ void Engine::starve(uint32_t slot) {
     Connection& c = table_[slot];
     if (c.starved)
         return;
-    const bool read_all = c.pending.bytes == 0 && turn_.environment.unacknowledged_bytes(c.fd) == 0;
+    const bool read_all = c.pending.bytes == 0 && turn_.host.unacknowledged_bytes(c.fd) == 0;
     relief_.starve(slot, c, read_all);
 }
 

@@ -64,7 +64,7 @@ void Engine::grow(uint32_t slots) {
 // Beginnings --------------------------------------------------------------------------------------
 
 void Engine::admit(int fd, ListenerSlot& listener) {
-    const SocketAddress peer = turn_.environment.peer_address(fd);
+    const SocketAddress peer = turn_.host.peer_address(fd);
     const SourceKey source = source_key(peer);
     if (const auto denial = Admission::denial(source, listener.socket))
         return refuse(fd, peer, *denial, listener.socket);
@@ -146,7 +146,7 @@ void Engine::make_room(uint32_t connections) {
 }
 
 void Engine::adopt(handoff::Adopted connection, ListenerSlot* listener) {
-    const SocketAddress peer = turn_.environment.peer_address(connection.fd.get());
+    const SocketAddress peer = turn_.host.peer_address(connection.fd.get());
     const SourceKey source = source_key(peer);
     std::expected<AdmissionTicket, Refusal> ticket = listener != nullptr
                                                          ? ask_admission(source, listener->socket)
@@ -252,7 +252,7 @@ void Engine::on_deadline(uint32_t slot) {
 
 void Engine::judge_reading(uint32_t slot) {
     Connection& c = table_[slot];
-    const uint32_t unacknowledged = turn_.environment.unacknowledged_bytes(c.fd);
+    const uint32_t unacknowledged = turn_.host.unacknowledged_bytes(c.fd);
     const deadlines::ReadVerdict verdict =
         deadlines::judge_reading(c, limits_, unacknowledged, turn_.now_ms);
     switch (verdict.reading) {
@@ -310,7 +310,7 @@ void Engine::reset_stalled() {
     uint32_t coming = 0; // back, when their sends have ended
     for (uint32_t left = BufferRelief::resets_max;
          left > 0 && pool.held(Owner::pool) + coming < relief_.starving(); --left) {
-        const uint32_t slot = relief_.longest_stalled(table_, turn_.environment, turn_.now_ms);
+        const uint32_t slot = relief_.longest_stalled(table_, turn_.host, turn_.now_ms);
         if (slot == BufferRelief::none)
             return;
         const Connection& c = table_[slot];

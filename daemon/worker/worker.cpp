@@ -36,14 +36,14 @@ bool belongs_to_peer(int error) {
 
 } // namespace
 
-Worker::Worker(Host& environment, Backend& backend, Pools pools, const WorkerPlan& plan)
+Worker::Worker(Host& host, Backend& backend, Pools pools, const WorkerPlan& plan)
     : backend_(backend),
       turn_{
-          .environment = environment,
+          .host = host,
           .pools = pools,
-          .now_ns = environment.now_ns(),
-          .now_ms = environment.now_ns() / 1'000'000,
-          .wall_seconds = environment.wall_seconds()},
+          .now_ns = host.now_ns(),
+          .now_ms = host.now_ns() / 1'000'000,
+          .wall_seconds = host.wall_seconds()},
       tcp_(turn_, telemetry_, plan.limits, backend.window_buffers()),
       datagrams_(turn_, telemetry_, plan.rate_entries) {
     apply(plan);
@@ -52,9 +52,9 @@ Worker::Worker(Host& environment, Backend& backend, Pools pools, const WorkerPla
 bool Worker::turn() {
     size_t count = backend_.turn(turn_.ops, events_, busy_poll_.wait(until_deadline()));
     turn_.ops.clear();
-    turn_.now_ns = turn_.environment.now_ns();
+    turn_.now_ns = turn_.host.now_ns();
     turn_.now_ms = turn_.now_ns / 1'000'000;
-    turn_.wall_seconds = turn_.environment.wall_seconds();
+    turn_.wall_seconds = turn_.host.wall_seconds();
     if (busy_poll_.on())
         busy_poll_.turned(count, turn_.now_ns / 1000);
     const uint64_t freed = tcp_.freed();

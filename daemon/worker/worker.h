@@ -53,7 +53,7 @@ public:
     static constexpr uint32_t trim_after_ms = 1000;
     static constexpr uint32_t warm_buffers = 4;
 
-    Worker(Host& environment, Backend& backend, Pools pools, const WorkerPlan& plan);
+    Worker(Host& host, Backend& backend, Pools pools, const WorkerPlan& plan);
 
     /// One turn: passes operations to the backend, waits for events, handles them. False when a
     /// drain or abort has ended: nothing is open, armed or in flight any more.

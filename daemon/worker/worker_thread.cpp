@@ -77,7 +77,7 @@ Result<WorkerThread::Started> WorkerThread::set_up(BackendChoice choice, const W
     if (!opened)
         return std::unexpected(opened.error());
     backend_ = std::move(opened->backend);
-    worker_ = std::make_unique<Worker>(environment_, *backend_, pools, plan);
+    worker_ = std::make_unique<Worker>(host_, *backend_, pools, plan);
     return Started{
         opened->kind, opened->fallback_reason, opened->lacking, opened->ring_operations,
         opened->ring_unlimited};

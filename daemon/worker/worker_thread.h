@@ -96,7 +96,7 @@ private:
 
     // The worker's thread creates these before it sets `started_`; the main thread then uses only
     // what permits it (Backend::wake, Counters).
-    SystemHost environment_;
+    SystemHost host_;
     std::optional<BufferPool> streams_;
     std::optional<DatagramPool> datagrams_;
     std::unique_ptr<Backend> backend_;

@@ -53,7 +53,7 @@ struct OpenConnection {
     StalledPeer environment{};
     BufferPool streams{*BufferPool::create(8, 64)};
     DatagramPool datagrams{*DatagramPool::create(1, 64)};
-    Turn turn{.environment = environment, .pools = {streams, datagrams}, .now_ms = 1000};
+    Turn turn{.host = environment, .pools = {streams, datagrams}, .now_ms = 1000};
     WorkerTelemetry telemetry{};
     Engine connections{
         turn, telemetry, {.connections_max = 1, .write_stall_timeout_ms = 10'000}, 1};

@@ -88,7 +88,7 @@ struct DatagramsSubject {
     StandingClock clock{};
     BufferPool streams{*BufferPool::create(1, 1)};
     DatagramPool datagram_pool;
-    Turn turn{.environment = clock, .pools = {streams, datagram_pool}};
+    Turn turn{.host = clock, .pools = {streams, datagram_pool}};
     WorkerTelemetry telemetry{};
     UdpResponder datagrams{turn, telemetry, ResponseRateLimit::ways};
     sockaddr_in peer{
