@@ -16,7 +16,7 @@ enum class DropReason : uint8_t {
     malformed,      ///< truncated, or from an address that is neither IPv4 nor IPv6
     prefix_rate,    ///< over the rate of its prefix
     crowded,        ///< over the rate shared by the prefixes without a place in the table
-    newcomer_rate,  ///< over the rate shared by all newcomers
+    newcomer_rate,  ///< over the rate shared by all new prefixes
     rate,           ///< over the total rate
 };
 

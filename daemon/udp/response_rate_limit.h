@@ -3,7 +3,7 @@
 //
 // A bucket holds one second of its rate, so a prefix that was quiet may get a second's worth at
 // once. It is stored as the time until it is full again. Replies and their bytes have a bucket
-// each, and both are charged with what is really sent. The newcomers' buckets are shallower: a
+// each, and both are charged with what is really sent. The buckets of new prefixes hold less: a
 // tenth of a second, or what one prefix may get at once. Otherwise a flood would begin with a
 // second's worth of replies, while established prefixes wait behind it until the socket's queue is
 // full.
@@ -12,26 +12,26 @@
 //               `bytes_per_prefix`. Addresses within a prefix share them, because an attacker that
 //               has one of the addresses can often use them all.
 //   all         `rate`, `bytes`: the total.
-//   newcomers   Half of the total. A prefix is a newcomer until it was seen in
-//               `established_sightings` different milliseconds, and whenever it has used more than
-//               half of its own bucket. Only established prefixes may use the other half.
+//   new         Half of the total. A prefix is new until it was seen in `established_sightings`
+//               different milliseconds; later it counts as new whenever it has used more than half
+//               of its own bucket. Only established prefixes may use the other half.
 //
 // The table has a fixed size, `ways` entries in each set. A keyed hash (SipHash) with a secret key
 // selects the set of a prefix, so an attacker cannot choose which prefixes it displaces. An entry
 // is replaced only when its buckets are full and it was idle for `newcomer_idle_ms`, an established
 // one for `established_idle_ms`: the table forgets nothing that would have refused a reply, and
 // never evicts a live entry. The first `quick_ways` of a set replace a prefix that was seen only
-// once, as randomly forged ones are, already after `once_idle_ms`. All newcomers without a place
+// once, as randomly forged ones are, already after `once_idle_ms`. All new prefixes without a place
 // share one entry, with the rate of one prefix; each tries again with its next datagram.
 //
 // Promises:
 //   - No prefix gets more than its rate (plus its part of the shared entry: at most as much again),
 //     however many sources are forged to make the table forget.
 //   - A flood from randomly forged sources takes nothing from established prefixes: it consists of
-//     newcomers, which cannot use the other half of the total. Established prefixes that together
-//     need at most half of `rate` lose nothing.
+//     new prefixes, which cannot use the other half of the total. Established prefixes that
+//     together need at most half of `rate` lose nothing.
 //   - A prefix that begins during the flood becomes established while the flood lasts, because
-//     forged sources do not return. Newcomers compete for free places in proportion to their
+//     forged sources do not return. New prefixes compete for free places in proportion to their
 //     datagrams; with a million forged datagrams a second and the table's 65,536 entries, one in
 //     six gets a place. A prefix with a hundred requests a second has a place after half a tenth of
 //     a second, keeps it, and is established after another tenth (test_rate_limit.cpp measures it).
@@ -41,7 +41,7 @@
 //   - An attacker that forges a selection of prefixes, each often enough, looks like as many
 //     established ones. They share the rates with honest prefixes on equal terms; if such a flood
 //     is large in total, the total rate refuses it.
-//   - A prefix with less than one request in `established_idle_ms` is a newcomer each time.
+//   - A prefix with less than one request in `established_idle_ms` is new each time.
 //
 // Reads no clock: the caller passes the time, in milliseconds. Allocates only when constructed;
 // memory that no prefix has used is not touched.
@@ -171,7 +171,7 @@ private:
     SourceKey last_{};
     Entry* entry_ = nullptr; ///< of `last_`; null: exempt
     bool last_known_ = false;
-    bool as_newcomer_ = false; ///< the last grant was a newcomer's
+    bool as_newcomer_ = false; ///< the last grant counted as a new prefix's
 };
 
 } // namespace riposte

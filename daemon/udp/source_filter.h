@@ -1,6 +1,6 @@
 // Decides which datagrams may get a reply at all. A source address is easily forged, and a service
 // that replies to everything becomes a weapon against the forged address (reflection), or half of
-// an endless loop: a single datagram makes two echo ports send to each other for ever.
+// an endless loop: a single datagram makes two echo ports send to each other forever.
 //
 // Whatever the service, riposted does not reply to a datagram with one of these:
 //

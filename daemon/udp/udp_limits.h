@@ -18,7 +18,7 @@ std::vector<Cidr> loopback_prefixes();
 /// Which peers get replies to datagrams, and how much; see source_filter.h and
 /// response_rate_limit.h.
 struct UdpLimits {
-    uint32_t prefix_ipv4_bits = 24; ///< addresses that agree in so many bits share their rate
+    uint32_t prefix_ipv4_bits = 24; ///< addresses with the same first bits share their rate
     uint32_t prefix_ipv6_bits = 56;
     uint64_t rate_per_prefix = 5'000;                      ///< replies a second
     uint64_t bytes_per_prefix = uint64_t{8} * 1024 * 1024; ///< bytes of replies a second
