@@ -162,8 +162,8 @@ void EpollBackend::abort_fd(int fd) {
 void EpollBackend::forget_fd(int fd) {
     State& s = state(fd);
     assert(!s.armed && !s.sending);
-    bool in_ready =
-        s.in_ready; // the fd is still in `ready_`; serve_ready() skips what is not armed
+    // The fd stays in `ready_`; serve_ready() skips fds that are not armed.
+    bool in_ready = s.in_ready;
     s = State{.in_ready = in_ready};
     if (preferred_ == fd)
         preferred_ = -1;
