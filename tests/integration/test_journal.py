@@ -1,6 +1,6 @@
-"""The journal gets each line with its event and fields, and its catalog explains all of them.
+"""The journal receives each line with its event and fields, and the catalog explains all of them.
 
-The journal is the test's own: a socket, in a mount namespace in which /run is empty but for it.
+The journal is the test's own: a socket in a mount namespace whose /run holds nothing else.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 
 
 def read_catalog():
-    """{name: (id, fields that its text names)}"""
+    """{name: (id, fields that the text names)}"""
     with open(CATALOG, encoding="ascii") as file:
         entries = re.findall(r"^# (\w+)\n-- ([0-9a-f]{32})\n(.*?)(?=\n# \w+\n-- |\Z)", file.read(),
                              re.M | re.S)
@@ -67,7 +67,7 @@ class Events(RiposteTest):
         self.entries = []
 
     def start(self, *arguments, **options):
-        """A daemon whose standard error is this journal, as far as it can tell."""
+        """Starts a daemon that takes its standard error for this journal."""
         log = os.path.join(self.directory, "log")
         with open(log, "ab"):
             status = os.stat(log)
@@ -104,7 +104,7 @@ class Events(RiposteTest):
         return await_true(found, f"{count} x {name}")
 
     def tearDown(self):
-        """Whatever was logged has the id of its event, and each field that the catalog shows."""
+        """Checks that each entry has the id of its event and each field that the catalog shows."""
         catalog = read_catalog()
         for entry in self.read_journal():
             name = entry.get("RIPOSTE_EVENT")
@@ -115,7 +115,7 @@ class Events(RiposteTest):
             self.assertEqual(entry["SYSLOG_IDENTIFIER"], "riposted")
         super().tearDown()
 
-    def test_a_life_is_told_with_its_fields(self):
+    def test_the_events_of_a_whole_run_have_their_fields(self):
         first, second = free_port(), free_port()
         old = listen_section("hello", f"tcp://127.0.0.1:{first}")
         access = "[access_log]\nconnections = true\ndatagrams_every = 1\nrate = 1\n"
@@ -174,14 +174,14 @@ class Events(RiposteTest):
         self.assertEqual(self.event("draining")["RIPOSTE_SIGNAL"], "SIGTERM")
         self.event("stopped")
 
-    def test_a_start_that_fails_is_told_with_its_status(self):
+    def test_a_failed_start_is_logged_with_its_exit_status(self):
         daemon = self.start(config="colour = 1\n")
         daemon.fails(78)
         entry = self.event("start_failed")
         self.assertEqual((entry["RIPOSTE_EXIT"], entry["RIPOSTE_LINE"], entry["PRIORITY"]),
                          ("78", "1", "3"))
 
-    def test_few_descriptors_are_told(self):
+    def test_a_low_descriptor_limit_is_logged(self):
         if resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 1000000:
             self.skipTest("more than a million descriptors may be open")
         daemon = self.start("--listen", "echo=tcp://127.0.0.1:0", config="[limits]\nconnections = 1000000\n")

@@ -1,4 +1,4 @@
-"""How the client's text is laid out: as wide as the terminal, and the table alone where it is asked for."""
+"""The layout of the client's text: no wider than the terminal, and only the table where that is requested."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from load_case import LoadCase
 
 
 class Terminal:
-    """A pseudo-terminal for standard output: what was written, when the program has ended."""
+    """A pseudo-terminal for standard output; returns what was written once the program has ended."""
 
     def __init__(self, columns):
         self.inner, self.outer = pty.openpty()
@@ -23,7 +23,7 @@ class Terminal:
         self._thread.start()
 
     def _read(self):
-        # EIO: nobody has the other side any more.
+        # EIO: the other side is closed.
         try:
             while data := os.read(self.inner, 1 << 16):
                 self.written += data
@@ -39,7 +39,7 @@ class Terminal:
 
 class Layout(LoadCase):
     def shown(self, columns, *arguments):
-        """What a terminal of that width shows of a run."""
+        """The output of a run on a terminal of that width."""
         terminal = Terminal(columns)
         try:
             with Running(*arguments, stdout=terminal.outer,
@@ -49,9 +49,9 @@ class Layout(LoadCase):
             text = terminal.close()
         return text
 
-    def held(self, *arguments):
-        """Runs on terminals of 40 and 80 columns: no line is wider, and each kind of figure is in both. Names
-        may be cut, and stand whole in the header."""
+    def assert_fits(self, *arguments):
+        """Runs on terminals of 40 and 80 columns: no line is wider, and both show each kind of figure. Names
+        may be cut; the header has them in full."""
         def kinds(text):
             return set(re.findall(r"[A-Za-z][\w.]*\w", text))
 
@@ -64,37 +64,37 @@ class Layout(LoadCase):
                 texts.append(text)
         return [kinds(text) for text in texts]
 
-    def test_ping_holds_a_narrow_terminal(self):
+    def test_ping_fits_a_narrow_terminal(self):
         several = [self.echo("udp"), self.echo("tcp"), self.echo("udp")]
         for arguments in ((self.echo("tcp"),), several):
-            narrow, wide = self.held("ping", "-q", "-c", "30", "-i", "1ms", "--histogram", *arguments)
+            narrow, wide = self.assert_fits("ping", "-q", "-c", "30", "-i", "1ms", "--histogram", *arguments)
             wanted = {"min", "median", "p95", "p99", "max", "ipdv", "answers"}
             self.assertLessEqual(wanted, wide)
             self.assertLessEqual(wanted, narrow)
 
-    def test_load_holds_a_narrow_terminal(self):
+    def test_load_fits_a_narrow_terminal(self):
         for arguments in ((self.echo("tcp"),), ("-r", "500", self.echo("udp"))):
-            narrow, wide = self.held("load", "-n", "200", "--warmup", "0", "--histogram", *arguments)
+            narrow, wide = self.assert_fits("load", "-n", "200", "--warmup", "0", "--histogram", *arguments)
             wanted = {"requests", "sent", "answered", "lost", "rate", "payload", "generator", "errors", "latency",
                       "min", "mean", "median", "p95", "p99", "p99.9", "max", "stddev"}
             self.assertLessEqual(wanted, wide)
             self.assertLessEqual(wanted, narrow)
 
-    def test_quiet_of_several_endpoints_is_their_table_alone(self):
+    def test_quiet_with_several_endpoints_prints_only_their_table(self):
         first, second = self.echo("udp"), self.echo("tcp")
         done = run("ping", "-q", "-c", 3, "-i", "1ms", first, second)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         head, *rows = done.stdout.splitlines()
         self.assertRegex(head, r"^in ms +loss +min ")
         self.assertEqual([row.split()[0] for row in rows], [first, second, "*"])
-        # Of one endpoint it is the summary, and without -q there is all of it.
+        # With one endpoint -q prints the summary; without -q everything is printed.
         self.assertIn("ping statistics", run("ping", "-q", "-c", 1, first).stdout)
         self.assertEqual(run("ping", "-c", 1, first, second).stdout.count("ping statistics"), 2)
 
-    def test_a_percentile_of_three_answers_is_none(self):
+    def test_a_percentile_of_three_replies_is_not_shown(self):
         done = run("ping", "-q", "-c", 3, "-i", "1ms", self.echo("udp"))
         row = next(line for line in done.stdout.splitlines() if line.startswith("rtt "))
         self.assertEqual(row.split()[4:7], ["-", "-", "-"])
-        # --fail-if judges by nearest rank all the same: by the greatest.
+        # --fail-if still judges by nearest rank, here the greatest value.
         done = run("ping", "-q", "-c", 3, "-i", "1ms", "--fail-if", "p99>1us", self.echo("udp"))
         self.assertEqual(done.returncode, 1)

@@ -1,4 +1,4 @@
-"""Start to end: readiness, watchdog, statistics, drain, abort."""
+"""From start to end: readiness, watchdog, statistics, drain, abort."""
 
 import contextlib
 import ctypes
@@ -17,13 +17,13 @@ from daemon import (ANSWER, WAIT, RiposteTest, await_true, needs_systemd, receiv
 
 pytestmark = pytest.mark.backends
 
-#: What the test itself does in its time must not be cut short.
+#: No timeout may interrupt the test, however slow it is.
 PATIENT = "drain_timeout = '10m'\n[limits]\nwrite_stall_timeout = '10m'\nlinger_timeout = '10m'\n"
 
 
 class Drain(RiposteTest):
     def await_received(self, daemon, size):
-        """Until so many bytes were read by the daemon."""
+        """Waits until the daemon has read `size` bytes."""
         def received():
             count = len(daemon.lines("statistics: ")) + 1
             daemon.signal(signal.SIGUSR1)
@@ -37,26 +37,26 @@ class Drain(RiposteTest):
             self.assertEqual(daemon.wait(), 0)
             self.assertRegex(daemon.log(), r"(?m)^riposted: stopped$")
 
-    def test_an_echo_client_gets_everything_that_is_owed_and_then_the_end(self):
+    def test_an_echo_client_gets_all_pending_bytes_and_then_the_end(self):
         daemon, address = self.serve("echo", config=PATIENT)
         client = self.connect(address, timeout=WAIT)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         data = self.random.randbytes(200_000)
         client.sendall(data)
-        self.await_received(daemon, len(data))  # and it owes most of it
+        self.await_received(daemon, len(data))  # and most of it is still pending
         daemon.signal(signal.SIGTERM)
         daemon.wait_log(r"draining: 1 connection")
-        await_true(daemon.sleeps, "it has done what it can without us")
+        await_true(daemon.sleeps, "it has done what it can without the client reading")
         received = receive_all(client)
         self.assertTrue(received == data, f"{len(received)} of {len(data)} bytes came back")
         client.close()
         self.assertEqual(daemon.wait(), 0)
 
-    def test_clients_of_hello_that_wait_are_finished(self):
+    def test_waiting_clients_of_hello_are_finished(self):
         daemon, address = self.serve("hello", config=PATIENT)
         before = daemon.fds()
         clients = [self.connect(address) for _ in range(10)]
-        # The kernel keeps those that say nothing for a second, and would reset them.
+        # The kernel delays accepting silent ones for a second, and would reset them.
         await_true(lambda: daemon.fds() == before + 10, "they are accepted")
         talker = self.connect(address)
         talker.send(b"x")
@@ -68,7 +68,7 @@ class Drain(RiposteTest):
         talker.close()
         self.assertEqual(daemon.wait(), 0)
 
-    def test_no_new_connection_is_taken_while_it_drains(self):
+    def test_no_new_connection_is_accepted_while_it_drains(self):
         daemon, address = self.serve("echo", config=PATIENT)
         client = self.connect(address)
         client.send(b"a")
@@ -77,10 +77,10 @@ class Drain(RiposteTest):
         self.assertEqual(receive_all(client), b"")  # by now its worker drains
         other = self.keep(socket.socket())
         other.settimeout(WAIT)
-        with contextlib.suppress(ConnectionError):  # whether it waits in the kernel's queue or not
+        with contextlib.suppress(ConnectionError):  # whether or not the connection waits in the kernel's queue
             other.connect(address)
             other.send(b"x")
-        await_true(daemon.sleeps, "it has done what it will")
+        await_true(daemon.sleeps, "it has nothing more to do")
         client.close()
         self.assertEqual(daemon.wait(), 0)
         with contextlib.suppress(ConnectionError):
@@ -88,13 +88,13 @@ class Drain(RiposteTest):
 
     def test_the_drain_timeout_bounds_it(self):
         daemon, address = self.serve("chargen", config="drain_timeout = '500ms'\n")
-        client = self.connect(address, receive_buffer=4096)  # is owed something, and never reads
+        client = self.connect(address, receive_buffer=4096)  # has a reply pending and never reads
         client.recv(100)
-        await_true(lambda: daemon.waits_for_reader(client), "it owes something")
+        await_true(lambda: daemon.waits_for_reader(client), "a reply is pending")
         daemon.signal(signal.SIGTERM)
         self.assertEqual(daemon.wait(), 0)
 
-    def test_a_client_that_keeps_its_side_open_does_not_hold_it_for_ever(self):
+    def test_a_client_that_keeps_its_side_open_does_not_prevent_the_end(self):
         daemon, address = self.serve("echo", config="drain_timeout = '500ms'\n")
         client = self.connect(address)
         client.send(b"a")
@@ -107,7 +107,7 @@ class Drain(RiposteTest):
         daemon, address = self.serve("chargen", config=PATIENT)
         client = self.connect(address, receive_buffer=4096)
         client.recv(100)
-        await_true(lambda: daemon.waits_for_reader(client), "it owes something")
+        await_true(lambda: daemon.waits_for_reader(client), "a reply is pending")
         daemon.signal(signal.SIGTERM)
         daemon.wait_log("draining")
         await_true(lambda: daemon.waits_for_reader(client), "it still waits")
@@ -153,7 +153,7 @@ class Statistics(RiposteTest):
             daemon.wait_log(r"^riposted: statistics: .*\d", count=count)
         self.assertEqual(len(daemon.lines("statistics: ")), 2)
 
-    def test_it_counts_what_happened(self):
+    def test_statistics_count_what_happened(self):
         daemon, address = self.serve("hello")
         for _ in range(7):
             client = self.connect(address)
@@ -163,7 +163,7 @@ class Statistics(RiposteTest):
         daemon.signal(signal.SIGUSR1)
         self.assertRegex(daemon.wait_log(r"^riposted: statistics: (.*)$")[1], r"\b7\b")
 
-    def test_workers_counters_are_summed(self):
+    def test_the_counters_of_all_workers_are_summed(self):
         daemon, address = self.serve("hello", "--workers", "2")
         for _ in range(23):
             client = self.connect(address)
@@ -181,7 +181,7 @@ class Notify(RiposteTest):
                     daemon.notifications.recv(65536).decode().splitlines())
 
     def await_message(self, daemon, key, value=None):
-        """The next message that has `key`; others are passed over."""
+        """The next message that has `key`; others are skipped."""
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
             message = self.message(daemon)
@@ -189,13 +189,13 @@ class Notify(RiposteTest):
                 return message
         raise AssertionError(f"no {key}= within {WAIT:g} s")
 
-    def pass_over(self, daemon):
-        """Messages that have come already."""
+    def skip_arrived(self, daemon):
+        """Skips the messages that have already arrived."""
         while select.select([daemon.notifications], [], [], 0)[0]:
             self.message(daemon)
 
     def await_wake_ups(self, daemon, count):
-        """Until the main thread has slept and woken so many times: by itself, at each tick of the watchdog."""
+        """Waits until the main thread has slept and woken `count` times, as it does at each tick of the watchdog."""
         goal = self.wake_ups(daemon) + count
         await_true(lambda: self.wake_ups(daemon) >= goal, f"{count} ticks")
 
@@ -207,29 +207,29 @@ class Notify(RiposteTest):
     def start(self, *arguments, **options):
         return self.daemon("--listen", "echo=tcp://127.0.0.1:0", *arguments, notify=True, **options)
 
-    def test_readiness_and_status_are_told_once_it_listens(self):
+    def test_readiness_and_status_are_reported_once_it_listens(self):
         daemon = self.start()
         message = self.await_message(daemon, "READY", "1")
         self.assertIn("STATUS", message)
 
-    def test_stopping_is_told_on_sigterm(self):
+    def test_stopping_is_reported_on_sigterm(self):
         daemon = self.start()
         self.await_message(daemon, "READY")
         daemon.signal(signal.SIGTERM)
         self.await_message(daemon, "STOPPING", "1")
         self.assertEqual(daemon.wait(), 0)
 
-    def test_readiness_is_not_told_if_it_can_not_start(self):
+    def test_readiness_is_not_reported_if_the_start_fails(self):
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()
             daemon = self.daemon("--listen", f"echo=tcp://127.0.0.1:{other.getsockname()[1]}",
                                  notify=True, ready=False)
             daemon.fails(71)
-        while select.select([daemon.notifications], [], [], 0)[0]:  # it has ended: nothing more comes
+        while select.select([daemon.notifications], [], [], 0)[0]:  # it has ended, so no more messages arrive
             self.assertNotIn("READY", self.message(daemon))
 
-    def test_a_reload_is_told_from_beginning_to_end(self):
+    def test_the_beginning_and_the_end_of_a_reload_are_reported(self):
         daemon = self.start(config="log_level = 'info'\n")
         self.await_message(daemon, "READY")
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
@@ -240,7 +240,7 @@ class Notify(RiposteTest):
         self.assertLessEqual(told, time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
         self.await_message(daemon, "READY", "1")
 
-    def test_a_failed_reload_shows_in_the_status_and_it_is_ready_again(self):
+    def test_a_failed_reload_is_in_the_status_and_the_daemon_is_ready_again(self):
         daemon = self.start(config="log_level = 'info'\n")
         self.await_message(daemon, "READY")
         daemon.write_config("\n\nlog_levl = 'info'\n")
@@ -251,33 +251,33 @@ class Notify(RiposteTest):
             message = self.await_message(daemon, "STATUS")
         self.assertIn("riposted.toml:3:1", message["STATUS"])
 
-    def test_the_watchdog_is_petted_while_the_workers_turn(self):
+    def test_the_watchdog_is_notified_while_the_workers_run(self):
         daemon = self.start("--workers", "2", environment={"WATCHDOG_USEC": "400000"})
         self.await_message(daemon, "READY")
         for _ in range(5):
             self.await_message(daemon, "WATCHDOG", "1")
 
-    def test_a_stopped_process_does_not_pet_the_watchdog(self):
+    def test_a_stopped_process_does_not_notify_the_watchdog(self):
         daemon = self.start(environment={"WATCHDOG_USEC": "200000"})
         self.await_message(daemon, "WATCHDOG", "1")
         daemon.signal(signal.SIGSTOP)
         await_true(daemon.is_stopped, "it is stopped")
-        self.pass_over(daemon)
+        self.skip_arrived(daemon)
         self.assertEqual(select.select([daemon.notifications], [], [], 0.5)[0], [])  # seven ticks
         daemon.signal(signal.SIGCONT)
         self.await_message(daemon, "WATCHDOG", "1")
 
-    def test_a_worker_that_hangs_stops_the_petting(self):
-        """One thread of the process is stopped, as a hanging worker would be: with ptrace."""
+    def test_a_worker_that_hangs_stops_the_watchdog_notifications(self):
+        """Stops one thread of the process with ptrace, to stand for a worker that hangs."""
         daemon = self.start(environment={"WATCHDOG_USEC": "200000"})
         self.await_message(daemon, "WATCHDOG", "1")
         workers = [int(task) for task in os.listdir(f"/proc/{daemon.pid}/task")
                    if int(task) != daemon.pid and self.is_worker(daemon, task)]
         if not workers:
-            self.skipTest("no thread of its own for the worker")
+            self.skipTest("the worker has no thread of its own")
         with Frozen(self, workers):
-            self.await_wake_ups(daemon, 3)  # what was answered before is still told
-            self.pass_over(daemon)
+            self.await_wake_ups(daemon, 3)  # the last answer may still be reported
+            self.skip_arrived(daemon)
             self.await_wake_ups(daemon, 5)
             self.assertEqual(select.select([daemon.notifications], [], [], 0)[0], [])
         self.await_message(daemon, "WATCHDOG", "1")
@@ -290,14 +290,14 @@ class Notify(RiposteTest):
         except OSError:  # one of the kernel's has ended meanwhile
             return False
 
-    def test_no_socket_no_message_and_no_harm(self):
+    def test_it_runs_without_a_notification_socket(self):
         daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0",
                              environment={"NOTIFY_SOCKET": "/no/such/socket"})
         daemon.stop()
 
 
 class Frozen:
-    """Threads held still by PTRACE_SEIZE and PTRACE_INTERRUPT, which need no signal."""
+    """Stops threads with PTRACE_SEIZE and PTRACE_INTERRUPT, which need no signal."""
 
     SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
 
@@ -348,7 +348,7 @@ class Load(RiposteTest):
             threads = [threading.Thread(target=talk, args=(number,)) for number in range(len(answers))]
             for thread in threads:
                 thread.start()
-            await_true(lambda: min(answers) >= 50, "all talk, and have connected more than once")
+            await_true(lambda: min(answers) >= 50, "all clients are served, and have connected more than once")
             daemon.signal(signal.SIGTERM)
             self.assertEqual(daemon.wait(), 0)
             going = False

@@ -1,4 +1,4 @@
-"""What a peer could push against: connections, idleness, descriptors."""
+"""The limits that a peer can run into: connections, idle time, rates, descriptors."""
 
 import contextlib
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.backends
 
 class LimitsTest(RiposteTest):
     def refused(self, address, source=None):
-        """Whether the daemon ends a new connection at once, without a word."""
+        """Whether the daemon closes a new connection at once, without sending anything."""
         client = self.connect(address, source=source)
         try:
             client.send(b"x")
@@ -40,7 +40,7 @@ class LimitsTest(RiposteTest):
         return int(daemon.wait_log(r"statistics: connections (\d+) open", count)[1])
 
     def counted(self, daemon, what):
-        """The number before these words in a line of statistics; 0 if they are not there."""
+        """The number before `what` in the line of statistics; 0 if the line lacks it."""
         count = len(daemon.lines("statistics: ")) + 1
         daemon.signal(signal.SIGUSR1)
         found = re.search(rf"(\d+) {what}(;|$)", daemon.wait_log("statistics: .*", count)[0])
@@ -51,19 +51,19 @@ class LimitsTest(RiposteTest):
         self.assertEqual(receive_exactly(client, 5), b"still")
 
     def assert_logged_now_and_then(self, daemon, pattern, began):
-        """A line, and at most one in ten seconds of those that have passed since."""
+        """At least one line, and at most one per ten seconds since `began`."""
         found = len(daemon.lines(pattern))
         self.assertGreater(found, 0)
         self.assertLessEqual(found, 1 + (time.monotonic() - began) / 10)
 
     @staticmethod
     def is_over(client):
-        """Whether the daemon has ended a connection on which nothing is to come."""
+        """Whether the daemon has closed a connection on which no data is expected."""
         return bool(select.select([client], [], [], 0)[0])
 
 
 class Limits(LimitsTest):
-    def test_of_too_many_connections_the_newest_is_refused_and_the_others_go_on(self):
+    def test_at_the_limit_the_newest_connection_is_refused_and_the_others_continue(self):
         _, address = self.serve("echo", config="[limits]\nconnections = 5\n")
         clients = [self.established(address) for _ in range(5)]
         for _ in range(3):
@@ -81,10 +81,10 @@ class Limits(LimitsTest):
                 client.shutdown(socket.SHUT_WR)
                 self.assertEqual(receive_all(client), b"")
                 client.close()
-            # The daemon may be through with the last of them a moment later than we are.
+            # The daemon may finish with the last of them a moment after the client does.
             await_true(lambda: self.open_connections(daemon) == 0, "there is room again")
 
-    def test_one_source_may_not_take_every_connection(self):
+    def test_one_source_cannot_take_every_connection(self):
         _, address = self.serve("echo", config="[limits]\nconnections_per_source = 4\n")
         for _ in range(4):
             self.established(address, source="127.0.0.1")
@@ -93,7 +93,7 @@ class Limits(LimitsTest):
         other.send(b"b")
         self.assertEqual(receive_exactly(other, 1), b"b")
 
-    def test_addresses_of_one_prefix_are_one_source(self):
+    def test_addresses_of_one_prefix_count_as_one_source(self):
         daemon, address = self.serve(
             "echo", config="[limits]\nconnections_per_source = 2\nsource_prefix_ipv4 = 24\n")
         first = self.established(address, source="127.0.0.1")
@@ -109,7 +109,7 @@ class Limits(LimitsTest):
 
     @needs_ipv6
     def test_on_a_dual_stack_socket_ipv4_has_its_own_prefix(self):
-        """Both come as IPv6 addresses there, whose first 64 bits are the same."""
+        """Such a socket shows both as IPv6 addresses, whose first 64 bits are the same."""
         daemon = self.daemon("--listen", "echo=tcp://*:0", config="[limits]\nconnections_per_source = 1\n")
         port = daemon.port("echo", "tcp")
         for source in ("127.0.0.1", "127.0.0.2"):
@@ -118,7 +118,7 @@ class Limits(LimitsTest):
         for host in ("127.0.0.1", "::1"):
             self.assertTrue(self.refused((host, port)))
 
-    def test_a_reload_changes_what_is_one_source_and_ends_nobody(self):
+    def test_a_reload_changes_the_source_prefix_and_closes_no_connection(self):
         config = "[limits]\nconnections_per_source = 3\nsource_prefix_ipv4 = {}\n"
         daemon, address = self.serve("echo", config=config.format(32))
         clients = [self.established(address, source=f"127.0.0.{i}") for i in (1, 1, 2, 2, 3)]
@@ -126,7 +126,7 @@ class Limits(LimitsTest):
         daemon.signal(signal.SIGHUP)
         daemon.wait_log("reloaded")
         self.assertTrue(self.refused(address, source="127.0.0.4"))
-        for client in clients:  # who goes is taken from the new count
+        for client in clients:  # a connection that ends is subtracted from the new count
             client.send(b"b")
             self.assertEqual(receive_exactly(client, 1), b"b")
             client.close()
@@ -135,17 +135,17 @@ class Limits(LimitsTest):
             self.established(address, source=f"127.0.0.{i}")
         self.assertTrue(self.refused(address, source="127.0.0.4"))
 
-    #: So long the peer's FIN is waited for.
+    #: How long the daemon waits for the peer's FIN.
     SHORT_LINGER = "[limits]\nlinger_timeout = '500ms'\n"
 
     def listening(self, limit, *arguments, more="", **options):
-        """A daemon with two echo listeners of which the first is limited; it, and their addresses."""
+        """Starts a daemon with two echo listeners, the first of which is limited; returns it and their addresses."""
         ports = [free_port(), free_port()]
         config = (f"[[listen]]\nservice = 'echo'\naddress = ['127.0.0.1:{ports[0]}']\n"
                   f"connections = {limit}\n" + listen_section("echo", f"tcp://127.0.0.1:{ports[1]}") + more)
         return self.daemon(*arguments, config=config, **options), [("127.0.0.1", port) for port in ports]
 
-    def test_a_listener_has_no_more_connections_than_it_may(self):
+    def test_a_listener_has_at_most_its_limit_of_connections(self):
         daemon, (limited, free) = self.listening(2)
         began = time.monotonic()
         for _ in range(3):
@@ -162,7 +162,7 @@ class Limits(LimitsTest):
             daemon, "refused a connection from .*its listener has reached", began)
 
     def test_a_listeners_limit_is_the_same_with_many_workers(self):
-        """Exactly: what one worker does not use is another's."""
+        """The limit is exact: what one worker does not use, another may."""
         daemon, (limited, _) = self.listening(5, "--workers", "4")
         for _ in range(3):
             clients = [self.established(limited) for _ in range(5)]
@@ -172,7 +172,7 @@ class Limits(LimitsTest):
                 client.close()
             await_true(lambda: self.open_connections(daemon) == 0, "there is room again")
 
-    def test_a_reload_changes_a_listeners_limit_and_ends_nobody(self):
+    def test_a_reload_changes_a_listeners_limit_and_closes_no_connection(self):
         daemon, (limited, _) = self.listening(2)
         clients = [self.established(limited) for _ in range(2)]
         with open(daemon.config_path, encoding="utf-8") as file:
@@ -195,7 +195,7 @@ class Limits(LimitsTest):
             self.established(listener.getsockname())
         self.assertTrue(self.refused(listener.getsockname()))
 
-    def test_with_two_workers_the_limit_is_the_processs(self):
+    def test_with_two_workers_the_limit_holds_for_the_whole_process(self):
         _, address = self.serve("echo", "--workers", "2", config="[limits]\nconnections = 6\n")
         clients = []
         for _ in range(40):
@@ -209,7 +209,7 @@ class Limits(LimitsTest):
         self.assertLessEqual(len(clients), 6)
         self.assertGreaterEqual(len(clients), 1)
 
-    def test_a_silent_client_meets_the_idle_timeout(self):
+    def test_a_silent_client_is_closed_after_the_idle_timeout(self):
         daemon, address = self.serve("hello", config=self.SHORT_LINGER + "idle_timeout = '300ms'\n")
         before = daemon.fds()
         start = time.monotonic()
@@ -221,7 +221,7 @@ class Limits(LimitsTest):
         self.assertGreater(time.monotonic() - start, 0.2)
         await_true(lambda: daemon.fds() <= before, "its descriptor is closed")
 
-    def test_who_never_says_anything_is_closed_after_the_first_byte_timeout(self):
+    def test_a_client_that_never_sends_is_closed_after_the_first_byte_timeout(self):
         config = "[limits]\nfirst_byte_timeout = '{}'\n"
         daemon, address = self.serve("echo", config=config.format("10m"))
         talker = self.established(address)
@@ -231,12 +231,12 @@ class Limits(LimitsTest):
         start = time.monotonic()
         self.assertEqual(receive_all(self.connect(address)), b"")
         self.assertGreater(time.monotonic() - start, 0.2)
-        talker.send(b"still")  # who has spoken may be silent as long as idle_timeout permits
+        talker.send(b"still")  # after its first byte a client may be silent for as long as idle_timeout permits
         self.assertEqual(receive_exactly(talker, 5), b"still")
         self.assertEqual(self.counted(daemon, "first-byte timeouts"), 1)
         self.assertEqual(self.counted(daemon, "idle timeouts"), 0)
 
-    def test_a_service_that_speaks_first_waits_for_no_first_byte(self):
+    def test_the_first_byte_timeout_does_not_apply_to_services_that_send_first(self):
         daemon = self.daemon("--listen", "chargen=tcp://127.0.0.1:0", "--listen", "echo=tcp://127.0.0.1:0",
                              config="[limits]\nfirst_byte_timeout = '200ms'\n")
         client = self.connect(("127.0.0.1", daemon.port("chargen", "tcp")))
@@ -247,14 +247,14 @@ class Limits(LimitsTest):
         receive_exactly(client, 10_000_000)
         self.assertEqual(self.counted(daemon, "first-byte timeouts"), 1)
 
-    def test_of_the_first_byte_and_idle_timeouts_the_shorter_one_counts(self):
+    def test_the_shorter_of_first_byte_and_idle_timeout_applies(self):
         daemon, address = self.serve(
             "echo", config="[limits]\nfirst_byte_timeout = '1m'\nidle_timeout = '200ms'\n")
         self.assertEqual(receive_all(self.connect(address)), b"")
         self.assertEqual(self.counted(daemon, "first-byte timeouts"), 0)
         self.assertEqual(self.counted(daemon, "idle timeouts"), 1)
 
-    def test_who_talks_is_not_idle(self):
+    def test_a_client_that_sends_is_not_idle(self):
         def talk(timeout):
             _, address = self.serve("echo", config=f"[limits]\nidle_timeout = '{1000 * timeout:.0f}ms'\n")
             client = self.connect(address)
@@ -265,7 +265,7 @@ class Limits(LimitsTest):
                 time.sleep(0.15 * timeout)
         self.never_timed_out(talk)
 
-    def test_an_echo_client_that_falls_silent_meets_the_idle_timeout(self):
+    def test_an_echo_client_that_falls_silent_is_closed_after_the_idle_timeout(self):
         daemon, address = self.serve("echo", config=self.SHORT_LINGER + "idle_timeout = '300ms'\n")
         before = daemon.fds()
         clients = [self.established(address) for _ in range(20)]
@@ -273,8 +273,8 @@ class Limits(LimitsTest):
         for client in clients:
             client.close()
 
-    def test_a_client_that_never_finishes_is_not_waited_for_for_ever(self):
-        """hello is done, the client got its answer and keeps its side open."""
+    def test_a_client_that_never_closes_is_closed_in_the_end(self):
+        """hello has replied, and the client keeps its side open."""
         daemon, address = self.serve("hello", config=self.SHORT_LINGER)
         before = daemon.fds()
         client = self.connect(address)
@@ -283,7 +283,7 @@ class Limits(LimitsTest):
         await_true(lambda: daemon.fds() <= before, "its descriptor is closed")
         self.assertEqual(self.counted(daemon, "linger timeouts"), 1)
 
-    def test_a_client_that_writes_for_ever_after_the_answer_is_cut_off(self):
+    def test_a_client_that_keeps_writing_after_the_reply_is_closed(self):
         daemon, address = self.serve("hello", config=self.SHORT_LINGER)
         before = daemon.fds()
         client = self.connect(address)
@@ -296,7 +296,7 @@ class Limits(LimitsTest):
             except ConnectionError:
                 return True
             return False
-        await_true(cut_off, "it is listened to no more")
+        await_true(cut_off, "the connection is closed")
         await_true(lambda: daemon.fds() <= before, "its descriptor is closed")
 
 
@@ -306,21 +306,21 @@ class Full(LimitsTest):
     CLOSE_IDLE = "[limits]\nconnections = {}\nwhen_full = 'close_idle'\n"
 
     def one_after_the_other(self, address, count):
-        """Established so far apart that the daemon's clock has moved on."""
+        """Connections that are established far enough apart for the daemon's clock to advance between them."""
         clients = []
         for _ in range(count):
             clients.append(self.established(address))
             time.sleep(0.02)
         return clients
 
-    def test_at_the_limit_the_longest_idle_connection_makes_way(self):
+    def test_at_the_limit_the_connection_idle_longest_is_evicted(self):
         daemon, address = self.serve("echo", config=self.CLOSE_IDLE.format(3))
         began = time.monotonic()
         first, second, third = self.one_after_the_other(address, 3)
         self.assert_still(first)
         time.sleep(0.02)
         fourth = self.established(address)
-        self.assertEqual(receive_all(second), b"")  # an end, no reset
+        self.assertEqual(receive_all(second), b"")  # a close, not a reset
         for client in (first, third, fourth):
             self.assert_still(client)
             time.sleep(0.02)
@@ -333,7 +333,7 @@ class Full(LimitsTest):
         self.assert_logged_now_and_then(
             daemon, "closed an idle connection from 127.0.0.1:.*'connections'", began)
 
-    def test_whoever_is_owed_something_does_not_make_way(self):
+    def test_a_connection_with_a_pending_reply_is_not_evicted(self):
         daemon, address = self.serve("chargen", config=self.CLOSE_IDLE.format(2))
         clients = [self.connect(address, receive_buffer=4096) for _ in range(2)]
         for client in clients:
@@ -344,7 +344,7 @@ class Full(LimitsTest):
         self.assertEqual(self.counted(daemon, "refused"), 1)
         self.assertEqual(self.counted(daemon, "closed for newcomers"), 0)
 
-    def test_whoever_has_its_answer_and_does_not_close_makes_way(self):
+    def test_a_connection_that_has_its_reply_and_stays_open_is_evicted(self):
         daemon, address = self.serve(
             "hello", config=self.CLOSE_IDLE.format(2) + "linger_timeout = '10m'\n")
         for _ in range(20):
@@ -354,7 +354,7 @@ class Full(LimitsTest):
         self.assertEqual(self.counted(daemon, "closed for newcomers"), 18)
         self.assertEqual(self.counted(daemon, "refused"), 0)
 
-    def test_nobody_makes_way_for_one_that_another_limit_refuses(self):
+    def test_nothing_is_evicted_for_a_connection_that_another_limit_refuses(self):
         daemon, address = self.serve(
             "echo", config=self.CLOSE_IDLE.format(2) + "connections_per_source = 1\n")
         clients = [self.established(address, source=f"127.0.0.{i}") for i in (1, 2)]
@@ -365,7 +365,7 @@ class Full(LimitsTest):
         self.assertEqual(self.counted(daemon, "closed for newcomers"), 0)
         self.assertEqual(self.counted(daemon, "refused over their source's limit"), 50)
 
-    def test_of_a_storm_of_connections_each_is_taken_and_none_is_left_open(self):
+    def test_a_storm_of_connections_is_all_accepted_and_none_is_left_open(self):
         daemon, address = self.serve("echo", config=self.CLOSE_IDLE.format(20))
         before = daemon.fds()
         for _ in range(1000):
@@ -393,17 +393,17 @@ class Full(LimitsTest):
 
 
 class Rates(LimitsTest):
-    """rate_min and write_rate_min: peers that dribble."""
+    """rate_min and write_rate_min: peers that send or read very slowly."""
 
     def is_closed_on(self, client):
-        """Sends a byte and takes the answer, unless the daemon has ended it."""
+        """Sends a byte and reads the reply; returns whether the daemon has closed the connection instead."""
         try:
             client.send(b"x")
             return client.recv(1) == b""
         except (ConnectionResetError, BrokenPipeError):
             return True
 
-    def test_who_dribbles_is_closed_and_who_sends_enough_is_not(self):
+    def test_a_connection_below_rate_min_is_closed_and_one_above_it_is_not(self):
         daemon, address = self.serve(
             "echo", config="[limits]\nrate_min = 1000\nrate_window = '300ms'\n")
         dribbler, sender = self.connect(address), self.connect(address)
@@ -412,11 +412,11 @@ class Rates(LimitsTest):
             sender.sendall(b"x" * 50_000)
             self.assertEqual(len(receive_exactly(sender, 50_000)), 50_000)
             return self.is_closed_on(dribbler)
-        await_true(dribble, "who dribbles is closed")
+        await_true(dribble, "the connection that sends too slowly is closed")
         self.assert_still(sender)
         self.assertEqual(self.counted(daemon, "slow senders"), 1)
 
-    def test_by_default_a_person_may_type(self):
+    def test_the_default_rate_allows_a_person_to_type(self):
         daemon, address = self.serve("echo", config="[limits]\nrate_window = '100ms'\n")
         client = self.connect(address)
         for _ in range(6):
@@ -426,8 +426,8 @@ class Rates(LimitsTest):
 
     RATES = "[limits]\nwrite_stall_timeout = '1m'\nrate_window = '{:.0f}ms'\nwrite_rate_min = {}\n"
 
-    def test_who_takes_a_little_now_and_then_is_closed(self):
-        """It takes enough for write_stall_timeout, however short that were."""
+    def test_a_client_that_reads_below_write_rate_min_is_closed(self):
+        """It reads often enough for any write_stall_timeout."""
         daemon, address = self.serve("chargen", config=self.RATES.format(300, 10_000_000))
         client = self.connect(address, receive_buffer=4096)
 
@@ -437,12 +437,12 @@ class Rates(LimitsTest):
             except (ConnectionResetError, AssertionError):
                 return True
             return False
-        await_true(take, "who takes little is closed", 3 * WAIT)
+        await_true(take, "the client that reads too slowly is closed", 3 * WAIT)
         self.assertEqual(self.counted(daemon, "slow readers"), 1)
         self.assertEqual(self.counted(daemon, "write stalls"), 0)
 
-    def test_who_takes_enough_is_not_closed(self):
-        """Who takes nothing at the same time is, by the same rate."""
+    def test_a_client_that_reads_fast_enough_is_not_closed(self):
+        """A client that reads nothing at the same time is closed, by the same rate."""
         def read(window):
             daemon, address = self.serve("chargen", config=self.RATES.format(1000 * window, 1000))
             reader = self.connect(address, receive_buffer=4096)
@@ -458,7 +458,7 @@ class Rates(LimitsTest):
             self.assertEqual(self.counted(daemon, "slow readers"), 1)
         self.never_timed_out(read, share=0.5)
 
-    def test_without_a_rate_nobody_is_closed_for_it(self):
+    def test_without_a_rate_slow_senders_are_not_closed(self):
         daemon, address = self.serve("chargen", config=self.RATES.format(100, 0))
         client = self.connect(address, receive_buffer=4096)
         for _ in range(6):
@@ -467,8 +467,8 @@ class Rates(LimitsTest):
         receive_exactly(client, 1_000_000)
         self.assertEqual(self.counted(daemon, "slow readers"), 0)
 
-    def test_whoever_is_owed_nothing_has_no_rate(self):
-        """A request now and then, answered at once."""
+    def test_a_client_without_a_pending_reply_is_not_judged_by_its_rate(self):
+        """It sends a request now and then, and each is answered at once."""
         daemon, address = self.serve("echo", config=self.RATES.format(100, 10_000_000))
         client = self.connect(address)
         for _ in range(6):
@@ -478,7 +478,7 @@ class Rates(LimitsTest):
 
 
 class Descriptors(LimitsTest):
-    """No descriptors left (EMFILE): no spinning, no flood of log lines, and recovery."""
+    """Without free descriptors (EMFILE): no spinning, no flood of log lines, and recovery."""
 
     LIMIT = 40 if SANITIZER == "none" else 60
     WARNING = r"accepting pauses on .*(?i:too many open files)"
@@ -529,20 +529,20 @@ class Descriptors(LimitsTest):
             except TimeoutError:
                 waiting.append(client)
 
-        def served():  # those who waited are now, in whichever order
+        def served():  # the clients that waited, in any order
             for client in waiting[:]:
                 with contextlib.suppress(TimeoutError):
                     self.assertEqual(client.recv(1), b"a")
                     client.close()
                     waiting.remove(client)
             return not waiting
-        await_true(served, "those who waited are served")
+        await_true(served, "the waiting clients are served")
         client = self.connect(address)
         client.send(b"b")
         self.assertEqual(receive_exactly(client, 1), b"b")
         self.assertIsNone(daemon.poll())
 
-    def test_when_descriptors_are_freed_those_who_waited_are_served(self):
+    def test_waiting_clients_are_served_once_descriptors_are_free(self):
         self.recovers()
 
     def test_two_workers_recover_too(self):

@@ -1,8 +1,8 @@
-"""The link of known faults (tests/support/link.py) does what it says that it did: what it logs is what plain
-sockets on its two sides see, for each fault, over IPv4 and IPv6, UDP and TCP.
+"""The link of known faults (tests/support/link.py) does what its log says: plain sockets on its two sides see
+what it logs, for each fault, over IPv4 and IPv6, UDP and TCP.
 
-Nothing waits for a time. A test sends, waits until the link has seen as much and has nothing on its way any
-more, and reads what the log says has arrived: that must come, and nothing else.
+No test waits for a time. A test sends, waits until the link has seen as much and has nothing in flight,
+and reads from the log what has arrived: exactly that must arrive.
 """
 
 import errno
@@ -64,7 +64,7 @@ class LinkCase(unittest.TestCase):
         return client, server
 
     def settled(self, link, count, family):
-        """The log, once so many datagrams have come in front and nothing is on its way."""
+        """The log, once `count` datagrams have entered the link and none is in flight."""
         await_true(lambda: self.originals(link.log, family) >= count, f"{count} datagrams at the link")
         link.settle()
         self.assertEqual(link.log.drops, (0, 0))
@@ -76,8 +76,8 @@ class LinkCase(unittest.TestCase):
                    for packet in log.select(FORWARD, UDP, family))
 
     def through(self, link, family, count, size=32):
-        """Sends so many datagrams, which begin with their number; returns what arrives, in order, and the log's
-        packets. What arrives is held against what the log says, both of number and order."""
+        """Sends `count` datagrams, which begin with their number; returns what arrives, in order, and the log's
+        packets. Compares number and order of what arrives with the log."""
         client, server = self.datagram_pair(link, family)
         for number in range(1, count + 1):
             client.send(number.to_bytes(4, "big") + bytes(size - 4))
@@ -110,7 +110,7 @@ class Datagrams(LinkCase):
         for family in (4, 6):
             with self.subTest(family=family):
                 check(*self.through(link, family, count))
-                # The next family's packets are counted from 1 again, as it were: a list means both.
+                # Each family's packets are numbered from 1, so that a list holds for both.
                 link = self.link(forward=faults, **options)
 
     def test_a_clean_link_passes_everything_in_order(self):
@@ -123,11 +123,11 @@ class Datagrams(LinkCase):
         self.both(Faults(loss=[1, 4, 10]), 10,
                   lambda received, _: self.assertEqual(self.numbers(received), [2, 3, 5, 6, 7, 8, 9]))
 
-    def test_losses_of_each_nth(self):
+    def test_losses_of_every_nth(self):
         self.both(Faults(loss=every(3)), 10,
                   lambda received, _: self.assertEqual(self.numbers(received), [1, 2, 4, 5, 7, 8, 10]))
 
-    def test_losses_by_share_are_the_seeds(self):
+    def test_losses_by_share_are_decided_by_the_seed(self):
         lost = {}
         for seed, family in ((5, 4), (5, 6), (6, 4)):
             link = self.link(forward=Faults(loss=0.1), seed=seed)
@@ -142,16 +142,16 @@ class Datagrams(LinkCase):
         self.both(Faults(duplicate=[2, 4], copies=2), 5,
                   lambda received, _: self.assertEqual(self.numbers(received), [1, 2, 2, 2, 3, 4, 4, 4, 5]))
 
-    def test_held_ones_leave_behind_so_many_later_ones(self):
+    def test_held_packets_leave_after_the_set_number_of_later_ones(self):
         def check(received, packets):
             self.assertEqual(self.numbers(received), [1, 3, 4, 5, 2, 6, 8, 9, 7])
             held = [packet for packet in packets if packet.flags & HELD]
             self.assertEqual([packet.number for packet in held], [2, 7])
-            # After the seventh only two came: it was let go by time.
+            # Only two came after the seventh, so the time limit released it.
             self.assertEqual([bool(packet.flags & HOLD_ENDED) for packet in held], [False, True])
         self.both(Faults(hold=[2, 7], hold_for=3, hold_max_ms=300), 9, check)
 
-    def test_slow_ones_are_overtaken(self):
+    def test_slow_packets_are_overtaken(self):
         def check(received, packets):
             self.assertEqual(self.numbers(received), [1, 3, 4, 2])
             slow = packets[1]
@@ -159,7 +159,7 @@ class Datagrams(LinkCase):
             self.assertGreaterEqual(slow.out_before_ns - slow.in_ns, 300 * MS)
         self.both(Faults(slow=[2], slow_ms=300), 4, check)
 
-    def test_damage_that_arrives_is_one_bit(self):
+    def test_damage_with_a_valid_checksum_is_one_bit(self):
         def check(received, packets):
             self.assertEqual(len(received), 20)
             for number, (payload, packet) in enumerate(zip(received, packets), 1):
@@ -169,12 +169,12 @@ class Datagrams(LinkCase):
                 self.assertEqual(packet.flags, CORRUPTED * (number % 2))
         self.both(Faults(corrupt=range(1, 21, 2)), 20, check)
 
-    def test_damage_at_a_place(self):
+    def test_damage_at_a_given_offset(self):
         def check(received, _):
             self.assertEqual([payload[31] for payload in received], [0, 0x80, 0])
         self.both(Faults(corrupt=[2], corrupt_at=31), 3, check)
 
-    def test_damage_that_the_kernel_sees_does_not_arrive(self):
+    def test_damage_that_the_kernel_detects_does_not_arrive(self):
         link = self.link(forward=Faults(corrupt=every(2), corrupt_mend=False))
         for family, name in ((4, "Udp: InCsumErrors"), (6, "Udp6InCsumErrors")):
             with self.subTest(family=family):
@@ -203,7 +203,7 @@ class Datagrams(LinkCase):
                 server.sendto(data, peer)
             self.assertEqual(client.recv(100), b"\x03")
 
-    def test_faults_change_and_the_numbers_go_on(self):
+    def test_faults_can_change_and_the_numbers_continue(self):
         link = self.link(forward=Faults(loss=[1, 4]))
         client, server = self.datagram_pair(link, 4)
         for number in (1, 2):
@@ -216,7 +216,7 @@ class Datagrams(LinkCase):
 
 
 def counter(side, name):
-    """Of nstat's files, as the side has it."""
+    """A counter of nstat's files, in the namespace of that side."""
     with side:
         if name.startswith("Udp6"):
             with open("/proc/thread-self/net/snmp6", encoding="ascii") as file:
@@ -229,7 +229,7 @@ def counter(side, name):
 
 @needs_root
 class Times(LinkCase):
-    def test_the_receivers_stamp_is_what_the_log_says(self):
+    def test_the_receivers_time_stamp_matches_the_log(self):
         link = self.link(forward=Faults(delay_ms=5, jitter_ms=4))
         for family in (4, 6):
             with self.subTest(family=family):
@@ -256,7 +256,7 @@ class Times(LinkCase):
                     self.assertTrue(1 * MS <= packet.due_ns - packet.in_ns <= 9 * MS)
 
     def spread(self, count=1000, **faults):
-        """How much later than the delay each was due, in ms."""
+        """How much later than the delay each packet was due, in ms."""
         link = self.link(forward=Faults(delay_ms=20, **faults), seed=11)
         _, packets = self.through(link, 4, count)
         return [(packet.due_ns - packet.in_ns) / MS - 20 for packet in packets]
@@ -286,10 +286,10 @@ class Times(LinkCase):
             self.assertEqual(self.numbers(received), list(range(1, 201)))
             self.assertGreater(len({packet.due_ns - packet.in_ns for packet in packets}), 100)
 
-    def test_a_rate_and_what_its_queue_holds(self):
+    def test_a_rate_and_the_length_of_its_queue(self):
         for family, header in ((4, 28), (6, 48)):
             with self.subTest(family=family):
-                # 1,000 bytes in 80 ms: what is sent at once waits behind the first one.
+                # 1,000 bytes in 80 ms: datagrams that are sent at once queue behind the first one.
                 size = 1000 - header
                 link = self.link(forward=Faults(rate_bits=100_000, queue=4))
                 received, packets = self.through(link, family, 20, size)
@@ -300,7 +300,7 @@ class Times(LinkCase):
                 self.assertGreaterEqual(len(passed), 5)
                 for one, next_one in zip(passed, passed[1:]):
                     self.assertGreaterEqual(next_one.due_ns - one.due_ns, 80 * MS)
-                # The queue at each one's coming: what had not been transmitted, without the one that was.
+                # The queue when each one arrived: what was waiting, without the one being transmitted.
                 for packet in packets:
                     waiting = sum(other.in_ns <= packet.in_ns < other.due_ns and other.number < packet.number
                                   for other in passed)
@@ -308,7 +308,7 @@ class Times(LinkCase):
 
 
 def realtime_offset():
-    """CLOCK_MONOTONIC less CLOCK_REALTIME, and how exact that is."""
+    """CLOCK_MONOTONIC minus CLOCK_REALTIME, and the uncertainty of that."""
     best = None
     for _ in range(100):
         before = time.monotonic_ns()
@@ -332,7 +332,7 @@ class Mtu(LinkCase):
             client.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
         return link, client, server
 
-    def test_the_router_says_that_a_packet_is_too_big(self):
+    def test_the_router_reports_that_a_packet_is_too_big(self):
         for family, header in ((4, 28), (6, 48)):
             with self.subTest(family=family):
                 link, client, server = self.socket_pair(family, PMTUDISC_DO)
@@ -345,7 +345,7 @@ class Mtu(LinkCase):
                 number, origin, kind, code, _, info, _ = struct.unpack_from("IBBBBII", control[0][2])
                 self.assertEqual((number, info), (errno.EMSGSIZE, 1300))
                 self.assertEqual((origin, kind, code), (2, 3, 4) if family == 4 else (3, 2, 0))
-                # The offender's address: sockaddr_in has it at 4, sockaddr_in6 at 8.
+                # The router's address: at 4 in sockaddr_in, at 8 in sockaddr_in6.
                 offender = control[0][2][16 + 4:16 + 8] if family == 4 else control[0][2][16 + 8:16 + 24]
                 self.assertEqual(offender, socket.inet_pton(client.family, link.ROUTER4 if family == 4
                                                             else link.ROUTER6))
@@ -356,7 +356,7 @@ class Mtu(LinkCase):
                 self.assertEqual(len(server.recv(2000)), 1300 - header)
                 self.assertLessEqual(len(data), 1301)
 
-    def test_what_may_be_fragmented_arrives_whole(self):
+    def test_packets_that_may_be_fragmented_arrive_whole(self):
         link, client, server = self.socket_pair(4, PMTUDISC_DONT)
         payload = os.urandom(1472)
         client.send(payload)
@@ -365,7 +365,7 @@ class Mtu(LinkCase):
         self.assertEqual([packet.fate for packet in packets], [REPLACED, PASSED, PASSED])
         self.assertLessEqual(max(packet.length for packet in packets[1:]), 1300)
 
-    def test_a_stream_finds_its_size(self):
+    def test_a_stream_finds_the_path_mtu(self):
         for family in (4, 6):
             with self.subTest(family=family):
                 link = self.link(forward=Faults(mtu=1300))
@@ -392,7 +392,8 @@ class Streams(LinkCase):
     SIZE = 100_000
 
     def carries(self, family, **options):
-        """A stream each way, undamaged; returns the log and how often the client's kernel sent again."""
+        """A stream each way, which must arrive undamaged; returns the log and the client kernel's
+        retransmissions."""
         link = self.link(**options)
         client, server = self.stream_pair(link, family)
         data = os.urandom(self.SIZE)
@@ -404,7 +405,7 @@ class Streams(LinkCase):
 
     @staticmethod
     def retransmits(link, client):
-        """The log's number, once it is the kernel's and nothing waits for its acknowledgement."""
+        """The log's number, once it equals the kernel's and everything is acknowledged."""
         def agree():
             seen = link.log.retransmits(FORWARD, PORT)
             info = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
@@ -418,7 +419,7 @@ class Streams(LinkCase):
                 log, again = self.carries(family)
                 self.assertEqual({packet.fate for packet in log.select(protocol=TCP)}, {PASSED})
                 carried = sum(packet.payload_length for packet in log.select(FORWARD, TCP, family))
-                # A machine that is busy for long makes a sender impatient.
+                # On a machine that is busy for long, a sender retransmits although nothing is lost.
                 (self.assertEqual if again == 0 else self.assertGreater)(carried, self.SIZE)
                 self.assertLessEqual(max(packet.length for packet in log.packets), 1500)
 
@@ -435,21 +436,21 @@ class Streams(LinkCase):
                     self.assertGreater(sum(packet.copy for packet in packets), 3)
                     self.assertGreater(sum(bool(packet.flags & HELD) for packet in packets), 2)
 
-    def test_a_lost_handshake_is_sent_again(self):
+    def test_a_lost_handshake_is_retransmitted(self):
         for family in (4, 6):
             with self.subTest(family=family):
                 link = self.link(forward=Faults(loss=[1]))
                 client, _ = self.stream_pair(link, family)
                 self.assertEqual(self.retransmits(link, client)[1], 1)
 
-    def test_damage_that_the_kernel_sees_is_sent_again(self):
+    def test_damage_that_the_kernel_detects_is_retransmitted(self):
         for family in (4, 6):
             with self.subTest(family=family):
                 _, again = self.carries(family, forward=Faults(subjects="payload", corrupt=[3],
                                                                corrupt_mend=False, delay_ms=1))
                 self.assertGreaterEqual(again, 1)
 
-    def test_damage_that_it_does_not_see_arrives(self):
+    def test_damage_that_the_kernel_does_not_detect_arrives(self):
         for family in (4, 6):
             with self.subTest(family=family):
                 link = self.link(forward=Faults(subjects="payload", corrupt=[1], corrupt_at=9))
@@ -471,7 +472,7 @@ with Link() as link:
 @needs_root
 class Life(LinkCase):
     def test_it_ends_with_the_process_that_made_it(self):
-        Link().__enter__().__exit__()  # skipped here, where it is not to be had
+        Link().__enter__().__exit__()  # skips the test if the machine cannot make a link
         support = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support")
         with subprocess.Popen([sys.executable, "-c", DIES.format(support=support)], stdout=subprocess.PIPE,
                               text=True) as maker:
@@ -489,10 +490,10 @@ class Life(LinkCase):
         self.assertEqual(link.process.wait(WAIT), 3)
         self.assertEqual(len(link.log.packets), 5)
 
-    def test_it_ends_when_its_time_is_over(self):
+    def test_it_ends_after_its_time_limit(self):
         self.assertEqual(self.link(seconds_max=1).process.wait(WAIT), 4)
 
-    def test_a_fault_that_there_is_not_is_refused(self):
+    def test_an_unknown_fault_is_refused(self):
         link = self.link()
         with self.assertRaisesRegex(AssertionError, "not a fault: 'jitter.kind=square'"):
             link.change(forward=Faults(jitter="square"))
@@ -505,13 +506,13 @@ def state_of(pid):
 
 
 def namespaces():
-    """Those of all processes that there are."""
+    """The network namespaces of all processes."""
     found = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             found.add(os.readlink(f"/proc/{pid}/ns/net"))
         except OSError:
-            pass  # it has ended, or is ending
+            pass  # the process has ended, or is ending
     return found
 
 

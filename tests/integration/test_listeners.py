@@ -1,4 +1,4 @@
-"""The sockets: bound here or inherited, one worker or several, and what is said when it fails."""
+"""Listening sockets: bound by the daemon or inherited, with one worker or several, and the messages on failure."""
 
 import contextlib
 import os
@@ -40,12 +40,12 @@ class Bound(RiposteTest):
             client.send(b"x")
             self.assertEqual(receive_all(client), ANSWER)
 
-    def test_the_ready_line_says_backend_workers_and_listeners(self):
+    def test_the_ready_line_has_backend_workers_and_listeners(self):
         daemon = self.daemon("--listen", "hello=127.0.0.1:0")
         self.assertRegex(daemon.log(), r"(?m)^riposted: ready: backend (io_uring|epoll), 1 worker, "
                                        r"2 listeners$")
 
-    def test_a_free_port_is_said_in_the_log(self):
+    def test_the_log_has_the_number_of_an_automatic_port(self):
         _, (_, port) = self.serve()
         self.assertGreater(port, 1023)
 
@@ -73,14 +73,14 @@ class Bound(RiposteTest):
         receive_exactly(client, 1)
         for fd, link in daemon.descriptors().items():
             if fd > 2:
-                with (contextlib.suppress(FileNotFoundError),  # it is closed meanwhile
+                with (contextlib.suppress(FileNotFoundError),  # it may be closed meanwhile
                       open(f"/proc/{daemon.pid}/fdinfo/{fd}", encoding="ascii") as info):
                     flags = int(re.search(r"flags:\s+(\d+)", info.read())[1], 8)
                     self.assertTrue(flags & os.O_CLOEXEC, link)
 
 
 class Refused(RiposteTest):
-    """One clear line, and the right exit code."""
+    """A failure prints one clear line and has the correct exit code."""
 
     def refused(self, status, pattern, *arguments, **options):
         daemon = self.daemon(*arguments, ready=False, **options)
@@ -100,14 +100,14 @@ class Refused(RiposteTest):
                 self.refused(71, rf"127\.0\.0\.1:{port}.*in use",
                              "--listen", f"hello={transport}://127.0.0.1:{port}")
 
-    def test_a_port_that_another_riposted_serves_is_in_use_even_with_several_workers(self):
+    def test_a_port_served_by_another_riposted_is_in_use_even_with_several_workers(self):
         for workers in ("1", "2"):
             _, (_, port) = self.serve("hello", "--workers", workers)
             self.refused(71, rf":{port}.*in use", "--workers", workers,
                          "--listen", f"hello=tcp://127.0.0.1:{port}")
 
     @needs_root
-    def test_a_privileged_port_is_a_matter_of_permission(self):
+    def test_a_privileged_port_is_reported_as_a_permission_error(self):
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
             if int(file.read()) <= 7:
                 self.skipTest("every port is unprivileged here")
@@ -118,13 +118,13 @@ class Refused(RiposteTest):
         self.refused(78, r"no-such-host\.invalid", "--listen",
                      "hello=tcp://no-such-host.invalid:7001")
 
-    def test_an_address_that_is_not_ours(self):
+    def test_an_address_of_another_host_is_refused(self):
         self.refused(71, r"192\.0\.2\.1.*(assign|address)", "--listen", "hello=tcp://192.0.2.1:7001")
 
 
 @needs_root
 class WithoutIPv6(RiposteTest):
-    """Where loopback, or every interface, or the kernel has none of it."""
+    """Where loopback, every interface or the kernel lacks IPv6."""
 
     def setUp(self):
         super().setUp()
@@ -149,7 +149,7 @@ class WithoutIPv6(RiposteTest):
         client.close()
 
     @needs_ipv6
-    def test_where_only_loopback_has_none_the_others_are_served(self):
+    def test_without_ipv6_on_loopback_the_other_addresses_are_served(self):
         ip("link add one type veth peer name two")
         ip("link set one up")
         ip("link set two up")
@@ -162,7 +162,7 @@ class WithoutIPv6(RiposteTest):
                 hosts = [address[2] for address in daemon.addresses()]
                 self.assertEqual(sorted(hosts), ["*", "127.0.0.1", "127.0.0.2", "fd00::1"])
                 for _, _, host, port in daemon.addresses():
-                    if host != "fd00::1":  # a way to it from here would lead through loopback
+                    if host != "fd00::1":  # a route to it from here would use loopback
                         self.answers(("127.0.0.1" if host == "*" else host, port))
                 self.assertEqual(len(daemon.lines("warning: .*: no IPv6 here")), 1)
                 daemon.wait_log(r"tcp://localhost:0: no IPv6 here \(Cannot assign requested address\): "
@@ -170,7 +170,7 @@ class WithoutIPv6(RiposteTest):
                 daemon.stop()
 
     @needs_ipv6
-    def test_where_no_interface_has_one_names_are_what_they_are_in_ipv4(self):
+    def test_without_ipv6_on_any_interface_names_mean_their_ipv4_addresses(self):
         self.disable_ipv6("all")
         daemon = self.start("--listen", "hello=tcp://*:0", "--listen", "hello=tcp://both.test:0")
         for _, _, host, port in daemon.addresses():
@@ -178,7 +178,7 @@ class WithoutIPv6(RiposteTest):
         self.assertEqual(daemon.addresses()[1][2], "127.0.0.2")
         daemon.wait_log(r"tcp://both\.test:0: no IPv6 here \(.*\): \[fd00::1\]:\d+ is left out$")
 
-    def test_where_the_kernel_has_none_ipv4_is_served_and_that_is_said(self):
+    def test_without_ipv6_in_the_kernel_ipv4_is_served_with_a_warning(self):
         metrics = free_port()
         daemon = self.start("--listen", "hello=tcp://*:0", in_child=refuse_ipv6_sockets,
                             config=f"[metrics]\nlisten = ['tcp://*:{metrics}']\n")
@@ -190,18 +190,18 @@ class WithoutIPv6(RiposteTest):
         daemon.wait_log(rf"^riposted: warning: metrics on tcp://0\.0\.0\.0:{metrics}: " + what)
         self.connect(("127.0.0.1", metrics))
 
-    def test_an_address_of_it_is_refused_by_name(self):
+    def test_an_ipv6_address_is_refused_by_name_without_ipv6(self):
         daemon = self.start("--listen", "hello=tcp://[::1]:0", in_child=refuse_ipv6_sockets, ready=False)
         self.assertIn("tcp://[::1]:0: address family not supported", daemon.fails(71))
 
     @needs_ipv6
-    def test_an_address_that_this_host_lacks_is_no_want_of_ipv6(self):
+    def test_an_ipv6_address_of_another_host_is_not_reported_as_missing_ipv6(self):
         daemon = self.start("--listen", "hello=tcp://both.test:0", ready=False)
         self.assertIn("address not available", daemon.fails(71))
 
 
 class Usage(RiposteTest):
-    def test_bad_flags_exit_2_with_one_line(self):
+    def test_unknown_options_exit_with_2_and_one_line(self):
         for arguments in (("--listen", "helo=tcp://127.0.0.1:0"), ("--listen", "hello=tcp://127.0.0.1"),
                           ("--listen", "hello"), ("--listen", "hello=tcp://:0"),
                           ("--listen", "hello=tcp://127.0.0.1:70000"), ("--workers", "-1"),
@@ -213,7 +213,7 @@ class Usage(RiposteTest):
             self.assertEqual(log.count("\n"), 1, log)
             self.assertRegex(log, "^riposted: ")
 
-    def test_a_bad_service_name_suggests_the_nearest_one(self):
+    def test_an_unknown_service_name_suggests_the_nearest_one(self):
         daemon = self.daemon("--listen", "helo=tcp://127.0.0.1:0", ready=False)
         self.assertRegex(daemon.fails(2), "hello")
 
@@ -233,7 +233,7 @@ def bound(host="127.0.0.1", family=socket.AF_INET):
 
 @needs_systemd
 class Inherited(RiposteTest):
-    """LISTEN_FDS: sockets by name and type, from descriptor 3 on."""
+    """LISTEN_FDS: sockets by name and type, starting at descriptor 3."""
 
     def check_stream(self, server, service):
         client = self.connect(server.getsockname()[:2])
@@ -250,7 +250,7 @@ class Inherited(RiposteTest):
         answer, source = client.recvfrom(10)
         self.assertEqual((answer, source[:2]), (b"x", server.getsockname()[:2]))
 
-    def test_stream_and_datagram_in_one_process_by_name(self):
+    def test_stream_and_datagram_sockets_in_one_process_by_name(self):
         sockets = [(self.keep(listening()), "hello"), (self.keep(bound()), "hello"),
                    (self.keep(listening()), "echo"), (self.keep(bound()), "echo")]
         daemon = self.daemon(sockets=sockets)
@@ -261,19 +261,19 @@ class Inherited(RiposteTest):
             else:
                 self.check_datagram(server)
 
-    def test_unnamed_ones_and_ones_named_after_the_unit_serve_hello(self):
+    def test_unnamed_sockets_and_those_named_after_the_unit_serve_hello(self):
         for name in ("unknown", "", "riposted.socket"):
             server = self.keep(listening())
             self.daemon(sockets=[(server, name)])
             self.check_stream(server, "hello")
 
-    def test_inherited_sockets_win_over_configured_listeners(self):
+    def test_inherited_sockets_replace_configured_listeners(self):
         server = self.keep(listening())
         daemon = self.daemon("--listen", "echo=tcp://127.0.0.1:0", sockets=[(server, "hello")])
         self.assertEqual([address[0] for address in daemon.addresses()], ["hello"])
         self.check_stream(server, "hello")
 
-    def test_a_message_in_the_file_holds_for_an_inherited_socket(self):
+    def test_a_message_in_the_file_applies_to_an_inherited_socket(self):
         server = self.keep(listening())
         self.daemon(sockets=[(server, "hello")], config="""
             [[listen]]
@@ -311,7 +311,7 @@ class Inherited(RiposteTest):
         for _ in range(10):
             self.check_datagram(datagram)
 
-    def test_connections_that_wait_in_the_queue_when_it_starts_are_served(self):
+    def test_connections_queued_before_the_start_are_served(self):
         server = self.keep(listening())
         clients = [self.connect(server.getsockname()) for _ in range(20)]
         for client in clients:
@@ -321,41 +321,41 @@ class Inherited(RiposteTest):
             self.assertEqual(receive_all(client), ANSWER)
 
     def test_an_inherited_listener_outlives_the_daemon(self):
-        """It is never shut down: whoever else holds it, or the next process, goes on with it."""
+        """The daemon never shuts it down: other processes that hold it, or the next daemon, can continue to use it."""
         server = self.keep(listening())
         for _ in range(3):
             daemon = self.daemon(sockets=[(server, "hello")])
             self.check_stream(server, "hello")
             daemon.stop()
-        client = self.connect(server.getsockname())  # nobody serves it now, but it still listens
+        client = self.connect(server.getsockname())  # no process serves it now, but it still listens
         server.settimeout(WAIT)
         server.accept()[0].close()
         client.close()
 
-    def test_an_unknown_name_is_an_error_that_says_so(self):
+    def test_an_unknown_socket_name_is_reported(self):
         daemon = self.daemon(sockets=[(self.keep(listening()), "gopher")], ready=False)
         log = daemon.fails(78)
         self.assertRegex(log, "gopher")
-        self.assertRegex(log, "hello")  # what would be known
+        self.assertRegex(log, "hello")  # a known name, as a hint
         self.assertEqual(log.count("\n"), 1, log)
 
-    def test_a_type_that_no_service_speaks_is_an_error_that_says_so(self):
+    def test_an_unsupported_socket_type_is_reported(self):
         server = self.keep(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         daemon = self.daemon(sockets=[(server, "echo")], ready=False)
         self.assertEqual(daemon.fails(78).count("\n"), 1)
 
-    def test_a_stream_that_does_not_listen_is_an_error_that_says_so(self):
+    def test_a_stream_socket_that_does_not_listen_is_reported(self):
         server = self.keep(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         server.bind(("127.0.0.1", 0))
         daemon = self.daemon(sockets=[(server, "echo")], ready=False)
         self.assertRegex(daemon.fails(78), "listen")
 
-    def test_a_descriptor_that_is_no_socket_is_an_error_that_says_so(self):
+    def test_a_descriptor_that_is_no_socket_is_reported(self):
         with open("/dev/null", "rb") as file:
             daemon = self.daemon(sockets=[(file, "echo")], ready=False)
             self.assertRegex(daemon.fails(78), "socket")
 
-    def test_sockets_meant_for_another_process_are_not_taken(self):
+    def test_sockets_meant_for_another_process_are_not_used(self):
         daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0",
                              environment={"LISTEN_FDS": "1", "LISTEN_PID": "1"})
         self.assertEqual(len(daemon.addresses()), 1)

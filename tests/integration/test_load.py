@@ -1,5 +1,5 @@
-"""`riposte load` against riposted: what is counted, how long it goes on, how many connections it takes,
-and how it ends. Nothing here fails because the machine is slow: of times only lower bounds are asserted.
+"""`riposte load` against riposted: what it counts, how long it runs, how many connections it uses, and
+how it ends. No test here fails because the machine is slow: only lower bounds of times are asserted.
 """
 
 import resource
@@ -60,7 +60,7 @@ class Counts(Case):
                 self.assertEqual(found["mode"]["depth"], depth)
 
     def test_deep_and_large_does_not_block(self):
-        # 64 MiB under way: more than all buffers between the two hold.
+        # 64 MiB in flight: more than all buffers between the two hold.
         found = self.load("-n", 128, "-c", 1, "--depth", 64, "-s", 1 << 20, self.endpoint())
         self.assert_counts(found, sent=128, answered=128)
 
@@ -97,14 +97,14 @@ class Counts(Case):
                          (f"tcp://localhost:{port}", f"127.0.0.1:{port}"))
 
     def test_the_source_is_what_the_server_sees(self):
-        # One connection is all that a source may have: ours, as long as it is another's.
+        # A source may have only one connection, so load fails unless it uses another source.
         daemon, endpoint = self.service(config="[limits]\nconnections_per_source = 1\n")
         other = self.connect(("127.0.0.1", daemon.port("echo", "tcp")))
         other.send(b"x")
         self.assertEqual(other.recv(1), b"x")
         self.assertRegex(self.refuses("-n", 10, "-c", 1, endpoint),
                          r": (closed without an answer|connection reset by peer before an answer); ")
-        # The first request's connection has to be gone before the next is there: try again.
+        # The first request's connection must be gone before the next one arrives, so retry.
         await_true(lambda: self.run_alone(endpoint), "it is the only one from 127.0.0.2")
 
     def run_alone(self, endpoint):
@@ -112,7 +112,7 @@ class Counts(Case):
         return process.finish().returncode == 0
 
 
-class Courses(Case):
+class Pacing(Case):
     def test_a_duration_is_measured_time(self):
         began = time.monotonic()
         found, seconds = self.load_for(500, "--warmup", "300ms", "-c", 2, self.endpoint())
@@ -121,7 +121,7 @@ class Courses(Case):
         self.assertAlmostEqual(found["warmup"], 0.3, places=9)
         self.assertEqual(found["counts"]["sent"], found["counts"]["answered"])
 
-    def test_whichever_comes_first_ends_it(self):
+    def test_the_first_of_count_and_duration_ends_it(self):
         endpoint = self.endpoint()
         found = self.load("-d", "60s", "--warmup", 0, "-n", 50, endpoint)
         self.assert_counts(found, sent=50, answered=50)
@@ -129,8 +129,8 @@ class Courses(Case):
         self.assertLess(found["counts"]["sent"], 1_000_000_000)
 
     def test_a_rate_is_kept_exactly(self):
-        # With room for all of them under way at once nothing can block. A socket's buffer of the
-        # default size holds all of the datagrams too: whoever has to wait for a CPU loses none.
+        # All of them may be in flight at once, so nothing can block. A socket buffer of the default size
+        # holds all of the datagrams too, so a process that waits for a CPU loses none.
         for connections, depth in ((1, 4096), (4, 1024)):
             for transport, rate in (("tcp", 2000), ("udp", 200)):
                 with self.subTest(connections=connections, transport=transport):
@@ -157,14 +157,14 @@ class Courses(Case):
                           self.endpoint())
         self.assert_counts(found, sent=200, answered=200, connections=200)
 
-    def test_coordinated_omission_is_corrected_and_the_header_says_so(self):
+    def test_the_header_says_that_coordinated_omission_is_corrected(self):
         text = self.text("-r", 100, "-n", 10, self.endpoint())
         self.assertRegex(text.splitlines()[0], r"^LOAD tcp://127\.0\.0\.1:\d+: ")
         self.assertIn("open loop at 100/s", text)
         self.assertIn("latency from the intended time (coordinated omission corrected)\n",
                       text.partition("---")[0])
 
-    def test_a_closed_loop_is_called_one(self):
+    def test_the_header_says_closed_loop(self):
         text = self.text("-n", 10, "-c", 3, "--depth", 2, "-s", 100, self.endpoint())
         header = text.partition("---")[0]
         for part in ("100 bytes", "3 connections", "2 outstanding each", "closed loop"):
@@ -175,7 +175,7 @@ class Courses(Case):
 class ManyConnections(Case):
     def established(self, port):
         """Connections to the port whose server side is established."""
-        # The file may show one twice while others come and go.
+        # The file may list a connection twice while others open and close.
         found = set()
         with open("/proc/net/tcp", encoding="ascii") as file:
             for line in file:
@@ -192,7 +192,7 @@ class ManyConnections(Case):
         narrow = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
         daemon, endpoint = self.service(config=LIMITS, in_child=wide)
         port = daemon.port("echo", "tcp")
-        # It needs more descriptors than it was given: it takes what it may have.
+        # It needs more descriptors than its soft limit, and raises that as far as it may.
         process = self.start("-j", "-c", CONNECTIONS, "-d", 0, "--warmup", 0, "-s", 100, endpoint,
                              preexec=narrow)
         await_true(lambda: self.established(port) >= CONNECTIONS, "2,000 connections at once")
@@ -216,11 +216,11 @@ class ManyConnections(Case):
         found = self.load("-c", CONNECTIONS, "-r", 4000, "-n", 4000, endpoint)
         self.assert_counts(found, sent=4000, answered=4000, connections=CONNECTIONS)
 
-    def test_more_than_the_server_takes_is_told(self):
+    def test_connections_beyond_the_servers_limit_are_reported(self):
         _, endpoint = self.service(config="[limits]\nconnections = 10\n")
 
         def told():
-            # It notices if they are closed within 20 ms. A server that is later closes them on requests.
+            # It detects closes within 20 ms. A slower server closes them while requests are pending.
             process = self.start("-j", "-c", 20, "-n", 100, endpoint)
             done = process.finish()
             self.assertEqual(done.returncode, 1, str(done))
@@ -232,7 +232,7 @@ class ManyConnections(Case):
                          r"^riposte: \S+: \d+ of 20 connections were opened, the others closed again at "
                          r"once; does the server limit them.*\n$")
 
-    def test_more_than_descriptors_is_told(self):
+    def test_more_connections_than_descriptors_is_an_error(self):
         few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
         line = self.refuses("-c", 200, "-n", 100, self.endpoint(), code=2, preexec=few)
         self.assertRegex(line, r"^riposte: 200 connections are not possible here, \d+ are: the "
@@ -240,7 +240,7 @@ class ManyConnections(Case):
 
 
 class OtherServices(Case):
-    def test_hello_closes_after_each_answer_and_that_is_said_once(self):
+    def test_that_hello_closes_after_each_reply_is_reported_once(self):
         endpoint = self.endpoint("hello")
         stderr = (f"riposte: {endpoint}: no echo, another service (its answer: 18 bytes): the "
                   "length of answers is checked, their bytes are not\n"
@@ -264,12 +264,12 @@ class OtherServices(Case):
         self.assert_counts(found, sent=100, answered=100)
         self.assertEqual(found["service"], "echo")
 
-    def test_daytime_answers_before_it_is_asked(self):
+    def test_daytime_replies_before_the_request(self):
         found = self.load("-n", 50, "-c", 2, self.endpoint("daytime"), stderr=None)
         self.assert_counts(found, sent=50, answered=50, connections=50)
         self.assertEqual((found["service"], found["mode"]["closes"]), ("other", True))
 
-    def test_discard_never_answers(self):
+    def test_discard_never_replies(self):
         for transport in ("tcp", "udp"):
             with self.subTest(transport=transport):
                 endpoint = self.endpoint("discard", transport)
@@ -277,7 +277,7 @@ class OtherServices(Case):
                     self.refuses("-n", 10, "-W", "300ms", endpoint),
                     rf"^riposte: {endpoint}: {NO_ANSWER[transport]} -W waits longer\n$")
 
-    def test_chargen_answers_without_end(self):
+    def test_chargen_replies_endlessly(self):
         endpoint = self.endpoint("chargen")
         self.assertEqual(
             self.refuses("-n", 10, endpoint),
@@ -303,7 +303,7 @@ class Signals(Case):
                 self.assertIn("interrupted", done.stdout)
                 self.assertIn("no errors", done.stdout)
 
-    def test_sigint_in_json(self):
+    def test_sigint_with_json(self):
         process = self.running("-j", "-c", 3)
         process.signal(SIGINT)
         done = parse_json(process.finish())
@@ -321,8 +321,8 @@ class Signals(Case):
         self.assert_consistent(done.json, 0)
         self.assertGreater(done.json["counts"]["answered"], 0)
 
-    def test_sigint_in_the_warm_up_has_measured_nothing(self):
-        handler, endpoint = self.requests(echo_one)  # to which the first request of all does not belong
+    def test_sigint_in_the_warm_up_leaves_no_figures(self):
+        handler, endpoint = self.requests(echo_one)  # which do not include the very first request
         process = self.start("-j", "-d", "60s", "--warmup", "60s", endpoint)
         await_true(lambda: handler.seen > 0, "requests of the warm-up")
         process.signal(SIGINT)
@@ -333,7 +333,7 @@ class Signals(Case):
             self.assert_consistent(found, 1)
             self.assertEqual(found["counts"]["sent"], 0)
 
-    def test_sigquit_asks_for_a_line(self):
+    def test_sigquit_prints_a_line(self):
         process = self.running("-c", 3)
         for _ in range(2):
             process.signal(SIGQUIT)
@@ -345,14 +345,14 @@ class Signals(Case):
         self.assertEqual((done.returncode, done.stderr), (0, ""), str(done))
 
     def test_a_second_sigint_ends_it_at_once(self):
-        # Both come while it is stopped: there is no moment between them in which it could end.
+        # Both arrive while it is stopped, so it cannot end between them.
         process = self.running("-c", 2)
         process.signal(SIGSTOP)
         await_true(process.is_stopped, "it is stopped")
         for number in (SIGINT, SIGTERM, SIGCONT):
             process.signal(number)
         done = process.finish()
-        # With the summary, unless it was about to write the line that was asked for above.
+        # With the summary, unless it was about to write the line requested above.
         self.assertEqual(done.returncode, 130, str(done))
 
 

@@ -1,5 +1,5 @@
-"""`riposte load` against peers that break: what is counted, to the last request, and the exit code. Each
-peer does what it does by the number of the request, never by chance or time.
+"""`riposte load` against faulty peers: the counts, exact to the request, and the exit code. Each peer
+decides what to do by the number of the request, never by chance or time.
 """
 
 import re
@@ -16,13 +16,13 @@ from peers import (TcpPeer, bound, echo_stream, read_exactly, reset, send_last, 
 
 
 def flipped(data):
-    """One bit of its payload is wrong."""
+    """The data with one wrong bit in its payload."""
     return data[:50] + bytes([data[50] ^ 0x80]) + data[51:]
 
 
 class Case(LoadCase):
     def damaging(self, faults):
-        """Echoes; faults: index -> what becomes of the answer."""
+        """An echo; `faults`: index of a request -> function that damages its reply."""
         def answer(connection, request, index):
             fault = faults.get(index)
             connection.sendall(fault(request) if fault else request)
@@ -30,7 +30,7 @@ class Case(LoadCase):
 
 
 class Faults(Case):
-    def test_a_damaged_byte_is_seen(self):
+    def test_a_damaged_byte_is_detected(self):
         _, endpoint = self.damaging({10: flipped})
         found = self.load("-n", 50, "-c", 1, endpoint, code=1)
         self.assert_counts(found, sent=50, answered=49, corrupted=1, errors=1, connections=1)
@@ -46,7 +46,7 @@ class Faults(Case):
         found = self.load("-n", 50, "-c", 1, "--reconnect", endpoint, code=1)
         self.assert_counts(found, sent=50, answered=49, corrupted=1, errors=1, connections=50)
 
-    def test_a_damaged_byte_is_not_seen_without_verification(self):
+    def test_a_damaged_byte_is_not_detected_without_verification(self):
         for extra in ((), ("--reconnect",)):
             with self.subTest(extra=extra):
                 _, endpoint = self.damaging({10: flipped})
@@ -56,12 +56,12 @@ class Faults(Case):
         self.assertIn("answers were not verified (--no-verify)\n",
                       self.text("-n", 10, "--no-verify", self.echo()))
 
-    def test_garbage_is_corrupted_and_costs_the_connection(self):
+    def test_garbage_counts_as_corrupted_and_ends_the_connection(self):
         _, endpoint = self.damaging({10: lambda request: bytes(byte ^ 0xFF for byte in request)})
         found = self.load("-n", 50, "-c", 1, endpoint, code=1)
         self.assert_counts(found, sent=50, answered=49, corrupted=1, errors=1, connections=2)
 
-    def test_an_answer_of_another_request_is_corrupted(self):
+    def test_a_reply_to_another_request_counts_as_corrupted(self):
         last = []
 
         def answer(connection, request, index):
@@ -72,12 +72,12 @@ class Faults(Case):
         found = self.load("-n", 50, "-c", 1, endpoint, code=1)
         self.assert_counts(found, sent=50, answered=49, corrupted=1, errors=1, connections=2)
 
-    def test_a_long_answer(self):
+    def test_a_reply_that_is_too_long(self):
         _, endpoint = self.damaging({10: lambda request: request + b"!"})
         found = self.load("-n", 50, "-c", 1, endpoint, code=1)
         self.assert_counts(found, sent=50, answered=49, wrong_size=1, errors=1, connections=2)
 
-    def test_a_connection_that_ends_in_the_middle_of_an_answer(self):
+    def test_a_connection_that_ends_in_the_middle_of_a_reply(self):
         def answer(connection, request, index):
             connection.sendall(request[:30] if index == 5 else request)
             return index != 5
@@ -86,7 +86,7 @@ class Faults(Case):
         found = self.load("-n", 20, "-c", 1, endpoint, code=1)
         self.assert_counts(found, sent=20, answered=19, wrong_size=1, errors=1, connections=2)
 
-    def test_connections_that_end_before_an_answer(self):
+    def test_connections_that_end_before_a_reply(self):
         for end in (lambda connection: None, reset):
             with self.subTest(end=end):
                 def answer(connection, request, index):
@@ -98,14 +98,14 @@ class Faults(Case):
 
                 _, endpoint = self.requests(answer)
                 found = self.load("-n", 20, "-c", 1, endpoint, code=1)
-                # The last one's connection is not made again: nothing is left to send.
+                # The last connection is not replaced: nothing is left to send.
                 self.assertIn(found["counts"]["connections"], (4, 5))
                 self.assert_counts(found, sent=20, answered=16, closed=4, errors=4)
                 self.assertEqual(found["loss_percent"], 20)
 
-    def test_connections_that_end_with_many_requests_under_way(self):
-        # The fifth of eight requests is not answered any more: with it go all behind it. (To close
-        # with something unread would reset the connection, and what was answered could get lost.)
+    def test_connections_that_end_with_many_requests_in_flight(self):
+        # The fifth of eight requests is not answered, nor are those after it. (Closing with unread
+        # data would reset the connection, and replies already sent could get lost.)
         def serve(connection):
             for _ in range(4):
                 connection.sendall(read_exactly(connection, SIZE))
@@ -121,7 +121,7 @@ class Faults(Case):
         self.assertLessEqual(counts["answered"], 4 * counts["connections"])
         self.assertGreater(counts["answered"], 4 * (counts["connections"] - 1))
 
-    def test_a_request_that_is_never_answered_is_lost_after_the_timeout(self):
+    def test_a_request_without_a_reply_is_lost_after_the_timeout(self):
         def answer(connection, request, index):
             if index != 7:
                 connection.sendall(request)
@@ -133,10 +133,10 @@ class Faults(Case):
         self.assert_counts(found, sent=20, answered=19, lost=1, errors=1, connections=2)
 
     def test_a_server_that_goes_away_and_comes_back(self):
-        # It takes its port with it until the client has met that often enough, and the run goes on
-        # until it has been served again.
+        # The port refuses connections until the client has met that often enough, and the run
+        # continues until it has been served again.
         listener = self.reusable(0)
-        # Bound beside it, and not listening: nobody else gets the port meanwhile, the client neither.
+        # Bound as well, and not listening: no other process, nor the client, gets the port meanwhile.
         keeper = self.keep(self.reusable(listener.getsockname()[1]))
         first = TcpPeer(echo_stream, listener=listener)
         process = self.start("-j", "-c", 4, "-d", 0, "--warmup", 0, first.endpoint)
@@ -153,12 +153,12 @@ class Faults(Case):
         found = parse_json(process.finish()).json
         self.assert_consistent(found, 1)
         counts = found["counts"]
-        # Each connection lost what was under way when it ended; the rest found nobody.
+        # Each connection lost what was in flight when it ended; the other requests were refused.
         self.assertLessEqual(counts["closed"], 4)
         self.assertGreaterEqual(counts["refused"], 16)
         self.assertEqual(counts["errors"], counts["closed"] + counts["refused"])
         self.assertGreaterEqual(counts["answered"], 100)
-        # The last of them may be taken from the queue only now.
+        # The last of them may be read from the queue only now.
         wait_until(lambda: handler.connections >= counts["connections"] - 4, "all connections")
         self.assertEqual(counts["connections"], 4 + handler.connections)
 
@@ -177,7 +177,7 @@ class Faults(Case):
         listener.bind(("127.0.0.1", port))
         return listener
 
-    def test_a_udp_service_that_goes_away_refuses(self):
+    def test_a_udp_service_that_stops_is_counted_as_refusing(self):
         server = self.keep(bound(socket.SOCK_DGRAM))
         endpoint = spelled("udp", server.getsockname())
 
@@ -185,14 +185,14 @@ class Faults(Case):
             for _ in range(50):
                 data, client = server.recvfrom(1 << 16)
                 server.sendto(data, client)
-            server.connect(("127.0.0.1", 9))  # as if closed, but nobody else gets the port
+            server.connect(("127.0.0.1", 9))  # as if closed, but no other process gets the port
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         found = self.load("-n", 60, "-c", 1, "-W", "10s", endpoint, code=1)
         thread.join(60)
         counts = found["counts"]
-        # One may have come before the socket would take no more.
+        # One may have arrived before the socket was connected elsewhere.
         self.assertLessEqual(counts["lost"], 1)
         self.assertGreater(counts["refused"], 0)
         self.assertGreater(counts["answered"], 0)
@@ -200,14 +200,14 @@ class Faults(Case):
 
 
 class Datagrams(Case):
-    """A path that does to each datagram what its number says, in the order in which they come."""
+    """A path that treats each datagram by its number, in the order of arrival."""
 
     KINDS_OF = ("dropped", "doubled", "held", "clean", "flipped", "cut", "extended", "header", "clean",
                 "clean", "clean", "clean", "clean", "clean", "clean", "clean", "clean", "clean",
                 "clean", "clean")
 
     def impaired(self, kinds):
-        """A handler; a held answer is sent right behind the next datagram's."""
+        """A handler; a held reply is sent right after the next datagram's."""
         held = []
         arrived = []
 
@@ -254,7 +254,7 @@ class Datagrams(Case):
         found = self.load("-n", len(kinds), "-c", 1, "-W", "3s", endpoint, code=1)
         self.assert_counts(found, **self.expected(kinds))
 
-    def test_damage_is_not_seen_without_verification_and_sizes_are(self):
+    def test_without_verification_wrong_sizes_are_detected_and_damage_is_not(self):
         kinds = ["clean", "flipped", "cut", "clean", "extended", "clean"]
         _, endpoint = self.impaired(kinds)
         found = self.load("-n", len(kinds), "-c", 1, "--no-verify", endpoint, code=1)
@@ -266,7 +266,7 @@ class Datagrams(Case):
         found = self.load("-n", len(kinds), "-c", 1, "--depth", 8, endpoint)
         self.assert_counts(found, **self.expected(kinds))
 
-    def test_what_nobody_asked_for_is_stray(self):
+    def test_a_datagram_that_answers_no_request_is_stray(self):
         def handler(server, data, client):
             server.sendto(b"\x5a" * 64, client)
             server.sendto(data, client)
@@ -274,8 +274,8 @@ class Datagrams(Case):
         found = self.load("-n", 10, "-c", 1, self.udp(after_first_socket(handler)))
         self.assert_counts(found, sent=10, answered=10, stray=10)
 
-    def test_a_late_answer_is_late_and_a_further_one_a_duplicate(self):
-        # Before anything was answered a place is given up after 3 s, which is the timeout here.
+    def test_a_late_reply_counts_as_late_and_a_second_one_as_a_duplicate(self):
+        # Before the first reply, a request is given up after 3 s, which is the timeout here.
         held = []
 
         def handler(server, data, client):
@@ -299,7 +299,7 @@ class OtherAnswers(Case):
     def said(self, endpoint, size):
         return f"riposte: {endpoint}" + self.SAID.format(size)
 
-    def test_a_service_of_another_answer_is_measured_and_that_is_said_once(self):
+    def test_a_service_with_other_replies_is_measured_and_reported_once(self):
         def answer(connection, _request, index):
             connection.sendall(b"%09d\n" % index)
 
@@ -312,7 +312,7 @@ class OtherAnswers(Case):
         self.assertEqual(text.count("the service is no echo: the lengths of answers were checked, not "
                                     "their bytes\n"), 1)
 
-    def test_its_answers_must_keep_their_length(self):
+    def test_its_replies_must_keep_their_length(self):
         def answer(connection, _request, index):
             connection.sendall(b"0123456789+" if index == 10 else b"0123456789")
 
@@ -330,7 +330,7 @@ class OtherAnswers(Case):
         found = self.load("-n", 50, "-c", 2, endpoint, stderr=self.said(endpoint, "4 bytes"))
         self.assert_counts(found, sent=50, answered=50, bytes_received=200)
 
-    def test_an_echo_of_one_request_a_connection(self):
+    def test_an_echo_of_one_request_per_connection(self):
         def serve(connection):
             send_last(connection, read_exactly(connection, SIZE))
 
@@ -342,7 +342,7 @@ class OtherAnswers(Case):
 
 
 class FailIf(Case):
-    def test_held(self):
+    def test_a_condition_that_is_not_met_passes(self):
         found = self.load("-n", 100, "--fail-if", "p99>10m,rate<0.001,errors>0,loss>0%,sent<100",
                           self.echo())
         self.assertEqual([check["condition"] for check in found["fail_if"]],
@@ -350,7 +350,7 @@ class FailIf(Case):
         self.assertEqual([check["met"] for check in found["fail_if"]], [False] * 5)
         self.assertEqual(found["fail_if"][4]["value"], 100)
 
-    def test_met(self):
+    def test_a_condition_that_is_met_fails(self):
         endpoint = self.echo()
         done = run("load", "-n", 100, "--fail-if", "answered<200, p50 > 0us", endpoint)
         self.assertEqual(done.returncode, 1, str(done))
@@ -373,18 +373,18 @@ class FailIf(Case):
                                   stderr=None)
                 self.assert_counts(found, sent=20, answered=19, closed=1, errors=1)
 
-    def test_a_fault_that_no_condition_speaks_of_still_fails(self):
+    def test_a_fault_that_no_condition_covers_still_fails(self):
         _, endpoint = self.damaging({3: flipped})
         self.load("-n", 20, "-c", 1, "--fail-if", "loss>10%", endpoint, code=1)
         _, endpoint = self.damaging({3: flipped})
         self.load("-n", 20, "-c", 1, "--fail-if", "corrupted>1", endpoint)
 
-    def test_a_bad_condition_is_told_with_its_column(self):
+    def test_an_invalid_condition_is_reported_with_its_column(self):
         line = self.refuses("-n", 10, "--fail-if", "p99>2ms,lossy>1%", self.echo(), code=2)
         self.assertIn("--fail-if", line)
         self.assertIn("column 9", line)
 
-    def test_what_load_does_not_measure_is_told(self):
+    def test_a_figure_that_load_does_not_measure_is_reported(self):
         self.assertIn("is measured by riposte ping only",
                       self.refuses("-n", 10, "--fail-if", "jitter>1ms", self.echo(), code=2))
 

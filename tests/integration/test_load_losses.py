@@ -1,7 +1,7 @@
-"""`riposte load` where something is lost: each request that was sent has its fate, however the run ends;
-what is lost holds back nothing that is due; and the cause that is named is the true one.
+"""`riposte load` with losses: each sent request is accounted for, however the run ends; a loss delays
+nothing that is due; and the reported cause is the true one.
 
-The peers lose by the number of a datagram, so that what must be counted is known.
+The peers lose datagrams by their number, so that the expected counts are known.
 """
 
 import itertools
@@ -33,8 +33,9 @@ class Losing:
 
 
 class OpenLoop(LoadCase):
-    def test_what_is_lost_holds_back_nothing(self):
-        # 250 are lost within a second, and wait for three: 64 places would be gone after a quarter.
+    def test_a_loss_delays_no_request_of_an_open_loop(self):
+        # 250 are lost within a second, and each is waited for three seconds: 64 places would be taken
+        # after a quarter of a second.
         losing = Losing(2)
         found = self.load("-c", 1, "-r", 500, "-n", 500, "-W", "3s", self.udp(after_first_socket(losing)),
                           code=1)
@@ -44,7 +45,7 @@ class OpenLoop(LoadCase):
         self.assertEqual((generator["late_blocked"], generator["outstanding_full"]), (0, False))
         self.assertNotIn("wait", found)
         self.assertNotIn("depth", found["mode"])
-        # From the sending nothing waited for a loss, either: each answered one was echoed at once.
+        # Measured from sending, nothing waited for a loss either: each answered one was echoed at once.
         self.assertFalse([note for note in generator["notes"] if "machine" not in note])
 
     def test_thousands_may_be_outstanding(self):
@@ -54,13 +55,13 @@ class OpenLoop(LoadCase):
         self.assert_counts(found, sent=10_000, lost=10_000, errors=10_000)
         self.assertEqual(found["generator"]["late_blocked"], 0)
 
-    def test_a_text_says_which_time_counts_and_that_nothing_bounds_it(self):
+    def test_the_text_says_which_time_is_measured_and_that_requests_are_unbounded(self):
         text = self.text("-r", 100, "-n", 10, self.echo("udp"))
         for part in ("any number outstanding", "latency from the intended time", "from send", "lateness"):
             self.assertIn(part, text)
         self.assertNotIn("wait ", text)
 
-    def test_the_sum_of_its_parts_is_the_latency(self):
+    def test_the_latency_is_the_sum_of_its_parts(self):
         for transport in ("tcp", "udp"):
             with self.subTest(transport=transport):
                 found = self.load("-r", 200, "-n", 100, "-c", 2, self.echo(transport))
@@ -70,8 +71,8 @@ class OpenLoop(LoadCase):
 
 
 class ClosedLoop(LoadCase):
-    def test_a_lost_datagram_holds_its_socket_up_for_some_round_trips(self):
-        # Of 300 requests nine are lost. Each held its socket up for -W, and they are one after another.
+    def test_a_lost_datagram_blocks_its_socket_for_a_few_round_trips_only(self):
+        # Nine of 300 requests are lost. If each blocked its socket for -W, those times would add up.
         losing = Losing(33)
         found = self.load("-c", 1, "-n", 300, "-W", "30s", self.udp(after_first_socket(losing)), code=1)
         self.assert_counts(found, sent=300, answered=291, lost=9, errors=9)
@@ -80,7 +81,7 @@ class ClosedLoop(LoadCase):
         self.assertGreater(found["generator"]["loss_time"], 0)
         self.assertLess(found["generator"]["loss_time"], found["elapsed"])
 
-    def test_an_answer_that_comes_after_its_place_was_given_up_is_one(self):
+    def test_a_reply_to_a_request_already_given_up_still_counts(self):
         held = []
         seen = []
 
@@ -98,16 +99,16 @@ class ClosedLoop(LoadCase):
         self.assert_counts(found, sent=20, answered=20, reordered=1, duplicated=1)
         self.assertEqual(found["generator"]["loss_time"], 0)
 
-    def test_no_more_than_the_places_wait_at_a_time_for_a_server_that_is_silent(self):
-        # The timeout doubles each time: 1 s, and so 3 s, then 6 s, before anything was answered.
+    def test_at_most_one_request_per_place_is_pending_at_a_silent_server(self):
+        # Before the first reply the timeout doubles each time: 1 s, hence 3 s, then 6 s.
         losing = Losing(1)
         found = self.load("-c", 2, "--depth", 2, "-d", "2s", "--warmup", 0, "-W", "2500ms",
                           self.udp(after_first_socket(losing)), code=1)
         self.assert_counts(found, sent=4, lost=4, errors=4)
         self.assertEqual(losing.seen, 4)
 
-    def test_while_a_server_is_silent_after_the_warm_up_nothing_turns(self):
-        # Nothing of the measured time was sent when it begins: what was sent before waits.
+    def test_load_does_not_spin_while_a_server_is_silent_after_the_warm_up(self):
+        # When the measured time begins, none of its requests is sent: those sent before are pending.
         for transport in ("tcp", "udp"):
             with self.subTest(transport=transport):
                 begun = []
@@ -127,8 +128,8 @@ class ClosedLoop(LoadCase):
                             else self.udp(after_first_socket(slow)))
                 found = self.load("-c", 1, "-n", 5, "--warmup", "100ms", "-W", "30s", endpoint)
                 self.assert_counts(found, sent=5, answered=5)
-                # All of those two seconds if it looks without end; of a machine with ten spinning
-                # processes a tenth.
+                # Two seconds of CPU if it spins; on a machine with ten spinning processes a tenth of
+                # that.
                 self.assertLess(found["generator"].get("cpu_share", 0) * found["elapsed"], 0.15)
 
 
@@ -143,7 +144,7 @@ class Lingering(LoadCase):
         self.assertEqual(*found)
         self.assertEqual((found[0]["lost"], found[0]["undecided"]), (20, 0))
 
-    def test_an_interrupt_hides_no_loss(self):
+    def test_an_interrupted_run_counts_every_loss(self):
         for loop in (("-r", 200), ()):
             for number in (SIGINT, SIGTERM):
                 with self.subTest(loop=loop, signal=number):
@@ -156,15 +157,15 @@ class Lingering(LoadCase):
                     self.assert_consistent(found, 1)
                     self.assert_counts(found, sent=losing.seen, answered=losing.seen - losing.dropped,
                                        lost=losing.dropped, errors=losing.dropped,
-                                       **self.whatever(found, "reordered"))
+                                       **self.nonzero_counts(found, "reordered"))
                     self.assertTrue(found["interrupted"])
 
     @staticmethod
-    def whatever(found, *keys):
+    def nonzero_counts(found, *keys):
         return {key: found["counts"][key] for key in keys if found["counts"][key]}
 
-    def test_an_interrupt_over_tcp_hides_no_loss(self):
-        # From the twentieth request on none is answered.
+    def test_an_interrupted_tcp_run_counts_every_loss(self):
+        # From the twentieth request on there are no replies.
         def answer(connection, request, index):
             if index < 20:
                 connection.sendall(request)
@@ -180,7 +181,7 @@ class Lingering(LoadCase):
                 self.assertEqual((found["counts"]["answered"], found["counts"]["lost"]), (20, 2))
                 self.assertEqual(found["counts"]["undecided"], 0)
 
-    def test_it_ends_as_soon_as_all_is_known(self):
+    def test_it_ends_as_soon_as_every_request_is_decided(self):
         for transport in ("tcp", "udp"):
             with self.subTest(transport=transport):
                 handler, endpoint = self.requests(echo_one)
@@ -210,8 +211,8 @@ class Lingering(LoadCase):
         self.assertIn("no errors", text)
 
     def cut_short(self, transport, *arguments):
-        """Interrupted twice, when one request was answered after two seconds, and nothing since: so
-        that four round trips, for which it lingers, are eight."""
+        """A run interrupted twice, after one request was answered in two seconds and none since, so
+        that the four round trips for which it lingers are eight seconds."""
         seen = []
         numbers = itertools.count()
 
@@ -242,8 +243,8 @@ class Lingering(LoadCase):
         return done
 
     def test_a_second_interrupt_loses_what_was_sent_long_before(self):
-        # One answer, and silence. A second, and more than four round trips, later the first of the
-        # others would have been there.
+        # One reply, and silence. A second later, which is more than four round trips, the reply to the
+        # first of the others would have arrived.
         silent = []
 
         def handler(server, data, client):
@@ -260,13 +261,13 @@ class Lingering(LoadCase):
         self.assert_consistent(done.json, 130)
         counts = done.json["counts"]
         self.assertEqual(counts["answered"], 1)
-        # Unless the one round trip took so long that four of them are more than that.
+        # Unless the one round trip was so long that four of them take more than that.
         if done.json["latency_from_send"]["max"] < 0.25:
             self.assertGreaterEqual(counts["lost"], 1)
 
 
 class Limits(LoadCase):
-    """A riposted that limits what it answers to a prefix, as it does to all but loopback by default."""
+    """A riposted that limits its replies to a prefix, as it does by default except for loopback."""
 
     def limited(self):
         daemon, address = self.serve("echo", transport="udp", config=(
@@ -280,7 +281,7 @@ class Limits(LoadCase):
 
     def check(self, loop):
         endpoint = self.limited()
-        for seconds in (6, 12, 24):  # if the machine made its answers come unevenly
+        for seconds in (6, 12, 24):  # again, if a busy machine made the replies uneven
             found = self.load("-d", f"{seconds}s", "--warmup", 0, "-W", "1s", *loop, endpoint, code=1)
             notes = found["generator"]["notes"]
             self.assertEqual(found["counts"]["unsent"], 0)
@@ -290,13 +291,13 @@ class Limits(LoadCase):
         else:
             self.skipTest("this machine is too busy to tell an even rate")
         rate = int(told[0].split()[3])
-        # A second's worth may come at once, once; and each worker has its part.
+        # A second's worth may be answered at once, once; and each worker has its share.
         self.assertLess(rate, 250)
         self.assertIn("does the responder limit its rate for a prefix? See riposted.toml(5).", told[0])
 
 
 class OverALink(LoadCase):
-    """Over a link that loses by its seed, and counts it."""
+    """Over a link that loses packets by its seed, and counts them."""
 
     def over_link(self, transport, family, *arguments):
         """The counts of a run, and how many of its datagrams the link lost."""
@@ -339,7 +340,7 @@ class OverALink(LoadCase):
                 counts, lost = self.over_link("udp", family, "-n", 200, "-W", "10s")
                 self.assertEqual((counts["sent"], counts["lost"], counts["answered"]), (200, lost, 200 - lost))
 
-    def test_what_tcp_sends_again_is_no_loss(self):
+    def test_a_tcp_retransmission_is_no_loss(self):
         for family in (4, 6):
             with self.subTest(family=family):
                 counts, _ = self.over_link("tcp", family, "-r", 100, "-n", 50, "-W", "60s")

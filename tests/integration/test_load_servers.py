@@ -1,5 +1,5 @@
-"""`riposte load` against peers that are not ours, or dead, or stall: what is measured, what is said,
-and the exit code. Each peer does what it does by the number of the request, never by chance or time.
+"""`riposte load` against peers that are other programs, dead, or stalling: figures, messages and exit
+code. Each peer decides what to do by the number of the request, never by chance or time.
 """
 
 import select
@@ -23,13 +23,13 @@ def swallow(connection):
 
 
 class Stalls(LoadCase):
-    """A server that serves for 500 ms and then does nothing for 500 ms, over and over. Whatever the
-    machine does, it stalls no shorter than that."""
+    """A server that alternates between serving for 500 ms and stalling for 500 ms. However busy the
+    machine is, no stall is shorter than that."""
 
     SERVE, STALL = 0.5, 0.5
 
     def stalling(self):
-        """One thread for all connections: while it sleeps nobody is served."""
+        """One thread serves all connections: while it sleeps, none is served."""
         listener = self.keep(bound(socket.SOCK_STREAM))
         listener.listen(16)
         waker, end = socket.socketpair()
@@ -71,10 +71,10 @@ class Stalls(LoadCase):
         return spelled("tcp", listener.getsockname()), stalls
 
     def test_p99_shows_the_stall_in_an_open_loop(self):
-        # 200 requests a second, a hundred or so of them due in each stall. One that is due x seconds
-        # before the stall's end waits for x at least: two fifths of those of a stall for 0.3 s. Three
-        # stalls are a fifth of all, twenty times what p99 leaves out; one, if the machine let the server
-        # have no more, is a fifteenth.
+        # 200 requests a second, about a hundred of them due in each stall. A request due x seconds
+        # before the end of a stall waits at least x: two fifths of those in a stall wait for 0.3 s. With
+        # three stalls that is a fifth of all requests, twenty times what p99 leaves out; with one, if a
+        # busy machine allowed no more, a fifteenth.
         endpoint, stalls = self.stalling()
         found = self.load("-c", 4, "-r", 200, "-d", "3s", "--warmup", 0, "-W", "30s", endpoint)
         self.assertGreaterEqual(len(stalls), 1)
@@ -82,19 +82,19 @@ class Stalls(LoadCase):
         self.assertGreaterEqual(found["latency"]["p99"], 0.3)
         self.assertGreaterEqual(found["latency"]["p95"], 0.3)
         self.assertGreaterEqual(found["latency"]["max"], 0.4)
-        # There was room for all of them: they left at their time, stall or not.
+        # Any number may be outstanding: they left on schedule, stall or not.
         self.assertEqual(found["generator"]["late_blocked"], 0)
 
-    def test_only_the_intended_time_shows_it_where_requests_have_to_wait(self):
-        # Two connections with one request each: in a stall two requests are under way, and all that
-        # is due meanwhile waits here. From the time of sending only those two saw the stall: of
-        # answers that take 0.3 s no more than one fits into 0.3 s of each connection, whatever the
-        # machine does. That is what coordinated omission hides.
+    def test_only_the_intended_time_shows_the_stall_when_requests_have_to_wait(self):
+        # Two connections with one request each: in a stall two requests are in flight, and all that
+        # become due meanwhile wait in the client. Measured from sending, only those two saw the stall:
+        # at most one reply that takes 0.3 s fits into 0.3 s of each connection, however busy the
+        # machine is. Coordinated omission hides the others.
         endpoint, _ = self.stalling()
         done = run("load", "-j", "-c", 2, "--depth", 1, "-r", 400, "-d", "4s", "--warmup", 0,
                    "-W", "30s", endpoint)
         found = parse_json(done).json
-        # It ends in a stall or not: what is due then and not sent is no latency.
+        # The run may end in a stall: requests that are due then and not sent have no latency.
         self.assert_consistent(found, done.returncode)
         counts = found["counts"]
         self.assertEqual(counts["sent"] + counts["unsent"], 1600)
@@ -114,8 +114,8 @@ class Stalls(LoadCase):
     def slower(distribution, seconds):
         return sum(count for low, _, count in distribution["histogram"] if low >= seconds)
 
-    def test_a_stall_of_the_generator_is_laid_to_the_generator(self):
-        # The server stops the client, for as long as two hundred requests take.
+    def test_a_stall_of_the_generator_is_attributed_to_the_generator(self):
+        # The server stops the client for as long as two hundred requests take.
         process = None
 
         def answer(connection, request, index):
@@ -139,9 +139,9 @@ class Stalls(LoadCase):
         self.assertGreaterEqual(found["lateness"]["p95"], 0.3)
         self.assertEqual(found["wait"]["max"], 0)
 
-    def test_a_generator_at_its_limit_says_so(self):
-        # Whether a busy machine lets it have a whole core nobody knows: what it says must agree with
-        # the time that it had, whichever way it went.
+    def test_a_generator_without_spare_cpu_says_so(self):
+        # A busy machine may or may not give it a whole core: in both cases what it says must agree
+        # with the CPU time that it had.
         endpoint = self.echo()
         shares = []
         for _ in range(3):
@@ -164,7 +164,7 @@ class CountsOfTheServer(LoadCase):
         self.assertEqual((handler.seen, handler.connections), (500, 5))
 
     def test_the_warm_up_is_left_out(self):
-        for seconds in (0.3, 1.2, 4.8):  # if the machine let none be sent in the first
+        for seconds in (0.3, 1.2, 4.8):  # longer, if a busy machine let none be sent in the first
             handler, endpoint = self.requests(echo_one)
             found = self.load("-n", 100, "-c", 2, "--warmup", f"{1000 * seconds:.0f}ms", endpoint)
             self.assert_counts(found, sent=100, answered=100, connections=2)
@@ -174,7 +174,7 @@ class CountsOfTheServer(LoadCase):
         self.assertGreater(handler.seen, 100)
 
     def test_the_warm_up_of_an_open_loop_is_left_out(self):
-        for factor in (1, 2, 4, 8):  # what the machine let not be sent in the warm-up is not caught up with
+        for factor in (1, 2, 4, 8):  # requests that a busy machine did not send in the warm-up are not made up for
             handler, endpoint = self.requests(echo_one)
             found = self.load("-n", 50, "-r", 100 / factor, "--warmup", f"{500 * factor}ms", "--depth", 1024,
                               endpoint)
@@ -184,9 +184,9 @@ class CountsOfTheServer(LoadCase):
                 break
         self.assertEqual(handler.seen, 100)
 
-    def test_what_a_slow_warm_up_began_does_not_count(self):
-        # Requests of the warm-up that are answered in the measured time are no answers of it.
-        for warm_up in (0.05, 0.2, 0.8):  # if the machine was too slow for four to be sent in the first
+    def test_requests_begun_in_a_slow_warm_up_do_not_count(self):
+        # Requests of the warm-up that are answered in the measured time do not count.
+        for warm_up in (0.05, 0.2, 0.8):  # longer, if the machine was too slow to send four in the first
             def answer(connection, request, index, pause=10 * warm_up):
                 if index < 4:
                     time.sleep(pause)
@@ -201,12 +201,12 @@ class CountsOfTheServer(LoadCase):
                 break
         self.assertEqual(handler.seen, 24)
 
-    def test_no_more_than_depth_are_under_way(self):
+    def test_at_most_depth_requests_are_in_flight(self):
         extra = []
 
         def serve(connection):
             while len(requests := read_exactly(connection, 8 * SIZE)) == 8 * SIZE:
-                # Eight are there without an answer to any; a ninth must not follow.
+                # Eight are pending; a ninth must not follow.
                 extra.extend(select.select([connection], [], [], 0.02)[0])
                 connection.sendall(requests)
 
@@ -256,8 +256,8 @@ class Echoes(LoadCase):
         self.assertRegex(found["address"], r"^\[::1\]:\d+$")
 
     def test_socat_over_udp(self):
-        # Each client address has a child of its own, which echoes. Between two of them nobody listens
-        # for a moment: the warm-up gets over that.
+        # socat forks a child for each client address. Between two of them the port is closed for a
+        # moment, which the warm-up absorbs.
         endpoint = self.socat("udp", "UDP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr")
         found = self.load("-n", 200, "-c", 1, "--warmup", "2s", "-W", "3s", endpoint)
         self.assert_counts(found, sent=200, answered=200)
@@ -279,7 +279,7 @@ class Dead(LoadCase):
                     rf"^riposte: {endpoint}: (connection refused|port unreachable .*) in \d+\.\d+ ms; "
                     r"is riposted running there\?\n$")
 
-    def test_with_json_there_is_a_document_all_the_same(self):
+    def test_with_json_a_failed_run_still_prints_a_document(self):
         for scheme, kind in KINDS:
             closed = spelled(scheme, self.keep(closed_port(kind)).getsockname())
             hole = self.hole() if scheme == "udp" else self.tcp(swallow)
@@ -303,7 +303,7 @@ class Dead(LoadCase):
                     self.refuses("-n", 10, "-W", "300ms", endpoint),
                     rf"^riposte: {endpoint}: {NO_ANSWER[scheme]} -W waits longer\n$")
 
-    def test_a_queue_of_connections_that_is_full(self):
+    def test_a_full_accept_queue(self):
         endpoint = self.keep(Backlog()).endpoint
         self.assertEqual(
             self.refuses("-n", 10, "-W", "300ms", endpoint),
@@ -325,9 +325,9 @@ class Dead(LoadCase):
         found = self.load("-n", 4, "-c", 2, "-W", "2s", endpoint, code=1)
         self.assert_counts(found, sent=4, lost=4, errors=4)
 
-    def test_a_server_that_goes_on_talking(self):
-        # Slowly: a limit of bytes is never reached. If a busy machine lets it be quiet for 100 ms, that is
-        # the end of an answer, and it is asked once more.
+    def test_a_server_that_never_stops_sending(self):
+        # Slowly, so that the limit of bytes is never reached. If a busy machine delays it for 100 ms, load
+        # takes that for the end of a reply, and sends another request.
         ended = threading.Event()
         self.addCleanup(ended.set)
 
@@ -364,12 +364,12 @@ class Dead(LoadCase):
             f"riposte: {endpoint}: connection reset by peer before an answer; is it the service "
             "that you meant?\n")
 
-    def test_a_name_that_can_not_be_is_told(self):
+    def test_an_impossible_name_is_reported(self):
         # A label longer than 63 bytes is refused before any name server is asked.
         name = "x" * 64 + ".invalid"
         self.assertIn(name, self.refuses("-n", 10, f"tcp://{name}:7001", code=2))
 
-    def test_a_source_that_is_not_ours_is_told(self):
+    def test_a_source_address_of_another_host_is_reported(self):
         # 192.0.2.0/24 is for documentation (RFC 5737): bind(2) refuses, nothing is sent.
         self.assertEqual(
             self.refuses("-n", 10, "--source", "192.0.2.1", self.echo(), code=2),

@@ -1,4 +1,4 @@
-"""What `riposte load` shows: the summary, the live line on a terminal, charts, files and colours."""
+"""The output of `riposte load`: the summary, the live line on a terminal, charts, files and colours."""
 
 import fcntl
 import os
@@ -20,8 +20,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Terminal:
-    """A pseudo-terminal that remembers what was written to it. It hands that on by and by: a mark behind it
-    says that all is there."""
+    """A pseudo-terminal that records what was written to it. It passes that on with some delay: a mark at the
+    end shows that everything is there."""
 
     MARK = b"\x1e"
 
@@ -37,7 +37,7 @@ class Terminal:
             self.written += os.read(self.inner, 1 << 16)
 
     def close(self):
-        """All that was written, as text."""
+        """Everything that was written, as text."""
         os.write(self.outer, self.MARK)
         self._thread.join(30)
         os.close(self.inner)
@@ -52,7 +52,7 @@ class Case(LoadCase):
         return os.path.join(directory, name)
 
     def on_terminal(self, *arguments, env=None, columns=100):
-        """A run whose standard error is a terminal: how it ended, and what was written there."""
+        """A run whose standard error is a terminal: its result, and what was written there."""
         terminal = Terminal(columns)
         with Running("load", *arguments, stderr=terminal.outer,
                      env={"TERM": "xterm", "LC_ALL": "C.UTF-8", **(env or {})}) as process:
@@ -62,12 +62,12 @@ class Case(LoadCase):
 
 class LiveLine(Case):
     def lines(self, written):
-        """What stood in the live line, one after the other."""
+        """The successive contents of the live line."""
         self.assertTrue(written.startswith(ERASE), repr(written))
         return written.split(ERASE)[1:]
 
     def drawn(self, *arguments, **keywords):
-        """A run of 600 ms, how it ended and its lines; it is longer if the machine let it draw none."""
+        """A run of 600 ms: its result and its lines; repeated with more time if it drew none on a busy machine."""
         for factor in (1, 4, 16):
             done, written = self.on_terminal(
                 "-d", f"{600 * factor}ms", "--warmup", 0, *arguments, self.echo(), **keywords)
@@ -75,9 +75,8 @@ class LiveLine(Case):
                 break
         return done, written
 
-    def test_it_is_drawn_over_and_erased_at_the_end(self):
-        # The run is longer than the time between two lines, warm-up and all. (More so if the machine let it
-        # draw none.)
+    def test_it_is_redrawn_in_place_and_erased_at_the_end(self):
+        # The run, with its warm-up, is longer than the time between two lines.
         for factor in (1, 4, 16):
             done, written = self.on_terminal(
                 "-d", f"{2 * factor}s", "--warmup", f"{factor}s", self.echo())
@@ -110,20 +109,20 @@ class LiveLine(Case):
         self.assertTrue(written.isascii())
         self.assertRegex(self.lines(written)[0], r"^\[[= ]+\]  ")
 
-    def test_with_json_it_is_shown_all_the_same_and_the_document_stands_alone(self):
+    def test_with_json_it_is_shown_too_and_standard_output_is_only_the_document(self):
         done, written = self.drawn("-j")
         self.lines(written)
         self.assertEqual((done.stdout[0], done.stdout[-2:], done.stdout.count("\n")), ("{", "}\n", 1))
 
     def test_without_a_terminal_there_is_none(self):
-        self.load_for(600, "--warmup", 0, self.echo(), env={"TERM": "xterm"})  # nothing on standard error
+        self.load_for(600, "--warmup", 0, self.echo(), env={"TERM": "xterm"})  # checks that standard error is empty
 
     def test_a_dumb_terminal_has_none(self):
         _, written = self.on_terminal("-d", "600ms", "--warmup", 0, self.echo(), env={"TERM": "dumb"})
         self.assertEqual(written, "")
 
-    def test_a_line_on_request_and_what_is_said_stand_apart_from_it(self):
-        # It is erased before something else is written to the terminal.
+    def test_requested_lines_and_messages_do_not_mix_with_it(self):
+        # The live line is erased before other output is written to the terminal.
         done, written = self.drawn("--fail-if", "answered>0")
         self.assertEqual(done.returncode, 1)
         self.assertRegex(written, r"\r\x1b\[K(\x1b\[[\d;]*m)*riposte:(\x1b\[[\d;]*m)* [^\r]*answered is \d+")
@@ -144,11 +143,11 @@ class Summary(Case):
             self.assertLessEqual(len(line), 80, line)
         self.assertNotIn("\x1b", text)
 
-    def test_datagrams_have_their_own(self):
+    def test_the_summary_of_datagrams_has_its_own_lines(self):
         text = self.text("-n", 100, "-c", 2, self.echo("udp"))
         self.assertRegex(text, re.compile(r"^datagrams +0% loss$", re.M))
 
-    def test_colour_is_for_those_who_ask(self):
+    def test_colour_is_used_only_on_request(self):
         endpoint = self.echo()
         self.assertIn("\x1b[", self.text("-n", 10, "--color", "always", endpoint))
         for arguments, env in (((), {}), (("--color", "never"), {}),
@@ -166,7 +165,7 @@ class Summary(Case):
             self.assertIn("load statistics", written)
             self.assertEqual("\x1b[" in written, colored)
 
-    def test_an_output_that_is_full_is_told(self):
+    def test_a_full_standard_output_is_reported(self):
         with open("/dev/full", "wb") as full:
             done = run("load", "-n", 10, self.echo(), stdout=full)
         self.assertEqual((done.returncode, done.stderr),
@@ -183,7 +182,7 @@ class Pictures(Case):
         for mark in ("p50", "p99"):
             self.assertIn(mark, "\n".join(chart))
 
-    def test_a_plot_is_well_formed_and_says_its_units(self):
+    def test_a_plot_is_well_formed_and_names_its_units(self):
         path = self.path("load.svg")
         endpoint = self.echo()
         self.text("-n", 500, "--plot", path, endpoint)
@@ -210,7 +209,7 @@ class Pictures(Case):
         self.assertIn(done.returncode, (0, 1))
         self.assertEqual(xml.etree.ElementTree.parse(path).getroot().tag, SVG + "svg")
 
-    def test_a_table_of_the_distribution_counts_every_answer(self):
+    def test_the_table_of_the_distribution_counts_every_reply(self):
         path = self.path("load.hgrm")
         self.text("-n", 500, "--hist", path, self.echo())
         with open(path, encoding="ascii") as file:
@@ -227,7 +226,7 @@ class Pictures(Case):
         for path in (plot, table):
             self.assertGreater(os.path.getsize(path), 100)
 
-    def test_a_file_that_can_not_be_written_stops_it_before_anything_is_sent(self):
+    def test_an_unwritable_file_stops_it_before_anything_is_sent(self):
         seen = []
         endpoint = self.tcp(seen.append)
         for option in ("--plot", "--hist"):

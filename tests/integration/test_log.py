@@ -1,4 +1,4 @@
-"""The log: what the tutorial prints, at debug; whole lines, whatever a peer sends; never a flood."""
+"""The log: at debug, what the tutorial prints; whole lines, whatever a peer sends; never a flood."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ class Debug(RiposteTest):
         client.recv(10)
         daemon.wait_log(rf'^riposted: received from 127\.0\.0\.1:{client.getsockname()[1]}: "Hello!"$')
 
-    def test_at_info_peers_write_nothing(self):
+    def test_at_info_peers_cause_no_lines(self):
         daemon, address = self.serve("hello")
         before = daemon.log()
         for _ in range(20):
@@ -42,7 +42,7 @@ class Debug(RiposteTest):
             client.close()
         self.assertEqual(daemon.log(), before)
 
-    def test_at_error_a_good_start_writes_nothing(self):
+    def test_at_error_a_successful_start_logs_nothing(self):
         address = ("127.0.0.1", free_port())
         daemon = self.daemon("--listen", f"hello=tcp://127.0.0.1:{address[1]}", "--log-level", "error",
                              ready=False)
@@ -80,7 +80,7 @@ class Injection(RiposteTest):
         self.assertEqual(len(daemon.lines("^riposted: stopped")), 1)
         self.assert_log_lines_whole(daemon)
 
-    def test_a_long_message_is_cut_and_what_is_left_out_is_said(self):
+    def test_a_long_message_is_cut_and_the_number_of_omitted_bytes_is_logged(self):
         daemon, address = self.serve("hello", "--log-level", "debug")
         client = self.connect(address)
         client.send(b"y" * 1024)
@@ -91,7 +91,7 @@ class Injection(RiposteTest):
 
 
 class Flood(RiposteTest):
-    def test_lines_that_a_peer_can_trigger_are_limited(self):
+    def test_log_lines_that_a_peer_can_trigger_are_rate_limited(self):
         daemon, address = self.serve("echo", config="[limits]\nconnections = 1\n")
         holder = self.connect(address)
         holder.send(b"a")
@@ -106,7 +106,7 @@ class Flood(RiposteTest):
         self.assertLess(len(daemon.log().split("\n")) - before, 60)
 
     def test_a_closed_standard_error_does_not_end_it(self):
-        """Nobody reads the log any more: lines are lost, the daemon is not."""
+        """The log has no reader any more: lines are lost, and the daemon continues."""
         read, write = os.pipe()
         process = subprocess.Popen(
             [os.path.abspath(RIPOSTED), "--backend", self.backend, "--log-level", "debug", "--listen",
@@ -132,7 +132,7 @@ class Flood(RiposteTest):
 
 
 class Prefixes(RiposteTest):
-    def test_under_a_service_manager_lines_have_their_priority(self):
+    def test_under_a_service_manager_lines_begin_with_their_priority(self):
         daemon = self.daemon("--listen", "hello=tcp://127.0.0.1:0", ready=False,
                              environment={"INVOCATION_ID": "0123456789abcdef0123456789abcdef",
                                           "SYSTEMD_EXEC_PID": "1"})

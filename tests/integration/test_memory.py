@@ -1,8 +1,8 @@
-"""The bound of the process's memory: said beforehand, and kept under attack. It is the daemon's own that is
-measured, which other processes do not change.
+"""The bound of the process's memory: printed in advance, and kept under attack. The tests measure the daemon's
+own memory, which other processes do not affect.
 
-    RIPOSTE_STORMS   small or full [small]: the attackers are 10,000 only in the full form. What the kernel
-                     holds for so many is memory that TCP has no more for others: that form runs alone.
+    RIPOSTE_STORMS   small or full [small]: only the full form has 10,000 attackers. The kernel's memory
+                     for so many is then not available to other TCP connections, so that form runs alone.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ LINE = r"at most (\d+) MiB with this configuration$"
 FULL = os.environ.get("RIPOSTE_STORMS", "small") == "full"
 pytestmark = [pytest.mark.backends] + [pytest.mark.alone] * FULL
 
-#: For an answer while every buffer is taken: each place has to be won again from those who stopped.
+#: For a reply while every buffer is taken: each one has to be recovered from a stalled client.
 PATIENCE = RUN
 
-#: No timeout ends anybody, and the limits are those of descriptors.
+#: No timeout ends a connection, and only descriptors limit their number.
 PATIENT = """[limits]
 connections = {}
 connections_per_source = 20000
@@ -43,7 +43,7 @@ def bound_mib(daemon):
     return int(re.search(LINE, daemon.lines("memory: ")[-1])[1])
 
 
-class Said(RiposteTest):
+class Announced(RiposteTest):
     def check(self, config, *arguments):
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
             file.write(config)
@@ -53,7 +53,7 @@ class Said(RiposteTest):
         self.assertRegex(done.stdout, rf"\A{LINE}\Z".replace("$", "\n"))
         return int(re.match(LINE, done.stdout, re.M)[1])
 
-    def test_the_check_says_what_the_start_says(self):
+    def test_the_check_and_the_start_print_the_same_bound(self):
         config = "[limits]\nbuffer_memory = '32MiB'\n"
         for workers in ("1", "3"):
             daemon = self.daemon("--workers", workers, "--listen", "echo=127.0.0.1:0", config=config)
@@ -62,7 +62,7 @@ class Said(RiposteTest):
             self.assertEqual(said, bound_mib(daemon))
             daemon.stop()
 
-    def test_what_is_permitted_shows_in_the_bound(self):
+    def test_higher_limits_raise_the_bound(self):
         least = self.check("[limits]\nbuffer_memory = '1MiB'\nconnections = 1\n")
         self.assertLess(least, 48)
         self.assertAlmostEqual(self.check("[limits]\nbuffer_memory = '65MiB'\nconnections = 1\n"),
@@ -70,7 +70,7 @@ class Said(RiposteTest):
         self.assertGreater(self.check("[limits]\nbuffer_memory = '1MiB'\nconnections = 100000\n"),
                            least + 20)
 
-    def test_a_reload_that_permits_more_says_so_and_the_buffers_stay(self):
+    def test_a_reload_with_higher_limits_prints_the_new_bound_and_keeps_the_buffers(self):
         small = "[limits]\nconnections = 100\nbuffer_memory = '2MiB'\n"
         daemon = self.daemon("--listen", "echo=tcp://127.0.0.1:0", config=small)
         before = bound_mib(daemon)
@@ -85,14 +85,14 @@ class Said(RiposteTest):
 
 
 class Honest(threading.Thread):
-    """A client that asks, reads the answer, and asks again."""
+    """A client that sends a request, reads the reply, and repeats."""
 
     BLOCK = b"honest!\n" * 125
 
     def __init__(self, connection):
         super().__init__(daemon=True)
         self.connection = connection
-        self.took = []  # seconds, of each answer
+        self.took = []  # seconds, of each reply
         self.fault = None
         self.ending = False
         self.start()
@@ -115,7 +115,7 @@ class Honest(threading.Thread):
 
 
 class Attack(RiposteTest):
-    """As many peers as fit that send and never read, so that every buffer is full."""
+    """As many peers as fit send and never read, so that every buffer is full."""
 
     def setUp(self):
         super().setUp()
@@ -127,7 +127,7 @@ class Attack(RiposteTest):
         self.most = min(10_000, hard - 200)
 
     def slow_readers(self, address, count):
-        """Small segments and buffers, or the kernel would hold megabytes for each."""
+        """With small segments and buffers, or the kernel would hold megabytes for each."""
         clients = []
         for number in range(count):
             client = self.keep(socket.socket())
@@ -144,7 +144,7 @@ class Attack(RiposteTest):
 
     @staticmethod
     def push(clients, full):
-        """Sends until nobody takes any more, and it is full()."""
+        """Sends until no connection accepts more, and full() is true."""
         block = bytes(range(256)) * 256
         quiet = 0
 
@@ -159,7 +159,7 @@ class Attack(RiposteTest):
         await_true(done, "every buffer is full", PATIENCE)
 
     def flood(self, address):
-        """The largest datagrams; answers are not read."""
+        """Sends the largest datagrams and reads no reply."""
         askers = [self.datagram_socket() for _ in range(4)]
         for number in range(400):
             askers[number % 4].sendto(bytes(65_507), address)
@@ -178,10 +178,10 @@ class Attack(RiposteTest):
         clients = self.slow_readers(tcp, count)
         self.push(clients, lambda: daemon.peak_rss_kib() / 1024 > buffers_mib * 0.9)
         self.flood(udp)
-        # No timeout frees a buffer: only that those are reset who read nothing.
+        # No timeout frees a buffer: only resetting peers that read nothing does.
         answered = len(honest.took)
         await_true(lambda: honest.fault or len(honest.took) >= answered + 5,
-                   "an honest client is answered while others read nothing", PATIENCE)
+                   "an honest client gets replies while others read nothing", PATIENCE)
         honest.end()
         self.assertIsNone(honest.fault)
         self.assertGreater(self.relieved(daemon), 0)
@@ -197,7 +197,7 @@ class Attack(RiposteTest):
         honest.sendall(b"x" * 100_000)
         self.assertEqual(receive_exactly(honest, 100_000), b"x" * 100_000)
         await_true(lambda: daemon.rss_kib() / 1024 < buffers_mib * 0.7 + 16,
-                   "what nobody needs is given back")
+                   "unused buffers are released")
 
     def test_slow_readers(self):
         """More of them than buffers."""
