@@ -1,5 +1,5 @@
-"""Names and their addresses, the same in all commands of `riposte`: how long is looked for them, which of them
-is asked, and what is said of those that are none.
+"""Names and their addresses, the same in all commands of `riposte`: how long a lookup may take, which address
+is tried, and what is printed about addresses that belong to no host.
 """
 
 import os
@@ -20,8 +20,8 @@ REFUSED = {"tcp": "connection refused", "udp": r"port unreachable \(ICMP from 12
 
 
 class SilentNameServer(unittest.TestCase):
-    """The name server takes the question and never answers. Nothing here is judged by time: who goes by
-    the server's own limits, half a minute, says something else."""
+    """The name server receives the query and never answers. No test here judges times: a client that waited
+    for the resolver's own limits, half a minute, would print another message."""
 
     def setUp(self):
         self.names = Names(self, {"here.test": ["127.0.0.1"]}, name_server="silent")
@@ -35,14 +35,14 @@ class SilentNameServer(unittest.TestCase):
                     (2, "", "riposte: can not resolve 'dead.test': the name service did not answer within "
                      "300ms; -W waits longer\n"))
 
-    def test_so_it_does_that_of_a_source(self):
+    def test_the_timeout_bounds_the_lookup_of_a_source(self):
         done = run("send", "-W", "300ms", "--source", "dead.test", "127.0.0.1:9", preexec=self.names.enter)
         self.assertEqual(
             (done.returncode, done.stderr),
             (2, "riposte: --source: can not resolve 'dead.test': the name service did not answer within "
              "300ms; -W waits longer\n"))
 
-    def test_the_deadline_of_ping_bounds_it_too(self):
+    def test_the_deadline_of_ping_bounds_the_lookup_too(self):
         for transport in ((), ("-u",)):
             done = run("ping", *transport, "-w", "300ms", "-W", "1h", "dead.test", preexec=self.names.enter)
             self.assertEqual(
@@ -51,7 +51,7 @@ class SilentNameServer(unittest.TestCase):
                  "300ms\n"))
 
     def test_all_names_of_ping_are_looked_up_at_once(self):
-        # One after the other they would take minutes. One is in the hosts file, and is measured.
+        # One after the other they would take minutes. One name is in the hosts file, and is measured.
         peer = UdpPeer(echo_datagram)
         self.addCleanup(peer.close)
         port = peer.endpoint.rpartition(":")[2]
@@ -66,8 +66,8 @@ class SilentNameServer(unittest.TestCase):
             self.assertIn(f"riposte: can not resolve '{host}': the name service did not answer within ",
                           done.stderr)
 
-    def test_a_dead_name_leaves_time_for_the_others(self):
-        # -w bounds the lookup, and half of it remains to measure what has an address.
+    def test_a_lookup_without_answer_leaves_time_for_the_others(self):
+        # -w bounds the lookup, and half of it remains to measure the names that have an address.
         peer = UdpPeer(echo_datagram)
         self.addCleanup(peer.close)
         port = peer.endpoint.rpartition(":")[2]
@@ -83,7 +83,7 @@ class SilentNameServer(unittest.TestCase):
             done = watch.finish()
         self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", ""), str(done))
 
-    def test_what_needs_no_name_server_is_not_kept_waiting(self):
+    def test_names_that_need_no_name_server_are_not_delayed(self):
         peer = UdpPeer(echo_datagram)
         self.addCleanup(peer.close)
         port = peer.endpoint.rpartition(":")[2]
@@ -93,8 +93,8 @@ class SilentNameServer(unittest.TestCase):
 
 
 class Deadline(unittest.TestCase):
-    def test_that_of_ping_bounds_the_choice_of_an_address(self):
-        # The first address swallows connections, and has half of -W to itself: half an hour.
+    def test_the_deadline_of_ping_bounds_the_choice_of_an_address(self):
+        # The first address never answers a SYN, and may take half of -W: half an hour.
         names = Names(self, {"both.test": ["127.0.0.1", "127.0.0.2"]})
         queue = Backlog()
         self.addCleanup(queue.close)
@@ -106,7 +106,7 @@ class Deadline(unittest.TestCase):
 
 
 class InTurn(unittest.TestCase):
-    """A name with several addresses, at one port of which each does something else."""
+    """A name with several addresses, which behave differently at the same port."""
 
     HOSTS = ("127.0.0.2", "127.0.0.3")
 
@@ -114,7 +114,7 @@ class InTurn(unittest.TestCase):
         self.names = Names(self, {"both.test": self.HOSTS})
 
     def sockets(self, kind):
-        """One at each address, at the same port, and the port."""
+        """A socket at each address, all at the same port; and that port."""
         for _ in range(100):
             first = bound(kind, self.HOSTS[0])
             self.addCleanup(first.close)
@@ -144,12 +144,12 @@ class InTurn(unittest.TestCase):
             rf"connected to udp://127\.0\.0\.3:{port} from \S+\nsent 1 byte\n"
             rf"answer from 127\.0\.0\.3:{port}: 1 byte in \d+\.\d ms\n$")
 
-    def test_v_tells_of_an_address_that_refused(self):
+    def test_v_reports_an_address_that_refused(self):
         for scheme, kind in KINDS:
             with self.subTest(scheme=scheme):
                 first, second, port = self.sockets(kind)
                 if scheme == "udp":
-                    first.connect(("127.0.0.1", 9))  # keeps the port, and takes nothing from others
+                    first.connect(("127.0.0.1", 9))  # keeps the port, and receives nothing from others
                     self.echo(second)
                 else:
                     self.addCleanup(TcpPeer(echo_stream, listener=second).close)
@@ -159,7 +159,7 @@ class InTurn(unittest.TestCase):
                     done.stderr,
                     rf"(?m)^{scheme}://127\.0\.0\.2:{port}: {REFUSED[scheme]} after \d+\.\d ms$")
 
-    def test_what_went_wrong_with_each_address_is_told(self):
+    def test_the_failure_of_each_address_is_reported(self):
         first, _, port = self.sockets(socket.SOCK_DGRAM)
         first.connect(("127.0.0.1", 9))
         for command in (("send",), ("load", "-n", "1")):
@@ -170,7 +170,7 @@ class InTurn(unittest.TestCase):
                 rf"^riposte: udp://both\.test:{port}: 127\.0\.0\.2:{port}: {REFUSED['udp']} in \S+ ms, "
                 rf"127\.0\.0\.3:{port}: no answer after \d+ms; is riposted running there\? -W waits longer\n$")
 
-    def test_the_only_address_of_a_name_is_told_as_well(self):
+    def test_the_only_address_of_a_name_is_reported_too(self):
         names = Names(self, {"one.test": ["127.0.0.2"]})
         for scheme, kind in KINDS:
             closed = self.enterContext(bound(kind, "127.0.0.2"))
@@ -197,7 +197,7 @@ class InTurn(unittest.TestCase):
 
 
 class Unknown(unittest.TestCase):
-    """Of several endpoints of ping, some have names that nobody knows."""
+    """Some of several endpoints of ping have unknown names."""
 
     def setUp(self):
         self.names = Names(self, {"here.test": ["127.0.0.1"]})
@@ -208,7 +208,7 @@ class Unknown(unittest.TestCase):
     def told(self, *hosts):
         return "".join(rf"riposte: can not resolve '{host}': .+\n" for host in hosts)
 
-    def test_a_name_that_nobody_knows_does_not_end_the_others(self):
+    def test_an_unknown_name_does_not_stop_the_others(self):
         done = run_json("ping", "-j", "-c", "3", "-i", "20ms", "udp://a.test", self.endpoint, "b.test:9",
                         preexec=self.names.enter)
         self.assertEqual((done.returncode, done.json["exit"]), (1, 1), str(done))
@@ -220,20 +220,20 @@ class Unknown(unittest.TestCase):
         for missing in done.json["not_measured"]:
             self.assertIn(f"riposte: {missing['error']}\n", done.stderr)
 
-    def test_no_condition_makes_up_for_it(self):
+    def test_no_condition_lets_a_run_with_an_unknown_name_pass(self):
         done = run("ping", "-q", "-c", "1", "--fail-if", "errors>1", self.endpoint, "a.test",
                    preexec=self.names.enter)
         self.assertEqual(done.returncode, 1, str(done))
         self.assertIn(f"--- {self.endpoint} ping statistics ---", done.stdout)
 
-    def test_where_nobody_knows_any_nothing_is_measured(self):
+    def test_if_all_names_are_unknown_nothing_is_measured(self):
         done = run("ping", "-j", "-c", "1", "a.test", "b.test", preexec=self.names.enter)
         self.assertEqual((done.returncode, done.stdout), (2, ""), str(done))
         self.assertRegex(done.stderr, rf"\A{self.told('a.test', 'b.test')}\Z")
 
 
-class Nobody(unittest.TestCase):
-    """Addresses at which there is no single host, which is said before anything is sent."""
+class NoSingleHost(unittest.TestCase):
+    """Addresses that are not of a single host are reported before anything is sent."""
 
     def refused(self, *arguments, line, code=2):
         done = run(*arguments)
@@ -267,7 +267,7 @@ class Nobody(unittest.TestCase):
         self.refused("send", "-W", "100ms", "udp://239.1.2.3:9", code=1, line="udp://239.1.2.3:9: no answer "
                      "after 100ms; it is a multicast address, and hosts answer from their own")
 
-    def test_the_other_addresses_of_a_name_are_asked(self):
+    def test_the_other_addresses_of_a_name_are_tried(self):
         names = Names(self, {"mixed.test": ["127.255.255.255", "127.0.0.1"]})
         peer = UdpPeer(echo_datagram)
         self.addCleanup(peer.close)
@@ -276,7 +276,7 @@ class Nobody(unittest.TestCase):
 
 
 class WithoutIpv6(unittest.TestCase):
-    """Switched off, as an administrator does: an IPv6 address is unreachable, and no fault of this machine."""
+    """With IPv6 disabled by an administrator, an IPv6 address is unreachable, which is not a local error."""
 
     def setUp(self):
         network.enter_network(self)
@@ -286,7 +286,7 @@ class WithoutIpv6(unittest.TestCase):
         except OSError:
             self.skipTest("no IPv6 on this machine")
 
-    def test_its_endpoint_does_not_end_the_others_of_ping(self):
+    def test_an_ipv6_endpoint_does_not_stop_the_others_of_ping(self):
         for kind, options in ((TcpPeer, ()), (UdpPeer, ("-u",))):
             peer = kind(echo_stream if kind is TcpPeer else echo_datagram)
             self.addCleanup(peer.close)
@@ -295,7 +295,7 @@ class WithoutIpv6(unittest.TestCase):
             counts = [found["counts"] for found in done.json["endpoints"]]
             self.assertEqual((counts[0]["unreachable"], counts[1]["answered"]), (1, 1))
 
-    def test_it_is_unreachable(self):
+    def test_an_ipv6_endpoint_is_unreachable(self):
         for command in (("send",), ("send", "-u"), ("load", "-n", "1"), ("status",)):
             done = run(*command, "[::1]:9")
             self.assertEqual(done.returncode, 1, str(done))
@@ -303,11 +303,11 @@ class WithoutIpv6(unittest.TestCase):
 
 
 class Router(unittest.TestCase):
-    """What a router says by ICMP is heard at once by all commands: without, they would wait for an hour. It
-    says little more than once a second to each host, so every command has a network of its own."""
+    """All commands react to a router's ICMP messages at once: otherwise they would wait for an hour. A router
+    limits these to about one a second for each host, so every command has a network of its own."""
 
     def enter(self):
-        """Beyond 10.9.0.2 is 10.200.0.1, which is another address of it, and no way to 10.99.0.0/16."""
+        """Enters a network with the router 10.9.0.2, which also has 10.200.0.1, and has no route to 10.99.0.0/16."""
         here = network.enter_network(self)
         there = network.enter_network(self)
         with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="ascii") as forward:
@@ -325,7 +325,7 @@ class Router(unittest.TestCase):
         network.ip("route add default via 10.9.0.2")
         return here, there
 
-    def test_no_route_to_host_is_heard(self):
+    def test_no_route_to_host_is_reported(self):
         for command in (("send",), ("send", "-u"), ("load", "-n", "1"), ("load", "-u", "-n", "1"), ("status",)):
             with self.subTest(command=command):
                 self.enter()
@@ -335,7 +335,7 @@ class Router(unittest.TestCase):
                     done.stderr, r"^riposte: (tcp|udp)://10\.99\.0\.1:9: host unreachable \(ICMP from 10\.9\.0\.2\); "
                     r"is the address right, and is there a route to it\?\n$")
 
-    def test_probes_are_unreachable(self):
+    def test_probes_count_as_unreachable(self):
         for transport in ((), ("-u",)):
             self.enter()
             done = run_json("ping", "-j", "-c", "1", "-W", "1h", *transport, "10.99.0.1:9")

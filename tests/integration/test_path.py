@@ -1,5 +1,5 @@
-"""What TCP repairs and what does not fit, over a link of known faults: retransmissions to the packet as the link's
-log has them, sizes that the path's or the machine's own MTU does not take. Ping and load, IPv4 and IPv6.
+"""TCP retransmissions, exact to the packet by the link's log, and sizes that exceed the MTU of the path or of this
+machine. Ping and load over a link of known faults, IPv4 and IPv6.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ class PathTest(RiposteTest):
             try:
                 yield link, peer.endpoint
             finally:
-                with link.server:  # what wakes the peer for its end comes from there
+                with link.server:  # the connection that wakes the peer to end it must come from there
                     peer.close()
 
 
 def repeats(link):
-    """The client's segments that the log has seen before."""
+    """The client's segments that repeat earlier ones, by the log."""
     seen = set()
     for packet in link.log.select(FORWARD, TCP):
         if packet.payload_length or packet.tcp_flags & SYN:
@@ -51,7 +51,7 @@ def repeats(link):
 
 
 def sent_again(link):
-    """How many they are, and the SYNs among them."""
+    """The number of retransmitted segments, and of SYNs among them."""
     again = list(repeats(link))
     return len(again), sum(bool(packet.tcp_flags & SYN) for packet in again)
 
@@ -66,7 +66,7 @@ class TcpRepairs(PathTest):
         self.assertGreater(found["segments_sent"], again)
         self.assertTrue(found["congestion"])
 
-    def test_ping_counts_what_was_sent_again(self):
+    def test_ping_counts_retransmissions(self):
         for family in (4, 6):
             for options, connections in (((), 1), (("--reconnect",), 6)):
                 faults = Faults(subjects="payload", loss=[2, 5])
@@ -84,13 +84,13 @@ class TcpRepairs(PathTest):
                     self.assertGreaterEqual(again, 2)
                     self.check(link, found["tcp"], again)
 
-    def test_a_syn_that_was_lost(self):
+    def test_a_lost_syn(self):
         with self.echo("tcp", 4, forward=Faults(loss=[1])) as (link, endpoint):
             done = self.run_client(link, "ping", "-c", "1", endpoint)
             self.assertEqual(done.returncode, 0, str(done))
             self.assertRegex(done.stdout, r"(?m)^TCP: \d+ retransmits? of \d+ segments \(.*%\), 1 of SYN, min rtt ")
 
-    def test_connections_that_never_come_to_be(self):
+    def test_connections_that_are_never_established(self):
         with self.echo("tcp", 4, forward=Faults(loss=1.0)) as (link, endpoint):
             done = self.run_json(link, "ping", "-j", "-c", "1", "-W", "1500ms", endpoint)
             found = done.json["endpoints"][0]
@@ -105,18 +105,18 @@ class TcpRepairs(PathTest):
             done = self.run_json(link, "ping", "-j", "-c", "3", "-i", "20ms", endpoint,
                                  "--fail-if", "retransmits>0")
             link.settle()
-            again, _ = sent_again(link)  # a busy machine may be late enough
+            again, _ = sent_again(link)  # a busy machine may be slow enough to cause some
             self.assertEqual((done.returncode, done.json["endpoints"][0]["tcp"]["retransmits"]),
                              (int(again > 0), again))
 
-    def test_load_counts_what_was_sent_again(self):
+    def test_load_counts_retransmissions(self):
         for options in ((), ("--reconnect",)):
             with self.subTest(options=options), \
                     self.echo("tcp", 4, forward=Faults(subjects="payload", loss=every(50))) as (link, endpoint):
                 done = self.run_json(link, "load", "-j", "-n", "200", "-c", "4", *options, endpoint)
                 self.assertEqual(done.json["counts"]["answered"], 200, str(done))
                 link.settle()
-                # The connection that looked whether somebody answers there is not one of the run's.
+                # The connection that checked whether the endpoint answers is not part of the run.
                 first = link.log.select(FORWARD, TCP)[0].source_port
                 again = sum(1 for packet in repeats(link) if packet.source_port != first)
                 self.assertGreater(again, 0)
@@ -129,7 +129,7 @@ class Sizes(PathTest):
     SIZE = {4: 1472, 6: 1452}
     ROUTER = {4: ("ICMP", Link.ROUTER4), 6: ("ICMPv6", Link.ROUTER6)}
 
-    def test_df_says_that_it_does_not_fit(self):
+    def test_with_df_a_probe_that_is_too_big_is_reported(self):
         for family in (4, 6):
             with self.subTest(family=family), self.echo("udp", family, forward=Faults(mtu=1400)) as (link, endpoint):
                 arguments = ("ping", "-c", "3", "-i", "20ms", "--df", "-s", self.SIZE[family])
@@ -147,7 +147,7 @@ class Sizes(PathTest):
                 done = self.run_client(link, *arguments[:-1], self.SIZE[family] - 100, endpoint)
                 self.assertEqual(done.returncode, 0, str(done))
 
-    def test_without_df_it_is_said_that_it_went_in_fragments(self):
+    def test_without_df_fragmentation_is_reported(self):
         for family in (4, 6):
             with self.subTest(family=family), self.echo("udp", family, forward=Faults(mtu=1400)) as (link, endpoint):
                 done = self.run_json(link, "ping", "-j", "-c", "4", "-i", "200ms", "-s", self.SIZE[family],
@@ -162,7 +162,7 @@ class Sizes(PathTest):
                 self.assertIn("\ndoes not fit without fragments: the path MTU is 1400; --df refuses fragments\n",
                               done.stdout)
 
-    def test_load_and_send_go_on_in_fragments_and_load_says_so(self):
+    def test_load_and_send_use_fragments_and_load_says_so(self):
         for family in (4, 6):
             with self.subTest(family=family), self.echo("udp", family, forward=Faults(mtu=1400)) as (link, endpoint):
                 done = self.run_client(link, "load", "-n", "50", "-s", self.SIZE[family], endpoint)
@@ -173,7 +173,7 @@ class Sizes(PathTest):
                 done = self.run_client(link, "send", endpoint, message)
                 self.assertEqual((done.returncode, done.stdout), (0, message), str(done))
 
-    def test_the_link_of_this_machine(self):
+    def test_the_mtu_of_this_machines_link_is_reported(self):
         for family in (4, 6):
             with self.subTest(family=family), self.echo("udp", family, mtu=1400) as (link, endpoint):
                 arguments = ("ping", "-c", "2", "-i", "20ms", "-s", self.SIZE[family])

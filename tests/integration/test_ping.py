@@ -1,8 +1,8 @@
-"""`riposte ping` from its start to its end: the pace it keeps, the memory it takes, the signals, limits
-and files of a run, and what it says about all of them.
+"""`riposte ping` from start to end: its schedule, its memory, and the signals, limits and files of a run,
+with what it prints about all of them.
 
-Nothing here fails because the machine is slow: what is asserted of times are lower bounds, counts, and
-order; the figures of the long run are shown as comments.
+No test here fails because the machine is slow: of times only lower bounds, counts and order are asserted;
+the figures of the long run are shown as comments.
 """
 
 import os
@@ -32,7 +32,7 @@ class Case(RiposteTest):
     maxDiff = None
 
     def echo(self, handler=echo_datagram):
-        """An echo over UDP; `handler` may do something else."""
+        """An echo over UDP, unless `handler` does something else."""
         peer = UdpPeer(handler)
         self.addCleanup(peer.close)
         return peer.endpoint
@@ -43,7 +43,7 @@ class Case(RiposteTest):
         return peer.endpoint
 
     def hole(self):
-        """A socket that takes everything and answers nothing."""
+        """A socket that receives everything and answers nothing."""
         return spelled("udp", self.keep(bound(socket.SOCK_DGRAM)).getsockname())
 
     def losing(self, lost):
@@ -66,7 +66,7 @@ class Case(RiposteTest):
         return self.enterContext(Running("ping", *arguments, **keywords))
 
     def await_answers(self, process, endpoints=1, count=1):
-        """Waits until each endpoint has answered so often. What the client says of that is read."""
+        """Waits until each endpoint has answered `count` times, and consumes the client's reports of that."""
         def answered():
             process.signal(SIGQUIT)
             lines = [process.error_line() for _ in range(endpoints)]
@@ -74,7 +74,7 @@ class Case(RiposteTest):
         wait_until(answered, f"{count} answers")
 
     def await_sent(self, process, count):
-        """Waits until so many probes were sent. What the client says of that is read."""
+        """Waits until `count` probes were sent, and consumes the client's reports of that."""
         def sent():
             process.signal(SIGQUIT)
             return int(re.search(r"\d+/(\d+) answered", process.error_line())[1]) >= count
@@ -85,10 +85,10 @@ class Case(RiposteTest):
         return done
 
 
-class Pace(Case):
+class Schedule(Case):
     def test_a_thousand_probes_a_second_for_five_seconds(self):
         _, address = self.serve("echo", transport="udp")
-        # Its document may be longer than a pipe that nobody reads from meanwhile.
+        # Its document may be longer than a pipe holds while the test does not read.
         path = self.path("document")
         with open(path, "wb") as document:
             process = self.start("-j", "-i", "1ms", spelled("udp", address), stdout=document)
@@ -96,26 +96,26 @@ class Pace(Case):
         self.await_sent(process, 1000)
         memory = [process.rss_kib()]
         self.await_sent(process, 5000)
-        memory.append(process.rss_kib()) # before there is a document, which has every bucket
+        memory.append(process.rss_kib()) # before the document, which has every bucket, exists
         process.signal(SIGINT)
         done = process.finish()
         with open(path, encoding="ascii") as document:
             done.stdout = document.read()
         found = parse_json(done).json["endpoints"][0]
         counts = {key: count for key, count in found["counts"].items() if count}
-        # A socket's buffer may overflow where a busy machine lets the daemon wait: that is a loss, and
-        # all that may happen.
+        # A socket's buffer may overflow while the daemon waits for CPU on a busy machine: nothing worse
+        # than such a loss may happen.
         lost = counts.pop("lost", 0)
         sent = counts["sent"]
         self.assertEqual(counts, {"sent": sent, "answered": sent - lost})
         self.assertEqual(done.returncode, 1 if lost else 0)
-        # Each left, and none early: the last one was due so long after the first.
+        # Every probe was sent, and none early: the last one was due that long after the first.
         self.assertGreaterEqual(sent, 5000)
         self.assertEqual(found["lateness"]["count"], sent)
         self.assertGreaterEqual(found["elapsed"], (sent - 1) / 1000)
         self.assertEqual(found["rtt"]["count"], sent - lost)
-        # What waits for its answer is remembered, in less than a KiB each: those that were due in the longest
-        # time that one took. A sanitizer's quarantine fills.
+        # Each pending probe takes less than a KiB: there may be as many as were due in the longest round
+        # trip. A sanitizer's quarantine fills as well.
         waiting = 1000 * (5 if lost else found["rtt"]["max"])
         allowed = 512 + waiting if SANITIZER == "none" else 64 * 1024
         self.assertLess(memory[-1] - memory[0], allowed, "KiB more after 5,000 probes than after 1,000")
@@ -126,9 +126,9 @@ class Pace(Case):
                                    for name in ("min", "median", "p99", "max")))
         comment(f"memory: {memory[0]} KiB after 1,000 probes, {memory[-1]} KiB after 5,000")
 
-    def test_a_stall_of_the_client_is_told_and_not_hidden(self):
-        # Stopped for 1.2 s in the middle, the probes due then leave late, all of them: the lateness says
-        # so, and the round trips have nothing of it.
+    def test_a_stall_of_the_client_is_shown_as_lateness(self):
+        # While it is stopped for 1.2 s in the middle, all probes that become due leave late: the lateness
+        # shows that, and the round trips do not.
         sent = []
         process = self.start("-c", 250, "-i", "10ms", "-j", self.echo(self.noting(sent)))
         wait_until(lambda: len(sent) >= 50, "50 probes sent")
@@ -140,18 +140,18 @@ class Pace(Case):
         lateness, rtt = found["lateness"], found["rtt"]
         self.assertGreaterEqual(lateness["max"], 1.0)
         # 120 of 250 were due meanwhile, evenly spaced: more than a hundred are late by 100 ms, and the
-        # mean of all by more than 250 ms.
+        # mean lateness of all exceeds 250 ms.
         self.assertGreaterEqual(self.above(lateness, 0.1), 100)
         self.assertLess(rtt["mean"], lateness["mean"])
-        # The schedule is absolute: what the times in the probes have beyond it is all lateness, to
-        # the nanosecond, and as much at the end as at the start.
+        # The schedule is absolute: the difference between it and the times in the probes is lateness, to
+        # the nanosecond, and does not grow during the run.
         beyond = [moment - 10_000_000 * index for index, moment in enumerate(sent)]
         self.assertAlmostEqual((max(beyond) - min(beyond)) / 1e9, lateness["max"] - lateness["min"],
                                places=8)
 
     @staticmethod
     def noting(sent):
-        """An echo that notes when each probe was sent, in nanoseconds: the probe says it."""
+        """An echo that records when each probe was sent, in nanoseconds, from the probe itself."""
         def handler(server, data, address):
             sent.append(int.from_bytes(data[16:24], "big"))
             server.sendto(data, address)
@@ -169,7 +169,7 @@ class Pace(Case):
     def above(distribution, seconds):
         return sum(count for low, _, count in distribution["histogram"] if low >= seconds)
 
-    def test_a_line_says_how_late_its_probe_left(self):
+    def test_a_line_says_how_late_its_probe_was_sent(self):
         process = self.start("-c", 250, "-i", "10ms", self.echo())
         while "seq=30 " not in process.line():
             pass
@@ -181,9 +181,9 @@ class Pace(Case):
         self.assertGreaterEqual(max(late), 1000)
         self.assertRegex(done.stdout, r"(?m)^sent late by \S+ \S+ \(median\), .*, [\d.]+ s \(max\)$")
 
-    def test_a_round_trip_has_nothing_of_a_stall_of_the_client(self):
-        # Nothing is on its way while it is stopped, and one probe is due meanwhile: three seconds after the
-        # first, which left when it started or later.
+    def test_a_round_trip_does_not_include_a_stall_of_the_client(self):
+        # Nothing is in flight while it is stopped, and one probe becomes due: three seconds after the first,
+        # which was sent at the start or later.
         process = self.start("-j", "-c", 2, "-i", "3s", self.echo())
         process.await_handlers((SIGINT, SIGQUIT))
         self.await_answers(process)
@@ -197,8 +197,8 @@ class Pace(Case):
         self.assertGreaterEqual(found["lateness"]["max"], 1.0)
         self.assertLess(found["rtt"]["max"], found["lateness"]["max"])
 
-    def test_probes_leave_at_their_time_whether_or_not_the_last_was_answered(self):
-        # Nothing is ever answered within an interval: the pace does not wait for answers.
+    def test_probes_are_sent_on_schedule_whether_or_not_the_last_was_answered(self):
+        # No reply arrives within an interval: the schedule does not wait for replies.
         arrivals = []
 
         def handler(_server, data, _client):
@@ -229,7 +229,7 @@ class Life(Case):
             self.assertIn("ping statistics ---\n", done.stdout)
             self.assertRegex(done.stdout, r"\d+ sent, \d+ answered, 0 lost \(0%\)")
 
-    def test_sigint_ends_it_by_its_result(self):
+    def test_after_sigint_the_exit_code_is_that_of_the_result(self):
         process = self.start("-i", "10ms", "-W", "100ms", self.hole())
         while "no answer to seq=1 " not in process.line():
             pass
@@ -237,10 +237,10 @@ class Life(Case):
         done = self.ends(process.finish(), 1)
         self.assertRegex(done.stdout, r"\d+ sent, 0 answered, [1-9]\d* lost \(100%\)")
 
-    def test_sigint_in_json(self):
+    def test_sigint_with_json(self):
         process = self.start("-j", "-i", "10ms", self.echo())
         process.await_handlers((SIGINT, SIGQUIT))
-        self.await_answers(process)  # how many probes go does not matter
+        self.await_answers(process)  # the number of probes does not matter
         process.signal(SIGINT)
         done = parse_json(process.finish())
         counts = done.json["endpoints"][0]["counts"]
@@ -248,19 +248,19 @@ class Life(Case):
 
     @staticmethod
     def interrupt_twice(process):
-        # Not within the line that it has just printed: a second one ends a program that is writing.
+        # Not while it prints a line: a second signal ends a program that is writing.
         wait_until(process.is_asleep, "a client that waits")
         process.signal(SIGSTOP)
         wait_until(process.is_stopped, "stopped")
-        # Both are there when it goes on: the second comes before the first is dealt with. (A second
-        # SIGINT would be one with the first, as long as that one is pending.)
+        # Both are pending when it continues, so the second arrives before the first is handled. (A second
+        # SIGINT would merge with the first while that one is pending.)
         process.signal(SIGINT)
         process.signal(SIGTERM)
         process.signal(SIGCONT)
 
-    def test_a_second_signal_ends_the_lingering_with_the_summary(self):
-        # A round trip of a second and more lets it linger for four seconds and more, over which no
-        # answer comes.
+    def test_a_second_signal_ends_the_lingering_and_prints_the_summary(self):
+        # A round trip of more than a second lets it linger for more than four seconds, in which no reply
+        # arrives.
         seen = []
 
         def slow_once(server, data, address):
@@ -279,11 +279,11 @@ class Life(Case):
         counts = found["counts"]
         self.assertGreater(counts["undecided"], 0)
         self.assertEqual(counts["sent"], counts["answered"] + counts["lost"] + counts["undecided"])
-        # Of those whose fate is known.
+        # The loss among probes whose fate is known.
         self.assertAlmostEqual(found["loss_percent"],
                                100 * counts["lost"] / (counts["answered"] + counts["lost"]))
 
-    def test_what_was_sent_long_before_a_second_signal_is_lost(self):
+    def test_probes_sent_long_before_a_second_signal_are_lost(self):
         came = []
         process = self.start("-q", "-i", "10ms", "-W", "60s",
                              self.echo(lambda server, data, address: came.append(time.monotonic())))
@@ -292,7 +292,7 @@ class Life(Case):
         done = self.ends(process.finish(), 130)
         self.assertRegex(done.stdout, r"(?m)^\d+ sent, 0 answered, [1-9]\d* lost \(100%\)")
 
-    def test_sigquit_asks_for_a_line(self):
+    def test_sigquit_prints_a_line(self):
         process = self.start("-i", "10ms", self.echo())
         while "seq=3 " not in process.line():
             pass
@@ -304,7 +304,7 @@ class Life(Case):
         process.signal(SIGINT)
         self.ends(process.finish(), 0)
 
-    def test_sigquit_names_each_of_several(self):
+    def test_sigquit_prints_a_line_for_each_endpoint(self):
         first, second = self.echo(), self.echo()
         process = self.start("-j", "-i", "10ms", first, second)
         process.await_handlers((SIGINT, SIGQUIT))
@@ -324,11 +324,11 @@ class Life(Case):
         self.assertGreaterEqual(counts["answered"], 1)
         self.assertLessEqual(counts["sent"], 21)
 
-    def test_a_deadline_waits_for_no_answer_as_long_as_the_timeout(self):
-        # An hour: it would not end before the test gives up.
+    def test_a_deadline_does_not_wait_for_the_timeout_of_pending_probes(self):
+        # With a timeout of an hour it would not end before the test gives up.
         for endpoint in (self.hole(), self.stream_echo(self.echo_of_some),
                          self.keep(Backlog()).endpoint):
-            # On a machine so busy that nothing was sent by then, there is nothing to wait for.
+            # If the machine is so busy that nothing was sent by then, there is nothing to wait for.
             for deadline in (0.3, 1, 4, 16):
                 began = time.monotonic()
                 done = run("ping", "-w", f"{deadline * 1000:.0f}ms", "-i", "10ms", "-W", "1m", endpoint)
@@ -341,13 +341,13 @@ class Life(Case):
 
     @staticmethod
     def echo_of_some(connection):
-        """It echoes three probes, and then it stands still."""
+        """Echoes three probes, then stalls."""
         for _ in range(3):
             connection.sendall(connection.recv(56, socket.MSG_WAITALL))
         while connection.recv(1 << 16):
             pass
 
-    def test_what_waits_for_a_stream_that_stands_still_is_lost(self):
+    def test_probes_pending_on_a_stalled_stream_are_lost(self):
         for arguments, stop in ((("-c", 20), None), (("-w", "500ms"), None), ((), SIGINT), ((), SIGTERM)):
             with self.subTest(arguments=arguments, stop=stop):
                 process = self.start("-j", "-i", "10ms", "-W", "60s", *arguments,
@@ -364,7 +364,7 @@ class Life(Case):
                 if not stop:
                     self.assertGreater(counts["lost"], 0)
 
-    def test_quiet_is_a_summary_alone(self):
+    def test_quiet_prints_only_the_summary(self):
         done = self.ends(run("ping", "-q", "-c", 3, "-i", "10ms", self.echo()), 0)
         self.assertNotIn("seq=", done.stdout)
         self.assertIn("3 sent, 3 answered", done.stdout)
@@ -379,16 +379,16 @@ class Life(Case):
         self.assertGreaterEqual(stamps[0], int(before))
         self.assertLessEqual(stamps[-1], time.time() + 1)
 
-    def test_a_line_is_out_when_its_answer_is_in(self):
-        # Standard output is a pipe: somebody who reads it sees each line when it is printed.
+    def test_a_line_is_printed_when_its_reply_arrives(self):
+        # Standard output is a pipe: its reader sees each line when it is printed.
         process = self.start("-i", "60s", self.echo())
         self.assertTrue(process.line().startswith("PING "))
         self.assertIn("seq=1 time=", process.line())
         process.signal(SIGINT)
         self.ends(process.finish(), 0)
 
-    def test_a_reader_that_leaves_ends_it_silently(self):
-        # As head(1) ends others: by SIGPIPE. Where that was ignored from the start, it is told.
+    def test_it_ends_silently_when_its_reader_closes_the_pipe(self):
+        # By SIGPIPE, as head(1) ends other programs. If that was ignored from the start, it is an error.
         for ignored, code, line in ((False, -SIGPIPE, b""),
                                     (True, 2, b"riposte: standard output: broken pipe\n")):
             with self.subTest(ignored=ignored):
@@ -400,14 +400,14 @@ class Life(Case):
                 self.assertEqual(process.process.wait(client.WAIT), code)
                 self.assertEqual(process.process.stderr.read(), line)
 
-    def test_head_takes_what_it_wants(self):
+    def test_head_gets_its_lines(self):
         done = subprocess.run(
             ["sh", "-c", '"$0" "$@" | head -n 2', client.RIPOSTE, "ping", "-i", "5ms", self.echo()],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=client.WAIT)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertEqual(done.stdout.count(b"\n"), 2)
 
-    def test_a_mask_that_it_was_started_with_keeps_no_signal_away(self):
+    def test_an_inherited_signal_mask_blocks_no_signal(self):
         process = self.start("-i", "10ms", self.echo(),
                              preexec=lambda: pthread_sigmask(SIG_BLOCK, (SIGINT, SIGTERM, SIGQUIT)))
         while "seq=3 " not in process.line():
@@ -417,13 +417,13 @@ class Life(Case):
         process.signal(SIGINT)
         self.assertIn("ping statistics ---\n", self.ends(process.finish(), 0).stdout)
 
-    def test_a_full_disk_is_told(self):
+    def test_a_full_disk_is_reported(self):
         for arguments in ((), ("-q",), ("-j",)):
             with open("/dev/full", "wb") as full, self.subTest(arguments=arguments):
                 done = run("ping", *arguments, "-c", 2, "-i", "10ms", self.echo(), stdout=full)
                 self.ends(done, 2, "riposte: standard output: no space left on device\n")
 
-    def test_no_count_is_refused_politely(self):
+    def test_an_invalid_count_is_refused_in_one_line(self):
         for arguments, message in [
             (("-c", "0"), r"-c|--count"),
             (("-i", "0"), r"-i|--interval"),
@@ -445,19 +445,19 @@ class FailIf(Case):
         self.assertEqual(done.json["exit"], code)
         return done.json["endpoints"][0]["fail_if"]
 
-    def test_met_fails(self):
+    def test_a_condition_that_is_met_fails(self):
         checks = self.ping("max>=1us", self.echo(), 1)
         self.assertTrue(checks[0]["met"])
         self.assertGreater(checks[0]["value"], 0)
 
-    def test_held_does_not(self):
+    def test_a_condition_that_is_not_met_passes(self):
         checks = self.ping(" p99 > 60s , loss>0.1%,answered<10", self.echo(), 0)
         self.assertEqual([check["condition"] for check in checks],
                          ["p99 > 60s", "loss>0.1%", "answered<10"])
         self.assertEqual([check["met"] for check in checks], [False] * 3)
 
     def test_loss_may_be_tolerated(self):
-        # Two of ten are lost: without a condition that fails, "loss>50%" allows it.
+        # Two of ten are lost, which fails the run without a condition; "loss>50%" allows it.
         done = run("ping", "-c", 10, "-i", "10ms", "-W", "2s", self.losing({2, 5}))
         self.assertEqual(done.returncode, 1, str(done))
         self.assertIn("2 lost (20%)", done.stdout)
@@ -465,17 +465,17 @@ class FailIf(Case):
         self.ping("loss>=20%", self.losing({2, 5}), 1)
         self.ping("loss>20%", self.losing({2, 5}), 0)
 
-    def test_what_was_not_measured_fails(self):
+    def test_a_figure_that_was_not_measured_fails(self):
         checks = self.ping("p50>60s,loss>100%", self.hole(), 1)
         self.assertTrue(checks[0]["met"])
         self.assertNotIn("value", checks[0])
 
-    def test_what_is_met_is_told(self):
+    def test_a_condition_that_is_met_is_reported(self):
         done = run("ping", "-q", "-c", 10, "-i", "10ms", "--fail-if", "answered>5", self.echo())
         self.assertEqual(done.returncode, 1, str(done))
         self.assertIn("answered is 10 (--fail-if answered>5)", done.stdout + done.stderr)
 
-    def test_a_bad_condition_is_told_with_its_column(self):
+    def test_an_invalid_condition_is_reported_with_its_column(self):
         for condition, column in (("p99>2", 5), ("loss>0.1%,pp>1ms", 11), ("", 1), ("p99", 4)):
             with self.subTest(condition=condition):
                 done = run("ping", "-c", 1, "--fail-if", condition, "udp://127.0.0.1:9")
@@ -494,7 +494,7 @@ class Pictures(Case):
                 for mark in ("p50", "p99"):
                     self.assertRegex(chart, rf"(?i){mark}|median")
 
-    def test_a_plot_is_well_formed_and_says_its_units(self):
+    def test_a_plot_is_well_formed_and_names_its_units(self):
         path = self.path("plot.svg")
         name = "tcp://" + self.stream_echo().partition("//")[2]
         self.ends(run("ping", "-q", "-c", 30, "-i", "5ms", "--plot", path, name), 0)
@@ -510,7 +510,7 @@ class Pictures(Case):
         self.assertNotRegex(source.replace("http://www.w3.org/", ""), r"https?://")
         self.assertNotIn("<script", source)
 
-    def test_a_table_of_the_distribution_counts_every_answer(self):
+    def test_the_table_of_the_distribution_counts_every_reply(self):
         path = self.path("rtt.hgrm")
         self.ends(run("ping", "-q", "-c", 30, "-i", "5ms", "--hist", path, self.echo()), 0)
         with open(path, encoding="ascii") as file:
@@ -521,7 +521,7 @@ class Pictures(Case):
         self.assertEqual(int(rows[-1][2]), 30)
         self.assertEqual([row[2] for row in rows], sorted((row[2] for row in rows), key=int))
 
-    def test_a_file_that_can_not_be_written_stops_it_before_anything_is_sent(self):
+    def test_an_unwritable_file_stops_it_before_anything_is_sent(self):
         for option in ("--plot", "--hist"):
             with self.subTest(option=option):
                 questions = []
@@ -531,18 +531,18 @@ class Pictures(Case):
                 self.assertRegex(done.stderr, r"^riposte: .*/nonexistent/file.*no such file")
                 self.assertEqual(questions, [])
 
-    def test_a_disk_that_fills_up_is_told(self):
+    def test_a_disk_that_fills_up_is_reported(self):
         for option in ("--plot", "--hist"):
             with self.subTest(option=option):
                 done = run("ping", "-q", "-c", 1, option, "/dev/full", self.echo())
                 self.ends(done, 2, "riposte: /dev/full: no space left on device\n")
-                self.assertIn("1 answered", done.stdout)  # the figures are not lost with it
+                self.assertIn("1 answered", done.stdout)  # the figures are printed all the same
                 done = run_json("ping", "-j", "-c", 1, option, "/dev/full", self.echo())
                 self.ends(done, 2, "riposte: /dev/full: no space left on device\n")
                 self.assertEqual(done.json["exit"], 2)
 
-    def test_a_file_that_may_not_grow_is_told(self):
-        # ulimit -f: SIGXFSZ would end it without a word.
+    def test_a_file_that_may_not_grow_is_reported(self):
+        # ulimit -f: SIGXFSZ would end it without a message.
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
 
@@ -565,17 +565,17 @@ class Pictures(Case):
 class Documents(Case):
     """Every document that riposte prints is one that its schema allows."""
 
-    def test_documents_are_held_against_their_schema(self):
-        # run_json() and parse_json() do it in all tests; this one says if they could not.
+    def test_documents_are_validated_against_their_schema(self):
+        # run_json() and parse_json() validate in all tests; this one reports if they cannot.
         done = self.ends(run_json("ping", "-j", "-c", 2, "-i", "10ms", self.echo()), 0)
         client.validate(done.json)
         self.assertEqual(done.json["schema"], "riposte/ping/2")
-        # And the schema forbids what is none.
+        # The schema also rejects invalid documents.
         del done.json["endpoints"][0]["counts"]["sent"]
         with self.assertRaisesRegex(AssertionError, "sent"):
             client.validate(done.json)
 
-    def test_the_document_stands_alone_on_standard_output(self):
+    def test_standard_output_is_only_the_document(self):
         for arguments in ((), ("-q",), ("-D",), ("--color", "always")):
             done = self.ends(run_json("ping", "-j", *arguments, "-c", 2, "-i", "10ms", self.echo()), 0)
             self.assertEqual(done.json["endpoints"][0]["counts"]["answered"], 2)
@@ -599,7 +599,7 @@ class Documents(Case):
         self.assertEqual(found["connect"]["count"], found["connections"])
         self.assertEqual(found["ipdv"]["count"], 49)
         self.assertEqual((found["pdv"]["count"], found["pdv"]["min"]), (50, 0))
-        spread = found["rtt"]["max"] - found["rtt"]["min"] + 1e-10  # which is rounded
+        spread = found["rtt"]["max"] - found["rtt"]["min"] + 1e-10  # for rounding
         self.assertAlmostEqual(found["pdv"]["max"], spread)
         self.assertAlmostEqual(found["pdv"]["mean"], found["rtt"]["mean"] - found["rtt"]["min"])
         self.assertLessEqual(found["ipdv"]["max"], spread)

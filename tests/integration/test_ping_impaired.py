@@ -1,11 +1,10 @@
-"""`riposte ping` through a network that loses, copies, swaps, damages and delays as it was told
-(tests/support/impairment.py): what it counts is exactly what was done, and its figures are those of
-its own lines.
+"""`riposte ping` through a network that check_loss, copies, swaps, damages and delays by a schedule
+(tests/support/impairment.py): its counts are exactly what the network did, and its figures are those
+of its own lines.
 
-The schedules are known before the client starts, and order never depends on the clock. What does
-depend on it are the answers that come in time or late, with seconds to spare: TIMEOUT for those in
-time, and for the late ones half a second after TIMEOUT on one side and the end of the run, which probes
-that go on keep away, on the other.
+The schedules are known before the client starts, and order never depends on the clock. Only whether a
+reply is in time or late depends on it, with a margin: TIMEOUT for those in time; late ones are sent half
+a second after TIMEOUT, and further probes keep the run from ending before they arrive.
 """
 
 import math
@@ -38,8 +37,8 @@ class Impaired(unittest.TestCase):
     timeout = TIMEOUT
 
     def patiently(self, action):
-        """On a machine so busy that the proxy itself is later than the timeout, the counts are others: the same is
-        done with a timeout twice as long. A wrong count is wrong with any."""
+        """If the machine is so busy that the proxy itself is later than the timeout, the counts differ: the action is
+        repeated with twice the timeout. A wrong count is wrong with any timeout."""
         while True:
             try:
                 return action()
@@ -70,13 +69,13 @@ class Impaired(unittest.TestCase):
         return done
 
     def exactly(self, schedule, code=1, **expected):
-        """One fault alone: the counts are these, and zero where nothing is said."""
+        """One fault alone: checks these counts, and that all others are zero."""
         schedule = schedule + clean(3)
         want = expected_counts(clean(len(schedule)), PAYLOAD_BYTES)
         want["answered"] = len(schedule) - sum(
             expected.get(key, 0) for key in ("lost", "corrupted", "wrong_size"))
         want.update(expected)
-        # The model that the seeded schedules are held against counts as the hand does.
+        # The model that judges the seeded schedules must give the counts written by hand.
         self.assertEqual(expected_counts(schedule, PAYLOAD_BYTES), want)
 
         def measure():
@@ -94,18 +93,18 @@ class OneFault(Impaired):
                      lost=3)
 
     def test_copies_made_there_and_back(self):
-        # One too many of the second, two too many of the third: right answers are no failure.
+        # One extra of the second, two extra of the third: correct replies are no failure.
         self.exactly([Fate(), Fate(copies=2, there=True), Fate(copies=3)], code=0, duplicated=3)
 
-    def test_answers_that_come_after_those_to_later_probes(self):
+    def test_replies_that_arrive_after_those_to_later_probes(self):
         # 0 1 3 2 | 4 6 7 8 5 | 11 9 10: RFC 4737 calls 2, 5, 9 and 10 reordered.
         schedule = clean(12)
         schedule[2].hold, schedule[5].hold, schedule[9].hold, schedule[10].hold = 1, 3, 2, 1
         self.assertEqual(order_of_answers(schedule), [0, 1, 3, 2, 4, 6, 7, 8, 5, 11, 9, 10])
         self.exactly(schedule, code=0, reordered=4)
 
-    def test_a_swapped_copy_is_a_copy_and_not_swapped(self):
-        # Both copies come late; the first is reordered, the second a duplicate.
+    def test_a_swapped_copy_counts_as_a_duplicate_and_not_as_reordered(self):
+        # Both copies arrive late; the first counts as reordered, the second as a duplicate.
         self.exactly([Fate(), Fate(copies=2, hold=2), Fate(), Fate()], code=0, duplicated=1,
                      reordered=1)
 
@@ -116,45 +115,45 @@ class OneFault(Impaired):
                 self.exactly([Fate(flips=(offset,), there=there)
                               for offset in (0, 3, 4, 8, 15, 16, 23, 24, 55)], corrupted=9)
 
-    def test_damage_to_a_fifth_of_all_bytes(self):
+    def test_damage_to_a_fifth_of_the_bytes(self):
         self.exactly([Fate(flips=tuple(range(0, 55, 5))), Fate(flips=tuple(range(11)))],
                      corrupted=2)
 
-    def test_answers_cut_and_extended(self):
+    def test_replies_cut_and_extended(self):
         self.exactly([Fate(size=24), Fate(size=55), Fate(size=30, there=True), Fate(size=57),
                       Fate(size=1400, there=True)], wrong_size=5)
 
-    def test_empty_answers_tell_nothing_of_their_probes(self):
+    def test_empty_replies_belong_to_no_probe(self):
         self.exactly([Fate(), Fate(size=0), Fate(), Fate(size=0, there=True)], lost=2, stray=2)
 
-    def test_datagrams_that_answer_nothing(self):
+    def test_datagrams_that_answer_no_probe(self):
         self.exactly([Fate(), Fate(stray=True), Fate(), Fate(stray=True, hold=1), Fate()], code=0,
                      stray=2, reordered=1)
 
-    def test_an_answer_after_the_timeout_is_late_and_stays_lost(self):
+    def test_a_reply_after_the_timeout_is_late_and_its_probe_stays_lost(self):
         schedule = [Fate(), Fate(late=True), Fate(late=True, there=True)] + clean(10)
         proxy = self.proxy(schedule + [Fate(drop=True)])
         want = expected_counts(proxy.schedule, PAYLOAD_BYTES)
         self.assertEqual({key: count for key, count in want.items() if count},
                          {"sent": 14, "answered": 11, "lost": 3, "late": 2, "reordered": 2})
-        # The last one leaves when the late ones have come.
+        # The last one is sent once the late ones have arrived.
         self.check(self.start(proxy, interval=f"{125 * self.timeout}ms"), proxy, want, 1)
 
 
 class Ends(Impaired):
-    """However a run ends, what did not come is lost: in the counts, the exit status, --fail-if and the
-    text, to the datagram."""
+    """However a run ends, replies that did not arrive are lost: in the counts, the exit status, --fail-if
+    and the text, exact to the datagram."""
 
     COUNT = 100
 
     def lossy(self, percent, seed=15):
-        """As many fates as any run takes. The youngest probes are lost as often as all others."""
+        """As many fates as any run needs. The latest probes are lost as often as all others."""
         chance = random.Random(f"{seed} {percent}")
         fates = [Fate(drop=chance.random() * 100 < percent, there=chance.random() < 0.5)
                  for _ in range(200_000)]
         for index in range(self.COUNT - 3, self.COUNT):
-            fates[index].drop = True  # behind these nothing shows that they are lost
-        # Round trips are known to take so long: a busy machine's are not longer than the lingering.
+            fates[index].drop = True  # no later reply shows that these are lost
+        # Round trips take so long that even on a busy machine they are not longer than the lingering.
         fates[0] = Fate(delay_ms=700)
         return fates
 
@@ -173,8 +172,8 @@ class Ends(Impaired):
         self.assertEqual(done.stderr.count("--fail-if"), done.returncode * arguments.count("--fail-if"))
         return done.json["endpoints"], done.returncode
 
-    def true_to(self, proxy, found):
-        """The counts are the proxy's own."""
+    def assert_counts_of(self, proxy, found):
+        """The counts are those of the proxy's log."""
         counts = found["counts"]
         dropped = sum(entry.fate.drop for entry in proxy.log)
         self.assertEqual({key: counts[key] for key in ("sent", "answered", "lost", "undecided")},
@@ -183,58 +182,58 @@ class Ends(Impaired):
         self.assertAlmostEqual(found["loss_percent"], 100 * dropped / len(proxy.log))
         return dropped
 
-    def test_by_count_deadline_and_signal_the_loss_is_that_of_the_link(self):
+    def test_the_loss_is_that_of_the_link_by_count_deadline_and_signal(self):
         for percent in (3, 10):
             for arguments, stop in ((("-c", self.COUNT), None), (("-w", "1s"), None), ((), SIGINT),
                                     ((), SIGTERM)):
                 with self.subTest(percent=percent, arguments=arguments, stop=stop):
-                    self.patiently(lambda: self.loses(percent, arguments, stop))
+                    self.patiently(lambda: self.check_loss(percent, arguments, stop))
 
-    def loses(self, percent, arguments, stop):
+    def check_loss(self, percent, arguments, stop):
         proxy = self.lossy_proxy(percent)
         found, code = self.measured([proxy], *arguments, "-W", "60s", "--fail-if", "loss>1%", stop=stop)
-        self.assertGreater(self.true_to(proxy, found[0]), 0)
+        self.assertGreater(self.assert_counts_of(proxy, found[0]), 0)
         self.assertEqual(code, 1)
         self.assertTrue(found[0]["fail_if"][0]["met"])
 
-    def test_a_loss_of_the_last_ones_alone_is_seen(self):
-        # No probe but the last three is lost: all of them are under way when the run is to end.
+    def test_a_loss_of_only_the_last_probes_is_counted(self):
+        # Only the last three probes are lost: they are in flight when the run is about to end.
         for arguments in (("-c", 20), ("-w", "1s")):
             with self.subTest(arguments=arguments):
-                self.patiently(lambda: self.loses_the_last(arguments))
+                self.patiently(lambda: self.check_loss_of_the_last(arguments))
 
-    def loses_the_last(self, arguments):
+    def check_loss_of_the_last(self, arguments):
         proxy = self.proxy(clean(17) + [Fate(drop=True)] * 200_000)
         found, code = self.measured([proxy], *arguments, "-W", "60s")
-        self.assertGreaterEqual(self.true_to(proxy, found[0]), 3)
+        self.assertGreaterEqual(self.assert_counts_of(proxy, found[0]), 3)
         self.assertEqual(code, 1)
 
-    def test_an_answer_that_comes_while_it_lingers_is_answered(self):
-        # The first shows that it may take so long; each later one is under way at the end.
+    def test_a_reply_that_arrives_during_the_lingering_counts(self):
+        # The first one shows that a round trip may take that long; each later one is in flight at the end.
         for arguments in (("-c", 5), ("-w", "900ms")):
             with self.subTest(arguments=arguments):
-                self.patiently(lambda: self.answers_all(arguments))
+                self.patiently(lambda: self.check_no_loss(arguments))
 
-    def answers_all(self, arguments):
+    def check_no_loss(self, arguments):
         proxy = self.proxy([Fate(delay_ms=400)] * 200_000)
         found, code = self.measured([proxy], *arguments, "-W", "60s")
-        self.true_to(proxy, found[0])
+        self.assert_counts_of(proxy, found[0])
         self.assertEqual(code, 0)
 
-    def test_each_of_several_endpoints(self):
+    def test_the_loss_of_each_of_several_endpoints(self):
         def measure():
             proxies = [self.lossy_proxy(percent) for percent in (3, 10)]
             found, code = self.measured(proxies, "-w", "1s", "-W", "60s")
             for proxy, endpoint in zip(proxies, found, strict=True):
-                self.assertGreater(self.true_to(proxy, endpoint), 0)
+                self.assertGreater(self.assert_counts_of(proxy, endpoint), 0)
             self.assertEqual(code, 1)
 
         self.patiently(measure)
 
-    def test_the_text_counts_the_same(self):
-        self.patiently(self.tells)
+    def test_the_text_has_the_same_counts(self):
+        self.patiently(self.check_text)
 
-    def tells(self):
+    def check_text(self):
         proxy = self.lossy_proxy(10)
         done = run("ping", "-q", "-i", "10ms", "-w", "1s", "-W", "60s", "--fail-if", "loss>1%",
                    proxy.endpoint)
@@ -247,7 +246,7 @@ class Ends(Impaired):
 
 
 class Seeded(Impaired):
-    """Twelve seeds at once: 360 probes, 20 ms apart, an echo behind each proxy."""
+    """Twelve seeds at once: 360 probes, 20 ms apart, with an echo behind each proxy."""
 
     COUNT, INTERVAL_MS = 360, 20
 
@@ -255,8 +254,9 @@ class Seeded(Impaired):
         self.patiently(self.measure)
 
     def measure(self):
-        # In the first second of more than seven, with a timeout of four (and so in that part with any): so
-        # the late ones come while probes are sent, for after that a run waits for less than its timeout.
+        # Late replies are for probes of the first second of more than seven, with a timeout of four (with
+        # other timeouts in proportion): they arrive while probes are sent, because after that a run waits for
+        # less than its timeout.
         late_until = 1000 // self.INTERVAL_MS
         interval = f"{self.INTERVAL_MS * self.timeout // 4}ms"
         runs = []
@@ -302,7 +302,7 @@ class Figures(Impaired):
                 times[int(found[1])] = float(found[2])
         self.assertEqual(sorted(times), list(range(1, self.COUNT + 1)))
 
-        # No answer was there before the proxy sent it (1%, 50 us: two clocks are compared).
+        # No reply arrived before the proxy sent it (1%, 50 us: two clocks are compared).
         for entry in proxy.log:
             self.assertGreaterEqual(times[entry.sequence] * 1.01 + 0.05, entry.held_s() * 1000,
                                     str(entry))
@@ -322,7 +322,7 @@ class Figures(Impaired):
         comment(f"rtt of {len(values)} answers held 2 to 50 ms: {shown}")
 
     def near(self, shown, exact, relative, name):
-        # Half a unit of the last of three decimals, besides.
+        # Plus half a unit of the last of three decimals.
         self.assertLessEqual(abs(shown - exact), exact * relative + 0.0011,
                              f"{name} is {shown} in the summary, {exact} in the lines")
 
@@ -338,9 +338,9 @@ class Figures(Impaired):
                 return {name: float(value) for name, value in zip(names, values, strict=True) if value != "-"}
         raise AssertionError("no row rtt in the summary:\n" + text)
 
-    def test_percentiles_of_the_document_are_not_below_the_delays(self):
-        # Each time is at least the delay of its probe, and so is each percentile. Delays swap answers:
-        # how many, the proxy's log says.
+    def test_percentiles_in_the_document_are_not_below_the_delays(self):
+        # Each time is at least the delay of its probe, and so is each percentile. Delays swap replies: the
+        # proxy's log says how many.
         proxy = self.proxy(self.delayed())
         client = self.start(proxy, interval="5ms")
         done = parse_json(client.finish())
@@ -363,8 +363,8 @@ class Figures(Impaired):
 
 
 class Stream(Impaired):
-    """Over TCP. Where connections end, each probe has its own: on a common one it would depend on the
-    clock whether the next is sent before the end of the last is known."""
+    """Over TCP. Where connections end, each probe has its own: on a shared one it would depend on the
+    clock whether the next is sent before the client knows that the last one ended."""
 
     def exactly(self, schedule, *arguments, code=1, **expected):
         proxy = TcpProxy(schedule + clean(3), PAYLOAD_BYTES)
@@ -380,22 +380,22 @@ class Stream(Impaired):
         self.assertEqual(found["connect"]["count"], connections)
         self.assertEqual(proxy.connections, connections)
 
-    def test_an_answer_in_pieces_is_whole(self):
+    def test_a_reply_in_pieces_is_complete(self):
         self.exactly([Fate(copies=7), Fate(copies=56), Fate(), Fate(copies=2)], code=0)
 
     def test_damage(self):
         self.exactly([Fate(), Fate(flips=(0,)), Fate(flips=(15,)), Fate(), Fate(flips=(55,))],
                      corrupted=3)
 
-    def test_a_connection_that_ends_before_the_answer(self):
+    def test_a_connection_that_ends_before_the_reply(self):
         # Closed, and reset.
         self.exactly([Fate(), Fate(drop=True), Fate(), Fate(drop=True, hold=1), Fate()],
                      "--reconnect", closed=2)
 
-    def test_an_answer_that_is_cut_off(self):
+    def test_a_reply_that_is_cut_off(self):
         self.exactly([Fate(), Fate(size=20), Fate(), Fate(size=55)], "--reconnect", wrong_size=2)
 
-    def test_every_fault_with_a_connection_a_probe(self):
+    def test_every_fault_with_a_connection_for_each_probe(self):
         self.exactly([Fate(), Fate(flips=(30,)), Fate(drop=True), Fate(copies=3), Fate(size=1)],
                      "--reconnect", corrupted=1, closed=1, wrong_size=1)
 

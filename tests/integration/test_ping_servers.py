@@ -1,5 +1,5 @@
-"""`riposte ping` against peers that are not ours, or not an echo, or broken: what is measured, what is
-said, and the exit code. Each case over TCP and UDP where both make sense.
+"""`riposte ping` against peers that are other programs, not an echo, or faulty: figures, messages and exit
+code. Each case over TCP and UDP where both make sense.
 """
 
 import random
@@ -29,7 +29,7 @@ class Case(RiposteTest):
     maxDiff = None
 
     def ping(self, *arguments, count=3, interval="20ms", code=0, **keywords):
-        """What the document says of each endpoint. The exit code is `code`; None: 0 or 1."""
+        """The document's entries of the endpoints. The exit code must be `code`; None: 0 or 1."""
         done = run_json("ping", "-j", "-c", count, "-i", interval, *arguments, **keywords)
         self.assertEqual(done.stderr, "")
         self.assertIn(done.returncode, (0, 1) if code is None else (code,), str(done))
@@ -42,7 +42,7 @@ class Case(RiposteTest):
         return done.stdout
 
     def assert_counts(self, endpoint, **expected):
-        """These counts, and zero for all that are not named. (Servers with a thread a connection may
+        """Checks these counts, and zero for all others. (Servers with a thread per connection may
         answer connections in another order than that of the probes.)"""
         counts = {key: count for key, count in endpoint["counts"].items() if count}
         if endpoint.get("connections", 0) > 1:
@@ -92,8 +92,8 @@ class Echoes(Case):
         self.assertEqual(found["connect"]["count"], 1)
 
     def test_socat_over_udp(self):
-        # Its pipe knows no borders: a socat that is late sends two datagrams back as one, and the ping
-        # says so. Then another one is asked, and less often.
+        # Its pipe does not keep datagrams apart: a socat that is late returns two as one, which ping
+        # reports. The test then repeats with a new socat and fewer probes a second.
         for interval in ("20ms", "100ms", "500ms", "1s", "2s"):
             endpoint = self.socat("udp", "UDP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr", "PIPE")
             found = self.ping(endpoint, "-W", "10s", count=10, interval=interval, code=None)[0]
@@ -111,12 +111,12 @@ class Echoes(Case):
         found = self.answers_all(endpoint)
         self.assertEqual(found["address"], endpoint.removeprefix("tcp://"))
 
-    def test_a_connection_a_probe(self):
+    def test_a_connection_for_each_probe(self):
         endpoint = self.socat("tcp", "TCP4-LISTEN:0,bind=127.0.0.1,fork,reuseaddr", "EXEC:cat")
         found = self.answers_all(endpoint, "--reconnect", connections=10)
         self.assertEqual(found["connect"]["count"], 10)
 
-    def test_our_own_echo(self):
+    def test_the_echo_of_riposted(self):
         for transport, _ in KINDS:
             for host in ("127.0.0.1", *(["[::1]"] if has_ipv6() else [])):
                 with self.subTest(transport=transport, host=host):
@@ -140,8 +140,8 @@ class Echoes(Case):
         found = self.ping(self.tcp(self.probes(answer)))[0]
         self.assert_counts(found, sent=3, answered=3)
 
-    def test_where_the_time_of_arrival_was_taken_is_told(self):
-        # UDP on loopback has the kernel's time stamps; whatever it is, it is said.
+    def test_the_source_of_arrival_times_is_shown(self):
+        # UDP on loopback has the kernel's time stamps; either way ping must say which.
         found = self.ping(self.echo("udp"))[0]
         self.assertIn(found["clock"], ("kernel", "user_space", "mixed"))
         text = self.text(self.echo("udp"))
@@ -158,7 +158,7 @@ class Echoes(Case):
         self.assertEqual(clients, ["127.0.0.3"] * 3)
 
 
-class Nobody(Case):
+class NoReply(Case):
     def test_a_closed_port_refuses(self):
         for transport, kind in KINDS:
             with self.subTest(transport=transport):
@@ -181,7 +181,7 @@ class Nobody(Case):
     def test_a_connection_that_is_never_answered(self):
         self.black_hole(self.tcp(swallow))
 
-    def test_a_queue_of_connections_that_is_full(self):
+    def test_a_full_accept_queue(self):
         self.black_hole(self.keep(Backlog()).endpoint)
 
     def black_hole(self, endpoint):
@@ -195,8 +195,9 @@ class Nobody(Case):
         self.assertIn("3 lost (100%)", text)
         self.assertRegex(text, "(?m)^(no answer came: |the port accepts connections, but nothing answers: )")
 
-    def test_an_endpoint_that_comes_to_life(self):
-        # Refused first, then answered: each probe by itself, one connection once there is a listener.
+    def test_an_endpoint_that_starts_to_serve(self):
+        # First refused, then answered: each probe tries by itself, and one connection serves once there is a
+        # listener.
         for transport, kind in KINDS:
             with self.subTest(transport=transport):
                 self.revive(transport, kind)
@@ -221,7 +222,7 @@ class Nobody(Case):
 
 
 class Breakers(Case):
-    """Streams that end, and what is between the lines."""
+    """Streams that end or are cut, and damaged datagrams."""
 
     def test_a_server_that_closes_at_once(self):
         found = self.ping(self.tcp(lambda connection: None), code=1)[0]
@@ -237,7 +238,7 @@ class Breakers(Case):
     def test_a_server_that_reads_and_closes(self):
         found = self.ping(self.tcp(lambda connection: read_exactly(connection, SIZE)), code=1)[0]
         self.assert_counts(found, sent=3, closed=3)
-        # A second probe would lie unread when a slow machine's server closes, which is a reset.
+        # On a slow machine a second probe could be unread when the server closes, which causes a reset.
         text = self.text(self.tcp(lambda connection: read_exactly(connection, SIZE)), count=1, code=1)
         self.assertIn("seq=1 closed: the connection ended before the answer\n", text)
 
@@ -249,15 +250,15 @@ class Breakers(Case):
         found = self.ping(self.tcp(serve), code=1)[0]
         self.assert_counts(found, sent=3, closed=3)
 
-    def test_an_echo_of_one_probe_a_connection(self):
-        # It goes on by connecting again. Only a probe that is due before the last one's answer, with
-        # the end of the connection, came can be lost to that end: here, if the machine is slow.
+    def test_an_echo_that_closes_after_each_probe(self):
+        # It continues by reconnecting. Only a probe that is due before the last one's reply, and with it the
+        # end of the connection, has arrived can be lost to that end: here, only if the machine is slow.
         found = self.ping(
             self.tcp(lambda connection: send_last(connection, read_exactly(connection, SIZE))),
             count=10, interval="100ms", code=None)[0]
-        self.goes_on(found, 10, 0.1)
+        self.assert_continues(found, 10, 0.1)
 
-    def goes_on(self, found, count, interval):
+    def assert_continues(self, found, count, interval):
         counts = found["counts"]
         self.assertEqual(counts["answered"] + counts["closed"], count)
         self.assertGreaterEqual(found["connections"], counts["answered"])
@@ -265,36 +266,36 @@ class Breakers(Case):
         self.assertTrue(counts["closed"] == 0 or
                         found["rtt"]["max"] + found["lateness"]["max"] >= interval, found)
 
-    def test_a_server_that_answers_short_and_closes(self):
+    def test_a_server_that_replies_short_and_closes(self):
         endpoint = self.tcp(
             lambda connection: send_last(connection, read_exactly(connection, SIZE)[:20]))
         found = self.ping("--reconnect", endpoint, code=1)[0]
         self.assert_counts(found, sent=3, wrong_size=3)
-        # On one connection after the other: what is sent on one that is about to end is `closed`.
+        # On successive connections: a probe sent on one that is about to end is `closed`.
         counts = self.ping(endpoint, code=1, interval="100ms")[0]["counts"]
         self.assertGreaterEqual(counts["wrong_size"], 1)
         self.assertEqual(counts["wrong_size"] + counts["closed"], 3)
 
-    def test_a_server_that_answers_short_and_stays(self):
+    def test_a_server_that_replies_short_and_stays(self):
         def serve(connection):
             connection.sendall(read_exactly(connection, SIZE)[:40])
             swallow(connection)
 
-        # A connection each: each is given up when its time is over, with the size that came.
+        # With a connection each: each is given up after its timeout, with the size that had arrived.
         found = self.ping("-W", "4s", "--reconnect", self.tcp(serve), code=1)[0]
         self.assert_counts(found, sent=3, wrong_size=3)
-        # One for all: with the first, the others' connection is given up.
+        # With a shared one: the timeout of the first gives up the connection of the others.
         found = self.ping("-W", "4s", self.tcp(serve), code=1)[0]
         counts = found["counts"]
         self.assertGreaterEqual(counts["wrong_size"], 1)
         self.assertEqual(counts["wrong_size"] + counts["closed"] + counts["lost"], 3)
 
-    def test_a_stream_that_answers_long(self):
+    def test_a_stream_with_replies_that_are_too_long(self):
         endpoint = self.tcp(
             self.probes(lambda connection, probe: connection.sendall(probe + b"more")))
         found = self.ping("--reconnect", endpoint, count=10, code=1)[0]
         self.assert_counts(found, sent=10, wrong_size=10)
-        # On one connection the surplus of one answer stands before the next, if that one is due.
+        # On a shared connection the surplus of one reply precedes the next, if that one is due.
         counts = self.ping(endpoint, count=10, code=1)[0]["counts"]
         self.assertGreaterEqual(counts["wrong_size"], 1)
         self.assertEqual(counts["wrong_size"] + counts["answered"], 10)
@@ -317,7 +318,7 @@ class Breakers(Case):
             server.sendto(data, client)
             server.sendto(data, client)
 
-        # The last one's copy may come when all is over.
+        # The copy of the last one may arrive after the end.
         found = self.ping(self.udp(twice), count=10)[0]
         self.assertIn(found["counts"].pop("duplicated"), (9, 10))
         self.assert_counts(found, sent=10, answered=10)
@@ -325,7 +326,7 @@ class Breakers(Case):
 
 
 class OtherServices(Case):
-    """What answers is no echo: it is measured all the same, and said so once."""
+    """A service that is not an echo is still measured, which ping says once."""
 
     SAID = "the service is no echo: its answers are timed, not verified\n"
 
@@ -335,17 +336,17 @@ class OtherServices(Case):
         self.assert_counts(found, sent=3, answered=3)
         text = self.text(*arguments, endpoint)
         self.assertEqual(text.count(self.SAID), 1, text)
-        # (A server that talks first may have answered before the probe left: in no time.)
+        # (A server that sends first may have replied before the probe was sent: in zero time.)
         sequences = re.findall(r"(?m)^\d+ bytes from \S+: seq=(\d+)", text)
         self.assertEqual(sorted(sequences), ["1", "2", "3"])
         return found
 
     def closing(self, service):
-        """A service of ours that ends each connection behind its answer."""
+        """A service of riposted that closes each connection after its reply."""
         _, address = self.serve(service)
         endpoint = spelled("tcp", address)
         self.assertEqual(self.measured(endpoint, "--reconnect")["connections"], 3)
-        # Without being told to, it goes on with another connection, as in Breakers.
+        # It reconnects without an option, as in Breakers.
         found = self.ping(endpoint, count=5, interval="200ms", code=None)[0]
         self.assertEqual(found["service"], "other")
         self.assertEqual(found["counts"]["answered"] + found["counts"]["closed"], 5)
@@ -382,7 +383,7 @@ class OtherServices(Case):
                 found = self.ping("-W", "300ms", spelled(transport, address), code=1)[0]
                 self.assert_counts(found, sent=3, lost=3)
 
-    # Over TCP a connection each: on a common one, two answers read at once look like one.
+    # Over TCP with a connection each: on a shared one, two replies read at once look like one.
 
     def test_garbage_of_the_same_size(self):
         self.measured(self.garbage("udp", SIZE))
@@ -402,7 +403,7 @@ class OtherServices(Case):
 
 
 class Several(Case):
-    def test_each_is_measured_by_itself_and_compared(self):
+    def test_each_endpoint_is_measured_by_itself_and_compared(self):
         endpoints = [self.echo("tcp"), self.echo("udp")]
         found = self.ping(*endpoints, count=5)
         self.assertEqual([endpoint["name"] for endpoint in found], endpoints)
@@ -417,7 +418,7 @@ class Several(Case):
         for endpoint in endpoints:
             self.assertRegex(table, rf"(?m)^{re.escape(endpoint)}\s+0%(\s+([\d.]+( *\*)?|-)){{6}}$")
 
-    def test_a_dead_one_does_not_hurt_the_other(self):
+    def test_an_endpoint_that_refuses_does_not_affect_the_other(self):
         for transport, kind in KINDS:
             with self.subTest(transport=transport):
                 dead = spelled(transport, self.keep(closed_port(kind)).getsockname())
@@ -429,8 +430,8 @@ class Several(Case):
                 self.assertRegex(text, rf"(?m)^{re.escape(dead)}\s+100%$")
                 self.assertRegex(text, rf"(?m)^{re.escape(alive)}\s+0%(\s+([\d.]+|-))+$")
 
-    def test_a_hole_does_not_delay_the_other(self):
-        # Connecting to the first never ends; the second's probes leave on their own schedule.
+    def test_an_endpoint_that_never_answers_does_not_delay_the_other(self):
+        # Connecting to the first never ends; the second's probes are sent on their own schedule.
         hole = self.keep(Backlog()).endpoint
         found = self.ping("-W", "3s", hole, self.echo("tcp"), count=5, code=1)
         self.assert_counts(found[0], sent=5, lost=5)
@@ -449,13 +450,13 @@ class Names(Case):
         self.assertNotIn("statistics", done.stdout)
         self.assertRegex(done.stderr, message)
 
-    def test_a_name_that_can_not_be_is_told(self):
+    def test_an_impossible_name_is_reported(self):
         # A label longer than 63 bytes is refused before any name server is asked.
         name = "x" * 64 + ".invalid"
         for scheme, _ in KINDS:
             self.refused(f"{scheme}://{name}:7001", message=rf"^riposte: .*{name}.*\n$")
 
-    def test_one_bad_name_of_several_stops_all_before_anything_is_sent(self):
+    def test_one_impossible_name_of_several_stops_all_before_anything_is_sent(self):
         questions = []
         endpoint = self.udp(lambda server, data, client: questions.append(data))
         self.refused(endpoint, "udp://" + "x" * 64 + ".invalid", message=r"^riposte: .*xxx")
@@ -468,7 +469,7 @@ class Names(Case):
         self.assertEqual(found["address"], f"127.0.0.1:{address[1]}")
         self.assert_counts(found, sent=3, answered=3)
 
-    def test_a_source_that_is_not_ours_is_told(self):
+    def test_a_source_address_of_another_host_is_reported(self):
         for scheme, _ in KINDS:
             self.refused("--source", "192.0.2.1", f"{scheme}://127.0.0.1:9",
                          message=r"^riposte: --source 192\.0\.2\.1: cannot assign requested address")

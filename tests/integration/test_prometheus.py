@@ -1,8 +1,8 @@
-"""The packaged Prometheus (Debian: prometheus) scrapes a daemon, and what it says afterwards is what
-a known load did, to the unit. The alerts, the recording rules and the dashboard of packaging/examples
-are held against the names that the daemon has.
+"""The packaged Prometheus (Debian: prometheus) scrapes a daemon, and its values afterwards are exactly
+those of a known load. The alerts, the recording rules and the dashboard of packaging/examples are
+compared with the names that the daemon has.
 
-Without the programs prometheus and promtool the tests are skipped, with that reason.
+Without the programs prometheus and promtool the tests are skipped with that reason.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ address = "udp://127.0.0.1:0"
 """
 
 
-# Six connections in all, two of them to hello; 127.0.1.0/24 may have 20 answers a second.
+# Six connections in all, at most two of them to hello; 127.0.1.0/24 may get 20 replies a second.
 TIGHT = """
 [metrics]
 listen = "tcp://127.0.0.1:0"
@@ -89,7 +89,7 @@ def fetch(url, **headers):
 
 
 class Prometheus:
-    """One of one's own, which scrapes `target` each second."""
+    """A Prometheus of the test's own, which scrapes `target` each second."""
 
     def __init__(self, target):
         self.directory = tempfile.TemporaryDirectory(prefix="riposte-prometheus-")
@@ -156,7 +156,7 @@ class Scraped(RiposteTest):
         self.addCleanup(connection.close)
         return connection
 
-    def test_what_it_says_is_what_a_load_did(self):
+    def test_the_values_are_those_of_a_known_load(self):
         daemon, metrics = self.start()
         prometheus = Prometheus(metrics)
         self.addCleanup(prometheus.close)
@@ -171,7 +171,7 @@ class Scraped(RiposteTest):
         for client, size in ((first, 100_000), (second, 1)):
             client.sendall(b"x" * size)
             self.assertEqual(receive_exactly(client, size), b"x" * size)
-        crowd = [self.connect(echo, "127.0.0.9") for _ in range(8)]  # 5 may, 3 are closed
+        crowd = [self.connect(echo, "127.0.0.9") for _ in range(8)]  # 5 are allowed, 3 are closed
         for client in crowd:
             with contextlib.suppress(ConnectionError):
                 client.sendall(b"y")
@@ -222,7 +222,7 @@ class Scraped(RiposteTest):
             self.await_values(
                 prometheus, f"sum by (service) ({query})",
                 {(("service", service),): value for service, value in of_service.items()})
-        # And no more than that, when it has been scraped again.
+        # And the values are the same after another scrape.
         self.scraped_again(prometheus)
         for query, of_service in expected.items():
             self.await_values(
@@ -238,20 +238,20 @@ class Scraped(RiposteTest):
                           {(("instance", metrics), ("job", "riposte")): 1})
         self.assertEqual(prometheus.values('ALERTS{alertstate="firing"}'), {})
 
-    def test_what_it_says_of_rates_and_limits_is_what_was_refused(self):
-        """How many a rate lets through is a matter of time; that those and the dropped ones are as many
-        as were sent is not."""
+    def test_the_values_of_rates_and_limits_are_those_of_the_refusals(self):
+        """How many a rate admits depends on time; that those and the dropped ones add up to the number
+        sent does not."""
         daemon, metrics = self.start(TIGHT)
         prometheus = Prometheus(metrics)
         self.addCleanup(prometheus.close)
         hello, echo = daemon.port("hello", "tcp"), daemon.port("echo", "tcp")
         datagrams = daemon.port("echo", "udp")
 
-        # One more than it is told, and on a connection of its own: it asks first what answers there.
+        # One more than requested, on a connection of its own: the client first checks what answers there.
         self.run_client("load", "-n", "500", "-c", "4", "-s", "100", f"tcp://127.0.0.1:{echo}")
-        # Only when those have gone is there room for six that stay.
+        # Only when those have ended is there room for six that stay.
         self.await_values(prometheus, "sum by () (riposte_connections)", {(): 0})
-        # hello waits for a byte: what it greets it closes.
+        # hello waits for a byte; it closes a connection once it has replied.
         held = [self.connect(hello) for _ in range(2)] + [self.connect(echo) for _ in range(4)]
         for client in held[2:]:
             client.sendall(b"y")
@@ -261,7 +261,7 @@ class Scraped(RiposteTest):
             self.assertTrue(self.is_ended(self.connect(echo)))
         self.run_client(
             "ping", "-q", "-c", "25", "-i", "2ms", "-s", "60", f"udp://127.0.0.1:{datagrams}")
-        answered = self.flood(datagrams, 1000, source="127.0.1.1")  # and 20 that are exempt
+        answered = self.flood(datagrams, 1000, source="127.0.1.1")  # and 20 from an exempt address
         self.assertTrue(0 < answered < 1000, f"{answered} of 1000 were answered")
 
         for query, value in {
@@ -285,7 +285,7 @@ class Scraped(RiposteTest):
                    (("reason", "prefix_rate"), ("transport", "udp")): 1000 - answered}
         self.await_values(prometheus, drops, refused)
 
-        # With one of echo's gone there is room in all, and still none at hello.
+        # When one connection to echo has ended, the total has room, and hello still has none.
         held[-1].close()
         self.await_values(prometheus, "sum by () (riposte_connections)", {(): 5})
         self.assertTrue(self.is_ended(self.connect(hello)))
@@ -294,7 +294,7 @@ class Scraped(RiposteTest):
 
     def scraped_again(self, prometheus):
         scrapes = 'sum by () (riposte_scrapes_total{code="200"})'
-        # A scrape that takes more than a second has failed, and leaves nothing there until the next.
+        # A scrape that takes more than a second fails, and leaves no values until the next one.
         before = await_true(lambda: prometheus.values(scrapes), scrapes, 2 * WAIT)[()]
         await_true(lambda: prometheus.values(scrapes).get((), 0) > before + 1, scrapes, 2 * WAIT)
 
@@ -303,8 +303,8 @@ class Scraped(RiposteTest):
         self.assertEqual(done.returncode, 0, (done.stdout + done.stderr).decode())
 
     def flood(self, port, count, source):
-        """Sends so many, and says how many were answered. After each fifty one from an exempt address
-        has to be answered, so that no buffer runs over: the daemon takes them in their order."""
+        """Sends `count` datagrams and returns how many were answered. After each fifty, one from an exempt
+        address must be answered, so that no buffer overflows: the daemon reads them in order."""
         answered = 0
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
             asker.bind((source, 0))
@@ -327,13 +327,13 @@ class Scraped(RiposteTest):
         return True
 
     def answers(self, client):
-        """Whether a byte comes back, and not the end."""
+        """Whether a byte comes back instead of the end."""
         with contextlib.suppress(ConnectionError):
             return client.recv(1) == b"y"
         return False
 
     def reserved_port(self):
-        """One below 1024 that is free; PermissionError where such are not for us."""
+        """A free port below 1024; PermissionError if the test may not bind such ports."""
         for port in range(1023, 600, -1):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 try:
@@ -356,7 +356,7 @@ class Scraped(RiposteTest):
         except AssertionError:
             self.assertEqual(seen, expected, query)
 
-    def test_promtool_finds_nothing_wrong_with_the_text(self):
+    def test_promtool_accepts_the_text(self):
         daemon, metrics = self.start()
         with self.connect(daemon.port("hello", "tcp")) as client:
             client.sendall(GREETING)
@@ -366,9 +366,9 @@ class Scraped(RiposteTest):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT, check=False)
         self.assertEqual((done.returncode, done.stdout), (0, ""))
 
-    def test_every_query_of_the_examples_names_metrics_that_there_are(self):
+    def test_every_query_of_the_examples_names_existing_metrics(self):
         _, metrics = self.start()
-        fetch(f"http://{metrics}/metrics")  # the second text counts the first
+        fetch(f"http://{metrics}/metrics")  # so that the second text counts this scrape
         text = fetch(f"http://{metrics}/metrics")
         there = set(re.findall(r"^([a-z_]+)[{ ]", text, re.M)) | {"up", "ALERTS"}
         labels = labels_of(text)
@@ -385,8 +385,8 @@ class Scraped(RiposteTest):
                 self.assertLessEqual(set(value.split("|")), labels[name][label], query)
         families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in there} - {"ALERTS"}
         shown = " ".join(queries)
-        # Restarts hand connections over; workers on another backend, and longer answers to this host, are told in
-        # a table; address space says nothing of what is needed.
+        # Left out: restarts hand connections off; a table shows workers on another backend, and longer
+        # replies to this host; address space says nothing about the memory in use.
         left_out = {"riposte_connections_adopted_total", "riposte_connections_handed_over_total",
                     "riposte_backend_workers", "riposte_longer_answers_total", "process_virtual_memory_bytes"}
         self.assertEqual({name for name in families if not re.search(rf"\b{name}(_bucket)?\b", shown)},
@@ -400,7 +400,7 @@ def dashboard_queries():
 
 
 def labels_of(text):
-    """{metric: {label: {value, ...}}} of what is exposed."""
+    """{metric: {label: {value, ...}}} of the exposed text."""
     found = {}
     for name, labels in re.findall(r"^([a-z_]+)\{(.*)\} \S+$", text, re.M):
         for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
@@ -409,8 +409,8 @@ def labels_of(text):
 
 
 def matchers_of(query):
-    """(metric, label, value) of what it selects by, but for the labels that Prometheus adds and for
-    recorded ones, whose labels are of what they were made from."""
+    """(metric, label, value) of the selectors of a query, without the labels that Prometheus adds and
+    without recorded metrics, which have the labels of their sources."""
     return [(name, label, value)
             for name, matchers in re.findall(r"([a-z0-9_:]+)\{([^}]*)\}", query) if ":" not in name
             for label, value in re.findall(r'(\w+)=~?"([^"]*)"', matchers)
@@ -418,7 +418,7 @@ def matchers_of(query):
 
 
 def expressions_of(rules):
-    """What stands behind `expr:`, in this one's few forms: in its line, or folded below it."""
+    """The expressions after `expr:` in the forms that the file uses: on its line, or folded below it."""
     found = []
     for match in re.finditer(r"^( *)expr: (>-\n(?:\1 +\S.*\n)+|.*\n)", rules, re.M):
         found.append(" ".join(match[2].removeprefix(">-").split()))
@@ -435,7 +435,7 @@ class Examples(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout)
         return done.stdout
 
-    def test_rules_are_right_and_hold_their_tests(self):
+    def test_rules_are_valid_and_pass_their_tests(self):
         self.assertIn("19 rules found", self.promtool("check", "rules", RULES.name))
         self.assertIn("SUCCESS", self.promtool("test", "rules", "riposte.rules.test.yml"))
         self.assertIn("SUCCESS", self.promtool("check", "config", "prometheus.yml"))
@@ -448,7 +448,7 @@ class Examples(unittest.TestCase):
             self.assertIn(f"alertname: {alert}}}", tests)
             self.assertIn(f'alertname="{alert}"', tests)
 
-    def test_each_query_of_the_dashboard_is_one(self):
+    def test_each_query_of_the_dashboard_is_valid(self):
         rules = {"groups": [{"name": "dashboard", "rules": [
             {"record": f"query:{number}",
              "expr": query.replace("$__rate_interval", "1m").replace("$job", "a")}
@@ -458,13 +458,13 @@ class Examples(unittest.TestCase):
             path.write_text(json.dumps(rules), encoding="utf-8")
             self.promtool("check", "rules", path.name, cwd=directory)
 
-    def test_panels_have_numbers_places_and_words_of_their_own(self):
+    def test_panels_have_distinct_ids_places_and_texts(self):
         panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
         self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
         places = [(x, y) for place in (panel["gridPos"] for panel in panels)
                   for x in range(place["x"], place["x"] + place["w"])
                   for y in range(place["y"], place["y"] + place["h"])]
-        self.assertEqual(len(set(places)), len(places), "panels lie on each other")
+        self.assertEqual(len(set(places)), len(places), "panels overlap")
         for panel in panels:
             self.assertLessEqual(panel["gridPos"]["x"] + panel["gridPos"]["w"], 24)
             self.assertTrue(panel["type"] == "row" or panel["description"].endswith((".", "d", "?")))

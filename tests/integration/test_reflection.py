@@ -1,4 +1,4 @@
-"""Forged datagrams: nobody is made to answer who was not asked, nor without end."""
+"""Forged datagrams: the daemon can be used neither to amplify traffic, nor for an endless loop, nor against a group."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ ETH_P_IP, PACKET_OUTGOING = 0x0800, 4
 
 
 def counted(daemon):
-    """The daemon's own account: received, answered, and each reason that occurred."""
+    """The daemon's own counters: received, answered, and each reason for a drop that occurred."""
     seen = len(daemon.lines("statistics: "))
     daemon.signal(signal.SIGUSR1)
     line = daemon.wait_log(r"^riposted: statistics: (.*)\n", count=seen + 1)[1]
@@ -45,7 +45,7 @@ class Reflection(RiposteTest):
 
 
 def forged(source, target, payload):
-    """An IPv4 packet with a UDP datagram; both are (address, port)."""
+    """An IPv4 packet with a UDP datagram; `source` and `target` are (address, port)."""
     datagram = struct.pack("!HHHH", source[1], target[1], 8 + len(payload), 0) + payload
     return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(datagram), 0, 0, 64, socket.IPPROTO_UDP, 0,
                        socket.inet_aton(source[0]), socket.inet_aton(target[0])) + datagram
@@ -59,7 +59,7 @@ class Loops(Reflection):
     A, B = "10.77.0.1", "10.77.0.2"
 
     def loop(self, service_a, port_a, service_b, port_b):
-        """Forges one datagram from B to A; returns how many are then seen between the two."""
+        """Sends A one forged datagram from B; returns how many are then seen between the two."""
         enter_network(self)
         for host in (self.A, self.B):
             add_address(f"{host}/32", "lo")
@@ -70,7 +70,7 @@ class Loops(Reflection):
         raw = self.keep(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
         raw.sendto(forged((self.B, port_b), (self.A, port_a), b"forged" * 10), (self.A, 0))
         await_true(lambda: counted(a)["received"] > 0, "the forged one arrives")
-        # Who asks properly is answered, and by then a loop would have gone round.
+        # An honest request is answered; by then a loop would have gone round.
         client = self.datagram_socket((self.B, 0))
         for _ in range(20):
             client.sendto(b"x", (self.A, port_a))
@@ -83,19 +83,19 @@ class Loops(Reflection):
                 seen += set(ports) == {port_a, port_b}
         return a, b, seen
 
-    def test_echo_to_echo_dies_with_the_first_datagram(self):
+    def test_a_loop_of_echo_and_echo_ends_with_the_first_datagram(self):
         a, b, seen = self.loop("echo", 7, "echo", 7)
         self.assertEqual(seen, 1)
         self.assertEqual(counted(a)["datagrams from ports served here"], 1)
         self.assertEqual(counted(b)["received"], 0)
 
-    def test_echo_to_chargen_dies_with_the_first_datagram(self):
+    def test_a_loop_of_echo_and_chargen_ends_with_the_first_datagram(self):
         a, b, seen = self.loop("chargen", 19, "echo", 7)
         self.assertEqual(seen, 1)
         self.assertEqual(counted(a)["datagrams from reserved ports"], 1)
         self.assertEqual(counted(b)["received"], 0)
 
-    def test_so_it_does_on_ports_that_are_not_privileged(self):
+    def test_a_loop_on_unprivileged_ports_ends_with_the_first_datagram(self):
         a, b, seen = self.loop("echo", 7001, "echo", 7001)
         self.assertEqual(seen, 1)
         self.assertEqual(counted(a)["datagrams from ports served here"], 1)
@@ -118,7 +118,8 @@ class Sources(Reflection):
         enter_network(self)
 
     def answered(self, target, port, host="127.0.0.1"):
-        """Asks from this port, then from another one, which is answered in any case."""
+        """Sends a request from this port, then from another one, which always gets a reply; returns whether the
+        first was answered."""
         client = self.datagram_socket((host, port))
         client.sendto(b"one", target)
         other = self.datagram_socket((host, 0))
@@ -128,19 +129,19 @@ class Sources(Reflection):
         client.close()
         return answered
 
-    def test_reserved_ports_get_no_answer(self):
+    def test_reserved_ports_get_no_reply(self):
         daemon, target = self.serve("echo", transport="udp")
         self.assertEqual([self.answered(target, port) for port in (7, 123, 1023, 1024, 2049, 2050)],
                          [False, False, False, True, False, True])
         self.assert_counted(daemon, received=12, answered=8, datagrams_from_reserved_ports=4)
 
     @needs_ipv6
-    def test_reserved_ports_get_no_answer_over_ipv6(self):
+    def test_reserved_ports_get_no_reply_over_ipv6(self):
         _, target = self.serve("echo", transport="udp", host="[::1]")
         self.assertEqual([self.answered(target, port, "::1") for port in (1023, 1024, 2049)],
                          [False, True, False])
 
-    def test_an_exception_is_for_reserved_ports_only_and_follows_a_reload(self):
+    def test_port_exempt_applies_to_reserved_ports_only_and_follows_a_reload(self):
         listen = '[[listen]]\nservice = "echo"\naddress = ["udp://127.0.0.1:7007"{}]\n'
         daemon = self.daemon(config=listen.format("") + '[datagrams]\nport_exempt = "127.0.0.2"\n')
         target = ("127.0.0.1", 7007)
@@ -158,7 +159,7 @@ class Sources(Reflection):
         daemon.wait_log("reloaded: 1 listener$")
         self.assertTrue(self.answered(target, 7008, "127.0.0.2"))
 
-    def test_the_port_of_an_inherited_socket_is_served_too(self):
+    def test_the_port_of_an_inherited_socket_counts_as_served(self):
         inherited = self.datagram_socket(("127.0.0.1", 7301))
         other = self.datagram_socket(("127.0.0.1", 7302))
         self.daemon(sockets=[(inherited, "echo"), (other, "discard")])
@@ -166,18 +167,18 @@ class Sources(Reflection):
         self.assertFalse(self.answered(target, 7302, "127.0.0.2"))
         self.assertTrue(self.answered(target, 7303, "127.0.0.2"))
 
-    def test_impossible_addresses_get_no_answer(self):
+    def test_impossible_addresses_get_no_reply(self):
         add_address("10.77.0.1/32", "lo")
         daemon = self.daemon("--listen", "echo=udp://10.77.0.1:7007")
         raw = self.keep(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
-        # The kernel takes no other such source, on no interface.
+        # The kernel accepts no other such source, on any interface.
         raw.sendto(forged(("255.0.0.1", 5000), ("10.77.0.1", 7007), b"x"), ("10.77.0.1", 0))
         raw.sendto(forged(("10.77.0.1", 0), ("10.77.0.1", 7007), b"x"), ("10.77.0.1", 0))
         client = self.datagram_socket(("10.77.0.1", 0))
         client.sendto(b"x", ("10.77.0.1", 7007))
         self.assertEqual(client.recv(10), b"x")
-        # A client may have the answer before the daemon has counted it.
-        await_true(lambda: counted(daemon)["answered"] == 1, "the answer is counted")
+        # A client may have the reply before the daemon has counted it.
+        await_true(lambda: counted(daemon)["answered"] == 1, "the reply is counted")
         account = counted(daemon)
         self.assertEqual(account["datagrams from reserved ports"], 1)
         self.assertEqual(account["received"], 2 + account.get("datagrams from addresses of no host", 0))
@@ -198,17 +199,17 @@ class Groups(Reflection):
         ip("route add default dev one")
 
     def ask_until_heard(self, daemon, asker, target):
-        """An interface that was set up just now may take nothing yet."""
+        """An interface that was just set up may not accept packets yet."""
         before = counted(daemon)["received"]
 
         def heard():
-            with contextlib.suppress(OSError):  # nor have a route
+            with contextlib.suppress(OSError):  # nor have a route yet
                 asker.sendto(b"anybody?", target)
             return counted(daemon)["received"] > before
         await_true(heard, f"a datagram to {target[0]} arrives")
 
     def assert_all_but_one_refused(self, daemon):
-        """The other end of a wire hears what goes to all as well, and so do we again, a little later."""
+        """The other end of the link receives packets to all hosts too, and returns them to this one a little later."""
         def seen():
             account = counted(daemon)
             return account["answered"], account["received"] - account["datagrams to broadcast or multicast"]
@@ -237,11 +238,11 @@ class Groups(Reflection):
         self.check("0.0.0.0")
 
     @needs_ipv6
-    def test_nor_on_a_dual_stack_socket(self):
-        self.check("*", ["224.0.0.1"])  # some kernels give an IPv6 socket no IPv4 multicast
+    def test_broadcast_and_multicast_are_not_answered_on_a_dual_stack_socket(self):
+        self.check("*", ["224.0.0.1"])  # some kernels deliver no IPv4 multicast to an IPv6 socket
 
     @needs_ipv6
-    def test_nor_multicast_over_ipv6(self):
+    def test_multicast_is_not_answered_over_ipv6(self):
         daemon = self.daemon("--listen", "echo=udp://*:7007")
         add_address("fd78::1/64", "one")
         client = self.datagram_socket(("fd78::1", 0))
@@ -252,17 +253,17 @@ class Groups(Reflection):
 
 
 class Amplification(Reflection):
-    """Every service and every size: an answer is never longer than its question."""
+    """For every service and every size, a reply is never longer than its request."""
 
     DAYTIME = re.compile(rb"\w+day, \w+ \d+, \d{4} \d\d:\d\d:\d\d-UTC\r\n")
 
     def answers(self, service, size, daytime):
-        """The length of the answer to a question of this size; None: there is none."""
+        """The length of the reply to a request of this size, or None if there is none."""
         return {"hello": size, "echo": size, "discard": None,
                 "daytime": daytime if size >= daytime else None, "chargen": min(size, 512),
                 "time": 4 if size >= 4 else None}[service]
 
-    def test_no_answer_is_longer_than_its_question(self):
+    def test_no_reply_is_longer_than_its_request(self):
         daemon = self.daemon(*(argument for service in SERVICES
                                for argument in ("--listen", f"{service}=udp://127.0.0.1:0")),
                              config="[datagrams]\nlonger_answers_to = []\n")
@@ -280,7 +281,7 @@ class Amplification(Reflection):
                 expected = [self.answers(service, size, daytime) for size in burst]
                 expected = [size for size in expected if size is not None]
                 received = [client.recv(70_000) for _ in expected]
-                if service == "daytime":  # a date may grow longer, never than the question
+                if service == "daytime":  # a date may become longer, but never longer than the request
                     self.assertTrue(all(self.DAYTIME.fullmatch(answer) for answer in received))
                 else:
                     self.assertEqual([len(answer) for answer in received], expected, service)
@@ -292,8 +293,8 @@ class Amplification(Reflection):
         self.assert_silent(client, daemon)
 
 
-    def test_who_can_not_be_forged_is_answered_as_the_rfcs_say(self):
-        """The clients of RFC 867 and 868 send an empty datagram."""
+    def test_addresses_that_cannot_be_forged_get_the_replies_of_the_rfcs(self):
+        """Clients by RFC 867 and 868 send an empty datagram."""
         listen = [argument for service in ("time", "daytime", "echo")
                   for argument in ("--listen", f"{service}=udp://127.0.0.1:0")]
         daemon = self.daemon(*listen)
@@ -306,7 +307,7 @@ class Amplification(Reflection):
         daemon.signal(signal.SIGUSR1)
         daemon.wait_log("statistics: .*6 answers longer than the question")
 
-    def test_and_that_is_only_who_is_named(self):
+    def test_only_the_configured_addresses_get_longer_replies(self):
         daemon = self.daemon("--listen", "time=udp://127.0.0.1:0",
                              config='[datagrams]\nlonger_answers_to = "127.0.0.2"\n')
         address = ("127.0.0.1", daemon.port("time", "udp"))
@@ -323,7 +324,7 @@ class Amplification(Reflection):
 @needs_root
 @needs_program("ip")
 class Rates(Reflection):
-    """A daemon in a network of its own, a wire, and those who ask at its other end."""
+    """A daemon in a network of its own, a link, and clients at its other end."""
 
     SERVER, CLIENT = "10.79.0.1", "10.79.0.2"
     FLOOD = 10_000
@@ -357,7 +358,7 @@ class Rates(Reflection):
         with self.inside():
             return self.daemon(config=daemon_config(self.SERVER, datagrams))
 
-    def test_a_prefix_gets_its_rate_and_a_reload_changes_it(self):
+    def test_a_prefix_gets_at_most_its_rate_and_a_reload_changes_it(self):
         daemon = self.start("rate_per_prefix = 10\n")
         add_address("10.79.0.3/24", "wire")
         add_address("198.51.100.1/32", "wire")
@@ -374,7 +375,7 @@ class Rates(Reflection):
             account = self.balanced(daemon)
             return account if account and account["received"] == asked["received"] + 600 else None
         account = await_true(all_counted, "all are counted")
-        # Two prefixes, a second's worth each, and what a slow machine adds to it while it sends.
+        # Two prefixes, a second's worth each, plus what becomes available while a slow machine sends.
         answered = account["answered"] - asked["answered"]
         self.assertGreaterEqual(answered, 20)
         self.assertLess(answered, 600)
@@ -389,13 +390,13 @@ class Rates(Reflection):
 
     @staticmethod
     def balanced(daemon):
-        """Its account, if each datagram that it received is in there as answered or over the rate."""
+        """Its counters, once each received datagram is counted as answered or over the rate."""
         account = counted(daemon)
         return account if account["received"] == account["answered"] + account.get(
             "datagrams over their prefix's rate", 0) else None
 
     def dropped_by_the_kernel(self, daemon):
-        """Datagrams that found no room: in the queue of a socket, or on the wire."""
+        """Datagrams that the kernel dropped because a queue was full: that of a socket, or of the link."""
         def look(process, device):
             with open(f"/proc/{process}/net/snmp", encoding="ascii") as file:
                 names, values = (line.split() for line in file if line.startswith("Udp: "))
@@ -404,26 +405,27 @@ class Rates(Reflection):
             return int(dict(zip(names, values))["InErrors"]), int(fields[4]), int(fields[12])
         ours, here_in, here_out = look("thread-self", "wire")
         its, there_in, there_out = look(daemon.pid, "server")
-        # What the wire drops is counted at one end, the other, or both.
+        # Drops on the link are counted at one end, the other, or both.
         return ours + its + max(here_out, there_in) + max(there_out, here_in)
 
     def ask_until_answered(self, client):
-        """A wire that was set up just now may take nothing yet."""
+        """A link that was just set up may not accept packets yet."""
         def answered():
             client.sendto(b"?", (self.SERVER, 7007))
             return select.select([client], [], [], 0.1)[0]
-        await_true(answered, "the daemon is there")
-        self.pass_over(client)
+        await_true(answered, "the daemon answers")
+        self.skip_arrived(client)
 
     @staticmethod
-    def pass_over(client):
+    def skip_arrived(client):
         while select.select([client], [], [], 0)[0]:
             client.recv(10)
 
     def flood(self, daemon, seconds, rate):
-        """Forged ones at this rate, and an honest client that was known before and asks a hundred
-        times a second. Returns the times its answers took, how many there should be, how many were
-        forged, and how many datagrams the kernel dropped. What has reached the daemon is answered."""
+        """Sends forged datagrams at this rate beside an honest client that was known before and sends
+        a hundred requests a second. Returns the times of its replies, how many there should be, how many
+        datagrams were forged, and how many the kernel dropped. Checks that those that reached the daemon
+        were answered."""
         dropped_before = self.dropped_by_the_kernel(daemon)
         client = self.datagram_socket((self.CLIENT, 0))
         self.ask_until_answered(client)
@@ -461,8 +463,8 @@ class Rates(Reflection):
         self.assertLessEqual(len(waiting), dropped(), f"of {sent}")
         return times, sent, forged_count, dropped()
 
-    def test_an_honest_client_loses_nothing_while_forged_ones_flood(self):
-        """As many as this machine can bear: what the kernel drops, the daemon never sees."""
+    def test_an_honest_client_loses_nothing_during_a_flood_of_forged_datagrams(self):
+        """At the highest rate without kernel drops on this machine: the daemon never sees what the kernel drops."""
         daemon = self.start()
         seconds, rate = 2, 20_000
         while True:
@@ -474,11 +476,11 @@ class Rates(Reflection):
         self.assertEqual(len(times), sent)
         self.assertGreater(sent, 10)
 
-    def test_nor_does_it_when_they_come_as_fast_as_a_core_forges(self):
-        """But for those that the kernel drops, if the daemon has not the CPU."""
+    def test_an_honest_client_loses_nothing_when_a_whole_core_forges(self):
+        """Except for those that the kernel drops when the daemon lacks CPU time."""
         seconds, forged_count, times = 1, 0, []
         daemon = self.start()
-        # As many as are worth the name; and where the kernel dropped all that was honest, nothing was seen.
+        # Enough to call it a flood; and if the kernel dropped everything honest, nothing was tested.
         while forged_count < self.FLOOD or not times:
             seconds *= 2
             self.assertLess(seconds, 60, f"only {forged_count} were forged, {len(times)} answers came")

@@ -1,5 +1,5 @@
-"""Refusals, ICMP errors and silence told apart, by ping, load and send: what failed, who said so, how soon it was
-said, and a hint that fits. The router is a namespace that forwards, and says what its routes tell it to say.
+"""Ping, load and send distinguish refusals, ICMP errors and silence: they print what failed, which host reported
+it, after what time, and a fitting hint. The router is a namespace that forwards, and sends the errors of its routes.
 """
 
 import errno
@@ -35,14 +35,14 @@ class OnThisMachine(RiposteTest):
         return peer.endpoint
 
     def mute(self):
-        """An endpoint that says nothing, not even at the end of what it was sent."""
+        """An endpoint that sends nothing, not even when the client has finished."""
         ended = threading.Event()
         peer = TcpPeer(lambda _: ended.wait(WAIT))
         self.addCleanup(peer.close)
         self.addCleanup(ended.set)
         return peer.endpoint
 
-    def test_a_port_that_accepts_and_says_nothing(self):
+    def test_a_port_that_accepts_and_stays_silent(self):
         endpoint = self.swallower()
         self.assertEqual(self.ping("-W", "300ms", endpoint)["errors"],
                          [{"kind": "no_answer", "text": "no answer", "count": 3}])
@@ -86,7 +86,7 @@ class OnThisMachine(RiposteTest):
                     self.assertRegex(
                         done.stderr, rf"^riposte: {endpoint}: \w.* in {MS}; is riposted running there\?\n$")
 
-    def test_the_comparison_says_what_failed(self):
+    def test_the_comparison_shows_the_causes(self):
         closed = spelled("tcp", self.keep(closed_port(socket.SOCK_STREAM)).getsockname())
         silent = self.swallower()
         peer = UdpPeer(echo_datagram)
@@ -97,10 +97,10 @@ class OnThisMachine(RiposteTest):
 
 
 class BehindARouter(unittest.TestCase):
-    """Beyond 10.9.0.2 and fd09::2, which say by their routes: no route, prohibited. A router says little more than
-    once a second to each host, so every command has a network of its own."""
+    """Behind 10.9.0.2 and fd09::2, whose routes report: no route, prohibited. A router sends little more than one
+    error a second to each host, so every command has a network of its own."""
 
-    #: How the router's route is made, and what it then says: words, fate, type and code for IPv4 and IPv6.
+    #: The kind of the router's route, and what it then reports: words, type and code for IPv4 and IPv6.
     ROUTES = {"unreachable": (("host unreachable", 3, 1), ("no route to destination", 1, 0)),
               "prohibit": (("administratively prohibited", 3, 13), ("administratively prohibited", 1, 1))}
 
@@ -134,7 +134,7 @@ class BehindARouter(unittest.TestCase):
                 yield kind, options, "10.99.0.1:9", "10.9.0.2", "ICMP", v4
                 yield kind, options, "[fd99::1]:9", "fd09::2", "ICMPv6", v6
 
-    def test_ping_says_what_the_router_said(self):
+    def test_ping_reports_the_routers_error(self):
         for kind, options, endpoint, router, protocol, (words, number, code) in self.cases():
             with self.subTest(kind=kind, options=options, endpoint=endpoint):
                 self.enter(kind)
@@ -152,7 +152,7 @@ class BehindARouter(unittest.TestCase):
                         else f"{router} knows no way to it;")
                 self.assertIn(f"\nno answer came: {hint}", done.stdout)
 
-    def test_so_do_send_and_load(self):
+    def test_send_and_load_report_the_routers_error(self):
         for kind, options, endpoint, router, protocol, (words, _, _) in self.cases():
             for command in (("send",), ("load", "-n", "1")):
                 with self.subTest(kind=kind, command=command, options=options, endpoint=endpoint):
@@ -161,7 +161,7 @@ class BehindARouter(unittest.TestCase):
                     self.assertEqual((done.returncode, done.stdout), (1, ""), str(done))
                     self.assertIn(f": {words} ({protocol} from {router})", done.stderr)
 
-    def test_no_route_of_this_machine(self):
+    def test_a_missing_route_on_this_machine(self):
         network.enter_network(self)
         for options in ((), ("-u",)):
             done = run("ping", "-c", "1", *options, "10.99.0.1:9")

@@ -1,4 +1,4 @@
-"""SIGHUP: what can change does, no connection is lost, and a bad file changes nothing."""
+"""SIGHUP applies all settings that can change, loses no connection, and a bad file changes nothing."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ class Reload(RiposteTest):
         client.close()
         return answer
 
-    def test_a_changed_message_holds_for_new_connections(self):
+    def test_a_changed_message_applies_to_new_connections(self):
         address = f"tcp://127.0.0.1:{self.port}"
         self.start(listen("hello", address, message="before"))
         waiting = self.connect(("127.0.0.1", self.port))
@@ -51,7 +51,7 @@ class Reload(RiposteTest):
         waiting.send(b"x")
         self.assertIn(receive_all(waiting), (b"before", b"later"))
 
-    def test_a_file_without_content_takes_no_port_away(self):
+    def test_an_empty_file_closes_no_port(self):
         address = f"tcp://127.0.0.1:{self.port}"
         self.start(listen("hello", address, message="before"))
         for text in ("", "# nothing\n", "[limits]\nconnections = 5\n"):
@@ -66,7 +66,7 @@ class Reload(RiposteTest):
         self.reload(listen("hello", address, message="after"))
         self.assertEqual(self.ask(self.port), b"after")
 
-    def test_nor_do_inherited_sockets_lose_their_lists(self):
+    def test_an_empty_file_keeps_the_lists_of_inherited_sockets(self):
         listener = self.keep(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]
         self.subject = self.daemon(config=listen("hello", "tcp://127.0.0.1:1", message="kept"),
@@ -74,12 +74,12 @@ class Reload(RiposteTest):
         self.reload("", failed=True)
         self.assertEqual(self.ask(port), b"kept")
 
-    def test_a_file_that_is_being_written_takes_no_port_away(self):
+    def test_a_file_that_is_being_written_closes_no_port(self):
         ports = [free_port(), free_port()]
         sections = [listen("hello", f"tcp://127.0.0.1:{port}") for port in ports]
         self.start("".join(sections), "--log-level", "debug")
-        self.subject.write_config(sections[0])  # the end is still to come
-        ahead = time.time() + 1.9               # on a file server whose clock is ahead: so the test may be slow
+        self.subject.write_config(sections[0])  # the rest follows later
+        ahead = time.time() + 1.9               # a file server's clock may be ahead; this gives a slow test enough time
         os.utime(self.subject.config_path, (ahead, ahead))
         self.subject.signal(signal.SIGHUP)
         self.subject.wait_log("^riposted: reload: .* was just written; it is read again$")
@@ -89,7 +89,7 @@ class Reload(RiposteTest):
             self.assertEqual(self.ask(port), ANSWER)
         self.assertEqual(self.subject.lines("no longer listening"), [])
 
-    def test_what_was_written_before_is_taken_at_its_word(self):
+    def test_a_file_that_was_written_earlier_is_applied_at_once(self):
         ports = [free_port(), free_port()]
         sections = [listen("hello", f"tcp://127.0.0.1:{port}") for port in ports]
         self.start("".join(sections))
@@ -97,7 +97,7 @@ class Reload(RiposteTest):
         self.await_refused(ports[1])
         self.assertEqual(self.ask(ports[0]), ANSWER)
 
-    def test_a_file_that_is_none_is_refused_unread(self):
+    def test_a_path_that_is_no_regular_file_is_refused_unread(self):
         self.start(listen("hello", f"tcp://127.0.0.1:{self.port}"))
         os.unlink(self.subject.config_path)
         os.mkfifo(self.subject.config_path)
@@ -106,7 +106,7 @@ class Reload(RiposteTest):
         self.assertIn("not a regular file", line)
         self.assertEqual(self.ask(self.port), ANSWER)
 
-    def test_listeners_come_and_go_while_an_established_connection_goes_on(self):
+    def test_listeners_are_added_and_removed_while_an_established_connection_continues(self):
         echo, other = free_port(), free_port()
         first = listen("echo", f"tcp://127.0.0.1:{echo}")
         second = listen("hello", f"tcp://127.0.0.1:{other}")
@@ -121,7 +121,7 @@ class Reload(RiposteTest):
             self.reload(first)
             self.talk(client)
             self.await_refused(other)
-            self.reload(second)  # even when its own listener is gone
+            self.reload(second)  # even when its own listener is removed
             self.talk(client)
             self.await_refused(echo)
             self.assertEqual(self.ask(other), ANSWER)
@@ -133,7 +133,7 @@ class Reload(RiposteTest):
             client.close()
             self.subject.stop()
 
-    def test_datagram_listeners_come_and_go(self):
+    def test_datagram_listeners_are_added_and_removed(self):
         one, two = free_port(), free_port()
         first, second = (listen("echo", f"udp://127.0.0.1:{port}") for port in (one, two))
         self.start(first)
@@ -145,8 +145,8 @@ class Reload(RiposteTest):
                 client.sendto(b"x", ("127.0.0.1", port))
                 self.assertEqual(client.recvfrom(10), (b"x", ("127.0.0.1", port)))
 
-    def test_a_listener_that_stays_loses_no_connection_request(self):
-        """Clients connect all the time, while listeners beside it come and go."""
+    def test_a_listener_that_stays_loses_no_incoming_connection(self):
+        """Clients keep connecting while other listeners are added and removed."""
         stays, goes = free_port(), free_port()
         first = listen("hello", f"tcp://127.0.0.1:{stays}")
         second = listen("hello", f"tcp://127.0.0.1:{goes}")
@@ -204,14 +204,14 @@ class Reload(RiposteTest):
         for client in (first, second, third):
             self.talk(client)
         self.assertTrue(self.is_turned_away())
-        self.reload("[limits]\nconnections = 1\n" + config)  # nobody is thrown out
+        self.reload("[limits]\nconnections = 1\n" + config)  # no connection is closed
         for client in (first, second, third):
             self.talk(client)
         self.assertTrue(self.is_turned_away())
 
     def test_busy_poll_changes(self):
-        """Seen by the CPU that single requests cost: a look takes 10 ms of it, or what others leave of
-        them. A round that others disturbed is repeated."""
+        """Judged by the CPU time of single requests: spinning uses 10 ms of it, or what other processes
+        leave. A round that others disturbed is repeated."""
         config = listen("echo", f"tcp://127.0.0.1:{self.port}")
         self.start(config)
         client = self.connect(("127.0.0.1", self.port))
@@ -225,11 +225,11 @@ class Reload(RiposteTest):
 
         asleep = min(cost() for _ in range(3))
         self.reload("busy_poll = '10ms'\n" + config)
-        await_true(lambda: cost() > 3 * asleep + 0.01, "a worker looks before it sleeps", 60)
+        await_true(lambda: cost() > 3 * asleep + 0.01, "a worker spins before it sleeps", 60)
         self.reload(config)
         await_true(lambda: cost() < 2 * asleep + 0.005, "workers sleep at once again", 60)
 
-    def test_a_shorter_idle_timeout_holds_for_connections_that_are_there(self):
+    def test_a_shorter_idle_timeout_applies_to_existing_connections(self):
         config = listen("echo", f"tcp://127.0.0.1:{self.port}")
         self.start("[limits]\nidle_timeout = '10m'\n" + config)
         client = self.connect(("127.0.0.1", self.port))
@@ -243,7 +243,7 @@ class Reload(RiposteTest):
             pass
         self.assertGreater(time.monotonic() - began, 0.2)
 
-    def test_a_bad_file_keeps_everything_and_is_logged_with_line_and_column(self):
+    def test_an_invalid_file_changes_nothing_and_is_logged_with_line_and_column(self):
         config = listen("hello", f"tcp://127.0.0.1:{self.port}", message="good")
         self.start(config)
         found = self.reload(config + "\n[limits]\nconections = 3\n", failed=True)
@@ -252,14 +252,14 @@ class Reload(RiposteTest):
         self.reload(config.replace("good", "better"))
         self.assertEqual(self.ask(self.port), b"better")
 
-    def test_a_file_that_is_gone_keeps_everything(self):
+    def test_a_missing_file_changes_nothing(self):
         self.start(listen("hello", f"tcp://127.0.0.1:{self.port}"))
         os.unlink(self.subject.config_path)
         self.subject.signal(signal.SIGHUP)
         self.subject.wait_log("reload failed, the running configuration stays: ")
         self.assertEqual(self.ask(self.port), ANSWER)
 
-    def test_an_address_that_can_not_be_bound_keeps_everything(self):
+    def test_an_address_that_cannot_be_bound_changes_nothing(self):
         config = listen("hello", f"tcp://127.0.0.1:{self.port}")
         self.start(config)
         with socket.socket() as other:
@@ -280,7 +280,7 @@ class Reload(RiposteTest):
             self.reload(first)
         await_true(lambda: self.subject.fds() <= before, f"{self.subject.fds()} become {before}")
 
-    def test_signals_that_come_faster_than_it_reloads_do_no_harm(self):
+    def test_signals_faster_than_reloads_do_no_harm(self):
         config = listen("hello", f"tcp://127.0.0.1:{self.port}")
         self.start(config)
         for _ in range(50):

@@ -1,5 +1,5 @@
-"""Sealed once it is up: the kernel says so of each thread, nothing that the daemon does is refused, and
-where it can not be had one line says why. What is forbidden is tried from inside by the unit tests."""
+"""The daemon is sealed once it is up: the kernel confirms it for each thread, nothing that the daemon does
+is refused, and where sealing is not available one line says why. The unit tests try forbidden calls from inside."""
 
 import contextlib
 import ctypes
@@ -36,7 +36,7 @@ def needs_seccomp(test):
 
 def refuse_call_with(number, argument, error):
     """For in_child: the call `number` fails with `error` if the low half of its second argument is
-    `argument`. Little-endian machines."""
+    `argument`. For little-endian machines."""
     def install():
         code = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 24), (0x15, 0, 1, argument),
                 (0x06, 0, 0, 0x00050000 | error), (0x06, 0, 0, 0x7FFF0000)]
@@ -50,7 +50,7 @@ def refuse_call_with(number, argument, error):
 
 class SandboxTest(RiposteTest):
     def threads(self, daemon):
-        """What proc(5) says of each: (NoNewPrivs, Seccomp)."""
+        """The fields of proc(5) for each thread: (NoNewPrivs, Seccomp)."""
         found = []
         for task in os.listdir(f"/proc/{daemon.pid}/task"):
             with open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as file:
@@ -78,7 +78,7 @@ class SandboxTest(RiposteTest):
 
 class Sealed(SandboxTest):
     @needs_seccomp
-    def test_every_thread_is_sealed_before_it_says_ready(self):
+    def test_every_thread_is_sealed_before_readiness_is_reported(self):
         daemon = self.daemon("--listen", "echo=127.0.0.1:0", "--workers", "4")
         self.assert_sealed(daemon, 5)
         self.assertLess(daemon.log().index("sandbox: "), daemon.log().index("ready: "))
@@ -88,7 +88,7 @@ class Sealed(SandboxTest):
 
     @needs_seccomp
     @needs_root
-    def test_an_ordinary_user_is_sealed_too(self):
+    def test_a_daemon_of_an_ordinary_user_is_sealed_too(self):
         daemon = self.daemon("--listen", "echo=127.0.0.1:0", in_child=become_nobody)
         self.assert_sealed(daemon, 2)
         self.assert_answers(daemon)
@@ -96,7 +96,7 @@ class Sealed(SandboxTest):
     @needs_seccomp
     @needs_ipv6
     def test_a_sealed_daemon_reloads(self):
-        """Listeners of every kind; a name of /etc/hosts, and one that only a name service could know."""
+        """Listeners of every kind; a name from /etc/hosts, and one that only a name service could resolve."""
         daemon = self.daemon(config=listen_section("echo", f"127.0.0.1:{free_port()}"))
         self.assert_sealed(daemon, 2)
         old = self.assert_answers(daemon)
@@ -115,7 +115,7 @@ class Sealed(SandboxTest):
                         r"does not query name services: write the address, or restart$")
         self.assert_answers(daemon)
 
-    def test_where_seccomp_is_not_to_be_had_it_serves_and_warns(self):
+    def test_without_seccomp_it_serves_and_warns(self):
         if SECCOMP is None:
             self.skipTest(f"the number of seccomp(2) on {platform.machine()} is not known here")
         for error in (errno.EPERM, errno.ENOSYS):
@@ -129,9 +129,9 @@ class Sealed(SandboxTest):
             daemon.stop()
 
 
-@pytest.mark.backends("io_uring")  # the others have none
+@pytest.mark.backends("io_uring")  # the other backend has none
 class Ring(SandboxTest):
-    def test_where_the_ring_can_not_be_limited_it_serves_and_warns(self):
+    def test_if_the_ring_cannot_be_limited_it_serves_and_warns(self):
         daemon = self.daemon(
             "--listen", "echo=127.0.0.1:0",
             in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, errno.EINVAL))
@@ -142,8 +142,8 @@ class Ring(SandboxTest):
             self.assertEqual(len(daemon.lines(r"^riposted: sandbox: seccomp on$")), 1)
         self.assert_answers(daemon)
 
-    def test_where_the_kernel_only_says_that_it_limits_the_ring_it_is_found_out(self):
-        """As one did that meant something else by it: the call succeeds, and everything is taken."""
+    def test_a_ring_that_is_limited_in_name_only_is_detected(self):
+        """One kernel gave the call another meaning: it succeeds, and every operation is accepted."""
         daemon = self.daemon("--listen", "echo=127.0.0.1:0",
                              in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, 0))
         self.assertEqual(daemon.lines("sandbox: io_uring"), [
@@ -151,7 +151,7 @@ class Ring(SandboxTest):
             "registration of a personality despite its restrictions)"])
         self.assert_answers(daemon)
 
-    def test_where_the_ring_can_not_be_enabled_auto_takes_epoll(self):
+    def test_if_the_ring_cannot_be_enabled_auto_uses_epoll(self):
         daemon = self.daemon(
             "--listen", "echo=127.0.0.1:0", backend="auto",
             in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_ENABLE_RINGS, errno.EPERM))
@@ -162,7 +162,7 @@ class Ring(SandboxTest):
 @needs_seccomp
 @needs_program("strace")
 class NothingRefused(RiposteTest):
-    """A refusal where nobody looks at the result would go unseen. So a whole life is traced."""
+    """A refused call whose result is not checked would go unnoticed, so the test traces a whole run."""
 
     def setUp(self):
         super().setUp()
@@ -179,29 +179,29 @@ class NothingRefused(RiposteTest):
         self.addCleanup(trace.kill)
         await_true(lambda: trace.poll() is not None or self.is_traced(daemon), "strace has attached")
         if trace.poll() is not None:
-            self.skipTest("strace can not attach: " + trace.stderr.read().strip())
+            self.skipTest("strace cannot attach: " + trace.stderr.read().strip())
         return trace, path
 
     @staticmethod
     def is_traced(daemon):
         for task in os.listdir(f"/proc/{daemon.pid}/task"):
-            with (contextlib.suppress(FileNotFoundError, ProcessLookupError),  # it has ended meanwhile
+            with (contextlib.suppress(FileNotFoundError, ProcessLookupError),  # it may have ended meanwhile
                   open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as file):
                 if "TracerPid:\t0\n" in file.read():
                     return False
         return True
 
     def refused(self, traced):
-        """Waits for the end, which is strace's to hear of first: it is the daemon's parent until then."""
+        """Waits for the end, of which strace learns first, because it traces the daemon until then."""
         trace, path = traced
         trace.wait(60)
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read()
-        self.assertIn("EAGAIN", text)  # it has seen something
+        self.assertIn("EAGAIN", text)  # the trace is not empty
         return [line for line in text.split("\n") if "EPERM" in line or "EACCES" in line]
 
     def live(self, address, datagrams):
-        """Talks, resets, half-closes, goes away with answers unread."""
+        """Clients that talk, reset, half-close, and close with unread replies."""
         talk = self.connect(address)
         talk.sendall(b"x" * 100_000)
         receive_exactly(talk, 100_000)
@@ -226,7 +226,7 @@ class NothingRefused(RiposteTest):
         return talk, stalled
 
     def scrape(self, daemon, path):
-        """Asks for metrics over TCP and the unix socket, in each representation, and for what is refused."""
+        """Requests metrics over TCP and the unix socket, in each representation; some are refused."""
         for family, address in ((socket.AF_INET, ("127.0.0.1", daemon.port("metrics", "tcp"))),
                                 (socket.AF_UNIX, path)):
             for accept in ("*/*", "application/openmetrics-text", "application/json"):
@@ -240,10 +240,10 @@ class NothingRefused(RiposteTest):
                 client.connect(address)
                 client.sendall(b"\0")
                 self.assertIn(b" 400 Bad Request\r\n", receive_all(client))
-        left = self.keep(socket.socket())  # which has no answer at the end
+        left = self.keep(socket.socket())  # which still has no reply at the end
         left.connect(("127.0.0.1", daemon.port("metrics", "tcp")))
 
-    def test_from_ready_to_the_end(self):
+    def test_no_call_is_refused_from_ready_to_the_end(self):
         directory = self.enterContext(tempfile.TemporaryDirectory(prefix="riposte-"))
         path = directory + "/metrics.sock"
         config = ("[limits]\nwrite_stall_timeout = '300ms'\nidle_timeout = '10m'\n"
@@ -277,7 +277,7 @@ class NothingRefused(RiposteTest):
         self.assertFalse(os.path.exists(path))
 
     @needs_systemd
-    def test_from_one_process_to_the_next(self):
+    def test_no_call_is_refused_across_a_restart(self):
         manager = Manager(self)
         before = manager.start(backend=self.backend)
         traced = self.trace(before)

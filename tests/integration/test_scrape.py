@@ -1,7 +1,7 @@
-"""Metrics, health and status over HTTP, from outside: what a scraper is told, over TCP, a unix socket and
-inherited sockets, through a reload and a drain; and what hostile scrapers can not do: each kind of them is
-bounded in the daemon's connections and memory, an honest scraper is answered meanwhile, and an honest echo
-client loses nothing. How long its answers took is reported and not judged.
+"""Metrics, health and status over HTTP, from outside: the replies to a scraper over TCP, a unix socket and
+inherited sockets, during a reload and a drain; and the effect of hostile scrapers: the daemon bounds the
+connections and memory of each kind, meanwhile answers an honest scraper, and an honest echo client loses
+nothing. The times of its replies are reported and not judged.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ ECHO = "[[listen]]\nservice = 'echo'\naddress = 'tcp://127.0.0.1:0'\n"
 
 
 class Connection(http.client.HTTPConnection):
-    """To a TCP address or, as text, a path."""
+    """A connection to a TCP address or, given as text, to the path of a unix socket."""
 
     def __init__(self, address, timeout=WAIT):
         super().__init__("localhost", timeout=timeout)
@@ -87,7 +87,7 @@ class ScrapeTest(RiposteTest):
 
 
 class Answers(ScrapeTest):
-    def test_metrics_are_text_openmetrics_or_json_as_is_accepted(self):
+    def test_metrics_are_text_openmetrics_or_json_by_the_accept_header(self):
         daemon, address = self.serve_metrics()
         self.talk(daemon)
         text_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -111,7 +111,7 @@ class Answers(ScrapeTest):
                 self.assertEqual(
                     metric(text, f'riposte_build_info{{version="0.2.0",backend="{self.backend}"}}'), 1)
 
-    def test_what_the_service_did_is_in_the_next_scrape(self):
+    def test_the_next_scrape_shows_what_the_service_did(self):
         daemon, address = self.serve_metrics()
         client = self.talk(daemon)
         accepted = 'riposte_connections_accepted_total{service="echo"}'
@@ -137,12 +137,12 @@ class Answers(ScrapeTest):
             self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"))
 
     def raw(self, address, data):
-        """The status line that these bytes are answered with."""
+        """The status line of the reply to these bytes."""
         client = self.connect(address)
         client.sendall(data)
         return receive_all(client).split(b"\r\n")[0].decode()
 
-    def test_what_is_no_request_is_refused_by_its_status(self):
+    def test_invalid_requests_are_refused_with_the_proper_status(self):
         _, address = self.serve_metrics()
         for data, status in (
                 (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400), (b"nonsense\r\n", 400),
@@ -153,11 +153,11 @@ class Answers(ScrapeTest):
                 (b"\r\nGET /metrics HTTP/1.0\r\n\r\nGET /metrics HTTP/1.0\r\n\r\n", 200)):
             self.assertRegex(self.raw(address, data), rf"^HTTP/1\.1 {status} ")
 
-    def test_a_unix_socket_is_for_everybody_and_goes_with_the_daemon(self):
+    def test_a_unix_socket_is_open_to_all_users_and_is_removed_with_the_daemon(self):
         directory = self.enterContext(tempfile.TemporaryDirectory(prefix="riposte-"))
         path = directory + "/metrics.sock"
         config = ECHO + f"[metrics]\nlisten = ['unix:{path}']\n"
-        with listening(socket.AF_UNIX, path):  # what a killed daemon leaves
+        with listening(socket.AF_UNIX, path):  # as a killed daemon leaves it
             pass
         daemon = self.daemon(config=config)
         daemon.wait_log(f"listening: metrics on unix:{path}$")
@@ -169,7 +169,7 @@ class Answers(ScrapeTest):
         daemon.stop()
         self.assertFalse(os.path.exists(path))
 
-    def test_without_a_configuration_nobody_listens_for_it(self):
+    def test_without_configuration_no_socket_serves_metrics(self):
         daemon = self.daemon(config=ECHO)
         self.assertEqual(daemon.addresses("metrics"), [])
         self.assertEqual(daemon.lines("metrics"), [])
@@ -177,8 +177,7 @@ class Answers(ScrapeTest):
 
 @needs_systemd
 class Status(ScrapeTest):
-    """riposte status and the daemon understand each other; each alone is tested in test_status.py and
-    in unit tests."""
+    """riposte status and the daemon together; test_status.py and unit tests cover each alone."""
 
     def test_the_client_shows_what_the_daemon_did(self):
         path = os.path.join(self.enterContext(tempfile.TemporaryDirectory()), "m.sock")
@@ -187,7 +186,7 @@ class Status(ScrapeTest):
         daemon.wait_log(f"listening: metrics on unix:{path}$")
         self.talk(daemon)
         await_true(lambda: metric(ask(address)[2], 'riposte_answer_latency_seconds_count'
-                                  '{service="echo",transport="tcp"}') == 1, "the answer is timed")
+                                  '{service="echo",transport="tcp"}') == 1, "the reply is timed")
         done = riposte.run_json("status", "-j", f"127.0.0.1:{address[1]}")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         riposte.validate(done.json)
@@ -203,7 +202,7 @@ class Status(ScrapeTest):
         self.assertIn("\n  sandbox  ", text)
         for limit in ("connections", "buffer_memory", "descriptors", "memory"):
             self.assertRegex(text, rf"(?m)^{limit} +\d.*\d%$")
-        # The connection is open, one has come, and none is coming.
+        # One connection is open, one was accepted, and none is waiting.
         self.assertRegex(
             text, rf"(?m)^echo tcp://127\.0\.0\.1:{daemon.port('echo', 'tcp')} +1 +1 +0 +0 +0 +0$")
         self.assertRegex(text, r"(?m)^echo tcp +(\d\S* [mu]?s +){4}1$")
@@ -216,7 +215,7 @@ class Status(ScrapeTest):
         self.assertIn("! reload failed ", text)
         self.assertIn("ecko", text)
 
-    def test_a_daemon_that_stands_still_or_is_gone_is_told(self):
+    def test_a_stopped_or_missing_daemon_is_reported(self):
         daemon, address = self.serve_metrics()
         endpoint = f"127.0.0.1:{address[1]}"
         daemon.signal(signal.SIGSTOP)
@@ -241,13 +240,13 @@ class Status(ScrapeTest):
 
 
 class Inherited(ScrapeTest):
-    def test_alone_they_leave_the_configured_listeners_be(self):
+    def test_inherited_metrics_sockets_alone_keep_the_configured_listeners(self):
         server = self.keep(listening())
         daemon = self.daemon(sockets=[(server, "metrics")], config=ECHO)
         self.assertEqual(ask(server.getsockname())[0], 200)
         self.talk(daemon)
 
-    def test_with_others_each_is_what_its_name_says(self):
+    def test_inherited_sockets_serve_metrics_or_a_service_by_their_name(self):
         echo, metrics, again = (self.keep(listening()) for _ in range(3))
         daemon = self.daemon(
             sockets=[(metrics, "metrics"), (echo, "echo"), (again, "riposted-metrics.socket")],
@@ -270,7 +269,7 @@ class Inherited(ScrapeTest):
             daemon.stop()
         self.assertTrue(os.path.exists(path))
 
-    def test_what_can_not_serve_metrics_is_refused(self):
+    def test_a_socket_that_cannot_serve_metrics_is_refused(self):
         datagram = self.keep(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         datagram.bind(("127.0.0.1", 0))
         daemon = self.daemon(sockets=[(datagram, "metrics")], ready=False)
@@ -278,7 +277,7 @@ class Inherited(ScrapeTest):
 
 
 class Life(ScrapeTest):
-    def test_a_reload_is_told_and_leaves_the_sockets(self):
+    def test_metrics_show_a_reload_and_the_sockets_stay(self):
         port = free_port()
         first = listen_section("echo", f"127.0.0.1:{port}")
         daemon, address = self.serve_metrics(config=first + METRICS_TCP)
@@ -298,7 +297,7 @@ class Life(ScrapeTest):
             r"warning: reload: '\[metrics\] listen' changes only with a restart$")), 1)
         self.assertEqual(metric(ask(address)[2], "riposte_config_last_reload_successful"), 1)
 
-    def test_a_drain_is_told_until_its_end(self):
+    def test_metrics_show_a_drain_until_its_end(self):
         daemon, address = self.serve_metrics(
             config="drain_timeout = '1h'\n" + ECHO + METRICS_TCP +
             "[limits]\nwrite_stall_timeout = '1h'\nwrite_rate_min = 0\n")
@@ -340,7 +339,7 @@ class Life(ScrapeTest):
 
 
 class Hostile(ScrapeTest):
-    """One kind of hostile scraper each."""
+    """One kind of hostile scraper per test."""
 
     def setUp(self):
         super().setUp()
@@ -356,7 +355,7 @@ class Hostile(ScrapeTest):
             thread.join()
 
     def repeat(self, action):
-        """Until the test ends, in a thread of its own; what the daemon ends is begun anew."""
+        """Repeats the action in a thread until the test ends, also when the daemon closes its connection."""
         def run():
             while not self.ending.is_set():
                 with contextlib.suppress(OSError):
@@ -373,13 +372,13 @@ class Hostile(ScrapeTest):
         return client
 
     def ask_until_answered(self):
-        """Honest scrapers try again, as Prometheus does. Returns the text."""
+        """Scrapes until it gets a reply, as Prometheus does, and returns the text."""
         def answered():
             with contextlib.suppress(OSError, http.client.HTTPException):
                 status, _, text = ask(self.address, timeout=WAIT)
                 return status == 200 and text
             return None
-        return await_true(answered, "an honest scraper is answered", 3 * WAIT)
+        return await_true(answered, "an honest scraper gets a reply", 3 * WAIT)
 
     def calm(self):
         honest = self.keep(Honest(self.echo))
@@ -387,8 +386,8 @@ class Hostile(ScrapeTest):
         return honest.end()[0]["tcp"]["p99_ms"]
 
     def under(self, name, begin, until=lambda text: True):
-        """What holds while hostile scrapers are at it, until they did enough (`text` is what a scraper was
-        told last), and when they have gone."""
+        """Checks the daemon while hostile scrapers are active, until they did enough (`text` is the last reply
+        to a scraper), and after they have stopped."""
         descriptors = self.subject.fds()
         calm_ms = self.calm()
         size = self.subject.rss_kib()
@@ -407,12 +406,12 @@ class Hostile(ScrapeTest):
         print(f"# {name}: {scrapes} scrapes, {found['tcp']['answered']} echoes, "
               f"p99 {found['tcp']['p99_ms']:.3f} ms, {calm_ms:.3f} ms when it is calm", flush=True)
         self.assertEqual(faults, [])
-        # The echo's client is one; what an io_uring closes may be closing still.
+        # One is the echo's client; an io_uring may still be closing others.
         self.assertLessEqual(most, descriptors + CONNECTIONS_MAX + 4)
         if SANITIZER == "none":
             self.assertLess(self.subject.rss_kib(), size + 8 * 1024, "KiB of memory")
         self.end_threads()
-        await_true(lambda: self.subject.fds() <= descriptors, "every descriptor is given back")
+        await_true(lambda: self.subject.fds() <= descriptors, "every descriptor is closed")
         self.assertEqual(ask(self.address)[0], 200)
 
     def test_a_byte_a_second(self):
@@ -426,8 +425,8 @@ class Hostile(ScrapeTest):
                    until=lambda text: metric(
                        text, 'riposte_scrapes_rejected_total{reason="crowded"}') >= 40)
 
-    def test_one_that_never_ends_its_request_is_cut_off(self):
-        """Where nobody needs its place, by its time; it may trickle as it likes."""
+    def test_a_scraper_that_never_ends_its_request_is_closed(self):
+        """While its place is not needed, its time limit ends it, however it trickles."""
         client = self.connect(self.address)
         with contextlib.suppress(ConnectionError):
             for byte in b"GET /metrics HTTP/1.1\r\n" + b"A: b\r\n" * 1000:
@@ -439,7 +438,7 @@ class Hostile(ScrapeTest):
         self.assertEqual(
             metric(ask(self.address)[2], 'riposte_scrapes_rejected_total{reason="timeout"}'), 1)
 
-    def test_one_that_never_reads(self):
+    def test_a_scraper_that_never_reads(self):
         asked = []
 
         def ask_and_sleep():

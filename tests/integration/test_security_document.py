@@ -1,7 +1,7 @@
-"""SECURITY.md names for each promise the tests that show it: these exist.
+"""The tests that SECURITY.md names for each promise exist.
 
-A promise stands in a table whose last column is `shown by`. There, in backquotes, is a module of the
-integration tests, after which its classes may follow; a file below tests/; or a suite of Meson's.
+Promises stand in tables whose last column is `shown by`. It has, in backquotes, a module of the
+integration tests, which its classes may follow; a file below tests/; or a suite of Meson.
 """
 
 import ast
@@ -14,14 +14,14 @@ DOCUMENT = TESTS.parent / "SECURITY.md"
 
 
 def promises(text):
-    """(promise, what shows it) of every row of the tables."""
+    """(promise, tests that show it) of every row of the tables."""
     rows = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in row] for row in rows]
     return [row for row in cells if row[-1] != "shown by" and set("".join(row)) != {"-"}]
 
 
 def classes_of(path):
-    """Those that have a test."""
+    """The classes in a file that have a test."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.ClassDef)
             and any(isinstance(each, ast.FunctionDef) and each.name.startswith("test_")
@@ -29,7 +29,7 @@ def classes_of(path):
 
 
 def missing(shown_by):
-    """What of a last column does not exist."""
+    """The names in a last column that do not exist."""
     names = re.findall(r"`([^`]+)`([^`;]*)", shown_by)
     if not names and shown_by != "all of these":
         return [f"no test: {shown_by!r}"]
@@ -54,7 +54,7 @@ class Promises(unittest.TestCase):
             self.assertEqual(len(row), 2, row)
             self.assertEqual(missing(row[1]), [], row[0])
 
-    def test_a_test_that_does_not_exist_is_found(self):
+    def test_a_missing_test_is_found(self):
         self.assertEqual(missing("`test_limits` Limits, Nonsense; `sim`"), ["Nonsense"])
         self.assertEqual(missing("`test_nothing` Limits"), ["test_nothing"])
         self.assertEqual(missing("`unit/daemon/test_nothing.cpp`"), ["unit/daemon/test_nothing.cpp"])

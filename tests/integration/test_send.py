@@ -1,7 +1,7 @@
-"""`riposte send` against plain servers that live in the test: every way an exchange can go.
+"""`riposte send` against plain servers in the test itself: every way in which an exchange can go.
 
-Each server is a thread on a loopback port of the kernel's choice, and every wait has a limit. What
-the client prints is compared whole: standard output byte for byte, standard error line for line.
+Each server is a thread on a loopback port that the kernel chooses, and every wait has a limit. The
+client's whole output is compared: standard output byte for byte, standard error line by line.
 """
 
 import os
@@ -40,7 +40,7 @@ def receive_all(connection):
 
 
 def answering(answer):
-    """Reads the message, as one that does not want to reset the connection must, and answers."""
+    """Reads the whole message, so that closing causes no reset, and replies."""
     def serve(connection):
         receive_all(connection)
         connection.sendall(answer)
@@ -83,7 +83,7 @@ class Case(unittest.TestCase):
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def thread(self, function, *arguments):
-        """Runs it in a thread; what it raises fails the test."""
+        """Runs it in a thread; an exception there fails the test."""
         errors = []
 
         def run():
@@ -104,7 +104,7 @@ class Case(unittest.TestCase):
         return join
 
     def tcp(self, serve, host="127.0.0.1"):
-        """A server that serves one connection; its endpoint."""
+        """Starts a server for one connection and returns its endpoint."""
         server = self.socket(socket.SOCK_STREAM, host)
         server.listen(1)
 
@@ -132,7 +132,7 @@ class Case(unittest.TestCase):
 
 
 class Stream(Case):
-    def test_a_one_shot_server_is_greeted_and_its_answer_printed(self):
+    def test_a_one_shot_server_is_greeted_and_its_reply_printed(self):
         questions = []
 
         def serve(connection):
@@ -142,7 +142,7 @@ class Stream(Case):
         self.check(riposte("send", self.tcp(serve)), 0, b"Hello, i'm server!")
         self.assertEqual(questions, [b"Hello, i'm client!"])
 
-    def test_the_message_is_half_closed(self):
+    def test_the_connection_is_half_closed_after_the_message(self):
         self.check(
             riposte("send", self.tcp(lambda c: c.sendall(receive_all(c)[::-1])), "abc"), 0, b"cba")
 
@@ -152,12 +152,12 @@ class Stream(Case):
 
         self.check(riposte("send", self.tcp(serve), ""), 0, b"0 bytes")
 
-    def test_standard_input_goes_byte_for_byte(self):
+    def test_standard_input_is_sent_byte_for_byte(self):
         message = bytes(range(256)) * 3 + b"\n\0"
         endpoint = self.tcp(lambda c: c.sendall(receive_all(c)))
         self.check(riposte("send", endpoint, "-", input=message), 0, message)
 
-    def test_a_long_answer_comes_byte_for_byte(self):
+    def test_a_long_reply_is_printed_byte_for_byte(self):
         answer = random_bytes(8 << 20)
         done = riposte("send", self.tcp(answering(answer)))
         self.assertEqual((done.returncode, done.stderr), (0, b""))
@@ -174,8 +174,8 @@ class Stream(Case):
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertTrue(done.stdout == message, "the echo differs")
 
-    def test_an_answer_in_single_bytes_is_waited_for_as_long_as_it_goes_on(self):
-        # All of it takes longer than the timeout; no single byte does.
+    def test_a_reply_in_single_bytes_is_read_as_long_as_it_continues(self):
+        # The whole reply takes longer than the timeout; no single byte does.
         pause = threading.Event()
 
         def serve(connection):
@@ -187,7 +187,7 @@ class Stream(Case):
 
         self.check(riposte("send", "-W", "3s", self.tcp(serve)), 0, b"by and by")
 
-    def test_the_answer_is_written_as_it_arrives(self):
+    def test_the_reply_is_printed_as_it_arrives(self):
         seen = threading.Event()
 
         def serve(connection):
@@ -211,7 +211,7 @@ class Stream(Case):
             riposte("send", endpoint), 1, b"",
             rf"^riposte: {endpoint}: connection refused in \d+\.\d+ ms; is riposted running there\?\n$")
 
-    def test_a_server_that_never_answers_times_out(self):
+    def test_a_server_that_never_replies_times_out(self):
         done = threading.Event()
         endpoint = self.tcp(lambda _: done.wait(SECONDS_MAX))
         self.addCleanup(done.set)
@@ -219,7 +219,7 @@ class Stream(Case):
             riposte("send", "-W", "300ms", endpoint), 1, b"",
             rf"^riposte: {endpoint}: connected in \d+\.\d+ ms, no answer after 300ms; -W waits longer\n$")
 
-    def test_a_server_that_stops_in_its_answer_times_out(self):
+    def test_a_server_that_stops_in_its_reply_times_out(self):
         done = threading.Event()
 
         def serve(connection):
@@ -244,8 +244,8 @@ class Stream(Case):
             rf"^riposte: {re.escape(endpoint)}: the message was not read on for 300ms "
             r"\(\d+ of 33554432 bytes sent, 0 bytes of answer\); -W waits longer\n$")
 
-    def test_a_host_that_swallows_packets_times_out(self):
-        # A full accept queue drops what else wants to connect, as a firewall would.
+    def test_a_host_that_drops_packets_times_out(self):
+        # A full accept queue drops further SYNs, as a firewall would.
         server = self.socket(socket.SOCK_STREAM)
         server.listen(0)
         for _ in range(4):
@@ -258,13 +258,13 @@ class Stream(Case):
             f"riposte: {endpoint}: no connection after 300ms; is the address right, or does a "
             "firewall drop it? -W waits longer\n")
 
-    def test_a_server_that_closes_at_once_has_not_answered(self):
+    def test_a_server_that_closes_at_once_has_not_replied(self):
         endpoint = self.tcp(receive_all)
         self.check(
             riposte("send", endpoint), 1, b"",
             f"riposte: {endpoint}: closed without an answer; is it the service that you meant?\n")
 
-    def test_a_reset_is_told(self):
+    def test_a_reset_is_reported(self):
         def serve(connection):
             connection.recv(1024)
             reset(connection)
@@ -274,7 +274,7 @@ class Stream(Case):
             riposte("send", endpoint), 1, b"",
             f"riposte: {endpoint}: connection reset by peer (0 bytes had come)\n")
 
-    def test_what_came_before_a_reset_is_printed(self):
+    def test_data_received_before_a_reset_is_printed(self):
         def serve(connection):
             connection.recv(1024)
             connection.send(b"Hello, i'm server!")
@@ -299,7 +299,7 @@ class Stream(Case):
         endpoint = self.tcp(serve)
         self.check(riposte("send", "--source", "127.0.0.3", endpoint), 0, b"127.0.0.3")
 
-    def test_v_tells_what_happens(self):
+    def test_v_prints_each_step(self):
         endpoint = self.tcp(lambda c: c.sendall(receive_all(c)))
         done = riposte("send", "-v", endpoint)
         self.assertEqual((done.returncode, done.stdout), (0, b"Hello, i'm client!"))
@@ -311,8 +311,8 @@ class Stream(Case):
             rf"answer from {peer}: 18 bytes in \d+\.\d ms\n$")
 
     def test_every_address_of_a_name_is_tried(self):
-        # With a hosts file of the test's own, in a mount namespace of its own. All of /etc is the
-        # test's there, because a minimal system has no hosts file to cover.
+        # With a hosts file of the test's own, in a mount namespace of its own. That namespace replaces all
+        # of /etc, because a minimal system has no hosts file to cover.
         if not has_ipv6():
             self.skipTest("no IPv6 here")
         with tempfile.TemporaryDirectory() as etc:
@@ -327,7 +327,7 @@ class Stream(Case):
             probe = subprocess.run([*enter, "true"], stdin=subprocess.DEVNULL, capture_output=True,
                                    text=True, timeout=SECONDS_MAX, check=False)
             if probe.returncode != 0:
-                self.skipTest("no mount namespace to be had: " + probe.stderr.strip())
+                self.skipTest("no mount namespace is available: " + probe.stderr.strip())
             for host in ("127.0.0.1", "::1"):
                 endpoint = self.tcp(lambda c: c.sendall(receive_all(c)), host)
                 port = endpoint.rpartition(":")[2]
@@ -362,7 +362,7 @@ class Datagram(Case):
     def setUp(self):
         self.questions = []
 
-    def test_a_one_shot_server_is_greeted_and_its_answer_printed(self):
+    def test_a_one_shot_server_is_greeted_and_its_reply_printed(self):
         def serve(server):
             message, client = server.recvfrom(200)
             self.questions.append(message)
@@ -371,15 +371,15 @@ class Datagram(Case):
         self.check(riposte("send", self.udp(serve)), 0, b"Hello!")
         self.assertEqual(self.questions, [b"Hello!"])
 
-    def test_u_does_without_a_scheme(self):
+    def test_u_replaces_the_scheme(self):
         endpoint = self.udp(self.echo).removeprefix("udp://")
         self.check(riposte("send", "-u", endpoint, "x y"), 0, b"x y")
 
-    def test_empty_datagrams_are_a_question_and_an_answer(self):
+    def test_empty_datagrams_are_a_request_and_a_reply(self):
         self.check(riposte("send", self.udp(self.echo), ""), 0, b"")
         self.assertEqual(self.questions, [b""])
 
-    def test_the_longest_datagram_goes_and_comes_whole(self):
+    def test_the_longest_datagram_is_sent_and_received_whole(self):
         message = random_bytes(65507)
         done = riposte("send", self.udp(self.echo), "-", input=message)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
@@ -394,7 +394,7 @@ class Datagram(Case):
             "riposte: a UDP datagram holds at most 65,507 bytes; send a longer message over TCP\n")
 
     def test_a_closed_port_is_refused(self):
-        # A socket that is connected elsewhere keeps the port from others, and takes nothing there.
+        # A socket that is connected elsewhere keeps the port from other processes, and receives nothing.
         server = self.socket(socket.SOCK_DGRAM)
         server.connect(("127.0.0.1", 9))
         endpoint = self.endpoint(server, "udp")
@@ -403,14 +403,14 @@ class Datagram(Case):
             rf"^riposte: {endpoint}: port unreachable \(ICMP from 127\.0\.0\.1\) in \d+\.\d+ ms; "
             r"is riposted running there\?\n$")
 
-    def test_a_server_that_never_answers_times_out(self):
+    def test_a_server_that_never_replies_times_out(self):
         endpoint = self.endpoint(self.socket(socket.SOCK_DGRAM), "udp")
         self.check(
             riposte("send", "-W", "300ms", endpoint), 1, b"",
             f"riposte: {endpoint}: no answer after 300ms; is riposted running there? "
             "-W waits longer\n")
 
-    def test_an_answer_from_elsewhere_is_none(self):
+    def test_a_datagram_from_another_address_is_no_reply(self):
         other = self.socket(socket.SOCK_DGRAM)
 
         def serve(server):
@@ -432,7 +432,7 @@ class Datagram(Case):
 
         self.check(riposte("send", "--source", "127.0.0.3", self.udp(serve)), 0, b"127.0.0.3")
 
-    def test_v_tells_what_happens(self):
+    def test_v_prints_each_step(self):
         endpoint = self.udp(self.echo)
         done = riposte("send", "-v", endpoint, "x")
         self.assertEqual((done.returncode, done.stdout), (0, b"x"))
@@ -445,7 +445,7 @@ class Datagram(Case):
 
 
 class Local(Case):
-    """What goes wrong on this side: exit code 2."""
+    """Errors on this side: exit code 2."""
 
     def test_usage_errors(self):
         for arguments, message in [
@@ -462,28 +462,28 @@ class Local(Case):
             with self.subTest(arguments=arguments):
                 self.check(riposte(*arguments), 2, b"", f"riposte: {message}\n")
 
-    def test_a_bad_endpoint_is_told_with_its_column(self):
+    def test_an_invalid_endpoint_is_reported_with_its_column(self):
         done = riposte("send", "tcp://127.0.0.1:x")
         self.assertEqual((done.returncode, done.stdout), (2, b""))
         self.assertRegex(
             done.stderr.decode(), r"^riposte: endpoint 'tcp://127.0.0.1:x', column 17: .+\n$")
 
-    def test_a_name_that_can_not_be_is_told(self):
+    def test_an_impossible_name_is_reported(self):
         # A label longer than 63 bytes is refused before any name server is asked.
         name = "x" * 64 + ".invalid"
         done = riposte("send", f"tcp://{name}:7001")
         self.assertEqual((done.returncode, done.stdout), (2, b""))
         self.assertRegex(done.stderr.decode(), rf"^riposte: .*{name}.*\n$")
 
-    def test_a_source_that_is_not_ours_is_told(self):
+    def test_a_source_address_of_another_host_is_reported(self):
         # 192.0.2.0/24 is for documentation (RFC 5737): bind(2) refuses, nothing is sent.
         self.check(
             riposte("send", "--source", "192.0.2.1", "tcp://127.0.0.1:9"), 2, b"",
             "riposte: --source 192.0.2.1: cannot assign requested address; it is not an address "
             "of this machine\n")
 
-    def test_a_port_that_stands_alone_is_told_how_it_is_written(self):
-        # The habit of nc(1). Port 7001 may be anybody's here: 127.9.0.77 is nobody's.
+    def test_a_port_given_alone_gets_a_hint_how_to_write_it(self):
+        # As one writes it for nc(1). Other processes may serve port 7001 here, but not at 127.9.0.77.
         done = riposte("send", "127.9.0.77", "7007")
         self.assertEqual(done.returncode, 1)
         hint, _, rest = done.stderr.decode().partition("\n")
@@ -491,12 +491,12 @@ class Local(Case):
                                "127.9.0.77:7007, and for this -- 7007")
         self.assertIn("connection refused", rest)
 
-    def test_a_full_disk_is_told(self):
+    def test_a_full_disk_is_reported(self):
         with open("/dev/full", "wb") as full:
             done = riposte("send", self.tcp(answering(b"x")), stdout=full)
         self.check(done, 2, None, "riposte: standard output: no space left on device\n")
 
-    def test_a_full_disk_is_told_over_udp_and_for_help(self):
+    def test_a_full_disk_is_reported_over_udp_and_for_help(self):
         def serve(server):
             server.sendto(b"x", server.recvfrom(200)[1])
 
@@ -505,7 +505,7 @@ class Local(Case):
                 done = riposte(*arguments, stdout=full)
             self.check(done, 2, None, "riposte: standard output: no space left on device\n")
 
-    def test_a_reader_that_left_is_nothing_to_tell_of(self):
+    def test_a_closed_output_pipe_causes_no_message(self):
         def serve(server):
             server.sendto(b"x", server.recvfrom(200)[1])
 
@@ -515,14 +515,14 @@ class Local(Case):
             with self.subTest(arguments=arguments), os.fdopen(writer, "wb") as broken:
                 self.check(riposte(*arguments, stdout=broken), -signal.SIGPIPE, None, "")
 
-    def test_a_closed_standard_output_is_told(self):
-        # The socket must not take its number: the answer would go back to the server.
+    def test_a_closed_standard_output_is_reported(self):
+        # The socket must not get its number: the reply would be sent back to the server.
         done = subprocess.run(
             ["sh", "-c", 'exec "$0" "$@" >&-', RIPOSTE, "send", self.tcp(answering(b"x"))],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS_MAX)
         self.check(done, 2, None, "riposte: standard output: bad file descriptor\n")
 
-    def test_a_standard_input_that_can_not_be_read_is_told(self):
+    def test_an_unreadable_standard_input_is_reported(self):
         directory = os.open("/", os.O_RDONLY)
         try:
             done = riposte("send", "tcp://127.0.0.1:9", "-", stdin=directory)
@@ -541,7 +541,7 @@ class Local(Case):
 
 class Terminal(Case):
     def on_terminal(self, *arguments, env=None, both=True):
-        """Runs the client on a pseudo-terminal; what it showed. `both`: its standard output too."""
+        """Runs the client on a pseudo-terminal and returns what it showed. `both`: its standard output too."""
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
         environment = {**os.environ, "TERM": "xterm", **(env or {})}
@@ -566,15 +566,15 @@ class Terminal(Case):
     def refused(self):
         return self.endpoint(self.socket(socket.SOCK_STREAM), "tcp")
 
-    def test_an_answer_without_a_newline_gets_one_on_the_terminal(self):
+    def test_a_reply_without_a_newline_gets_one_on_the_terminal(self):
         endpoint = self.tcp(answering(b"no newline"))
         self.assertEqual(self.on_terminal("send", endpoint), b"no newline\r\n")
 
-    def test_an_answer_with_a_newline_stays_as_it_is(self):
+    def test_a_reply_with_a_newline_is_unchanged(self):
         endpoint = self.tcp(answering(b"newline\n"))
         self.assertEqual(self.on_terminal("send", endpoint), b"newline\r\n")
 
-    def test_no_newline_where_only_the_errors_are_on_the_terminal(self):
+    def test_no_newline_is_added_if_only_standard_error_is_a_terminal(self):
         endpoint = self.tcp(answering(b"no newline"))
         self.assertEqual(self.on_terminal("send", endpoint, both=False), b"")
 

@@ -1,5 +1,5 @@
-"""discard, chargen, daytime and time over the wire, and the rule that no answer is longer than its
-question."""
+"""discard, chargen, daytime and time over the network, and the rule that no reply is longer than its
+request."""
 
 import calendar
 import contextlib
@@ -19,7 +19,7 @@ DAYTIME = re.compile(rb"^[A-Z][a-z]+day, ([A-Z][a-z]+ \d{1,2}, \d{4} \d\d:\d\d:\
 
 
 def chargen_lines():
-    """RFC 864's pattern: lines of 72 characters, each starting one later in the ring of 95."""
+    """The pattern of RFC 864: lines of 72 characters, each starting one character later in the ring of 95."""
     ring = bytes(range(0x20, 0x7F))
     line = 0
     while True:
@@ -36,18 +36,18 @@ def chargen(size):
 
 
 class Chargen(RiposteTest):
-    def test_it_sends_the_pattern_without_being_asked(self):
+    def test_it_sends_the_pattern_without_a_request(self):
         _, address = self.serve("chargen")
         client = self.connect(address)
         self.assertEqual(receive_exactly(client, 74), chargen(74))
 
-    def test_the_pattern_goes_on_without_a_seam(self):
+    def test_the_pattern_continues_without_a_gap(self):
         _, address = self.serve("chargen")
         client = self.connect(address)
         size = 3 << 20
         self.assertTrue(receive_exactly(client, size) == chargen(size))
 
-    def test_the_pattern_is_right_for_a_reader_that_pauses(self):
+    def test_the_pattern_is_correct_for_a_reader_that_pauses(self):
         _, address = self.serve("chargen")
         client = self.connect(address, receive_buffer=8192)
         expected = chargen(400_000)
@@ -59,7 +59,7 @@ class Chargen(RiposteTest):
             if at % 7 == 0:
                 time.sleep(0.01)
 
-    def test_what_the_client_says_is_thrown_away(self):
+    def test_data_from_the_client_is_discarded(self):
         _, address = self.serve("chargen")
         client = self.connect(address)
         client.send(b"stop! " * 1000)
@@ -71,7 +71,7 @@ class Chargen(RiposteTest):
         for client in (first, second, first):
             self.assertEqual(len(receive_exactly(client, 50_000)), 50_000)
 
-    def test_a_client_that_half_closes_is_let_go(self):
+    def test_a_connection_ends_when_the_client_half_closes(self):
         _, address = self.serve("chargen")
         client = self.connect(address)
         client.shutdown(socket.SHUT_WR)
@@ -80,7 +80,7 @@ class Chargen(RiposteTest):
 
 
 class Discard(RiposteTest):
-    def test_it_takes_everything_and_says_nothing(self):
+    def test_it_reads_everything_and_sends_nothing(self):
         _, address = self.serve("discard")
         client = self.connect(address)
         client.sendall(b"x" * (8 << 20))
@@ -104,12 +104,12 @@ class Daytime(RiposteTest):
         self.assertLessEqual(before - 1, told)
         self.assertLessEqual(told, time.time() + 1)
 
-    def test_it_tells_the_time_in_utc_without_being_asked_and_finishes(self):
+    def test_it_sends_the_time_in_utc_without_a_request_and_closes(self):
         _, address = self.serve("daytime", environment={"TZ": "America/New_York", "LC_ALL": "C.UTF-8"})
         before = time.time()
         self.check(receive_all(self.connect(address)), before)
 
-    def test_a_datagram_is_answered_if_the_answer_is_no_longer(self):
+    def test_a_datagram_is_answered_if_the_reply_is_no_longer(self):
         _, address = self.serve("daytime", transport="udp")
         client = self.datagram_socket()
         before = time.time()
@@ -124,7 +124,7 @@ class Time(RiposteTest):
         self.assertLessEqual((int(before) - 1 + SECONDS_1900_TO_1970) % (1 << 32), told)
         self.assertLessEqual(told, (int(time.time()) + 1 + SECONDS_1900_TO_1970) % (1 << 32))
 
-    def test_it_sends_32_bits_of_seconds_since_1900_and_finishes(self):
+    def test_it_sends_32_bits_of_seconds_since_1900_and_closes(self):
         _, address = self.serve("time")
         before = time.time()
         self.check(receive_all(self.connect(address)), before)
@@ -138,7 +138,7 @@ class Time(RiposteTest):
 
 
 class NoAmplification(RiposteTest):
-    def test_no_answer_is_longer_than_its_question_on_any_service(self):
+    def test_no_reply_is_longer_than_its_request_on_any_service(self):
         services = ("hello", "echo", "discard", "chargen", "daytime", "time")
         daemon = self.daemon(*(argument for service in services
                                for argument in ("--listen", f"{service}=udp://127.0.0.1:0")),
@@ -148,7 +148,7 @@ class NoAmplification(RiposteTest):
             for size in (0, 1, 3, 4, 5, 20, 60, 511, 512, 513, 1400):
                 client = self.datagram_socket()
                 client.sendto(b"?" * size, ("127.0.0.1", daemon.port(service, "udp")))
-                # The one worker has dealt with it when it has answered two that came later, to all services.
+                # The only worker has processed it once it has answered two later ones, at all services.
                 for _ in range(2):
                     barrier.sendto(b"later", ("127.0.0.1", daemon.port("echo", "udp")))
                     self.assertEqual(barrier.recv(10), b"later")
@@ -163,7 +163,7 @@ class NoAmplification(RiposteTest):
                     self.assertEqual(len(answers), 1, f"{service}, {size} bytes")
                 client.close()
 
-    def test_too_short_a_question_is_dropped_and_the_next_one_answered(self):
+    def test_a_request_that_is_too_short_is_dropped_and_the_next_one_answered(self):
         daemon = self.daemon("--listen", "time=udp://127.0.0.1:0",
                              "--listen", "daytime=udp://127.0.0.1:0",
                              config="[datagrams]\nlonger_answers_to = []\n")
@@ -175,7 +175,7 @@ class NoAmplification(RiposteTest):
             client.sendto(b"?" * enough, address)
             self.assertLessEqual(len(client.recv(1000)), enough)
 
-    def test_chargen_over_udp_sends_the_pattern_as_long_as_the_question_and_512_at_most(self):
+    def test_chargen_over_udp_sends_as_many_bytes_as_the_request_and_at_most_512(self):
         _, address = self.serve("chargen", transport="udp")
         client = self.datagram_socket()
         for size, answered in ((1, 1), (74, 74), (512, 512), (1400, 512)):

@@ -1,5 +1,5 @@
-"""riposte status against a stand-in for the daemon: what it shows, and every way in which the other
-side can be wrong. What the daemon itself says is in test_scrape.py.
+"""riposte status against a stand-in for the daemon: its output, and every way in which the other
+side can be wrong. test_scrape.py tests what the daemon itself sends.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def answer_of(document):
 
 
 class StandIn:
-    """Answers each connection with what `act` does with it; what was asked is in `requests`."""
+    """Calls `act` for each connection; `requests` has the received requests."""
 
     def __init__(self, act, path=None):
         self.act = act
@@ -88,7 +88,7 @@ def sends(data):
 
 
 class Growing:
-    """A daemon that accepts ten connections from one look to the next, a second apart."""
+    """A daemon that accepts ten connections between two requests, which are a second apart."""
 
     def __init__(self):
         self.looks = 0
@@ -102,7 +102,7 @@ class Growing:
 
 
 class Shown(unittest.TestCase):
-    def test_two_looks_make_a_report_with_rates(self):
+    def test_two_requests_give_a_report_with_rates(self):
         with StandIn(Growing()) as server:
             done = client.run("status", server.endpoint)
         self.assertEqual(done.returncode, 0, done)
@@ -117,7 +117,7 @@ class Shown(unittest.TestCase):
         for line in done.stdout.splitlines():
             self.assertLessEqual(len(line), 80)
 
-    def test_json_is_the_document_of_one_look(self):
+    def test_json_is_the_document_of_one_request(self):
         with StandIn(sends(answer_of(DOCUMENT))) as server:
             done = client.run_json("status", "-j", server.endpoint)
         self.assertEqual(done.returncode, 0, done)
@@ -125,7 +125,7 @@ class Shown(unittest.TestCase):
         self.assertEqual(len(server.requests), 1)
         client.validate(done.json)
 
-    def test_json_is_one_line_that_no_terminal_obeys(self):
+    def test_json_is_one_line_without_terminal_sequences(self):
         document = {**DOCUMENT, "sandbox": "on \x9b2J"}
         body = json.dumps(document, indent=2, ensure_ascii=False).encode()
         with StandIn(sends(answer_of(body))) as server:
@@ -135,7 +135,7 @@ class Shown(unittest.TestCase):
         self.assertTrue(done.stdout.isascii())
         self.assertEqual(json.loads(done.stdout), document)
 
-    def test_a_unix_socket_is_asked_like_any_other(self):
+    def test_a_unix_socket_works_like_any_other(self):
         with tempfile.TemporaryDirectory() as directory:
             with StandIn(sends(answer_of(DOCUMENT)), directory + "/m.sock") as server:
                 done = client.run("status", "-j", server.endpoint)
@@ -143,7 +143,7 @@ class Shown(unittest.TestCase):
         self.assertEqual(json.loads(done.stdout), DOCUMENT)
 
     @unittest.skipUnless(has_ipv6(), "no IPv6 here")
-    def test_a_zone_is_for_the_kernel_and_is_not_sent(self):
+    def test_the_zone_of_an_address_is_not_sent(self):
         heads = []
 
         def answer(connection):
@@ -158,11 +158,11 @@ class Shown(unittest.TestCase):
             for endpoint in (f"[::1]:{port}", f"[::1%1]:{port}"):
                 done = client.run("status", "-j", endpoint)
                 self.assertIn("404", done.stderr)
-                self.assertIn(f"tcp://{endpoint}", done.stderr)  # people see it as they wrote it
+                self.assertIn(f"tcp://{endpoint}", done.stderr)  # messages show the endpoint as it was written
             self.assertEqual([re.search(r"(?m)^Host: (.*)\r$", head)[1] for head in heads],
                              [f"[::1]:{port}"] * 2)
 
-    def test_an_answer_in_single_bytes_is_read(self):
+    def test_a_reply_in_single_bytes_is_read(self):
         def dribble(connection):
             for byte in answer_of(DOCUMENT):
                 connection.sendall(bytes([byte]))
@@ -182,34 +182,34 @@ class Faults(unittest.TestCase):
             self.assertIn(word, done.stderr)
         self.assertTrue(all(" " <= char <= "~" or char == "\n" for char in done.stderr), done)
 
-    def test_who_says_no_is_told_with_its_words(self):
+    def test_a_refusal_is_reported_with_its_reason(self):
         self.fails(sends(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"), "503 Service Unavailable")
 
-    def test_who_speaks_something_else(self):
+    def test_a_peer_without_http_is_reported(self):
         self.fails(sends(b"SSH-2.0-OpenSSH\x1b[2J\r\n"), r"it speaks no HTTP", r"\x1b[2J")
         self.fails(sends(b"HTTP/1.\n\r\n\r\n"), "it speaks no HTTP")
 
-    def test_who_closes(self):
+    def test_a_peer_that_closes_is_reported(self):
         self.fails(lambda connection: None, "closed without an answer")
         self.fails(sends(answer_of(DOCUMENT)[:200]), "closed after")
 
-    def test_who_is_silent(self):
+    def test_a_silent_peer_is_reported(self):
         self.fails(lambda connection: connection.recv(1), "no answer after 300ms", timeout="300ms")
 
-    def test_who_never_ends(self):
+    def test_an_endless_reply_is_reported(self):
         def endless(connection):
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             for _ in range(64):
                 connection.sendall(b" " * 65536)
         self.fails(endless, "longer than 1 MiB")
 
-    def test_who_sends_something_else(self):
+    def test_a_document_of_another_kind_is_reported(self):
         self.fails(sends(answer_of(b"<html>\x1b]0;x\x07")), "no status of riposted", "no JSON")
         self.fails(sends(answer_of({"schema": "riposte/status/2"})), "not riposte/status/1")
         wrong = {**DOCUMENT, "workers": "one"}
         self.fails(sends(answer_of(wrong)), "workers is no whole number")
 
-    def test_nobody_there(self):
+    def test_a_missing_peer_is_reported(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         done = client.run("status", f"127.0.0.1:{port}")
@@ -221,10 +221,10 @@ class Faults(unittest.TestCase):
 
 
 class Watched(unittest.TestCase):
-    def test_without_a_terminal_one_report_follows_the_other(self):
+    def test_without_a_terminal_reports_follow_each_other(self):
         with StandIn(Growing()) as server:
             with client.Running("status", "-w", "-i", "50ms", "-j", server.endpoint) as watch:
-                self.await_looks(server, 4)
+                self.await_requests(server, 4)
                 watch.signal(signal.SIGINT)
                 done = watch.finish()
         self.assertEqual(done.returncode, 0, done)
@@ -232,12 +232,12 @@ class Watched(unittest.TestCase):
         self.assertGreaterEqual(len(documents), 3)
         self.assertEqual(documents[2]["time"] - documents[1]["time"], 1)
 
-    def test_a_daemon_that_goes_and_comes_is_followed(self):
+    def test_a_daemon_that_restarts_is_followed(self):
         answers = [answer_of(DOCUMENT), b"", answer_of(DOCUMENT)]
         turn = iter(range(1_000_000))
         with StandIn(lambda c: c.sendall(answers[min(next(turn), 2)])) as server:
             with client.Running("status", "-w", "-i", "50ms", server.endpoint) as watch:
-                self.await_looks(server, 5)
+                self.await_requests(server, 5)
                 watch.signal(signal.SIGTERM)
                 done = watch.finish()
         self.assertEqual(done.returncode, 0, done)
@@ -245,7 +245,7 @@ class Watched(unittest.TestCase):
         self.assertGreaterEqual(done.stdout.count("riposted 0.2.0"), 3)
 
     def interrupted(self, endpoint):
-        """How it ends when it waits for a connection, for an hour if nothing else ends it."""
+        """Interrupts it while it waits for a connection, which could take an hour, and checks how it ends."""
         with client.Running("status", "-w", "-W", "1h", endpoint) as status:
             status.await_handlers()
             status.signal(signal.SIGINT)
@@ -256,7 +256,7 @@ class Watched(unittest.TestCase):
         with contextlib.closing(Backlog()) as full:
             self.interrupted(full.endpoint.removeprefix("tcp://"))
 
-    def test_so_it_does_that_of_a_unix_socket(self):
+    def test_an_interrupt_ends_the_wait_for_a_unix_socket(self):
         with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(directory + "/m.sock")
@@ -268,7 +268,7 @@ class Watched(unittest.TestCase):
                     break
             self.interrupted("unix:" + directory + "/m.sock")
 
-    def test_an_interrupt_ends_the_wait_for_who_is_silent(self):
+    def test_an_interrupt_ends_the_wait_for_a_silent_peer(self):
         released = threading.Event()
         looks = iter(range(1_000_000))
 
@@ -282,7 +282,7 @@ class Watched(unittest.TestCase):
             looks = iter(range(1_000_000))
             with StandIn(once_and_no_more) as server:
                 with client.Running("status", *arguments, "-W", "1h", server.endpoint) as status:
-                    self.await_looks(server, 2)
+                    self.await_requests(server, 2)
                     status.signal(signal.SIGINT)
                     done = status.finish()
                     released.set()
@@ -297,7 +297,7 @@ class Watched(unittest.TestCase):
             self.assertEqual(len(lines), 23)
             self.assertIn("more lines", lines[-1])
 
-    def test_a_narrow_terminal_is_never_scrolled_either(self):
+    def test_a_narrow_terminal_is_never_scrolled(self):
         document = {**DOCUMENT, "listeners": DOCUMENT["listeners"] * 40}
         with StandIn(sends(answer_of(document))) as server:
             screens = self.screens_of(server, rows=10, columns=40)
@@ -305,14 +305,14 @@ class Watched(unittest.TestCase):
             self.assertEqual(len(lines), 9)
             self.assertEqual(lines[0], "riposted 0.2.0, running for 15m 00s, pid")
 
-    def test_a_terminal_shows_why_there_is_nothing_to_show(self):
+    def test_a_terminal_shows_why_there_is_no_report(self):
         with StandIn(sends(b"HTTP/1.1 503 " + b"x" * 500 + b"\r\n\r\n")) as server:
             screens = self.screens_of(server, rows=24, columns=80, exit_code=1)
         for lines in screens:
             self.assertIn(f"riposte: tcp://{server.endpoint}: the answer is", lines[0])
 
     def screens_of(self, server, rows, columns, exit_code=0):
-        """What the terminal is told to show: the lines of each screen, none wider than it is."""
+        """The screens that the terminal receives: the lines of each, none wider than the terminal."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         output = b""
@@ -324,7 +324,7 @@ class Watched(unittest.TestCase):
                 if select.select([ours], [], [], 0.1)[0]:
                     output += os.read(ours, 65536)
             watch.signal(signal.SIGINT)
-            with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            with contextlib.suppress(OSError):  # EIO: the other end is closed
                 while more := os.read(ours, 65536):
                     output += more
             done = watch.finish()
@@ -338,7 +338,7 @@ class Watched(unittest.TestCase):
             self.assertTrue(screen.endswith("\033[J"), screen)
             lines = screen.removesuffix("\033[J").split("\r\n")
             self.assertEqual(lines.pop(), "")
-            # Erased before it is written: afterwards, the last column would go with it.
+            # The line is erased before it is written: afterwards, that would erase the last column.
             self.assertTrue(all(line.startswith("\033[K") for line in lines), screen)
             shown.append([re.sub(r"\033\[[0-9;]*[mK]", "", line) for line in lines])
             for line in shown[-1]:
@@ -346,7 +346,7 @@ class Watched(unittest.TestCase):
                 self.assertLessEqual(len(line), columns)
         return shown
 
-    def await_looks(self, server, count):
+    def await_requests(self, server, count):
         deadline = time.monotonic() + client.WAIT
         while len(server.requests) < count and time.monotonic() < deadline:
             time.sleep(0.01)

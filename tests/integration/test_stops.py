@@ -1,9 +1,9 @@
-"""A client that is held up for a while: stopped (Ctrl-Z), or because nobody takes what it prints. What comes
-meanwhile is judged by when it came, not by when it was looked at.
+"""A client that is delayed for a while: stopped (Ctrl-Z), or blocked on its output. It judges replies that arrive
+meanwhile by their time of arrival, not by when it reads them.
 
-A peer answers in time or too late, by a seed, and knows when it did, on the clock of the client. The model
-that the client is held against is naive: each answer by itself, by its time. Answers that fell so near the
-timeout that the test can not know may have either fate.
+A peer replies in time or too late, by a seed, and records when, on the client's clock. The model that judges
+the client is naive: each reply by itself, by its time. Replies so near the timeout that the test cannot
+decide may have either fate.
 """
 
 import fcntl
@@ -24,12 +24,12 @@ from peers import spelled, wait_until
 SEEDS = range(1, 3) if "RIPOSTE_SEED" not in os.environ else [int(os.environ["RIPOSTE_SEED"])]
 TIMEOUT_MS = 700
 TIMEOUT_NS = TIMEOUT_MS * 1_000_000
-#: Of a time that is told. Being judged by the look would cost a second and more.
+#: The tolerance of a printed time. Judging by the time of reading would add more than a second.
 SLACK_NS = int(0.3e9 * FACTOR)
 
 
 def delays(seed):
-    """In time with much to spare; too late; never."""
+    """Delays: well in time; too late; never."""
     choices = random.Random(seed)
     return lambda _index: choices.choice((0, 0, choices.uniform(0, 0.3), choices.uniform(0.9, 1.2), None))
 
@@ -42,12 +42,12 @@ class Case(RiposteTest):
 
     @staticmethod
     def await_probes(peer):
-        """The kernel takes a moment to begin with its stamps."""
+        """The kernel takes a moment until it stamps packets."""
         wait_until(lambda: len(peer.echoed) >= 20, "20 probes")
 
     def hold_up(self, process, seed):
-        """A schedule of stops, each longer than the timeout and than a second, and of runs between them. It
-        ends while the client runs."""
+        """A schedule of stops, each longer than the timeout and than a second, with pauses between them. It
+        ends with the client running."""
         choices = random.Random(seed)
         for _ in range(3):
             time.sleep(choices.uniform(0.1, 0.4))
@@ -64,7 +64,7 @@ class Case(RiposteTest):
 
     @staticmethod
     def await_answers(process):
-        """Of load: what it says of that is read."""
+        """Waits until load has measured replies, and consumes its reports of that."""
         def answered():
             process.signal(SIGQUIT)
             return "median" in process.error_line()
@@ -72,7 +72,7 @@ class Case(RiposteTest):
 
     @staticmethod
     def fate(entry):
-        """What must become of a probe; None if it is too near to call."""
+        """The expected fate of a probe; None if it is too close to decide."""
         if entry is None or entry.after_ns is None:
             return "lost"
         least, most = entry.took_ns()
@@ -86,7 +86,7 @@ class Ping(Case):
     COUNT = 300
 
     def judge(self, peer, output):
-        """Holds each line against the model."""
+        """Compares each line with the model."""
         fates, times_ns = {}, {}
         for line in output.splitlines():
             if told := re.match(r"(?:connected in \S+ ms, no answer to|no answer to|no connection for) seq=(\d+) ",
@@ -101,7 +101,7 @@ class Ping(Case):
         self.assertEqual(set(fates), set(range(1, self.COUNT + 1)), output)
         wrong = []
         for number, fate in fates.items():
-            entry = entries.get(number)  # none: it stood behind others on a connection that ended
+            entry = entries.get(number)  # none: it waited behind others on a connection that ended
             right = self.fate(entry)
             if right not in (None, fate):
                 wrong.append((number, "should be", right, entry and entry.after_ns and entry.took_ns()))
@@ -135,7 +135,7 @@ class Ping(Case):
                 self.hold_up_and_judge(self.delayed(delays(seed)), seed)
 
     def test_a_stopped_ping_judges_a_stream_by_the_time_of_arrival(self):
-        # On one connection a late answer makes those behind it late, so that most come at once.
+        # On one connection a late reply delays those behind it, so that most arrive at once.
         for seed in SEEDS:
             choices = random.Random(seed)
             rare = lambda _index, choices=choices: choices.choice((0,) * 60 + (0.2, None))
@@ -153,7 +153,7 @@ class Ping(Case):
                 os.close(writer)
                 output = b""
                 with open(reader, "rb", buffering=0) as pipe:
-                    # The pipe fills with a line for each probe; nobody reads for a while, and again.
+                    # The pipe fills with a line for each probe; the test repeatedly does not read for a while.
                     while part := pipe.read(4096):
                         output += part
                         if len(output) < 3 * 4096:
@@ -163,8 +163,8 @@ class Ping(Case):
 
 
 class Load(Case):
-    def test_a_stopped_load_loses_nothing_that_was_answered(self):
-        # More connections than one turn of its loop serves, and each has its answer when it goes on.
+    def test_a_stopped_load_loses_no_reply(self):
+        # More connections than one turn of its loop serves, and each has its reply when load continues.
         for transport, arguments in (("tcp", ()), ("tcp", ("--reconnect",)), ("udp", ())):
             with self.subTest(transport=transport, arguments=arguments):
                 _, address = self.serve("echo", transport=transport)
@@ -182,7 +182,7 @@ class Load(Case):
         for seed in SEEDS:
             with self.subTest(seed=seed):
                 choose = delays(seed)
-                # The first one only shows that somebody answers.
+                # The first one only shows that the endpoint answers.
                 peer = self.delayed(lambda index, choose=choose: choose(index) if index else 0)
                 process = self.enterContext(Running(
                     "load", "-j", "--warmup", 0, "-n", 900, "-c", 200, "-r", 400, "-W",
@@ -192,7 +192,7 @@ class Load(Case):
                 self.hold_up(process, seed)
                 found = parse_json(process.finish()).json
                 entries = [entry for entry in peer.echoed.values() if entry.sent_ns]
-                # What found no room in the peer's buffer after a stop never came there.
+                # Requests that overflowed the peer's buffer after a stop never arrived.
                 self.assertLessEqual(len(entries), found["counts"]["sent"])
                 fates = [self.fate(entry) for entry in entries]
                 answered, open_ = fates.count("answered"), fates.count(None)

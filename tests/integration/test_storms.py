@@ -1,16 +1,15 @@
-"""Storms of peers, and what honest clients notice meanwhile.
+"""Storms of peers, and their effect on honest clients.
 
-Each test is one kind of storm against one daemon: peers of storm.cpp, while `riposte ping` asks over TCP and
-UDP, a hundred times a second each, and verifies every byte. Nothing of theirs may be lost or wrong, but for
-datagrams that the kernel dropped on their way, a queue being full; how long it took is reported and not
-judged. Afterwards the daemon has given back every descriptor and every connection, its memory was never
-above what `--check` promises, and has not grown from the second storm to the third, where no buffers are
-kept for whoever comes next.
+Each test runs one kind of storm against one daemon: peers of storm.cpp, while `riposte ping` sends a hundred
+requests a second over each of TCP and UDP, and verifies every byte. None of these may be lost or wrong, except
+for datagrams that the kernel dropped because a queue was full; their times are reported and not judged.
+Afterwards the daemon has closed every connection and descriptor, its memory never exceeded what `--check`
+promises, and, where it keeps no buffers for later connections, did not grow from the second storm to the third.
 
-Storms are small, for a test beside others, or full: 10,000 peers (1,000 under a sanitizer), which take all
-that loopback and the kernel's memory for TCP have, and therefore run alone.
+Storms are small, to run beside other tests, or full: 10,000 peers (1,000 under a sanitizer), which use all of
+loopback and of the kernel's memory for TCP, and therefore run alone.
 
-What was measured goes to the file RIPOSTE_SOAK_REPORT, a JSON object a line, for soak.py.
+Measurements go to the file RIPOSTE_SOAK_REPORT, one JSON object per line, for soak.py.
 
     RIPOSTE_STORMS         small or full [small]
     RIPOSTE_SOAK_SECONDS   how long each storm lasts [1; of the small ones 0.3]
@@ -33,16 +32,16 @@ from network import enter_network, ip
 from soak_report import report
 
 STORM = os.environ.get("STORM", "build/tests/soak/storm")
-#: Storms until the memory that they leave has settled.
+#: Storms until the memory that remains after each has settled.
 STORMS_MAX = 8
 FULL = os.environ.get("RIPOSTE_STORMS", "small") == "full"
 pytestmark = [pytest.mark.backends, pytest.mark.first, pytest.mark.timeout(600)
               ] + [pytest.mark.alone] * FULL
 SECONDS = float(os.environ.get("RIPOSTE_SOAK_SECONDS", "1" if FULL else "0.3"))
-#: More than one source has (storm.cpp), so that there are several even in a small storm.
+#: More than one source has (storm.cpp), so that even a small storm has several sources.
 PEERS = 600 if not FULL else 10_000 if SANITIZER == "none" else 1_000
 CHURNED = 100
-#: Those that read nothing meet it while a storm lasts: full ones take long to rise.
+#: Peers that read nothing reach it during a storm: full storms take long to build up.
 WRITE_STALL = "2s" if FULL else "1s"
 UNREAD_SECONDS = SECONDS if FULL else 1.2
 RELOADS = 1000 if FULL else 100
@@ -67,7 +66,7 @@ connections = 11000
 
 
 def bound_mib(daemon):
-    """What `--check` promises of the memory."""
+    """The bound of the memory that `--check` prints."""
     done = subprocess.run([os.path.abspath(RIPOSTED), "--check", "-c", daemon.config_path],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
     return int(re.search(r"at most (\d+) MiB", done.stdout)[1])
@@ -110,17 +109,17 @@ class Storms(RiposteTest):
                 re.search(r"done (\d+), ended (\d+), failed (\d+)", done.stdout).groups()]
 
     def under(self, name, storm, keeps_buffers=False):
-        """Three storms with honest clients, and what holds afterwards. Returns storm()'s results.
+        """Runs three storms with honest clients, and checks the daemon afterwards. Returns storm()'s results.
 
-        How much memory a storm touches depends on how the peers happen to meet, so that a later one may
-        need more than those before; a leak needs more each time. So one that did is followed by another."""
+        The memory that a storm touches depends on how its peers happen to coincide, so a later one may need more
+        than those before; a leak needs more each time. So a storm that needed more is followed by another."""
         results, sizes = [], []
         judged = SANITIZER == "none" and not keeps_buffers
         honest = self.honest()
         honest.await_answers(1)
         while len(sizes) < 3 or (judged and len(sizes) < STORMS_MAX and self.grows(sizes)):
             results.append(storm())
-            self.given_back()
+            self.await_released()
             sizes.append(self.subject.rss_kib())
         self.finish(name, honest)
         if judged:
@@ -131,11 +130,11 @@ class Storms(RiposteTest):
     def grows(sizes):
         return sizes[-1] >= max(sizes[:-1]) * 1.1 + (4096 if FULL else 1024)
 
-    def given_back(self):
-        """All is as it was; the one connection is the honest client's."""
+    def await_released(self):
+        """Waits until everything is released; the one connection is the honest client's."""
         await_true(lambda: self.subject.fds() <= self.fds_before + 1,
                    f"{self.subject.fds()} descriptors to be {self.fds_before + 1}", PATIENCE)
-        await_true(lambda: self.open_connections() == 1, "all connections but one are over", PATIENCE)
+        await_true(lambda: self.open_connections() == 1, "all connections but one have ended", PATIENCE)
 
     def open_connections(self):
         lines = len(self.subject.lines("statistics: "))
@@ -191,28 +190,28 @@ class Held(Storms):
 
 
 class Churned(Storms):
-    def goes_on(self, results):
+    def assert_continuous(self, results):
         for opened, _, _ in results:
             self.assertGreaterEqual(opened, 2 * CHURNED)
 
     def test_connect_and_drop(self):
         self.begin()
-        self.goes_on(self.under("connect and drop", lambda: self.storm("drop", count=CHURNED)))
+        self.assert_continuous(self.under("connect and drop", lambda: self.storm("drop", count=CHURNED)))
 
     def test_resets(self):
         self.begin()
-        self.goes_on(self.under("RST storm", lambda: self.storm("reset", count=CHURNED)))
+        self.assert_continuous(self.under("RST storm", lambda: self.storm("reset", count=CHURNED)))
 
     def test_short_connections(self):
         self.begin()
-        self.goes_on(
+        self.assert_continuous(
             self.under("short connections", lambda: self.storm("hello", "hello", count=CHURNED)))
 
 
 @needs_root
 @needs_program("ip")
 class HalfOpen(Storms):
-    """In a network of its own: who begins a connection and never goes on, from forged sources."""
+    """In a network of its own: connections from forged sources that never complete the handshake."""
 
     def setUp(self):
         super().setUp()
@@ -240,9 +239,9 @@ class HalfOpen(Storms):
 
 
 class Changes(Storms):
-    def test_reloads_one_behind_the_other(self):
-        """As fast as connections are answered: each SIGHUP is heard of, though one reload may stand for
-        several; nobody is harmed."""
+    def test_reloads_in_quick_succession(self):
+        """As fast as connections are answered: each SIGHUP is followed by a reload, though one reload may serve
+        several; no connection is harmed."""
         self.begin()
         talks = [self.connect((self.host, self.ports["echo"])) for _ in range(100)]
         honest = self.honest()
@@ -257,11 +256,11 @@ class Changes(Storms):
             talk.sendall(b"still")
             self.assertEqual(receive_exactly(talk, 5), b"still")
             talk.close()
-        await_true(lambda: self.subject.fds() <= self.fds_before + 1, "descriptors are given back")
+        await_true(lambda: self.subject.fds() <= self.fds_before + 1, "descriptors are closed")
         self.finish(f"{RELOADS:,} SIGHUPs", honest)
 
     def test_sigterm_under_full_load(self):
-        """The drain ends within its time, and what was asked before is answered."""
+        """The drain ends within its time, and earlier requests are answered."""
         for transport in ("tcp", "udp"):
             daemon = self.begin("idle_timeout = '30s'")
             daemon.expected = (0,)

@@ -1,4 +1,4 @@
-"""What whoever starts the daemon may have left behind: closed descriptors, limits, signals, variables."""
+"""The environment that the daemon may inherit: closed descriptors, limits, signals, variables."""
 
 import contextlib
 import itertools
@@ -19,8 +19,8 @@ from names import NameServer
 pytestmark = pytest.mark.backends
 
 
-class Told(RiposteTest):
-    """A daemon whose log may go nowhere says that it is ready to its service manager."""
+class Notified(RiposteTest):
+    """The daemon's log may be unusable here, so it reports readiness to its service manager."""
 
     def start(self, *arguments, **options):
         daemon = self.daemon(*arguments, ready=False, notify=True, **options)
@@ -39,7 +39,7 @@ class Told(RiposteTest):
 
 
 @needs_systemd
-class Descriptors(Told):
+class Descriptors(Notified):
     SETS = [numbers for count in (1, 2, 3) for numbers in itertools.combinations((0, 1, 2), count)]
 
     @staticmethod
@@ -51,7 +51,7 @@ class Descriptors(Told):
         for number in numbers:
             self.assertEqual(found.get(number), "/dev/null", found)
 
-    def test_what_was_closed_never_becomes_a_socket(self):
+    def test_a_closed_standard_descriptor_never_becomes_a_socket(self):
         for numbers in self.SETS:
             with self.subTest(closed=numbers):
                 port = free_port()
@@ -63,7 +63,7 @@ class Descriptors(Told):
                 client.close()
                 daemon.stop()
 
-    def test_nor_where_sockets_are_inherited(self):
+    def test_a_closed_standard_descriptor_with_inherited_sockets(self):
         for numbers in self.SETS:
             with self.subTest(closed=numbers):
                 listener = self.keep(socket.create_server(("127.0.0.1", 0)))
@@ -75,7 +75,7 @@ class Descriptors(Told):
                 client.close()
                 daemon.stop()
 
-    def test_no_peer_is_sent_the_log(self):
+    def test_the_log_is_never_sent_to_a_peer(self):
         ports = [free_port(), free_port()]
         sections = [listen_section("echo", f"tcp://127.0.0.1:{port}") for port in ports]
         daemon = self.start("--log-level", "debug", config="".join(sections),
@@ -94,7 +94,7 @@ class Descriptors(Told):
 class FullLog(RiposteTest):
     LIMIT = 4096
 
-    def test_a_log_that_may_not_grow_loses_lines_and_counts_them(self):
+    def test_a_log_that_may_not_grow_drops_lines_and_counts_them(self):
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.LIMIT, resource.RLIM_INFINITY))
         daemon, address = self.serve("hello", "--log-level", "debug", in_child=limit)
@@ -118,9 +118,9 @@ class FullLog(RiposteTest):
 
 
 @needs_systemd
-class EarlySignals(Told):
-    def test_a_log_without_reader_ends_no_start(self):
-        """It warns of too few descriptors before anything else."""
+class EarlySignals(Notified):
+    def test_a_log_without_reader_does_not_prevent_the_start(self):
+        """Its first line is a warning of too few descriptors."""
         def nobody_reads():
             resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
             read, write = os.pipe()
@@ -136,7 +136,7 @@ class EarlySignals(Told):
         daemon.stop()
 
     @needs_root
-    def test_a_reload_while_names_are_looked_up_comes_after_the_start(self):
+    def test_a_reload_during_lookups_happens_after_the_start(self):
         server = NameServer(self)
         port = free_port()
         daemon = self.daemon(config=listen_section("hello", f"tcp://name.test:{port}"),
@@ -163,7 +163,7 @@ class EarlySignals(Told):
         daemon.wait_log("^riposted: reloaded: ")
 
     @needs_root
-    def test_a_start_that_waits_for_names_can_be_ended(self):
+    def test_a_start_that_waits_for_lookups_can_be_stopped(self):
         server = NameServer(self)
         daemon = self.daemon("--listen", f"hello=tcp://name.test:{free_port()}", in_child=server.enter,
                              ready=False)
@@ -173,8 +173,8 @@ class EarlySignals(Told):
 
 
 @needs_systemd
-class DeafManager(Told):
-    """A service manager that does not read what it is told."""
+class DeafManager(Notified):
+    """A service manager that does not read its notifications."""
 
     def deafen(self, daemon):
         """Fills the queue of the socket."""
@@ -185,7 +185,7 @@ class DeafManager(Told):
                     filler.sendto(b"FILL=1", daemon.notifications.getsockname())
 
     def told(self, daemon):
-        """What is in the queue now, without what fills it."""
+        """The messages that are in the queue now, without those that filled it."""
         daemon.notifications.setblocking(False)
         messages = []
         with contextlib.suppress(BlockingIOError):
@@ -193,7 +193,7 @@ class DeafManager(Told):
                 messages.append(daemon.notifications.recv(4096))
         return [message for message in messages if message != b"FILL=1"]
 
-    def test_reloads_scrapes_and_the_end_do_not_wait_for_it(self):
+    def test_reloads_scrapes_and_the_stop_do_not_wait_for_the_manager(self):
         port, metrics = free_port(), free_port()
         config = listen_section("hello", f"tcp://127.0.0.1:{port}")
         daemon = self.start(config=f"[metrics]\nlisten = ['tcp://127.0.0.1:{metrics}']\n{config}",
@@ -208,7 +208,7 @@ class DeafManager(Told):
         daemon.signal(signal.SIGTERM)
         self.assertEqual(daemon.wait(), 0)
 
-    def test_it_is_told_how_things_stand_once_it_reads(self):
+    def test_the_manager_gets_the_current_state_once_it_reads(self):
         daemon = self.start(config=listen_section("hello", f"tcp://127.0.0.1:{free_port()}"))
         self.deafen(daemon)
         for count in range(1, 6):
@@ -222,7 +222,7 @@ class DeafManager(Told):
         await_true(ready, "the manager is told")
         self.assertEqual([message.partition(b"=")[0] for message in messages], [b"RELOADING", b"READY"])
 
-    def test_connections_that_it_does_not_take_are_ended_properly(self):
+    def test_connections_that_the_manager_does_not_store_are_finished(self):
         daemon = self.start("--listen", f"echo=127.0.0.1:{(port := free_port())}",
                             environment={"FDSTORE": "100"})
         client = self.connect(("127.0.0.1", port))
@@ -232,7 +232,7 @@ class DeafManager(Told):
         daemon.signal(signal.SIGTERM)
         daemon.wait_log("^riposted: draining")
         await_true(lambda: daemon.threads() == 1, "the workers have ended")
-        daemon.signal(signal.SIGTERM)  # and it waits no longer
+        daemon.signal(signal.SIGTERM)  # which ends the wait
         self.assertEqual(receive_all(client), b"")
         client.close()
         self.assertEqual(daemon.wait(), 0)
@@ -244,7 +244,7 @@ class LittleMemory(RiposteTest):
     MANY = "[limits]\nconnections = 1000000\n"
     SPARE = 64 << 20
 
-    def test_a_start_without_memory_is_an_error_that_says_so(self):
+    def test_a_start_without_memory_is_reported(self):
         for workers in ("1", "2"):
             with self.subTest(workers=workers):
                 daemon = self.daemon(
@@ -252,7 +252,7 @@ class LittleMemory(RiposteTest):
                     config=f"{self.MANY}buffer_memory = '16MiB'\n",
                     in_child=lambda: resource.setrlimit(resource.RLIMIT_AS, (220 << 20, 220 << 20)))
                 log = daemon.fails(71)
-                # Of what it gets last, there may be too little for whatever is next.
+                # After its last successful allocation, any later one may fail.
                 self.assertRegex(log, "(?m)^riposted: error: (not enough memory for .*: raise the limit|"
                                       "cannot reserve memory for .*|"
                                       "worker . got no thread: Resource temporarily unavailable)")
@@ -288,11 +288,11 @@ class LittleMemory(RiposteTest):
                 daemon.stop()
 
 
-class Answers(RiposteTest):
-    """What is printed and not served."""
+class Printed(RiposteTest):
+    """Output of options that print and exit."""
     ASKED = (["--version"], ["--help"], ["--check"], ["--print-config"])
 
-    def test_a_full_standard_output_is_said(self):
+    def test_a_full_standard_output_is_reported(self):
         for arguments in self.ASKED:
             with self.subTest(asked=arguments), open("/dev/full", "wb") as full:
                 done = subprocess.run([os.path.abspath(RIPOSTED), *arguments], stdin=subprocess.DEVNULL,
@@ -300,7 +300,7 @@ class Answers(RiposteTest):
                 self.assertEqual(done.returncode, 71)
                 self.assertEqual(done.stderr, "riposted: error: standard output: No space left on device\n")
 
-    def test_so_is_a_closed_one(self):
+    def test_a_closed_standard_output_is_reported(self):
         for arguments in self.ASKED:
             with self.subTest(asked=arguments):
                 done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", os.path.abspath(RIPOSTED), *arguments],
@@ -309,7 +309,7 @@ class Answers(RiposteTest):
                 self.assertEqual(done.returncode, 71)
                 self.assertEqual(done.stderr, "riposted: error: standard output: Bad file descriptor\n")
 
-    def test_a_reader_that_has_seen_enough_is_no_error(self):
+    def test_a_reader_that_closes_the_pipe_is_no_error(self):
         read, write = os.pipe()
         os.close(read)
         done = subprocess.run([os.path.abspath(RIPOSTED), "--help"], stdin=subprocess.DEVNULL, stdout=write,

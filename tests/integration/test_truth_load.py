@@ -1,5 +1,5 @@
-"""What `riposte load` says of a link whose every fault is known (tests/support/link.py): each count is the link's
-own, to the packet, however the run ended, and each percentile is within 1% of what the link's log gives, over
+"""`riposte load` over a link whose every fault is known (tests/support/link.py): each count equals that of the
+link's log, exact to the packet, however the run ended, and each percentile is within 1% of that of the log, over
 IPv4 and IPv6, UDP and TCP.
 """
 
@@ -13,7 +13,7 @@ from truth_case import PORT, TIMEOUT, TruthCase, known_faults
 
 SIZE = 64
 
-#: How a run of load ends.
+#: The ways in which a run of load ends.
 LOAD_ENDS = {"-n": (("-n", 600), None, 0), "-d": (("-d", "2s"), None, 0), "INT": (("-d", 0), SIGINT, 600)}
 
 
@@ -39,14 +39,14 @@ class LoadCounts(TruthCase):
                     self.check(family, end, "-r", 300)
 
     def test_a_closed_loop(self):
-        """Nothing is held back here: what comes after a socket's timeout is lost to it, whatever the link says."""
+        """The link holds nothing back here: a reply after a socket's timeout is lost, although it was delivered."""
         for family in (4, 6):
             for end in LOAD_ENDS:
                 with self.subTest(family=family, end=end):
                     self.check(family, end, hold=[])
 
     def test_a_stream_of_requests(self):
-        """Over TCP: everything is answered in the end, and what was sent again is told."""
+        """Over TCP everything is answered in the end, and retransmissions are counted."""
         lossy = Faults(subjects="payload", loss=[40, 90, 200], delay_ms=1)
         for family in (4, 6):
             for end in LOAD_ENDS:

@@ -1,5 +1,5 @@
-"""What `riposte ping` says of a link whose every fault is known (tests/support/link.py): each count is the link's
-own, to the packet, however the run ended, and each percentile is within 1% of what the link's log gives, over
+"""`riposte ping` over a link whose every fault is known (tests/support/link.py): each count equals that of the
+link's log, exact to the packet, however the run ended, and each percentile is within 1% of that of the log, over
 IPv4 and IPv6, UDP and TCP.
 """
 
@@ -11,7 +11,7 @@ from link import FORWARD, LOST, Faults
 from truth import Datagrams, Streams
 from truth_case import FIGURES, PORT, TIMEOUT, TruthCase, known_faults
 
-#: How a run of ping ends, and after how many packets it is ended from outside.
+#: The ways in which a run of ping ends, and after how many packets a signal ends it.
 PING_ENDS = {"-c": (("-c", 250), None, 0), "-w": (("-w", "2500ms"), None, 0),
              "INT": ((), SIGINT, 250), "TERM": ((), SIGTERM, 250)}
 
@@ -33,29 +33,29 @@ class PingCounts(TruthCase):
         for name in ("lost", "corrupted", "wrong_size", "duplicated", "reordered"):
             self.assertGreater(truth[name], 0, f"this seed tries no {name}")
 
-    def test_a_number_of_probes_over_ipv4(self):
+    def test_a_run_ended_by_count_over_ipv4(self):
         self.check(4, "-c")
 
-    def test_a_number_of_probes_over_ipv6(self):
+    def test_a_run_ended_by_count_over_ipv6(self):
         self.check(6, "-c")
 
-    def test_a_time_over_ipv4(self):
+    def test_a_run_ended_by_deadline_over_ipv4(self):
         self.check(4, "-w")
 
-    def test_a_time_over_ipv6(self):
+    def test_a_run_ended_by_deadline_over_ipv6(self):
         self.check(6, "-w")
 
-    def test_an_interrupt_over_ipv4(self):
+    def test_a_run_ended_by_sigint_over_ipv4(self):
         self.check(4, "INT")
 
-    def test_an_interrupt_over_ipv6(self):
+    def test_a_run_ended_by_sigint_over_ipv6(self):
         self.check(6, "INT")
 
-    def test_a_termination_over_ipv4(self):
+    def test_a_run_ended_by_sigterm_over_ipv4(self):
         self.check(4, "TERM")
 
-    def test_a_time_and_a_number_give_the_same_loss(self):
-        """On the same seed, for as many probes as the time let through."""
+    def test_deadline_and_count_give_the_same_loss(self):
+        """With the same seed, for as many probes as were sent in that time."""
         for family in (4, 6):
             with self.subTest(family=family):
                 lost = []
@@ -73,8 +73,8 @@ class PingCounts(TruthCase):
                 self.assertEqual(lost[0], lost[1])
                 self.assertGreater(lost[0][1], 0)
 
-    def test_late_answers(self):
-        """-W is 1 s, and some come 2 s later than the others; the last is lost, and seconds behind."""
+    def test_late_replies(self):
+        """-W is 1 s, and some replies come 2 s later than the others; the last probe is lost, seconds after them."""
         for family in (4, 6):
             with self.subTest(family=family):
                 link = self.link(Faults(slow=[2, 5, 8], slow_ms=2000))
@@ -117,7 +117,7 @@ class PingStream(TruthCase):
             self.endpoint(link, "tcp", family), ended_by=ended_by, seen=seen)
         return document["endpoints"][0], log
 
-    def test_what_tcp_sent_again_is_told_and_no_probe_is_lost(self):
+    def test_tcp_retransmissions_are_counted_and_no_probe_is_lost(self):
         for family in (4, 6):
             for end in ("-c", "-w", "INT"):
                 with self.subTest(family=family, end=end):
@@ -140,7 +140,8 @@ class PingStream(TruthCase):
                 self.assertEqual(Streams(log, PORT, 56).sent, 60)
 
     def test_percentiles(self):
-        """Farther apart than a round trip: the kernel gives answers that wait together one time of arrival."""
+        """Probes are further apart than a round trip, because the kernel gives replies that wait together one time of
+        arrival."""
         for family in (4, 6):
             with self.subTest(family=family):
                 faults = Faults(delay_ms=10, jitter_ms=5, keep_order=True)

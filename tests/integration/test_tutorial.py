@@ -1,6 +1,6 @@
-"""riposte against plain one-shot servers that were written to the tutorial's description.
+"""riposte against plain one-shot servers that follow the tutorial's description.
 
-Nothing of riposted is in here; the module runs once, not once a backend.
+The tests do not use riposted, so the module runs once, not once per backend.
 """
 
 import socket
@@ -35,28 +35,28 @@ class OneShot(unittest.TestCase):
         self.questions.append(message)
         server.sendto(message, client)
 
-    def test_the_tutorial_tcp_server_is_asked_and_its_answer_printed(self):
+    def test_the_reply_of_the_tutorial_tcp_server_is_printed(self):
         endpoint = self.serve(socket.SOCK_STREAM, self.tcp_server)
         done = run_riposte("send", "tcp://" + endpoint)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, ANSWER, b""))
         self.assertEqual(self.questions, [GREETING])
 
-    def test_without_a_scheme_it_is_tcp(self):
+    def test_without_a_scheme_it_uses_tcp(self):
         endpoint = self.serve(socket.SOCK_STREAM, self.tcp_server)
         self.assertEqual(run_riposte("send", endpoint, "Hi").stdout, ANSWER)
         self.assertEqual(self.questions, [b"Hi"])
 
-    def test_the_tutorial_udp_server_is_asked_and_its_answer_printed(self):
+    def test_the_reply_of_the_tutorial_udp_server_is_printed(self):
         endpoint = self.serve(socket.SOCK_DGRAM, self.udp_server)
         done = run_riposte("send", "udp://" + endpoint)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"Hello!", b""))
         self.assertEqual(self.questions, [b"Hello!"])
 
-    def test_with_u_it_is_udp(self):
+    def test_with_u_it_uses_udp(self):
         endpoint = self.serve(socket.SOCK_DGRAM, self.udp_server)
         self.assertEqual(run_riposte("send", "-u", endpoint, "Hi").stdout, b"Hi")
 
-    def test_a_server_that_closes_without_an_answer_is_a_failure(self):
+    def test_a_server_that_closes_without_a_reply_is_a_failure(self):
         def close_at_once(server):
             client, _ = server.accept()
             client.recv(1024)
@@ -66,7 +66,7 @@ class OneShot(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (1, b""))
         self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
 
-    def test_a_server_that_never_answers_meets_the_timeout(self):
+    def test_a_server_that_never_replies_times_out(self):
         asked = threading.Event()
         self.addCleanup(asked.set)
 
@@ -79,7 +79,7 @@ class OneShot(unittest.TestCase):
         asked.set()
         self.assertEqual((done.returncode, done.stdout), (1, b""))
 
-    def test_usage_errors_exit_2_in_one_line(self):
+    def test_usage_errors_exit_with_2_and_one_line(self):
         for arguments in ((), ("send",), ("send", "tcp://"), ("send", "127.0.0.1:99999"),
                           ("send", "tcp://*:7001"), ("send", "--no-such-flag", "127.0.0.1"),
                           ("send", "udp://127.0.0.1", "x" * 65508)):
