@@ -35,7 +35,7 @@ struct Lookup::Shared {
         found = std::move(addresses);
     }
     std::string failure(std::string_view why) const {
-        return fmt::format("can not resolve '{}': {}", escape(endpoint.host, 255), why);
+        return fmt::format("cannot resolve '{}': {}", escape(endpoint.host, 255), why);
     }
 };
 

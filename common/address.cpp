@@ -112,11 +112,11 @@ std::string failure(const std::string& host, Family family, bool numeric, int co
     const size_t percent = host.find('%');
     if (numeric && percent != std::string::npos)
         return fmt::format(
-            "can not use '{}': '{}' is no network interface here, or the address is "
+            "cannot use '{}': '{}' is no network interface here, or the address is "
             "not link-local",
             shown, escape(host.substr(percent + 1), 32));
     return fmt::format(
-        "can not resolve '{}': {}", shown,
+        "cannot resolve '{}': {}", shown,
         code == EAI_SYSTEM ? errno_text(error) : std::string(gai_strerror(code)));
 }
 
@@ -211,7 +211,7 @@ std::expected<std::vector<SocketAddress>, std::string> resolve(
     }
     if (addresses.empty())
         return std::unexpected(
-            fmt::format("can not resolve '{}': it has no address", escape(endpoint.host, 255)));
+            fmt::format("cannot resolve '{}': it has no address", escape(endpoint.host, 255)));
     return addresses;
 }
 

@@ -1,11 +1,11 @@
 // The words of a command line, split by getopt_long(3) into options and operands.
 //
-// Two things alone have a meaning: a dash that begins an option, and "--", behind which everything
-// is an operand. An operand, and an option's value, is what was written, whatever it looks like.
-// Options may stand behind operands, whatever POSIXLY_CORRECT says, and their names are written in
-// full: an abbreviation would change its meaning with the next option that is added.
+// Only two things have a meaning: a dash that begins an option, and "--", after which every word is
+// an operand. Operands and values of options are taken as written, whatever they look like. Options
+// may follow operands, whatever POSIXLY_CORRECT says, and their names are written in full: an
+// abbreviation would change its meaning with the next option that is added.
 //
-// What a word means, how often it may stand, and how a fault is told is the caller's.
+// The caller decides what a word means, how often it may occur, and how an error is reported.
 #pragma once
 
 #include <cstddef>

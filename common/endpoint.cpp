@@ -61,7 +61,7 @@ std::expected<void, EndpointError> check_ipv6(std::string_view host, size_t offs
     if (const auto mapped = mapped_ipv4(std::string(address)))
         return refuse(
             offset, fmt::format(
-                        "'{}' is an IPv4-mapped address, which no packet bears; write {}",
+                        "'{}' is an IPv4-mapped address, which no packet carries; write {}",
                         escape(address, 64), *mapped));
     if (percent == std::string_view::npos)
         return {};
@@ -79,10 +79,9 @@ std::expected<void, EndpointError> check_ipv6(std::string_view host, size_t offs
     for (size_t i = 0; i < zone.size(); i++)
         if (!is_name_character(zone[i]) && zone[i] != '.')
             return refuse(
-                zone_at + i,
-                fmt::format(
-                    "a zone can not contain '{}'; write an interface's name, like eth0",
-                    escape(zone.substr(i, 1))));
+                zone_at + i, fmt::format(
+                                 "a zone cannot contain '{}'; write an interface's name, like eth0",
+                                 escape(zone.substr(i, 1))));
     return {};
 }
 
@@ -103,7 +102,7 @@ std::expected<void, EndpointError> check_name(std::string_view host, size_t offs
         return refuse(offset, "the host is missing; write a name, an IPv4 address or [IPv6]");
     if (host.starts_with('-'))
         return refuse(
-            offset, "a host name can not begin with '-'; write a name, an IPv4 address or [IPv6]");
+            offset, "a host name cannot begin with '-'; write a name, an IPv4 address or [IPv6]");
     size_t label_at = 0;
     for (size_t i = 0; i <= host.size(); i++) {
         const bool end = i == host.size();
@@ -112,7 +111,7 @@ std::expected<void, EndpointError> check_name(std::string_view host, size_t offs
                 return refuse(
                     offset + i,
                     fmt::format(
-                        "a host name can not contain '{}'; write a name, an IPv4 address "
+                        "a host name cannot contain '{}'; write a name, an IPv4 address "
                         "or [IPv6]",
                         escape(host.substr(i, 1))));
             continue;
@@ -271,7 +270,7 @@ std::expected<std::string, EndpointError> parse_host(std::string_view text) {
     if (brackets || std::ranges::count(host.substr(0, host.find('%')), ':') > 1)
         checked = check_ipv6(host, brackets ? 1 : 0);
     else if (colon != std::string_view::npos)
-        return refuse(colon, "a port can not be chosen; write the address alone");
+        return refuse(colon, "a port cannot be chosen; write the address alone");
     else
         checked = check_name(host, 0);
     if (!checked)

@@ -1,5 +1,5 @@
 // Quantities with units are read exactly, as a whole part and up to nine decimals: no floating
-// point, so that "0.1s" is 100 ms and what can not be represented is refused instead of rounded.
+// point, so that "0.1s" is 100 ms and what cannot be represented is refused instead of rounded.
 
 #include "common/units.h"
 

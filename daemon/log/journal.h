@@ -2,7 +2,7 @@
 // docs/JOURNAL_NATIVE_PROTOCOL.md), of fields that have no line break in them.
 //
 // Not by sd_journal_sendv(3): that waits when the journal does not read, for as long as it takes,
-// and the threads that answer peers must not. What can not be taken at once is refused here.
+// and the threads that answer peers must not. A line that cannot be sent at once is refused here.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ void open() noexcept;
 enum class Taken : uint8_t {
     yes,
     full,   ///< it does not keep up: the line is lost
-    absent, ///< nobody is there, or the line is too long for it: to be told by another way
+    absent, ///< no journal listens, or the line is too long for it: use another sink
 };
 
 /// `fields` are lines "NAME=value\n". From any thread.

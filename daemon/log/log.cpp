@@ -2,12 +2,13 @@
 // threads, set_level() may run at any time (a reload), and a line in flight takes the old or the
 // new one. A line is one write(2) or one journal datagram, and the kernel keeps those apart.
 //
-// The log never makes the daemon wait or fail. What a sink does not take at once, because nobody
-// reads the other end of the pipe, or the journal is busy, is lost; it is counted, and the first
-// line that goes through again is preceded by one that says how many were. The lock is there for
-// this: between the look whether standard error takes a line and the line itself, no other thread
-// may fill it. Nothing is waited for under it. (Another process with the same pipe could still do
-// so. Standard error is shared with whoever started us, so that its flags are not ours to change.)
+// Logging never blocks and never fails the daemon. A line that a sink does not accept at once,
+// because the reader of the pipe is slow or the journal is busy, is dropped and counted; the next
+// line that succeeds is preceded by one that says how many were dropped. This is what the lock is
+// for: between the check that standard error accepts a line and the line itself, no other thread
+// may fill it. No thread waits while it holds the lock. (Another process with the same pipe could
+// still fill it. Standard error is shared with the process that started us, so its flags are not
+// ours to change.)
 
 #include "daemon/log/log.h"
 
@@ -109,7 +110,7 @@ bool write_stderr(std::string_view line) {
             ::write(STDERR_FILENO, line.data(), std::min(line.size(), size_t{PIPE_BUF}));
         if (written < 0 && errno == EINTR)
             continue;
-        if (written <= 0) // EAGAIN, too, where somebody made it non-blocking
+        if (written <= 0) // EAGAIN, too, if another process made it non-blocking
             return false;
         is_line_broken = true;
         line.remove_prefix(static_cast<size_t>(written));
@@ -192,7 +193,7 @@ bool write_to_sink(const Line& line) {
 /// False if this is lost, too.
 bool tell_lost(uint64_t count) {
     const std::string message = fmt::format(
-        "{} of the log {} lost: nobody read in time",
+        "{} of the log {} lost: not read in time",
         count == 1 ? "1 line" : fmt::format("{} lines", count), count == 1 ? "was" : "were");
     return write_to_sink(
         {.level = LogLevel::warning,
@@ -237,7 +238,7 @@ Sink choose_sink() {
                                std::getenv("NOTIFY_SOCKET") != nullptr;
     // NOLINTEND(concurrency-mt-unsafe)
     if (!is_writable_stream(
-            STDERR_FILENO)) // closed by whoever started us; what has its number is not for us
+            STDERR_FILENO)) // closed by the parent process; its number belongs to another file
         return Sink::none;
     if (RIPOSTE_HAVE_SYSTEMD && journal_stream != nullptr && is_stderr(journal_stream))
         return Sink::journal;

@@ -4,9 +4,9 @@
 // connected to it (JOURNAL_STREAM names stderr's device and inode, see systemd.exec(5)); standard
 // error with sd-daemon(3) `<N>` prefixes under a service manager; plain text otherwise. Without a
 // standard error that can be written to, there is no log. A line is written with one system call,
-// so that threads do not mix theirs. None is waited for: what a sink does not take at once is lost
-// and counted, and the next line says how many were. What a peer sent is escaped by the caller
-// (text.h), and a line that a peer can trigger goes through a Limit.
+// so that threads do not mix theirs. Logging never blocks: lines that a sink does not accept at
+// once are dropped and counted, and the next line says how many. The caller escapes what a peer
+// sent (text.h), and a line that a peer can trigger goes through a Limit.
 //
 // A line that an operator may want explained has an Event (log_events.h), under which the journal
 // finds it and its catalog explains it, and fields with what the line says. All but those at the

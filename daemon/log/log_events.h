@@ -1,12 +1,12 @@
-// What the daemon tells: one event for each line that somebody may want to look up, and the id
+// What the daemon logs: one event for each line that an operator may want to look up, and the id
 // under which the journal and its catalog know it (MESSAGE_ID, systemd.journal-fields(7)).
 //
 //     journalctl -x -u riposted                   each line with its explanation
 //     journalctl MESSAGE_ID=... RIPOSTE_PEER=...  one kind of line, one peer
 //
-// An id is made once (systemd-id128 new) and means its event for ever: monitoring asks for it. Each
-// has an entry in packaging/systemd/riposted.catalog, which names the fields that its lines have;
-// tests/unit/daemon/test_log_events.cpp holds the two together.
+// An id is made once (systemd-id128 new) and means its event forever: monitoring depends on it.
+// Each has an entry in packaging/systemd/riposted.catalog, which names the fields that its lines
+// have; tests/unit/daemon/test_log_events.cpp holds the two together.
 #pragma once
 
 #include <array>
@@ -22,14 +22,14 @@ enum class Event : uint8_t {
     listening,          ///< a socket is served from now on
     not_listening,      ///< a socket is served no more
     memory_bound,       ///< what the process takes at most
-    backend_fallback,   ///< epoll, because io_uring can not be had
+    backend_fallback,   ///< epoll, because io_uring is not available
     ring_lacks,         ///< an older io_uring
     ring_not_limited,   ///< the rings take every operation
     seccomp_off,        ///< the process is not sealed
     sealed,             ///< the process is sealed
     descriptors_few,    ///< fewer than 'connections' needs
-    adopted,            ///< connections of the process before go on
-    adoption_problem,   ///< one of them can not
+    adopted,            ///< connections of the previous process continue
+    adoption_problem,   ///< one of them cannot
     adopted_finished,   ///< one of them is ended with FIN
     store_unconfirmed,  ///< the service manager may still hold them
     reload_done,        ///< the new configuration holds
@@ -44,12 +44,12 @@ enum class Event : uint8_t {
     accepting_paused,   ///< no descriptors or memory for a connection
     receiving_paused,   ///< a datagram socket fails
     connection_refused, ///< a limit, or 'deny'
-    connection_evicted, ///< idle, and somebody else came
+    connection_evicted, ///< idle, closed for a new connection
     connection_stalled, ///< reset for the buffers that it holds
     access_connection,  ///< one line of the access log
     access_datagram,    ///< one line of the access log
     access_left_out,    ///< more than its rate
-    log_lines_lost,     ///< nobody took them in time
+    log_lines_lost,     ///< dropped, because the sink did not accept them in time
     metrics_inherited,  ///< [metrics] listen is not used
     ipv6_missing,       ///< an address is served without it
     wrong_process,      ///< sockets or a watchdog of another process

@@ -62,6 +62,11 @@ def test_a_phrase_goes_on_over_the_end_of_a_line():
     assert found("# it can\n# not be\n", "a.toml") == ["a.toml:1: 'can not': cannot"]
 
 
+def test_lines_of_code_count():
+    enum = "enum E {\n    one, ///< fine\n    two, ///< can not\n};\nint nobody; // whoever\n"
+    assert [line.split(":")[1] for line in found(enum, "a.h")] == ["3", "5"]
+
+
 def test_in_cpp_only_what_people_read_is_looked_at():
     assert not found("c.owed.bytes = nobody(whoever, owed);\n", "a.cpp")
     assert not found("const char quote = '\"'; int nobody = 0; // plain\n", "a.cpp")

@@ -210,7 +210,7 @@ class UnreadLog(AccessLog):
             while part := log.read(4096):
                 text += part
         lost = sum(int(count) for count in re.findall(
-            rb"warning: (\d+) lines? of the log w\w+ lost: nobody read in time\n", text))
+            rb"warning: (\d+) lines? of the log w\w+ lost: not read in time\n", text))
         self.assertGreater(lost, 400)
         self.assertEqual(lost + text.count(b"riposted: access: "), connections)
         for line in text.decode("ascii").split("\n")[:-1]:

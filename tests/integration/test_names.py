@@ -32,14 +32,14 @@ class SilentNameServer(unittest.TestCase):
                 done = run(*command, "-W", "300ms", "dead.test", preexec=self.names.enter)
                 self.assertEqual(
                     (done.returncode, done.stdout, done.stderr),
-                    (2, "", "riposte: can not resolve 'dead.test': the name service did not answer within "
+                    (2, "", "riposte: cannot resolve 'dead.test': the name service did not answer within "
                      "300ms; -W waits longer\n"))
 
     def test_the_timeout_bounds_the_lookup_of_a_source(self):
         done = run("send", "-W", "300ms", "--source", "dead.test", "127.0.0.1:9", preexec=self.names.enter)
         self.assertEqual(
             (done.returncode, done.stderr),
-            (2, "riposte: --source: can not resolve 'dead.test': the name service did not answer within "
+            (2, "riposte: --source: cannot resolve 'dead.test': the name service did not answer within "
              "300ms; -W waits longer\n"))
 
     def test_the_deadline_of_ping_bounds_the_lookup_too(self):
@@ -47,7 +47,7 @@ class SilentNameServer(unittest.TestCase):
             done = run("ping", *transport, "-w", "300ms", "-W", "1h", "dead.test", preexec=self.names.enter)
             self.assertEqual(
                 (done.returncode, done.stdout, done.stderr),
-                (2, "", "riposte: can not resolve 'dead.test': the name service did not answer within "
+                (2, "", "riposte: cannot resolve 'dead.test': the name service did not answer within "
                  "300ms\n"))
 
     def test_all_names_of_ping_are_looked_up_at_once(self):
@@ -63,7 +63,7 @@ class SilentNameServer(unittest.TestCase):
         self.assertEqual(len(done.json["not_measured"]), 20)
         for name in dead:
             host = name.removeprefix("udp://")
-            self.assertIn(f"riposte: can not resolve '{host}': the name service did not answer within ",
+            self.assertIn(f"riposte: cannot resolve '{host}': the name service did not answer within ",
                           done.stderr)
 
     def test_a_lookup_without_answer_leaves_time_for_the_others(self):
@@ -206,7 +206,7 @@ class Unknown(unittest.TestCase):
         self.endpoint = f"udp://here.test:{peer.endpoint.rpartition(':')[2]}"
 
     def told(self, *hosts):
-        return "".join(rf"riposte: can not resolve '{host}': .+\n" for host in hosts)
+        return "".join(rf"riposte: cannot resolve '{host}': .+\n" for host in hosts)
 
     def test_an_unknown_name_does_not_stop_the_others(self):
         done = run_json("ping", "-j", "-c", "3", "-i", "20ms", "udp://a.test", self.endpoint, "b.test:9",

@@ -111,7 +111,7 @@ class Sealed(SandboxTest):
         self.assertEqual(receive_exactly(old, 10), b"still here")
         daemon.write_config(more + listen_section("echo", "tcp://riposte.invalid:7007"))
         daemon.signal(signal.SIGHUP)
-        daemon.wait_log(r"reload failed.*: can not resolve 'riposte.invalid': .*; a running riposted "
+        daemon.wait_log(r"reload failed.*: cannot resolve 'riposte.invalid': .*; a running riposted "
                         r"does not query name services: write the address, or restart$")
         self.assert_answers(daemon)
 

@@ -56,9 +56,9 @@ HEADLESS = re.compile(r"(?:^|(?<=[.:!?;|*\"] ))Who(?:ever)? [^.?!:;|\n]*(?:[.!:;
 HEADLESS_ADVICE = "begin with the actor: 'Peers that ...', 'Connections opened while ...'"
 
 #: What is searched: files, and folders with all that is text in them.
-PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging",
-          "daemon/acl", "daemon/core", "daemon/io", "daemon/listen", "daemon/main.cpp", "daemon/platform",
-          "daemon/services", "daemon/udp", "daemon/worker"]
+PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging", "meson.build", "common",
+          "daemon/acl", "daemon/core", "daemon/io", "daemon/listen", "daemon/log", "daemon/main.cpp",
+          "daemon/platform", "daemon/services", "daemon/udp", "daemon/worker"]
 SUFFIXES = {".md", ".scd", ".toml", ".conf", ".yml", ".json", ".service", ".socket", ".catalog", ".fish", ".bash",
             ".h", ".cpp", ".build", ""}
 
@@ -76,7 +76,9 @@ _GAP = re.compile(rf"[\s{_CUT}]+(?:(?://+[!<]*|#+|\*)[\s{_CUT}]+)*")
 
 def _blank(text):
     """As long, with lines where they were."""
-    return _CUT + re.sub(r"[^\n]", " ", text[1:]) if text.strip() else text
+    first = re.search(r"\S", text)
+    blank = re.sub(r"[^\n]", " ", text)
+    return blank[:first.start()] + _CUT + blank[first.end():] if first else text
 
 
 def prose(name, text):

@@ -238,10 +238,9 @@ TEST_CASE("the source is an address, in brackets or not") {
         "from 0 to 255, like 127.0.0.1");
     CHECK(
         refusal({"ping", "--source", "127.0.0.1:80", "host"}) ==
-        "--source '127.0.0.1:80', column 10: a port can not be chosen; write the address alone");
+        "--source '127.0.0.1:80', column 10: a port cannot be chosen; write the address alone");
     CHECK(
-        refusal({"load", "--source", "*", "host"}).find("can not contain '*'") !=
-        std::string::npos);
+        refusal({"load", "--source", "*", "host"}).find("cannot contain '*'") != std::string::npos);
 }
 
 TEST_CASE("--color is auto, always or never") {
@@ -447,7 +446,7 @@ TEST_CASE("ping takes several endpoints, before and after its options and behind
         "-u and tcp:// contradict each other; leave one of them out");
     CHECK(refusal({"ping", "a", "b:0"}) == "endpoint 'b:0': nobody listens on port 0");
     CHECK(
-        refusal({"ping", "a", "--", "-c"}) == "endpoint '-c', column 1: a host name can not begin "
+        refusal({"ping", "a", "--", "-c"}) == "endpoint '-c', column 1: a host name cannot begin "
                                               "with '-'; write a name, an IPv4 address "
                                               "or [IPv6]");
     CHECK(

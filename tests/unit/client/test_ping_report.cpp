@@ -532,7 +532,7 @@ TEST_CASE("the JSON document of several endpoints matches its schema, and the sc
 
     Schema schema("riposte-ping-2");
     const std::array<NotMeasured, 1> missing{
-        {{.name = "udp://nowhere.test:7", .error = "can not resolve 'nowhere.test': unknown"}}};
+        {{.name = "udp://nowhere.test:7", .error = "cannot resolve 'nowhere.test': unknown"}}};
     CHECK(
         schema.faults(ping_json(all, *fail_if, Exit::failed, missing)) ==
         std::vector<std::string>{});

@@ -60,7 +60,7 @@ TEST_CASE("a link-local address keeps its zone") {
     CHECK(resolved(endpoint("fe80::1%lo")) == "[fe80::1%lo]:7001");
     CHECK(
         resolved(endpoint("fe80::1%nosuchif0")) ==
-        "can not use 'fe80::1%nosuchif0': 'nosuchif0' is no network interface here, or the "
+        "cannot use 'fe80::1%nosuchif0': 'nosuchif0' is no network interface here, or the "
         "address is not link-local");
 }
 
@@ -92,8 +92,8 @@ TEST_CASE("an address of the wrong family is refused by name") {
 TEST_CASE("a host that can not be resolved is named in one line") {
     // .invalid never exists (RFC 2606); the reason differs with and without a name server.
     const std::string error = resolved(endpoint("no-such-host.invalid"));
-    CHECK(error.starts_with("can not resolve 'no-such-host.invalid': "));
-    CHECK(error.size() > std::string_view("can not resolve 'no-such-host.invalid': ").size());
+    CHECK(error.starts_with("cannot resolve 'no-such-host.invalid': "));
+    CHECK(error.size() > std::string_view("cannot resolve 'no-such-host.invalid': ").size());
     CHECK(error.find('\n') == std::string::npos);
 }
 

@@ -78,12 +78,12 @@ TEST_CASE("a bad endpoint is refused where the fault stands, with what to do abo
         {"tcp://", "6: the host is missing; write a name, an IPv4 address or [IPv6]"},
         {"tcp://:7001", "6: the host is missing; write a name, an IPv4 address or [IPv6]"},
         {"tcp://ho st:1",
-         "8: a host name can not contain ' '; write a name, an IPv4 address or [IPv6]"},
+         "8: a host name cannot contain ' '; write a name, an IPv4 address or [IPv6]"},
         {"tcp://host\n:1",
-         "10: a host name can not contain '\\n'; write a name, an IPv4 address or [IPv6]"},
+         "10: a host name cannot contain '\\n'; write a name, an IPv4 address or [IPv6]"},
         {"tcp:/host:1", "0: the scheme lacks a '/'; use tcp:// or udp://"},
         {"host:80:90", "5: '80:90' is not a port; write a number from 0 to 65535"},
-        {"**:1", "0: a host name can not contain '*'; write a name, an IPv4 address or [IPv6]"},
+        {"**:1", "0: a host name cannot contain '*'; write a name, an IPv4 address or [IPv6]"},
         {"a..b:1", "2: a part of the host name is empty; remove the extra dot"},
         {".a:1", "0: a part of the host name is empty; remove the extra dot"},
         {".:1", "0: a part of the host name is empty; remove the extra dot"},
@@ -104,8 +104,7 @@ TEST_CASE("a bad endpoint is refused where the fault stands, with what to do abo
         {"[fe80::1%]:1", "9: the zone is empty; write an interface after '%', like [fe80::1%eth0]"},
         {"[fe80::1%abcdefghijklmnop]:1", "9: the zone 'abcdefghijklmnop' is too long; an "
                                          "interface's name has at most 15 characters"},
-        {"[fe80::1%et/0]:1",
-         "11: a zone can not contain '/'; write an interface's name, like eth0"},
+        {"[fe80::1%et/0]:1", "11: a zone cannot contain '/'; write an interface's name, like eth0"},
         {"256.0.0.1:1", "0: '256.0.0.1' is not an IPv4 address; write four numbers from 0 to "
                         "255, like 127.0.0.1"},
         {"tcp://127.1:1", "6: '127.1' is not an IPv4 address; write four numbers from 0 to 255, "
@@ -145,10 +144,10 @@ TEST_CASE("what a resolver would read as an address, and we do not, is refused")
 TEST_CASE("an IPv4-mapped address is refused, with the address that it stands for") {
     CHECK(
         error_of("tcp://[::ffff:1.2.3.4]:1", daemon_rules) ==
-        "7: '::ffff:1.2.3.4' is an IPv4-mapped address, which no packet bears; write 1.2.3.4");
+        "7: '::ffff:1.2.3.4' is an IPv4-mapped address, which no packet carries; write 1.2.3.4");
     CHECK(
         error_of("[::ffff:7f00:1%lo]", client_rules) ==
-        "1: '::ffff:7f00:1' is an IPv4-mapped address, which no packet bears; write 127.0.0.1");
+        "1: '::ffff:7f00:1' is an IPv4-mapped address, which no packet carries; write 127.0.0.1");
     CHECK_FALSE(parse_host("::ffff:127.0.0.1").has_value());
 }
 

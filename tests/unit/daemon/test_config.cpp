@@ -370,7 +370,7 @@ TEST_CASE("a bad address is pointed at inside its string") {
         {listen("address = [\r\n  \"a:x\"]"),
          "riposted.toml:4:6: 'x' is not a port; write a number from 0 to 65535"},
         {listen("# \xc3\xa9\xc3\xa9\naddress = [ \"a:1\", \"b\xc3\xa9:1\" ]"),
-         "riposted.toml:4:22: a host name can not contain '\\xc3'; write a name, an IPv4 address "
+         "riposted.toml:4:22: a host name cannot contain '\\xc3'; write a name, an IPv4 address "
          "or [IPv6]"},
         {listen("address = \"\""),
          "riposted.toml:3:12: the address is empty; write one like tcp://127.0.0.1:7001"},

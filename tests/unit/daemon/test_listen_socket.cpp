@@ -231,11 +231,10 @@ TEST_CASE("a privileged port without the privilege is exit 77, with what to do")
                 if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0)
                     return "(can not drop privileges)";
                 return open_outcome(hello_on({address}));
-            }) ==
-            "exit 77: riposted.toml:12:1: " + address +
-                ": permission denied; ports below 1024 are privileged: grant "
-                "CAP_NET_BIND_SERVICE, use a port from 1024 up, or let systemd pass the "
-                "socket (socket activation)");
+            }) == "exit 77: riposted.toml:12:1: " + address +
+                      ": permission denied; ports below 1024 are privileged: grant "
+                      "CAP_NET_BIND_SERVICE, use a port from 1024 up, or let systemd pass the "
+                      "socket (socket activation)");
     }
 }
 
@@ -246,7 +245,7 @@ TEST_CASE("a host that does not resolve is a configuration error") {
     listen.addresses.push_back({Transport::tcp, host, 7001});
     const std::string text = open_outcome(Sections({listen}));
     const std::string expected =
-        fmt::format("exit 78: riposted.toml:12:1: tcp://{0}:7001: can not resolve '{0}': ", host);
+        fmt::format("exit 78: riposted.toml:12:1: tcp://{0}:7001: cannot resolve '{0}': ", host);
     CHECK(text.substr(0, expected.size()) == expected);
     CHECK(text.size() > expected.size());
 }

@@ -183,7 +183,7 @@ TEST_CASE("a full pipe is not waited for: lines are lost, counted, and that is s
         log::info(log::Event::stopped, {}, "and again");
     });
     // A pipe holds 64 KiB in pages; only whole lines go in.
-    const std::string tail = " lines of the log were lost: nobody read in time\n"
+    const std::string tail = " lines of the log were lost: not read in time\n"
                              "riposted: after\nriposted: and again\n";
     CAPTURE(text);
     REQUIRE(text.ends_with(tail));
@@ -203,7 +203,7 @@ TEST_CASE("a line that is longer than a pipe takes at once does not run into the
         log::info(log::Event::stopped, {}, "after");
     });
     CHECK(
-        text == "\nriposted: warning: 1 line of the log was lost: nobody read in time\n"
+        text == "\nriposted: warning: 1 line of the log was lost: not read in time\n"
                 "riposted: after\n");
 }
 
