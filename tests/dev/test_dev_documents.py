@@ -19,6 +19,12 @@ def broken_links(path):
             if "://" not in target and not (path.parent / target).exists()]
 
 
+def missing_files(text):
+    """Files of the tree that the text names in backquotes, by their paths, and that are not there."""
+    names = re.findall(r"`((?:daemon|client|common|packaging|tests|tools|docs)/[\w./-]+\.\w+)`", text)
+    return sorted({name for name in names if "NAME" not in name and not pathlib.Path(name).exists()})
+
+
 def layout(text):
     """The paths that the first block below "## Layout" names: one a line, indented below its folder."""
     block = re.search(r"## Layout\n+```\n(.*?)```", text, re.DOTALL)[1]
@@ -38,6 +44,11 @@ def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("[a](page.md), [b](https://example.org/x), [c](gone.md#part)\n", encoding="utf-8")
     assert broken_links(page) == ["gone.md"]
+
+
+def test_files_that_the_documents_name_exist():
+    assert {str(path): missing_files(read(path)) for path in DOCUMENTS if missing_files(read(path))} == {}
+    assert missing_files("`daemon/main.cpp`, `daemon/gone.cpp`, `gone.cpp`") == ["daemon/gone.cpp"]
 
 
 def test_the_layout_names_what_exists_and_every_folder():
