@@ -141,7 +141,7 @@ void UringBackend::push_receive(const Op& op) {
         io_uring_prep_recv(entry, op.fd, nullptr, size, 0);
     }
     entry->flags |= IOSQE_BUFFER_SELECT;
-    entry->buf_group = stock_group;
+    entry->buf_group = buffer_ring_group;
     entry->user_data = pack(op.kind, op.token);
 }
 
@@ -182,18 +182,19 @@ size_t UringBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait
 
 void UringBackend::refill() {
     int added = 0;
-    while (stock_held_ < stock_target_) {
+    while (ring_buffers_ < ring_buffers_target_) {
         BufferId buffer = pools_.streams.take(Owner::backend);
         if (buffer == no_buffer)
             break;
         std::span<std::byte> bytes = pools_.streams.bytes(buffer);
         io_uring_buf_ring_add(
-            stock_, bytes.data(), static_cast<unsigned>(bytes.size()),
-            static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(stock_entries), added++);
-        ++stock_held_;
+            buffer_ring_, bytes.data(), static_cast<unsigned>(bytes.size()),
+            static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(buffer_ring_entries),
+            added++);
+        ++ring_buffers_;
     }
     if (added > 0)
-        io_uring_buf_ring_advance(stock_, added);
+        io_uring_buf_ring_advance(buffer_ring_, added);
 }
 
 void UringBackend::submit(Wait wait) {
@@ -267,14 +268,14 @@ size_t UringBackend::reap(std::span<Event> events) {
 void UringBackend::on_receive(const io_uring_cqe& cqe, Event& event) {
     if (cqe.flags & IORING_CQE_F_BUFFER) {
         BufferId buffer = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
-        --stock_held_;
+        --ring_buffers_;
         bool data = cqe.res > 0;
         pools_.streams.move(buffer, Owner::backend, data ? Owner::worker : Owner::pool);
         if (data)
             event.buffer = buffer;
     }
     if (cqe.res == -ENOBUFS)
-        stock_target_ = std::min(stock_target_ * 2, stock_max_);
+        ring_buffers_target_ = std::min(ring_buffers_target_ * 2, ring_buffers_max_);
 }
 
 size_t UringBackend::on_readable(const io_uring_cqe& cqe, std::span<Event> events) {

@@ -85,12 +85,12 @@ public:
     io_uring& ring() noexcept { return ring_; }
 
 private:
-    static constexpr uint16_t stock_group = 0; ///< the provided-buffer ring's number
+    static constexpr uint16_t buffer_ring_group = 0; ///< the provided-buffer ring's number
     static constexpr unsigned submission_entries = 256;
     static constexpr unsigned completion_entries = 4096;
     static constexpr unsigned submission_entries_min = 32;
-    static constexpr uint32_t stock_entries = 1024; ///< of the provided-buffer ring
-    static constexpr uint32_t stock_at_start = 64;  ///< one pass of the kernel takes fewer
+    static constexpr uint32_t buffer_ring_entries = 1024; ///< of the provided-buffer ring
+    static constexpr uint32_t ring_buffers_at_start = 64; ///< one pass of the kernel takes fewer
 
     struct DatagramStream {
         Op op;
@@ -101,8 +101,8 @@ private:
     UringBackend(Pools pools, Features permitted);
     std::expected<void, std::string> set_up();
     std::expected<void, std::string> set_up_ring();
-    std::expected<void, std::string> set_up_stock();
-    std::expected<void, std::string> limit_and_enable();
+    std::expected<void, std::string> set_up_buffer_ring();
+    std::expected<void, std::string> restrict_and_enable();
     std::string probe_restrictions();
     std::expected<void, std::string> self_test();
     /// Runs one receive of the self-test: its first completion, or the error of the wait.
@@ -133,10 +133,11 @@ private:
     bool capped_ = true;    ///< multishot receive with a byte cap works
     std::string unlimited_; ///< why the ring permits every operation; "" if it is restricted
     /// The provided-buffer ring: buffers of the backend that the kernel receives into.
-    io_uring_buf_ring* stock_ = nullptr;
-    uint32_t stock_held_ = 0;                ///< buffers in it
-    uint32_t stock_target_ = stock_at_start; ///< refilled up to this; doubles when it ran empty
-    uint32_t stock_max_ = 0;
+    io_uring_buf_ring* buffer_ring_ = nullptr;
+    uint32_t ring_buffers_ = 0; ///< buffers in it
+    /// The ring is refilled up to this number, which doubles when the ring ran empty.
+    uint32_t ring_buffers_target_ = ring_buffers_at_start;
+    uint32_t ring_buffers_max_ = 0;
     Fd wake_;
     DatagramBatch datagrams_;
     std::vector<DatagramStream> datagram_streams_;

@@ -77,8 +77,8 @@ UringBackend::UringBackend(Pools pools, Features permitted)
 UringBackend::~UringBackend() {
     if (ring_made_)
         io_uring_queue_exit(&ring_);
-    if (stock_)
-        ::munmap(stock_, stock_entries * sizeof(io_uring_buf));
+    if (buffer_ring_)
+        ::munmap(buffer_ring_, buffer_ring_entries * sizeof(io_uring_buf));
     // Without the ring, the kernel uses none of the buffers any more.
     pools_.streams.reclaim(Owner::backend);
     pools_.datagrams.buffers().reclaim(Owner::backend);
@@ -87,9 +87,9 @@ UringBackend::~UringBackend() {
 std::expected<void, std::string> UringBackend::set_up() {
     if (auto done = set_up_ring(); !done)
         return done;
-    if (auto done = set_up_stock(); !done)
+    if (auto done = set_up_buffer_ring(); !done)
         return done;
-    if (auto done = limit_and_enable(); !done)
+    if (auto done = restrict_and_enable(); !done)
         return done;
     if (auto done = self_test(); !done)
         return done;
@@ -104,7 +104,7 @@ std::expected<void, std::string> UringBackend::set_up_ring() {
     // From the best down. SUBMIT_ALL: one bad entry does not stop the submission of the others.
     // DEFER_TASKRUN (6.1): completion work runs only in our calls and interrupts nothing else.
     // TASKRUN_FLAG: a flag in memory shows pending completion work. R_DISABLED: see
-    // limit_and_enable().
+    // restrict_and_enable().
     constexpr unsigned common = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
                                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED;
     constexpr std::array<unsigned, 2> choices = {
@@ -138,22 +138,22 @@ std::expected<void, std::string> UringBackend::set_up_ring() {
 static_assert(
     offsetof(io_uring_buf_ring, bufs) == 0, "the ring's tail lies within its first entry");
 
-std::expected<void, std::string> UringBackend::set_up_stock() {
+std::expected<void, std::string> UringBackend::set_up_buffer_ring() {
     // At most half of the pool: services that write first (chargen) need buffers, too.
-    stock_max_ = std::max(std::min(stock_entries, pools_.streams.count() / 2), 1u);
-    stock_target_ = std::min(stock_at_start, stock_max_);
+    ring_buffers_max_ = std::max(std::min(buffer_ring_entries, pools_.streams.count() / 2), 1u);
+    ring_buffers_target_ = std::min(ring_buffers_at_start, ring_buffers_max_);
     void* memory = ::mmap(
-        nullptr, stock_entries * sizeof(io_uring_buf), PROT_READ | PROT_WRITE,
+        nullptr, buffer_ring_entries * sizeof(io_uring_buf), PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return denied("mmap", errno);
-    stock_ = static_cast<io_uring_buf_ring*>(memory);
-    io_uring_buf_ring_init(stock_);
+    buffer_ring_ = static_cast<io_uring_buf_ring*>(memory);
+    io_uring_buf_ring_init(buffer_ring_);
     // io_uring_setup_buf_ring() would do the following, but needs liburing 2.4.
     io_uring_buf_reg registration{};
     registration.ring_addr = reinterpret_cast<uintptr_t>(memory);
-    registration.ring_entries = stock_entries;
-    registration.bgid = stock_group;
+    registration.ring_entries = buffer_ring_entries;
+    registration.bgid = buffer_ring_group;
     int result = io_uring_register_buf_ring(&ring_, &registration, 0);
     if (result != 0)
         return denied("io_uring_register_buf_ring", -result);
@@ -163,7 +163,7 @@ std::expected<void, std::string> UringBackend::set_up_stock() {
 
 /// Uses io_uring_register() itself, because liburing 2.3 declares functions for both steps and
 /// exports neither.
-std::expected<void, std::string> UringBackend::limit_and_enable() {
+std::expected<void, std::string> UringBackend::restrict_and_enable() {
     std::array<io_uring_restriction, operations_allowed.size() + 2> restrictions{};
     for (size_t i = 0; i < operations_allowed.size(); ++i) {
         restrictions[i].opcode = IORING_RESTRICTION_SQE_OP;
@@ -228,7 +228,7 @@ int32_t UringBackend::try_receive(int fd, uint32_t cap, bool& ended) {
     ended = (cqe->flags & IORING_CQE_F_MORE) == 0;
     if (cqe->flags & IORING_CQE_F_BUFFER) {
         pools_.streams.move(cqe->flags >> IORING_CQE_BUFFER_SHIFT, Owner::backend, Owner::pool);
-        --stock_held_;
+        --ring_buffers_;
         refill();
     }
     io_uring_cqe_seen(&ring_, cqe);
