@@ -3,13 +3,13 @@
     /usr/bin/python3 -m pytest -n 6 --build=build tests/integration
     /usr/bin/python3 -m pytest --build=build -k late_reader tests/integration/test_echo.py
 
-What pytest has not by itself is in support/runner, a module each:
+The additions to pytest are in support/runner, one module each:
 
-    build       what is tested: Meson leaves it in the build tree
-    variants    a class of a module marked `backends` once for each backend; --repeat; the order
-    limits      the time that a test may take; what hangs in spite of it; subTest
+    build       the programs under test, which Meson describes in the build tree
+    variants    runs a class of a module marked `backends` once for each backend; --repeat; the order
+    limits      time limits of tests; tests that hang regardless; subTest
     machine     tests that run alone; --load
-    results     a line a test in a file; what failed once more, alone
+    results     one line per test in a file; running failed tests once more, alone
 """
 
 import signal
@@ -31,13 +31,13 @@ def pytest_addoption(parser):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():  # asked before anything is configured
+def pytest_xdist_auto_num_workers():  # called before anything is configured
     return machine.auto_workers()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    # A shell's background jobs ignore it, and so would each program of a test, which some interrupt.
+    # A shell's background jobs ignore SIGINT, and so would programs that a test starts and interrupts.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for module in MODULES:

@@ -1,10 +1,10 @@
-"""The Debian packages under test, as packaging/build-deb left them.
+"""The Debian packages under test, as packaging/build-deb made them.
 
 The environment (stage `deb` of ./dev sets it):
     RIPOSTE_PACKAGES         a directory of packages
-    RIPOSTE_PACKAGES_AGAIN   the same, built again elsewhere and under other circumstances
+    RIPOSTE_PACKAGES_AGAIN   the same, built again elsewhere and under other conditions
 
-Whatever stands in a package is asked of dpkg itself. Nothing here needs root.
+dpkg itself reads the contents of packages. Nothing here needs root.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ TREE = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = os.environ.get("RIPOSTE_PACKAGES", "build-deb")
 PACKAGES_AGAIN = os.environ.get("RIPOSTE_PACKAGES_AGAIN", "")
 
-#: How long a command may take.
+#: The time limit of a command.
 SECONDS_MAX = seconds(500)
 
 PROGRAMS = ("riposted", "riposte")
@@ -31,7 +31,7 @@ PLAIN = {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 def run(*command, status=0, **options):
-    """The output of a command, both streams; it must end with that status (None: any)."""
+    """The output of a command, both streams; it must end with `status` (None: any)."""
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=SECONDS_MAX,
                           env=PLAIN, check=False, **options)
@@ -92,7 +92,7 @@ def files(name):
 
 @contextlib.contextmanager
 def repacked(name, version=None, edit=None):
-    """The package once more, with another version and what `edit(directory)` did to its files."""
+    """A copy of the package with another version, and with the changes that `edit(directory)` makes to its files."""
     with tempfile.TemporaryDirectory(prefix="riposte-repacked-") as directory:
         tree = pathlib.Path(directory) / "tree"
         shutil.copytree(extracted(name), tree, symlinks=True)

@@ -1,9 +1,9 @@
-"""A minimal Debian to install into: no service manager runs in it, and nothing else is installed.
+"""A minimal Debian for installing the packages: no service manager runs in it, and nothing else is installed.
 
-The base is made once with mmdebstrap, with what the packages depend on, and is kept in the user's
-cache for a month, beside the root of the stage `root`; each test has a copy of it, in which /usr is
-made of hard links: dpkg replaces files there, and never writes into one. Commands run in it as root,
-in namespaces of their own: nothing stays mounted, and the ports are the root's own.
+mmdebstrap makes the base once, with the packages' dependencies, and it is kept in the user's cache for a
+month, beside the root of the stage `root`; each test has a copy of it, whose /usr consists of hard
+links: dpkg replaces files there, and never writes into one. Commands run in it as root, in namespaces
+of their own: no mount remains, and its ports are separate from the host's.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from packages import field, run
 
 KEPT_SECONDS = 30 * 24 * 3600
 
-# What dpkg and its helpers write about themselves, whatever is installed; everything else counts.
+# Files in which dpkg and its helpers keep records, whatever is installed; all others are compared.
 BOOKS = re.compile(r"var/lib/dpkg/(status|status-old|lock|lock-frontend|available|available-old"
                    r"|triggers/Lock|triggers/Unincorp|diversions(-old)?|statoverride(-old)?)"
                    r"|var/log/(dpkg|alternatives)\.log|var/cache/debconf/\w+\.dat(-old)?")
@@ -46,7 +46,7 @@ def release():
 
 @functools.cache
 def why_not():
-    """Why there can be no root here, or None."""
+    """Why no root can be made here, or None."""
     if os.geteuid() != 0:
         return "needs root"
     for tool in ("mmdebstrap", "unshare", "ip"):
@@ -54,17 +54,17 @@ def why_not():
             return f"{tool} is not installed"
     if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"],
                       stderr=subprocess.DEVNULL, check=False).returncode != 0:
-        return "no namespaces to be had"
+        return "no namespaces are available"
     try:
         _base()
     except (AssertionError, subprocess.TimeoutExpired) as error:
         lines = str(error).strip().splitlines()
-        return "no root could be made, the mirror is not there: " + lines[-1]
+        return "no root could be made, the mirror is not available: " + lines[-1]
     return None
 
 
 def _dependencies():
-    """What the packages depend on, without versions; the first of alternatives."""
+    """The dependencies of the packages, without versions; the first of alternatives."""
     names = set()
     for name in ("riposted", "riposte"):
         names |= set(re.findall(r"(?:^|, )([a-z0-9.+-]+)", field(name, "Depends")))
@@ -80,7 +80,7 @@ def _base():
     wanted = " ".join(_dependencies())
     cache.mkdir(parents=True, exist_ok=True)
     with open(f"{base}.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the base is one for all clones
+        fcntl.flock(lock, fcntl.LOCK_EX)  # all clones share one base
         if (complete.exists() and complete.read_text() == wanted
                 and time.time() - complete.stat().st_mtime < KEPT_SECONDS):
             return base
@@ -111,12 +111,12 @@ class Root:
                    status=status)
 
     def copy_in(self, source, name):
-        """A file of the host as /NAME in the root."""
+        """Copies a file of the host to /NAME in the root."""
         shutil.copy(source, self.path / name)
         return "/" + name
 
     def install(self, *packages, options=()):
-        """dpkg -i, of files on the host."""
+        """Installs .deb files of the host with dpkg -i."""
         names = [self.copy_in(path, f"{number}.deb") for number, path in enumerate(packages)]
         output = self.run("dpkg", *options, "-i", *names)
         for name in names:
@@ -124,12 +124,12 @@ class Root:
         return output
 
     def state_of(self, name):
-        """dpkg's word for it: installed, config-files, or not-installed."""
+        """The package's state in dpkg's terms: installed, config-files, or not-installed."""
         output = self.run("dpkg-query", "-W", "-f=${db:Status-Status}", name, status=None)
         return "not-installed" if "no packages found" in output else output
 
     def files(self):
-        """path -> what is there, for all of the root but dpkg's own books."""
+        """path -> description, for all files of the root except dpkg's own records."""
         table = {}
         for directory, names, files in os.walk(self.path):
             for name in names + files:

@@ -1,4 +1,4 @@
-"""The build: the same bytes twice, nothing that lintian has to say, one list of what it needs."""
+"""The build: reproducible bytes, no complaint of lintian, one list of build dependencies."""
 
 import fnmatch
 import os
@@ -21,7 +21,7 @@ class Reproducible(unittest.TestCase):
     def test_a_build_elsewhere_gives_the_same_bytes(self):
         if not PACKAGES_AGAIN:
             self.skipTest("RIPOSTE_PACKAGES_AGAIN names no second build")
-        # What .buildinfo and .changes are for is to record the circumstances, which differ.
+        # .buildinfo and .changes record the conditions of the build, which differ.
         names = [{name for name in os.listdir(directory)
                   if fnmatch.fnmatch(name, "*.deb") or fnmatch.fnmatch(name, "*.tar.xz")
                   or fnmatch.fnmatch(name, "*.dsc")} for directory in (PACKAGES, PACKAGES_AGAIN)]
@@ -35,7 +35,7 @@ class Reproducible(unittest.TestCase):
                           min(len(one), len(other)))
                 self.fail(f"{name}: {len(one)} and {len(other)} bytes, the first difference at {at}")
 
-    def test_it_was_built_in_another_directory(self):
+    def test_the_second_build_was_in_another_directory(self):
         if not PACKAGES_AGAIN:
             self.skipTest("RIPOSTE_PACKAGES_AGAIN names no second build")
         where = [re.search(r"(?m)^Source dir: (.*)", self.log(directory))[1]
@@ -51,11 +51,11 @@ class Lintian(unittest.TestCase):
         if shutil.which("lintian") is None:
             self.skipTest("lintian is not installed")
 
-    def test_it_has_nothing_to_say(self):
+    def test_lintian_reports_nothing(self):
         (changes,) = pathlib.Path(PACKAGES).glob("*.changes")
         self.assertEqual(run(LINT, changes), "")
 
-    def test_it_is_heard_when_it_has(self):
+    def test_a_spoiled_package_fails_lintian(self):
         def spoil(tree):
             (tree / "usr/bin/riposte").chmod(0o4777)
             (tree / "usr/share/doc/riposte/copyright").unlink()
@@ -75,7 +75,7 @@ class Lintian(unittest.TestCase):
 
 
 def providers(pattern):
-    """The packages that have a file whose path matches, by name."""
+    """The names of the packages that have a file whose path matches."""
     output = run("dpkg-query", "-S", pattern, status=None)
     return {name.partition(":")[0]
             for line in output.splitlines() if ": " in line and not line.startswith("dpkg-query")
@@ -83,26 +83,26 @@ def providers(pattern):
 
 
 class Needs(unittest.TestCase):
-    """tools/dev, meson.build and debian/control each name what the build needs; it is one list."""
+    """tools/dev, meson.build and debian/control each name the build dependencies; the lists must agree."""
 
     def setUp(self):
         text = (TREE / "packaging/debian/control").read_text()
         block = re.search(r"(?ms)^Build-Depends:(.*?)^\S", text)[1]
-        self.control = {}  # package -> the least version that will do, or None
+        self.control = {}  # package -> the lowest version that suffices, or None
         for item in block.split(","):
             found = re.fullmatch(r"\s*([a-z0-9.+-]+)(?: \((?:>=|=) ([^)]+)\))?(?: <!nocheck>)?\s*", item)
             self.assertIsNotNone(found, item)
             self.control[found[1]] = found[2]
         self.meson = (TREE / "meson.build").read_text()
 
-    def test_dev_installs_what_the_control_file_demands(self):
-        # The compiler is of build-essential, which no package names; Python is Meson's own, and runs
-        # the tests of ./dev.
+    def test_dev_installs_the_build_dependencies_of_the_control_file(self):
+        # build-essential, which no package names, has the compiler; Meson depends on Python, which also
+        # runs the tests of ./dev.
         built = set(lists.BUILD) - {"g++", "python3"}
         self.assertEqual(built, set(self.control) - {"debhelper-compat"})
         self.assertLessEqual({"build-essential", "debhelper"}, set(lists.DEB))
 
-    def test_each_library_of_meson_is_demanded_in_the_same_version(self):
+    def test_each_library_of_meson_is_required_in_the_same_version(self):
         libraries = dict(re.findall(
             r"(?<![\w])dependency\('([\w-]+)'(?:, version: '>=([\d.]+)')?", self.meson))
         libraries.pop("threads")
@@ -116,14 +116,14 @@ class Needs(unittest.TestCase):
                     if version is not None and name != "debhelper-compat"}
         self.assertEqual(versions, demanded)
 
-    def test_what_else_meson_looks_for_is_demanded(self):
+    def test_other_programs_that_meson_uses_are_required(self):
         header = re.search(r"has_header\('([^']+)'", self.meson)[1]
         tool = re.search(r"find_program\('(\w+)'", (TREE / "packaging/meson.build").read_text())[1]
         for pattern in (f"/usr/include/{header}", f"/usr/bin/{tool}", "/usr/bin/ninja",
                         "/usr/bin/pkg-config"):
             self.assertTrue(providers(pattern) & set(self.control), pattern)
 
-    def test_the_version_is_one(self):
+    def test_the_version_is_the_same_everywhere(self):
         version = re.search(r"(?m)^  version: '([^']+)'", self.meson)[1]
         self.assertEqual(field("riposted", "Version"), version)
         self.assertEqual(field("riposte", "Version"), version)

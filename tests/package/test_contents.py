@@ -1,4 +1,4 @@
-"""What is in the packages: each file in the package where it belongs, and no other."""
+"""The contents of the packages: each file is in the correct package, and there are no others."""
 
 import gzip
 import os
@@ -42,7 +42,7 @@ def units():
 
 
 def without_usr(path):
-    """Debian 12 has units in /lib, later ones in /usr/lib; it is the same directory."""
+    """Debian 12 has units in /lib, later releases in /usr/lib, which is the same directory."""
     return re.sub("^/usr/lib/systemd/system/", "/lib/systemd/system/", path)
 
 
@@ -63,7 +63,7 @@ class Files(unittest.TestCase):
         self.assertIn("riposted.socket", units())
         self.assertEqual({without_usr(path) for path in files("riposted")}, expected)
 
-    def test_everything_belongs_to_root_and_only_programs_can_be_run(self):
+    def test_all_files_belong_to_root_and_only_programs_are_executable(self):
         for name in PROGRAMS:
             for path, (mode, owner) in members(name).items():
                 expected = "-rw-r--r--"
@@ -78,7 +78,7 @@ class Files(unittest.TestCase):
         self.assertEqual(conffiles, ["/etc/riposte/riposted.toml"])
         self.assertFalse((extracted("riposte") / "DEBIAN/conffiles").exists())
 
-    def test_what_is_not_built_is_as_in_the_tree(self):
+    def test_files_that_are_not_built_are_identical_to_the_tree(self):
         pairs = {
             "riposted": {
                 "etc/riposte/riposted.toml": "riposted.toml",
@@ -101,7 +101,7 @@ class Files(unittest.TestCase):
                 self.assertEqual((extracted(name) / installed).read_bytes(),
                                  (TREE / "packaging" / source).read_bytes(), installed)
 
-    def test_the_manual_pages_bear_their_names_and_sections(self):
+    def test_manual_pages_have_the_correct_name_and_section(self):
         pages = [("riposte", "riposte", "1"), ("riposted", "riposted", "8"),
                  ("riposted", "riposted.toml", "5"), ("riposted", "riposted-metrics", "7")]
         for name, page, section in pages:
@@ -111,7 +111,7 @@ class Files(unittest.TestCase):
 
 
 class Control(unittest.TestCase):
-    def test_the_daemon_recommends_the_client_and_needs_neither(self):
+    def test_the_daemon_recommends_the_client_and_neither_depends_on_the_other(self):
         self.assertIn("riposte", re.split(r",\s*", field("riposted", "Recommends")))
         for name, other in (PROGRAMS, reversed(PROGRAMS)):
             needed = re.findall(r"(?:^|, )([^ ,]+)", field(name, "Depends"))
@@ -136,7 +136,7 @@ class Control(unittest.TestCase):
 
 
 class DebugSymbols(unittest.TestCase):
-    def test_they_are_of_these_very_programs(self):
+    def test_debug_symbols_belong_to_these_programs(self):
         for name in PROGRAMS:
             found = re.search(r"Build ID: ([0-9a-f]{40})", run("readelf", "-n", program(name)))
             self.assertIsNotNone(found, name)
@@ -146,7 +146,7 @@ class DebugSymbols(unittest.TestCase):
             symbols = extracted(name + "-dbgsym") / path
             self.assertRegex(run("readelf", "-SW", symbols), r"\.debug_info\s+PROGBITS")
 
-    def test_the_programs_themselves_are_stripped(self):
+    def test_the_programs_are_stripped(self):
         for name in PROGRAMS:
             sections = run("readelf", "-SW", program(name))
             self.assertNotIn(".symtab", sections)

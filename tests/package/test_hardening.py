@@ -1,7 +1,7 @@
 """The packaged programs have every hardening that the compiler and the linker offer.
 
-Read from the programs with readelf, and from their debugging information where a flag leaves no mark in
-the program itself. A program built without any is held against the same checks, and must fail all.
+The tests read the programs with readelf, and their debugging information for flags that leave no trace in
+the program itself. The same checks must all fail for a program that is built without hardening.
 """
 
 import os
@@ -35,7 +35,7 @@ def cet_features(path):
 
 
 def missing(path):
-    """What of the hardening a program lacks, by name."""
+    """The names of the hardening features that a program lacks."""
     header = run("readelf", "-hW", path)
     segments = run("readelf", "-lW", path)
     dynamic = run("readelf", "-dW", path)
@@ -50,8 +50,8 @@ def missing(path):
         "fortified": re.search(r"\b__(?!stack_chk_fail)\w+_chk\b", symbols),
     }
     if on_x86(path):
-        # The linker notes it for the program only if every object has it; Debian's own start files
-        # do not. What is ours has it in each function that may be branched to.
+        # The linker marks the program only if every object has the feature, and Debian's start files lack
+        # it. The project's own code has it in each function that is a target of indirect branches.
         found["branch targets marked (CET)"] = pathlib.Path(path).read_bytes().count(ENDBR64) > 100
         for feature in cet_features(start_file()) - cet_features(path):
             found[f"noted as {feature} (CET)"] = False
@@ -59,27 +59,27 @@ def missing(path):
 
 
 def producers(path):
-    """The command lines of each unit that was compiled with flags recorded, as GCC noted them."""
+    """The compiler flags of each unit, as GCC recorded them."""
     text = run("readelf", "--debug-dump=info", "--dwarf-depth=1", "-W", path)
     found = re.findall(r"DW_AT_producer\s*:\s*(?:\(.*?\): )?(GNU C.*)", text)
     return [line for line in found if "GNU AS" not in line]
 
 
 class Programs(unittest.TestCase):
-    def test_nothing_of_it_is_missing(self):
+    def test_no_hardening_is_missing(self):
         for name in PROGRAMS:
             self.assertEqual((name, missing(program(name))), (name, set()))
 
-    def test_libraries_are_looked_for_where_the_system_has_them_only(self):
+    def test_libraries_are_loaded_from_system_directories_only(self):
         for name in PROGRAMS:
             self.assertNotRegex(run("readelf", "-dW", program(name)), r"RPATH|RUNPATH")
 
-    def test_every_unit_was_compiled_with_the_flags_that_leave_no_mark(self):
+    def test_every_unit_was_compiled_with_flags_that_leave_no_trace(self):
         for name in PROGRAMS:
             debug = list((extracted(name + "-dbgsym") / "usr/lib/debug").rglob("*.debug"))
             self.assertEqual(len(debug), 1, debug)
             units = producers(debug[0])
-            self.assertGreaterEqual(len(units), 3)  # main, common, and what is of the program itself
+            self.assertGreaterEqual(len(units), 3)  # main, common, and the program's own library
             flags = COMPILER_FLAGS + (X86_FLAGS if on_x86(program(name)) else ())
             for unit in units:
                 words = unit.split()
@@ -87,14 +87,14 @@ class Programs(unittest.TestCase):
                            if not any(word == flag or word.startswith(flag + "=") for word in words)]
                 self.assertEqual((lacking, unit), ([], unit))
 
-    def test_the_assertions_are_in(self):
-        # A broken invariant is to end the daemon, not to go on with it; see debian/rules.
+    def test_assertions_are_enabled(self):
+        # A broken invariant must end the daemon; see debian/rules.
         self.assertRegex(run("readelf", "--dyn-syms", "-W", program("riposted")),
                          r"\b__assert_fail\b")
 
 
 class Checks(unittest.TestCase):
-    def test_a_program_without_any_is_found_out(self):
+    def test_a_program_without_hardening_fails_the_checks(self):
         with tempfile.TemporaryDirectory(prefix="riposte-soft-") as directory:
             source = pathlib.Path(directory) / "soft.c"
             source.write_text('#include <string.h>\n#include <stdio.h>\n'

@@ -1,7 +1,7 @@
 """Installation, upgrade, removal and purge, in a minimal Debian where no service manager runs.
 
-What a running systemd does with the packages is the matter of tests/system. Here systemd's tools are
-replaced where a test wants to know what they would be told.
+tests/system covers a running systemd. Here a stand-in replaces systemctl where a test needs to know how the
+maintainer scripts call it.
 """
 
 import os
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.timeout(600)
 CONFIGURATION = "etc/riposte/riposted.toml"
 ENABLED = "etc/systemd/system/sockets.target.wants"
 
-# Plays systemctl(1) for the maintainer scripts: enabled is what a link says, active what /active
-# says; what it is told to do it writes into /told, and does nothing.
+# Stands in for systemctl(1) in the maintainer scripts: a unit is enabled if a link exists, and active if
+# /active lists it; other verbs are recorded in /told without any effect.
 SYSTEMCTL = """#!/bin/sh
 verb=
 for word; do
@@ -66,7 +66,7 @@ class InRoot(unittest.TestCase):
                 if "/systemd/system/" in path}
 
     def enable_other_sockets(self):
-        """As systemctl(1) does it, all that the package left disabled; their names."""
+        """Enables all units that the package left disabled, as systemctl(1) does, and returns their names."""
         others = {unit: path for unit, path in self.units().items()
                   if re.fullmatch(r"riposted-\w+\.socket", unit)}
         for unit, path in others.items():
@@ -74,7 +74,7 @@ class InRoot(unittest.TestCase):
         return set(others)
 
     def enabled(self):
-        """The units of ours that some target wants."""
+        """The project's units that some target wants."""
         return {path.name for path in (self.path / "etc/systemd/system").glob("*.wants/riposte*")}
 
 
@@ -91,7 +91,7 @@ class Purge(InRoot):
                 for path in self.before.keys() | after.keys()
                 if self.before.get(path) != after.get(path)}
 
-    def test_it_leaves_what_was_there_before(self):
+    def test_a_purge_restores_the_previous_files(self):
         self.install()
         for name in ("riposted", "riposte"):
             self.assertEqual(self.root.state_of(name), "installed")
@@ -101,7 +101,7 @@ class Purge(InRoot):
             self.assertEqual(self.root.state_of(name), "not-installed")
         self.assertEqual(self.left_behind(), {})
 
-    def test_a_removal_leaves_the_configuration_and_the_purge_takes_it(self):
+    def test_a_removal_keeps_the_configuration_and_a_purge_removes_it(self):
         self.install()
         changed = (self.path / CONFIGURATION).read_text() + "# ours\n"
         (self.path / CONFIGURATION).write_text(changed)
@@ -114,7 +114,7 @@ class Purge(InRoot):
         self.root.run("dpkg", "--purge", "riposted", "riposte")
         self.assertEqual(self.left_behind(), {})
 
-    def test_after_an_upgrade_and_a_downgrade_nothing_is_left_either(self):
+    def test_a_purge_after_an_upgrade_and_a_downgrade_leaves_nothing(self):
         self.install()
         (self.path / CONFIGURATION).write_text("# ours\n")
         self.upgrade("9.8", edit=add_to_the_configuration, options=["--force-confold"])
@@ -130,32 +130,32 @@ def add_to_the_configuration(tree):
 
 
 class Configuration(InRoot):
-    def test_one_that_was_changed_survives_an_upgrade(self):
+    def test_a_changed_configuration_survives_an_upgrade(self):
         self.install()
         (self.path / CONFIGURATION).write_text("# ours\n")
         self.upgrade("9.8")
         self.assertEqual((self.path / CONFIGURATION).read_text(), "# ours\n")
-        # Now the package's has changed too: whoever upgrades unattended says which to take.
+        # Now the package's file has changed too: for unattended upgrades an option decides.
         self.upgrade("9.9", edit=add_to_the_configuration, options=["--force-confold"])
         self.assertEqual((self.path / CONFIGURATION).read_text(), "# ours\n")
         offered = (self.path / (CONFIGURATION + ".dpkg-dist")).read_text()
         self.assertIn("# new in this version\n", offered)
 
-    def test_one_that_was_not_changed_follows_the_package(self):
+    def test_an_unchanged_configuration_follows_the_package(self):
         self.install()
         self.upgrade(edit=add_to_the_configuration)
         self.assertTrue((self.path / CONFIGURATION).read_text().endswith("# new in this version\n"))
 
 
 class Units(InRoot):
-    def test_only_the_greeting_s_socket_is_enabled(self):
+    def test_only_the_hello_socket_is_enabled(self):
         self.install()
         self.assertEqual({path.name for path in (TREE / "packaging/systemd").iterdir()
                           if path.suffix in (".service", ".socket")}, set(self.units()))
         self.assertEqual(self.enabled(), {"riposted.socket"})
         self.assertEqual(os.listdir(self.path / ENABLED), ["riposted.socket"])
 
-    def test_what_was_disabled_and_enabled_stays_so_through_an_upgrade(self):
+    def test_an_upgrade_keeps_units_disabled_or_enabled(self):
         self.install()
         (self.path / ENABLED / "riposted.socket").unlink()
         others = self.enable_other_sockets()
@@ -163,19 +163,19 @@ class Units(InRoot):
         self.assertEqual(self.enabled(), others)
 
 
-class Told(InRoot):
-    """What the maintainer scripts tell a systemd that runs; a recorder stands in its place."""
+class SystemctlCalls(InRoot):
+    """The calls of the maintainer scripts to a running systemd, recorded by a stand-in."""
 
     def setUp(self):
         super().setUp()
         (self.path / "run/systemd/system").mkdir(parents=True)
         systemctl = self.path / "usr/bin/systemctl"
-        self.assertFalse(systemctl.exists(), "the root is to be without systemd")
+        self.assertFalse(systemctl.exists(), "the root must be without systemd")
         systemctl.write_text(SYSTEMCTL)
         systemctl.chmod(0o755)
 
     def told(self, verb, scripts):
-        """The units that systemctl was told to `verb`, in their order, while `scripts()` ran."""
+        """The units that `systemctl verb` was called for while `scripts()` ran, in order."""
         path = self.path / "told"
         path.unlink(missing_ok=True)
         scripts()
@@ -188,21 +188,21 @@ class Told(InRoot):
     def verbs(self):
         return {line.split()[0] for line in self.lines}
 
-    def test_an_installation_starts_the_greeting_s_socket_and_nothing_else(self):
+    def test_an_installation_starts_the_hello_socket_and_nothing_else(self):
         self.assertEqual(self.told("start", self.install), ["riposted.socket"])
         self.assertEqual(self.verbs(), {"start"})
 
-    def test_an_upgrade_restarts_the_service_that_runs_and_stops_no_socket(self):
+    def test_an_upgrade_restarts_a_running_service_and_stops_no_socket(self):
         self.install()
         sockets = {"riposted.socket"} | self.enable_other_sockets()
         self.run_units("riposted.service", *sockets)
         self.assertEqual(self.told("restart", self.upgrade), ["riposted.service"])
-        # To start what is active is to do nothing; it is there for sockets that a version brings.
+        # Starting an active unit has no effect; the call is for sockets that a new version adds.
         self.assertEqual(self.verbs(), {"restart", "start"})
         self.assertEqual({line.split()[1] for line in self.lines if line.startswith("start ")},
                          sockets)
 
-    def test_an_upgrade_starts_no_service_that_does_not_run(self):
+    def test_an_upgrade_starts_no_service_that_is_not_running(self):
         self.install()
         self.run_units("riposted.socket")
         self.assertEqual(self.told("start", self.upgrade), ["riposted.socket"])
@@ -218,7 +218,7 @@ class Told(InRoot):
 
 
 class Programs(InRoot):
-    def test_they_answer_as_the_package_s_own_test_wants_it(self):
+    def test_the_programs_pass_the_packages_own_test(self):
         self.install()
         script = self.root.copy_in(TREE / "packaging/debian/tests/programs", "programs")
         self.assertIn("TCP and UDP were answered", self.root.run("/bin/sh", script))

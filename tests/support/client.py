@@ -1,15 +1,15 @@
-"""riposte, run as its users run it: to its end, or alongside, with signals.
+"""Runs riposte as its users do: to its end, or beside the test, with signals.
 
     done = run("ping", "-c", "3", endpoint)          done.returncode, done.stdout, done.stderr (text)
-    done = run_json("load", "-j", ..., endpoint)     the same, and done.json, held against its schema
+    done = run_json("load", "-j", ..., endpoint)     the same, and done.json, validated by its schema
     with Running("ping", endpoint) as client:        a process: client.signal(SIGINT), client.finish()
 
-Every wait has a limit. What a sanitizer complains about fails the test, whatever the exit code is.
+Every wait has a limit. A sanitizer's report fails the test, whatever the exit code is.
 
 The environment (tests/support/runner/build.py sets it):
     RIPOSTE               the program
 
-A document that says "schema": "riposte/ping/2" is held against packaging/schema/
+A document with "schema": "riposte/ping/2" is validated by packaging/schema/
 riposte-ping-2.schema.json. That needs Debian's python3-jsonschema: without it documents are only
 parsed, and validate() skips its test with the reason.
 """
@@ -55,7 +55,8 @@ class Done:
 
 
 def environment(changes=None):
-    """Ours without what would change what the client shows; `changes`: None for a value unsets."""
+    """This process's environment without variables that change the client's output. A value of None in `changes`
+    unsets a variable."""
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("RIPOSTE") and key not in ("COLUMNS", "LINES", "NO_COLOR")}
     for key, value in (changes or {}).items():
@@ -67,7 +68,7 @@ def environment(changes=None):
 
 
 class Running:
-    """A client that runs. Leaving the `with` block ends it in any case."""
+    """A running client. Leaving the `with` block ends it in any case."""
 
     def __init__(self, *arguments, env=None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                  stderr=subprocess.PIPE, preexec=None):
@@ -94,7 +95,7 @@ class Running:
         return self.process.poll()
 
     def finish(self, timeout=RUN):
-        """Waits for its end. What was read line by line before is not in Done.stdout."""
+        """Waits for its end. Done.stdout lacks lines that were read before."""
         try:
             stdout, stderr = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -105,7 +106,7 @@ class Running:
         return Done(self.arguments, self.process.returncode, _text(stdout), _text(stderr))
 
     def line(self):
-        """The next line of standard output, which must come (the test's time limit bounds it)."""
+        """The next line of standard output, which must arrive (the test's time limit bounds the wait)."""
         line = self.process.stdout.readline()
         if not line:
             raise AssertionError("standard output ended")
@@ -118,7 +119,7 @@ class Running:
         return line.decode()
 
     def catches(self, number):
-        """Is there a handler for this signal? Before there is, a signal says nothing about ours."""
+        """Whether it has a handler for this signal. A signal before that does not test the handler."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
             mask = int(re.search(r"^SigCgt:\s+([0-9a-f]+)$", status.read(), re.M)[1], 16)
         return bool(mask >> (number - 1) & 1)
@@ -141,11 +142,11 @@ class Running:
         return self._state() == "T"
 
     def is_asleep(self):
-        """It waits for something, and is not about to."""
+        """Whether it already waits for something."""
         return self._state() == "S"
 
     def rss_kib(self):
-        """Its memory; 0 when it has ended and was not waited for."""
+        """Its memory; 0 if it has ended and was not waited for."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
             found = re.search(r"^VmRSS:\s+(\d+) kB", status.read(), re.M)
         return int(found[1]) if found else 0
@@ -162,7 +163,7 @@ def run(*arguments, env=None, timeout=RUN, **keywords):
 
 
 def parse_json(done):
-    """Sets done.json from standard output, which must be one document that its schema allows."""
+    """Sets done.json from standard output, which must be one document that is valid by its schema."""
     try:
         done.json = json.loads(done.stdout, parse_constant=_no_number)
     except ValueError as problem:
@@ -188,7 +189,7 @@ def schema_of(document):
 
 
 def validate(document):
-    """Holds a document against the schema that it names."""
+    """Validates a document by the schema that it names."""
     if not jsonschema:
         raise unittest.SkipTest("python3-jsonschema is not installed: documents are not validated")
     schema = schema_of(document)
@@ -201,6 +202,6 @@ def validate(document):
 
 
 def comment(text):
-    """A figure for the reader of what a test wrote; pytest shows it with -rP, or if the test fails."""
+    """Prints a figure for the reader of a test's output; pytest shows it with -rP, or if the test fails."""
     for line in str(text).splitlines():
         print("# " + line, flush=True)

@@ -1,5 +1,5 @@
-"""What a daemon costs while it has nothing to do, told so that no other process changes the verdict: by how
-often it falls asleep, and by its own CPU time against that of work which the same test gave it.
+"""The cost of an idle daemon, measured so that other processes do not change the verdict: how often it goes to
+sleep, and its CPU time compared with that of known work in the same test.
 
     yardstick = cost_of(daemon, lambda: ...)              some work, in seconds of CPU
     assert_sleeps(test, daemon, times=4, yardstick=yardstick)
@@ -11,21 +11,20 @@ import time
 
 from daemon import await_true
 
-#: A thread that wakes up more often than that has nothing to do so often. (What riposted does by itself, it
-#: does four times a second at most.)
+#: A thread that wakes up more often than that does so without reason. (The daemon's own timers fire at most four
+#: times a second.)
 WAKE_UPS_PER_SECOND = 40
 
 
 def cost_of(daemon, work):
-    """How many seconds of CPU the daemon spent on it."""
+    """The seconds of CPU that the daemon spent on it."""
     before = daemon.cpu_seconds()
     work()
     return daemon.cpu_seconds() - before
 
 
 def times_asleep(daemon):
-    """How often its threads gave the CPU away by themselves, in all. One that spins never does, and loses it to
-    others instead."""
+    """How often its threads went to sleep, in all. A thread that spins never does; it is only preempted."""
     total = 0
     for task in os.listdir(f"/proc/{daemon.pid}/task"):
         with open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as file:
@@ -34,8 +33,8 @@ def times_asleep(daemon):
 
 
 def assert_sleeps(test, daemon, times, yardstick):
-    """The daemon has nothing that it could do. It falls asleep so many times more, not much more often than it
-    has a reason to, and spends less than `yardstick` seconds of CPU."""
+    """Checks an idle daemon: while it goes to sleep `times` more times, it does so not much more often than its
+    timers require, and spends less than `yardstick` seconds of CPU."""
     began, asleep = time.monotonic(), times_asleep(daemon)
     spent = cost_of(daemon, lambda: await_true(lambda: times_asleep(daemon) >= asleep + times,
                                                f"it sleeps {times} times more"))

@@ -1,8 +1,8 @@
-"""The fixture of the integration tests: a riposted of one's own, looked at from outside.
+"""The fixture of the integration tests: a riposted of the test's own, observed from outside.
 
-A test starts as many daemons as it likes; each is told port 0 and says in its log which ports it got,
-so that tests run side by side. Whatever happens, the daemon is ended at the end of its test, and that
-end is a test too: it must leave with status 0 and without a sanitizer's complaint in its log.
+A test may start any number of daemons; each gets port 0 and logs which ports it bound, so that tests can
+run side by side. Every daemon is ended with its test, and that end is a test too: it must exit with
+status 0 and without a sanitizer's report in its log.
 
 The environment (tests/support/runner/build.py sets it):
     RIPOSTED, RIPOSTE     the two programs
@@ -37,7 +37,7 @@ RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
 FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring seccomp systemd").split()
 
-#: In seconds: where this one is not met in time, the test has failed (RiposteTest.never_timed_out).
+#: In seconds: a test that fails even with this timeout has failed (RiposteTest.never_timed_out).
 LONGEST_TIMEOUT = 16
 
 GREETING = b"Hello, i'm client!"
@@ -75,8 +75,8 @@ def await_true(condition, what, timeout=WAIT):
 
 
 def descriptors_of(pid):
-    """{number: what it is, as readlink(1) shows it} of a process. One that is closed between the look at the
-    directory and the look at the descriptor is not there."""
+    """{number: target, as readlink(1) shows it} of a process, without descriptors that are closed while the
+    directory is read."""
     found = {}
     for number in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
@@ -142,19 +142,19 @@ class Daemon:
                 env["LISTEN_FDNAMES"] = ":".join(item[1] for item in sockets)
             if "WATCHDOG_USEC" in env:
                 env["WATCHDOG_PID"] = str(os.getpid())
-            for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, not by a shell
+            for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, a shell does not
                 signal.signal(ignored, signal.SIG_DFL)
             if in_child:
                 in_child()
             os.execve(argv[0], argv, env)
         except BaseException as problem:  # pylint: disable=broad-except
-            os.write(2, f"can not start: {problem!r}\n".encode())
+            os.write(2, f"cannot start: {problem!r}\n".encode())
         finally:
             os._exit(121)
 
     @staticmethod
     def _lay_out_descriptors(log, inherited):
-        """0 and 1 are /dev/null, 2 the log, inherited sockets follow from 3; the rest is closed."""
+        """0 and 1 become /dev/null, 2 the log, inherited sockets start at 3; all others are closed."""
         count = len(inherited)
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in [log] + inherited]
         null = fcntl.fcntl(os.open("/dev/null", os.O_RDWR), fcntl.F_DUPFD, 100)
@@ -170,15 +170,15 @@ class Daemon:
     # The log
 
     def raw_log(self):
-        """Whole lines: one that is being written is not seen yet, unless nobody writes any more."""
+        """The whole lines of the log: an incomplete one is included only once the daemon has ended."""
         ended = self.poll() is not None
         with open(self.log_path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             text = file.read()
         return text if ended else text[:text.rfind("\n") + 1]
 
     def log(self):
-        """The log as on a terminal: under a service manager (NOTIFY_SOCKET is set), each line has its
-        priority in front instead of the program's name."""
+        """The log as on a terminal: under a service manager (NOTIFY_SOCKET is set), each line begins with its
+        priority instead of the program's name."""
         return re.sub(r"^<[0-7]>(riposted: )?", "riposted: ", self.raw_log(), flags=re.M)
 
     def lines(self, pattern):
@@ -207,7 +207,7 @@ class Daemon:
             raise AssertionError(f"no {service} on {transport}")
         return found[-1][3]
 
-    # Looking at the process
+    # State of the process
 
     def _proc(self, name):
         with open(f"/proc/{self.pid}/{name}", encoding="ascii", errors="replace") as file:
@@ -226,7 +226,7 @@ class Daemon:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def descriptors(self):
-        """{number: what it is, as readlink(1) shows it}, without those that are closed meanwhile."""
+        """{number: target, as readlink(1) shows it}, without descriptors that are closed meanwhile."""
         return descriptors_of(self.pid)
 
     def cpu_ticks(self):
@@ -234,11 +234,11 @@ class Daemon:
         return int(fields[11]) + int(fields[12])
 
     def cpu_seconds(self):
-        """To the nanosecond; the clock of clock_getcpuclockid(3)."""
+        """CPU time to the nanosecond, by the clock of clock_getcpuclockid(3)."""
         return time.clock_gettime(((~self.pid) << 3) | 2)
 
     def awaits_signals(self):
-        """Whether SIGTERM is blocked, to be read: before it is, it just ends the process."""
+        """Whether SIGTERM is blocked so that the daemon can read it; before that, it ends the process."""
         return self._signal_is("SigBlk", signal.SIGTERM)
 
     def _signal_is(self, key, number):
@@ -250,7 +250,7 @@ class Daemon:
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
     def sleeps(self):
-        """Whether each thread waits for something."""
+        """Whether every thread is waiting."""
         for task in os.listdir(f"/proc/{self.pid}/task"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 if self._state(f"task/{task}") != "S":
@@ -258,7 +258,7 @@ class Daemon:
         return True
 
     def is_stopped(self):
-        """Whether its main thread is, by a signal."""
+        """Whether a signal has stopped its main thread."""
         return self._state(".") == "T"
 
     def _state(self, task):
@@ -266,27 +266,27 @@ class Daemon:
 
     @staticmethod
     def queues(client):
-        """(unsent, unread) bytes at the other end of this client's connection: what was written there and the
-        client has not acknowledged, and what came there and was not read. None: it is gone."""
+        """(unsent, unread) bytes at the other end of this client's connection: bytes written there that the client
+        has not acknowledged, and bytes that arrived there and were not read. None if that end is gone."""
         try:
             there = client.getpeername()
-        except OSError:  # this end is done with it, too
+        except OSError:  # this end is gone, too
             return None
         return queues_at(client.family, there, client.getsockname())
 
     def has_read_all(self, client):
-        """Whether all that this client wrote has come, and was read, or the other end is gone."""
+        """Whether the daemon has read everything that this client wrote, or its end is gone."""
         unacknowledged = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0]
         queues = self.queues(client)
         return unacknowledged == 0 and (queues is None or queues[1] == 0)
 
     def waits_for_reader(self, client):
-        """Whether it sleeps while there is something that this client has not taken."""
+        """Whether it sleeps while this client has not acknowledged everything."""
         queues = self.queues(client)
         return queues is not None and queues[0] > 0 and self.sleeps()
 
     def reads_no_more(self, client):
-        """Whether it sleeps while there is something to read from this client."""
+        """Whether it sleeps while data from this client is unread."""
         queues = self.queues(client)
         return queues is not None and queues[1] > 0 and self.sleeps()
 
@@ -317,14 +317,14 @@ class Daemon:
         return self.poll() is not None
 
     def stop(self, timeout=WAIT):
-        """SIGTERM, and it must end with status 0 by itself."""
+        """Sends SIGTERM, upon which it must end with status 0."""
         self.signal(signal.SIGTERM)
         status = self.wait(timeout)
         if status != 0:
             raise AssertionError(f"riposted ended with {status} on SIGTERM")
 
     def fails(self, status):
-        """It must end by itself, with this status; returns its log."""
+        """Checks that it ends by itself with this status; returns its log."""
         self.expected = (status,)
         found = self.wait()
         if found != status:
@@ -332,16 +332,16 @@ class Daemon:
         return self.log()
 
     def close(self):
-        """The end of the test, in any case. Raises if the daemon did not behave."""
+        """Ends the daemon with its test, in any case. Raises if it did not end properly."""
         try:
             if self.poll() is None:
                 self.signal(signal.SIGCONT)
                 self.signal(signal.SIGTERM)
-                # While the first is not read yet, a second one would be none.
+                # A second signal would merge with a first one that is not read yet.
                 await_true(lambda: self.poll() is not None
                            or not self._signal_is("ShdPnd", signal.SIGTERM), "SIGTERM is read")
                 if not self._ended_within(0.2):
-                    self.signal(signal.SIGTERM)  # what a test left open is not waited for
+                    self.signal(signal.SIGTERM)  # so that it does not wait for connections that the test left open
                 self.wait()
             if self.status not in self.expected:
                 raise AssertionError(f"riposted ended with {self.status}, not {self.expected}")
@@ -363,14 +363,14 @@ class Daemon:
 
 
 def has_failed(test):
-    """Whether it has, in its own part or in a clean-up before."""
+    """Whether a test has failed, in its body or in an earlier clean-up."""
     return test._outcome is not None and not test._outcome.success
 
 
 class RiposteTest(unittest.TestCase):
-    """Base of the tests: starts daemons, connects clients, shows the log of what failed."""
+    """Base of the tests: starts daemons, connects clients, shows the log of a failed test."""
 
-    #: Of a module marked `backends`, each class runs as two subclasses; see runner/variants.py.
+    #: In a module marked `backends`, each class runs as two subclasses; see runner/variants.py.
     backend = "epoll"
 
     def setUp(self):
@@ -380,13 +380,13 @@ class RiposteTest(unittest.TestCase):
         self.random = random.Random(int(os.environ.get("RIPOSTE_SEED", "7001")))
 
     def daemon(self, *arguments, ready=True, **options):
-        """Starts one; it ends with the test."""
+        """Starts a daemon, which ends with the test."""
         daemon = Daemon(*arguments, **{"backend": self.backend, **options})
         self.addCleanup(self._end, daemon)
         return daemon.ready() if ready else daemon
 
     def serve(self, service="hello", *more, transport="tcp", host="127.0.0.1", **options):
-        """A daemon for one service on a free port; returns it and the address."""
+        """Starts a daemon for one service on a free port; returns it and the address."""
         daemon = self.daemon("--listen", f"{service}={transport}://{host}:0", *more, **options)
         return daemon, (host.strip("[]"), daemon.port(service, transport))
 
@@ -433,8 +433,8 @@ class RiposteTest(unittest.TestCase):
         return client
 
     def assert_silent(self, client, daemon=None, seconds=0.3):
-        """Nothing comes: there is nothing more that this daemon does, or none for a while. (Too short a
-        while can only hide a fault, never invent one.)"""
+        """Checks that no data arrives once this daemon is idle, or for a while without one. (Too short a while
+        can hide a fault, but never report a false one.)"""
         if daemon is not None:
             await_true(daemon.sleeps, "it has nothing more to do")
         client.settimeout(0.01 if daemon is not None else seconds)
@@ -443,14 +443,14 @@ class RiposteTest(unittest.TestCase):
             self.fail(f"{len(received)} unexpected bytes: {received[:60]!r}")
         client.settimeout(WAIT)
 
-    # Timeouts that must not be met
+    # Timeouts that must not expire
 
     def never_timed_out(self, action, shortest=0.5, share=1.0):
-        """action(timeout) talks with a daemon of its own that has this timeout in seconds, and is not ended
-        by it, because each answer comes within that share of it. It calls in_time() after each answer.
+        """action(timeout) talks to a daemon of its own that has this timeout in seconds, and must not be ended by
+        it, because each reply arrives within that share of it. It calls in_time() after each reply.
 
-        If it was ended and the test itself was late, that proves nothing: the same is done with a timeout
-        twice as long, until the machine is fast enough for it."""
+        If it was ended and the test itself was late, that proves nothing: the action is repeated with twice the
+        timeout, until the machine is fast enough for it."""
         timeout = shortest
         while True:
             self.answers_at, self.longest_pause = [time.monotonic()] * 2, 0
@@ -463,20 +463,20 @@ class RiposteTest(unittest.TestCase):
             timeout *= 2
 
     def in_time(self):
-        # The daemon had a question at the earliest when the answer before had come.
+        # The daemon got this request after the previous reply had arrived, at the earliest.
         now = time.monotonic()
         self.longest_pause = max(self.longest_pause, now - self.answers_at[0])
         self.answers_at = [self.answers_at[1], now]
 
     def assert_log_lines_whole(self, daemon):
-        """Every line of the log is the daemon's own, and printable."""
+        """Checks that every line of the log is the daemon's own, and printable."""
         for line in daemon.log().split("\n")[:-1]:
             self.assertRegex(line, r"^riposted: ")
             self.assertRegex(line, r"^[\x20-\x7e]*$")
 
 
 def receive_all(client, limit=1 << 30):
-    """Everything until the peer's FIN."""
+    """All data until the peer's FIN."""
     parts = []
     size = 0
     while True:
@@ -519,7 +519,7 @@ def run_riposte(*arguments, timeout=RUN, input=None):
 
 
 def run_riposted(*arguments, timeout=RUN, **options):
-    """A riposted that is to end by itself: --check, --print-config, a usage error."""
+    """Runs a riposted that ends by itself: --check, --print-config, a usage error."""
     return subprocess.run([os.path.abspath(RIPOSTED), *arguments], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)
 
@@ -551,7 +551,7 @@ def refuse_system_calls(numbers, error):
 
 
 def refuse_ipv6_sockets():
-    """For in_child: as on a kernel that was built or started without IPv6."""
+    """For in_child: behaves like a kernel that was built or started without IPv6."""
     socket_call = {"x86_64": 41}.get(os.uname().machine, 198)
     number, argument_0 = 0, 16  # in struct seccomp_data
     _filter(_statement(_LOAD, 0, 0, number) + _statement(_EQUAL, 0, 3, socket_call)

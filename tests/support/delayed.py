@@ -1,8 +1,8 @@
-"""Echoes that answer each probe of riposte(1) after a delay of the test's choice, and keep for each
-what nobody can argue about: when it was sent, as the probe itself says, and between which two moments its
-answer left. All of them are of CLOCK_MONOTONIC, which the client and the test share.
+"""Echoes that answer each probe of riposte(1) after a delay of the test's choice, and record what is certain:
+when the probe was sent, by its own time stamp, and between which two moments its reply left. All times are
+of CLOCK_MONOTONIC, which the client and the test share.
 
-On loopback an answer is with its receiver, and has its stamp, before sendto(2) or send(2) returns.
+On loopback a reply has reached its receiver, and has its time stamp, before sendto(2) or send(2) returns.
 """
 
 import heapq
@@ -14,17 +14,17 @@ from peers import TcpPeer, UdpPeer, read_exactly
 
 
 class Echoed:
-    """One probe, and its answer if it was given one."""
+    """One probe, and its reply if there was one."""
 
     def __init__(self, sent_ns, connection=None):
         self.sent_ns = sent_ns
         self.connection = connection
         self.before_ns = None
         self.after_ns = None
-        self.merged_ns = 0  # the latest that it may seem to have come, if that is later
+        self.merged_ns = 0  # the latest time at which it may seem to have arrived, if that is later
 
     def took_ns(self):
-        """The least and the most that the answer took from the sending of its probe on."""
+        """The shortest and the longest time that the round trip may have taken."""
         return self.before_ns - self.sent_ns, max(self.after_ns, self.merged_ns) - self.sent_ns
 
 
@@ -34,8 +34,8 @@ def key_of(data):
 
 
 class DelayedStream:
-    """Over TCP: what is to be answered late holds up what comes behind it on its connection. None is no
-    answer, to this and to what comes behind it."""
+    """Over TCP, a late reply delays those after it on its connection. A delay of None means no reply to this probe,
+    nor to those after it."""
 
     MERGED_NS = int(2.5e9 * FACTOR)
 
@@ -61,14 +61,14 @@ class DelayedStream:
             entry.before_ns = time.monotonic_ns()
             try:
                 connection.sendall(data)
-            except ConnectionError:  # given up meanwhile
+            except ConnectionError:  # the client gave it up meanwhile
                 entry.before_ns = None
                 return
             entry.after_ns = time.monotonic_ns()
 
     def merge(self):
-        """The kernel puts segments together that wait in a socket, and gives them the time of the last: so an
-        answer may seem to have come with any of those behind it, as far as a stop of the client lasts."""
+        """The kernel merges segments that wait in a socket, and gives them the time of the last: so a reply
+        may seem to have arrived with any of those after it, as long as the client is stopped."""
         answered = [entry for entry in self.echoed.values() if entry.after_ns]
         for entry in answered:
             entry.merged_ns = max(other.after_ns for other in answered
@@ -81,7 +81,7 @@ class DelayedStream:
 
 class DelayedEcho:
     """handler(server, data, client) of UdpPeer; `delay(index)` is in seconds for the
-    probe that came as the index-th, from 0; None is no answer."""
+    probe that arrived as the index-th, from 0; None means no reply."""
 
     def __init__(self, delay):
         self.delay = delay

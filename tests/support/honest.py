@@ -1,9 +1,9 @@
-"""An honest client beside whatever else a test does: `riposte ping`, a hundred times a second over each of its
-endpoints, until it is told to end. It verifies every byte.
+"""An honest client beside the rest of a test: `riposte ping`, a hundred times a second to each of its
+endpoints, until end() is called. It verifies every byte.
 
     honest = self.keep(Honest(("tcp", host, port), ("udp", host, port)))
     honest.await_answers(10)
-    found, faults = honest.end()        faults == []: nothing was lost, and nothing was wrong
+    found, faults = honest.end()        faults == []: nothing was lost or wrong
 """
 
 import re
@@ -19,8 +19,8 @@ FAULTS = ("lost", "corrupted", "wrong_size", "refused", "unreachable", "closed",
 
 
 def dropped_on_the_way(port):
-    """Datagrams that found a queue full: loopback's (netdev_max_backlog, of any protocol), which is the second
-    column of the first file, or a socket's, of the server on this port and its clients."""
+    """Datagrams that the kernel dropped because a queue was full: that of loopback (netdev_max_backlog, of any
+    protocol), in the second column of the first file, or that of a socket of the server on this port or its clients."""
     with open("/proc/net/softnet_stat", encoding="ascii") as file:
         packets = sum(int(line.split()[1], 16) for line in file)
     with open("/proc/thread-self/net/udp", encoding="ascii") as file:
@@ -30,8 +30,8 @@ def dropped_on_the_way(port):
 
 
 class Honest:
-    """Asks (transport, host, port) of IPv4 each. Its probes wait as long as a test does, so that a busy machine
-    loses none: a daemon that ten spinning processes and a storm keep from running answered after 22 s."""
+    """Pings each (transport, host, port), over IPv4. Its timeout is as long as that of a test, so that a busy machine
+    loses none: a daemon that ten spinning processes and a storm kept from running answered after 22 s."""
 
     def __init__(self, *endpoints):
         self.udp_ports = [port for transport, _, port in endpoints if transport == "udp"]
@@ -43,14 +43,14 @@ class Honest:
         self.process.await_handlers((signal.SIGINT, signal.SIGQUIT))
 
     def _dropped(self):
-        """Since it began. What its own sockets dropped is known only while it runs."""
+        """Drops since it began. The drops of its own sockets can be read only while it runs."""
         return self._dropped_ever() - self.dropped_before
 
     def _dropped_ever(self):
         return sum(dropped_on_the_way(port) for port in self.udp_ports)
 
     def _interim(self):
-        """(answered, sent) of each endpoint; the client says it when it is asked."""
+        """(answered, sent) of each endpoint, which the client prints on request."""
         self.process.signal(signal.SIGQUIT)
         lines = [self.process.error_line() for _ in range(self.endpoints)]
         return [tuple(map(int, re.search(r"(?:^|: )(\d+)/(\d+) answered", line).groups())) for line in lines]
@@ -60,8 +60,8 @@ class Honest:
                    f"{count} answers to honest clients", PATIENCE)
 
     def _await_all(self):
-        """Waits for a moment at which nothing is under way but what the kernel dropped; not for long, because
-        there is none once a probe is lost."""
+        """Waits for a moment at which nothing is pending except what the kernel dropped; not for long, because
+        once a probe is lost there is no such moment."""
         deadline = time.monotonic() + WAIT
         while any(sent - answered > self._dropped() for answered, sent in self._interim()):
             if time.monotonic() > deadline:
@@ -69,11 +69,11 @@ class Honest:
             time.sleep(0.01)
 
     def end(self):
-        """By transport: sent, answered, p99 in milliseconds; and what was not as it should be. Datagrams that
-        the kernel dropped are no fault.
+        """By transport: sent, answered, p99 in milliseconds; and the faults. Datagrams that the kernel dropped
+        are no fault.
 
-        A run that ends waits for its last answers only a few times as long as for any before, and a machine
-        that is busy may have stopped the daemon for longer: it ends when hardly anything is under way."""
+        A run that ends waits for its last replies only a few times as long as for any before, and a busy machine
+        may delay the daemon for longer: so it is ended when hardly anything is pending."""
         self._await_all()
         dropped = self._dropped()
         self.process.signal(signal.SIGINT)

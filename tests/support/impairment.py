@@ -1,16 +1,15 @@
-"""A network that misbehaves as it was told: a proxy between a client and an echo, on loopback.
+"""A network that misbehaves by a schedule: a proxy between a client and an echo, on loopback.
 
-A schedule is a list with a Fate for each datagram that the client will send, made in advance as a pure
-function of a seed. The proxy carries it out to the letter, so that what the client must count is known
-before it starts (expected_counts() below, which knows nothing of the client's code).
+A schedule is a list with a Fate for each datagram that the client will send, a pure function of a seed.
+The proxy executes it exactly, so that the counts that the client must have are known before it starts
+(expected_counts() below, which is independent of the client's code).
 
-Order is never left to timing. The proxy is one thread that deals with one datagram at a time, there
-and back, through the echo; a held-back answer is sent because the n-th later datagram has arrived,
-right behind that one's own answer, not because some time has passed. Only two faults know the clock:
-`delay_ms`, whose length no count depends on, and `late`, an answer that is sent when the timeout has
-passed with half a second to spare.
+Order never depends on timing. The proxy is one thread that processes one datagram at a time, there and
+back, through the echo; a held reply is sent when the n-th later datagram has arrived, right after the
+reply to that one, and not after some time. Only two faults use the clock: `delay_ms`, on whose length no
+count depends, and `late`, a reply that is sent half a second after the timeout.
 
-The proxy logs what it did: each datagram with its number, its fate, and when it came and left.
+The proxy logs each datagram with its number, its fate, and the times at which it arrived and left.
 """
 
 import dataclasses
@@ -27,21 +26,21 @@ from patience import WAIT
 HEADER_BYTES = 24  # magic, session, sequence number, time of sending
 SEQUENCE_AT = 8
 
-#: How much later than the timeout a `late` answer is sent.
+#: How long after the timeout a `late` reply is sent.
 LATE_BY = 0.5
 
 
 @dataclasses.dataclass
 class Fate:
-    """What happens to one datagram and its answers. `there`: before the echo sees it, else after."""
+    """What happens to one datagram and its replies. `there`: before the echo receives it, else after."""
     drop: bool = False
-    copies: int = 1          # how many answers come of it
-    hold: int = 0            # answered only after that many later datagrams were
+    copies: int = 1          # number of replies
+    hold: int = 0            # answered after that many later datagrams
     delay_ms: float = 0
-    late: bool = False       # answered after the client gave it up
+    late: bool = False       # answered after the client's timeout
     flips: tuple = ()        # offsets of bytes to damage
     size: int | None = None  # cut or extended to this
-    stray: bool = False      # in front of the answer, a datagram that answers nothing
+    stray: bool = False      # a datagram that answers nothing precedes the reply
     there: bool = False
 
 
@@ -50,8 +49,8 @@ def clean(count):
 
 
 def random_schedule(seed, count, payload_bytes, late_until):
-    """Every fault that counts, alone and in some combinations; only the first `late_until` are
-    answered late. There is no `delay_ms`: it could swap answers."""
+    """Every fault that has a count, alone and in some combinations; only the first `late_until` are
+    answered late. There is no `delay_ms`: it could swap replies."""
     chance = random.Random(f"riposte {seed}")
     fates = []
     for index in range(count):
@@ -83,14 +82,15 @@ def random_schedule(seed, count, payload_bytes, late_until):
         elif what < 0.72 and index < late_until:
             fate.late = True
         fates.append(fate)
-    # A first echo shows that it is one: what is none is a stray from then on. The last one is waited for.
+    # The first reply shows that the service is an echo: later replies that are none are strays. The client waits for
+    # the last one.
     fates[0] = Fate()
     fates[-1] = Fate(drop=True)
     return fates
 
 
 def order_of_answers(schedule):
-    """The indices in the order in which the proxy sends their answers; the late ones at the end."""
+    """The indices in the order in which the proxy sends their replies; the late ones at the end."""
     order = []
     last = len(schedule) - 1
     for arrived in range(len(schedule)):
@@ -104,9 +104,9 @@ def order_of_answers(schedule):
 
 
 def expected_counts(schedule, payload_bytes):
-    """What a client must count. Each probe's first answer decides, and the rest are duplicates; one
-    that comes when the probe is given up is late. The first one is reordered if one to a later
-    probe came before (RFC 4737), whatever became of it. An empty one tells nothing of its probe."""
+    """The counts that a client must have. The first reply to each probe decides, the others are duplicates;
+    one that arrives after the timeout is late. The first one is reordered if a reply to a later probe came
+    before (RFC 4737), whatever its own fate. An empty one belongs to no probe."""
     counts = dict.fromkeys(("sent", "answered", "lost", "corrupted", "wrong_size", "refused",
                             "unreachable", "closed", "duplicated", "reordered", "late", "stray"), 0)
     counts["sent"] = len(schedule)
@@ -151,7 +151,7 @@ def damaged(payload, fate):
 
 @dataclasses.dataclass
 class Entry:
-    """A line of the log: when a datagram came, and when its answers left (CLOCK_MONOTONIC, s)."""
+    """A line of the log: when a datagram arrived, and when its replies left (CLOCK_MONOTONIC, s)."""
     index: int
     sequence: int
     fate: Fate
@@ -167,7 +167,7 @@ class Entry:
 
 
 class UdpProxy:
-    """Forwards datagrams of one client to `echo`, an address, or answers itself if that is None."""
+    """Forwards datagrams of one client to the address `echo`, or answers itself if that is None."""
 
     def __init__(self, schedule, timeout_s, echo=None, host="127.0.0.1"):
         self.schedule = schedule
@@ -195,7 +195,7 @@ class UdpProxy:
         return "udp://{}:{}".format(*self.front.getsockname())
 
     def close(self):
-        """Ends it; raises what went wrong in it."""
+        """Ends it; raises an exception of its thread."""
         self._stop.send(b"x")
         self._thread.join(WAIT)
         for descriptor in (self.front, self.back, self._wake, self._stop):
@@ -226,7 +226,7 @@ class UdpProxy:
         came = time.monotonic()
         index = len(self.log)
         if index >= len(self.schedule):
-            raise AssertionError(f"{len(self.schedule)} datagrams were to come, and one more came")
+            raise AssertionError(f"more than the {len(self.schedule)} scheduled datagrams arrived")
         if self._client not in (None, client):
             raise AssertionError("a second client")
         self._client = client
@@ -258,7 +258,7 @@ class UdpProxy:
         heapq.heappush(self._timed, (when, self._number, entry, payload))
 
     def _answer(self, entry, payload):
-        """Through the echo and back, as often as there are copies."""
+        """Sends it through the echo and back, once for each copy."""
         fate = entry.fate
         if fate.stray:
             self.front.sendto(random.Random(entry.index).randbytes(40), self._client)
@@ -285,10 +285,10 @@ class UdpProxy:
 
 
 class TcpProxy:
-    """Echoes probes of a fixed size on a stream, connection after connection, each as its Fate says.
+    """Echoes probes of a fixed size on a stream, one connection after another, each by its Fate.
 
     `drop` closes the connection instead of answering (`hold`: resets it), `size` sends that many
-    bytes and closes, `flips` damages, and `copies` > 1 sends the answer in so many pieces.
+    bytes and closes, `flips` damages, and `copies` > 1 sends the reply in that many pieces.
     """
 
     def __init__(self, schedule, payload_bytes, host="127.0.0.1"):
@@ -349,7 +349,7 @@ class TcpProxy:
         return bytes(data)
 
     def _one(self, connection):
-        """Deals with one probe; does the connection go on?"""
+        """Handles one probe; returns whether the connection continues."""
         try:
             payload = self._read(connection)
         except ConnectionResetError:
@@ -369,8 +369,8 @@ class TcpProxy:
         step = -(-len(answer) // fate.copies)
         for start in range(0, len(answer), step):
             if start:
-                time.sleep(0.002)  # so that the pieces come apart; no count depends on it
-            # An answer that is cut off waits for the end of the stream, and comes along with it.
+                time.sleep(0.002)  # so that the pieces arrive separately; no count depends on it
+            # A truncated reply is held until the stream ends, and arrives together with that end.
             connection.sendall(answer[start:start + step],
                                socket.MSG_MORE if fate.size is not None else 0)
         return fate.size is None

@@ -1,21 +1,21 @@
-"""A link whose every fault is known, between two network namespaces: tests/link/main.cpp carries it, this
-makes the namespaces, starts it, runs commands on either side, and reads its log.
+"""A link whose every fault is known, between two network namespaces: tests/link/main.cpp forwards the packets;
+this module makes the namespaces, starts the link, runs commands on either side, and reads its log.
 
     with Link(forward=Faults(loss=0.03, delay_ms=10), backward=Faults(jitter_ms=2)) as link:
-        with link.server: ...                     whatever is started or bound here is on that side
+        with link.server: ...                     processes and sockets made here are on that side
         done = link.client.run(["ping", "-c", "3", link.server.ipv4])
-        link.settle()                             nothing is on its way any more
+        link.settle()                             no packet is in flight any more
         for packet in link.log.packets: ...
 
-`forward` is from the client to the server. Faults that befall single packets (loss, duplicate, hold, slow,
-corrupt, resize) are chosen by a share (0.03), by every(10), or by a list of numbers ([1, 5, 7]): the packets
-of a direction that faults may befall are counted from 1 (UDP, TCP and ICMP echo, `subjects="payload"`: those
-with a payload), and the same seed chooses the same numbers in each run. tests/link/faults.h has the details.
+`forward` is from the client to the server. Faults of single packets (loss, duplicate, hold, slow, corrupt,
+resize) are selected by a share (0.03), by every(10), or by a list of numbers ([1, 5, 7]): the packets of a
+direction that may have faults are numbered from 1 (UDP, TCP and ICMP echo, `subjects="payload"`: those with
+a payload), and the same seed selects the same numbers in each run. tests/link/faults.h has the details.
 
-The namespaces have no names and are held by descriptors: they end with the process that made them, however
-that ends, and the link ends with it. Times in the log are CLOCK_MONOTONIC in nanoseconds: `in_ns` is the
-kernel's stamp of a packet's coming, and the receiver's stamp lies between `out_before_ns` and `out_after_ns`.
-Figures are compared with these, never with the delay that was asked for: a busy machine changes both alike.
+The namespaces have no names and are kept by descriptors: they end with the process that made them, however
+that ends, and so does the link. Times in the log are CLOCK_MONOTONIC in nanoseconds: `in_ns` is the kernel's
+time stamp of a packet's arrival, and the receiver's stamp is between `out_before_ns` and `out_after_ns`.
+Figures are compared with these, never with the configured delay, because a busy machine changes both alike.
 """
 
 import array
@@ -58,7 +58,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclasses.dataclass(frozen=True)
 class every:  # pylint: disable=invalid-name
-    """Each packet whose number this divides."""
+    """Selects each packet whose number is a multiple of this."""
     count: int
 
 
@@ -67,18 +67,18 @@ Choice = typing.Union[float, every, typing.Iterable[int]]
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """What one direction does; tests/link/faults.h says how."""
+    """The faults of one direction; tests/link/faults.h has the details."""
     subjects: str = "all"
     loss: Choice = 0.0
     duplicate: Choice = 0.0
     copies: int = 1
-    hold: Choice = 0.0          # until `hold_for` later ones have passed, `hold_max_ms` at most
+    hold: Choice = 0.0          # until `hold_for` later ones have passed, at most `hold_max_ms`
     hold_for: int = 1
     hold_max_ms: float = 1000
     slow: Choice = 0.0          # `slow_ms` longer than the others
     slow_ms: float = 0
     corrupt: Choice = 0.0
-    corrupt_mend: bool = True   # else the receiving kernel drops it
+    corrupt_mend: bool = True   # fix the checksum; else the receiving kernel drops it
     corrupt_at: int | None = None
     resize: Choice = 0.0
     resize_to: int = 0
@@ -116,13 +116,13 @@ def _ns(milliseconds):
 
 
 class Packet(typing.NamedTuple):
-    """A record of the log; a duplicate has one of its own."""
+    """A record of the log; a duplicate has its own record."""
     in_ns: int
     due_ns: int
     out_before_ns: int
     out_after_ns: int
     number: int             # among the subjects of its direction; 0: none of them
-    packet: int             # index of the record that this one stems from, or its own
+    packet: int             # index of the record that this one is a copy of, or its own
     tcp_seq: int            # ICMP echo: identifier and sequence number
     tcp_ack: int
     flags: int
@@ -139,14 +139,14 @@ class Packet(typing.NamedTuple):
     tcp_flags: int
     icmp_type: int
     icmp_code: int
-    payload: bytes          # the first 24 bytes, as they came
+    payload: bytes          # the first 24 bytes, as received
 
     def arrived(self):
-        """Whether the receiving kernel had it and did not drop it."""
+        """Whether it reached the receiving kernel, which did not drop it."""
         return self.fate == PASSED and not self.flags & BAD_CHECKSUM
 
     def probe(self):
-        """(session, sequence number, time of sending in ns) of one of riposte's, or None."""
+        """(session, sequence number, time of sending in ns) of a probe of riposte, or None."""
         if self.payload_length < 24 or not self.payload.startswith(PROBE_MAGIC):
             return None
         return struct.unpack_from(">IQQ", self.payload, 4)
@@ -172,14 +172,14 @@ class Log:
         self.ended = bool(ended)
 
     def select(self, direction=None, protocol=None, family=None, port=None):
-        """Those of a server's port, in the order of their coming."""
+        """The packets of a server's port, in the order of their arrival."""
         return [packet for packet in self.packets
                 if direction in (None, packet.direction) and protocol in (None, packet.protocol)
                 and family in (None, packet.family)
                 and port in (None, packet.source_port if packet.direction else packet.destination_port)]
 
     def retransmits(self, direction=None, port=None):
-        """How many TCP segments with data, SYN or FIN came that (or a part of which) had come before."""
+        """The number of TCP segments with data, SYN or FIN that repeat earlier ones, wholly or in part."""
         highest = {}
         count = 0
         for packet in self.select(direction, TCP, port=port):
@@ -197,12 +197,12 @@ class Log:
 
 
 def _before(one, other):
-    """In the arithmetic of sequence numbers."""
+    """Whether `one` precedes `other`, in the arithmetic of sequence numbers."""
     return ((one - other) & 0xffffffff) > 0x7fffffff
 
 
 class Side:
-    """A namespace at an end of the link. `with side:` the calling thread is in it."""
+    """A namespace at an end of the link. Inside `with side:` the calling thread is in it."""
 
     def __init__(self, namespace, ipv4, ipv6):
         self.namespace = namespace
@@ -230,7 +230,7 @@ class Side:
                                   stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)
 
     def start(self, command, **options):
-        """A process that is ended with the link, if it has not ended before."""
+        """Starts a process that is ended with the link, if it has not ended before."""
         with self:
             process = subprocess.Popen([str(word) for word in command], **options)
         self._started.append(process)
@@ -263,7 +263,7 @@ class Link:
         self.process = None
         self._resources = contextlib.ExitStack()
 
-    #: The addresses that the link's own ICMP comes from.
+    #: The source addresses of the link's own ICMP messages.
     ROUTER4, ROUTER6 = "198.51.100.1", "fd00:77::1"
 
     def __enter__(self):
@@ -280,11 +280,11 @@ class Link:
         return Log(self.log_path)
 
     def settle(self):
-        """Returns when nothing is on its way; what a side sends without being asked may come later."""
+        """Waits until no packet is in flight; a side may still send on its own later."""
         self._ask("settled")
 
     def change(self, forward=None, backward=None):
-        """From the next packet on; the packets' numbers go on."""
+        """Changes the faults from the next packet on; the numbering continues."""
         if forward is not None:
             self._ask(f"forward {forward}")
         if backward is not None:
@@ -318,7 +318,7 @@ class Link:
             self._start()
 
     def _namespace(self):
-        """A new one, of which there is only the descriptor."""
+        """A new namespace, which only a descriptor refers to."""
         with _inside(os.open("/proc/thread-self/ns/net", os.O_RDONLY), close=True):
             if _libc.unshare(CLONE_NEWNET) != 0:
                 raise unittest.SkipTest("this machine permits no network namespace: "
@@ -365,7 +365,7 @@ def _enter(namespace):
 
 @contextlib.contextmanager
 def _inside(namespace, close=False):
-    """The calling thread is in a namespace, and afterwards where it was."""
+    """Moves the calling thread into a namespace, and back afterwards."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         _enter(namespace)
@@ -388,7 +388,7 @@ def _ip(*commands):
 
 
 def _no_offload(device):
-    """Checksums are made and segments cut before a packet leaves: what comes to the link is what a wire has."""
+    """Checksums and segmentation are done before a packet leaves: the link sees packets as on a real network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         for feature in (ETHTOOL_STXCSUM, ETHTOOL_SGSO):
             value = array.array("I", [feature, 0])
@@ -401,7 +401,7 @@ def _no_offload(device):
 
 
 def _silent_ipv6(device, disable=True):
-    """No router solicitations and no address of its own there; at a side's device, IPv6 without them."""
+    """Prevents router solicitations and automatic addresses; with `disable`, IPv6 altogether."""
     keys = {"disable_ipv6": 1} if disable else {"accept_ra": 0, "router_solicitations": 0, "accept_dad": 0}
     for key, value in keys.items():
         path = f"/proc/sys/net/ipv6/conf/{device}/{key}"

@@ -1,7 +1,7 @@
-"""What the tests of `riposte load` have in common: runs, and what every document must fulfil.
+"""Shared code of the tests of `riposte load`: runs, and checks that every document must pass.
 
-A run begins with one request on a connection (UDP: a socket) of its own, which shows whether somebody
-answers, and how; it does not count. `after_first` is for peers that treat it apart.
+A run begins with one request on a connection (UDP: a socket) of its own, which shows whether and how the
+endpoint answers; it is not counted. `after_first` is for peers that treat it differently.
 """
 
 import itertools
@@ -20,13 +20,13 @@ OUTCOMES = ("answered", "lost", "corrupted", "wrong_size", "refused", "unreachab
             "local", "undecided")
 
 
-#: What is said of silence that lasts 300 ms, as a regular expression.
+#: The message about 300 ms of silence, as a regular expression.
 NO_ANSWER = {"tcp": r"connected in \d+\.\d+ ms, no answer after 300ms; is it the service that you meant\?",
              "udp": r"no answer after 300ms; is riposted running there\?"}
 
 
 def after_first(handler, first=echo_stream):
-    """A handler of connections: `first` has the first one, `handler` the others."""
+    """A handler of connections: `first` handles the first one, `handler` the others."""
     numbers = itertools.count()
 
     def serve(connection):
@@ -47,8 +47,8 @@ def after_first_socket(handler, first=echo_datagram):
 
 class Requests:
     """A handler of connections that reads requests of `size` and calls answer(connection, request,
-    index) for each, counted from 0 over all connections. What it returns as False ends the
-    connection. `seen` is how many there were."""
+    index) for each, counted from 0 over all connections. A return value of False ends the
+    connection. `seen` is the number of requests."""
 
     def __init__(self, size, answer):
         self.size = size
@@ -93,13 +93,13 @@ class LoadCase(RiposteTest):
         return self.udp(echo_datagram, **options)
 
     def requests(self, answer, size=SIZE, first=echo_stream):
-        """A peer that calls answer(connection, request, index) for each request but the first of the
-        run, which is echoed; returns what counts them, and the endpoint."""
+        """Starts a peer that calls answer(connection, request, index) for each request except the
+        first of the run, which is echoed; returns the handler, which counts them, and the endpoint."""
         handler = Requests(size, answer)
         return handler, self.tcp(after_first(handler, first))
 
     def hole(self):
-        """A socket that takes datagrams and answers none."""
+        """A socket that receives datagrams and answers none."""
         return spelled("udp", self.keep(bound(socket.SOCK_DGRAM)).getsockname())
 
     # Runs
@@ -108,7 +108,7 @@ class LoadCase(RiposteTest):
         return self.enterContext(Running("load", *arguments, **keywords))
 
     def load(self, *arguments, code=0, stderr="", **keywords):
-        """The document of a run with -j; `stderr` may be None: not looked at."""
+        """The document of a run with -j; if `stderr` is None, it is not checked."""
         done = run_json("load", "-j", *arguments, **keywords)
         self.assertEqual(done.returncode, code, str(done))
         if stderr is not None:
@@ -117,8 +117,8 @@ class LoadCase(RiposteTest):
         return done.json
 
     def load_for(self, milliseconds, *arguments, **keywords):
-        """The document of a run that goes on for so long, and for how long, in seconds. Something must be
-        answered: if the machine let nothing be, it is given more time."""
+        """The document of a run of that length, and the length in seconds. The run is repeated with more
+        time until something was answered, since a busy machine may prevent that."""
         for factor in (1, 4, 16):
             done = run("load", "-j", "-d", f"{milliseconds * factor}ms", *arguments, **keywords)
             found = parse_json(done).json
@@ -129,37 +129,37 @@ class LoadCase(RiposteTest):
         return found, milliseconds * factor / 1000
 
     def await_answers(self, process):
-        """Waits until a run that goes on has measured answers. What it says of that is read."""
+        """Waits until a run has measured replies, and consumes its reports of that."""
         def answered():
             process.signal(SIGQUIT)
             return "median" in process.error_line()
         wait_until(answered, "the first answer")
 
     def text(self, *arguments, code=0, stderr="", **keywords):
-        """Standard output of a run without."""
+        """Standard output of a run without -j."""
         done = run("load", *arguments, **keywords)
         self.assertEqual((done.returncode, done.stderr), (code, stderr), str(done))
         return done.stdout
 
     def refuses(self, *arguments, code=1, **keywords):
-        """The line on standard error of a run that measures nothing, without -j."""
+        """The line on standard error of a run without -j that measures nothing."""
         done = run("load", *arguments, **keywords)
         self.assertEqual((done.returncode, done.stdout), (code, ""), str(done))
         self.assertRegex(done.stderr, r"^riposte: [^\n]*\n$")
         return done.stderr
 
     def refuses_in_json(self, *arguments):
-        """The same with -j: the document, which has the line."""
+        """The same with -j: returns the document, which has the line."""
         done = run_json("load", "-j", *arguments)
         self.assertEqual((done.returncode, done.stderr), (1, f"riposte: {done.json['error']}\n"), str(done))
         self.assert_consistent(done.json, 1)
         self.assertEqual((done.json["elapsed"], done.json["interrupted"]), (0, False))
         return done.json
 
-    # What holds for every run
+    # Invariants of every run
 
     def assert_counts(self, document, **expected):
-        """These counts, and zero for all that are not named; connections and bytes only if named."""
+        """Checks these counts, and zero for all others; connections and bytes only if given."""
         unnamed = {"connections", "bytes_sent", "bytes_received"} - expected.keys()
         counts = {key: count for key, count in document["counts"].items()
                   if (count or key in expected) and key not in unnamed}
@@ -169,14 +169,14 @@ class LoadCase(RiposteTest):
         counts = document["counts"]
         self.assertEqual(document["exit"], code)
         self.assertEqual(counts["sent"], sum(counts[outcome] for outcome in OUTCOMES))
-        # A request that found nobody to be sent to has no bytes.
+        # A request that could not be sent has no bytes.
         bytes_max = counts["sent"] * document["payload_bytes"]
         if counts["refused"] + counts["unreachable"] + counts["lost"] + counts["local"] == 0:
             self.assertEqual(counts["bytes_sent"], bytes_max)
         self.assertLessEqual(counts["bytes_sent"], bytes_max)
         for key in ("latency", "latency_from_send"):
             self.assertEqual(document.get(key, {}).get("count", 0), counts["answered"], key)
-        # What was due and had no connection has left, too.
+        # Requests that were due and had no connection are in the schedule, too.
         is_open = document["mode"]["loop"] == "open"
         self.assertEqual(document.get("lateness", {}).get("count", 0), counts["sent"] if is_open else 0)
         waits = is_open and document["transport"] == "tcp"
@@ -196,9 +196,9 @@ class LoadCase(RiposteTest):
         order = [found[key] for key in ("min", "median", "p95", "p99", "p99_9", "max") if key in found]
         self.assertEqual(order, sorted(order))
         self.assertTrue(found["min"] <= found["mean"] <= found["max"])
-        # The nearest rank, within the width of a bucket.
+        # By nearest rank, within the width of a bucket.
         for key, share in (("median", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99_9", 0.999)):
-            # Of so few values that it would be the maximum, it is absent.
+            # With so few values that it would be the maximum, it is absent.
             if share > 0.5 and found["count"] < 1 / (1 - share) - 1e-9:
                 self.assertNotIn(key, found)
                 continue

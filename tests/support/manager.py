@@ -1,7 +1,7 @@
-"""A service manager of a test's own, as far as a restart needs one: it listens, starts one riposted after
-another with the listening sockets and what the one before has stored, and keeps the file descriptor
-store. The protocol is that of sd_notify(3) and sd_listen_fds(3); like systemd it keeps its copy of a
-descriptor that it passed on until it is told to remove it.
+"""A minimal service manager for tests of restarts: it listens, starts one riposted after another with the
+listening sockets and the descriptors that the previous one stored, and keeps the file descriptor store. The
+protocol is that of sd_notify(3) and sd_listen_fds(3); like systemd it keeps its copy of a descriptor that it
+passed on until the daemon asks it to remove it.
 """
 
 import os
@@ -18,7 +18,7 @@ class Manager:
         self.test = test
         self.arguments = list(arguments)
         self.store_max = store
-        self.messages = []   # each a dict; "fds" is how many came with it
+        self.messages = []   # each a dict; "fds" is the number of descriptors that came with it
         self.stored = []     # (name, socket)
         self.daemons = []
         self.lock = threading.Lock()
@@ -45,7 +45,7 @@ class Manager:
         os.rmdir(self.directory)
 
     def hang_up(self):
-        """From now on nobody can be told anything."""
+        """Closes its socket: from now on it cannot be notified."""
         self.ended = True
         self.thread.join()
         self.socket.close()
@@ -53,7 +53,7 @@ class Manager:
             os.unlink(self.path)
 
     def discard(self):
-        """Closes what is stored, as at the end of a unit."""
+        """Closes the stored descriptors, as at the end of a unit."""
         with self.lock:
             for _, stored in self.stored:
                 stored.close()
@@ -79,7 +79,7 @@ class Manager:
                 else:
                     os.close(fd)
             return
-        for fd in fds:  # of BARRIER=1: its end is the answer
+        for fd in fds:  # of BARRIER=1: closing it is the reply
             os.close(fd)
         if "FDSTOREREMOVE" in message:
             for name, stored in self.stored:
@@ -96,7 +96,7 @@ class Manager:
         return self.listeners[service].getsockname()
 
     def start(self, *arguments, environment=None, services=None, **options):
-        """The next riposted. It is ready when this returns."""
+        """Starts the next riposted, and waits until it is ready."""
         with self.lock:
             sockets = [(listener, name) for name, listener in self.listeners.items()
                        if services is None or name in services]
@@ -149,8 +149,8 @@ class Conversation(threading.Thread):
             self.problem = problem
 
     def _exchange(self, data):
-        """Sends as the peer takes, receives as it comes: with more than the kernel's buffers hold,
-        one after the other would be a deadlock."""
+        """Sends and receives at the same time: with more data than the kernel's buffers hold, one after the
+        other would be a deadlock."""
         sender = threading.Thread(target=self._send, args=(data,))
         sender.start()
         try:
@@ -179,7 +179,7 @@ class Conversation(threading.Thread):
             raise AssertionError(f"after {self.rounds} rounds: {self.problem!r}")
 
     def finish(self):
-        """The last round, FIN, and the peer's."""
+        """Completes the last round, sends FIN, and waits for the peer's."""
         self._end()
         if self.problem:
             raise AssertionError(f"after {self.rounds} rounds: {self.problem!r}")

@@ -1,14 +1,14 @@
-"""Names of a test's own: an /etc with hosts, nsswitch.conf and resolv.conf, which a program sees that is
-started with `preexec=names.enter` (client.py), in a mount namespace of its own.
+"""Host names of the test's own: an /etc with hosts, nsswitch.conf and resolv.conf, which programs started with
+`preexec=names.enter` (client.py) see, in a mount namespace of their own.
 
     names = Names(test, {"both.test": ["127.0.0.2", "127.0.0.3"]})
     run("send", "both.test:7001", preexec=names.enter)
 
-    names = Names(test, name_server="silent")     asks 127.0.0.1:53 for all other names, which never answers,
-                                                  in a network of the test's own (network.py)
-    names = NameServer(test)                      the same, and it answers when the test says so
+    names = Names(test, name_server="silent")     other names are asked of 127.0.0.1:53, which never answers,
+                                                      in a network of the test's own (network.py)
+        names = NameServer(test)                      the same, but it answers when the test says so
 
-All of /etc is the test's, because a minimal system has no hosts file to cover.
+The directory replaces all of /etc, because a minimal system has no hosts file to cover.
 """
 
 import os
@@ -31,7 +31,7 @@ class Names:
                                      for address in addresses))
         self._write("host.conf", "multi on\n")  # all lines of a name, not the first
         self._write("nsswitch.conf", f"hosts: files{' dns' if name_server else ''}\n")
-        # Without a limit of our own, a name would be asked for for half a minute.
+        # The resolver itself would wait for half a minute.
         self._write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n")
         if name_server:
             network.enter_network(test)
@@ -48,7 +48,7 @@ class Names:
             file.write(text)
 
     def enter(self):
-        """In the child that becomes the program."""
+        """Runs in the child before it executes the program."""
         if (libc.unshare(CLONE_NEWNS) != 0
                 or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0
                 or libc.mount(self.etc.name.encode(), b"/etc", None, MS_BIND, None) != 0):
@@ -62,11 +62,11 @@ class NameServer(Names):
         self.waiting = []
 
     def question(self):
-        """Waits for one, which is answered by answer_all()."""
+        """Waits for a query, which answer_all() will answer."""
         self.waiting.append(self.server.recvfrom(512))
 
     def answer_all(self, address="127.0.0.1"):
-        """Every question so far: this address to one for IPv4, nothing to one for IPv6."""
+        """Answers every query so far: with this address if it asks for IPv4, with nothing if for IPv6."""
         self.server.setblocking(False)
         while True:
             try:

@@ -1,7 +1,7 @@
-"""Networks of a test's own: a namespace for the calling thread and whatever it starts, until the test ends.
+"""Networks of the test's own: a namespace for the calling thread and its children, until the test ends.
 
-    enter_network(test)             nothing but loopback, which is up
-    ip("link add one type veth")    the program ip(8), where the caller is
+    enter_network(test)             only loopback, which is up
+    ip("link add one type veth")    runs ip(8) in the caller's namespace
     add_address("fd00::1/64", "one")
 """
 
@@ -19,7 +19,7 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFMTU = 0x8913, 0x8914, 0x8922
 
 
 def enter_network(test, mtu=None):
-    """A new namespace, and loopback in it, with this MTU. Returns a descriptor for it."""
+    """Enters a new namespace with loopback, which has this MTU. Returns a descriptor for it."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     test.addCleanup(os.close, before)
     if libc.unshare(CLONE_NEWNET) != 0:
@@ -38,17 +38,17 @@ def enter_network(test, mtu=None):
 
 def enter(namespace):
     if libc.setns(namespace, CLONE_NEWNET) != 0:
-        raise OSError("this thread can not change its network namespace")
+        raise OSError("this thread cannot change its network namespace")
 
 
 def ip(arguments):
-    """Returns what it prints."""
+    """Runs ip(8) and returns its output."""
     return subprocess.run(["ip", *arguments.split()], check=True, capture_output=True, text=True).stdout
 
 
 def add_address(address, device):
-    """One that can be used now: the kernel makes an IPv6 address's own route a little later, and until then
-    sends what is meant for this host out on the wire."""
+    """Adds an address and waits until it can be used: the kernel adds the local route of an IPv6 address a little
+    later, and until then sends packets to this host out on the network."""
     nodad = " nodad" if ":" in address else ""
     ip(f"address add {address} dev {device}{nodad}")
     host = address.partition("/")[0]

@@ -1,9 +1,9 @@
-"""How long the tests wait for what must happen. Every such wait comes from here.
+"""The limits of the tests' waits for events that must happen. All such limits are defined here.
 
-A wait ends when the condition holds, so that much patience costs nothing where all is well. None of these
-is a mark: nothing is judged by how long it took. They are meant for two processors that ten other processes
-keep busy; RIPOSTE_TEST_PATIENCE is a factor for a machine that is slower still, and a build with a
-sanitizer is granted three times as much.
+A wait ends when its condition holds, so a long limit costs nothing if all is well. None of these is a
+performance target: no test judges how long something took. They suit two processors that ten other processes
+keep busy; RIPOSTE_TEST_PATIENCE is a factor for a slower machine, and a build with a sanitizer gets three
+times as much.
 """
 
 import os
@@ -16,7 +16,7 @@ def seconds(count):
     return count * FACTOR
 
 
-#: For one step: an answer, a line of a log, the end of a process that was told to end.
+#: For one step: a reply, a line of a log, the end of a process after a signal.
 WAIT = seconds(60)
-#: For a program that has work to do first, which may be much for a processor that others use, too.
+#: For a program that has work to do first, perhaps on a busy processor.
 RUN = seconds(240)

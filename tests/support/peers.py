@@ -1,11 +1,11 @@
-"""Peers that a client may meet, as threads of the test on loopback ports of the kernel's choice, and
-socat, which somebody else wrote.
+"""Peers of a client, as threads of the test on loopback ports that the kernel chooses, and socat as an
+independent program.
 
     with TcpPeer(echo) as peer: ... peer.endpoint         echo(connection) serves one connection
     with UdpPeer(lambda peer, data, client: ...) as peer: each datagram
-    closed_port(kind)                                     a port that refuses, and stays ours
+    closed_port(kind)                                     a port that refuses, and stays reserved
 
-What a handler raises fails the test at the end of the `with` block, except that its client left.
+An exception in a handler fails the test at the end of the `with` block, unless the client disconnected.
 """
 
 import os
@@ -150,7 +150,7 @@ def echo_datagram(server, data, client):
 
 
 def read_exactly(connection, size):
-    """So many bytes, or what came before the end of the stream."""
+    """`size` bytes, or those that arrived before the end of the stream."""
     data = bytearray()
     while len(data) < size:
         part = connection.recv(size - len(data))
@@ -161,13 +161,13 @@ def read_exactly(connection, size):
 
 
 def swallow(connection):
-    """Reads until the client leaves, and answers nothing."""
+    """Reads until the client disconnects, and sends nothing."""
     while connection.recv(1 << 16):
         pass
 
 
 def send_last(connection, data):
-    """Sends it and the end of the stream in one segment, so that nobody sees one without the other."""
+    """Sends the data and the end of the stream in one segment, so that the peer cannot see one without the other."""
     connection.sendall(data, socket.MSG_MORE)
     connection.shutdown(socket.SHUT_WR)
 
@@ -179,8 +179,8 @@ def reset(connection):
 
 
 def closed_port(kind):
-    """A socket that keeps a port from others while connecting or sending to it is refused: a TCP
-    socket that does not listen; a UDP socket that is connected elsewhere, and takes nothing here."""
+    """A socket that reserves a port which refuses connections or datagrams: a TCP socket that does not
+    listen; a UDP socket that is connected elsewhere, and receives nothing here."""
     server = bound(kind)
     if kind == socket.SOCK_DGRAM:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -189,8 +189,8 @@ def closed_port(kind):
 
 
 def opened_port(closed):
-    """A socket on a UDP port of closed_port() that takes what comes there. The port stays ours all the
-    time."""
+    """A socket on a UDP port of closed_port() that receives datagrams. The port stays reserved
+    throughout."""
     server = socket.socket(closed.family, socket.SOCK_DGRAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.bind(closed.getsockname())
@@ -198,14 +198,14 @@ def opened_port(closed):
 
 
 class Backlog:
-    """A listening TCP socket whose queue is full: further SYNs are dropped, nobody is refused."""
+    """A listening TCP socket whose queue is full: the kernel drops further SYNs instead of refusing them."""
 
     def __init__(self):
         self.listener = bound(socket.SOCK_STREAM)
         self.listener.listen(0)
         self.endpoint = spelled("tcp", self.listener.getsockname())
         self.fillers = []
-        # Until one that is on its way stays on its way.
+        # Connect until a connection stays incomplete.
         for _ in range(16):
             filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             filler.settimeout(0.5)
@@ -232,7 +232,7 @@ class Socat:
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, start_new_session=True)
         self.endpoint = f"{scheme}://{self._address()}"
-        # It talks on: somebody must read, else it stops at a full pipe.
+        # It keeps writing to standard error, and would block at a full pipe if nothing read it.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -1,9 +1,9 @@
-"""Ports that a test may name in advance, each given once.
+"""Ports that a test may name in advance, each handed out once.
 
-A reload must find the same port again, so that it cannot be 0. What a test was given stays its own until
-its process ends, against every other test on this machine: an abstract socket of that number is held, a
-name that the kernel gives to one process of a network namespace at a time, as it does with the port itself
-later on. The range is below the one that the kernel gives clients' ports from.
+A reload must find the same port again, so it cannot be 0. A port stays reserved against all other tests on
+this machine until the process ends: the process holds an abstract socket with that number as its name, which
+the kernel gives to one process of a network namespace at a time, as it does with the port itself later. The
+range is below that of the kernel's ephemeral ports.
 """
 
 import random
@@ -15,7 +15,7 @@ _held = []
 
 
 def reserve(port):
-    """Whether it was free, and is ours from now on."""
+    """Reserves the port; returns whether it was free."""
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         holder.bind(f"\0riposte-test-port-{port}")

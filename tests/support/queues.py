@@ -1,7 +1,7 @@
-"""What lies in the kernel at one end of a TCP connection, of this network namespace.
+"""The bytes queued in the kernel at one end of a TCP connection of this network namespace.
 
-sock_diag(7) finds one connection at once; /proc/net/tcp, which is read through, is slow where thousands of
-others have ended a moment ago, and is for a kernel that has not the other.
+sock_diag(7) finds one connection directly; /proc/net/tcp must be read sequentially, which is slow after
+thousands of other connections have just ended, and serves as the fallback for kernels without sock_diag.
 """
 
 import socket
@@ -12,12 +12,12 @@ ALL_STATES = NO_COOKIE = 0xFFFFFFFF
 HEADER = struct.Struct("=IHHII")     # length, type, flags, sequence, port
 REQUEST = struct.Struct("=BBBBI")    # family, protocol, extensions, -, states
 QUEUES = struct.Struct("=II")        # received, sent
-QUEUES_AT = HEADER.size + 4 + 48 + 4  # behind states, identity and a timer
+QUEUES_AT = HEADER.size + 4 + 48 + 4  # after states, identity and a timer
 
 
 def queues_at(family, local, remote):
-    """(unsent, unread) bytes of the end with this address; None: there is no such end. Unsent is what its
-    peer has not acknowledged; FIN counts as a byte in both."""
+    """(unsent, unread) bytes of the end with this address; None if it does not exist. Unsent bytes are those that
+    its peer has not acknowledged; FIN counts as a byte in both."""
     return ask(family, local, remote) or look_up(family, local, remote)
 
 
@@ -39,7 +39,7 @@ def ask(family, local, remote):
 
 
 def look_up(family, local, remote):
-    """By its ports. If the file was changed while it was read, one may be missing."""
+    """Looks it up by its ports. If the file changes while it is read, an entry may be missing."""
     name = "tcp6" if family == socket.AF_INET6 else "tcp"
     for _ in range(3):
         with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:

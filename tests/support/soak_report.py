@@ -1,4 +1,4 @@
-"""What a test measured, for the table of soak.py: a JSON object a line in RIPOSTE_SOAK_REPORT."""
+"""Measurements of a test for the table of soak.py: one JSON object per line in RIPOSTE_SOAK_REPORT."""
 
 import json
 import os
@@ -7,7 +7,7 @@ REPORT = os.environ.get("RIPOSTE_SOAK_REPORT")
 
 
 def report(record):
-    """Nothing is written where nobody asked for it."""
+    """Writes nothing unless RIPOSTE_SOAK_REPORT is set."""
     if REPORT:
         with open(REPORT, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

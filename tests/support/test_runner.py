@@ -1,4 +1,4 @@
-"""What tests/conftest.py promises, seen from outside: pytest runs on small modules that are made here."""
+"""The promises of tests/conftest.py, from outside: these tests run pytest on small modules that they write."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ DESCRIPTION = '{"environment": {"RIPOSTE_SANITIZER": "none"}, "backends": "epoll
 
 
 class Runs(unittest.TestCase):
-    """A tree with our conftest.py, a build that has both backends, and the modules of the test."""
+    """A tree with the project's conftest.py, a build that has both backends, and the modules of the test."""
 
     def setUp(self):
         directory = tempfile.TemporaryDirectory(prefix="riposte-runner-")
@@ -42,7 +42,7 @@ class Runs(unittest.TestCase):
         return [sys.executable, "-m", "pytest", "--results=results", *arguments]
 
     def run_them(self, *arguments, status=0):
-        """What was written; self.lines has the results as lists of three fields, sorted."""
+        """Runs the tests and returns their output; self.lines has the results as lists of three fields, sorted."""
         done = subprocess.run(self.command(*arguments), cwd=self.path, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=3 * WAIT, env=self.environment(), check=False)
@@ -69,8 +69,8 @@ class Runs(unittest.TestCase):
         return [line[:2] for line in self.lines]
 
 
-class Counted(Runs):
-    def test_each_has_a_line_with_its_reason(self):
+class Results(Runs):
+    def test_each_test_has_a_line_with_its_reason(self):
         self.module("test_one.py", """
             class Stream(unittest.TestCase):
                 def test_passes(self):
@@ -86,7 +86,7 @@ class Counted(Runs):
                                       ["skipped", "one: Stream: is skipped", "no such program"]])
         self.assertNotIn("a figure", shown)
 
-    def test_none_at_all_is_a_failure(self):
+    def test_a_run_without_tests_is_a_failure(self):
         self.run_them(status=5)
         self.module("test_one.py", """
             class Stream(unittest.TestCase):
@@ -95,7 +95,7 @@ class Counted(Runs):
         self.run_them("-n1", "-k", "no_such_test", status=5)
         self.assertEqual(self.lines, [])
 
-    def test_a_module_without_one_is_a_failure_and_the_others_run(self):
+    def test_a_module_without_tests_is_a_failure_and_the_others_run(self):
         self.module("test_empty.py", "class Stream: pass\n")
         self.module("test_full.py", """
             class Stream(unittest.TestCase):
@@ -115,7 +115,7 @@ class Counted(Runs):
         self.assertEqual(self.lines, [["failed", "broken", "it cannot be imported"],
                                       ["passed", "full: Stream: passes", ""]])
 
-    def test_a_mark_that_there_is_not_is_a_failure(self):
+    def test_an_unknown_mark_is_a_failure(self):
         self.module("test_one.py", """
             @pytest.mark.allone
             class Stream(unittest.TestCase):
@@ -123,7 +123,7 @@ class Counted(Runs):
         """)
         self.run_them(status=1)
 
-    def test_parts_are_all_gone_through_and_the_failed_ones_named(self):
+    def test_all_subtests_run_and_the_failed_ones_are_named(self):
         self.module("test_one.py", """
             class Stream(unittest.TestCase):
                 def test_parts(self):
@@ -139,7 +139,7 @@ class Counted(Runs):
                                            ["passed", "one: Stream: good parts"]])
         self.assertEqual(re.findall(r"\(number=\d\)", shown), ["(number=1)", "(number=3)"])
 
-    def test_names_are_read_from_addresses(self):
+    def test_names_are_derived_from_addresses(self):
         for address, name in (
                 ("tests/integration/test_echo.py::Stream[io_uring]::test_a_late_reader",
                  "echo-io_uring: Stream: a late reader"),
@@ -181,7 +181,7 @@ class Variants(Runs):
         self.assertEqual(self.names(), ["one-epoll: Stream: runs", "one-io_uring: Own: runs",
                                         "one-io_uring: Stream: runs", "one: Neither: runs"])
 
-    def test_one_of_them_can_be_chosen(self):
+    def test_one_backend_can_be_selected(self):
         self.run_them("--build=build", "-k", "io_uring")
         self.assertEqual(self.names(), ["one-io_uring: Own: runs", "one-io_uring: Stream: runs"])
         self.run_them("--build=build", "--backends=epoll")
@@ -190,7 +190,7 @@ class Variants(Runs):
         self.run_them("-n1", "--build=build", "test_one.py::Stream[io_uring]::test_runs")
         self.assertEqual(self.names(), ["one-io_uring: Stream: runs"])
 
-    def test_a_build_tree_must_be_one(self):
+    def test_a_directory_that_is_no_build_tree_is_refused(self):
         self.assertIn("integration.json", self.run_them("--build=elsewhere", status=4))
 
     def test_the_client_may_come_from_another_tree(self):
@@ -205,7 +205,7 @@ class Variants(Runs):
         self.run_them("--build=build", "--tools=other")
         self.assertIn("--tools", self.run_them("--build=build", "--tools=elsewhere", status=4))
 
-    def test_each_runs_as_often_as_asked(self):
+    def test_each_test_is_repeated_as_requested(self):
         self.run_them("--build=build", "--repeat=3", "-k", "Own or Neither")
         self.assertEqual(self.names(), [
             "one-io_uring: Own: runs", "one-io_uring: Own: runs (2)", "one-io_uring: Own: runs (3)",
@@ -213,7 +213,7 @@ class Variants(Runs):
 
 
 class Limited(Runs):
-    def test_one_that_hangs_is_named_and_the_rest_runs(self):
+    def test_a_test_that_hangs_is_named_and_the_others_run(self):
         self.module("test_one.py", """
             class Stream(unittest.TestCase):
                 @pytest.mark.timeout(1)
@@ -232,7 +232,7 @@ class Limited(Runs):
         self.assertIn("Timeout >1.0s", shown)
         self.assertIn("(part=0)", shown)
 
-    def test_one_that_cannot_be_ended_is_named_and_the_rest_runs(self):
+    def test_a_test_that_cannot_be_ended_is_named_and_the_others_run(self):
         self.module("test_one.py", """
             import signal
             class Stream(unittest.TestCase):
@@ -249,7 +249,7 @@ class Limited(Runs):
 
 
 class Machine(Runs):
-    def test_what_is_to_be_alone_is_and_comes_last(self):
+    def test_tests_marked_alone_run_alone_and_last(self):
         self.module("test_one.py", """
             def times(name):
                 began = time.monotonic()
@@ -280,7 +280,7 @@ class Machine(Runs):
         order = [line.split()[2] for line in (self.path / "times").read_text().splitlines()]
         self.assertEqual(order, ["first"] + ["other"] * 3 + ["alone"] * 2)
 
-    def test_there_are_three_workers_a_processor(self):
+    def test_there_are_three_workers_per_processor(self):
         self.module("test_one.py", """
             class Stream(unittest.TestCase):
                 def test_tells(self):
@@ -346,7 +346,7 @@ class Retried(Runs):
                 self.flaky("mark{number}")
     """ for number in range(RETRIED_MAX + 1))
 
-    def test_what_passes_alone_counts_as_retried_and_is_told(self):
+    def test_a_test_that_passes_alone_counts_as_retried_and_is_reported(self):
         self.module("test_one.py", self.FLAKY.format(fails="pass"))
         shown = self.run_them("-n2", "--retry-alone", "-k", "not flaky_0")
         self.assertEqual(self.outcomes(), [
@@ -357,20 +357,20 @@ class Retried(Runs):
             self.assertRegex(line, f"^retried: one: Stream: flaky {number}: .*too busy")
         self.assertRegex(last, f"2 passed, .*{RETRIED_MAX} retried")
 
-    def test_too_many_of_them_fail_the_run(self):
+    def test_too_many_retried_tests_fail_the_run(self):
         self.module("test_one.py", self.FLAKY.format(fails="pass"))
         shown = self.run_them("--retry-alone", status=1)
         self.assertEqual([line[0] for line in self.lines], ["failed"] * (RETRIED_MAX + 1) + ["passed"] * 2)
         self.assertIn(f"{RETRIED_MAX + 1} is more than {RETRIED_MAX}", shown)
 
-    def test_what_fails_again_has_failed(self):
+    def test_a_test_that_fails_again_has_failed(self):
         self.module("test_one.py", self.FLAKY.format(fails='self.fail("broken")'))
         self.run_them("--retry-alone", "-k", "fails or passes or flaky_2", status=1)
         self.assertEqual(self.outcomes(), [["failed", "one: Stream: fails"],
                                            ["passed", "one: Stream: passes"],
                                            ["retried", "one: Stream: flaky 2"]])
 
-    def test_a_worker_that_crashes_fails_its_test_and_the_rest_runs(self):
+    def test_a_worker_that_crashes_fails_its_test_and_the_others_run(self):
         self.module("test_one.py", self.FLAKY.format(fails="os._exit(3)"))
         self.run_them("-n2", "-k", "fails or passes", status=1)
         self.assertEqual(self.outcomes(), [["failed", "one: Stream: fails"],

@@ -1,12 +1,12 @@
-"""What was so on a link of known faults, told from its log alone: what a client that measured over it must
-have counted, and between which bounds its round trips were.
+"""The truth about a link of known faults, computed from its log alone: the counts that a client must have
+measured over it, and the bounds of its round trips.
 
-A round trip is not known to the nanosecond from outside: a client stamps its sending a little before the
-link's stamp, and its kernel stamps the arrival within the call by which the link sent it. So each is a pair,
-(at least, at most), and so are percentiles of them. On an idle machine the two are some tens of microseconds
-apart; where a busy one came between, they are further apart, and the client is right with both.
+A round trip is not known to the nanosecond from outside: the client stamps the sending a little before the
+link does, and its kernel stamps the arrival during the call by which the link sent it. So each one is a pair,
+(at least, at most), and so are their percentiles. On an idle machine the two are some tens of microseconds
+apart; on a busy one they are further apart, and any value between them is correct.
 
-Damage must not be in the first 24 bytes of a probe, by which it is known.
+Damage must not affect the first 24 bytes of a probe, which identify it.
 """
 
 import collections
@@ -22,7 +22,7 @@ def nearest_rank(values, percent):
 
 
 class Bounds:
-    """Figures of values of which each is known as a pair, in seconds."""
+    """Figures of values, each of which is known as a pair, in seconds."""
 
     def __init__(self, pairs):
         self.pairs = list(pairs)
@@ -34,13 +34,13 @@ class Bounds:
         return self._both(lambda values: nearest_rank(values, percent))
 
     def named(self, name):
-        """A figure of a document: min, mean, median, p95, p99, max."""
+        """A figure by its name in a document: min, mean, median, p95, p99, max."""
         if name == "mean":
             return self._both(lambda values: sum(values) / len(values))
         return self.percentile({"min": 0, "median": 50, "p95": 95, "p99": 99, "max": 100}[name])
 
     def less_the_least(self):
-        """RFC 5481's packet delay variation."""
+        """The packet delay variation of RFC 5481."""
         least = self.named("min")
         return Bounds((max(0.0, low - least[1]), high - least[0]) for low, high in self.pairs)
 
@@ -54,22 +54,22 @@ def difference(one, other):
 class Probe:
     session: int
     sequence: int
-    sent_ns: int             # as the client says in it
-    in_ns: int               # when the link had it
+    sent_ns: int             # by the client's time stamp in it
+    in_ns: int               # when the link received it
     bytes: int
     damaged: bool
     resized: bool
     answers: list = dataclasses.field(default_factory=list)  # packets, by their time of leaving
 
     def round_trip(self):
-        """Of the first answer."""
+        """The round trip of the first reply."""
         first = self.answers[0]
         return (first.out_before_ns - self.in_ns) / 1e9, (first.out_after_ns - self.sent_ns) / 1e9
 
 
 class Datagrams:
-    """Probes or requests over UDP to a port, each with a header of riposte's. `first_sessions` are left out:
-    load begins with a request on a socket of its own that does not count."""
+    """Probes or requests over UDP to a port, each with riposte's header. The first `first_sessions` sessions are
+    left out: load begins with a request on a socket of its own that is not counted."""
 
     def __init__(self, log, port, timeout_s=math.inf, first_sessions=0):
         self.timeout_ns = timeout_s * 1e9
@@ -109,8 +109,8 @@ class Datagrams:
         return "corrupted" if probe.damaged or first.flags & CORRUPTED else "answered"
 
     def counts(self):
-        """By the names of the documents. RFC 4737: an answer is reordered if one to a later probe came before;
-        further answers to a probe are duplicates and not reordered."""
+        """The counts by their names in the documents. RFC 4737: a reply is reordered if one to a later probe arrived
+        before it; further replies to a probe are duplicates and not reordered."""
         found = collections.Counter({name: 0 for name in (
             "sent", "answered", "lost", "corrupted", "wrong_size", "duplicated", "reordered", "late")})
         found.update(self.kind(probe) for probe in self.probes)
@@ -132,7 +132,7 @@ class Datagrams:
         return Bounds(probe.round_trip() for probe in self.answered())
 
     def inter_packet(self):
-        """RFC 5481's inter-packet delay variation: of probes with neighbouring numbers, both answered."""
+        """The inter-packet delay variation of RFC 5481, of probes with consecutive numbers that were both answered."""
         answered = {(probe.session, probe.sequence): probe for probe in self.answered()}
         pairs = ((probe, answered.get((session, sequence + 1)))
                  for (session, sequence), probe in answered.items())
@@ -141,7 +141,7 @@ class Datagrams:
 
 
 class Stream:
-    """One direction of one TCP connection: which bytes came when."""
+    """One direction of one TCP connection: when which bytes arrived."""
 
     def __init__(self, packets):
         initial = next(packet.tcp_seq for packet in packets if packet.tcp_flags & TCP_SYN)
@@ -160,8 +160,8 @@ class Stream:
 
 
 class Streams:
-    """The connections to a TCP port that carry requests of one size, all echoed; without the first ones,
-    which load begins with."""
+    """The connections to a TCP port that carry requests of one size, all echoed; without the first ones, with
+    which load begins."""
 
     def __init__(self, log, port, size, first_connections=0):
         self.size = size
@@ -174,17 +174,17 @@ class Streams:
         self.answered = sum(back.bytes // size for _, back in self.flows)
 
     def _carriers(self, there, back):
-        """(the packet with its last byte, that of its answer's) of each request."""
+        """(the packet with the last byte of the request, the one with that of its reply) for each request."""
         return [(there.carrier(number * self.size), back.carrier(number * self.size))
                 for number in range(1, back.bytes // self.size + 1)]
 
     def round_trips(self):
-        """Where nothing was lost, and the client stamps answers as its kernel does."""
+        """Round trips when nothing was lost, and the client uses its kernel's time stamps."""
         pairs = []
         for there, back in self.flows:
             for request, answer in self._carriers(there, back):
                 header = request.probe()
-                # Where several went as one, only the first says when it was sent.
+                # Of several requests in one packet, only the first one's time of sending is known.
                 alone = header and request.payload_length == self.size
                 sent_ns = min(header[2], request.in_ns) if alone else request.in_ns
                 pairs.append(((answer.out_before_ns - request.in_ns) / 1e9,
@@ -192,8 +192,8 @@ class Streams:
         return Bounds(pairs)
 
     def round_trips_by_turns(self):
-        """The same of a closed loop with one request at a time on a connection, whose client has clocks of its
-        own: it saw the answer before its next packet came, and sent the request after the answer before."""
+        """The same for a closed loop with one request at a time on a connection, whose client reads its own clock:
+        it saw the reply before its next packet arrived, and sent the request after the previous reply."""
         pairs = []
         for there, back in self.flows:
             turns = self._carriers(there, back)

@@ -1,9 +1,9 @@
-"""What the tests over a link of known faults have in common: the link with riposted's echo at its far end, runs of
-riposte on the near one, and how a document is held against the link's log (truth.py).
+"""Shared code of the tests over a link of known faults: the link with riposted's echo at its far end, runs of
+riposte at the near one, and the comparison of a document with the link's log (truth.py).
 
-The fates of packets are chosen by seed and number, and what must be counted is computed from the log of the
-same run: a busy machine changes both alike. No count depends on the clock but those of answers that come in
-time, with TIMEOUT to spare.
+The fates of packets are decided by seed and number, and the expected counts are computed from the log of the
+same run, so a busy machine changes both alike. Counts depend on the clock only in that replies must arrive within
+TIMEOUT.
 """
 
 import random
@@ -20,7 +20,7 @@ RESPONDER = "[datagrams]\nrate_per_prefix = 1000000\nbytes_per_prefix = '1GiB'\n
 
 
 def disjoint(seed, last, **shares):
-    """{fault: numbers from 1 to `last`}, each fault so often as its share says, none with another."""
+    """{fault: numbers from 1 to `last`}, each fault as often as its share says, at most one per number."""
     chance = random.Random(f"truth {seed}")
     lists = {name: [] for name in shares}
     for number in range(1, last + 1):
@@ -34,7 +34,7 @@ def disjoint(seed, last, **shares):
 
 
 def known_faults(seed, last=5000, **more):
-    """Every fault that a datagram can meet, in both directions, alone and together; `more` changes some."""
+    """Every fault that a datagram can have, in both directions, alone and together; `more` changes some."""
     shares = {"loss": 0.03, "duplicate": 0.03, "hold": 0.03, "corrupt": 0.02, "resize": 0.02}
     common = {"corrupt_at": 40, "resize_to": 45, "hold_for": 2, "hold_max_ms": 200, "delay_ms": 2, **more}
     return [Faults(**{**disjoint(f"{seed} {direction}", last, **shares), **common})
@@ -65,8 +65,8 @@ class TruthCase(RiposteTest):
             return self.enterContext(Running(*arguments))
 
     def measure(self, link, *arguments, ended_by=None, seen=0, stderr=""):
-        """The document of a run, and the link's log. `ended_by`: this signal, when the link has seen so many
-        packets of the server's port. `stderr` may be None: not looked at."""
+        """The document of a run, and the link's log. The signal `ended_by` ends the run once the link has seen
+        `seen` packets of the server's port. If `stderr` is None, it is not checked."""
         client = self.start(link, *arguments)
         if ended_by:
             await_true(lambda: len(link.log.select(FORWARD, port=PORT)) >= seen or client.poll() is not None,
@@ -85,7 +85,7 @@ class TruthCase(RiposteTest):
             self.assertEqual(found.get(name), value, name)
 
     def assert_within(self, found, bounds, name, figures=FIGURES, share=0.01):
-        """Each figure within 1% of what the log gives."""
+        """Checks that each figure is within 1% of that of the log."""
         for figure in figures:
             low, high = bounds.named(figure)
             comment(f"{name}.{figure}: {found[figure] * 1e3:.3f} ms; by the log {low * 1e3:.3f} to "

@@ -5,7 +5,7 @@ The environment (the stage `system` of ./dev sets it):
     RIPOSTE_PACKAGES      the directory with riposted_*.deb and riposte_*.deb built for it
 
 One boot serves all tests of a module. Each begins with the package as it is after installation, with
-echo enabled besides: whatever a test leaves behind, restore() takes away.
+echo enabled as well: restore() removes everything that a test leaves behind.
 """
 
 import glob
@@ -30,12 +30,12 @@ CONFIG = "/etc/riposte/riposted.toml"
 HELLO, ECHO = 7001, 7
 ANSWER = b"Hello, i'm server!"
 ECHO_CONNECTIONS = 20
-#: No test waits this long for one answer.
+#: A wait for one reply never takes this long.
 PATIENCE = WAIT
 
-#: What a client may tell of a time in which nothing went wrong.
+#: The entries of a client's books for a time in which nothing went wrong.
 FINE = re.compile(r"(hello|datagram) (answered|not begun)|echo (connected|whole|bytes)|\w+ longest")
-#: Asks once, from the host's Python in the machine's network: transport, port, question.
+#: Sends one request from the host's Python in the machine's network: transport, port, request.
 ASK = """
 import socket, sys
 kind = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[sys.argv[1]]
@@ -55,7 +55,7 @@ def package(name):
 
 
 def repacked(deb, version, directory):
-    """The same package, but for its version."""
+    """The same package with another version."""
     tree = os.path.join(directory, "tree")
     subprocess.run(["dpkg-deb", "-R", deb, tree], check=True, capture_output=True)
     control = os.path.join(tree, "DEBIAN", "control")
@@ -70,11 +70,11 @@ def repacked(deb, version, directory):
     return target
 
 
-_machines = {}  # at most one: the module that it was booted for, and the machine
+_machines = {}  # at most one entry: the module for which it was booted, and the machine
 
 
 def the_machine(module):
-    """The one of this module; it ends when another module wants one, or at exit."""
+    """The machine of this module; it ends when another module needs one, or at exit."""
     if module not in _machines:
         for other in list(_machines):
             _machines.pop(other).close()
@@ -91,7 +91,7 @@ def the_machine(module):
 
 
 class SystemTest(unittest.TestCase):
-    """Base: a machine, and what failed shows the journal."""
+    """Base: provides a machine, and shows the journal of a failed test."""
 
     def setUp(self):
         self.machine = the_machine(type(self).__module__)
@@ -105,7 +105,7 @@ class SystemTest(unittest.TestCase):
                 print("#   " + line.encode("ascii", "backslashreplace").decode()[:300], flush=True)
 
     def ask(self, transport="tcp", port=HELLO, question="Hello, i'm client!", timeout=PATIENCE):
-        """One question from the machine's network; what came, or why nothing did."""
+        """Sends one request from the machine's network; returns the reply, or why there was none."""
         done = subprocess.run(
             self.machine.in_network(sys.executable, "-c", ASK, transport, str(port), question,
                                     str(timeout)), capture_output=True, check=False)
@@ -142,7 +142,7 @@ class Installed(SystemTest):
             shutil.rmtree(self.machine.path(f"/etc/systemd/system/{unit}.d"), ignore_errors=True)
         self.machine.write(CONFIG, self.config)
         run("daemon-reload")
-        # The sockets too: what a test left waiting in them would start the service again.
+        # The sockets too: data that a test left in them would start the service again.
         run("stop", "riposted-standalone.service", "riposted*.socket", "riposted.service")
         run("reset-failed")
         run("start", "riposted.socket", "riposted-echo.socket")
@@ -158,7 +158,7 @@ class Installed(SystemTest):
         return [json.loads(line) for line in text.splitlines()]
 
     def own_messages(self, pattern, priority=None):
-        """What the daemon itself logged since the test began."""
+        """The messages that the daemon itself logged since the test began."""
         return [entry["MESSAGE"] for entry in self.journal_since()
                 if entry.get("SYSLOG_IDENTIFIER") == "riposted" and re.search(pattern, entry["MESSAGE"])
                 and priority in (None, entry["PRIORITY"])]
@@ -178,7 +178,7 @@ class Installed(SystemTest):
         self.machine.systemctl("start", "riposted.service")
 
     def await_active(self, pid_before=0):
-        """Runs, and is ready; with another process than before."""
+        """Waits until the service runs and is ready, with another process than before."""
         def there():
             pid, state, sub = self.machine.show("riposted.service", "MainPID", "ActiveState", "SubState")
             return (state, sub) == ("active", "running") and int(pid) not in (0, pid_before)
@@ -198,7 +198,7 @@ class Installed(SystemTest):
         return traffic
 
     def books(self, traffic):
-        """Ends it, prints what it saw, and returns it by phase."""
+        """Ends the traffic, prints its books, and returns them by phase."""
         traffic.phase("end")
         traffic.progress()
         books = traffic.stop()
@@ -208,8 +208,8 @@ class Installed(SystemTest):
         return books
 
     def assert_fine(self, books, connected=ECHO_CONNECTIONS):
-        """Nothing went wrong in any phase, everybody was served in each, and the conversations, begun
-        once, went on to the end."""
+        """Checks that nothing went wrong in any phase, that every client was served in each, and that the
+        conversations, begun once, continued to the end."""
         for phase, counts in books.items():
             wrong = {name: count for name, count in counts.items() if not FINE.fullmatch(name)}
             self.assertEqual(wrong, {}, f"phase {phase}")
@@ -220,7 +220,7 @@ class Installed(SystemTest):
 
 
 class Traffic:
-    """traffic.py at work in a machine's network."""
+    """traffic.py running in a machine's network."""
 
     def __init__(self, machine):
         self.process = subprocess.Popen(
@@ -239,7 +239,7 @@ class Traffic:
         self.order("phase " + name)
 
     def progress(self):
-        """Waits until each kind of client, and each conversation, was answered anew."""
+        """Waits until each kind of client, and each conversation, has got new replies."""
         self.order("progress")
 
     def stop(self):

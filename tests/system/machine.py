@@ -1,12 +1,12 @@
-"""A booted Debian of the test's own, in a container: real systemd, real dpkg, a loopback of its own.
+"""A Debian booted for the tests in a container: real systemd, real dpkg, a loopback of its own.
 
-The root is made once a release by mmdebstrap, with what the packages depend on, and kept in the user's
-cache for a month (as the root of `./dev test --stage root` is). It is never written to: each boot sees
-it below an overlay whose upper layer is a tmpfs, see `boot`, which also removes what it made. The
+mmdebstrap makes the root once per release, with the packages' dependencies, and it is kept in the user's
+cache for a month (like the root of `./dev test --stage root`). It is never written to: each boot uses it
+as the lower layer of an overlay whose upper layer is a tmpfs; see `boot`, which also cleans up. The
 machine ends with the test, at the latest by PR_SET_PDEATHSIG.
 
-Commands run in the container's namespaces by nsenter(1), without its help: what the test wants to know
-must not depend on what it tests. The generator of traffic joins the network alone (traffic.py).
+nsenter(1) runs commands in the container's namespaces, without using its services: observation must not
+depend on what is tested. The generator of traffic joins only the network (traffic.py).
 """
 
 import atexit
@@ -21,10 +21,10 @@ import time
 
 from patience import seconds
 
-#: Booting takes longer than what the other tests wait for.
+#: Booting takes longer than the waits of other tests.
 WAIT = seconds(120)
 MONTH_SECONDS = 30 * 24 * 3600
-#: What a booted system and the test's own commands need, besides what the packages depend on.
+#: Packages that a booted system and the test's own commands need, besides the packages' dependencies.
 SYSTEM_PACKAGES = ["systemd", "systemd-sysv", "dbus"]
 PR_SET_PDEATHSIG = 1
 
@@ -41,7 +41,7 @@ def unavailable():
             return f"{program} is not installed (package {package})"
     trial = subprocess.run(["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"],
                            capture_output=True, text=True, check=False)
-    return f"no mount namespace to be had: {trial.stderr.strip()}" if trial.returncode else None
+    return f"no mount namespace is available: {trial.stderr.strip()}" if trial.returncode else None
 
 
 def await_true(condition, what, timeout=WAIT):
@@ -57,7 +57,7 @@ def await_true(condition, what, timeout=WAIT):
 
 
 def dependencies(*packages):
-    """The names of what .deb files depend on, but for each other."""
+    """The names of the packages that .deb files depend on, except for each other."""
     names, own = set(), set()
     for package in packages:
         fields = subprocess.run(["dpkg-deb", "-f", package, "Package", "Depends"], check=True,
@@ -70,11 +70,11 @@ def dependencies(*packages):
 
 
 class NoRoot(Exception):
-    """A root could not be made: the mirror is not there."""
+    """A root could not be made: the mirror is not available."""
 
 
 def make_root(release, packages):
-    """The directory of a pristine root with these packages. Only one process at a time makes it."""
+    """The directory of a pristine root with these packages. Only one process at a time makes one."""
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "riposte")
     root = os.path.join(cache, f"system-{release}")
     mark = os.path.join(root, ".complete")
@@ -152,7 +152,7 @@ class Machine:
             raise AssertionError(f"the machine is {state}: "
                                  + self.run("systemctl", "--failed", "--plain", check=False).stdout)
 
-    # What is done in it
+    # Commands and files
 
     def run(self, *command, check=True, timeout=WAIT, input=None):
         """Runs a command in the container, as root; stdout and stderr come as text."""
@@ -172,14 +172,14 @@ class Machine:
         return self.run("systemctl", *arguments, check=check)
 
     def show(self, unit, *properties):
-        """The values of a unit's properties; one alone comes as itself."""
+        """The values of a unit's properties; a single one is not in a list."""
         text = self.systemctl("show", unit, "-p", ",".join(properties)).stdout
         found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
         values = [found.get(name, "") for name in properties]
         return values[0] if len(values) == 1 else values
 
     def path(self, name):
-        """A file of the container, as the host reaches it."""
+        """The host's path of a file of the container."""
         return f"/proc/{self.leader}/root{name}"
 
     def write(self, name, text):
@@ -199,12 +199,12 @@ class Machine:
         return target
 
     def journal(self, *arguments):
-        """What journalctl prints. What was logged before is there: the journal may be late with it."""
+        """The output of journalctl, including everything logged before, since the journal may lag behind."""
         self.run("journalctl", "--sync")
         return self.run("journalctl", "--no-pager", *arguments).stdout
 
     def in_network(self, *command):
-        """The start of a command line of the host that has the container's network alone."""
+        """The beginning of a command line that runs on the host with only the container's network."""
         return ["nsenter", "-t", str(self.leader), "-n", *command]
 
     # Its end
@@ -215,7 +215,7 @@ class Machine:
             print("#   " + line, flush=True)
 
     def close(self):
-        """Ends it at once; what `boot` set up, it removes. Raises if something is left."""
+        """Ends it at once; `boot` removes what it set up. Raises if something is left."""
         atexit.unregister(self.close)
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()

@@ -1,5 +1,5 @@
-"""Nobody is refused, whatever happens to the service: 300 connections and 300 datagrams a second, and
-20 conversations that go on, across restarts, reloads, crashes, a hang, bad files and upgrades."""
+"""No client is refused, whatever happens to the service: 300 connections and 300 datagrams a second, and
+20 long conversations, across restarts, reloads, crashes, a hang, bad files and upgrades."""
 
 import os
 import re
@@ -11,11 +11,11 @@ from machine import await_true
 
 pytestmark = pytest.mark.timeout(600)
 
-#: Each of them finds what it finds within a few; RIPOSTE_STORMS=full, of `./dev test --all`, does more.
+#: A few repetitions find most faults; RIPOSTE_STORMS=full, of `./dev test --all`, does more.
 RESTARTS, RELOADS, KILLS = (20, 10, 20) if os.environ.get("RIPOSTE_STORMS") == "full" else (6, 4, 6)
-#: What a process can have in hand when it is killed: its buffers for datagrams (worker_thread.h).
+#: The datagrams that a process may hold when it is killed: its buffers for them (worker_thread.h).
 DATAGRAMS_IN_HAND = 128
-#: What a client may see of a process that ended in the middle of its own conversation.
+#: The results that a client may see when the process ends in the middle of its conversation.
 CUT = {"hello reset", "hello unanswered", "echo reset", "echo finished", "datagram lost"}
 
 
@@ -25,18 +25,18 @@ class Continuity(Installed):
         self.busy = self.traffic()
 
     def assert_only_cut(self, books, phase, ends):
-        """In this phase the process ended so often without a word: what it had in hand may be lost, and
-        nothing else; nobody was refused, nothing was wrong."""
+        """Checks a phase in which the process ended abruptly `ends` times: only what it was handling then may be
+        lost; no client was refused, and nothing was wrong."""
         cut = {name: books[phase].pop(name, 0) for name in CUT}
         self.assertLessEqual(cut["datagram lost"], ends * DATAGRAMS_IN_HAND)
         self.assertLessEqual(cut["echo reset"] + cut["echo finished"], ends * ECHO_CONNECTIONS)
-        # Each conversation that was cut was begun again.
+        # Each interrupted conversation was begun again.
         again = sum(counts.get("echo connected", 0) for counts in books.values()) - ECHO_CONNECTIONS
         self.assertEqual(again, cut["echo reset"] + cut["echo finished"])
         self.assert_fine(books, connected=ECHO_CONNECTIONS + again)
 
     def add_fault(self):
-        """Makes the file bad; returns what must be said of it."""
+        """Makes the file invalid; returns the position that the error message must have."""
         text = self.config + "\n[limit]\n"
         self.machine.write(CONFIG, text)
         return f"{CONFIG}:{text.splitlines().index('[limit]') + 1}:"
@@ -44,7 +44,7 @@ class Continuity(Installed):
     def await_status(self, pattern):
         await_true(lambda: re.search(pattern, self.status_text()), f"{pattern!r} in the status")
 
-    def test_restarts_in_a_row_lose_nothing(self):
+    def test_repeated_restarts_lose_nothing(self):
         self.busy.phase("restarts")
         for _ in range(RESTARTS):
             self.machine.systemctl("restart", "riposted.service")
@@ -52,7 +52,7 @@ class Continuity(Installed):
         self.assert_fine(self.books(self.busy))
         self.assert_sockets_well()
 
-    def test_reloads_good_and_bad_in_turn_lose_nothing(self):
+    def test_alternating_valid_and_invalid_reloads_lose_nothing(self):
         pid = self.main_pid()
         self.busy.phase("reloads")
         for number in range(RELOADS // 2):
@@ -71,7 +71,7 @@ class Continuity(Installed):
         self.assertEqual(len(self.own_messages("^reloaded: ")), RELOADS // 2)
         self.assert_sockets_well()
 
-    def test_kills_in_a_row_refuse_nobody(self):
+    def test_repeated_kills_refuse_no_client(self):
         self.busy.phase("kills")
         for _ in range(KILLS):
             pid = self.main_pid()
@@ -82,8 +82,8 @@ class Continuity(Installed):
         self.assertEqual(self.machine.show("riposted.service", "NRestarts"), str(KILLS))
         self.assert_sockets_well()
 
-    def test_a_hang_is_ended_by_the_watchdog_and_refuses_nobody(self):
-        # The packaged 30s are shortened, so that the test need not wait for them.
+    def test_the_watchdog_ends_a_hang_and_no_client_is_refused(self):
+        # Shorter than the packaged 30s, so that the test takes less time.
         self.drop_in("[Service]\nWatchdogSec=2s\n")
         self.machine.systemctl("restart", "riposted.service")
         self.busy.phase("hang")
@@ -96,17 +96,17 @@ class Continuity(Installed):
         self.assertTrue(any("Watchdog timeout" in message for message in told), told)
         self.assert_sockets_well()
 
-    def test_a_restart_with_a_bad_file_delays_and_refuses_nobody(self):
+    def test_a_restart_with_an_invalid_file_delays_clients_and_refuses_none(self):
         fault = self.add_fault()
         self.busy.phase("bad file")
         failed = self.machine.systemctl("restart", "riposted.service", check=False)
         self.assertNotEqual(failed.returncode, 0)
-        # More tries than systemd's own limits allow, with a packet waiting at each of them.
+        # More attempts than systemd's default limits allow, with a packet waiting at each of them.
         await_true(lambda: int(self.machine.show("riposted.service", "NRestarts")) > 6, "seven tries")
         self.assert_sockets_well()
         self.assertGreater(len(self.own_messages(f"^{fault}")), 6)
-        # The brake holds: tries are RestartSec= apart, however many packets wait. (One line may be logged
-        # late on a busy machine; all of them together are not.)
+        # Attempts are RestartSec= apart, however many packets wait. (On a busy machine one line may be logged
+        # late, but not all of them.)
         tries = [int(entry["__MONOTONIC_TIMESTAMP"]) for entry in self.journal_since()
                  if "Scheduled restart job" in entry["MESSAGE"]]
         self.assertGreaterEqual(tries[-1] - tries[0], 400_000 * (len(tries) - 1))
@@ -116,7 +116,7 @@ class Continuity(Installed):
         self.assert_fine(self.books(self.busy))
         self.assert_sockets_well()
 
-    def test_another_port_is_opened_without_closing_these(self):
+    def test_another_port_is_opened_without_closing_the_others(self):
         self.addCleanup(self.machine.systemctl, "stop", "riposted-discard.socket")
         self.busy.phase("another port")
         self.machine.systemctl("restart", "riposted-discard.socket")
@@ -135,7 +135,7 @@ class Continuity(Installed):
             self.machine.run("dpkg", "--force-downgrade", "-i", self.machine.copy_in(deb))
             self.await_active(pid)
             program = os.readlink(f"/proc/{self.machine.leader}/root/proc/{self.main_pid()}/exe")
-            self.assertEqual(program, "/usr/bin/riposted")  # "(deleted)" would be the one before
+            self.assertEqual(program, "/usr/bin/riposted")  # "(deleted)" would be the previous one
             self.busy.progress()
         self.assert_fine(self.books(self.busy))
         self.assertEqual(self.machine.show("riposted.socket", "ActiveEnterTimestampMonotonic"), since)

@@ -1,5 +1,5 @@
-"""The packages on a booted machine, from installation to purge: what runs, what stays, what is left.
-(What needs no systemd of its own, such as conffiles and contents, is in tests/package.)"""
+"""The packages on a booted machine, from installation to purge: what runs and which files remain.
+(Tests that need no systemd, such as those of conffiles and contents, are in tests/package.)"""
 
 import re
 
@@ -9,7 +9,7 @@ from installed import ANSWER, CONFIG, SystemTest, package, repacked
 
 pytestmark = pytest.mark.timeout(600)
 
-#: What changes on a machine by itself, or is dpkg's own account of what was done.
+#: Files that change on a machine by themselves, or are dpkg's own records.
 NOT_OURS = re.compile(r"/(var/log|var/lib/dpkg|var/cache|var/lib/systemd/(catalog|timers|random-seed)|root"
                       r"|etc/\.pwd\.lock|var/lib/private$|var/cache/private$|var/log/private$|etc/ld\.so\.cache)")
 SOCKETS = [f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "time")]
@@ -52,14 +52,14 @@ class Package(SystemTest):
         self.assertEqual(self.machine.run("riposte", "send", "127.0.0.1:7001").stdout.strip().encode(),
                          ANSWER)
 
-    def test_an_upgrade_does_not_start_what_does_not_run(self):
+    def test_an_upgrade_does_not_start_a_service_that_is_not_running(self):
         self.install()
         self.install(repacked(package("riposted"), "99.0", self.scratch))
         self.assertEqual(self.is_active("riposted.service"), "inactive")
         self.assertEqual(self.is_active("riposted.socket"), "active")
         self.assert_answers()
 
-    def test_an_upgrade_leaves_a_disabled_socket_alone(self):
+    def test_an_upgrade_leaves_a_disabled_socket_disabled(self):
         self.install()
         self.machine.systemctl("disable", "--now", "riposted.socket")
         self.install(repacked(package("riposted"), "99.0", self.scratch))
@@ -68,7 +68,7 @@ class Package(SystemTest):
         self.assertEqual(self.is_active("riposted.socket"), "inactive")
         self.assert_port_closed()
 
-    def test_removal_stops_what_runs_and_keeps_the_configuration(self):
+    def test_removal_stops_the_service_and_keeps_the_configuration(self):
         self.install()
         self.machine.systemctl("enable", "--now", "riposted-echo.socket")
         self.assert_answers()
@@ -90,12 +90,12 @@ class Package(SystemTest):
         self.assertEqual(self.before - self.files(), set())
         self.assertEqual(self.processes(), [])
         units = self.machine.systemctl("list-units", "--all", "--plain", "--no-legend", "riposte*").stdout
-        # Of what failed or was open nothing is known any more, either.
+        # systemd has no record of failed or open units any more, either.
         self.assertEqual(units.strip(), "")
         self.assert_port_closed()
 
     def processes(self):
-        """The command lines of what runs by our name."""
-        # One that ends meanwhile has no name any more.
+        """The names of the project's running processes."""
+        # A process that ends meanwhile has no name any more.
         found = self.machine.run("sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null || :").stdout.split("\n")
         return [name for name in found if name.startswith("riposte")]

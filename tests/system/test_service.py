@@ -1,4 +1,4 @@
-"""The installed service under real systemd: what starts it, what it may, what it tells."""
+"""The installed service under real systemd: what starts it, its permissions, its status and logs."""
 
 import json
 import re
@@ -20,17 +20,17 @@ class Units(Installed):
         told = self.machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
         return float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)[1])
 
-    def test_the_service_is_exposed_by_0_2_at_most(self):
+    def test_the_exposure_of_the_service_is_at_most_0_2(self):
         self.assertLessEqual(self.exposure("riposted.service"), 0.2)
 
-    def test_the_service_is_exposed_by_0_2_at_most_on_epoll(self):
+    def test_the_exposure_of_the_service_is_at_most_0_2_on_epoll(self):
         self.drop_in(NO_IO_URING)
         self.start()
         self.assertRegex(self.status_text(), "^epoll, ")
         self.assertLessEqual(self.exposure("riposted.service"), 0.2)
 
-    def test_systemd_finds_nothing_to_say_about_the_units(self):
-        # The manual pages are not in the root: dpkg of a minimal Debian leaves them out.
+    def test_systemd_reports_no_problem_of_the_units(self):
+        # The root has no manual pages: dpkg of a minimal Debian leaves them out.
         found = self.machine.run("systemd-analyze", "verify", "--man=no", *UNITS, check=False)
         self.assertEqual((found.returncode, found.stdout + found.stderr), (0, ""))
 
@@ -51,7 +51,7 @@ class Units(Installed):
         self.assertIn(b'!"#$%', self.ask("tcp", 19))
         await_true(lambda: re.search(r"\b12 listeners\b", self.status_text()), "twelve listeners")
 
-    def test_metrics_are_told_where_their_socket_is_enabled(self):
+    def test_metrics_are_served_if_their_socket_is_enabled(self):
         self.machine.systemctl("restart", "riposted-metrics.socket")
         self.addCleanup(self.machine.systemctl, "stop", "riposted-metrics.socket")
         told = self.ask("tcp", 9701, "GET /metrics HTTP/1.0\r\n\r\n")
@@ -66,7 +66,7 @@ class Units(Installed):
 
 class Start(Installed):
     def assert_awake(self):
-        # It may have answered before the manager has heard that it is ready.
+        # It may have answered before the manager was notified that it is ready.
         await_true(lambda: self.is_active("riposted.service") != "activating", "it is no longer starting")
         self.assertEqual(self.is_active("riposted.service"), "active")
 
@@ -84,7 +84,7 @@ class Start(Installed):
         self.assertEqual(self.ask("udp", question="still there?"), b"still there?")
         self.assert_awake()
 
-    def test_a_start_by_hand_opens_the_socket_too(self):
+    def test_a_manual_start_opens_the_socket_too(self):
         self.machine.systemctl("stop", "riposted.socket", "riposted.service")
         self.start()
         self.assertEqual(self.is_active("riposted.socket"), "active")
@@ -95,13 +95,13 @@ class Start(Installed):
         self.machine.systemctl("stop", "riposted.socket")
         self.assertIn(b"refused", self.ask("tcp")[0])
 
-    def test_one_socket_can_do_without_the_other(self):
+    def test_each_socket_works_without_the_other(self):
         self.machine.systemctl("mask", "--now", "riposted.socket")
         self.addCleanup(self.machine.systemctl, "unmask", "riposted.socket")
         self.assertEqual(self.ask("tcp", 7, "abc"), b"abc")
         self.assertIn(b"refused", self.ask("tcp")[0])
 
-    def test_the_standalone_service_binds_by_itself(self):
+    def test_the_standalone_service_binds_its_own_sockets(self):
         self.machine.systemctl("start", "riposted-standalone.service")
         self.assertEqual(self.is_active("riposted.socket"), "inactive")
         self.assert_answers()
@@ -121,8 +121,8 @@ class Start(Installed):
         self.machine.run("rm", "-r", "/etc/systemd/system/riposted-standalone.service.d")
 
 
-class Narrow(Installed):
-    """Runs on less than it would like, and says what it could not have."""
+class Restricted(Installed):
+    """With restricted resources the service runs, and logs what is missing."""
 
     def assert_runs_on_epoll(self):
         self.start()
@@ -136,15 +136,15 @@ class Narrow(Installed):
         self.drop_in(NO_IO_URING)
         self.assertRegex(self.assert_runs_on_epoll(), "^io_uring is not available .*not permitted")
 
-    def test_with_a_kernel_that_knows_no_io_uring_it_runs_on_epoll_with_one_warning(self):
+    def test_on_a_kernel_without_io_uring_it_runs_on_epoll_with_one_warning(self):
         self.drop_in(NO_IO_URING + "SystemCallErrorNumber=ENOSYS\n")
         self.assertRegex(self.assert_runs_on_epoll(), "^io_uring is not available .*not implemented")
 
-    def test_with_little_locked_memory_it_runs_and_says_so(self):
+    def test_with_little_lockable_memory_it_runs_and_logs_that(self):
         self.drop_in("[Service]\nLimitMEMLOCK=4K\n")
         self.assertRegex(self.assert_runs_on_epoll(), "LimitMEMLOCK=|[Mm]emory|memlock")
 
-    def test_with_few_descriptors_it_runs_and_says_so(self):
+    def test_with_few_descriptors_it_runs_and_logs_that(self):
         self.drop_in("[Service]\nLimitNOFILE=64\n")
         self.start()
         self.assert_answers()
@@ -153,13 +153,13 @@ class Narrow(Installed):
         self.assertRegex(warnings[0], "at most 64 descriptors .* LimitNOFILE=")
 
 
-class Tells(Installed):
+class Reports(Installed):
     def test_the_status_line_has_backend_workers_listeners_and_connections(self):
         self.start()
         told = self.machine.systemctl("status", "riposted.service").stdout
         self.assertRegex(told, r'Status: "(io_uring|epoll), 1 worker, 4 listeners, 0 connections"')
 
-    def test_the_journal_has_fields(self):
+    def test_journal_entries_have_fields(self):
         self.machine.write("/etc/riposte/riposted.toml", 'log_level = "debug"\n' + self.config)
         self.assertEqual(self.ask("tcp"), b"Hello, i'm server!")
 
@@ -173,9 +173,9 @@ class Tells(Installed):
         self.assertNotIn("<7>", entry["MESSAGE"])
 
     def explained(self, event):
-        """What journalctl -x -u riposted says about this process's line of an event."""
+        """The output of journalctl -x -u riposted for this process's line of an event."""
         def told():
-            # Not after a cursor: with a match, systemd 252 leaves out the first line after it.
+            # Without a cursor: with a match, systemd 252 leaves out the first line after one.
             text = self.machine.journal("-x", "-u", "riposted", f"_PID={self.main_pid()}",
                                         "RIPOSTE_EVENT=" + event)
             return "Subject: " in text and text
@@ -190,7 +190,7 @@ class Tells(Installed):
         backend = self.status_text().split(",")[0]
         self.assertRegex(told, rf"with the backend {backend} and 1 worker")
 
-    def test_the_journal_explains_a_refused_reload_and_says_what_to_do(self):
+    def test_the_journal_explains_a_refused_reload_and_its_remedy(self):
         self.start()
         self.machine.write("/etc/riposte/riposted.toml", "wokers = 2\n")
         self.machine.systemctl("reload", "riposted.service", check=False)
@@ -199,7 +199,7 @@ class Tells(Installed):
         self.assertRegex(told, r"(?m)^\S*\s+/etc/riposte/riposted\.toml:1:1: unknown key 'wokers'")
         self.assertIn("systemctl reload riposted", told)
 
-    def test_the_journal_finds_a_line_by_its_id_and_has_its_fields(self):
+    def test_a_journal_entry_is_found_by_its_id_and_has_its_fields(self):
         self.start()
         self.machine.write("/etc/riposte/riposted.toml", "wokers = 2\n")
         self.machine.systemctl("reload", "riposted.service", check=False)
@@ -227,7 +227,7 @@ class Tells(Installed):
                           entry["RIPOSTE_CONTENT"], entry["RIPOSTE_END"]),
                          ("18", "18", "Hello, i'm client!", "finished"))
 
-    def test_a_stop_ends_it_at_once_and_well(self):
+    def test_a_stop_ends_it_at_once_and_successfully(self):
         self.start()
         self.assert_answers()
         self.machine.systemctl("stop", "riposted.service")

@@ -1,24 +1,24 @@
-"""Clients that never rest, and keep books: run in a machine's network, led by lines on standard input.
+"""Clients that work without pause and keep books: run in a machine's network, controlled by lines on standard input.
 
     traffic.py HELLO_PORT ECHO_PORT PATIENCE
 
-A client that waits longer than PATIENCE seconds gives up: that is a loss, and far more than any restart
-may take.
+A client that waits longer than PATIENCE seconds gives up, which counts as a loss. That is far longer than any
+restart may take.
 
-Three kinds, all at once, until `stop`:
-    hello       300 connections a second: connect, say something, read to the end, compare
-    datagrams   300 a second, each with a number, which must come back, once and as it was
-    echo        20 connections that stay: bytes whose value is their position's, several blocks of
-                which are under way at any time, must come back in their order
+Three kinds of clients run at once until `stop`:
+    hello       300 connections a second: connect, send a message, read to the end, compare
+    datagrams   300 a second, each with a number, which must come back once and unchanged
+    echo        20 long connections: blocks of bytes whose values encode their position, several of
+                    which are in flight at any time, must come back in order
 
-What goes wrong is counted against the phase in which it began. A phase is named by the test:
+Failures are counted in the phase in which they began. The test names the phases:
 
-    phase NAME          what begins from now on belongs to NAME
-    progress            answered when each kind, and each echo connection, has had new answers
-    stop                begin nothing new, wait for what is under way, print the books as JSON
+    phase NAME          clients that begin from now on belong to NAME
+        progress            answered once each kind, and each echo connection, has got new replies
+        stop                begin nothing new, wait for pending replies, print the books as JSON
 
-The rates are kept as well as a busy machine lets them: what could not begin in time is not made up
-for, and the sums say how many there were. Nothing is judged here.
+The rates are kept as far as a busy machine allows: clients that could not begin in time are not made up
+for, and the sums say how many began. This program judges nothing.
 """
 
 import asyncio
@@ -40,9 +40,9 @@ SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 DATAGRAM = struct.Struct("!8sQ")
 MAGIC = b"riposte!"
 
-#: Four bytes of a counter each, so that a block that is missing, doubled or moved can not go unseen.
+#: A repeated four-byte counter, so that a missing, doubled or moved block is always detected.
 PATTERN = b"".join(struct.pack("!I", number) for number in range(1 << 16))
-ECHO_BLOCK = 700  # no divisor of anything
+ECHO_BLOCK = 700  # does not divide the sizes of buffers
 ECHO_AHEAD = 8 * ECHO_BLOCK
 
 
@@ -85,7 +85,7 @@ class Traffic:
         self.ending = False
         self.in_flight = 0
         self.waiting = {}  # datagrams: number -> (phase, when)
-        self.answered = collections.Counter()  # what progress() looks at
+        self.answered = collections.Counter()  # for progress()
 
     # Connections that say hello
 
@@ -96,7 +96,7 @@ class Traffic:
         try:
             with socket.socket() as client:
                 client.setblocking(False)
-                # Many addresses: a port is not soon used again towards the same one.
+                # Many addresses, so that a port is not soon reused towards the same one.
                 client.bind((f"127.0.1.{number % 200 + 1}", 0))
                 async with asyncio.timeout(self.patience):
                     await loop.sock_connect(client, ("127.0.0.1", self.hello_port))
@@ -175,7 +175,7 @@ class Traffic:
             self.answered["datagram"] += 1
         loop.add_reader(client, receive)
         await self.paced("datagram", begin)
-        # What is lost never comes; what is late comes while there is something newer.
+        # Lost datagrams never arrive; late ones arrive among newer ones.
         before, quiet = len(self.waiting), 0
         while self.waiting and quiet < 100:
             await asyncio.sleep(0.1)
@@ -189,7 +189,7 @@ class Traffic:
     # Conversations
 
     async def conversation(self, name):
-        """One connection after the other, each until it breaks or the end comes."""
+        """One connection after the other, each until it breaks or the traffic ends."""
         while not self.ending:
             phase = self.books.phase
             try:

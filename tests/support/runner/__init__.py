@@ -1,1 +1,1 @@
-"""What tests/conftest.py adds to pytest."""
+"""The additions of tests/conftest.py to pytest."""

@@ -1,7 +1,6 @@
-"""What is tested: tests/integration/meson.build leaves a file in the build tree that names the programs
-and what the build has. It becomes the environment that the tests read. The client, and what else only drives
-the daemon, may come from another tree, so that a daemon which is built to watch its threads needs no client
-of that kind.
+"""The programs under test: tests/integration/meson.build writes a file into the build tree that names the programs
+and the features of the build. It becomes the environment that the tests read. The client and other tools that
+only drive the daemon may come from another tree, so that a daemon built with ThreadSanitizer needs no such client.
 """
 
 import json
@@ -12,7 +11,7 @@ import time
 import pytest
 
 DESCRIPTION = "tests/integration/integration.json"
-#: What is of the daemon's own build in any case.
+#: Entries that always describe the daemon's own build.
 DAEMON = ("RIPOSTED", "RIPOSTE_FEATURES", "RIPOSTE_SANITIZER")
 INTEGRATION = pathlib.Path(__file__).resolve().parents[2] / "integration"
 
@@ -23,11 +22,11 @@ def add_options(group):
     group.addoption("--tools", metavar="DIR",
                     help="the build tree whose client and tools are used [that of --build]")
     group.addoption("--backends", metavar="NAMES",
-                    help="of those that the build has, these alone: epoll,io_uring")
+                    help="run only these backends of the build: epoll,io_uring")
 
 
 def configure(config):
-    # What the tests show must not depend on who runs them.
+    # The results must not depend on the user's environment.
     os.environ.update(LC_ALL="C.UTF-8", TZ="UTC", PYTHONDONTWRITEBYTECODE="1")
     time.tzset()
     config.build_backends = ["epoll"]
@@ -71,7 +70,7 @@ class Build:
         self.config = config
 
     def pytest_ignore_collect(self, collection_path):
-        # The peers of the benchmark are there with -Dbench=true alone.
+        # The peers of the benchmark exist only with -Dbench=true.
         if collection_path.name == "test_bench_peers.py":
             return not os.environ.get("RIPOSTE_BENCH_PEERS") or None
         return None

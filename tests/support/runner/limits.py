@@ -1,11 +1,11 @@
-"""No test takes for ever, and a part of a test that fails is named.
+"""Every test has a time limit, and a failed subtest is named.
 
-A test's limit is pytest-timeout's, raised in the test as an exception that no `except Exception` takes
-for its own. Where not even that ends it (its clean-up waits for a thread that hangs), the process ends
-with every thread's stack; pytest-xdist names the test, and goes on in another process.
+pytest-timeout enforces the limit by an exception in the test that no `except Exception` catches. If even
+that does not end it (its clean-up waits for a thread that hangs), the process prints every thread's stack
+and ends; pytest-xdist names the test, and continues in another process.
 
-pytest leaves subTest() to a plug-in: it takes the first failure for the test's end, and does not say
-where it was. Here a test goes through all of its parts, as unittest does it.
+pytest leaves subTest() to a plug-in: by itself it ends the test at the first failure, and does not say in
+which subtest that was. Here a test runs all of its subtests, as in unittest.
 """
 
 import faulthandler
@@ -15,7 +15,7 @@ import traceback
 import pytest
 from _pytest.unittest import TestCaseFunction
 
-#: Longer than the longest wait in a test, so that the wait can say what it waited for.
+#: Longer than the longest wait in a test, so that the wait can report its condition.
 SECONDS_MAX = 300
 
 
@@ -25,19 +25,19 @@ def add_options(_group):
 
 def configure(config):
     TestCaseFunction.addSubTest = add_sub_test
-    TestCaseFunction.failfast = False  # unittest asks for it, after a part that failed
+    TestCaseFunction.failfast = False  # unittest reads it after a failed subtest
     config.pluginmanager.register(Limits(), "riposte-limits")
 
 
 def limit_of(item):
-    import patience  # not before the build is known, which may have a sanitizer
+    import patience  # only once the build is known, which may have a sanitizer
     mark = item.get_closest_marker("timeout")
     return patience.seconds(mark.args[0] if mark else SECONDS_MAX)
 
 
 class Limits:
     def __init__(self):
-        self.errors = os.dup(2)  # before pytest takes what is written there
+        self.errors = os.dup(2)  # before pytest captures standard error
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
@@ -53,11 +53,11 @@ class Limits:
 
 
 def add_sub_test(item, testcase, part, problem):
-    """A method of what pytest gives unittest as the result of a test; `problem` is of sys.exc_info()."""
+    """A method of the result object that pytest gives unittest; `problem` is that of sys.exc_info()."""
     if problem is None:
         return
     item.add_report_section("call", "part", f"{part}\n{''.join(traceback.format_exception(*problem))}")
     if isinstance(problem[1], pytest.fail.Exception):
-        raise problem[1]  # the test has taken too long: no further part of it
+        raise problem[1]  # the test has timed out: run no further subtest
     if not item._excinfo:
         item.addFailure(testcase, problem)

@@ -1,8 +1,8 @@
-"""Who uses the machine: a test marked `alone` runs while no other one does, and --load keeps it busy.
+"""Use of the machine: a test marked `alone` runs while no other does, and --load keeps the machine busy.
 
-Tests are handed to the workers of pytest-xdist a few at a time in their order. Each holds a lock on one file
-of the run, shared, or if it is to be alone, exclusive; these come last in the order, so that the workers
-end the others first, and then take turns. The time spent waiting is not the test's.
+The workers of pytest-xdist get tests a few at a time, in order. Each test holds a lock on one file of the
+run, shared, or exclusive if it must run alone; these come last, so that the workers finish the others first,
+and then take turns. The time spent waiting for the lock does not count against the test.
 """
 
 import ctypes
@@ -17,14 +17,14 @@ import pytest
 
 PR_SET_PDEATHSIG = 1
 
-#: A worker runs a test only when it knows the next one: so it has that, and what it runs, and as many more
-#: as it may run while the next ones are on their way, on a machine that is busy.
+#: A worker runs a test only once it knows the next one: so it has that, the running one, and as many more as
+#: it may run on a busy machine before further ones arrive.
 AT_HAND = 4
 
 
 def add_options(group):
     group.addoption("--load", metavar="N", type=int, default=0,
-                    help="keep the machine busy with so many spinning processes meanwhile")
+                    help="keep the machine busy with N spinning processes meanwhile")
 
 
 def configure(config):
@@ -35,7 +35,7 @@ def configure(config):
 
 
 class Machine:
-    """What there is once in a run, however many workers it has."""
+    """The state that exists once per run, however many workers it has."""
 
     def __init__(self, config):
         self.config = config
@@ -65,7 +65,7 @@ class Machine:
         from xdist.scheduler import LoadScheduling
 
         class FewAtATime(LoadScheduling):
-            """A worker has AT_HAND tests instead of a batch: they differ too much in length."""
+            """A worker has AT_HAND tests instead of a batch, because their durations differ too much."""
 
             def check_schedule(self, node, duration=0):
                 if not node.shutting_down:
@@ -81,8 +81,8 @@ class Machine:
 
 
 def auto_workers():
-    """How many workers -n auto means."""
-    return 3 * len(os.sched_getaffinity(0))  # most of a test is waiting
+    """The number of workers for -n auto."""
+    return 3 * len(os.sched_getaffinity(0))  # tests mostly wait
 
 
 def end_with_its_parent():
@@ -90,7 +90,7 @@ def end_with_its_parent():
 
 
 class Turns:
-    """What a worker does about it."""
+    """A worker's part in the locking."""
 
     def __init__(self, path):
         self.path = path

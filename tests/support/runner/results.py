@@ -1,12 +1,12 @@
-"""A line a test, and a second chance for what a busy machine may have broken.
+"""One line per test, and a second run for tests that a busy machine may have broken.
 
     --results FILE      appends  passed|retried|failed|skipped <tab> NAME <tab> REASON <tab> SECONDS
                         as each test ends; a test's name is "echo-io_uring: Stream: a late reader"
-    --retry-alone       what has failed runs once more at the end, in a process of its own, with nothing
-                        beside it. If it passes then, it counts as `retried`, and is named in the last
-                        lines; more than RETRIED_MAX of them in one run are failures all the same
+    --retry-alone       failed tests run once more at the end, each in a process of its own, with nothing
+                            beside it. A test that then passes counts as `retried`, and is named in the last
+                            lines; more than RETRIED_MAX of these in one run are still failures
 
-A module that cannot be imported is a failed test of that name.
+A module that cannot be imported counts as a failed test of that name.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ NODE = re.compile(r"(?:.*/)?(?:test_)?(?P<module>[^/]+)\.py::"
 def add_options(group):
     group.addoption("--results", metavar="FILE", help="append a line for each test to this file")
     group.addoption("--retry-alone", action="store_true",
-                    help="run what failed once more at the end, alone")
+                    help="run failed tests once more at the end, alone")
 
 
 def configure(config):
@@ -35,8 +35,8 @@ def configure(config):
 
 
 def name_of(nodeid):
-    """tests/integration/test_echo.py::Stream[io_uring]::test_a_late_reader reads as
-    "echo-io_uring: Stream: a late reader", and the second of several runs has "(2)" at its end."""
+    """tests/integration/test_echo.py::Stream[io_uring]::test_a_late_reader becomes
+    "echo-io_uring: Stream: a late reader", and the second of several runs ends with "(2)"."""
     found = NODE.fullmatch(nodeid)
     if not found:
         return re.sub(r"(?:.*/)?(?:test_)?([^/]+)\.py", r"\1", nodeid)
@@ -54,7 +54,7 @@ class Entry:
     result: str = "passed"
     reason: str = ""
     seconds: float = 0
-    reports: list = dataclasses.field(default_factory=list)  # of what failed
+    reports: list = dataclasses.field(default_factory=list)  # of failures
 
     def add(self, report):
         self.seconds += getattr(report, "duration", 0)
@@ -75,7 +75,7 @@ def last_line(text):
 
 
 def text_of(reports):
-    """What pytest would show of them."""
+    """The text that pytest would show for them."""
     parts = []
     for report in reports:
         parts.append(report.longreprtext)
@@ -129,7 +129,7 @@ class Results:
             self.write(nodeid, entry)
 
     def run_again(self, addresses):
-        """The result of each by its name."""
+        """Returns the result of each by its name."""
         config = self.config
         with tempfile.TemporaryDirectory(prefix="riposte-again-") as directory:
             results = os.path.join(directory, "results")
@@ -150,7 +150,7 @@ class Results:
             return {line[1]: line[0] for line in lines}
 
     def take_back(self, session):
-        """What has passed in the end is no failure of the run."""
+        """Does not count tests that passed in the end as failures of the run."""
         reporter = self.config.pluginmanager.getplugin("terminalreporter")
         left = 0
         for category in ("failed", "error"):
@@ -164,7 +164,7 @@ class Results:
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.retry_output:
-            terminalreporter.section("what failed was run again, alone")
+            terminalreporter.section("failed tests were run again, alone")
             terminalreporter.write_line(self.retry_output)
         if not self.retried:
             return

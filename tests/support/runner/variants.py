@@ -1,8 +1,8 @@
-"""Which tests there are, and in which order: a class of a module marked `backends` is collected once for
-each backend (`Stream[io_uring]`), and with --repeat each class so many times (`Stream[io_uring-2]`).
+"""The collected tests and their order: a class of a module marked `backends` is collected once for each
+backend (`Stream[io_uring]`), and with --repeat each class N times (`Stream[io_uring-2]`).
 
-A variant is a subclass with the attribute `backend`, which the module gets under that name. Those names
-may stand in a test's address on the command line, too, which pytest alone would not understand.
+A variant is a subclass with the attribute `backend`, which the module gets under that name. These names are
+also accepted in a test's address on the command line, which pytest alone would not understand.
 """
 
 import os
@@ -15,7 +15,7 @@ VARIANT = r"\[.*?\]"
 
 
 def add_options(group):
-    group.addoption("--repeat", metavar="N", type=int, default=1, help="run each test so many times")
+    group.addoption("--repeat", metavar="N", type=int, default=1, help="run each test N times")
     group.addoption("--only-these", action="append", default=[], help="for the runner's own use")
 
 
@@ -25,7 +25,7 @@ def configure(config):
 
 
 def take_addresses(config):
-    """FILE::Class[variant]::test becomes FILE::Class::test, and the address a condition."""
+    """Changes FILE::Class[variant]::test to FILE::Class::test, and turns the address into a condition."""
     for index, argument in enumerate(config.args):
         path, found, rest = argument.partition("::")
         if found and "[" in rest:
@@ -36,7 +36,7 @@ def take_addresses(config):
 
 
 class NoTest(pytest.Item):
-    """Stands for a module without any, which is a fault."""
+    """Stands for a module without tests, which is an error."""
 
     def runtest(self):
         pytest.fail("there is no test in this module", pytrace=False)
@@ -49,7 +49,7 @@ class Variants:
 
     def labels(self, node):
         """(label, attributes) of each variant; one without label is the class itself."""
-        knows_backends = hasattr(node.obj, "backend")  # and now the node knows the class's own marks
+        knows_backends = hasattr(node.obj, "backend")  # this access also makes the node read the class's own marks
         mark = node.get_closest_marker("backends")
         backends = [None]
         if mark and knows_backends:
@@ -92,6 +92,6 @@ class Variants:
             if left_out:
                 self.config.hook.pytest_deselected(items=left_out)
                 items[:] = [item for item in items if item not in set(left_out)]
-        # The longest first, so that none is left to the end; what must be alone last.
+        # The longest tests first, so that none is left at the end; those that run alone last.
         items.sort(key=lambda item: (item.get_closest_marker("alone") is not None,
                                      item.get_closest_marker("first") is None))
