@@ -5,8 +5,8 @@
     run("send", "both.test:7001", preexec=names.enter)
 
     names = Names(test, name_server="silent")     other names are asked of 127.0.0.1:53, which never answers,
-                                                      in a network of the test's own (network.py)
-        names = NameServer(test)                      the same, but it answers when the test says so
+                                                  in a network of the test's own (network.py)
+    names = NameServer(test)                      the same, but it answers when the test says so
 
 The directory replaces all of /etc, because a minimal system has no hosts file to cover.
 """

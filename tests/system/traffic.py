@@ -9,13 +9,13 @@ Three kinds of clients run at once until `stop`:
     hello       300 connections a second: connect, send a message, read to the end, compare
     datagrams   300 a second, each with a number, which must come back once and unchanged
     echo        20 long connections: blocks of bytes whose values encode their position, several of
-                    which are in flight at any time, must come back in order
+                which are in flight at any time, must come back in order
 
 Failures are counted in the phase in which they began. The test names the phases:
 
     phase NAME          clients that begin from now on belong to NAME
-        progress            answered once each kind, and each echo connection, has got new replies
-        stop                begin nothing new, wait for pending replies, print the books as JSON
+    progress            answered once each kind, and each echo connection, has got new replies
+    stop                begin nothing new, wait for pending replies, print the books as JSON
 
 The rates are kept as far as a busy machine allows: clients that could not begin in time are not made up
 for, and the sums say how many began. This program judges nothing.

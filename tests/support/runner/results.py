@@ -3,8 +3,8 @@
     --results FILE      appends  passed|retried|failed|skipped <tab> NAME <tab> REASON <tab> SECONDS
                         as each test ends; a test's name is "echo-io_uring: Stream: a late reader"
     --retry-alone       failed tests run once more at the end, each in a process of its own, with nothing
-                            beside it. A test that then passes counts as `retried`, and is named in the last
-                            lines; more than RETRIED_MAX of these in one run are still failures
+                        beside it. A test that then passes counts as `retried`, and is named in the last
+                        lines; more than RETRIED_MAX of these in one run are still failures
 
 A module that cannot be imported counts as a failed test of that name.
 """
