@@ -51,11 +51,11 @@ class Connections(AccessLog):
         limits = "[limits]\nidle_timeout = '300ms'\nfirst_byte_timeout = '200ms'\n"
         daemon, address = self.serve("echo", config=ON + limits)
         daemon.signal(signal.SIGSTOP)  # so that the data of the first connection is there before the daemon accepts it
-        spoke, silent = self.connect(address), self.connect(address)
-        spoke.send(b"12345")
+        sender, silent = self.connect(address), self.connect(address)
+        sender.send(b"12345")
         daemon.signal(signal.SIGCONT)
-        self.assertEqual(receive_all(spoke) + receive_all(silent), b"12345")
-        spoke.close()
+        self.assertEqual(receive_all(sender) + receive_all(silent), b"12345")
+        sender.close()
         silent.close()
         daemon.wait_log(ACCESS + '.* 5 bytes in, 5 out, .* s, nothing came within idle_timeout: "12345"$')
         daemon.wait_log(ACCESS + '.* 0 bytes in, 0 out, .* s, it said nothing within '
@@ -86,12 +86,12 @@ class Connections(AccessLog):
         listen = listen_section("hello", f"tcp://127.0.0.1:{port}")
         daemon = self.daemon(config=listen)
         before = self.ask(("127.0.0.1", port))
-        for reloads, (section, told) in enumerate([(ON, True), ("", False), (ON, True)], 1):
+        for reloads, (section, logged) in enumerate([(ON, True), ("", False), (ON, True)], 1):
             daemon.write_config(listen + section)
             daemon.signal(signal.SIGHUP)
             daemon.wait_log("^riposted: reloaded: ", count=reloads)
             peer = self.ask(("127.0.0.1", port))
-            if told:
+            if logged:
                 daemon.wait_log(ACCESS + peer)
             else:
                 quiet = peer
@@ -128,8 +128,8 @@ class Rate(AccessLog):
         daemon.stop()
         left_out = sum(int(re.search(r"access: (\d+) line", line)[1])
                        for line in daemon.lines(ACCESS + r"\d+ lines? left out$"))
-        told = len(daemon.lines(ACCESS + r"127\."))
-        self.assertEqual(told + left_out, 60)
+        logged = len(daemon.lines(ACCESS + r"127\."))
+        self.assertEqual(logged + left_out, 60)
         self.assertGreater(left_out, 0)
 
 

@@ -180,7 +180,7 @@ class Handover(RiposteTest):
         manager.daemons[-1].signal(signal.SIGTERM)
         finished = []
 
-        def look():
+        def two_finished():
             for client in clients:
                 if client in finished:
                     continue
@@ -191,7 +191,7 @@ class Handover(RiposteTest):
                     continue
                 finished.append(client)
             return len(finished) == 2
-        await_true(look, "two are finished")
+        await_true(two_finished, "two are finished")
         for client in finished:
             client.close()
         self.assertEqual(manager.daemons[-1].wait(), 0)

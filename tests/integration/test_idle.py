@@ -17,8 +17,8 @@ from daemon import (SANITIZER, WAIT, RiposteTest, await_true, needs_program, nee
 pytestmark = pytest.mark.backends
 
 SECONDS = 3
-#: On a busy machine, work from before may finish late; calls that recur are seen in each look.
-LOOKS = 5
+#: On a busy machine, work from before may finish late; calls that recur are seen in each round.
+ROUNDS = 5
 #: A busy thread would use a hundred times as much.
 CPU_SHARE_MAX = 0.01
 
@@ -98,7 +98,7 @@ class Idle(RiposteTest):
                     found[task] = re.findall(r"ctxt_switches:\s+(\d+)", file.read())
         return found
 
-    def look(self, daemons):
+    def measure(self, daemons):
         """For each daemon, the calls that it makes within SECONDS and the share of a CPU that it uses."""
         traces = [Trace(self, daemon) for daemon in daemons]
         start = time.monotonic()
@@ -111,19 +111,19 @@ class Idle(RiposteTest):
     def test_without_work_it_makes_no_system_calls_and_uses_no_cpu(self):
         """An endless spin would show in one or the other: that of io_uring makes no call."""
         silent, _ = self.answered_daemon(20, "[limits]\nwrite_stall_timeout = '200ms'\n")
-        looking, clients = self.answered_daemon(5, "busy_poll = '10ms'\n")
+        spinning, clients = self.answered_daemon(5, "busy_poll = '10ms'\n")
         subjects = {"without connections": self.daemon("--listen", "hello=127.0.0.1:0", "--workers", "2"),
-                    "with silent connections": silent, "with busy poll": looking}
+                    "with silent connections": silent, "with busy poll": spinning}
         for daemon in subjects.values():
             self.await_rest(daemon)
-        restless = subjects
-        for _ in range(LOOKS):
-            seen = dict(zip(restless, self.look(restless.values())))
-            restless = {name: subjects[name] for name, (calls, cpu) in seen.items()
+        active = subjects
+        for _ in range(ROUNDS):
+            seen = dict(zip(active, self.measure(active.values())))
+            active = {name: subjects[name] for name, (calls, cpu) in seen.items()
                         if calls or cpu > CPU_SHARE_MAX}
-            if not restless:
+            if not active:
                 break
-        self.assertEqual(restless, {}, seen)
+        self.assertEqual(active, {}, seen)
         self.speak(clients)
 
     @needs_systemd
@@ -132,18 +132,18 @@ class Idle(RiposteTest):
                              environment={"WATCHDOG_USEC": "600000"})
         trace = Trace(self, daemon)
 
-        def pets():
+        def new_notifications():
             count = 0
             while select.select([daemon.notifications], [], [], 0)[0]:
                 count += daemon.notifications.recv(4096) == b"WATCHDOG=1"
             return count
-        pets()
-        petted = 0
-        while petted < 4:
+        new_notifications()
+        notified = 0
+        while notified < 4:
             self.assertTrue(select.select([daemon.notifications], [], [], WAIT)[0], "the watchdog is notified")
-            petted += pets()
+            notified += new_notifications()
         calls = trace.end()
-        petted += pets() + 1  # the last one may be incomplete
+        notified += new_notifications() + 1  # the last one may be incomplete
         self.assertGreater(len(calls), 0)
         # A few calls each time, including the wake-ups.
-        self.assertLessEqual(len(calls), 20 * petted, calls)
+        self.assertLessEqual(len(calls), 20 * notified, calls)

@@ -49,8 +49,8 @@ class Compiles(RiposteTest):
                                   capture_output=True, text=True, check=False)
         made = journalctl("--update-catalog")
         self.assertEqual((made.returncode, made.stdout, made.stderr), (0, "", ""))
-        told = journalctl("--dump-catalog").stdout
-        self.assertEqual(set(re.findall(r"^-- ([0-9a-f]{32})$", told, re.M)),
+        catalog_dump = journalctl("--dump-catalog").stdout
+        self.assertEqual(set(re.findall(r"^-- ([0-9a-f]{32})$", catalog_dump, re.M)),
                          {identity for identity, _ in read_catalog().values()})
 
 

@@ -235,9 +235,9 @@ class Notify(RiposteTest):
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         daemon.signal(signal.SIGHUP)
         message = self.await_message(daemon, "RELOADING", "1")
-        told = int(message["MONOTONIC_USEC"])
-        self.assertLessEqual(before, told)
-        self.assertLessEqual(told, time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+        reload_began = int(message["MONOTONIC_USEC"])
+        self.assertLessEqual(before, reload_began)
+        self.assertLessEqual(reload_began, time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
         self.await_message(daemon, "READY", "1")
 
     def test_a_failed_reload_is_in_the_status_and_the_daemon_is_ready_again(self):

@@ -406,13 +406,13 @@ class Rates(LimitsTest):
     def test_a_connection_below_rate_min_is_closed_and_one_above_it_is_not(self):
         daemon, address = self.serve(
             "echo", config="[limits]\nrate_min = 1000\nrate_window = '300ms'\n")
-        dribbler, sender = self.connect(address), self.connect(address)
+        slow_sender, sender = self.connect(address), self.connect(address)
 
-        def dribble():
+        def slow_sender_is_closed():
             sender.sendall(b"x" * 50_000)
             self.assertEqual(len(receive_exactly(sender, 50_000)), 50_000)
-            return self.is_closed_on(dribbler)
-        await_true(dribble, "the connection that sends too slowly is closed")
+            return self.is_closed_on(slow_sender)
+        await_true(slow_sender_is_closed, "the connection that sends too slowly is closed")
         self.assert_still(sender)
         self.assertEqual(self.counted(daemon, "slow senders"), 1)
 

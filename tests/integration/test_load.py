@@ -219,7 +219,7 @@ class ManyConnections(Case):
     def test_connections_beyond_the_servers_limit_are_reported(self):
         _, endpoint = self.service(config="[limits]\nconnections = 10\n")
 
-        def told():
+        def reported():
             # It detects closes within 20 ms. A slower server closes them while requests are pending.
             process = self.start("-j", "-c", 20, "-n", 100, endpoint)
             done = process.finish()
@@ -228,7 +228,7 @@ class ManyConnections(Case):
             self.assert_consistent(found, 1)
             self.assertEqual(done.stderr, f"riposte: {found['error']}\n" if "error" in found else "")
             return done.stderr
-        self.assertRegex(await_true(told, "it is told"),
+        self.assertRegex(await_true(reported, "the error is printed"),
                          r"^riposte: \S+: \d+ of 20 connections were opened, the others closed again at "
                          r"once; does the server limit them.*\n$")
 

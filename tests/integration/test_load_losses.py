@@ -286,14 +286,14 @@ class Limits(LoadCase):
             notes = found["generator"]["notes"]
             self.assertEqual(found["counts"]["unsent"], 0)
             self.assertFalse([note for note in notes if "free connection" in note or "held back" in note])
-            if told := [note for note in notes if note.startswith("answers stop at ")]:
+            if limit_notes := [note for note in notes if note.startswith("answers stop at ")]:
                 break
         else:
             self.skipTest("this machine is too busy to tell an even rate")
-        rate = int(told[0].split()[3])
+        rate = int(limit_notes[0].split()[3])
         # A second's worth may be answered at once, once; and each worker has its share.
         self.assertLess(rate, 250)
-        self.assertIn("does the responder limit its rate for a prefix? See riposted.toml(5).", told[0])
+        self.assertIn("does the responder limit its rate for a prefix? See riposted.toml(5).", limit_notes[0])
 
 
 class OverALink(LoadCase):

@@ -269,7 +269,7 @@ class Echoes(LoadCase):
                 self.assert_counts(found, sent=300, answered=300)
 
 
-class Dead(LoadCase):
+class Unavailable(LoadCase):
     def test_a_closed_port_refuses(self):
         for scheme, kind in KINDS:
             with self.subTest(scheme=scheme):

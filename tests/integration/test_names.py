@@ -205,14 +205,14 @@ class Unknown(unittest.TestCase):
         self.addCleanup(peer.close)
         self.endpoint = f"udp://here.test:{peer.endpoint.rpartition(':')[2]}"
 
-    def told(self, *hosts):
+    def messages_about(self, *hosts):
         return "".join(rf"riposte: cannot resolve '{host}': .+\n" for host in hosts)
 
     def test_an_unknown_name_does_not_stop_the_others(self):
         done = run_json("ping", "-j", "-c", "3", "-i", "20ms", "udp://a.test", self.endpoint, "b.test:9",
                         preexec=self.names.enter)
         self.assertEqual((done.returncode, done.json["exit"]), (1, 1), str(done))
-        self.assertRegex(done.stderr, rf"\A{self.told('a.test', 'b.test')}\Z")
+        self.assertRegex(done.stderr, rf"\A{self.messages_about('a.test', 'b.test')}\Z")
         self.assertEqual([(found["name"], found["counts"]["answered"]) for found in done.json["endpoints"]],
                          [(self.endpoint, 3)])
         self.assertEqual([missing["name"] for missing in done.json["not_measured"]],
@@ -229,7 +229,7 @@ class Unknown(unittest.TestCase):
     def test_if_all_names_are_unknown_nothing_is_measured(self):
         done = run("ping", "-j", "-c", "1", "a.test", "b.test", preexec=self.names.enter)
         self.assertEqual((done.returncode, done.stdout), (2, ""), str(done))
-        self.assertRegex(done.stderr, rf"\A{self.told('a.test', 'b.test')}\Z")
+        self.assertRegex(done.stderr, rf"\A{self.messages_about('a.test', 'b.test')}\Z")
 
 
 class NoSingleHost(unittest.TestCase):

@@ -221,7 +221,7 @@ class NoReply(Case):
         self.assertRegex(done.stdout, r"[1-9]\d* refused")
 
 
-class Breakers(Case):
+class FaultyPeers(Case):
     """Streams that end or are cut, and damaged datagrams."""
 
     def test_a_server_that_closes_at_once(self):
@@ -346,7 +346,7 @@ class OtherServices(Case):
         _, address = self.serve(service)
         endpoint = spelled("tcp", address)
         self.assertEqual(self.measured(endpoint, "--reconnect")["connections"], 3)
-        # It reconnects without an option, as in Breakers.
+        # It reconnects without an option, as in FaultyPeers.
         found = self.ping(endpoint, count=5, interval="200ms", code=None)[0]
         self.assertEqual(found["service"], "other")
         self.assertEqual(found["counts"]["answered"] + found["counts"]["closed"], 5)

@@ -100,9 +100,9 @@ class Daytime(RiposteTest):
     def check(self, line, before):
         found = DAYTIME.match(line)
         self.assertIsNotNone(found, line)
-        told = calendar.timegm(time.strptime(found[1].decode(), "%B %d, %Y %H:%M:%S"))
-        self.assertLessEqual(before - 1, told)
-        self.assertLessEqual(told, time.time() + 1)
+        sent = calendar.timegm(time.strptime(found[1].decode(), "%B %d, %Y %H:%M:%S"))
+        self.assertLessEqual(before - 1, sent)
+        self.assertLessEqual(sent, time.time() + 1)
 
     def test_it_sends_the_time_in_utc_without_a_request_and_closes(self):
         _, address = self.serve("daytime", environment={"TZ": "America/New_York", "LC_ALL": "C.UTF-8"})
@@ -120,9 +120,9 @@ class Daytime(RiposteTest):
 class Time(RiposteTest):
     def check(self, answer, before):
         self.assertEqual(len(answer), 4)
-        told = struct.unpack("!I", answer)[0]
-        self.assertLessEqual((int(before) - 1 + SECONDS_1900_TO_1970) % (1 << 32), told)
-        self.assertLessEqual(told, (int(time.time()) + 1 + SECONDS_1900_TO_1970) % (1 << 32))
+        sent = struct.unpack("!I", answer)[0]
+        self.assertLessEqual((int(before) - 1 + SECONDS_1900_TO_1970) % (1 << 32), sent)
+        self.assertLessEqual(sent, (int(time.time()) + 1 + SECONDS_1900_TO_1970) % (1 << 32))
 
     def test_it_sends_32_bits_of_seconds_since_1900_and_closes(self):
         _, address = self.serve("time")

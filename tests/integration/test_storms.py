@@ -83,7 +83,7 @@ class Storms(RiposteTest):
         super().setUp()
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if hard < DESCRIPTORS:
-            self.skipTest(f"only {hard} descriptors to be had, {DESCRIPTORS} are needed")
+            self.skipTest(f"only {hard} descriptors are available, {DESCRIPTORS} are needed")
 
     def begin(self, limits="idle_timeout = '30s'\nwrite_stall_timeout = '5s'"):
         self.subject = self.daemon(

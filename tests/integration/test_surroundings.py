@@ -29,13 +29,13 @@ class Notified(RiposteTest):
 
     @staticmethod
     def await_ready(daemon):
-        def told():
+        def is_ready():
             if daemon.poll() is not None:
                 raise AssertionError(f"riposted ended with {daemon.status}")
             with contextlib.suppress(BlockingIOError):
                 return b"READY=1" in daemon.notifications.recv(4096, socket.MSG_DONTWAIT).split(b"\n")
             return False
-        await_true(told, "the daemon is ready")
+        await_true(is_ready, "the daemon is ready")
 
 
 @needs_systemd
@@ -121,14 +121,14 @@ class FullLog(RiposteTest):
 class EarlySignals(Notified):
     def test_a_log_without_reader_does_not_prevent_the_start(self):
         """Its first line is a warning of too few descriptors."""
-        def nobody_reads():
+        def close_the_readers_end():
             resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
             read, write = os.pipe()
             os.dup2(write, 2)
             os.close(read)
             os.close(write)
         port = free_port()
-        daemon = self.start("--listen", f"hello=127.0.0.1:{port}", in_child=nobody_reads)
+        daemon = self.start("--listen", f"hello=127.0.0.1:{port}", in_child=close_the_readers_end)
         client = self.connect(("127.0.0.1", port))
         client.send(GREETING)
         self.assertEqual(receive_all(client), ANSWER)
@@ -173,10 +173,10 @@ class EarlySignals(Notified):
 
 
 @needs_systemd
-class DeafManager(Notified):
+class UnresponsiveManager(Notified):
     """A service manager that does not read its notifications."""
 
-    def deafen(self, daemon):
+    def fill_queue(self, daemon):
         """Fills the queue of the socket."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
             filler.setblocking(False)
@@ -184,7 +184,7 @@ class DeafManager(Notified):
                 for _ in range(100_000):
                     filler.sendto(b"FILL=1", daemon.notifications.getsockname())
 
-    def told(self, daemon):
+    def queued_messages(self, daemon):
         """The messages that are in the queue now, without those that filled it."""
         daemon.notifications.setblocking(False)
         messages = []
@@ -198,7 +198,7 @@ class DeafManager(Notified):
         config = listen_section("hello", f"tcp://127.0.0.1:{port}")
         daemon = self.start(config=f"[metrics]\nlisten = ['tcp://127.0.0.1:{metrics}']\n{config}",
                             environment={"WATCHDOG_USEC": "30000"})
-        self.deafen(daemon)
+        self.fill_queue(daemon)
         for count in (1, 2):
             daemon.signal(signal.SIGHUP)
             daemon.wait_log("^riposted: reloaded: ", count=count)
@@ -210,16 +210,16 @@ class DeafManager(Notified):
 
     def test_the_manager_gets_the_current_state_once_it_reads(self):
         daemon = self.start(config=listen_section("hello", f"tcp://127.0.0.1:{free_port()}"))
-        self.deafen(daemon)
+        self.fill_queue(daemon)
         for count in range(1, 6):
             daemon.signal(signal.SIGHUP)
             daemon.wait_log("^riposted: reloaded: ", count=count)
-        messages = self.told(daemon)
+        messages = self.queued_messages(daemon)
 
         def ready():
-            messages.extend(self.told(daemon))
+            messages.extend(self.queued_messages(daemon))
             return any(message.startswith(b"READY=1") for message in messages)
-        await_true(ready, "the manager is told")
+        await_true(ready, "the manager is notified")
         self.assertEqual([message.partition(b"=")[0] for message in messages], [b"RELOADING", b"READY"])
 
     def test_connections_that_the_manager_does_not_store_are_finished(self):
@@ -228,7 +228,7 @@ class DeafManager(Notified):
         client = self.connect(("127.0.0.1", port))
         client.send(b"x")
         self.assertEqual(receive_exactly(client, 1), b"x")
-        self.deafen(daemon)
+        self.fill_queue(daemon)
         daemon.signal(signal.SIGTERM)
         daemon.wait_log("^riposted: draining")
         await_true(lambda: daemon.threads() == 1, "the workers have ended")
@@ -275,8 +275,8 @@ class LittleMemory(RiposteTest):
                     for client in clients:
                         client.send(b"still")
                         self.assertEqual(receive_exactly(client, 5), b"still")
-                    with socket.socket() as nobody:
-                        self.assertNotEqual(nobody.connect_ex(("127.0.0.1", other)), 0)
+                    with socket.socket() as refused:
+                        self.assertNotEqual(refused.connect_ex(("127.0.0.1", other)), 0)
                 resource.prlimit(daemon.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
                 daemon.write_config("[limits]\nconnections = 20000\n" + listen)
                 daemon.signal(signal.SIGHUP)

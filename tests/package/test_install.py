@@ -19,7 +19,7 @@ CONFIGURATION = "etc/riposte/riposted.toml"
 ENABLED = "etc/systemd/system/sockets.target.wants"
 
 # Stands in for systemctl(1) in the maintainer scripts: a unit is enabled if a link exists, and active if
-# /active lists it; other verbs are recorded in /told without any effect.
+# /active lists it; other verbs are recorded in /calls without any effect.
 SYSTEMCTL = """#!/bin/sh
 verb=
 for word; do
@@ -36,7 +36,7 @@ for word; do
                     preset) mkdir -p /etc/systemd/system/sockets.target.wants
                         ln -s "$(ls /lib/systemd/system/"$word" /usr/lib/systemd/system/"$word" \
                             2>/dev/null | head -n 1)" /etc/systemd/system/sockets.target.wants ;;
-                    *) echo "$verb $word" >>/told ;;
+                    *) echo "$verb $word" >>/calls ;;
                 esac
             fi ;;
     esac
@@ -174,9 +174,9 @@ class SystemctlCalls(InRoot):
         systemctl.write_text(SYSTEMCTL)
         systemctl.chmod(0o755)
 
-    def told(self, verb, scripts):
+    def called(self, verb, scripts):
         """The units that `systemctl verb` was called for while `scripts()` ran, in order."""
-        path = self.path / "told"
+        path = self.path / "calls"
         path.unlink(missing_ok=True)
         scripts()
         self.lines = path.read_text().splitlines() if path.exists() else []
@@ -189,14 +189,14 @@ class SystemctlCalls(InRoot):
         return {line.split()[0] for line in self.lines}
 
     def test_an_installation_starts_the_hello_socket_and_nothing_else(self):
-        self.assertEqual(self.told("start", self.install), ["riposted.socket"])
+        self.assertEqual(self.called("start", self.install), ["riposted.socket"])
         self.assertEqual(self.verbs(), {"start"})
 
     def test_an_upgrade_restarts_a_running_service_and_stops_no_socket(self):
         self.install()
         sockets = {"riposted.socket"} | self.enable_other_sockets()
         self.run_units("riposted.service", *sockets)
-        self.assertEqual(self.told("restart", self.upgrade), ["riposted.service"])
+        self.assertEqual(self.called("restart", self.upgrade), ["riposted.service"])
         # Starting an active unit has no effect; the call is for sockets that a new version adds.
         self.assertEqual(self.verbs(), {"restart", "start"})
         self.assertEqual({line.split()[1] for line in self.lines if line.startswith("start ")},
@@ -205,13 +205,13 @@ class SystemctlCalls(InRoot):
     def test_an_upgrade_starts_no_service_that_is_not_running(self):
         self.install()
         self.run_units("riposted.socket")
-        self.assertEqual(self.told("start", self.upgrade), ["riposted.socket"])
+        self.assertEqual(self.called("start", self.upgrade), ["riposted.socket"])
         self.assertEqual(self.verbs(), {"start"})
 
     def test_a_removal_closes_every_socket_before_it_stops_the_service(self):
         self.install()
         units = set(self.units())
-        stopped = self.told("stop", lambda: self.root.run("dpkg", "--remove", "riposted"))
+        stopped = self.called("stop", lambda: self.root.run("dpkg", "--remove", "riposted"))
         self.assertEqual(set(stopped), units)
         last_socket = max(at for at, unit in enumerate(stopped) if unit.endswith(".socket"))
         self.assertLess(last_socket, stopped.index("riposted.service"))

@@ -57,7 +57,7 @@ class Names:
 
 class NameServer(Names):
     def __init__(self, test):
-        super().__init__(test, name_server="told")
+        super().__init__(test, name_server="scripted")
         self.server.settimeout(WAIT)
         self.waiting = []
 

@@ -352,8 +352,8 @@ class Retried(Runs):
         self.assertEqual(self.outcomes(), [
             ["passed", "one: Stream: fails"], ["passed", "one: Stream: passes"],
             *(["retried", f"one: Stream: flaky {number}"] for number in range(1, RETRIED_MAX + 1))])
-        *told, last = shown.splitlines()[-RETRIED_MAX - 1:]
-        for number, line in enumerate(sorted(told), 1):
+        *retried, last = shown.splitlines()[-RETRIED_MAX - 1:]
+        for number, line in enumerate(sorted(retried), 1):
             self.assertRegex(line, f"^retried: one: Stream: flaky {number}: .*too busy")
         self.assertRegex(last, f"2 passed, .*{RETRIED_MAX} retried")
 

@@ -203,8 +203,8 @@ class Installed(SystemTest):
         traffic.progress()
         books = traffic.stop()
         for phase, counts in books.items():
-            told = ", ".join(f"{value} {name}" for name, value in sorted(counts.items()))
-            print(f"# {RELEASE}: {phase}: {told}", flush=True)
+            summary = ", ".join(f"{value} {name}" for name, value in sorted(counts.items()))
+            print(f"# {RELEASE}: {phase}: {summary}", flush=True)
         return books
 
     def assert_fine(self, books, connected=ECHO_CONNECTIONS):

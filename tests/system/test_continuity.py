@@ -92,8 +92,8 @@ class Continuity(Installed):
         self.await_active(pid)
         self.busy.progress()
         self.assert_only_cut(self.books(self.busy), "hang", 1)
-        told = [entry["MESSAGE"] for entry in self.journal_since()]
-        self.assertTrue(any("Watchdog timeout" in message for message in told), told)
+        messages = [entry["MESSAGE"] for entry in self.journal_since()]
+        self.assertTrue(any("Watchdog timeout" in message for message in messages), messages)
         self.assert_sockets_well()
 
     def test_a_restart_with_an_invalid_file_delays_clients_and_refuses_none(self):

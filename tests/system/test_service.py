@@ -17,8 +17,8 @@ NO_IO_URING = "[Service]\nSystemCallFilter=~@aio\n"
 
 class Units(Installed):
     def exposure(self, unit):
-        told = self.machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
-        return float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)[1])
+        output = self.machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
+        return float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", output)[1])
 
     def test_the_exposure_of_the_service_is_at_most_0_2(self):
         self.assertLessEqual(self.exposure("riposted.service"), 0.2)
@@ -36,8 +36,8 @@ class Units(Installed):
 
     def test_a_reload_of_the_manager_logs_nothing_about_the_units(self):
         self.machine.systemctl("daemon-reload")
-        told = self.machine.journal("--after-cursor", self.started, "-t", "systemd")
-        self.assertNotRegex(told, r"riposted\S*:\d+:")
+        output = self.machine.journal("--after-cursor", self.started, "-t", "systemd")
+        self.assertNotRegex(output, r"riposted\S*:\d+:")
 
     def test_every_socket_of_the_package_is_served(self):
         ports = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37}
@@ -54,9 +54,9 @@ class Units(Installed):
     def test_metrics_are_served_if_their_socket_is_enabled(self):
         self.machine.systemctl("restart", "riposted-metrics.socket")
         self.addCleanup(self.machine.systemctl, "stop", "riposted-metrics.socket")
-        told = self.ask("tcp", 9701, "GET /metrics HTTP/1.0\r\n\r\n")
-        self.assertRegex(told, rb"^HTTP/1.1 200 OK\r\n")
-        self.assertIn(b"\nriposte_build_info{", told)
+        output = self.ask("tcp", 9701, "GET /metrics HTTP/1.0\r\n\r\n")
+        self.assertRegex(output, rb"^HTTP/1.1 200 OK\r\n")
+        self.assertIn(b"\nriposte_build_info{", output)
         mode = self.machine.run("stat", "-c", "%F %a", "/run/riposte/metrics.sock").stdout.strip()
         self.assertEqual(mode, "socket 666")
         self.machine.systemctl("stop", "riposted-metrics.socket")
@@ -156,8 +156,8 @@ class Restricted(Installed):
 class Reports(Installed):
     def test_the_status_line_has_backend_workers_listeners_and_connections(self):
         self.start()
-        told = self.machine.systemctl("status", "riposted.service").stdout
-        self.assertRegex(told, r'Status: "(io_uring|epoll), 1 worker, 4 listeners, 0 connections"')
+        output = self.machine.systemctl("status", "riposted.service").stdout
+        self.assertRegex(output, r'Status: "(io_uring|epoll), 1 worker, 4 listeners, 0 connections"')
 
     def test_journal_entries_have_fields(self):
         self.machine.write("/etc/riposte/riposted.toml", 'log_level = "debug"\n' + self.config)
@@ -174,30 +174,30 @@ class Reports(Installed):
 
     def explained(self, event):
         """The output of journalctl -x -u riposted for this process's line of an event."""
-        def told():
+        def logged():
             # Without a cursor: with a match, systemd 252 leaves out the first line after one.
             text = self.machine.journal("-x", "-u", "riposted", f"_PID={self.main_pid()}",
                                         "RIPOSTE_EVENT=" + event)
             return "Subject: " in text and text
-        return await_true(told, f"an explained line of {event}")
+        return await_true(logged, f"an explained line of {event}")
 
     def test_the_journal_explains_the_start(self):
         self.start()
-        told = self.explained("ready")
-        self.assertRegex(told, r"riposted\[\d+\]: ready: backend ")
-        self.assertRegex(told, r"(?m)^.* Subject: riposted is ready$")
-        self.assertRegex(told, r"(?m)^.* Defined-By: riposted$")
+        output = self.explained("ready")
+        self.assertRegex(output, r"riposted\[\d+\]: ready: backend ")
+        self.assertRegex(output, r"(?m)^.* Subject: riposted is ready$")
+        self.assertRegex(output, r"(?m)^.* Defined-By: riposted$")
         backend = self.status_text().split(",")[0]
-        self.assertRegex(told, rf"with the backend {backend} and 1 worker")
+        self.assertRegex(output, rf"with the backend {backend} and 1 worker")
 
     def test_the_journal_explains_a_refused_reload_and_its_remedy(self):
         self.start()
         self.machine.write("/etc/riposte/riposted.toml", "wokers = 2\n")
         self.machine.systemctl("reload", "riposted.service", check=False)
-        told = self.explained("reload_failed")
-        self.assertRegex(told, r"(?m)^.* Subject: riposted keeps its old configuration$")
-        self.assertRegex(told, r"(?m)^\S*\s+/etc/riposte/riposted\.toml:1:1: unknown key 'wokers'")
-        self.assertIn("systemctl reload riposted", told)
+        output = self.explained("reload_failed")
+        self.assertRegex(output, r"(?m)^.* Subject: riposted keeps its old configuration$")
+        self.assertRegex(output, r"(?m)^\S*\s+/etc/riposte/riposted\.toml:1:1: unknown key 'wokers'")
+        self.assertIn("systemctl reload riposted", output)
 
     def test_a_journal_entry_is_found_by_its_id_and_has_its_fields(self):
         self.start()
@@ -219,10 +219,10 @@ class Reports(Installed):
         self.start()
         self.assertEqual(self.ask("tcp"), b"Hello, i'm server!")
 
-        def told():
+        def logged():
             return [entry for entry in self.journal_since()
                     if entry.get("RIPOSTE_EVENT") == "access_connection"]
-        entry = await_true(told, "the line of the access log")[0]
+        entry = await_true(logged, "the line of the access log")[0]
         self.assertEqual((entry["RIPOSTE_RECEIVED_BYTES"], entry["RIPOSTE_SENT_BYTES"],
                           entry["RIPOSTE_CONTENT"], entry["RIPOSTE_END"]),
                          ("18", "18", "Hello, i'm client!", "finished"))
