@@ -29,7 +29,7 @@ class OnThisMachine(RiposteTest):
         self.assertEqual((done.returncode, done.stderr), (1, ""), str(done))
         return done.stdout
 
-    def swallower(self):
+    def reader_that_never_replies(self):
         peer = TcpPeer(swallow)
         self.addCleanup(peer.close)
         return peer.endpoint
@@ -43,7 +43,7 @@ class OnThisMachine(RiposteTest):
         return peer.endpoint
 
     def test_a_port_that_accepts_and_stays_silent(self):
-        endpoint = self.swallower()
+        endpoint = self.reader_that_never_replies()
         self.assertEqual(self.ping("-W", "300ms", endpoint)["errors"],
                          [{"kind": "no_answer", "text": "no answer", "count": 3}])
         text = self.text("-W", "300ms", endpoint)
@@ -88,7 +88,7 @@ class OnThisMachine(RiposteTest):
 
     def test_the_comparison_shows_the_causes(self):
         closed = spelled("tcp", self.keep(closed_port(socket.SOCK_STREAM)).getsockname())
-        silent = self.swallower()
+        silent = self.reader_that_never_replies()
         peer = UdpPeer(echo_datagram)
         self.addCleanup(peer.close)
         done = run("ping", "-q", "-c", "2", "-i", "20ms", "-W", "300ms", peer.endpoint, closed, silent)
@@ -172,8 +172,8 @@ class BehindARouter(unittest.TestCase):
             self.assertEqual(done.json["errors"], [
                 {"kind": "local", "text": "no route on this machine", "count": 1}])
 
-    def test_no_neighbour(self):
-        """No host on the link has the address: this machine says so to itself, by ICMP."""
+    def test_an_address_without_a_host_on_the_link_is_unreachable(self):
+        """No host on the link has the address: this machine's own kernel reports that by ICMP."""
         network.enter_network(self)
         network.ip("link add one type veth peer name two")
         network.ip("link set one up")
@@ -190,7 +190,7 @@ class BehindARouter(unittest.TestCase):
 
 
 class RefusedByThisMachine(RiposteTest):
-    """What this machine does not send is `local` to ping and to load, in no loss, and the run goes on."""
+    """A packet that this machine does not send counts as `local`, not as lost, and the run continues."""
 
     SENDTO, SENDMMSG = {"x86_64": (44, 307)}.get(os.uname().machine, (206, 269))
 
@@ -199,7 +199,7 @@ class RefusedByThisMachine(RiposteTest):
         self.assertEqual(done.returncode, 1, str(done))
         return done, done.json["endpoints"][0]
 
-    def test_by_a_firewall(self):
+    def test_probes_and_requests_blocked_by_a_local_firewall_count_as_local(self):
         peer = UdpPeer(echo_datagram)
         self.addCleanup(peer.close)
         done, found = self.ping(
@@ -212,7 +212,7 @@ class RefusedByThisMachine(RiposteTest):
         self.assertEqual(
             done.stderr, f"riposte: {peer.endpoint}: this machine did not send a probe: operation not permitted "
             "(such probes do not count as lost)\n")
-        # The first request of load leaves by another call than those that leave together.
+        # The first request of load uses another system call than requests that are sent together.
         done = run_json("load", "-j", "-d", "300ms", "-c", "1", "--depth", "8", peer.endpoint,
                         preexec=lambda: refuse_system_calls((self.SENDMMSG,), errno.EPERM))
         self.assertEqual(done.returncode, 1, str(done))
@@ -220,7 +220,7 @@ class RefusedByThisMachine(RiposteTest):
         self.assertEqual((done.json["counts"]["unreachable"], done.json["counts"]["lost"]), (0, 0), str(done))
         self.assertIn("some requests were not sent by this machine: operation not permitted\n", done.stderr)
 
-    def test_by_a_line_and_a_hint(self):
+    def test_the_text_reports_a_local_firewall_in_a_line_and_a_hint(self):
         done = run("ping", "-c", "1", "udp://127.0.0.1:9",
                    preexec=lambda: refuse_system_calls((self.SENDTO,), errno.EPERM))
         self.assertIn("\nseq=1 not sent: prohibited by a firewall on this machine\n", done.stdout)
@@ -233,7 +233,7 @@ class RefusedByThisMachine(RiposteTest):
         with open("/proc/sys/net/ipv4/tcp_tw_reuse", "w", encoding="ascii") as reuse:
             reuse.write("0")
 
-    def test_by_want_of_ports(self):
+    def test_a_lack_of_local_ports_counts_as_local(self):
         network.enter_network(self)
         silent = TcpPeer(swallow)
         self.addCleanup(silent.close)
@@ -254,7 +254,7 @@ class RefusedByThisMachine(RiposteTest):
         self.assertEqual(done.json["loss_percent"], 0)
         self.assertIn("no local port was free for some connections", done.stderr)
 
-    def test_by_want_of_descriptors(self):
+    def test_a_lack_of_descriptors_counts_as_local(self):
         silent = TcpPeer(swallow)
         self.addCleanup(silent.close)
         done, found = self.ping("--reconnect", "-c", "40", "-i", "5ms", "-W", "400ms", silent.endpoint,
