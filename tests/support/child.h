@@ -1,5 +1,5 @@
-// A piece of a test that changes what belongs to the whole process (environment, standard error,
-// descriptors 3 and up, user, limits) runs in a child, which hands back what it found as text.
+// Parts of a test that change the state of the whole process (environment, standard error,
+// descriptors 3 and up, user, limits) run in a child, which returns its findings as text.
 #pragma once
 
 #include <cstdlib>
@@ -22,7 +22,7 @@ std::string in_child(Body&& body) {
     const pid_t pid = ::fork();
     if (pid == 0) {
         ::close(pipe_fds[0]);
-        // Out of the way of what the child does with low descriptors.
+        // A high number, so that it does not collide with the child's use of low descriptors.
         const int result_fd = ::fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, 100);
         ::close(pipe_fds[1]);
         const std::string result = std::forward<Body>(body)();
@@ -47,7 +47,7 @@ std::string in_child(Body&& body) {
     return result;
 }
 
-/// Only in a child, which has one thread.
+/// Call these only in a child, which has one thread.
 inline void set_environment(const char* name, const std::string& value) {
     ::setenv(name, value.c_str(), 1); // NOLINT(concurrency-mt-unsafe)
 }
@@ -58,7 +58,7 @@ inline bool has_environment(const char* name) {
     return std::getenv(name) != nullptr; // NOLINT(concurrency-mt-unsafe)
 }
 
-/// As if no service manager were there, whatever the tests were started by.
+/// Behave as without a service manager, however the tests were started.
 inline void forget_service_manager() {
     for (const char* name :
          {"JOURNAL_STREAM", "INVOCATION_ID", "NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS",

@@ -1,7 +1,7 @@
-// The main function of every doctest program, and the reporter that makes it speak TAP version 13.
+// The main function of every doctest program, and the reporter that prints TAP version 13.
 //
-// One line a test case, so that Meson counts cases and not programs; what failed, with its file,
-// line and values, stands in `# ` lines before it. The plan comes last. A program that runs no case
+// One line per test case, so that Meson counts cases and not programs; failures, with their file,
+// line and values, are in `# ` lines before it. The plan comes last. A program that runs no case
 // at all has failed: a filter that matches nothing must not look like success.
 //
 //     unit_common                        all
@@ -24,9 +24,9 @@
 
 namespace {
 
-// The reporter belongs to doctest's context, which deletes it before main can ask it anything.
+// The reporter belongs to doctest's context, which deletes it before main can read its results.
 struct Run {
-    std::mutex mutex; // asserts may come from any thread of a test case
+    std::mutex mutex; // any thread of a test case may assert
     std::string skip_reason;
     bool ended = false;
     unsigned cases = 0;
@@ -105,7 +105,7 @@ public:
     }
 
     void subcase_end() override {
-        // A leaf's name stays for what is reported after it; entering the next one replaces it.
+        // A leaf's name is kept for later reports; entering the next one replaces it.
     }
 
     void log_assert(const doctest::AssertData& check) override {
@@ -127,7 +127,7 @@ public:
     }
 
     void test_case_skipped(const doctest::TestCaseData& test) override {
-        // Called for every case that a filter leaves out, too: only a case marked so is a skip.
+        // Also called for every case that a filter leaves out: only cases marked so are skips.
         if (!test.m_skip)
             return;
         const std::lock_guard lock(current_run().mutex);
@@ -167,7 +167,7 @@ private:
     const doctest::TestCaseData* test_ = nullptr;
     std::vector<std::string> subcases_;
     unsigned cases_ = 0;  // reported
-    unsigned marked_ = 0; // of them, skipped by doctest because they are marked so
+    unsigned marked_ = 0; // of these, skipped by doctest because they are marked so
 };
 
 DOCTEST_REGISTER_REPORTER("tap", 0, TapReporter);
@@ -189,7 +189,7 @@ int main(int argc, char** argv) {
             context.addFilter("test-case", ("*" + std::string(argv[i]) + "*").c_str());
     }
     const int result = context.run();
-    if (context.shouldExit()) // --help, --list-test-cases and the like: nothing was to be run
+    if (context.shouldExit()) // --help, --list-test-cases and the like: no case was requested
         return result;
     const bool nothing_ran = current_run().ended && current_run().cases == 0;
     return nothing_ran ? EXIT_FAILURE : result;

@@ -19,7 +19,7 @@ FailAllocations::~FailAllocations() {
     left = unlimited;
 }
 
-/// May one more be made?
+/// Whether one more allocation may succeed.
 static bool grant() noexcept {
     if (left == unlimited)
         return true;
@@ -31,8 +31,8 @@ static bool grant() noexcept {
 
 } // namespace riposte::test
 
-// All forms without an alignment: a sanitizer brings its own of those that are left out here, and
-// then one would free what another has allocated. See [new.delete] of the standard.
+// All forms without an alignment: a sanitizer would supply those that are missing here, and then
+// one would free what the other has allocated. See [new.delete] of the standard.
 void* operator new(size_t size) {
     void* memory = riposte::test::grant() ? std::malloc(size > 0 ? size : 1) : nullptr;
     if (memory == nullptr)

@@ -1,5 +1,5 @@
-// operator new of a test program that links failing_new.cpp: fails when it is told to, as where
-// there is no memory.
+// operator new of a test program that links failing_new.cpp: fails on request, as when memory is
+// exhausted.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@
 
 namespace riposte::test {
 
-/// Can ::1 be bound here?
+/// Whether ::1 can be bound here.
 inline bool has_ipv6() {
     sockaddr_in6 loopback{};
     loopback.sin6_family = AF_INET6;

@@ -1,4 +1,4 @@
-// Spans of time in nanoseconds, for tests that write them out.
+// Units of time in nanoseconds, for tests that write out durations.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// How long a test waits for what must come. The bounds are far beyond what an idle machine needs,
-// and no test is slower for them; RIPOSTE_TEST_PATIENCE multiplies them where even they are too
-// short.
+// The limits of a test's waits for events that must happen. They are far longer than an idle
+// machine needs, and slow no test down; RIPOSTE_TEST_PATIENCE multiplies them where they are still
+// too short.
 #pragma once
 
 #include <chrono>
@@ -18,7 +18,7 @@ inline double patience_factor() {
     return factor;
 }
 
-/// So much as an idle machine never needs.
+/// Longer than an idle machine ever needs.
 inline std::chrono::milliseconds patience(std::chrono::seconds idle = std::chrono::seconds(60)) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(idle * patience_factor());
 }

@@ -1,12 +1,11 @@
-// A loud way out of a test case that this machine can not run.
+// Skips a test case that this machine cannot run, visibly.
 //
 //     TEST_CASE("the ring refuses a foreign descriptor") {
 //         if (!io_uring_is_permitted())
 //             SKIP("io_uring_setup: Operation not permitted");
 //
-// The case is reported as skipped with its reason, and counted as such; a case that failed before
-// it skipped has failed. SKIP returns from the function it stands in: use it in the test case
-// itself.
+// The case is reported and counted as skipped, with its reason; a case that failed before SKIP has
+// failed. SKIP returns from the enclosing function, so use it in the test case itself.
 #pragma once
 
 #include <string>
