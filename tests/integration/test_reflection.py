@@ -1,4 +1,4 @@
-"""Forged datagrams: the daemon can be used neither to amplify traffic, nor for an endless loop, nor against a group."""
+"""Forged datagrams: the daemon does not amplify them, does not loop on them, and does not answer those to groups."""
 
 import contextlib
 import os
