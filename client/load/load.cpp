@@ -285,7 +285,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     LoadAccount account(result, options.rate.has_value());
     LoadContext context{.setup = setup, .loop = *loop, .schedule = schedule, .account = account};
     const auto engine = make_engine(context, reconnect);
-    if (auto run = LoadRun(context, *engine, plan, files->wants_series()).run(); !run) {
+    if (auto run = LoadRun(context, *engine, plan, files->wants_series(), result).run(); !run) {
         result.interrupted = loop->interrupted();
         return std::unexpected(document_failure(options, result, std::move(run.error())));
     }

@@ -85,7 +85,24 @@ public:
         result_.connect.record(ns);
     }
 
-    LoadResult& result() { return result_; }
+    /// What else the kernel says of a connection (tcp_info.h).
+    void note_handshake(int fd, uint64_t took_ns) { result_.tcp.note_connected(fd, took_ns); }
+    void note_socket(int fd, bool was_connected) { result_.tcp.add_socket(fd, was_connected); }
+
+    /// UDP, for requests that count: what else came.
+    void note_reordered() { result_.counts.reordered++; }
+    void note_late() { result_.counts.late++; }
+    void note_duplicate() { result_.counts.duplicated++; }
+    void note_stray() { result_.counts.stray++; }
+    /// A socket could not remember more requests.
+    void note_full() { result_.outstanding_full = true; }
+    void note_dropped(uint64_t datagrams) { result_.dropped_here += datagrams; }
+    void set_path(std::optional<uint32_t> mtu, bool fragmented) {
+        result_.path_mtu = mtu;
+        result_.fragmented = fragmented;
+    }
+
+    const LoadResult& result() const { return result_; }
 
     /// Measured requests that have no outcome yet.
     uint64_t pending() const { return result_.counts.undecided(); }
@@ -97,6 +114,7 @@ public:
     const Histogram& recent() const { return recent_; }
     /// All answers so far, those to the warm-up's requests too.
     uint64_t answers() const { return answers_; }
+    /// Adds them to the result.
     void fold();
     /// The run is over: what waits is undecided.
     void finish();

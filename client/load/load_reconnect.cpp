@@ -26,7 +26,7 @@ ReconnectLoad::~ReconnectLoad() {
 
 void ReconnectLoad::close(Slot& slot) {
     if (slot.fd >= 0) {
-        account.result().tcp.add_socket(slot.fd, slot.state != State::connecting);
+        account.note_socket(slot.fd, slot.state != State::connecting);
         ::close(slot.fd);
     }
     slot = Slot{};
@@ -35,7 +35,7 @@ void ReconnectLoad::close(Slot& slot) {
 void ReconnectLoad::finish() {
     for (const Slot& slot : slots_)
         if (slot.fd >= 0)
-            account.result().tcp.add_socket(slot.fd, slot.state != State::connecting);
+            account.note_socket(slot.fd, slot.state != State::connecting);
 }
 
 void ReconnectLoad::start() {
@@ -128,7 +128,7 @@ void ReconnectLoad::connected(Slot& slot, uint64_t now_ns) {
     const uint64_t took_ns = now_ns - std::min(slot.started_ns, now_ns);
     // An error that may pass does not break a connection that was made.
     set_error_queue(slot.fd, setup.address.family(), false);
-    account.result().tcp.note_connected(slot.fd, took_ns);
+    account.note_handshake(slot.fd, took_ns);
     if (account.counts(slot.stamp))
         account.connected(took_ns);
     slot.stamp.sent_ns = std::max(now_ns, slot.stamp.sent_ns);

@@ -31,8 +31,11 @@ uint64_t cpu_ns() {
 
 } // namespace
 
-LoadRun::LoadRun(LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series)
-    : context_(context), engine_(engine), plan_(plan), wants_series_(wants_series) {}
+LoadRun::LoadRun(
+    LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series,
+    LoadResult& result)
+    : context_(context), engine_(engine), plan_(plan), wants_series_(wants_series),
+      result_(result) {}
 
 Result<void> LoadRun::run() {
     if (auto opened = engine_.open(); !opened)
@@ -43,7 +46,7 @@ Result<void> LoadRun::run() {
     context_.schedule.start(now);
     context_.account.measure_from(context_.schedule.measured_from_ns());
     if (wants_series_)
-        result().series = std::make_unique<Series>(context_.schedule.measured_from_ns());
+        result_.series = std::make_unique<Series>(context_.schedule.measured_from_ns());
     if (context_.schedule.phase() != LoadPhase::warming_up)
         begin_measuring(now);
     context_.loop.heed_second(true);
@@ -52,7 +55,7 @@ Result<void> LoadRun::run() {
     send_and_receive();
     await_answers();
     context_.loop.heed_second(false);
-    result().cut_short = context_.loop.interrupts() > 1;
+    result_.cut_short = context_.loop.interrupts() > 1;
     engine_.finish();
     context_.account.finish();
     live_.erase();
@@ -62,7 +65,7 @@ Result<void> LoadRun::run() {
 void LoadRun::begin_measuring(uint64_t now_ns) {
     measuring_ = true;
     cpu_before_ns_ = cpu_ns();
-    result().started_at =
+    result_.started_at =
         static_cast<double>(realtime_ns() - (now_ns - context_.schedule.measured_from_ns())) / 1e9;
 }
 
@@ -88,16 +91,16 @@ void LoadRun::send_and_receive() {
              schedule.due() > 0 ? UINT64_MAX : schedule.next_due_ns()});
         const uint64_t now = turn(deadline);
         if (context_.loop.interrupted()) {
-            result().interrupted = true;
+            result_.interrupted = true;
             schedule.stop(now);
         }
         engine_.pump(now);
     }
     schedule.close();
-    result().counts.unsent = schedule.unsent();
-    result().elapsed_ns = schedule.end_ns() - schedule.measured_from_ns();
+    result_.counts.unsent = schedule.unsent();
+    result_.elapsed_ns = schedule.end_ns() - schedule.measured_from_ns();
     if (measuring_)
-        result().cpu_ns = cpu_ns() - cpu_before_ns_;
+        result_.cpu_ns = cpu_ns() - cpu_before_ns_;
 }
 
 /// However the run ended, requests that are under way are lingered for (linger.h), and lost if no
@@ -121,11 +124,11 @@ void LoadRun::await_answers() {
             return;
         }
         turn(next_tick_ns_);
-        result().interrupted |= context_.loop.interrupted();
+        result_.interrupted |= context_.loop.interrupted();
         if (!is_counted || account.last_answer_ns() < end_ns)
             continue;
-        result().elapsed_ns = account.last_answer_ns() - context_.schedule.measured_from_ns();
-        result().cpu_ns = cpu_ns() - cpu_before_ns_;
+        result_.elapsed_ns = account.last_answer_ns() - context_.schedule.measured_from_ns();
+        result_.cpu_ns = cpu_ns() - cpu_before_ns_;
     }
 }
 
@@ -134,10 +137,10 @@ void LoadRun::tick(uint64_t now_ns) {
     engine_.sweep(now_ns);
     if (context_.loop.take_interim()) {
         context_.account.fold();
-        result().elapsed_ns = now_ns - std::min(now_ns, context_.schedule.measured_from_ns());
+        result_.elapsed_ns = now_ns - std::min(now_ns, context_.schedule.measured_from_ns());
         const MayBlock guard(context_.loop);
         live_.erase();
-        write_all(STDERR_FILENO, load_interim(result()));
+        write_all(STDERR_FILENO, load_interim(result_));
     }
     if (now_ns - shown_ns_ >= show_ns)
         show(now_ns);
@@ -162,14 +165,14 @@ void LoadRun::show(uint64_t now_ns) {
                 from_ns + plan_.duration_ns - std::min(now_ns, from_ns + plan_.duration_ns);
         }
         if (plan_.count)
-            part(result().counts.sent, *plan_.count);
+            part(result_.counts.sent, *plan_.count);
         progress.rate = static_cast<double>(account.answers() - shown_answers_) /
                         (static_cast<double>(now_ns - shown_ns_) / 1e9);
         if (account.recent().has_percentile(99))
             progress.p99_ns = account.recent().percentile_ns(99);
         else if (!account.recent().empty())
             progress.max_ns = account.recent().max_ns();
-        progress.errors = result().counts.errors();
+        progress.errors = result_.counts.errors();
         const MayBlock guard(context_.loop);
         live_.draw(load_progress(progress, live_.width(), shows_unicode()));
     }

@@ -16,9 +16,12 @@ namespace riposte::client {
 class LoadRun {
 public:
     /// `wants_series`: the result gets one.
-    LoadRun(LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series);
+    /// `result` is the account's, too: the run writes when it was and how it ended.
+    LoadRun(
+        LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series,
+        LoadResult& result);
 
-    /// Everything is in the account's result afterwards. An error: nothing was measured.
+    /// Everything is in the result afterwards. An error: nothing was measured.
     Result<void> run();
 
 private:
@@ -29,12 +32,12 @@ private:
     void tick(uint64_t now_ns);
     void show(uint64_t now_ns);
     void begin_measuring(uint64_t now_ns);
-    LoadResult& result() { return context_.account.result(); }
 
     LoadContext& context_;
     LoadEngine& engine_;
     LoadPlan plan_;
     bool wants_series_;
+    LoadResult& result_;
     LiveLine live_;
     bool measuring_ = false;
     uint64_t next_tick_ns_ = 0;

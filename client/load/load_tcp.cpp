@@ -35,7 +35,7 @@ TcpLoad::~TcpLoad() {
 
 void TcpLoad::close(Connection& connection) {
     if (connection.fd >= 0) {
-        account.result().tcp.add_socket(connection.fd, connection.state == State::open);
+        account.note_socket(connection.fd, connection.state == State::open);
         ::close(connection.fd);
     }
     connection = Connection{};
@@ -46,7 +46,7 @@ void TcpLoad::close(Connection& connection) {
 void TcpLoad::finish() {
     for (const Connection& connection : connections_)
         if (connection.fd >= 0)
-            account.result().tcp.add_socket(connection.fd, connection.state == State::open);
+            account.note_socket(connection.fd, connection.state == State::open);
 }
 
 void TcpLoad::start() {
@@ -148,7 +148,7 @@ bool TcpLoad::take(Connection& connection, std::span<const std::byte> piece, uin
         return true;
     // To an open loop's idle connection: nobody asked for that.
     if (too_long && missing == 0 && !opening_)
-        account.result().counts.stray++;
+        account.note_stray();
     broken(connection, in_step ? Outcome::closed : Outcome::corrupted, now_ns);
     return false;
 }

@@ -54,7 +54,7 @@ Cause TcpLoad::finish_connecting(Connection& connection, uint32_t events) {
 }
 
 void TcpLoad::opened(Connection& connection, uint64_t now_ns) {
-    account.result().tcp.note_connected(connection.fd, now_ns - connection.started_ns);
+    account.note_handshake(connection.fd, now_ns - connection.started_ns);
     account.connected(now_ns - connection.started_ns);
     if (schedule.is_open_loop())
         ready_.push(index_of(connection));

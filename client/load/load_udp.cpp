@@ -158,13 +158,12 @@ void UdpLoad::receive_all(Socket& socket, bool to_the_end, uint64_t now_ns) {
 void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t received_ns) {
     expire(socket, received_ns);
     const DatagramArrival arrival = socket.book.arrive(shape_, bytes, scratch_);
-    LoadCounts& counts = account.result().counts;
     const Stamp stamp = arrival.stamp.value_or(Stamp{}); // the first three kinds have one
     // Of a request that is no longer known only the time tells whether it counts.
-    const uint64_t measured = arrival.stamp ? static_cast<uint64_t>(account.counts(*arrival.stamp))
-                              : schedule.phase() == LoadPhase::warming_up ? 0
-                                                                          : 1;
-    counts.reordered += arrival.reordered ? measured : 0;
+    const bool counts =
+        arrival.stamp ? account.counts(*arrival.stamp) : schedule.phase() != LoadPhase::warming_up;
+    if (arrival.reordered && counts)
+        account.note_reordered();
     switch (arrival.kind) {
     case DatagramKind::answer:
         account.answered(stamp, received_ns, bytes.size());
@@ -176,13 +175,16 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
         account.failed(stamp, Outcome::wrong_size, bytes.size());
         break;
     case DatagramKind::late:
-        counts.late += measured;
+        if (counts)
+            account.note_late();
         return;
     case DatagramKind::duplicate:
-        counts.duplicated += measured;
+        if (counts)
+            account.note_duplicate();
         return;
     case DatagramKind::stray:
-        counts.stray += measured;
+        if (counts)
+            account.note_stray();
         return;
     }
     if (!schedule.is_open_loop())
@@ -272,16 +274,14 @@ void UdpLoad::finish() {
     const uint64_t now = monotonic_ns();
     for (Socket& socket : sockets_) {
         receive_all(socket, true, now);
-        account.result().dropped_here += dropped_by(socket.fd.get());
+        account.note_dropped(dropped_by(socket.fd.get()));
     }
     if (sockets_.empty())
         return;
     const int fd = sockets_.front().fd.get();
     const int family = setup.address.family();
-    LoadResult& result = account.result();
-    result.path_mtu = path_mtu(fd, family);
-    result.fragmented =
-        result.path_mtu && packet_bytes(fd, family, setup.request_bytes) > *result.path_mtu;
+    const auto mtu = path_mtu(fd, family);
+    account.set_path(mtu, mtu && packet_bytes(fd, family, setup.request_bytes) > *mtu);
 }
 
 } // namespace riposte::client

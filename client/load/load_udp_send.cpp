@@ -29,7 +29,7 @@ void UdpLoad::has_room(Socket& socket) {
     if (!is_open && (socket.paused || free == 0))
         return;
     if (socket.book.is_full()) {
-        account.result().outstanding_full = true;
+        account.note_full();
         return;
     }
     if (is_open) {

@@ -118,15 +118,19 @@ void PingRun::add(Target target, const SocketAddress& address) {
     const uint64_t interval_ns = options_.interval_us * 1000;
     const uint64_t timeout_ns = uint64_t{target.timeout_ms} * 1'000'000;
     const Transport transport = target.transport;
-    const std::string name = target.name;
+    PingSettings ping{
+        .session = random_session(),
+        .payload_bytes = options_.payload_bytes,
+        .timeout_ns = timeout_ns,
+        .window = window_for(interval_ns, timeout_ns),
+        .name = target.name,
+        .address = to_string(address),
+        .transport = transport,
+        .interval_ns = interval_ns};
     ProberSettings settings{
         .target = std::move(target),
         .address = address,
-        .ping =
-            {.session = random_session(),
-             .payload_bytes = options_.payload_bytes,
-             .timeout_ns = timeout_ns,
-             .window = window_for(interval_ns, timeout_ns)},
+        .ping = std::move(ping),
         .endpoint = lanes_.size(),
         .reconnect = options_.reconnect,
         .df = options_.df};
@@ -134,13 +138,6 @@ void PingRun::add(Target target, const SocketAddress& address) {
     lanes_.push_back(
         {.prober = make(std::move(settings), loop_, *this),
          .schedule = PingSchedule(0, interval_ns, options_.count)});
-    PingResult& result = lanes_.back().prober->result();
-    result.name = name;
-    result.address = to_string(address);
-    result.transport = transport;
-    result.payload_bytes = options_.payload_bytes;
-    result.interval_ns = interval_ns;
-    result.timeout_ns = timeout_ns;
 }
 
 /// The endpoints' probes are spread evenly over the interval.
@@ -151,10 +148,9 @@ void PingRun::start(bool with_series) {
     for (size_t i = 0; i < lanes_.size(); i++) {
         const uint64_t first_ns = start_ns_ + interval_ns * i / lanes_.size();
         lanes_[i].schedule = PingSchedule(first_ns, interval_ns, options_.count);
-        PingResult& result = lanes_[i].prober->result();
-        result.started_at = static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9;
-        if (with_series)
-            result.series = std::make_unique<Series>(start_ns_);
+        lanes_[i].prober->begin(
+            static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9,
+            with_series ? std::make_unique<Series>(start_ns_) : nullptr);
     }
 }
 
@@ -300,7 +296,7 @@ void PingRun::measure_elapsed() {
     const uint64_t end_ns = is_sending_ ? monotonic_ns() : last_event_ns_;
     const uint64_t elapsed_ns = end_ns > start_ns_ ? end_ns - start_ns_ : 0;
     for (Lane& lane : lanes_)
-        lane.prober->result().elapsed_ns = elapsed_ns;
+        lane.prober->set_elapsed(elapsed_ns);
 }
 
 void PingRun::print_interim() {

@@ -51,9 +51,28 @@ PingAccount::PingAccount(const PingSettings& settings)
       buffer_(settings.payload_bytes) {
     assert(std::has_single_bit(settings.window));
     assert(settings.payload_bytes >= probe_header_bytes);
+    result_.name = settings.name;
+    result_.address = settings.address;
+    result_.transport = settings.transport;
+    result_.interval_ns = settings.interval_ns;
     result_.payload_bytes = settings.payload_bytes;
     result_.timeout_ns = settings.timeout_ns;
     result_.wait_ns = settings.timeout_ns;
+}
+
+void PingAccount::begin(double started_at, std::unique_ptr<Series> series) {
+    result_.started_at = started_at;
+    result_.series = std::move(series);
+}
+
+void PingAccount::note_connected(uint64_t connect_ns) {
+    result_.connect.record(connect_ns);
+    result_.connections++;
+}
+
+void PingAccount::set_path(std::optional<uint32_t> mtu, bool fragmented) {
+    result_.path_mtu = mtu;
+    result_.fragmented = fragmented;
 }
 
 uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns) {

@@ -12,8 +12,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace riposte::client {
@@ -38,6 +41,11 @@ struct PingSettings {
     uint32_t payload_bytes;
     uint64_t timeout_ns;
     size_t window; ///< probes remembered, a power of two
+    /// Of the endpoint, for its result (ping_result.h).
+    std::string name = {};
+    std::string address = {};
+    Transport transport = Transport::udp;
+    uint64_t interval_ns = 0;
 };
 
 /// At least twice as many probes as can be waiting at once, as a power of two: 1,024 to 2^20.
@@ -83,7 +91,19 @@ public:
     /// When it was sent; 0 if it is not remembered.
     uint64_t sent_ns(uint64_t sequence) const;
 
-    PingResult& result() { return result_; }
+    /// The run begins: when, in seconds since 1970, and with --plot a series.
+    void begin(double started_at, std::unique_ptr<Series> series);
+    void set_elapsed(uint64_t elapsed_ns) { result_.elapsed_ns = elapsed_ns; }
+    void set_clock(ReceiveClock clock) { result_.clock = clock; }
+    /// Why a probe got no answer.
+    void note_cause(const Cause& cause) { result_.causes.note(cause); }
+    void note_refusal(uint64_t took_ns) { result_.refusal.record(took_ns); }
+    /// TCP: a connection was made, in that time.
+    void note_connected(uint64_t connect_ns);
+    void set_tcp(TcpTotals totals) { result_.tcp = std::move(totals); }
+    /// UDP: what this machine knows of the path.
+    void set_path(std::optional<uint32_t> mtu, bool fragmented);
+
     const PingResult& result() const { return result_; }
 
 private:

@@ -226,8 +226,7 @@ Result<void> TcpProber::connected(size_t slot) {
     const uint64_t connect_ns = made_ns - stream.began_ns;
     stream.connect_ns = std::max(connect_ns, uint64_t{1});
     ended_.note_connected(stream.fd.get(), connect_ns);
-    result().connect.record(connect_ns);
-    result().connections++;
+    account().note_connected(connect_ns);
     lose(due, made_ns);
     // The connection was opened for the probe that was due before it; that one may have been given
     // up already.
@@ -473,7 +472,7 @@ void TcpProber::update() {
     for (const PingStream& stream : streams_)
         if (stream.state != PingStream::State::free)
             totals.add_socket(stream.fd.get(), stream.state != PingStream::State::connecting);
-    result().tcp = std::move(totals);
+    account().set_tcp(std::move(totals));
 }
 
 void TcpProber::finish() {

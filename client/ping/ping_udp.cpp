@@ -259,8 +259,7 @@ void UdpProber::update() {
     const int family = settings().address.family();
     const auto mtu = path_mtu(fd_.get(), family);
     const uint64_t bytes = packet_bytes(fd_.get(), family, settings().ping.payload_bytes);
-    result().path_mtu = mtu;
-    result().fragmented = !settings().df && mtu && bytes > *mtu && result().counts.sent > 0;
+    account().set_path(mtu, !settings().df && mtu && bytes > *mtu && result().counts.sent > 0);
 }
 
 void UdpProber::finish() {

@@ -10,7 +10,7 @@ namespace riposte::client {
 
 void Prober::arrived(const ProbeOutcome& arrival, ReceiveClock clock) {
     if (arrival.outcome == Outcome::answered)
-        result().clock = combine(result().clock, clock);
+        account_.set_clock(combine(result().clock, clock));
     listener_.on_arrival(result(), arrival);
 }
 
@@ -19,9 +19,9 @@ void Prober::failed(const ProbeFailure& failure) {
         return;
     const bool has_cause = failure.outcome != Outcome::lost;
     if (has_cause || failure.cause.kind == CauseKind::no_connection)
-        result().causes.note(failure.cause);
+        account_.note_cause(failure.cause);
     if (failure.outcome == Outcome::refused && failure.took_ns > 0)
-        result().refusal.record(failure.took_ns);
+        account_.note_refusal(failure.took_ns);
     listener_.on_failure(result(), failure);
 }
 

@@ -93,8 +93,11 @@ public:
     virtual void finish() = 0;
     /// What the kernel knows of the connections goes into the result, as it is now.
     virtual void update() {}
+    void begin(double started_at, std::unique_ptr<Series> series) {
+        account_.begin(started_at, std::move(series));
+    }
+    void set_elapsed(uint64_t elapsed_ns) { account_.set_elapsed(elapsed_ns); }
 
-    PingResult& result() { return account_.result(); }
     const PingResult& result() const { return account_.result(); }
 
 protected:
