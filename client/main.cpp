@@ -1,9 +1,9 @@
 // Wires the client: command line -> the command -> exit code.
 #include "client/load/load.h"
-#include "client/options.h"
+#include "client/options/options.h"
 #include "client/ping/ping.h"
-#include "client/report.h"
-#include "client/send.h"
+#include "client/send/send.h"
+#include "client/show/report.h"
 #include "client/status/status.h"
 #include "common/standard_streams.h"
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -87,9 +88,23 @@ std::string plural(uint64_t count, std::string_view noun) {
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+std::string byte_count(uint64_t count) {
+    return plural(count, "byte");
+}
+
 std::string errno_text(int error) {
     const char* text = strerrordesc_np(error);
     return text != nullptr ? text : fmt::format("error {}", error);
+}
+
+std::string reason(int error) {
+    std::string text = errno_text(error);
+    const auto upper = [&](size_t at) {
+        return at < text.size() && std::isupper(static_cast<unsigned char>(text[at])) != 0;
+    };
+    if (upper(0) && !upper(1)) // "RFS specific error" stays as it is
+        text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+    return text;
 }
 
 } // namespace riposte

@@ -24,7 +24,13 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
 /// "1 worker", "2 workers", "0 workers".
 std::string plural(uint64_t count, std::string_view noun);
 
+/// "1 byte", "18 bytes".
+std::string byte_count(uint64_t count);
+
 /// errno's text, thread-safe: "Address already in use".
 std::string errno_text(int error);
+
+/// The same as it reads in the middle of a line: "connection refused".
+std::string reason(int error);
 
 } // namespace riposte

@@ -8,10 +8,11 @@
 #include "client/load/load_tcp.h"
 #include "client/load/load_udp.h"
 #include "client/measure/probe.h"
-#include "client/report.h"
 #include "client/show/measurement_output.h"
-#include "client/terminal.h"
+#include "client/show/report.h"
+#include "client/show/terminal.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <cerrno>

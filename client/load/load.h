@@ -1,7 +1,7 @@
 // `riposte load`: as many requests as go (closed loop), or as many as asked for (open loop).
 #pragma once
 
-#include "client/options.h"
+#include "client/options/options.h"
 #include "common/error.h"
 
 namespace riposte::client {

@@ -5,8 +5,8 @@
 namespace riposte::client {
 
 /// Over UDP nothing waits for a place, unless as many are outstanding as are remembered.
-void LoadAccount::left(const Stamp& stamp, uint64_t lateness_ns, uint64_t wait_ns) {
-    if (!counts(stamp))
+void LoadAccount::left(const RequestTimes& times, uint64_t lateness_ns, uint64_t wait_ns) {
+    if (!counts(times))
         return;
     result_.lateness.record(lateness_ns);
     if (result_.transport == Transport::tcp)
@@ -17,22 +17,22 @@ void LoadAccount::left(const Stamp& stamp, uint64_t lateness_ns, uint64_t wait_n
         result_.late_blocked++;
 }
 
-void LoadAccount::failed(const Stamp& stamp, Outcome outcome, uint64_t bytes) {
-    if (!counts(stamp))
+void LoadAccount::failed(const RequestTimes& times, Outcome outcome, uint64_t bytes) {
+    if (!counts(times))
         return;
     LoadCounts& counts = result_.counts;
     counts.bytes_received += bytes;
     if (result_.series)
-        result_.series->record_failure(stamp.intended_ns);
+        result_.series->record_failure(times.intended_ns);
     counts.add(outcome);
 }
 
-void LoadAccount::failed(const Stamp& stamp, const Cause& cause, uint64_t bytes) {
+void LoadAccount::failed(const RequestTimes& times, const Cause& cause, uint64_t bytes) {
     const Outcome outcome = outcome_of(cause);
     if (outcome == Outcome::local)
         local_error_ = cause.error;
-    failed(stamp, outcome, bytes);
-    if (counts(stamp) && cause.kind != CauseKind::no_answer)
+    failed(times, outcome, bytes);
+    if (counts(times) && cause.kind != CauseKind::no_answer)
         result_.causes.note(cause);
 }
 

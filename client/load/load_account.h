@@ -18,7 +18,7 @@ namespace riposte::client {
 inline constexpr uint64_t late_ns = 1'000'000;
 
 /// When a request was to be sent and when it was, on CLOCK_MONOTONIC. The same in a closed loop.
-struct Stamp {
+struct RequestTimes {
     uint64_t intended_ns = 0;
     uint64_t sent_ns = 0;
 };
@@ -29,38 +29,38 @@ public:
 
     /// Requests count that are intended at this time or later; none before it is called.
     void measure_from(uint64_t ns) { measured_from_ns_ = ns; }
-    bool counts(const Stamp& stamp) const { return stamp.intended_ns >= measured_from_ns_; }
+    bool counts(const RequestTimes& times) const { return times.intended_ns >= measured_from_ns_; }
 
     /// `count` requests of `bytes` each leave.
-    void sent(const Stamp& stamp, uint64_t count, uint64_t bytes) {
-        if (!counts(stamp))
+    void sent(const RequestTimes& times, uint64_t count, uint64_t bytes) {
+        if (!counts(times))
             return;
         result_.counts.sent += count;
         result_.counts.bytes_sent += count * bytes;
         if (result_.transport == Transport::udp)
-            result_.windows.sent(stamp.sent_ns - std::min(stamp.sent_ns, measured_from_ns_), count);
+            result_.windows.sent(times.sent_ns - std::min(times.sent_ns, measured_from_ns_), count);
     }
 
     /// Open loop: a request leaves so long after its time, by whom (load_schedule.h).
-    void left(const Stamp& stamp, uint64_t lateness_ns, uint64_t wait_ns);
+    void left(const RequestTimes& times, uint64_t lateness_ns, uint64_t wait_ns);
 
     /// A closed loop over UDP: a request that was lost kept its place for so long.
-    void kept_by_lost(const Stamp& stamp, uint64_t kept_ns) {
-        if (counts(stamp))
+    void kept_by_lost(const RequestTimes& times, uint64_t kept_ns) {
+        if (counts(times))
             result_.loss_time_ns += kept_ns;
     }
 
     /// The right answers, of `bytes` each, to `count` requests of the same times came at `now_ns`.
-    void answered(const Stamp& stamp, uint64_t now_ns, uint64_t bytes, uint64_t count = 1) {
+    void answered(const RequestTimes& times, uint64_t now_ns, uint64_t bytes, uint64_t count = 1) {
         answers_ += count;
-        const uint64_t round_trip_ns = since(stamp.sent_ns, now_ns);
+        const uint64_t round_trip_ns = since(times.sent_ns, now_ns);
         greatest_round_trip_ns_ = std::max(greatest_round_trip_ns_, round_trip_ns);
-        if (!counts(stamp))
+        if (!counts(times))
             return;
         result_.counts.answered += count;
         result_.counts.bytes_received += count * bytes;
         last_answer_ns_ = std::max(last_answer_ns_, now_ns);
-        const uint64_t latency_ns = since(stamp.intended_ns, now_ns);
+        const uint64_t latency_ns = since(times.intended_ns, now_ns);
         recent_.record(latency_ns, count);
         if (open_loop_)
             result_.latency_from_send.record(round_trip_ns, count);
@@ -68,14 +68,14 @@ public:
             result_.windows.answered(now_ns - std::min(now_ns, measured_from_ns_), count);
         if (result_.series)
             for (uint64_t i = 0; i < count; i++)
-                result_.series->record(stamp.intended_ns, latency_ns);
+                result_.series->record(times.intended_ns, latency_ns);
     }
 
     /// Anything else became of it; `bytes` of an answer that was not correct.
-    void failed(const Stamp& stamp, Outcome outcome, uint64_t bytes = 0);
+    void failed(const RequestTimes& times, Outcome outcome, uint64_t bytes = 0);
     /// The same, for a cause, which is noted unless it is silence: the lost without a cause are
     /// counted as such (CauseTally::with_lost).
-    void failed(const Stamp& stamp, const Cause& cause, uint64_t bytes = 0);
+    void failed(const RequestTimes& times, const Cause& cause, uint64_t bytes = 0);
     /// The latest errno behind Outcome::local, for a hint; 0: none.
     int local_error() const { return local_error_; }
 

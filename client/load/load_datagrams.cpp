@@ -20,35 +20,35 @@ constexpr size_t visited_requests_max = size_t{1} << 16;
 
 } // namespace
 
-DatagramBook::DatagramBook(uint32_t session, uint64_t window)
+DatagramTracker::DatagramTracker(uint32_t session, uint64_t window)
     : session_(session), window_(window),
       ring_(std::bit_ceil(std::min(window, uint64_t{ring_min}))) {
     assert(window > 0);
 }
 
-ProbeHeader DatagramBook::header_of(uint64_t number) const {
-    return {.session = session_, .sequence = number, .sent_ns = at(number).stamp.sent_ns};
+ProbeHeader DatagramTracker::header_of(uint64_t number) const {
+    return {.session = session_, .sequence = number, .sent_ns = at(number).times.sent_ns};
 }
 
 /// Was there ever a request of that number?
-bool DatagramBook::was_sent(const ProbeHeader& header) const {
+bool DatagramTracker::was_sent(const ProbeHeader& header) const {
     return header.session == session_ && header.sequence > 0 && header.sequence <= last_;
 }
 
 // ---- Requests come and go.
 
-ProbeHeader DatagramBook::send(const Stamp& stamp) {
+ProbeHeader DatagramTracker::send(const RequestTimes& times) {
     assert(!is_full());
     if (2 * (last_ + 2 - oldest_) > ring_.size() && ring_.size() < window_)
         grow();
     const uint64_t number = ++last_;
-    at(number) = {.stamp = stamp, .fate = Fate::waiting, .keeps_place = true};
+    at(number) = {.times = times, .fate = Fate::waiting, .keeps_place = true};
     waiting_++;
     kept_++;
     return header_of(number);
 }
 
-void DatagramBook::grow() {
+void DatagramTracker::grow() {
     std::vector<Request> larger(2 * ring_.size());
     const uint64_t known = std::min<uint64_t>(last_, ring_.size());
     for (uint64_t number = last_ + 1 - known; number <= last_; number++)
@@ -56,7 +56,7 @@ void DatagramBook::grow() {
     ring_ = std::move(larger);
 }
 
-void DatagramBook::leave_place(uint64_t number) {
+void DatagramTracker::leave_place(uint64_t number) {
     assert(at(number).keeps_place);
     at(number).keeps_place = false;
     kept_--;
@@ -64,7 +64,7 @@ void DatagramBook::leave_place(uint64_t number) {
         oldest_kept_++;
 }
 
-void DatagramBook::end(uint64_t number, Fate fate) {
+void DatagramTracker::end(uint64_t number, Fate fate) {
     assert(waits(number));
     if (at(number).keeps_place)
         leave_place(number);
@@ -74,38 +74,38 @@ void DatagramBook::end(uint64_t number, Fate fate) {
         oldest_++;
 }
 
-uint64_t DatagramBook::give_up_places(uint64_t now_ns, uint64_t patience_ns) {
+uint64_t DatagramTracker::give_up_places(uint64_t now_ns, uint64_t patience_ns) {
     uint64_t count = 0;
-    while (kept_ > 0 && now_ns >= at(oldest_kept_).stamp.sent_ns + patience_ns) {
+    while (kept_ > 0 && now_ns >= at(oldest_kept_).times.sent_ns + patience_ns) {
         Request& request = at(oldest_kept_);
         request.kept_us = static_cast<uint32_t>(std::min<uint64_t>(
-            (now_ns - request.stamp.sent_ns) / 1000, std::numeric_limits<uint32_t>::max()));
+            (now_ns - request.times.sent_ns) / 1000, std::numeric_limits<uint32_t>::max()));
         leave_place(oldest_kept_);
         count++;
     }
     return count;
 }
 
-std::optional<Stamp> DatagramBook::fail(const ProbeHeader& header) {
+std::optional<RequestTimes> DatagramTracker::fail(const ProbeHeader& header) {
     if (!was_sent(header) || !waits(header.sequence))
         return std::nullopt;
     end(header.sequence, Fate::given_up);
-    return at(header.sequence).stamp;
+    return at(header.sequence).times;
 }
 
-std::optional<Stamp> DatagramBook::fail_oldest() {
+std::optional<RequestTimes> DatagramTracker::fail_oldest() {
     if (waiting_ == 0)
         return std::nullopt;
-    const Stamp stamp = at(oldest_).stamp;
+    const RequestTimes times = at(oldest_).times;
     end(oldest_, Fate::given_up);
-    return stamp;
+    return times;
 }
 
 // ---- Answers.
 
 /// Whose answer it is, where nothing in it tells: the oldest that is still expected, or, if none is
 /// any more, the one that was sent last. 0: none waits.
-uint64_t DatagramBook::untold() const {
+uint64_t DatagramTracker::likeliest() const {
     if (kept_ > 0)
         return oldest_kept_;
     if (waiting_ == 0)
@@ -118,7 +118,7 @@ uint64_t DatagramBook::untold() const {
 
 /// The request that a damaged answer resembles (MostAlike): the one that its header names, or else
 /// one of those that wait, the recent ones first. 0: none.
-uint64_t DatagramBook::most_alike(
+uint64_t DatagramTracker::most_alike(
     std::span<const std::byte> bytes, std::span<std::byte> probe) const {
     const auto common = bytes.first(std::min(bytes.size(), probe.size()));
     if (common.empty())
@@ -147,8 +147,8 @@ uint64_t DatagramBook::most_alike(
 
 /// An answer of that kind to a request that is remembered. The first one decides; RFC 4737, section
 /// 3.3, is about first ones, too.
-DatagramArrival DatagramBook::settle(uint64_t number, DatagramKind kind) {
-    DatagramArrival arrival{.kind = kind, .stamp = at(number).stamp};
+DatagramArrival DatagramTracker::settle(uint64_t number, DatagramKind kind) {
+    DatagramArrival arrival{.kind = kind, .times = at(number).times};
     switch (at(number).fate) {
     case Fate::waiting:
         end(number, Fate::answered);
@@ -167,12 +167,12 @@ DatagramArrival DatagramBook::settle(uint64_t number, DatagramKind kind) {
     return arrival;
 }
 
-DatagramArrival DatagramBook::arrive(
+DatagramArrival DatagramTracker::arrive(
     const DatagramShape& shape, std::span<const std::byte> bytes, std::span<std::byte> scratch) {
     const bool right_size = bytes.size() == shape.answer_bytes;
     const auto kind = right_size ? DatagramKind::answer : DatagramKind::wrong_size;
     if (!shape.echo) {
-        const uint64_t number = untold();
+        const uint64_t number = likeliest();
         return number > 0 ? settle(number, kind) : DatagramArrival{};
     }
     const auto probe = scratch.first(shape.request_bytes);

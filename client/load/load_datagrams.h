@@ -42,13 +42,13 @@ struct DatagramArrival {
     DatagramKind kind = DatagramKind::stray;
     bool reordered = false; ///< a first answer, after that to a later request
     /// Of the request that it answers; none if that is no longer known, or of a stray.
-    std::optional<Stamp> stamp = {};
+    std::optional<RequestTimes> times = {};
 };
 
-class DatagramBook {
+class DatagramTracker {
 public:
     /// `window`: how far the newest request may be from the oldest that waits, at least 1.
-    DatagramBook(uint32_t session, uint64_t window);
+    DatagramTracker(uint32_t session, uint64_t window);
 
     /// Requests without an outcome.
     uint64_t outstanding() const { return waiting_; }
@@ -59,37 +59,37 @@ public:
     uint64_t room() const { return window_ - (last_ + 1 - oldest_); }
 
     /// A request is about to be sent, which there must be room for: its header.
-    ProbeHeader send(const Stamp& stamp);
+    ProbeHeader send(const RequestTimes& times);
 
     /// A datagram came. `scratch` has at least request_bytes.
     DatagramArrival arrive(
         const DatagramShape& shape, std::span<const std::byte> bytes, std::span<std::byte> scratch);
 
     /// The request ended otherwise; nothing if it does not wait.
-    std::optional<Stamp> fail(const ProbeHeader& header);
+    std::optional<RequestTimes> fail(const ProbeHeader& header);
     /// As fail(), for the one that was sent first; nothing if none waits.
-    std::optional<Stamp> fail_oldest();
+    std::optional<RequestTimes> fail_oldest();
 
     /// When the oldest request that waits was sent; UINT64_MAX: none does.
-    uint64_t oldest_ns() const { return waiting_ > 0 ? at(oldest_).stamp.sent_ns : UINT64_MAX; }
+    uint64_t oldest_ns() const { return waiting_ > 0 ? at(oldest_).times.sent_ns : UINT64_MAX; }
     /// The same of those that keep a place.
     uint64_t oldest_kept_ns() const {
-        return kept_ > 0 ? at(oldest_kept_).stamp.sent_ns : UINT64_MAX;
+        return kept_ > 0 ? at(oldest_kept_).times.sent_ns : UINT64_MAX;
     }
 
     /// Requests that were sent `patience_ns` ago or earlier keep their places no longer; how many.
     uint64_t give_up_places(uint64_t now_ns, uint64_t patience_ns);
 
-    /// Calls on_lost(Stamp, kept_ns) for each request that was sent `timeout_ns` ago or earlier:
-    /// how long it kept its place.
+    /// Calls on_lost(RequestTimes, kept_ns) for each request that was sent `timeout_ns` ago or
+    /// earlier: how long it kept its place.
     template<class OnLost>
     void expire(uint64_t now_ns, uint64_t timeout_ns, OnLost&& on_lost) {
-        while (waiting_ > 0 && now_ns >= at(oldest_).stamp.sent_ns + timeout_ns) {
+        while (waiting_ > 0 && now_ns >= at(oldest_).times.sent_ns + timeout_ns) {
             const Request lost = at(oldest_);
             end(oldest_, Fate::given_up);
             on_lost(
-                lost.stamp,
-                lost.keeps_place ? now_ns - lost.stamp.sent_ns : uint64_t{lost.kept_us} * 1000);
+                lost.times,
+                lost.keeps_place ? now_ns - lost.times.sent_ns : uint64_t{lost.kept_us} * 1000);
         }
     }
 
@@ -97,7 +97,7 @@ private:
     enum class Fate : uint8_t { waiting, answered, given_up, late };
 
     struct Request {
-        Stamp stamp;
+        RequestTimes times;
         uint32_t kept_us = 0; ///< its place, once it does no longer
         Fate fate = Fate::answered;
         bool keeps_place = false;
@@ -116,7 +116,7 @@ private:
     void grow();
     void leave_place(uint64_t number);
     void end(uint64_t number, Fate fate);
-    uint64_t untold() const;
+    uint64_t likeliest() const;
     uint64_t most_alike(std::span<const std::byte> bytes, std::span<std::byte> probe) const;
     DatagramArrival settle(uint64_t number, DatagramKind kind);
 

@@ -10,25 +10,25 @@ bool has_event(int fd) {
 }
 
 void LoadEngine::charge(uint64_t now_ns, const Cause& cause) {
-    Stamp stamp;
+    RequestTimes times;
     if (schedule.is_open_loop()) {
         if (schedule.due() == 0)
             return;
-        stamp = take_due(now_ns);
+        times = take_due(now_ns);
     } else {
         if (schedule.take(1) == 0)
             return;
-        stamp.intended_ns = stamp.sent_ns = schedule.stamp(now_ns);
+        times.intended_ns = times.sent_ns = schedule.stamp(now_ns);
     }
-    account.sent(stamp, 1, 0);
-    account.failed(stamp, cause);
+    account.sent(times, 1, 0);
+    account.failed(times, cause);
 }
 
-Stamp LoadEngine::take_due(uint64_t now_ns) {
+RequestTimes LoadEngine::take_due(uint64_t now_ns) {
     const DueRequest due = schedule.take_due(now_ns);
-    const Stamp stamp{.intended_ns = due.intended_ns, .sent_ns = now_ns};
-    account.left(stamp, due.lateness_ns, due.wait_ns);
-    return stamp;
+    const RequestTimes times{.intended_ns = due.intended_ns, .sent_ns = now_ns};
+    account.left(times, due.lateness_ns, due.wait_ns);
+    return times;
 }
 
 } // namespace riposte::client

@@ -12,10 +12,10 @@
 // costs 20 to 30 ns of the 4,000 or more that a request takes.
 #pragma once
 
-#include "client/connect.h"
-#include "client/event_loop.h"
 #include "client/load/load_account.h"
 #include "client/load/load_schedule.h"
+#include "client/net/connect.h"
+#include "client/net/event_loop.h"
 
 #include <cstdint>
 #include <deque>
@@ -87,7 +87,7 @@ protected:
     /// that it shows in the counts. In an open loop, if one is due.
     void charge(uint64_t now_ns, const Cause& cause);
     /// Takes the request whose turn it is in an open loop, to be sent at `now_ns`.
-    Stamp take_due(uint64_t now_ns);
+    RequestTimes take_due(uint64_t now_ns);
     uint64_t timeout_ns() const { return timeout_ns_; }
 
     const LoadSetup& setup;

@@ -4,10 +4,11 @@
 #include "client/load/load_preflight.h"
 
 #include "client/measure/probe.h"
-#include "client/reach.h"
-#include "client/report.h"
+#include "client/net/reach.h"
 #include "client/show/figures.h"
+#include "client/show/report.h"
 #include "common/clock.h"
+#include "common/text.h"
 #include "common/units.h"
 
 #include <algorithm>

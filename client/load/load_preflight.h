@@ -1,10 +1,10 @@
 // One request before anything is measured: whether somebody answers there, and how.
 #pragma once
 
-#include "client/connect.h"
 #include "client/load/load_account.h"
 #include "client/load/load_result.h"
-#include "client/patience.h"
+#include "client/net/connect.h"
+#include "client/net/patience.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 #include "client/load/load_reconnect.h"
 
-#include "client/error_queue.h"
+#include "client/net/error_queue.h"
 #include "common/clock.h"
 
 #include <algorithm>
@@ -67,10 +67,10 @@ void ReconnectLoad::pump(uint64_t now_ns) {
 
 /// Connects for a request, and writes it if that is possible at once: over loopback the connection
 /// is made before connect(2) returns.
-void ReconnectLoad::begin(Slot& slot, const Stamp& stamp) {
-    slot.stamp = stamp;
+void ReconnectLoad::begin(Slot& slot, const RequestTimes& times) {
+    slot.times = times;
     slot.started_ns = monotonic_ns();
-    account.sent(stamp, 1, setup.request_bytes);
+    account.sent(times, 1, setup.request_bytes);
     slot.send_at = next_position_;
     slot.unwritten = setup.request_bytes;
     slot.answer.restart(slot.send_at);
@@ -129,13 +129,13 @@ void ReconnectLoad::connected(Slot& slot, uint64_t now_ns) {
     // An error that may pass does not break a connection that was made.
     set_error_queue(slot.fd, setup.address.family(), false);
     account.note_handshake(slot.fd, took_ns);
-    if (account.counts(slot.stamp))
+    if (account.counts(slot.times))
         account.connected(took_ns);
-    slot.stamp.sent_ns = std::max(now_ns, slot.stamp.sent_ns);
+    slot.times.sent_ns = std::max(now_ns, slot.times.sent_ns);
     // Of a request that does not count, the intended time says only that, and stays.
-    if (account.counts(slot.stamp))
-        slot.stamp.intended_ns =
-            schedule.is_open_loop() ? slot.stamp.intended_ns + took_ns : slot.stamp.sent_ns;
+    if (account.counts(slot.times))
+        slot.times.intended_ns =
+            schedule.is_open_loop() ? slot.times.intended_ns + took_ns : slot.times.sent_ns;
     slot.state = State::waiting;
 }
 
@@ -201,7 +201,7 @@ void ReconnectLoad::ended(Slot& slot, int error, uint64_t now_ns) {
     if (slot.state == State::ending) {
         complete(slot, now_ns);
     } else if (slot.answer.received() > 0) {
-        account.failed(slot.stamp, Outcome::wrong_size, slot.answer.received());
+        account.failed(slot.times, Outcome::wrong_size, slot.answer.received());
         renew(slot, now_ns);
     } else {
         failed(slot, cause_of_end(error, setup.address), now_ns);
@@ -215,18 +215,19 @@ Cause ReconnectLoad::cause_of_error(const Slot& slot, int error) const {
 }
 
 void ReconnectLoad::complete(Slot& slot, uint64_t now_ns) {
-    if (slot.check == AnswerCheck::right && !slot.too_long)
-        account.answered(slot.stamp, slot.answered_ns, shape_.bytes);
+    if (slot.check == AnswerCheck::correct && !slot.too_long)
+        account.answered(slot.times, slot.answered_ns, shape_.bytes);
     else
         account.failed(
-            slot.stamp, slot.check == AnswerCheck::right ? Outcome::wrong_size : Outcome::corrupted,
+            slot.times,
+            slot.check == AnswerCheck::correct ? Outcome::wrong_size : Outcome::corrupted,
             shape_.bytes);
     close(slot);
     next(slot, now_ns);
 }
 
 void ReconnectLoad::failed(Slot& slot, const Cause& cause, uint64_t now_ns) {
-    account.failed(slot.stamp, cause, slot.answer.received());
+    account.failed(slot.times, cause, slot.answer.received());
     renew(slot, now_ns);
 }
 
@@ -238,7 +239,7 @@ void ReconnectLoad::renew(Slot& slot, uint64_t now_ns) {
 
 bool ReconnectLoad::has_expired(const Slot& slot, uint64_t now_ns) const {
     const uint64_t since_ns =
-        slot.state == State::connecting ? slot.started_ns : slot.stamp.sent_ns;
+        slot.state == State::connecting ? slot.started_ns : slot.times.sent_ns;
     return slot.state != State::idle && since_ns + timeout_ns() <= now_ns;
 }
 

@@ -7,8 +7,8 @@
 // connection was made; making it is figured apart.
 #pragma once
 
+#include "client/load/answer_checker.h"
 #include "client/load/load_engine.h"
-#include "client/load/load_stream.h"
 
 #include <optional>
 
@@ -39,12 +39,12 @@ private:
     struct Slot {
         int fd = -1;
         State state = State::idle;
-        LoadStream answer;
-        AnswerCheck check = AnswerCheck::right;
+        AnswerChecker answer;
+        AnswerCheck check = AnswerCheck::correct;
         bool too_long = false;
         uint32_t send_at = 0; ///< of the next byte to write, in the pattern
         uint32_t unwritten = 0;
-        Stamp stamp;
+        RequestTimes times;
         uint64_t started_ns = 0;  ///< when connecting began
         uint64_t answered_ns = 0; ///< when the answer was complete
     };
@@ -54,7 +54,7 @@ private:
     }
 
     void next(Slot& slot, uint64_t now_ns);
-    void begin(Slot& slot, const Stamp& stamp);
+    void begin(Slot& slot, const RequestTimes& times);
     void connected(Slot& slot, uint64_t now_ns);
     int write(Slot& slot);
     void receive(Slot& slot, uint64_t now_ns);

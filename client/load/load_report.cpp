@@ -1,10 +1,11 @@
 #include "client/load/load_report.h"
 
 #include "client/measure/verdict.h"
-#include "client/report.h"
 #include "client/show/causes.h"
 #include "client/show/figures.h"
+#include "client/show/report.h"
 #include "client/show/table.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <array>

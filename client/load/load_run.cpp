@@ -2,7 +2,7 @@
 
 #include "client/load/load_report.h"
 #include "client/measure/linger.h"
-#include "client/report.h"
+#include "client/show/report.h"
 #include "common/clock.h"
 
 #include <algorithm>
@@ -49,12 +49,12 @@ Result<void> LoadRun::run() {
         result_.series = std::make_unique<Series>(context_.schedule.measured_from_ns());
     if (context_.schedule.phase() != LoadPhase::warming_up)
         begin_measuring(now);
-    context_.loop.heed_second(true);
+    context_.loop.handle_second(true);
     engine_.start();
     engine_.pump(now);
     send_and_receive();
     await_answers();
-    context_.loop.heed_second(false);
+    context_.loop.handle_second(false);
     result_.cut_short = context_.loop.interrupts() > 1;
     engine_.finish();
     context_.account.finish();

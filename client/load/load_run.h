@@ -7,7 +7,7 @@
 
 #include "client/load/load_engine.h"
 #include "client/load/load_result.h"
-#include "client/terminal.h"
+#include "client/show/terminal.h"
 
 #include <cstdint>
 

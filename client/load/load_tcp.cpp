@@ -131,19 +131,19 @@ bool TcpLoad::take(Connection& connection, std::span<const std::byte> piece, uin
     bool in_step = true;
     const auto take_answer = [&](AnswerCheck check) {
         // More than all answers together: the last one is too long.
-        if (check == AnswerCheck::right && !(too_long && connection.outstanding == right + 1)) {
+        if (check == AnswerCheck::correct && !(too_long && connection.outstanding == right + 1)) {
             right++;
             return;
         }
-        take_right(connection, right, now_ns);
+        take_correct(connection, right, now_ns);
         right = 0;
-        const bool is_right = check == AnswerCheck::right;
+        const bool is_right = check == AnswerCheck::correct;
         account.failed(
             pop(connection, 1), is_right ? Outcome::wrong_size : Outcome::corrupted, shape_.bytes);
         in_step &= check != AnswerCheck::out_of_step;
     };
     connection.answers.take(shape_, too_long ? piece.first(missing) : piece, take_answer);
-    take_right(connection, right, now_ns);
+    take_correct(connection, right, now_ns);
     if (in_step && !too_long)
         return true;
     // To an open loop's idle connection: nobody asked for that.
@@ -153,7 +153,7 @@ bool TcpLoad::take(Connection& connection, std::span<const std::byte> piece, uin
     return false;
 }
 
-void TcpLoad::take_right(Connection& connection, uint64_t count, uint64_t now_ns) {
+void TcpLoad::take_correct(Connection& connection, uint64_t count, uint64_t now_ns) {
     while (count > 0) {
         const uint64_t together = std::min(count, entry(connection, 0).count);
         account.answered(pop(connection, together), now_ns, shape_.bytes, together);
@@ -162,7 +162,7 @@ void TcpLoad::take_right(Connection& connection, uint64_t count, uint64_t now_ns
 }
 
 /// The oldest requests have their outcome, `count` of those that were sent together.
-Stamp TcpLoad::pop(Connection& connection, uint64_t count) {
+RequestTimes TcpLoad::pop(Connection& connection, uint64_t count) {
     Sent& oldest = entry(connection, 0);
     assert(connection.outstanding >= count && oldest.count >= count);
     connection.outstanding -= static_cast<uint32_t>(count);
@@ -171,13 +171,13 @@ Stamp TcpLoad::pop(Connection& connection, uint64_t count) {
         connection.oldest = connection.oldest + 1 < setup.depth ? connection.oldest + 1 : 0;
         connection.entries--;
     }
-    return oldest.stamp;
+    return oldest.times;
 }
 
 // ---- Sending.
 
-void TcpLoad::push(Connection& connection, const Stamp& stamp, uint64_t count) {
-    entry(connection, connection.entries++) = {.stamp = stamp, .count = count};
+void TcpLoad::push(Connection& connection, const RequestTimes& times, uint64_t count) {
+    entry(connection, connection.entries++) = {.times = times, .count = count};
     connection.outstanding += static_cast<uint32_t>(count);
     connection.unwritten += count * setup.request_bytes;
 }
@@ -190,10 +190,10 @@ void TcpLoad::refill(Connection& connection) {
     if (count == 0)
         return;
     const uint64_t sent_ns = schedule.stamp(monotonic_ns());
-    const Stamp stamp{.intended_ns = sent_ns, .sent_ns = sent_ns};
-    account.sent(stamp, count, setup.request_bytes);
+    const RequestTimes times{.intended_ns = sent_ns, .sent_ns = sent_ns};
+    account.sent(times, count, setup.request_bytes);
     const bool is_blocked = connection.unwritten > 0;
-    push(connection, stamp, count);
+    push(connection, times, count);
     if (!is_blocked)
         write(connection);
 }
@@ -202,9 +202,9 @@ void TcpLoad::refill(Connection& connection) {
 void TcpLoad::send_due(Connection& connection, uint64_t count) {
     const uint64_t now = monotonic_ns();
     for (uint64_t i = 0; i < count; i++) {
-        const Stamp stamp = take_due(now);
-        account.sent(stamp, 1, setup.request_bytes);
-        push(connection, stamp, 1);
+        const RequestTimes times = take_due(now);
+        account.sent(times, 1, setup.request_bytes);
+        push(connection, times, 1);
     }
     write(connection);
 }
@@ -253,7 +253,7 @@ void TcpLoad::pump(uint64_t now_ns) {
 
 bool TcpLoad::has_expired(Connection& connection, uint64_t now_ns) {
     return connection.state == State::open && connection.outstanding > 0 &&
-           entry(connection, 0).stamp.sent_ns + timeout_ns() <= now_ns;
+           entry(connection, 0).times.sent_ns + timeout_ns() <= now_ns;
 }
 
 /// What waits in a socket is read before anything of it is lost: a turn serves only so many events.
@@ -287,12 +287,12 @@ void TcpLoad::broken(
     uint64_t begun = connection.answers.received();
     while (connection.outstanding > 0) {
         const bool is_cut = begun > 0 && outcome == Outcome::closed;
-        const Stamp stamp = pop(connection, 1);
+        const RequestTimes times = pop(connection, 1);
         const uint64_t bytes = std::exchange(begun, 0);
         if (cause && !is_cut)
-            account.failed(stamp, *cause, bytes);
+            account.failed(times, *cause, bytes);
         else
-            account.failed(stamp, is_cut ? Outcome::wrong_size : outcome, bytes);
+            account.failed(times, is_cut ? Outcome::wrong_size : outcome, bytes);
     }
     close(connection);
     if (opening_) {

@@ -7,8 +7,8 @@
 // emptied the socket, a write that takes less has filled it.
 #pragma once
 
+#include "client/load/answer_checker.h"
 #include "client/load/load_engine.h"
-#include "client/load/load_stream.h"
 
 #include <memory>
 #include <optional>
@@ -33,7 +33,7 @@ private:
 
     /// Requests that were sent at the same time.
     struct Sent {
-        Stamp stamp;
+        RequestTimes times;
         uint64_t count;
     };
 
@@ -43,7 +43,7 @@ private:
         uint32_t outstanding = 0; ///< requests without an answer, written or not
         uint32_t oldest = 0;      ///< the first entry of them in the connection's ring
         uint32_t entries = 0;     ///< in the ring
-        LoadStream answers;
+        AnswerChecker answers;
         uint32_t send_at = 0;    ///< of the next byte to write, in the pattern
         uint64_t unwritten = 0;  ///< bytes of outstanding requests
         uint64_t started_ns = 0; ///< when connecting began
@@ -82,10 +82,10 @@ private:
 
     void receive(Connection& connection, uint32_t events, uint64_t now_ns);
     bool take(Connection& connection, std::span<const std::byte> piece, uint64_t now_ns);
-    Stamp pop(Connection& connection, uint64_t count);
-    void take_right(Connection& connection, uint64_t count, uint64_t now_ns);
+    RequestTimes pop(Connection& connection, uint64_t count);
+    void take_correct(Connection& connection, uint64_t count, uint64_t now_ns);
     void refill(Connection& connection);
-    void push(Connection& connection, const Stamp& stamp, uint64_t count);
+    void push(Connection& connection, const RequestTimes& times, uint64_t count);
     void send_due(Connection& connection, uint64_t count);
     void write(Connection& connection);
     bool has_expired(Connection& connection, uint64_t now_ns);

@@ -1,7 +1,7 @@
 #include "client/load/load_udp.h"
 
-#include "client/error_queue.h"
-#include "client/path_mtu.h"
+#include "client/net/error_queue.h"
+#include "client/net/path_mtu.h"
 #include "common/clock.h"
 
 #include <algorithm>
@@ -88,7 +88,7 @@ Result<void> UdpLoad::open() {
         const auto session = static_cast<uint32_t>(random());
         const uint64_t window =
             std::max<uint64_t>(outstanding_max / setup.connections, depths_max * setup.depth);
-        sockets_.push_back({.fd = std::move(*fd), .book = DatagramBook(session, window)});
+        sockets_.push_back({.fd = std::move(*fd), .tracker = DatagramTracker(session, window)});
     }
     return {};
 }
@@ -128,9 +128,10 @@ int UdpLoad::receive(Socket& socket, size_t wanted) {
 
 /// Reads while answers are awaited, or all there is.
 void UdpLoad::receive_all(Socket& socket, bool to_the_end, uint64_t now_ns) {
-    for (bool first = true; first || to_the_end || socket.book.outstanding() > 0; first = false) {
+    for (bool first = true; first || to_the_end || socket.tracker.outstanding() > 0;
+         first = false) {
         const size_t wanted = std::clamp<size_t>(
-            to_the_end ? batch_max : socket.book.outstanding(), 1, in_.headers.size());
+            to_the_end ? batch_max : socket.tracker.outstanding(), 1, in_.headers.size());
         const int count = receive(socket, wanted);
         if (count == -EAGAIN) {
             socket.datagrams_clock.found_empty();
@@ -144,8 +145,8 @@ void UdpLoad::receive_all(Socket& socket, bool to_the_end, uint64_t now_ns) {
         }
         const Clocks now = read_clocks();
         for (size_t i = 0; i < static_cast<size_t>(count); i++) {
-            const auto stamp = find_receive_stamp(in_.headers[i].msg_hdr);
-            const ReceiveTime received = socket.datagrams_clock.take(stamp, now);
+            const auto received_stamp = find_receive_stamp(in_.headers[i].msg_hdr);
+            const ReceiveTime received = socket.datagrams_clock.take(received_stamp, now);
             take(socket, in_.message(i).first(in_.headers[i].msg_len), received.ns);
         }
         // Fewer than asked for: there were no more.
@@ -157,22 +158,23 @@ void UdpLoad::receive_all(Socket& socket, bool to_the_end, uint64_t now_ns) {
 /// What expired before it came is lost.
 void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t received_ns) {
     expire(socket, received_ns);
-    const DatagramArrival arrival = socket.book.arrive(shape_, bytes, scratch_);
-    const Stamp stamp = arrival.stamp.value_or(Stamp{}); // the first three kinds have one
+    const DatagramArrival arrival = socket.tracker.arrive(shape_, bytes, scratch_);
+    const RequestTimes times =
+        arrival.times.value_or(RequestTimes{}); // the first three kinds have one
     // Of a request that is no longer known only the time tells whether it counts.
     const bool counts =
-        arrival.stamp ? account.counts(*arrival.stamp) : schedule.phase() != LoadPhase::warming_up;
+        arrival.times ? account.counts(*arrival.times) : schedule.phase() != LoadPhase::warming_up;
     if (arrival.reordered && counts)
         account.note_reordered();
     switch (arrival.kind) {
     case DatagramKind::answer:
-        account.answered(stamp, received_ns, bytes.size());
+        account.answered(times, received_ns, bytes.size());
         break;
     case DatagramKind::corrupted:
-        account.failed(stamp, Outcome::corrupted, bytes.size());
+        account.failed(times, Outcome::corrupted, bytes.size());
         break;
     case DatagramKind::wrong_size:
-        account.failed(stamp, Outcome::wrong_size, bytes.size());
+        account.failed(times, Outcome::wrong_size, bytes.size());
         break;
     case DatagramKind::late:
         if (counts)
@@ -188,7 +190,7 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
         return;
     }
     if (!schedule.is_open_loop())
-        socket.timer.sample(received_ns - std::min(received_ns, stamp.sent_ns));
+        socket.timer.sample(received_ns - std::min(received_ns, times.sent_ns));
 }
 
 /// One entry of the error queue; false if there is none.
@@ -206,13 +208,13 @@ bool UdpLoad::take_error(Socket& socket) {
         last_error_ = queued->cause;
     const auto header =
         read_probe_header(std::span<const std::byte>(quoted).first(queued->quoted_bytes));
-    auto stamp = header ? socket.book.fail(*header) : std::nullopt;
+    auto times = header ? socket.tracker.fail(*header) : std::nullopt;
     // Too little of it was quoted: most likely the one that has waited longest. One that is known
     // to be over already is told twice.
     if (!header)
-        stamp = socket.book.fail_oldest();
-    if (stamp && queued->cause.error != 0)
-        account.failed(*stamp, queued->cause);
+        times = socket.tracker.fail_oldest();
+    if (times && queued->cause.error != 0)
+        account.failed(*times, queued->cause);
     return true;
 }
 
@@ -222,8 +224,8 @@ void UdpLoad::take_errors(Socket& socket, int error, uint64_t now_ns) {
     while (take_error(socket))
         queued = true;
     if (!queued && error != 0)
-        if (const auto stamp = socket.book.fail_oldest())
-            account.failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
+        if (const auto times = socket.tracker.fail_oldest())
+            account.failed(*times, last_error_.error == error ? last_error_ : cause_of(error));
     if (queued || error != 0)
         pause(socket, now_ns);
 }
@@ -239,19 +241,19 @@ void UdpLoad::pause(Socket& socket, uint64_t now_ns) {
 // ---- What never comes.
 
 void UdpLoad::expire(Socket& socket, uint64_t now_ns) {
-    socket.book.expire(now_ns, timeout_ns(), [&](const Stamp& stamp, uint64_t kept_ns) {
-        account.failed(stamp, Outcome::lost);
+    socket.tracker.expire(now_ns, timeout_ns(), [&](const RequestTimes& times, uint64_t kept_ns) {
+        account.failed(times, Outcome::lost);
         if (!schedule.is_open_loop())
             account.kept_by_lost(
-                stamp,
-                std::min(kept_ns, schedule.end_ns() - std::min(schedule.end_ns(), stamp.sent_ns)));
+                times,
+                std::min(kept_ns, schedule.end_ns() - std::min(schedule.end_ns(), times.sent_ns)));
     });
 }
 
 /// What waits in a socket is read before anything of it is lost: a turn serves only so many events.
 void UdpLoad::sweep(uint64_t now_ns) {
     for (Socket& socket : sockets_) {
-        if (socket.book.outstanding() == 0 || now_ns < socket.book.oldest_ns() + timeout_ns())
+        if (socket.tracker.outstanding() == 0 || now_ns < socket.tracker.oldest_ns() + timeout_ns())
             continue;
         take_errors(socket, 0, now_ns);
         receive_all(socket, false, now_ns);
@@ -262,7 +264,7 @@ void UdpLoad::sweep(uint64_t now_ns) {
 
 void UdpLoad::take_arrivals(uint64_t now_ns) {
     for (Socket& socket : sockets_) {
-        if (socket.book.outstanding() == 0)
+        if (socket.tracker.outstanding() == 0)
             continue;
         take_errors(socket, 0, now_ns);
         receive_all(socket, false, now_ns);

@@ -21,7 +21,7 @@
 #include "client/load/load_datagrams.h"
 #include "client/load/load_engine.h"
 #include "client/load/round_trip_timer.h"
-#include "client/ping/receive_time.h"
+#include "client/net/receive_time.h"
 #include "common/fd.h"
 
 #include <array>
@@ -52,7 +52,7 @@ public:
 private:
     struct Socket {
         Fd fd;
-        DatagramBook book;
+        DatagramTracker tracker;
         RoundTripTimer timer = {};
         ArrivalClock datagrams_clock = {};
         ArrivalClock errors_clock = {};
@@ -80,7 +80,7 @@ private:
         std::vector<mmsghdr> headers;
     };
 
-    /// Room for the stamp of each message.
+    /// Room for the times of each message.
     struct alignas(cmsghdr) Control {
         std::array<std::byte, 96> bytes;
     };

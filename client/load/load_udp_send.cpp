@@ -25,10 +25,10 @@ bool await_room(int fd) {
 
 void UdpLoad::has_room(Socket& socket) {
     const bool is_open = schedule.is_open_loop();
-    const uint64_t free = setup.depth - std::min<uint64_t>(setup.depth, socket.book.kept());
+    const uint64_t free = setup.depth - std::min<uint64_t>(setup.depth, socket.tracker.kept());
     if (!is_open && (socket.paused || free == 0))
         return;
-    if (socket.book.is_full()) {
+    if (socket.tracker.is_full()) {
         account.note_full();
         return;
     }
@@ -36,7 +36,7 @@ void UdpLoad::has_room(Socket& socket) {
         ready_.push(index_of(socket));
         return;
     }
-    send(socket, schedule.take(std::min(free, socket.book.room())));
+    send(socket, schedule.take(std::min(free, socket.tracker.room())));
     watch(socket);
 }
 
@@ -47,23 +47,24 @@ uint64_t UdpLoad::patience_ns(const Socket& socket) const {
 
 /// A closed loop's socket is looked at when the first of its places would be given up.
 void UdpLoad::watch(Socket& socket) {
-    if (socket.watched || socket.book.kept() == 0)
+    if (socket.watched || socket.tracker.kept() == 0)
         return;
     socket.watched = true;
     looks_.push(
-        {.at_ns = socket.book.oldest_kept_ns() + patience_ns(socket), .index = index_of(socket)});
+        {.at_ns = socket.tracker.oldest_kept_ns() + patience_ns(socket),
+         .index = index_of(socket)});
 }
 
 /// What waits in a socket is read before its place is given up.
 void UdpLoad::give_up_places(Socket& socket, uint64_t now_ns) {
     const auto is_due = [&] {
-        return socket.book.kept() > 0 &&
-               now_ns >= socket.book.oldest_kept_ns() + patience_ns(socket);
+        return socket.tracker.kept() > 0 &&
+               now_ns >= socket.tracker.oldest_kept_ns() + patience_ns(socket);
     };
     if (is_due()) {
         receive_all(socket, false, now_ns);
         if (is_due()) {
-            socket.book.give_up_places(now_ns, patience_ns(socket));
+            socket.tracker.give_up_places(now_ns, patience_ns(socket));
             socket.timer.expired();
         }
         has_room(socket);
@@ -82,11 +83,11 @@ void UdpLoad::send(Socket& socket, uint64_t count) {
         const uint64_t now = monotonic_ns();
         for (size_t i = 0; i < size; i++) {
             const uint64_t sent_ns = schedule.is_open_loop() ? now : schedule.stamp(now);
-            const Stamp stamp = schedule.is_open_loop()
-                                    ? take_due(now)
-                                    : Stamp{.intended_ns = sent_ns, .sent_ns = sent_ns};
-            account.sent(stamp, 1, setup.request_bytes);
-            probes_[i] = socket.book.send(stamp);
+            const RequestTimes times =
+                schedule.is_open_loop() ? take_due(now)
+                                        : RequestTimes{.intended_ns = sent_ns, .sent_ns = sent_ns};
+            account.sent(times, 1, setup.request_bytes);
+            probes_[i] = socket.tracker.send(times);
             write_probe(out_.message(i), probes_[i]);
         }
         send_batch(socket, size);
@@ -123,8 +124,8 @@ void UdpLoad::send_batch(Socket& socket, size_t count) {
                 continue;
             }
         }
-        if (const auto stamp = socket.book.fail(probes_[sent]))
-            account.failed(*stamp, last_error_.error == error ? last_error_ : cause_of(error));
+        if (const auto times = socket.tracker.fail(probes_[sent]))
+            account.failed(*times, last_error_.error == error ? last_error_ : cause_of(error));
         pause(socket, monotonic_ns());
         sent++;
         attempts = 0;
@@ -150,7 +151,7 @@ void UdpLoad::pump(uint64_t now_ns) {
         // After a pause each takes its share, in one system call.
         const uint64_t share = (schedule.due() + ready_.size() - 1) / ready_.size();
         Socket& socket = sockets_[ready_.pop()];
-        send(socket, std::min(share, socket.book.room()));
+        send(socket, std::min(share, socket.tracker.room()));
         has_room(socket);
     }
 }

@@ -1,7 +1,7 @@
 #include "client/measure/cause.h"
 
 #include "client/measure/outcome.h"
-#include "client/report.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,7 +1,5 @@
 #include "client/measure/tcp_info.h"
 
-#include "client/show/figures.h"
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -114,31 +112,6 @@ void TcpTotals::note_connected(int fd, uint64_t took_ns) {
 void TcpTotals::observe(int fd) {
     if (const auto reading = read_tcp_info(fd))
         state = std::max(state, reading->state);
-}
-
-std::string describe(const TcpTotals& totals) {
-    if (totals.connections == 0)
-        return "";
-    std::string text = fmt::format(
-        "{} retransmit{} of {} segment{}", totals.retransmits, totals.retransmits == 1 ? "" : "s",
-        totals.segments_sent, totals.segments_sent == 1 ? "" : "s");
-    if (totals.retransmits > 0 && totals.segments_sent > 0)
-        text += fmt::format(
-            " ({})", percentage(
-                         100 * static_cast<double>(totals.retransmits) /
-                         static_cast<double>(totals.segments_sent)));
-    if (totals.handshake_retransmits > 0)
-        text += fmt::format(", {} of SYN", totals.handshake_retransmits);
-    if (totals.min_rtt_ns)
-        text +=
-            fmt::format(", min rtt {} ms", milliseconds(static_cast<double>(*totals.min_rtt_ns)));
-    if (const auto smoothed = totals.smoothed_rtt_ns())
-        text += fmt::format(", smoothed {} ms", milliseconds(*smoothed));
-    if (!totals.congestion.empty())
-        text += ", " + totals.congestion;
-    if (totals.state != CongestionState::open)
-        text += fmt::format(", worst state {}", to_key(totals.state));
-    return text;
 }
 
 } // namespace riposte::client

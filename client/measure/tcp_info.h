@@ -63,8 +63,4 @@ private:
     double smoothed_weight_ = 0;
 };
 
-/// "TCP: 31 retransmits of 1020 segments (3%), min rtt 10.1 ms, smoothed 10.4 ms, cubic, worst
-/// state recovery", without the label; empty if no connection was read.
-std::string describe(const TcpTotals& totals);
-
 } // namespace riposte::client

@@ -13,8 +13,8 @@
 // probe's; the answer itself is passed over.
 #pragma once
 
+#include "client/net/receive_time.h"
 #include "client/ping/ping_account.h"
-#include "client/ping/receive_time.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -13,15 +13,15 @@
 // known. Only a second signal ends the wait at once, and leaves the youngest probes undecided.
 #include "client/ping/ping.h"
 
+#include "client/net/receive_time.h"
 #include "client/ping/ping_report.h"
 #include "client/ping/ping_schedule.h"
 #include "client/ping/ping_targets.h"
 #include "client/ping/prober.h"
-#include "client/ping/receive_time.h"
-#include "client/ping/short_slices.h"
-#include "client/report.h"
+#include "client/ping/time_slice.h"
 #include "client/show/measurement_output.h"
-#include "client/terminal.h"
+#include "client/show/report.h"
+#include "client/show/terminal.h"
 #include "common/clock.h"
 #include "common/text.h"
 #include "common/units.h"
@@ -90,7 +90,7 @@ private:
     Result<void> turn();
     Result<void> send_due(Lane& lane);
     bool is_sending() const;
-    void tell_skipped(const Lane& lane, uint64_t skipped);
+    void report_skipped(const Lane& lane, uint64_t skipped);
     void stop();
     uint64_t next_deadline_ns() const;
     void print_interim();
@@ -168,11 +168,11 @@ Result<void> PingRun::run(bool with_series) {
         return lane.schedule.next_due_ns() == UINT64_MAX &&
                lane.prober->next_deadline_ns() == UINT64_MAX;
     };
-    loop_.heed_second(true);
+    loop_.handle_second(true);
     while (!std::ranges::all_of(lanes_, is_known) && loop_.interrupts() < 2)
         if (auto result = turn(); !result)
             return result;
-    loop_.heed_second(false);
+    loop_.handle_second(false);
     cut_short_ = loop_.interrupts() >= 2;
     measure_elapsed();
     for (const Lane& lane : lanes_) {
@@ -215,7 +215,7 @@ Result<void> PingRun::send_due(Lane& lane) {
         if (due_ns > now_ns)
             return {};
         if (now_ns - due_ns > suspended_ns) {
-            tell_skipped(lane, lane.schedule.skip_before(now_ns - suspended_ns));
+            report_skipped(lane, lane.schedule.skip_before(now_ns - suspended_ns));
             continue;
         }
         lane.schedule.advance();
@@ -225,7 +225,7 @@ Result<void> PingRun::send_due(Lane& lane) {
     return {};
 }
 
-void PingRun::tell_skipped(const Lane& lane, uint64_t skipped) {
+void PingRun::report_skipped(const Lane& lane, uint64_t skipped) {
     report_.error(fmt::format(
         "{}: {} {} not sent: this process was held up for more than a minute",
         lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
@@ -396,7 +396,7 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     auto loop = EventLoop::open();
     if (!loop)
         return std::unexpected(loop.error());
-    ask_for_short_slices();
+    request_short_time_slices();
     const uint64_t end_ns = options.deadline_ms ? end_ms * 1'000'000 : UINT64_MAX;
     PingRun run(common, options, end_ns, *loop);
     for (size_t i = 0; i < targets->size(); i++)

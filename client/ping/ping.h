@@ -4,7 +4,7 @@
 // one before was. A probe that leaves late is counted from the time at which it was due.
 #pragma once
 
-#include "client/options.h"
+#include "client/options/options.h"
 #include "common/error.h"
 
 namespace riposte::client {

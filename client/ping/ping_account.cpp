@@ -32,7 +32,7 @@ uint64_t since(uint64_t start_ns, uint64_t end_ns) {
     return end_ns > start_ns ? end_ns - start_ns : 0;
 }
 
-uint64_t difference(uint64_t one, uint64_t other) {
+uint64_t absolute_difference(uint64_t one, uint64_t other) {
     return one > other ? one - other : other - one;
 }
 
@@ -380,9 +380,9 @@ void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {
     // Whichever of two neighbours is answered last finds the other one's round trip.
     for (const uint64_t neighbour : {probe.sequence - 1, probe.sequence + 1})
         if (const Probe* const other = find(neighbour); other != nullptr && other->rtt_ns > 0)
-            result_.ipdv.record(difference(rtt_ns, other->rtt_ns));
+            result_.ipdv.record(absolute_difference(rtt_ns, other->rtt_ns));
     if (last_rtt_ns_) {
-        const auto step = static_cast<double>(difference(rtt_ns, *last_rtt_ns_));
+        const auto step = static_cast<double>(absolute_difference(rtt_ns, *last_rtt_ns_));
         result_.rfc3550_jitter_ns += (step - result_.rfc3550_jitter_ns) / 16;
     }
     last_rtt_ns_ = rtt_ns;

@@ -1,10 +1,11 @@
 #include "client/ping/ping_report.h"
 
 #include "client/measure/verdict.h"
-#include "client/report.h"
 #include "client/show/causes.h"
 #include "client/show/figures.h"
+#include "client/show/report.h"
 #include "client/show/table.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <array>
@@ -16,7 +17,7 @@ namespace riposte::client {
 
 namespace {
 
-constexpr uint64_t worth_telling_late_ns = 1'000'000;
+constexpr uint64_t reported_late_ns_min = 1'000'000;
 constexpr size_t name_columns_min = 12; ///< of the comparison
 
 uint64_t whole_ms(uint64_t nanoseconds) {
@@ -215,7 +216,7 @@ std::string annotations(const ProbeOutcome& arrival) {
         text += " (out of order)";
     if (arrival.late)
         text += " (late)";
-    if (arrival.late_by_ns > worth_telling_late_ns)
+    if (arrival.late_by_ns > reported_late_ns_min)
         text +=
             fmt::format(" (sent {} late)", short_duration(static_cast<double>(arrival.late_by_ns)));
     return text;

@@ -3,7 +3,7 @@
 // as the style says where the names in them allow it, and end with a newline.
 #pragma once
 
-#include "client/options.h"
+#include "client/options/options.h"
 #include "client/ping/ping_account.h"
 #include "client/ping/ping_result.h"
 #include "client/ping/probe_failure.h"

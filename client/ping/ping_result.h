@@ -13,6 +13,7 @@
 #include "client/measure/outcome.h"
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
+#include "client/net/receive_time.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
@@ -22,14 +23,6 @@
 #include <string>
 
 namespace riposte::client {
-
-/// Where the time of an answer's arrival was taken.
-enum class ReceiveClock : uint8_t {
-    none,       ///< nothing arrived
-    kernel,     ///< SO_TIMESTAMPING: when the kernel took the packet in
-    user_space, ///< after the system call that brought it
-    mixed,
-};
 
 struct PingResult {
     std::string name;    ///< the endpoint's canonical spelling

@@ -2,9 +2,9 @@
 // written on it.
 #pragma once
 
+#include "client/net/receive_time.h"
 #include "client/ping/answer_stream.h"
 #include "client/ping/queue.h"
-#include "client/ping/receive_time.h"
 #include "common/fd.h"
 
 #include <cstddef>

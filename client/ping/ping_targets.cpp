@@ -2,7 +2,7 @@
 
 #include "client/measure/probe.h"
 #include "client/ping/prober.h"
-#include "client/report.h"
+#include "client/show/report.h"
 #include "common/clock.h"
 #include "common/text.h"
 #include "common/units.h"

@@ -2,9 +2,9 @@
 // the first probe is due. Blocks, within the limits of -W and -w.
 #pragma once
 
-#include "client/options.h"
+#include "client/net/reach.h"
+#include "client/options/options.h"
 #include "client/ping/ping_report.h"
-#include "client/reach.h"
 #include "common/error.h"
 
 #include <cstdint>

@@ -14,13 +14,14 @@
 //
 // A probe's bytes leave whole and in order. What the socket does not take is not copied: the
 // account can write any probe in its window again, so that a place in the sequence is enough.
+#include "client/net/receive_time.h"
 #include "client/ping/answer_stream.h"
 #include "client/ping/ping_stream.h"
 #include "client/ping/prober.h"
 #include "client/ping/queue.h"
-#include "client/ping/receive_time.h"
-#include "client/report.h"
+#include "client/show/report.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <cassert>

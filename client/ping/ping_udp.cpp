@@ -13,12 +13,13 @@
 // --df, or when the kernel has just learned of that link by this very probe. Routers send such an
 // error about once a second (ip_no_pmtu_disc, icmp_ratelimit), so that with --df a probe that is
 // silently lost after one has been heard, and is as large, is too big as well.
-#include "client/error_queue.h"
-#include "client/path_mtu.h"
+#include "client/net/error_queue.h"
+#include "client/net/path_mtu.h"
+#include "client/net/receive_time.h"
 #include "client/ping/prober.h"
-#include "client/ping/receive_time.h"
-#include "client/report.h"
+#include "client/show/report.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <cerrno>

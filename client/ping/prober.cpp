@@ -1,6 +1,7 @@
 #include "client/ping/prober.h"
 
-#include "client/report.h"
+#include "client/show/report.h"
+#include "common/text.h"
 
 #include <utility>
 

@@ -6,11 +6,11 @@
 // blocks. Times are of CLOCK_MONOTONIC, in nanoseconds.
 #pragma once
 
-#include "client/connect.h"
-#include "client/event_loop.h"
+#include "client/net/connect.h"
+#include "client/net/event_loop.h"
+#include "client/net/receive_time.h"
 #include "client/ping/ping_account.h"
 #include "client/ping/probe_failure.h"
-#include "client/ping/receive_time.h"
 #include "common/error.h"
 
 #include <cstdint>

@@ -1,5 +1,7 @@
 #include "client/show/causes.h"
 
+#include "client/show/figures.h"
+
 #include <string>
 
 #include <fmt/format.h>
@@ -20,6 +22,31 @@ std::vector<Item> cause_items(const CauseTally& causes, uint64_t lost, Transport
     if (all.others() > 0)
         items.push_back({fmt::format("{} others", all.others()), Ink::failure});
     return items;
+}
+
+std::string describe(const TcpTotals& totals) {
+    if (totals.connections == 0)
+        return "";
+    std::string text = fmt::format(
+        "{} retransmit{} of {} segment{}", totals.retransmits, totals.retransmits == 1 ? "" : "s",
+        totals.segments_sent, totals.segments_sent == 1 ? "" : "s");
+    if (totals.retransmits > 0 && totals.segments_sent > 0)
+        text += fmt::format(
+            " ({})", percentage(
+                         100 * static_cast<double>(totals.retransmits) /
+                         static_cast<double>(totals.segments_sent)));
+    if (totals.handshake_retransmits > 0)
+        text += fmt::format(", {} of SYN", totals.handshake_retransmits);
+    if (totals.min_rtt_ns)
+        text +=
+            fmt::format(", min rtt {} ms", milliseconds(static_cast<double>(*totals.min_rtt_ns)));
+    if (const auto smoothed = totals.smoothed_rtt_ns())
+        text += fmt::format(", smoothed {} ms", milliseconds(*smoothed));
+    if (!totals.congestion.empty())
+        text += ", " + totals.congestion;
+    if (totals.state != CongestionState::open)
+        text += fmt::format(", worst state {}", to_key(totals.state));
+    return text;
 }
 
 std::string fragments_text(uint32_t path_mtu) {

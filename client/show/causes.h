@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/measure/cause.h"
+#include "client/measure/tcp_info.h"
 #include "client/show/table.h"
 #include "common/endpoint.h"
 
@@ -19,6 +20,10 @@ std::vector<Item> cause_items(const CauseTally& causes, uint64_t lost, Transport
 
 /// What the counts of Outcome::local are called.
 inline constexpr std::string_view not_sent = "not sent by this machine";
+
+/// "TCP: 31 retransmits of 1020 segments (3%), min rtt 10.1 ms, smoothed 10.4 ms, cubic, worst
+/// state recovery", without the label; empty if no connection was read.
+std::string describe(const TcpTotals& totals);
 
 /// "does not fit without fragments: the path MTU is 1400"
 std::string fragments_text(uint32_t path_mtu);

@@ -2,7 +2,7 @@
 
 #include "client/measure/histogram.h"
 #include "client/show/chart.h"
-#include "client/terminal.h"
+#include "client/show/terminal.h"
 #include "common/text.h"
 
 #include <cerrno>

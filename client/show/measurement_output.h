@@ -3,9 +3,9 @@
 #pragma once
 
 #include "client/measure/fail_if.h"
-#include "client/options.h"
-#include "client/report.h"
+#include "client/options/options.h"
 #include "client/show/plot.h"
+#include "client/show/report.h"
 #include "common/error.h"
 #include "common/fd.h"
 

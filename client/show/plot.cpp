@@ -241,15 +241,15 @@ TimeScale time_scale(std::span<const Curve> curves) {
 } // namespace
 
 std::string render_svg(const PlotHead& head, std::span<const Plotted> plotted) {
-    constexpr double panel_gap = 44;        ///< from one panel's end to the next one's curves
-    constexpr size_t told_by_color_max = 4; ///< from there on lines have numbers, too
+    constexpr double panel_gap = 44;            ///< from one panel's end to the next one's curves
+    constexpr size_t distinct_by_color_max = 4; ///< from there on lines have numbers, too
     std::vector<Curve> curves;
     for (const Plotted& each : plotted)
         curves.push_back(
             {.plotted = &each,
              .columns = each.series != nullptr ? each.series->columns() : Columns(),
              .number = curves.size(),
-             .is_numbered = plotted.size() > told_by_color_max});
+             .is_numbered = plotted.size() > distinct_by_color_max});
 
     std::string body = svg_text({panel_left, 40}, shorten(head.title, title_columns), "title");
     double y = 44;

@@ -1,7 +1,7 @@
 #include "client/status/http_answer.h"
 
-#include "client/patience.h"
-#include "client/report.h"
+#include "client/net/patience.h"
+#include "client/show/report.h"
 #include "common/clock.h"
 #include "common/text.h"
 #include "common/units.h"

@@ -3,7 +3,7 @@
 // or with its Content-Length, whichever comes first.
 #pragma once
 
-#include "client/event_loop.h"
+#include "client/net/event_loop.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 

@@ -5,7 +5,7 @@
 // if the daemon does not answer or not rightly (with --watch: if it did not at the end).
 #pragma once
 
-#include "client/options.h"
+#include "client/options/options.h"
 
 namespace riposte::client {
 

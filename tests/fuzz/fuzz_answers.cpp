@@ -6,8 +6,8 @@
 //   ping over UDP   datagrams: echoes, damaged ones, again and again, and bytes of anybody
 //   load over TCP   the verdicts on a stream do not depend on how it was cut
 //   load over UDP   each datagram finds its request, once
+#include "client/load/answer_checker.h"
 #include "client/load/load_datagrams.h"
-#include "client/load/load_stream.h"
 #include "client/ping/answer_stream.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -228,7 +228,7 @@ void load_stream(fuzz::Input& input) {
     std::array<std::vector<AnswerCheck>, 2> verdicts;
     std::array<uint64_t, 2> missing{};
     for (size_t run = 0; run < verdicts.size(); run++) {
-        LoadStream stream;
+        AnswerChecker stream;
         stream.restart(position);
         const uint32_t piece_max = 1 + input.below(4000);
         for (std::span<const std::byte> rest = echo; !rest.empty();) {
@@ -243,7 +243,7 @@ void load_stream(fuzz::Input& input) {
     require(verdicts[0] == verdicts[1], "how a stream was cut does not matter");
     require(missing[0] == missing[1] && missing[0] >= 1, "nor to what is missing");
     require(verdicts[0].size() == echo.size() / shape.bytes, "an answer is so many bytes");
-    const bool all_right = std::ranges::count(verdicts[0], AnswerCheck::right) == answers;
+    const bool all_right = std::ranges::count(verdicts[0], AnswerCheck::correct) == answers;
     require(damages > 0 || all_right, "a faithful echo is all right");
 }
 
@@ -255,7 +255,7 @@ void load_datagrams(fuzz::Input& input) {
         .answer_bytes = bytes_each,
         .echo = input.below(4) != 0,
         .compare = input.flag()};
-    DatagramBook book(session, requests_max);
+    DatagramTracker book(session, requests_max);
     Bytes scratch(bytes_each);
     std::deque<ProbeHeader> sent; // the last ones, answered or not
     uint64_t now_ns = 1'000'000;
@@ -281,7 +281,7 @@ void load_datagrams(fuzz::Input& input) {
             require(book.kept() + left == kept, "a place is given up once");
             require(book.outstanding() == before, "without a place a request waits on");
             uint32_t lost = 0;
-            book.expire(now_ns, input.below(1000), [&](const Stamp&, uint64_t) { lost++; });
+            book.expire(now_ns, input.below(1000), [&](const RequestTimes&, uint64_t) { lost++; });
             require(book.outstanding() + lost == before, "what is lost does not wait");
             continue;
         }
@@ -308,7 +308,7 @@ void load_datagrams(fuzz::Input& input) {
             require(
                 arrival.kind != DatagramKind::corrupted &&
                     arrival.kind != DatagramKind::wrong_size &&
-                    (!settled || arrival.stamp->sent_ns == header.sent_ns),
+                    (!settled || arrival.times->sent_ns == header.sent_ns),
                 "an echo answers its request, or one before");
     }
 }

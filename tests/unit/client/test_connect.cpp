@@ -1,8 +1,8 @@
 // Which of several addresses is taken, and which of them is measured. All of them are sockets of
 // the test on loopback, at one port of 127.0.0.1, 127.0.0.2, ..., and what one has to do is done by
 // the kernel alone, so that no answer hangs on a thread that runs in time.
-#include "client/connect.h"
-#include "client/reach.h"
+#include "client/net/connect.h"
+#include "client/net/reach.h"
 #include "common/clock.h"
 #include "common/fd.h"
 #include "tests/support/patience.h"

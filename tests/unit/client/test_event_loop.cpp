@@ -1,5 +1,5 @@
 // The loop's deadlines, events and signals.
-#include "client/event_loop.h"
+#include "client/net/event_loop.h"
 #include "common/clock.h"
 #include "tests/support/patience.h"
 
@@ -139,7 +139,7 @@ TEST_CASE("a second SIGINT ends the process with 130") {
 
 TEST_CASE("a run that heeds the second SIGINT or SIGTERM is told of it, and the third ends it") {
     const auto twice = [](EventLoop& loop) {
-        loop.heed_second(true);
+        loop.handle_second(true);
         ::raise(SIGINT);
         const bool once = loop.interrupts() == 1;
         ::raise(SIGTERM);
@@ -155,9 +155,9 @@ TEST_CASE("a run that heeds the second SIGINT or SIGTERM is told of it, and the 
 
 TEST_CASE("a second SIGINT that is not heeded any more ends the process at once") {
     CHECK(status_of_child([](EventLoop& loop) {
-              loop.heed_second(true);
+              loop.handle_second(true);
               ::raise(SIGINT);
-              loop.heed_second(false);
+              loop.handle_second(false);
               ::raise(SIGINT);
               return 1;
           }) == 130);

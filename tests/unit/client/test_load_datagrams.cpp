@@ -33,12 +33,12 @@ std::vector<std::byte> datagram(const ProbeHeader& header, size_t bytes = 64) {
 }
 
 DatagramArrival arrive(
-    DatagramBook& book, std::span<const std::byte> bytes, const DatagramShape& shape = echo_64) {
+    DatagramTracker& book, std::span<const std::byte> bytes, const DatagramShape& shape = echo_64) {
     std::vector<std::byte> scratch(shape.request_bytes);
     return book.arrive(shape, bytes, scratch);
 }
 
-Stamp sent_at(uint64_t ns) {
+RequestTimes sent_at(uint64_t ns) {
     return {.intended_ns = ns - 1, .sent_ns = ns};
 }
 
@@ -48,7 +48,7 @@ TEST_CASE("an answer in any order finds its request and frees its place") {
     std::mt19937 random(4);
     for (const uint32_t depth : {1U, 2U, 3U, 16U, 100U, 1000U}) {
         CAPTURE(depth);
-        DatagramBook book(session, depth);
+        DatagramTracker book(session, depth);
         std::vector<std::pair<uint64_t, std::vector<std::byte>>> under_way;
         uint64_t now = origin;
         uint64_t greatest_answered = 0; // the time it was sent
@@ -66,8 +66,8 @@ TEST_CASE("an answer in any order finds its request and frees its place") {
             const size_t which = random() % under_way.size();
             const DatagramArrival arrival = arrive(book, under_way[which].second);
             REQUIRE(arrival.kind == DatagramKind::answer);
-            CHECK(arrival.stamp->sent_ns == under_way[which].first);
-            CHECK(arrival.stamp->intended_ns == under_way[which].first - 1);
+            CHECK(arrival.times->sent_ns == under_way[which].first);
+            CHECK(arrival.times->intended_ns == under_way[which].first - 1);
             CHECK(arrival.reordered == (under_way[which].first < greatest_answered));
             greatest_answered = std::max(greatest_answered, under_way[which].first);
             under_way.erase(under_way.begin() + static_cast<ptrdiff_t>(which));
@@ -76,7 +76,7 @@ TEST_CASE("an answer in any order finds its request and frees its place") {
 }
 
 TEST_CASE("an answer after one to a later request is reordered, and only that") {
-    DatagramBook book(session, 4);
+    DatagramTracker book(session, 4);
     const auto first = datagram(book.send(sent_at(1)));
     const auto second_one = datagram(book.send(sent_at(2)));
     const auto third = datagram(book.send(sent_at(3)));
@@ -86,7 +86,7 @@ TEST_CASE("an answer after one to a later request is reordered, and only that") 
 }
 
 TEST_CASE("a second answer is a duplicate, however many requests were sent since") {
-    DatagramBook book(session, 2);
+    DatagramTracker book(session, 2);
     const auto first = datagram(book.send(sent_at(1)));
     CHECK(arrive(book, first).kind == DatagramKind::answer);
     CHECK(arrive(book, first).kind == DatagramKind::duplicate);
@@ -99,7 +99,7 @@ TEST_CASE("a second answer is a duplicate, however many requests were sent since
 TEST_CASE("a duplicate of the shortest request is none of another's damaged answers") {
     const DatagramShape shape{
         .request_bytes = probe_header_bytes, .answer_bytes = probe_header_bytes};
-    DatagramBook book(session, 2);
+    DatagramTracker book(session, 2);
     std::vector<std::byte> first(probe_header_bytes);
     write_probe(first, book.send(sent_at(1)));
     CHECK(arrive(book, first, shape).kind == DatagramKind::answer);
@@ -111,11 +111,11 @@ TEST_CASE("a duplicate of the shortest request is none of another's damaged answ
 }
 
 TEST_CASE("the first answer to a request that was lost is late, a further one a duplicate") {
-    DatagramBook book(session, 100);
+    DatagramTracker book(session, 100);
     const auto first = datagram(book.send(sent_at(origin)));
     const auto later = datagram(book.send(sent_at(origin + 10)));
     std::vector<uint64_t> lost;
-    const auto note = [&](const Stamp& stamp, uint64_t) { lost.push_back(stamp.sent_ns); };
+    const auto note = [&](const RequestTimes& times, uint64_t) { lost.push_back(times.sent_ns); };
     CHECK(book.oldest_ns() == origin);
     book.expire(origin + second - 1, second, note);
     CHECK(lost.empty());
@@ -125,12 +125,12 @@ TEST_CASE("the first answer to a request that was lost is late, a further one a 
     CHECK(arrive(book, later).kind == DatagramKind::answer);
     const DatagramArrival late = arrive(book, first);
     CHECK(late.kind == DatagramKind::late);
-    CHECK(late.stamp->sent_ns == origin);
+    CHECK(late.times->sent_ns == origin);
     CHECK(late.reordered); // behind a later request's
     const DatagramArrival again = arrive(book, first);
     CHECK(again.kind == DatagramKind::duplicate);
     CHECK_FALSE(again.reordered);
-    CHECK(again.stamp->sent_ns == origin);
+    CHECK(again.times->sent_ns == origin);
     book.expire(origin + 5 * second, second, note);
     CHECK(lost.size() == 1);
     CHECK(book.oldest_ns() == UINT64_MAX);
@@ -142,12 +142,12 @@ TEST_CASE("the first answer to a request that was lost is late, a further one a 
 }
 
 TEST_CASE("every request that waits too long is lost, those sent after a loss too") {
-    DatagramBook book(session, 8);
+    DatagramTracker book(session, 8);
     uint64_t lost = 0;
     for (uint64_t i = 0; i < 50; i++) {
         const uint64_t now = origin + i * second;
-        book.expire(now, 3 * second, [&](const Stamp& stamp, uint64_t kept_ns) {
-            CHECK(stamp.sent_ns == now - 3 * second);
+        book.expire(now, 3 * second, [&](const RequestTimes& times, uint64_t kept_ns) {
+            CHECK(times.sent_ns == now - 3 * second);
             CHECK(kept_ns == 3 * second);
             lost++;
         });
@@ -164,11 +164,11 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
     // One in thirty is lost; the others are answered out of order, and looked for at once.
     constexpr uint64_t requests = 400'000;
     constexpr uint64_t step = 50'000; // 20,000 a second
-    DatagramBook book(session, uint64_t{1} << 20);
+    DatagramTracker book(session, uint64_t{1} << 20);
     uint64_t answered = 0;
     uint64_t lost = 0;
     uint64_t most = 0;
-    const auto note = [&](const Stamp&, uint64_t) { lost++; };
+    const auto note = [&](const RequestTimes&, uint64_t) { lost++; };
     std::vector<ProbeHeader> sent;
     const DatagramShape shape{
         .request_bytes = probe_header_bytes, .answer_bytes = probe_header_bytes};
@@ -184,7 +184,7 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
         const auto bytes = datagram(sent.back(), probe_header_bytes);
         const DatagramArrival arrival = arrive(book, bytes, shape);
         REQUIRE(arrival.kind == DatagramKind::answer);
-        REQUIRE(arrival.stamp->sent_ns == now);
+        REQUIRE(arrival.times->sent_ns == now);
         answered++;
     }
     book.expire(origin + requests * step + 5 * second, 5 * second, note);
@@ -202,7 +202,7 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
 }
 
 TEST_CASE("a book is full when its oldest request is as far back as its window") {
-    DatagramBook book(session, 100);
+    DatagramTracker book(session, 100);
     const ProbeHeader first = book.send(sent_at(1));
     for (uint64_t i = 2; i <= 100; i++)
         CHECK(arrive(book, datagram(book.send(sent_at(i)))).kind == DatagramKind::answer);
@@ -213,7 +213,7 @@ TEST_CASE("a book is full when its oldest request is as far back as its window")
 }
 
 TEST_CASE("a request that gave up its place waits on, and may be answered") {
-    DatagramBook book(session, 100);
+    DatagramTracker book(session, 100);
     const auto first = datagram(book.send(sent_at(origin)));
     book.send(sent_at(origin + 10));
     CHECK(book.kept() == 2);
@@ -229,8 +229,9 @@ TEST_CASE("a request that gave up its place waits on, and may be answered") {
     CHECK(book.give_up_places(origin + 3'000'010, 100) == 1);
     CHECK(book.oldest_kept_ns() == UINT64_MAX);
     uint64_t kept = 0;
-    book.expire(
-        origin + second + 10, second, [&](const Stamp&, uint64_t kept_ns) { kept += kept_ns; });
+    book.expire(origin + second + 10, second, [&](const RequestTimes&, uint64_t kept_ns) {
+        kept += kept_ns;
+    });
     CHECK(kept == 3'000'000); // and not the rest of the second
     CHECK(book.outstanding() == 0);
 }
@@ -238,21 +239,21 @@ TEST_CASE("a request that gave up its place waits on, and may be answered") {
 TEST_CASE("whose answer it is, nothing tells: the one that is expected, or the last") {
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
     const std::vector<std::byte> answer(5);
-    DatagramBook book(session, 100);
+    DatagramTracker book(session, 100);
     book.send(sent_at(origin));
     book.give_up_places(origin + 100, 100);
     book.send(sent_at(origin + 100));
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == origin + 100); // the other one is lost
+    CHECK(arrive(book, answer, shape).times->sent_ns == origin + 100); // the other one is lost
     book.send(sent_at(origin + 200));
     book.give_up_places(origin + 300, 100);
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == origin + 200);
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == origin);
+    CHECK(arrive(book, answer, shape).times->sent_ns == origin + 200);
+    CHECK(arrive(book, answer, shape).times->sent_ns == origin);
     CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
 }
 
 TEST_CASE("a damaged duplicate is one, however short") {
     const DatagramShape shape{.request_bytes = 32, .answer_bytes = 32};
-    DatagramBook book(session, 100);
+    DatagramTracker book(session, 100);
     const auto first = datagram(book.send(sent_at(1)), 32);
     CHECK(arrive(book, first, shape).kind == DatagramKind::answer);
     book.send(sent_at(2));
@@ -265,7 +266,7 @@ TEST_CASE("a damaged duplicate is one, however short") {
 TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
     for (size_t damaged = 0; damaged < 64; damaged++) {
         CAPTURE(damaged);
-        DatagramBook book(session, 4);
+        DatagramTracker book(session, 4);
         for (uint64_t i = 0; i < 300; i++)
             arrive(book, datagram(book.send(sent_at(1 + i))));
         book.send(sent_at(998));
@@ -273,13 +274,13 @@ TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
         answer[damaged] ^= std::byte{0x01};
         const DatagramArrival arrival = arrive(book, answer);
         CHECK(arrival.kind == DatagramKind::corrupted);
-        CHECK(arrival.stamp->sent_ns == 999);
+        CHECK(arrival.times->sent_ns == 999);
         CHECK(book.outstanding() == 1);
     }
 }
 
 TEST_CASE("without comparing, a damaged answer is an answer") {
-    DatagramBook book(session, 1);
+    DatagramTracker book(session, 1);
     auto answer = datagram(book.send(sent_at(1)));
     answer[40] ^= std::byte{0x01};
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 64, .compare = false};
@@ -289,19 +290,19 @@ TEST_CASE("without comparing, a damaged answer is an answer") {
 TEST_CASE("a shorter and a longer answer are of the wrong size") {
     for (const size_t bytes : {1U, 10U, 23U, 24U, 63U, 65U, 1000U}) {
         CAPTURE(bytes);
-        DatagramBook book(session, 2);
+        DatagramTracker book(session, 2);
         book.send(sent_at(1));
         auto answer = datagram(book.send(sent_at(2)));
         answer.resize(bytes);
         const DatagramArrival arrival = arrive(book, answer);
         CHECK(arrival.kind == DatagramKind::wrong_size);
         if (bytes >= probe_header_bytes) // less is nearly the same for both
-            CHECK(arrival.stamp->sent_ns == 2);
+            CHECK(arrival.times->sent_ns == 2);
     }
 }
 
 TEST_CASE("what nobody asked for is a stray and changes nothing") {
-    DatagramBook book(session, 2);
+    DatagramTracker book(session, 2);
     book.send(sent_at(1));
     std::mt19937 random(5);
     std::vector<std::byte> noise(64);
@@ -322,18 +323,18 @@ TEST_CASE("what nobody asked for is a stray and changes nothing") {
 TEST_CASE("of a service that is no echo, an answer is the oldest request's") {
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
     const std::vector<std::byte> answer(5);
-    DatagramBook book(session, 3);
+    DatagramTracker book(session, 3);
     book.send(sent_at(1));
     book.send(sent_at(2));
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == 1);
+    CHECK(arrive(book, answer, shape).times->sent_ns == 1);
     book.send(sent_at(3));
     CHECK(arrive(book, std::span(answer).first(4), shape).kind == DatagramKind::wrong_size);
-    CHECK(arrive(book, answer, shape).stamp->sent_ns == 3);
+    CHECK(arrive(book, answer, shape).times->sent_ns == 3);
     CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
 }
 
 TEST_CASE("a request that ended otherwise waits no more") {
-    DatagramBook book(session, 3);
+    DatagramTracker book(session, 3);
     const ProbeHeader first = book.send(sent_at(1));
     const ProbeHeader second_one = book.send(sent_at(2));
     book.send(sent_at(3));

@@ -1,12 +1,12 @@
 // The parts of the load engine that know no socket: when requests are due, what the bytes of a
 // stream mean, what becomes of requests in the books. The datagrams of a socket:
 // test_load_datagrams.
+#include "client/load/answer_checker.h"
 #include "client/load/load_account.h"
 #include "client/load/load_engine.h"
 #include "client/load/load_pattern.h"
 #include "client/load/load_preflight.h"
 #include "client/load/load_schedule.h"
-#include "client/load/load_stream.h"
 #include "client/measure/probe.h"
 #include "tests/support/nanoseconds.h"
 
@@ -271,7 +271,7 @@ std::vector<std::byte> echo_of(
 
 /// Feeds `stream` in pieces of random sizes; the checks of the answers in it.
 std::vector<AnswerCheck> feed(
-    LoadStream& answers, const AnswerShape& shape, std::span<const std::byte> stream,
+    AnswerChecker& answers, const AnswerShape& shape, std::span<const std::byte> stream,
     size_t piece_max, std::mt19937& random) {
     std::vector<AnswerCheck> checks;
     std::uniform_int_distribution<size_t> sizes(1, piece_max);
@@ -297,11 +297,11 @@ TEST_CASE("an echo is right however it was cut, and whatever the size of a reque
             CAPTURE(piece_max);
             const LoadPattern pattern(7, bytes);
             const AnswerShape shape{.pattern = &pattern, .bytes = static_cast<uint32_t>(bytes)};
-            LoadStream answers;
+            AnswerChecker answers;
             answers.restart(4711);
             const auto checks =
                 feed(answers, shape, echo_of(pattern, 4711, bytes, requests), piece_max, random);
-            CHECK(checks == std::vector(requests, AnswerCheck::right));
+            CHECK(checks == std::vector(requests, AnswerCheck::correct));
             CHECK(answers.received() == 0);
         }
     }
@@ -317,9 +317,9 @@ TEST_CASE("a damaged byte makes its own answer wrong and no other") {
             CAPTURE(piece_max);
             auto stream = echo_of(pattern, 0, 64, 100);
             stream[damaged] ^= std::byte{0x10};
-            LoadStream answers;
+            AnswerChecker answers;
             answers.restart(0);
-            auto expected = std::vector(100, AnswerCheck::right);
+            auto expected = std::vector(100, AnswerCheck::correct);
             expected[damaged / 64] = AnswerCheck::damaged;
             CHECK(feed(answers, shape, stream, piece_max, random) == expected);
         }
@@ -332,14 +332,14 @@ TEST_CASE("an answer that is left out, sent twice or another connection's is out
     const AnswerShape shape{.pattern = &pattern, .bytes = 64};
     const auto stream = echo_of(pattern, 0, 64, 10);
     const auto answer = [&](ptrdiff_t index) { return stream.begin() + 64 * index; };
-    LoadStream answers;
+    AnswerChecker answers;
 
     std::vector<std::byte> left_out(answer(0), answer(3));
     left_out.insert(left_out.end(), answer(4), answer(6));
     answers.restart(0);
     auto checks = feed(answers, shape, left_out, 50, random);
     REQUIRE(checks.size() == 5);
-    CHECK(checks[2] == AnswerCheck::right);
+    CHECK(checks[2] == AnswerCheck::correct);
     CHECK(checks[3] == AnswerCheck::out_of_step);
 
     std::vector<std::byte> twice(answer(0), answer(3));
@@ -347,7 +347,7 @@ TEST_CASE("an answer that is left out, sent twice or another connection's is out
     answers.restart(0);
     checks = feed(answers, shape, twice, 50, random);
     REQUIRE(checks.size() == 5);
-    CHECK(checks[2] == AnswerCheck::right);
+    CHECK(checks[2] == AnswerCheck::correct);
     CHECK(checks[3] == AnswerCheck::out_of_step);
 
     answers.restart(1031); // where the neighbour begins
@@ -360,14 +360,14 @@ TEST_CASE("an answer that is left out, sent twice or another connection's is out
     answers.restart(0);
     checks = feed(answers, shape, byte_short, 64, random);
     REQUIRE(checks.size() == 9);
-    CHECK(checks[4] == AnswerCheck::right);
-    CHECK(checks[5] != AnswerCheck::right);
+    CHECK(checks[4] == AnswerCheck::correct);
+    CHECK(checks[5] != AnswerCheck::correct);
     CHECK(checks[6] == AnswerCheck::out_of_step);
     CHECK(answers.received() == 63);
 }
 
 TEST_CASE("answers that are not compared are counted by their length, without looking at them") {
-    LoadStream answers;
+    AnswerChecker answers;
     answers.restart(0);
     const AnswerShape shape{.pattern = nullptr, .bytes = 18};
     CHECK(answers.missing(shape, 3) == 54);
@@ -376,7 +376,7 @@ TEST_CASE("answers that are not compared are counted by their length, without lo
         answers.take(
             shape, std::span<const std::byte>(static_cast<const std::byte*>(nullptr), bytes),
             [&](AnswerCheck check) {
-                CHECK(check == AnswerCheck::right);
+                CHECK(check == AnswerCheck::correct);
                 count++;
             });
     };
@@ -401,7 +401,7 @@ TEST_CASE("no size of a request makes successive requests the same") {
 
 namespace {
 
-Stamp at(uint64_t ns) {
+RequestTimes at(uint64_t ns) {
     return {.intended_ns = ns - 1, .sent_ns = ns};
 }
 
@@ -425,16 +425,16 @@ TEST_CASE("each request has one outcome") {
     LoadResult result;
     LoadAccount account(result, false);
     account.measure_from(start);
-    const Stamp stamp{.intended_ns = start, .sent_ns = start};
-    account.sent(stamp, 10, 64);
-    account.answered(stamp, start + 7, 64);
-    account.failed(stamp, Outcome::lost);
-    account.failed(stamp, Outcome::corrupted, 64);
-    account.failed(stamp, Outcome::wrong_size, 10);
-    account.failed(stamp, Outcome::refused);
-    account.failed(stamp, Outcome::unreachable);
-    account.failed(stamp, Outcome::closed);
-    account.failed(stamp, Outcome::local);
+    const RequestTimes times{.intended_ns = start, .sent_ns = start};
+    account.sent(times, 10, 64);
+    account.answered(times, start + 7, 64);
+    account.failed(times, Outcome::lost);
+    account.failed(times, Outcome::corrupted, 64);
+    account.failed(times, Outcome::wrong_size, 10);
+    account.failed(times, Outcome::refused);
+    account.failed(times, Outcome::unreachable);
+    account.failed(times, Outcome::closed);
+    account.failed(times, Outcome::local);
     CHECK(account.pending() == 2);
     account.finish();
     LoadCounts expected{
@@ -457,9 +457,9 @@ TEST_CASE("an open loop's latency counts from the intended time, the other one f
     LoadResult result;
     LoadAccount account(result, true);
     account.measure_from(start);
-    const Stamp stamp{.intended_ns = start, .sent_ns = start + 40};
-    account.sent(stamp, 1, 64);
-    account.answered(stamp, start + 100, 64);
+    const RequestTimes times{.intended_ns = start, .sent_ns = start + 40};
+    account.sent(times, 1, 64);
+    account.answered(times, start + 100, 64);
     CHECK(account.greatest_round_trip_ns() == 60);
     CHECK(account.recent().count() == 1);
     account.fold();
@@ -474,9 +474,9 @@ TEST_CASE("lateness and the wait for a place are figures of their own") {
     LoadResult result;
     LoadAccount account(result, true);
     account.measure_from(start);
-    const Stamp stamp{.intended_ns = start, .sent_ns = start + 5 * millisecond};
-    account.left(stamp, 2 * millisecond, 3 * millisecond);
-    account.left(stamp, 1 * millisecond, 0);
+    const RequestTimes times{.intended_ns = start, .sent_ns = start + 5 * millisecond};
+    account.left(times, 2 * millisecond, 3 * millisecond);
+    account.left(times, 1 * millisecond, 0);
     account.left({.intended_ns = start - 1, .sent_ns = start}, second, second); // the warm-up
     CHECK(result.lateness.count() == 2);
     CHECK(result.lateness.max_ns() == 2 * millisecond);
@@ -486,7 +486,7 @@ TEST_CASE("lateness and the wait for a place are figures of their own") {
     CHECK(result.late_blocked == 1);
     // Over UDP there is no place to wait for.
     result.transport = Transport::udp;
-    account.left(stamp, 0, 0);
+    account.left(times, 0, 0);
     CHECK(result.lateness.count() == 3);
     CHECK(result.wait.count() == 2);
 }
@@ -498,16 +498,16 @@ TEST_CASE("answers that come together count as if they came one by one") {
     LoadAccount apart(apart_result, false);
     uint64_t sent_ns = start;
     for (const uint64_t count : {3U, 1U, 16U, 4096U, 2U}) {
-        const Stamp stamp{.intended_ns = sent_ns, .sent_ns = sent_ns};
+        const RequestTimes times{.intended_ns = sent_ns, .sent_ns = sent_ns};
         const uint64_t now = sent_ns + 1000 * count;
         sent_ns += 77;
         for (LoadAccount* account : {&together, &apart}) {
             account->measure_from(start);
-            account->sent(stamp, count, 64);
+            account->sent(times, count, 64);
         }
-        together.answered(stamp, now, 64, count);
+        together.answered(times, now, 64, count);
         for (uint64_t i = 0; i < count; i++)
-            apart.answered(stamp, now, 64);
+            apart.answered(times, now, 64);
     }
     CHECK(together.answers() == apart.answers());
     together.finish();
@@ -529,11 +529,11 @@ TEST_CASE("a closed loop's latencies are the same") {
     LoadResult result;
     LoadAccount account(result, false);
     account.measure_from(start);
-    const Stamp stamp{.intended_ns = start, .sent_ns = start};
-    account.sent(stamp, 2, 64);
-    account.answered(stamp, start + 100, 64);
+    const RequestTimes times{.intended_ns = start, .sent_ns = start};
+    account.sent(times, 2, 64);
+    account.answered(times, start + 100, 64);
     account.fold();
-    account.answered(stamp, start + 50, 64);
+    account.answered(times, start + 50, 64);
     account.finish();
     CHECK(result.latency.count() == 2);
     CHECK(result.latency.min_ns() == 50);

@@ -1,6 +1,7 @@
 // The command line of riposte(1): what each word means, and what is refused with which line.
-#include "client/options.h"
-#include "client/report.h"
+#include "client/options/options.h"
+#include "client/show/report.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,8 +1,8 @@
 // The one table of errors: what each means for a probe of ping, a request of load, and the exit
 // status.
-#include "client/connect.h"
 #include "client/load/load_account.h"
 #include "client/measure/outcome.h"
+#include "client/net/connect.h"
 #include "client/ping/ping_account.h"
 
 #include <cerrno>

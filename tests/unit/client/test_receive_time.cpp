@@ -1,6 +1,6 @@
 // Kernel stamps and their way to the monotonic clock. That the kernel gives any is seen over
 // loopback; what is made of good and bad ones is a matter of numbers.
-#include "client/ping/receive_time.h"
+#include "client/net/receive_time.h"
 #include "common/clock.h"
 #include "tests/support/nanoseconds.h"
 #include "tests/support/patience.h"

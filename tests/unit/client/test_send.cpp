@@ -1,8 +1,8 @@
 // The exchange over a stream, and what is said of its end. Both ends live in the test: a stream
 // socket pair, whose far end is filled before, or served by a thread.
-#include "client/connect.h"
-#include "client/reach.h"
-#include "client/send.h"
+#include "client/net/connect.h"
+#include "client/net/reach.h"
+#include "client/send/send.h"
 #include "common/clock.h"
 #include "common/fd.h"
 

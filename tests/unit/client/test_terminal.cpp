@@ -1,5 +1,5 @@
 // How wide the terminal is, and what it shows.
-#include "client/terminal.h"
+#include "client/show/terminal.h"
 #include "common/fd.h"
 #include "tests/support/child.h"
 

@@ -1,9 +1,9 @@
-#include "client/connect.h"
+#include "client/net/connect.h"
 
-#include "client/error_queue.h"
-#include "client/report.h"
+#include "client/net/error_queue.h"
 #include "client/show/figures.h"
 #include "common/clock.h"
+#include "common/text.h"
 #include "common/units.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-#include "client/error_queue.h"
+#include "client/net/error_queue.h"
 
-#include "client/ping/receive_time.h"
+#include "client/net/receive_time.h"
 
 #include <algorithm>
 #include <array>

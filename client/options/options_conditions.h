@@ -2,7 +2,7 @@
 // condition whatever happens (fail_if.h), so a condition on one is refused: Exit::usage, one line.
 #pragma once
 
-#include "client/options.h"
+#include "client/options/options.h"
 #include "common/error.h"
 
 namespace riposte::client {

@@ -2,7 +2,7 @@
 // says what they mean. Values stand here as they were written; absent ones have not been given.
 #pragma once
 
-#include "client/options.h"
+#include "client/options/options.h"
 
 #include <optional>
 #include <string>
@@ -11,66 +11,66 @@
 
 namespace riposte::client {
 
-using Word = std::optional<std::string>;
+using RawValue = std::optional<std::string>;
 
-struct CommonWords {
+struct RawCommon {
     bool udp = false;
     bool ipv4 = false;
     bool ipv6 = false;
-    Word timeout;
-    Word source;
-    Word color;
+    RawValue timeout;
+    RawValue source;
+    RawValue color;
 };
 
-struct SendWords {
-    CommonWords common;
-    Word endpoint;
-    Word message;
+struct RawSend {
+    RawCommon common;
+    RawValue endpoint;
+    RawValue message;
     bool message_marked = false; ///< it stands behind --
     bool verbose = false;
 };
 
-struct ReportWords {
+struct RawReport {
     bool json = false;
     bool histogram = false;
-    Word histogram_file;
-    Word plot_file;
-    Word fail_if;
+    RawValue histogram_file;
+    RawValue plot_file;
+    RawValue fail_if;
 };
 
-struct PingWords {
-    CommonWords common;
+struct RawPing {
+    RawCommon common;
     std::vector<std::string> endpoints;
-    Word count;
-    Word interval;
-    Word deadline;
-    Word size;
+    RawValue count;
+    RawValue interval;
+    RawValue deadline;
+    RawValue size;
     bool quiet = false;
     bool timestamps = false;
     bool reconnect = false;
     bool df = false;
-    ReportWords report;
+    RawReport report;
 };
 
-struct LoadWords {
-    CommonWords common;
-    Word endpoint;
-    Word connections;
-    Word duration;
-    Word count;
-    Word rate;
-    Word size;
-    Word depth;
-    Word warmup;
+struct RawLoad {
+    RawCommon common;
+    RawValue endpoint;
+    RawValue connections;
+    RawValue duration;
+    RawValue count;
+    RawValue rate;
+    RawValue size;
+    RawValue depth;
+    RawValue warmup;
     bool reconnect = false;
     bool no_verify = false;
-    ReportWords report;
+    RawReport report;
 };
 
-struct StatusWords {
-    CommonWords common;
-    Word endpoint;
-    Word interval;
+struct RawStatus {
+    RawCommon common;
+    RawValue endpoint;
+    RawValue interval;
     bool json = false;
     bool watch = false;
 };
@@ -79,10 +79,10 @@ struct StatusWords {
 /// first, as in nc(1)'s command line; else empty.
 std::string with_port(const std::string& endpoint, const std::string& word);
 
-Result<Options> read_send(const SendWords& words);
-Result<Options> read_ping(const PingWords& words);
-Result<Options> read_load(const LoadWords& words);
-Result<Options> read_status(const StatusWords& words);
+Result<Options> read_send(const RawSend& words);
+Result<Options> read_ping(const RawPing& words);
+Result<Options> read_load(const RawLoad& words);
+Result<Options> read_status(const RawStatus& words);
 
 /// The texts of --help: options_help.cpp.
 extern const std::string_view root_help;

@@ -1,8 +1,8 @@
 // What the words of the command line mean. Each fault is one line that names the option, what was
 // read, and what would be right.
 #include "client/measure/probe.h"
-#include "client/options_conditions.h"
-#include "client/options_words.h"
+#include "client/options/options_conditions.h"
+#include "client/options/raw_options.h"
 #include "common/text.h"
 #include "common/units.h"
 
@@ -38,7 +38,7 @@ std::string grouped(uint64_t number) {
 /// Sets `target` if the option was given.
 template<class T>
 Result<void> read_number(
-    std::string_view name, const Word& word, uint64_t min, uint64_t max, T& target) {
+    std::string_view name, const RawValue& word, uint64_t min, uint64_t max, T& target) {
     if (!word)
         return {};
     uint64_t number = 0;
@@ -55,7 +55,7 @@ Result<void> read_number(
 
 template<class T>
 Result<void> read_duration_ms(
-    std::string_view name, const Word& word, bool may_be_zero, T& target) {
+    std::string_view name, const RawValue& word, bool may_be_zero, T& target) {
     if (!word)
         return {};
     const auto milliseconds = parse_duration_ms(*word);
@@ -68,7 +68,7 @@ Result<void> read_duration_ms(
 }
 
 /// -s. A probe's header makes the least size, where there is one.
-Result<void> read_payload(const Word& word, uint64_t min, uint64_t max, uint32_t& target) {
+Result<void> read_payload(const RawValue& word, uint64_t min, uint64_t max, uint32_t& target) {
     if (!word)
         return {};
     const auto bytes = parse_size(*word);
@@ -84,7 +84,7 @@ Result<void> read_payload(const Word& word, uint64_t min, uint64_t max, uint32_t
     return {};
 }
 
-Result<void> read_color(const Word& word, Color& target) {
+Result<void> read_color(const RawValue& word, Color& target) {
     if (!word)
         return {};
     if (*word == "always")
@@ -98,7 +98,7 @@ Result<void> read_color(const Word& word, Color& target) {
     return {};
 }
 
-Result<CommonOptions> read_common(const CommonWords& words) {
+Result<CommonOptions> read_common(const RawCommon& words) {
     CommonOptions common;
     if (words.ipv4 && words.ipv6)
         return usage("-4 and -6 exclude each other");
@@ -161,7 +161,7 @@ std::unexpected<Error> no_endpoint(std::string_view command) {
         "no ENDPOINT; try 'riposte {0} localhost', or see 'riposte {0} --help'", command));
 }
 
-Result<void> read_file(std::string_view name, const Word& word, std::string& target) {
+Result<void> read_file(std::string_view name, const RawValue& word, std::string& target) {
     if (!word)
         return {};
     if (word->empty())
@@ -175,7 +175,7 @@ Result<void> read_file(std::string_view name, const Word& word, std::string& tar
     return {};
 }
 
-Result<ReportOptions> read_report(const ReportWords& words) {
+Result<ReportOptions> read_report(const RawReport& words) {
     ReportOptions report;
     report.json = words.json;
     report.histogram = words.histogram;
@@ -219,7 +219,7 @@ Result<void> all_of(std::initializer_list<Result<void>> results) {
     return error == results.end() ? Result<void>{} : *error;
 }
 
-Result<void> read_ping_numbers(const PingWords& words, PingOptions& ping) {
+Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
     if (auto read = all_of(
             {read_number("--count", words.count, 1, count_max, ping.count),
              read_duration_ms("--deadline", words.deadline, false, ping.deadline_ms),
@@ -253,7 +253,7 @@ Result<void> check_waiting(const PingOptions& ping, uint32_t timeout_ms) {
         grouped(waiting_max)));
 }
 
-Result<void> read_rate(const Word& word, std::optional<double>& target) {
+Result<void> read_rate(const RawValue& word, std::optional<double>& target) {
     if (!word)
         return {};
     target = parse_decimal(*word);
@@ -266,7 +266,7 @@ Result<void> read_rate(const Word& word, std::optional<double>& target) {
     return {};
 }
 
-Result<void> read_load_numbers(const LoadWords& words, LoadOptions& load) {
+Result<void> read_load_numbers(const RawLoad& words, LoadOptions& load) {
     const bool datagrams = load.endpoint.transport == Transport::udp;
     const uint64_t size_min = datagrams ? probe_header_bytes : 1;
     const uint64_t size_max = datagrams ? payload_bytes_max : load_payload_bytes_max;
@@ -318,7 +318,7 @@ std::string with_port(const std::string& endpoint, const std::string& word) {
     return parsed && parsed->port > 0 ? meant : "";
 }
 
-Result<Options> read_send(const SendWords& words) {
+Result<Options> read_send(const RawSend& words) {
     auto common = read_common(words.common);
     if (!common)
         return std::unexpected(common.error());
@@ -344,7 +344,7 @@ Result<Options> read_send(const SendWords& words) {
     return Options{.common = std::move(*common), .command = std::move(send)};
 }
 
-Result<Options> read_ping(const PingWords& words) {
+Result<Options> read_ping(const RawPing& words) {
     auto common = read_common(words.common);
     if (!common)
         return std::unexpected(common.error());
@@ -388,7 +388,7 @@ Result<Options> read_ping(const PingWords& words) {
     return Options{.common = std::move(*common), .command = std::move(ping)};
 }
 
-Result<Options> read_load(const LoadWords& words) {
+Result<Options> read_load(const RawLoad& words) {
     auto common = read_common(words.common);
     if (!common)
         return std::unexpected(common.error());
@@ -412,7 +412,7 @@ Result<Options> read_load(const LoadWords& words) {
     return Options{.common = std::move(*common), .command = std::move(load)};
 }
 
-Result<Options> read_status(const StatusWords& words) {
+Result<Options> read_status(const RawStatus& words) {
     auto common = read_common(words.common);
     if (!common)
         return std::unexpected(common.error());

@@ -15,7 +15,6 @@
 // last (tcp_try_coalesce): over TCP a stamp says when bytes had come at the latest.
 #pragma once
 
-#include "client/ping/ping_result.h"
 #include "common/fd.h"
 
 #include <cstddef>
@@ -26,6 +25,14 @@
 #include <sys/socket.h>
 
 namespace riposte::client {
+
+/// Where the time of an answer's arrival was taken.
+enum class ReceiveClock : uint8_t {
+    none,       ///< nothing arrived
+    kernel,     ///< SO_TIMESTAMPING: when the kernel took the packet in
+    user_space, ///< after the system call that brought it
+    mixed,
+};
 
 /// A moment of CLOCK_MONOTONIC in nanoseconds, and who took it (never none or mixed).
 struct ReceiveTime {

@@ -1,9 +1,8 @@
 // The thread shares nothing with us but `Shared`, and takes no signals: those of the terminal are
 // for the thread that waits. It says by an eventfd that it is done, so that waiting is poll(2) and
 // an interrupt can end it.
-#include "client/lookup.h"
+#include "client/net/lookup.h"
 
-#include "client/report.h"
 #include "common/text.h"
 
 #include <cerrno>

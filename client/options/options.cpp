@@ -1,9 +1,9 @@
 // Which words are options and which are operands (arguments.h), and of which command. What they
 // mean is in options_read.cpp.
-#include "client/options.h"
+#include "client/options/options.h"
 
 #include "build_features.h"
-#include "client/options_words.h"
+#include "client/options/raw_options.h"
 #include "common/arguments.h"
 #include "common/text.h"
 
@@ -26,14 +26,14 @@ constexpr const char* version_text = "riposte " RIPOSTE_VERSION "\n";
 struct Binding {
     OptionName option;
     bool* flag = nullptr;
-    Word* word = nullptr;
+    RawValue* word = nullptr;
 };
 
 Binding flag(char letter, const char* name, bool& target) {
     return {.option = {.letter = letter, .name = name}, .flag = &target};
 }
 
-Binding value(char letter, const char* name, Word& target) {
+Binding value(char letter, const char* name, RawValue& target) {
     return {.option = {.letter = letter, .name = name, .takes_value = true}, .word = &target};
 }
 
@@ -49,25 +49,25 @@ Bindings bind(Asked& asked) {
     return {flag('h', "help", asked.help), flag(0, "version", asked.version)};
 }
 
-Bindings bind(CommonWords& words) {
+Bindings bind(RawCommon& words) {
     return {
         flag('4', nullptr, words.ipv4), flag('6', nullptr, words.ipv6),
         value('W', "timeout", words.timeout), value(0, "source", words.source),
         value(0, "color", words.color)};
 }
 
-Bindings bind(ReportWords& words) {
+Bindings bind(RawReport& words) {
     return {
         flag('j', "json", words.json), flag(0, "histogram", words.histogram),
         value(0, "hist", words.histogram_file), value(0, "plot", words.plot_file),
         value(0, "fail-if", words.fail_if)};
 }
 
-Bindings bind(SendWords& words) {
+Bindings bind(RawSend& words) {
     return {flag('u', nullptr, words.common.udp), flag('v', "verbose", words.verbose)};
 }
 
-Bindings bind(PingWords& words) {
+Bindings bind(RawPing& words) {
     return {
         flag('u', nullptr, words.common.udp),
         value('c', "count", words.count),
@@ -80,7 +80,7 @@ Bindings bind(PingWords& words) {
         flag(0, "df", words.df)};
 }
 
-Bindings bind(LoadWords& words) {
+Bindings bind(RawLoad& words) {
     return {flag('u', nullptr, words.common.udp),   value('c', "connections", words.connections),
             value('d', "duration", words.duration), value('n', "count", words.count),
             value('r', "rate", words.rate),         value('s', "size", words.size),
@@ -89,7 +89,7 @@ Bindings bind(LoadWords& words) {
 }
 
 /// It asks over TCP or a unix socket alone, so there is no -u.
-Bindings bind(StatusWords& words) {
+Bindings bind(RawStatus& words) {
     return {
         flag('j', "json", words.json), flag('w', "watch", words.watch),
         value('i', "interval", words.interval)};
@@ -204,12 +204,12 @@ std::expected<SplitArguments, Result<Options>> read_words(
 }
 
 /// An operand that may be left out.
-Word operand(const SplitArguments& given, size_t place) {
-    return place < given.operands.size() ? Word(given.operands[place]) : std::nullopt;
+RawValue operand(const SplitArguments& given, size_t place) {
+    return place < given.operands.size() ? RawValue(given.operands[place]) : std::nullopt;
 }
 
 Result<Options> parse_send(std::span<const char* const> arguments) {
-    SendWords words;
+    RawSend words;
     const auto given =
         read_words("send", send_help, arguments, 2, joined({bind(words.common), bind(words)}));
     if (!given)
@@ -221,7 +221,7 @@ Result<Options> parse_send(std::span<const char* const> arguments) {
 }
 
 Result<Options> parse_ping(std::span<const char* const> arguments) {
-    PingWords words;
+    RawPing words;
     auto given = read_words(
         "ping", ping_help, arguments, SIZE_MAX,
         joined({bind(words.common), bind(words.report), bind(words)}));
@@ -232,7 +232,7 @@ Result<Options> parse_ping(std::span<const char* const> arguments) {
 }
 
 Result<Options> parse_load(std::span<const char* const> arguments) {
-    LoadWords words;
+    RawLoad words;
     const auto given = read_words(
         "load", load_help, arguments, 1,
         joined({bind(words.common), bind(words.report), bind(words)}));
@@ -243,7 +243,7 @@ Result<Options> parse_load(std::span<const char* const> arguments) {
 }
 
 Result<Options> parse_status(std::span<const char* const> arguments) {
-    StatusWords words;
+    RawStatus words;
     const auto given =
         read_words("status", status_help, arguments, 1, joined({bind(words.common), bind(words)}));
     if (!given)

@@ -2,7 +2,7 @@
 // a line at a time, on standard error, in colour where somebody looks at it.
 #pragma once
 
-#include "client/options.h"
+#include "client/options/options.h"
 #include "common/error.h"
 
 #include <string>
@@ -37,12 +37,6 @@ int write_all(int fd, std::string_view bytes);
 /// in a pipe to head(1). If SIGPIPE was ignored at the start, it is reported like any other
 /// failure.
 std::unexpected<Error> output_error(int error);
-
-/// "connection refused": errno's text as it reads in the middle of a line.
-std::string reason(int error);
-
-/// "1 byte", "18 bytes".
-std::string byte_count(uint64_t count);
 
 /// What signals do here, for the first line of main. Writing to a pipe without a reader, or beyond
 /// the limit of a file's size (ulimit -f), is an error of write(2), which is told in a line; and

@@ -9,12 +9,13 @@
 // A reset throws away what the peer had not read, but not what it had sent before: that is still
 // in our receive queue, and is copied to the end before the reset is told. Whether the answer was
 // whole nobody can know then, so it never counts as success.
-#include "client/send.h"
+#include "client/send/send.h"
 
-#include "client/connect.h"
-#include "client/reach.h"
+#include "client/net/connect.h"
+#include "client/net/reach.h"
 #include "client/show/figures.h"
 #include "common/clock.h"
+#include "common/text.h"
 #include "common/units.h"
 
 #include <array>

@@ -1,4 +1,4 @@
-#include "client/ping/receive_time.h"
+#include "client/net/receive_time.h"
 
 #include "common/clock.h"
 

@@ -1,8 +1,7 @@
-#include "client/report.h"
+#include "client/show/report.h"
 
 #include "common/text.h"
 
-#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -89,20 +88,6 @@ void prepare_signals() {
     for (const int number : {SIGINT, SIGTERM, SIGQUIT}) // event_loop.h
         sigaddset(&handled, number);
     pthread_sigmask(SIG_UNBLOCK, &handled, nullptr);
-}
-
-std::string reason(int error) {
-    std::string text = errno_text(error);
-    const auto upper = [&](size_t at) {
-        return at < text.size() && std::isupper(static_cast<unsigned char>(text[at])) != 0;
-    };
-    if (upper(0) && !upper(1)) // "RFS specific error" stays as it is
-        text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
-    return text;
-}
-
-std::string byte_count(uint64_t count) {
-    return fmt::format("{} {}", count, count == 1 ? "byte" : "bytes");
 }
 
 } // namespace riposte::client

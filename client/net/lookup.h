@@ -6,7 +6,7 @@
 // process. A host that is written as an address needs neither thread nor time.
 #pragma once
 
-#include "client/patience.h"
+#include "client/net/patience.h"
 #include "common/address.h"
 
 #include <expected>

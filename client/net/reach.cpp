@@ -1,7 +1,8 @@
-#include "client/reach.h"
+#include "client/net/reach.h"
 
-#include "client/error_queue.h"
+#include "client/net/error_queue.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -9,9 +9,9 @@
 // answered.
 #pragma once
 
-#include "client/connect.h"
-#include "client/patience.h"
-#include "client/report.h"
+#include "client/net/connect.h"
+#include "client/net/patience.h"
+#include "client/show/report.h"
 #include "common/fd.h"
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-#include "client/options_conditions.h"
+#include "client/options/options_conditions.h"
 
 #include <fmt/format.h>
 

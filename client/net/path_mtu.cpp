@@ -1,4 +1,4 @@
-#include "client/path_mtu.h"
+#include "client/net/path_mtu.h"
 
 #include "common/address.h"
 

@@ -1,7 +1,7 @@
 // The signal handlers do three things that are safe in one: count, write to an eventfd, and
 // _exit(2). The descriptor is in the epoll set, so that a signal ends any wait, also one that comes
 // just before it; the wait itself then says what came by interrupted() and take_interim().
-#include "client/event_loop.h"
+#include "client/net/event_loop.h"
 
 #include "common/clock.h"
 #include "common/text.h"
@@ -26,7 +26,7 @@ constexpr uint64_t wake_tag = UINT64_MAX - 1;
 constexpr int interrupted_status = 130; ///< 128 + SIGINT, as a shell shows it
 
 std::atomic<int> interrupt_count{0};
-std::atomic<bool> second_heeded{false};
+std::atomic<bool> second_handled{false};
 std::atomic<bool> interim_wanted{false};
 std::atomic<int> wake_fd{-1};
 
@@ -40,7 +40,7 @@ void poke() {
 
 extern "C" void on_interrupt(int) {
     const int earlier = interrupt_count.fetch_add(1);
-    if (earlier > 1 || (earlier == 1 && !second_heeded))
+    if (earlier > 1 || (earlier == 1 && !second_handled))
         _exit(interrupted_status);
     poke();
 }
@@ -90,7 +90,7 @@ Result<EventLoop> EventLoop::open() {
             return fail(Exit::usage, fmt::format("event loop: {}", errno_text(error)));
     assert(wake_fd.load() < 0 && "one event loop at a time");
     interrupt_count = 0;
-    second_heeded = false;
+    second_handled = false;
     wake_fd = loop.wake_.get();
     handle_all(true);
     return loop;
@@ -108,7 +108,7 @@ EventLoop::~EventLoop() {
     handle_all(false);
     wake_fd = -1;
     interim_wanted = false;
-    second_heeded = false;
+    second_handled = false;
 }
 
 int EventLoop::add(int fd, uint32_t events, uint64_t tag) {
@@ -167,8 +167,8 @@ int EventLoop::interrupts() const {
     return interrupt_count.load();
 }
 
-bool EventLoop::heed_second(bool heeded) {
-    return second_heeded.exchange(heeded);
+bool EventLoop::handle_second(bool heeded) {
+    return second_handled.exchange(heeded);
 }
 
 bool EventLoop::take_interim() {

@@ -8,10 +8,10 @@
 //
 // SIGINT and SIGTERM ask for the end (interrupted()). A second one ends the process at once with
 // status 130, whatever it is doing, except while a run says that it will see and heed it
-// (heed_second()); a third one always does. SIGQUIT asks for an interim line (take_interim()). All
-// of them are handled only while an EventLoop exists; there is one at a time. SIGQUIT can be noted
-// before, while names are resolved: it is asked for before anybody could know whether there is a
-// loop.
+// (handle_second()); a third one always does. SIGQUIT asks for an interim line (take_interim()).
+// All of them are handled only while an EventLoop exists; there is one at a time. SIGQUIT can be
+// noted before, while names are resolved: it is asked for before anybody could know whether there
+// is a loop.
 #pragma once
 
 #include "common/error.h"
@@ -49,7 +49,7 @@ public:
     /// While `heeded`, the second one is the run's to heed: it is about to look at interrupts(),
     /// and blocks nowhere but in wait(). Off at first. To be switched off around whatever may
     /// block (MayBlock), and when there is nothing left to conclude. Returns what it was.
-    bool heed_second(bool heeded);
+    bool handle_second(bool heeded);
     bool take_interim(); ///< SIGQUIT came since the last call
 
 private:
@@ -68,14 +68,14 @@ private:
 /// ends the process.
 class MayBlock {
 public:
-    explicit MayBlock(EventLoop& loop) : loop_(loop), heeded_(loop.heed_second(false)) {}
-    ~MayBlock() { loop_.heed_second(heeded_); }
+    explicit MayBlock(EventLoop& loop) : loop_(loop), handled_(loop.handle_second(false)) {}
+    ~MayBlock() { loop_.handle_second(handled_); }
     MayBlock(const MayBlock&) = delete;
     MayBlock& operator=(const MayBlock&) = delete;
 
 private:
     EventLoop& loop_;
-    bool heeded_;
+    bool handled_;
 };
 
 } // namespace riposte::client

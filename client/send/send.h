@@ -1,8 +1,8 @@
 // `riposte send`: one message, its answer on standard output.
 #pragma once
 
-#include "client/options.h"
-#include "client/report.h"
+#include "client/options/options.h"
+#include "client/show/report.h"
 #include "common/error.h"
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // How long something is waited for, and what else ends the waiting.
 #pragma once
 
-#include "client/event_loop.h"
+#include "client/net/event_loop.h"
 
 #include <cstdint>
 #include <span>

@@ -1,4 +1,4 @@
-#include "client/patience.h"
+#include "client/net/patience.h"
 
 #include "common/clock.h"
 

@@ -5,10 +5,10 @@
 // none answered.
 #pragma once
 
-#include "client/lookup.h"
 #include "client/measure/outcome.h"
-#include "client/options.h"
-#include "client/patience.h"
+#include "client/net/lookup.h"
+#include "client/net/patience.h"
+#include "client/options/options.h"
 #include "common/fd.h"
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "client/ping/short_slices.h"
+#include "client/ping/time_slice.h"
 
 #include <cstdint>
 
@@ -27,7 +27,7 @@ struct SchedulingAttributes {
 
 } // namespace
 
-void ask_for_short_slices() {
+void request_short_time_slices() {
     SchedulingAttributes attributes{};
     if (::syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) < 0)
         return;

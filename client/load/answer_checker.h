@@ -16,7 +16,7 @@
 
 namespace riposte::client {
 
-enum class AnswerCheck : uint8_t { right, damaged, out_of_step };
+enum class AnswerCheck : uint8_t { correct, damaged, out_of_step };
 
 /// What answers look like on every connection of a run.
 struct AnswerShape {
@@ -24,7 +24,7 @@ struct AnswerShape {
     uint32_t bytes = 0;                   ///< of an answer
 };
 
-class LoadStream {
+class AnswerChecker {
 public:
     /// Nothing came yet, and the next byte is that at `position` of the pattern.
     void restart(size_t position) {
@@ -53,7 +53,7 @@ public:
             position_ = static_cast<uint32_t>(shape.pattern->advance(position_, piece.size()));
         size_t bytes = received_ + piece.size();
         for (; bytes >= shape.bytes; bytes -= shape.bytes)
-            on_answer(AnswerCheck::right);
+            on_answer(AnswerCheck::correct);
         received_ = static_cast<uint32_t>(bytes);
     }
 
@@ -74,7 +74,7 @@ private:
             const uint32_t wrong = wrong_;
             received_ = wrong_ = 0;
             on_answer(
-                wrong == 0                 ? AnswerCheck::right
+                wrong == 0                 ? AnswerCheck::correct
                 : wrong <= shape.bytes / 2 ? AnswerCheck::damaged
                                            : AnswerCheck::out_of_step);
         }

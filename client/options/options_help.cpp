@@ -1,6 +1,6 @@
 // What --help prints, 80 columns wide. The completions of the shells (packaging/completions) offer
 // the same options; a test holds them against each other.
-#include "client/options_words.h"
+#include "client/options/raw_options.h"
 
 namespace riposte::client {
 

@@ -1,6 +1,6 @@
-#include "client/terminal.h"
+#include "client/show/terminal.h"
 
-#include "client/report.h"
+#include "client/show/report.h"
 #include "client/show/table.h"
 
 #include <algorithm>
