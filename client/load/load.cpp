@@ -296,9 +296,9 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
         result.cut_short ? Exit::interrupted : verdict(result, options.report.fail_if);
     if (const auto shown = show(common, options, *files, result, exit); !shown)
         return std::unexpected(shown.error());
-    report_met(report, result.name, options.report.fail_if, [&](const Metric& each) {
-        return metric(result, each);
-    });
+    const auto measured = [&](const Metric& each) { return metric(result, each); };
+    const auto maximum = [&](const Metric& each) { return maximum_of(result, each); };
+    report_met(report, result.name, options.report.fail_if, measured, maximum);
     return exit;
 }
 

@@ -179,6 +179,11 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
     return std::nullopt;
 }
 
+uint64_t maximum_of(const LoadResult& result, const Metric& metric) {
+    const Histogram* const histogram = histogram_of(result, metric.since);
+    return histogram == nullptr ? 0 : count_of_maximum(*histogram, metric);
+}
+
 Exit verdict(const LoadResult& result, const FailIf& fail_if) {
     const LoadCounts& counts = result.counts;
     if (counts.unsent > 0 && !mentions(fail_if, MetricKind::errors))

@@ -108,6 +108,9 @@ bool generator_is_bottleneck(const LoadResult& result);
 /// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.
 std::optional<double> metric(const LoadResult& result, const Metric& metric);
 
+/// How many values it is the maximum of; 0: it is not a maximum.
+uint64_t maximum_of(const LoadResult& result, const Metric& metric);
+
 /// Exit::ok or Exit::failed: as that of ping_result.h.
 Exit verdict(const LoadResult& result, const FailIf& fail_if);
 

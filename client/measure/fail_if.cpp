@@ -1,6 +1,8 @@
 // Conditions held against what was measured; fail_if_parse.cpp reads them.
 #include "client/measure/fail_if.h"
 
+#include "common/text.h"
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -72,6 +74,24 @@ std::string value_text(const Condition& condition, double value) {
     return fmt::format("{}{}", text, scale.unit);
 }
 
+/// One of the values of which a duration is a figure.
+std::string_view sample_noun(Since since) {
+    switch (since) {
+    case Since::intended:
+    case Since::send:
+    case Since::pdv:
+        return "answer";
+    case Since::connect:
+        return "connection";
+    case Since::lateness:
+    case Since::wait:
+        return "request";
+    case Since::ipdv:
+        return "difference";
+    }
+    return "";
+}
+
 } // namespace
 
 ValueKind value_kind(MetricKind kind) {
@@ -117,10 +137,12 @@ std::vector<Check> check(
     return checks;
 }
 
-std::string describe(const Check& check) {
+std::string describe(const Check& check, uint64_t maximum_of) {
     const Condition& condition = *check.condition;
-    const std::string what = check.value ? fmt::format("is {}", value_text(condition, *check.value))
-                                         : "was not measured";
+    std::string what = check.value ? fmt::format("is {}", value_text(condition, *check.value))
+                                   : "was not measured";
+    if (check.value && maximum_of > 0)
+        what += ", the maximum of " + plural(maximum_of, sample_noun(condition.metric.since));
     return fmt::format("{} {} (--fail-if {})", condition.name, what, condition.text);
 }
 

@@ -112,7 +112,9 @@ std::vector<Check> check(
     const FailIf& conditions, const std::function<std::optional<double>(const Metric&)>& measured);
 
 /// Of one that is met: "p99 is 3.21 ms (--fail-if p99>2ms)", "p99 was not measured (...)".
-std::string describe(const Check& check);
+/// `maximum_of`: the value is the maximum of so many, "p99 is 3.21 ms, the maximum of 10 answers
+/// (...)"; 0: it is not.
+std::string describe(const Check& check, uint64_t maximum_of = 0);
 
 /// Does any condition speak of it?
 bool mentions(const FailIf& conditions, MetricKind kind);

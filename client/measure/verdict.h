@@ -32,6 +32,15 @@ inline std::optional<double> duration_metric(const Histogram& histogram, const M
     return ns / 1e9;
 }
 
+/// How many values a metric is the maximum of: `max`, and a percentile that so few do not have and
+/// nearest rank answers. 0: it is none.
+inline uint64_t count_of_maximum(const Histogram& histogram, const Metric& metric) {
+    const bool is_maximum =
+        metric.kind == MetricKind::max ||
+        (metric.kind == MetricKind::percentile && !histogram.has_percentile(metric.percentile));
+    return is_maximum ? histogram.count() : 0;
+}
+
 /// A metric that is one of the counts, or `loss`, in percent; nothing if no loss can be told.
 std::optional<double> count_metric(const OutcomeCounts& counts, MetricKind kind);
 

@@ -6,44 +6,44 @@ namespace riposte::client {
 
 const std::string_view root_help = R"(Usage: riposte COMMAND [OPTION]... OPERAND...
 
-Sends messages to TCP and UDP responders, shows what they answer, and measures
-how fast, how reliably and how much.
+Sends messages to TCP and UDP responders, prints their answers, and measures
+latency, loss and throughput.
 
 Commands:
   send                 one message, its answer on standard output
   ping                 probes at a fixed pace: round trips, loss, jitter
-  load                 as many requests as go, or as asked for: what it bears
-  status               what a daemon on this machine is doing
+  load                 full speed or a fixed rate: capacity and latency
+  status               what the daemon on this machine is doing
 
 Options:
   -h, --help           print this help, or a command's, and exit
       --version        print the version and exit
 
 Examples:
-  riposte send localhost                  say hello over TCP, port 7001
-  riposte ping -u -c 5 localhost          five datagrams, and how long they took
+  riposte send localhost                  a greeting over TCP, to port 7001
+  riposte ping -u -c 5 localhost          the round trips of five datagrams
   riposte load -d 5s localhost:7          five seconds of load on an echo
-  riposte status --watch                  the daemon's doings, every 2 s
+  riposte status --watch                  the daemon's status, every 2 s
   riposte ping --help                     more about this command
 )";
 
 const std::string_view send_help = R"(Usage: riposte send [OPTION]... ENDPOINT [MESSAGE|-]
 
-Sends one message, and prints its answer byte for byte on standard output.
+Sends one message and prints the answer byte for byte on standard output.
 
 ENDPOINT is [tcp://|udp://]HOST[:PORT]. HOST is a name, an IPv4 address or
-[IPv6]; without a port it is 7001, without a scheme TCP. Without MESSAGE a
-greeting is sent; - reads the message from standard input. A MESSAGE that
-begins with a dash stands after --.
+[IPv6]. The port defaults to 7001, the scheme to TCP. Without MESSAGE, riposte
+sends a greeting; - reads the message from standard input. Write a MESSAGE that
+begins with a dash after --.
 
 Options:
-  -u                   UDP, where ENDPOINT does not say tcp:// or udp://
+  -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
-  -W, --timeout TIME   wait that long to connect, and for the answer to go on:
+  -W, --timeout TIME   the longest wait to connect, and for more of the answer:
                        500ms, 10s, 2m; a bare number is seconds [5s]
       --source ADDR    send from this local address
       --color WHEN     auto, always or never, on standard error [auto]
-  -v, --verbose        tell on standard error what happens
+  -v, --verbose        log each step on standard error
   -h, --help           print this help and exit
       --version        print the version and exit
 
@@ -55,107 +55,107 @@ Exit status:
 Examples:
   riposte send tcp://127.0.0.1:7001       the greeting, over TCP
   riposte send -u localhost hello         one datagram, to port 7001
-  riposte send -v 'tcp://[::1]:7' hello   tell what happens
+  riposte send -v 'tcp://[::1]:7' hello   log each step
   riposte send server:7 - <file >copy     a file through an echo service
 )";
 
 const std::string_view ping_help = R"(Usage: riposte ping [OPTION]... ENDPOINT...
 
-Sends probes at a fixed pace and tells of each answer; at the end (after -c, -w
-or Ctrl-C) of all: what was lost, refused or damaged, and how long it took.
+Sends probes at a fixed pace and prints a line for each answer. At the end (-c,
+-w or Ctrl-C) it prints a summary: losses, refusals, damage and round trips.
 
 ENDPOINT is [tcp://|udp://]HOST[:PORT]; several are probed at once and compared.
-HOST is a name, an IPv4 address or [IPv6]; without a port it is 7001, without a
-scheme TCP. TIME is 200us, 10ms, 1.5s, 2m; a bare number is seconds.
+HOST is a name, an IPv4 address or [IPv6]. The port defaults to 7001, the scheme
+to TCP. TIME is 200us, 10ms, 1.5s, 2m; a bare number is seconds.
 
 Options:
   -c, --count N        end after N probes to each ENDPOINT
-  -i, --interval TIME  from probe to probe; at least 100us [1s]
-  -W, --timeout TIME   what takes longer is lost; no finer than 1ms [5s]
-  -w, --deadline TIME  send nothing after that long
-  -s, --size BYTES     of each probe, 24 to 65507 [56]
+  -i, --interval TIME  the time between probes; at least 100us [1s]
+  -W, --timeout TIME   a probe without an answer by then is lost; whole ms [5s]
+  -w, --deadline TIME  stop sending after this time
+  -s, --size BYTES     the size of each probe, 24 to 65507 [56]
       --reconnect      TCP: a connection for each probe
-      --df             UDP: never in fragments; what does not fit is too big
-  -u                   UDP, where ENDPOINT does not say tcp:// or udp://
+      --df             UDP: no fragments; a probe that does not fit is too big
+  -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
       --source ADDR    send from this local address
-  -q, --quiet          only the summary; of several endpoints only their table
-  -D, --timestamps     the time in front of each line
-  -j, --json           nothing but one JSON document, riposte/ping/2
-      --histogram      the round trips as bars, on a logarithmic scale
-      --hist FILE      their distribution in the format of HdrHistogram
-      --plot FILE      them over time and by percentile, as SVG
+  -q, --quiet          print only the summary, or the table of several endpoints
+  -D, --timestamps     print the time in front of each line
+  -j, --json           print one JSON document (riposte/ping/2) and nothing else
+      --histogram      draw the round trips as bars on a logarithmic scale
+      --hist FILE      write their distribution in the format of HdrHistogram
+      --plot FILE      plot them over time and by percentile, as SVG
       --fail-if CONDITIONS
-                       exit 1 if one is met: 'p99>2ms,loss>0.1%'
+                       exit with 1 if one is met: 'p99>2ms,loss>0.1%'
       --color WHEN     auto, always or never [auto]
   -h, --help           print this help and exit
       --version        print the version and exit
 
-After the last probe ping lingers for what is under way: 4 times the largest
-round trip, at least 1s, at most -W. What has not come by then is lost.
+After the last probe ping waits for the answers in flight: 4 times the largest
+round trip, at least 1s, at most -W. A probe without an answer by then is lost.
 
-Signals: INT and TERM end it so, a second one ends the lingering; QUIT (Ctrl-\)
-prints a line on how it stands.
+Signals: INT and TERM stop the sending; a second one ends the wait as well. QUIT
+(Ctrl-\) prints a line with the figures so far.
 
 Exit status:
-  0  every probe answered rightly, no condition of --fail-if met
-  1  loss, refusal, wrong answer, or a condition met
+  0  every probe answered correctly, no condition of --fail-if met
+  1  loss, refusal, wrong answer, probe not sent, or a condition met
   2  usage or local error
 
 Examples:
   riposte ping localhost                  one probe a second over TCP
   riposte ping -c 10 -i 100ms udp://server:7
                                           ten datagrams in a second
-  riposte ping udp://a:7 udp://b:7        which of the two is nearer?
+  riposte ping udp://a:7 udp://b:7        compare two servers
   riposte ping -q -c 1000 -i 1ms --fail-if 'p99>2ms,loss>0.1%' -u server:7
                                           a check for a script
 )";
 
 const std::string_view load_help = R"(Usage: riposte load [OPTION]... ENDPOINT
 
-Sends as many requests as the answers let through (closed loop) or, with -r, as
-many as asked for at their times (open loop), and tells rate, latency, errors.
+Sends each request when an answer has arrived (closed loop) or, with -r, at a
+fixed rate (open loop), and reports throughput, latency and errors.
 
 ENDPOINT is [tcp://|udp://]HOST[:PORT]. HOST is a name, an IPv4 address or
-[IPv6]; without a port it is 7001, without a scheme TCP. TIME is 500ms, 10s, 2m;
-a bare number is seconds.
+[IPv6]. The port defaults to 7001, the scheme to TCP. TIME is 500ms, 10s, 2m; a
+bare number is seconds.
 
 Options:
   -c, --connections N  connections (UDP: sockets), 1 to 100000 [10]
-  -d, --duration TIME  measured time; 0 is until -n, or interrupted [10s]
+  -d, --duration TIME  measured time; 0 means until -n or an interrupt [10s]
   -n, --count N        end after N measured requests; without -d, only then
-  -r, --rate N         open loop: N requests a second in all, evenly spaced;
-                       latency counts from the time at which each was due, and
-                       stands beside that from its sending
+  -r, --rate N         open loop: N requests a second in total, evenly spaced;
+                       latency counts from the time at which a request was due;
+                       the latency from its sending is printed as well
   -s, --size BYTES     of each request: TCP 1 to 16MiB, UDP 24 to 65507 [64]
       --depth N        outstanding requests on each connection, 1 to 4096
-                       [1; with -r 64]; not with -r over UDP, where nothing is
-                       held back until 4 million (200 MB) are outstanding
-      --warmup TIME    before measuring [a tenth of -d, at most 1s; without
-                       -d and with -n none]
+                       [1; with -r 64]; not with -r over UDP, which has no limit
+                       below 4 million outstanding requests (200 MB)
+      --warmup TIME    not measured [a tenth of -d, at most 1s; none with -n
+                       and without -d]
       --reconnect      TCP: a connection for each request
-      --no-verify      count the answers' bytes, do not compare them
-  -W, --timeout TIME   to connect, and for each answer [5s]
-  -u                   UDP, where ENDPOINT does not say tcp:// or udp://
+      --no-verify      count the bytes of answers without comparing them
+  -W, --timeout TIME   the longest wait to connect, and for each answer [5s]
+  -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
       --source ADDR    send from this local address
-  -j, --json           nothing but one JSON document, riposte/load/2
-      --histogram      the latency as bars, on a logarithmic scale
-      --hist FILE      its distribution in the format of HdrHistogram
-      --plot FILE      it over time and by percentile, as SVG
+  -j, --json           print one JSON document (riposte/load/2) and nothing else
+      --histogram      draw the latency as bars on a logarithmic scale
+      --hist FILE      write its distribution in the format of HdrHistogram
+      --plot FILE      plot it over time and by percentile, as SVG
       --fail-if CONDITIONS
-                       exit 1 if one is met: 'p99>2ms,rate<10000'
+                       exit with 1 if one is met: 'p99>2ms,rate<10000'
       --color WHEN     auto, always or never [auto]
   -h, --help           print this help and exit
       --version        print the version and exit
 
-Signals: INT and TERM end: what is under way is lingered for (about a second),
-and then lost. A second one ends that at once. QUIT (Ctrl-\) prints a line on
-how it stands.
+Signals: INT and TERM stop the sending; load waits for the answers in flight
+(about a second), and the rest is lost. A second one ends that wait. QUIT
+(Ctrl-\) prints a line with the figures so far.
 
 Exit status:
-  0  every request answered rightly, no condition of --fail-if met
-  1  loss, refusal, wrong answer, or a condition met
+  0  every request answered correctly, no condition of --fail-if met
+  1  loss, refusal, wrong answer, request not sent, or a condition met
   2  usage or local error
   130  a second INT or TERM
 
@@ -169,36 +169,37 @@ Examples:
 
 const std::string_view status_help = R"(Usage: riposte status [OPTION]... [ENDPOINT]
 
-Tells what riposted is doing, from its metrics socket: backend, limits and how
-near they are, listeners with counts and rates, latency, what is refused and why.
+Reads the metrics socket of riposted and prints its status: backend, limits and
+their use, listeners with counts and rates, latency, refusals and their reasons.
 
-ENDPOINT is unix:/PATH or [tcp://]HOST[:PORT], without a port 9701. Without
+ENDPOINT is unix:/PATH or [tcp://]HOST[:PORT]; the default port is 9701. Without
 ENDPOINT it is unix:/run/riposte/metrics.sock, or else 127.0.0.1:9701. Rates are
-those of one second between two looks; with --watch, since the last one.
+measured over one second; with --watch, over the interval.
 
 Options:
-  -w, --watch          again and again, until Ctrl-C
+  -w, --watch          repeat until Ctrl-C
   -i, --interval TIME  with --watch: how often, 500ms, 10s, 2m [2s]
-  -j, --json           the daemon's own document, riposte/status/1; with
+  -j, --json           print the daemon's document, riposte/status/1; with
                        --watch a line each time
-  -W, --timeout TIME   to connect, and for the answer [5s]
+  -W, --timeout TIME   the longest wait to connect, and for the answer [5s]
   -4, -6               IPv4 only, IPv6 only
       --source ADDR    ask from this local address
       --color WHEN     auto, always or never [auto]
   -h, --help           print this help and exit
       --version        print the version and exit
 
-Metrics are off unless asked for: systemctl enable --now riposted-metrics.socket
-or, without systemd, in riposted.toml: [metrics] listen = "tcp://127.0.0.1:9701".
+Metrics are off by default. Switch them on with systemctl enable --now
+riposted-metrics.socket, or without systemd in riposted.toml: [metrics]
+listen = "tcp://127.0.0.1:9701".
 
 Exit status:
-  0  it told
-  1  nobody answers there, or not rightly (with --watch: at the end)
+  0  the daemon answered
+  1  no answer, or not a status document (with --watch: at the end)
   2  usage or local error
 
 Examples:
-  riposte status                          how is it?
-  riposte status -w                       and how does it go on?
+  riposte status                          the status now
+  riposte status -w                       the status every 2 s
   riposte status -j | jq .listeners       for programs
 )";
 

@@ -275,11 +275,12 @@ void PingRun::on_trouble(const PingResult&, const std::string& line) {
 }
 
 void PingRun::put(const std::string& line) {
+    std::string stamp;
     if (options_.timestamps) {
         const uint64_t now_us = realtime_ns() / 1000;
-        output_ += fmt::format("[{}.{:06}] ", now_us / 1'000'000, now_us % 1'000'000);
+        stamp = fmt::format("[{}.{:06}] ", now_us / 1'000'000, now_us % 1'000'000);
     }
-    output_ += line;
+    output_ += fold(stamp + line, style_.columns);
 }
 
 Result<void> PingRun::flush() {
@@ -370,7 +371,8 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
         return std::unexpected(written.error());
     for (const PingResult* result : results) {
         const auto measured = [&](const Metric& wanted) { return metric(*result, wanted); };
-        report_met(report_, result->name, options_.report.fail_if, measured);
+        const auto maximum = [&](const Metric& of) { return maximum_of(*result, of); };
+        report_met(report_, result->name, options_.report.fail_if, measured, maximum);
     }
     return exit;
 }

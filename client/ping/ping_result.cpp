@@ -6,23 +6,24 @@ namespace riposte::client {
 
 namespace {
 
-std::optional<double> duration_of(const PingResult& result, const Metric& metric) {
-    switch (metric.since) {
+/// What the prefix of a metric stands for; empty: of load alone.
+Histogram histogram_of(const PingResult& result, Since since) {
+    switch (since) {
     case Since::intended: // the lateness stands apart
     case Since::send:
-        return duration_metric(result.rtt, metric);
+        return result.rtt;
     case Since::connect:
-        return duration_metric(result.connect, metric);
+        return result.connect;
     case Since::lateness:
-        return duration_metric(result.lateness, metric);
+        return result.lateness;
     case Since::ipdv:
-        return duration_metric(result.ipdv, metric);
+        return result.ipdv;
     case Since::pdv:
-        return duration_metric(result.pdv(), metric);
-    case Since::wait: // load's alone
+        return result.pdv();
+    case Since::wait:
         break;
     }
-    return std::nullopt;
+    return {};
 }
 
 } // namespace
@@ -36,7 +37,7 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
     case MetricKind::max:
     case MetricKind::stddev:
     case MetricKind::percentile:
-        return duration_of(result, metric);
+        return duration_metric(histogram_of(result, metric.since), metric);
     case MetricKind::rfc3550_jitter: // it takes two answers
         return result.rtt.count() < 2 ? std::nullopt
                                       : std::optional(result.rfc3550_jitter_ns / 1e9);
@@ -63,6 +64,10 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
         return number(counts.answered) / (number(result.elapsed_ns) / 1e9);
     }
     return std::nullopt;
+}
+
+uint64_t maximum_of(const PingResult& result, const Metric& metric) {
+    return count_of_maximum(histogram_of(result, metric.since), metric);
 }
 
 Exit verdict(const PingResult& result, const FailIf& fail_if) {

@@ -65,6 +65,9 @@ struct PingResult {
 /// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.
 std::optional<double> metric(const PingResult& result, const Metric& metric);
 
+/// How many values it is the maximum of; 0: it is not a maximum.
+uint64_t maximum_of(const PingResult& result, const Metric& metric);
+
 /// Exit::ok or Exit::failed: every probe whose outcome is known was answered rightly, at least one
 /// was, and no condition of `fail_if` is met. A condition takes the place of the rule that there be
 /// none of what it speaks of (verdict.h).

@@ -100,10 +100,12 @@ std::string charts(std::span<const Plotted> curves, bool color) {
 
 void report_met(
     const Report& report, std::string_view name, const FailIf& conditions,
-    const std::function<std::optional<double>(const Metric&)>& measured) {
+    const std::function<std::optional<double>(const Metric&)>& measured,
+    const std::function<uint64_t(const Metric&)>& maximum_of) {
     for (const Check& each : check(conditions, measured))
         if (each.met)
-            report.error(fmt::format("{}: {}", name, describe(each)));
+            report.error(
+                fmt::format("{}: {}", name, describe(each, maximum_of(each.condition->metric))));
 }
 
 bool colors_output(Color choice) {

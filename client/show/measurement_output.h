@@ -43,14 +43,16 @@ private:
 std::string charts(std::span<const Plotted> curves, bool color);
 
 /// "riposte: NAME: p99 is 3.21 ms (--fail-if p99>2ms)" on standard error, for each condition met.
+/// `maximum_of`: how many values a metric is the maximum of; 0: it is not a maximum.
 void report_met(
     const Report& report, std::string_view name, const FailIf& conditions,
-    const std::function<std::optional<double>(const Metric&)>& measured);
+    const std::function<std::optional<double>(const Metric&)>& measured,
+    const std::function<uint64_t(const Metric&)>& maximum_of);
 
 /// Is standard output coloured?
 bool colors_output(Color choice);
 
-/// All of `text` on standard output; Exit::usage "standard output: ..." if it can not be written.
+/// All of `text` on standard output; Exit::usage "standard output: ..." if it cannot be written.
 Result<void> print(std::string_view text);
 
 } // namespace riposte::client

@@ -34,6 +34,20 @@ void pad(std::string& line, size_t width) {
     line.append(width - std::min(width, columns_of(line)), ' ');
 }
 
+/// Without the sequences that colour it.
+size_t shown_columns(std::string_view text) {
+    size_t columns = 0;
+    while (!text.empty()) {
+        if (text.starts_with('\033')) {
+            text.remove_prefix(std::min(text.find('m'), text.size() - 1) + 1);
+            continue;
+        }
+        columns += static_cast<size_t>(starts_code_point(text.front()));
+        text.remove_prefix(1);
+    }
+    return columns;
+}
+
 /// Each with its number.
 std::vector<std::string> numbered(std::span<const std::string> names, size_t width) {
     std::vector<std::string> cut;
@@ -137,6 +151,30 @@ std::string flow(std::string_view label, std::string_view sentence, Ink ink, Loo
     return flow(label, words, look);
 }
 
+std::string fold(std::string_view line, size_t columns) {
+    constexpr std::string_view indent = "  ";
+    std::string text;
+    size_t column = 0;
+    while (columns < text_columns && !line.empty()) {
+        const std::string_view word = line.substr(0, line.find_first_of(" \n"));
+        const size_t width = shown_columns(word);
+        const bool breaks = column > indent.size() && column + 1 + width > columns;
+        if (breaks)
+            text.append("\n").append(indent);
+        else if (column > 0)
+            text += ' ';
+        column = breaks ? indent.size() + width : column + (column > 0 ? 1 : 0) + width;
+        text += word;
+        line.remove_prefix(word.size());
+        if (line.starts_with('\n')) {
+            text += '\n';
+            column = 0;
+        }
+        line.remove_prefix(std::min<size_t>(line.size(), 1));
+    }
+    return text.append(line);
+}
+
 std::string fixed_lines(std::string_view label, std::span<const FixedLine> lines, Look look) {
     std::string text;
     std::string indent(label);
@@ -171,7 +209,7 @@ std::string shorten(std::string_view name, size_t width) {
     const size_t columns = columns_of(name);
     if (columns <= width)
         return std::string(name);
-    // The end tells more than the middle: the domain and the port.
+    // The end says more than the middle: the domain and the port.
     const size_t kept = width - ellipsis.size();
     const size_t tail = (kept + 1) / 2;
     return fmt::format(

@@ -50,6 +50,10 @@ std::string flow(std::string_view label, std::span<const Item> items, Look look)
 /// A sentence, broken between words.
 std::string flow(std::string_view label, std::string_view sentence, Ink ink, Look look);
 
+/// Text with colours in it and a newline at its end, on a narrow terminal broken between words,
+/// with further lines indented; elsewhere as it is.
+std::string fold(std::string_view line, size_t columns);
+
 /// Items that stand on one line, however long they are in this run; where the terminal is narrow,
 /// each part of it on a line of its own. So the same kind of item stands at the same place in each
 /// run.

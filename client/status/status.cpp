@@ -191,9 +191,10 @@ private:
         if (options_.json)
             return print(sample->document);
         if (!sample)
-            return draw(error_lines(sample.error().message, color_));
+            return draw(error_lines(sample.error().message, Look(color_, output_columns())));
         const StatusFigures* before = before_ ? &*before_ : nullptr;
-        std::vector<std::string> lines = status_lines(sample->figures, before, color_);
+        std::vector<std::string> lines =
+            status_lines(sample->figures, before, Look(color_, output_columns()));
         before_ = std::move(sample->figures);
         if (screen_)
             return draw(std::move(lines));
@@ -246,8 +247,9 @@ Result<Exit> once(const CommonOptions& common, const StatusOptions& options) {
     const bool color = wants_color(
         common.color, isatty(STDOUT_FILENO) == 1, secure_getenv("NO_COLOR"), secure_getenv("TERM"));
     // Interrupted, it says what it knows by then: there are no rates.
-    const auto lines = second ? status_lines(second->figures, &first->figures, color)
-                              : status_lines(first->figures, nullptr, color);
+    const Look look(color, output_columns());
+    const auto lines = second ? status_lines(second->figures, &first->figures, look)
+                              : status_lines(first->figures, nullptr, look);
     if (auto printed = print(joined(lines)); !printed)
         return std::unexpected(printed.error());
     return Exit::ok;

@@ -58,8 +58,8 @@ std::string cut(std::string_view text, size_t columns) {
 }
 
 /// A word that no line could hold is parted.
-std::string part_words(std::string_view text) {
-    constexpr size_t word_max = 60;
+std::string part_words(std::string_view text, size_t columns) {
+    const size_t word_max = columns - std::min<size_t>(columns - 1, 20);
     std::string parted;
     size_t word = 0;
     for (const char byte : text) {
@@ -71,11 +71,6 @@ std::string part_words(std::string_view text) {
         parted += byte;
     }
     return parted;
-}
-
-/// What it says at length.
-std::string sentence(std::string_view text) {
-    return part_words(escape(text, 400));
 }
 
 std::optional<double> percent_of(const StatusFigures::Limit& limit) {
@@ -101,8 +96,8 @@ void add_lines(std::vector<std::string>& lines, std::string_view text) {
 
 class StatusText {
 public:
-    StatusText(const StatusFigures& now, const StatusFigures* before, bool color)
-        : now_(now), before_(is_earlier(before) ? before : nullptr), color_(color) {}
+    StatusText(const StatusFigures& now, const StatusFigures* before, Look look)
+        : now_(now), before_(is_earlier(before) ? before : nullptr), look_(look) {}
 
     std::vector<std::string> lines() {
         write_head();
@@ -120,15 +115,31 @@ private:
                before->start_time == now_.start_time && before->time < now_.time;
     }
 
-    void add(std::string_view line, Ink ink = Ink::plain) {
-        lines_.push_back(paint(line, ink, color_));
+    /// What the daemon says at length.
+    std::string sentence(std::string_view text) const {
+        return part_words(escape(text, 400), look_.columns);
     }
     /// Breaks a sentence.
-    void add_flow(std::string_view label, std::string_view sentence, Ink ink = Ink::plain) {
-        add_lines(lines_, flow(label, sentence, ink, color_));
+    void add_flow(std::string_view label, std::string_view text, Ink ink = Ink::plain) {
+        add_lines(lines_, flow(label, text, ink, look_));
+    }
+    /// On a narrow terminal names are cut, and the table folds.
+    void add_narrow_table(std::vector<std::vector<std::string>> rows) {
+        std::vector<std::string> names;
+        for (const auto& row : rows)
+            names.push_back(row.front());
+        const std::vector<std::string> cut_names = shorten_all(names, look_.columns / 2);
+        for (size_t i = 0; i < rows.size(); ++i)
+            rows[i].front() = cut_names[i];
+        lines_.emplace_back();
+        add_lines(lines_, render_table(rows, 2, look_));
     }
     /// A name that the other cells leave no room for stands in a line of its own, above them.
     void add_table(std::vector<std::vector<std::string>> rows) {
+        if (look_.is_narrow()) {
+            add_narrow_table(std::move(rows));
+            return;
+        }
         constexpr size_t gap = 2;
         size_t room = text_columns;
         for (size_t at = 1; at < rows.front().size(); ++at) {
@@ -141,7 +152,7 @@ private:
                 above[i] = shorten(std::exchange(rows[i].front(), ""), text_columns);
         lines_.emplace_back();
         std::vector<std::string> lines;
-        add_lines(lines, render_table(rows, gap, color_));
+        add_lines(lines, render_table(rows, gap, look_));
         for (size_t i = 0; i < lines.size(); ++i) {
             if (!above[i].empty())
                 lines_.push_back(std::move(above[i]));
@@ -162,21 +173,20 @@ private:
                                ", " + plural(now_.workers, "worker"));
         add_flow("  sandbox  ", sentence(now_.sandbox));
         if (now_.reload_ok)
-            add(fmt::format(
-                "  config   taken over {} ago, {}", span_text(now_.time - now_.reload_time),
-                plural(now_.reloads, "reload")));
+            add_flow(
+                "  config   ", fmt::format(
+                                   "loaded {} ago, {}", span_text(now_.time - now_.reload_time),
+                                   plural(now_.reloads, "reload")));
     }
 
-    /// What somebody should look at.
+    /// What the operator should look at.
     void write_warnings() {
-        const auto warn = [&](std::string_view sentence) {
-            add_flow("! ", sentence, Ink::failure);
-        };
+        const auto warn = [&](std::string_view text) { add_flow("! ", text, Ink::failure); };
         if (now_.state != "running")
-            warn("it is stopping: no new connections, and what is owed is finished");
+            warn("stopping: no new connections are accepted, pending replies are sent");
         if (!now_.reload_ok)
             warn(fmt::format(
-                "reload failed {} ago, the configuration before stays: {}",
+                "reload failed {} ago, the previous configuration stays in force: {}",
                 span_text(now_.time - now_.reload_time), sentence(now_.reload_error)));
         for (const StatusFigures::Limit& limit : now_.limits)
             if (percent_of(limit).value_or(0) >= near_percent)
@@ -239,7 +249,7 @@ private:
         }
         add_table(rows);
         if (now_.listeners_omitted > 0)
-            add(fmt::format("... {} more", now_.listeners_omitted));
+            add_flow("", fmt::format("... {} more", now_.listeners_omitted));
     }
 
     void write_latencies() {
@@ -280,15 +290,15 @@ private:
 
     const StatusFigures& now_;
     const StatusFigures* before_;
-    bool color_;
+    Look look_;
     std::vector<std::string> lines_;
 };
 
 } // namespace
 
 std::vector<std::string> status_lines(
-    const StatusFigures& now, const StatusFigures* before, bool color) {
-    return StatusText(now, before, color).lines();
+    const StatusFigures& now, const StatusFigures* before, Look look) {
+    return StatusText(now, before, look).lines();
 }
 
 std::vector<std::string> fit_rows(std::vector<std::string> lines, size_t rows) {
@@ -319,9 +329,9 @@ std::string fit_columns(std::string_view line, size_t columns) {
     return fitting;
 }
 
-std::vector<std::string> error_lines(std::string_view message, bool color) {
+std::vector<std::string> error_lines(std::string_view message, Look look) {
     std::vector<std::string> lines;
-    add_lines(lines, flow("riposte: ", part_words(message), Ink::failure, color));
+    add_lines(lines, flow("riposte: ", part_words(message, look.columns), Ink::failure, look));
     return lines;
 }
 

@@ -1,8 +1,9 @@
 // The status for people: what is out of order first, then what the daemon is, how near its limits
-// are, who listens, how fast it answers, what it refuses and why. Lines of at most 80 columns;
-// whatever the other side says is escaped and cut, so that no control byte reaches the terminal.
+// are, its listeners, how fast it answers, what it refuses and why. Lines are as wide as the look
+// says; what the daemon says is escaped and cut, so that no control byte reaches the terminal.
 #pragma once
 
+#include "client/show/table.h"
 #include "client/status/status_figures.h"
 
 #include <optional>
@@ -15,7 +16,7 @@ namespace riposte::client {
 /// `before` is an earlier status of the same process, for rates; without one there are none. One
 /// of another process (another pid or start time) is passed over, and so are counts that shrank.
 std::vector<std::string> status_lines(
-    const StatusFigures& now, const StatusFigures* before, bool color);
+    const StatusFigures& now, const StatusFigures* before, Look look);
 
 /// The first lines of them, as many as a terminal of so many rows shows: the last one says how many
 /// more there are.
@@ -24,6 +25,6 @@ std::vector<std::string> fit_rows(std::vector<std::string> lines, size_t rows);
 /// take two rows.
 std::string fit_columns(std::string_view line, size_t columns);
 /// Why there is nothing to show (escaped already), broken into lines.
-std::vector<std::string> error_lines(std::string_view message, bool color);
+std::vector<std::string> error_lines(std::string_view message, Look look);
 
 } // namespace riposte::client

@@ -34,13 +34,13 @@ Metric percentile(double percent, Since since = Since::intended) {
 }
 
 /// How the only condition of `text` reads when its metric has this value.
-std::string described(std::string_view text, std::optional<double> value) {
+std::string described(std::string_view text, std::optional<double> value, uint64_t maximum_of = 0) {
     const auto conditions = parse_fail_if(text);
     REQUIRE_MESSAGE(conditions.has_value(), conditions.error().message);
     const auto checks = check(*conditions, [&](const Metric&) { return value; });
     REQUIRE(checks.size() == 1);
     CHECK(checks.front().met);
-    return describe(checks.front());
+    return describe(checks.front(), maximum_of);
 }
 
 bool is_met(std::string_view text, std::optional<double> value) {
@@ -305,6 +305,12 @@ TEST_CASE("what was not measured meets its condition, whichever it is") {
 
 TEST_CASE("a condition that is met is told with the value in its unit") {
     CHECK(described("p99>2ms", 0.00321) == "p99 is 3.21 ms (--fail-if p99>2ms)");
+    CHECK(
+        described("p99>2ms", 0.00321, 10) ==
+        "p99 is 3.21 ms, the maximum of 10 answers (--fail-if p99>2ms)");
+    CHECK(
+        described("connect.max>2ms", 0.00321, 1) ==
+        "connect.max is 3.21 ms, the maximum of 1 connection (--fail-if connect.max>2ms)");
     CHECK(described("rtt.min<=1ms", 62.1e-6) == "rtt.min is 62.1 us (--fail-if rtt.min<=1ms)");
     CHECK(described("max > 1s", 12.34) == "max is 12.3 s (--fail-if max > 1s)");
     CHECK(described("min<1us", 450e-9) == "min is 450 ns (--fail-if min<1us)");

@@ -1,6 +1,7 @@
 // Every text of ping, exactly, and its JSON against the schema.
 #include "client/ping/ping_report.h"
 #include "client/show/json.h"
+#include "client/show/table.h"
 #include "tests/unit/client/schema.h"
 
 #include <algorithm>
@@ -455,15 +456,43 @@ TEST_CASE("nothing is wider than a terminal of 40 columns, and nothing is lost t
     };
     for (const auto& text_of : std::vector<std::function<std::string(const PingStyle&)>>{
              [&](const PingStyle& style) { return ping_header(result, style.look()); },
+             [&](const PingStyle& style) {
+                 const ProbeOutcome answer{
+                     .outcome = Outcome::answered,
+                     .sequence = 1234,
+                     .reordered = true,
+                     .rtt_ns = 123'456'789,
+                     .late_by_ns = 12'000'000,
+                     .bytes = 1200};
+                 return "[1762000000.123456] " + ping_line(result, answer, style);
+             },
+             [&](const PingStyle& style) {
+                 const ProbeFailure failure{
+                     .sequence = 1234, .outcome = Outcome::unreachable, .cause = cause_of(EPERM)};
+                 return ping_failure_line(result, failure, style);
+             },
              [&](const PingStyle& style) { return ping_summary(result, style); },
              [&](const PingStyle& style) { return ping_comparison(all, style); }}) {
-        const std::string text = text_of({.columns = 40});
+        const std::string text = fold(text_of({.columns = 40}), 40);
         CAPTURE(text);
         std::istringstream lines(text);
         for (std::string line; std::getline(lines, line);)
             CHECK(columns_of(line) <= 40);
         CHECK(words_of(text) == words_of(text_of({})));
     }
+}
+
+TEST_CASE("a line about a probe is broken between words where the terminal is narrow, only there") {
+    const std::string line = "64 bytes from 127.0.0.1:7001: seq=1 time=0.123 ms connect=0.3 ms\n";
+    CHECK(fold(line, 80) == line);
+    CHECK(
+        fold(line, 40) == "64 bytes from 127.0.0.1:7001: seq=1\n"
+                          "  time=0.123 ms connect=0.3 ms\n");
+    CHECK(fold("short\n", 40) == "short\n");
+    // Colours take no column.
+    CHECK(
+        fold("seq=12345678 \033[1;31mwrong size, not 56 bytes\033[0m\n", 40) ==
+        "seq=12345678 \033[1;31mwrong size, not 56 bytes\033[0m\n");
 }
 
 TEST_CASE("the counters stand at the same place, however long they are") {

@@ -206,6 +206,22 @@ TEST_CASE("in a closed loop the time from sending is the latency, in an open one
     CHECK(*duration_of(result, "wait.p50") == doctest::Approx(20e-6));
 }
 
+TEST_CASE("a percentile that so few answers do not have is their maximum, and max is one") {
+    const auto maximum = [](const auto& result, std::string_view name) {
+        const Metric of = conditions(std::string(name) + ">1s").front().metric;
+        return maximum_of(result, of);
+    };
+    const PingResult few = pinged({.sent = 10, .answered = 10});
+    CHECK(maximum(few, "p99") == 10);
+    CHECK(maximum(few, "rtt.p99") == 10);
+    CHECK(maximum(few, "max") == 10);
+    CHECK(maximum(few, "median") == 0);
+    CHECK(maximum(few, "mean") == 0);
+    CHECK(maximum(pinged({.sent = 1000, .answered = 1000}), "p99") == 0);
+    CHECK(maximum(loaded({{.sent = 10, .answered = 10}}), "p99") == 10);
+    CHECK(maximum(loaded({{.sent = 10, .answered = 10}}), "ipdv.max") == 0);
+}
+
 TEST_CASE("the verdict on ping") {
     struct Row {
         OutcomeCounts counts;

@@ -57,7 +57,7 @@ TEST_CASE("a status reads like this") {
     CHECK(text_of(figures(), &before) == R"(riposted 0.2.0, running for 15m 05s, pid 4711
   backend  io_uring, 1 worker
   sandbox  seccomp on
-  config   taken over 15s ago, 2 reloads
+  config   loaded 15s ago, 2 reloads
 
 limits             used       of
 connections          12     8192  0.15%
@@ -96,7 +96,7 @@ TEST_CASE("what is out of order comes before everything but the head") {
     now.backend_reason = "io_uring_setup: Operation not permitted";
     const std::string text = text_of(now);
     CHECK(contains(text, "draining for 15m 05s"));
-    CHECK(contains(text, "! it is stopping"));
+    CHECK(contains(text, "! stopping"));
     CHECK(contains(text, "! reload failed 15s ago"));
     CHECK(contains(text, "'servce'"));
     CHECK(contains(text, "! connections at 97.7% of its limit"));
@@ -136,12 +136,26 @@ TEST_CASE("nothing is wider than a terminal, whatever stands in the document") {
     CHECK(contains(text_of(now, &before), "+22")); // there are rates
     for (const bool reload_ok : {false, true}) {
         now.reload_ok = reload_ok;
-        for (const std::string& line : status_lines(now, &before, false)) {
-            CAPTURE(line);
-            CHECK(columns_of(line) <= 80);
-            CHECK(std::ranges::all_of(line, [](char c) { return c >= ' ' && c <= '~'; }));
-        }
+        for (const size_t columns : {80U, 60U, 40U})
+            for (const std::string& line : status_lines(now, &before, Look(false, columns))) {
+                CAPTURE(line);
+                CHECK(columns_of(line) <= columns);
+                CHECK(std::ranges::all_of(line, [](char c) { return c >= ' ' && c <= '~'; }));
+            }
     }
+}
+
+TEST_CASE("on a terminal of 40 columns the tables fold") {
+    const std::vector<std::string> lines = status_lines(figures(), nullptr, Look(false, 40));
+    for (const std::string& line : lines)
+        CHECK_MESSAGE(columns_of(line) <= 40, line);
+    const auto has = [&](std::string_view start) {
+        return std::ranges::any_of(
+            lines, [&](const std::string& line) { return line.starts_with(start); });
+    };
+    CHECK(has("listeners"));
+    CHECK(has("hello tc"));
+    CHECK(has("limits"));
 }
 
 TEST_CASE("rates have seven characters, however short the time between two looks") {
