@@ -112,7 +112,7 @@ std::string failure(const std::string& host, Family family, bool numeric, int co
     const size_t percent = host.find('%');
     if (numeric && percent != std::string::npos)
         return fmt::format(
-            "cannot use '{}': '{}' is no network interface here, or the address is "
+            "cannot use '{}': '{}' is not a network interface here, or the address is "
             "not link-local",
             shown, escape(host.substr(percent + 1), 32));
     return fmt::format(

@@ -1,5 +1,5 @@
-// Looking for something without sleeping: cheaper in time than to sleep and be woken (tens of
-// microseconds), dearer in CPU, and so only for a short while that the caller bounds.
+// Polling without sleeping: faster than to sleep and be woken (tens of microseconds), but costly in
+// CPU time, and so only for a short while that the caller bounds.
 #pragma once
 
 #include "common/clock.h"
@@ -9,7 +9,7 @@
 
 namespace riposte {
 
-/// Tells the CPU that this is a loop that waits: it leaves more to its sibling thread, saves power,
+/// Hints to the CPU that this is a spin loop: it leaves more to its sibling thread, saves power,
 /// and does not mispredict the way out.
 inline void relax_cpu() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -20,7 +20,7 @@ inline void relax_cpu() noexcept {
 }
 
 /// Looks until `look` is true or `limit` is over, at least once. Says whether it was true. The
-/// clock is read after each `looks_per_clock` looks: one if a look is dear, more if it is cheap.
+/// clock is read after each `looks_per_clock` looks: one if a look is costly, more if it is cheap.
 template<class Look>
 bool spin(std::chrono::microseconds limit, int looks_per_clock, Look look) noexcept {
     const uint64_t end_ns = monotonic_ns() + static_cast<uint64_t>(limit.count()) * 1000;

@@ -1,4 +1,4 @@
-// Standard input, output and error of a program whose caller closed some of them.
+// Standard input, output and error of a program whose caller may have closed some of them.
 #pragma once
 
 namespace riposte {

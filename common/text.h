@@ -1,4 +1,4 @@
-// Text for people: what a peer sent made harmless, and the nearest known word.
+// Text for people: escaping of what a peer sent, the nearest known word, plurals, texts of errnos.
 #pragma once
 
 #include <cstddef>

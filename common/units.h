@@ -14,7 +14,7 @@
 
 namespace riposte {
 
-/// Milliseconds; the error says what was read and what would be right. Negative, empty, not a
+/// Milliseconds; the error says what was read and what would be correct. Negative, empty, not a
 /// number, unknown unit, finer than a millisecond or above 2^31-1 ms are refused.
 std::expected<uint32_t, std::string> parse_duration_ms(std::string_view text);
 

@@ -1,4 +1,4 @@
-// The command: look whether somebody answers there and how, run, say what was measured.
+// The command: check whether a service answers there and how, run, print the results.
 #include "client/load/load.h"
 
 #include "client/load/load_preflight.h"
@@ -103,7 +103,7 @@ void note_preflight(
     const Preflight& found) {
     if (found.answering == Answering::other)
         report.error(fmt::format(
-            "{}: no echo, another service (its answer: {}): the length of answers is checked, "
+            "{}: not an echo service (its answer: {}): the length of answers is checked, "
             "their bytes are not",
             name, byte_count(found.answer_bytes)));
     if (found.closes && !options.reconnect)
@@ -182,8 +182,8 @@ void note_local_error(const Report& report, const LoadAccount& account) {
     switch (shortage_of(account.local_error())) {
     case Shortage::ports:
         report.error(
-            "no local port was free for some connections: each that was closed from here keeps "
-            "its port for a while; a lower rate or --source with another address helps");
+            "no local port was free for some connections: a connection that this side closes keeps "
+            "its port for a while (TIME_WAIT); lower the rate, or use another address (--source)");
         return;
     case Shortage::descriptors:
         report.error("too many open files for some connections; raise the limit (ulimit -n)");

@@ -1,5 +1,5 @@
-// The books of a load run. Sans-I/O: told what became of each request, it keeps the counts and the
-// latencies of those that count (load_result.h).
+// The account of a load run. Sans-I/O: given the outcome of each request, it keeps the counts and
+// the latencies of those that count (load_result.h).
 //
 // Latencies go into the histogram of the time since the last fold(), from which the live line takes
 // its figures; fold() adds it to the result.
@@ -41,16 +41,17 @@ public:
             result_.windows.sent(times.sent_ns - std::min(times.sent_ns, measured_from_ns_), count);
     }
 
-    /// Open loop: a request leaves so long after its time, by whom (load_schedule.h).
+    /// Open loop: how late a request leaves, and for which reason (load_schedule.h).
     void left(const RequestTimes& times, uint64_t lateness_ns, uint64_t wait_ns);
 
-    /// A closed loop over UDP: a request that was lost kept its place for so long.
+    /// A closed loop over UDP: how long a lost request kept its place.
     void kept_by_lost(const RequestTimes& times, uint64_t kept_ns) {
         if (counts(times))
             result_.loss_time_ns += kept_ns;
     }
 
-    /// The right answers, of `bytes` each, to `count` requests of the same times came at `now_ns`.
+    /// The correct answers, of `bytes` each, to `count` requests of the same times came at
+    /// `now_ns`.
     void answered(const RequestTimes& times, uint64_t now_ns, uint64_t bytes, uint64_t count = 1) {
         answers_ += count;
         const uint64_t round_trip_ns = since(times.sent_ns, now_ns);
@@ -71,7 +72,7 @@ public:
                 result_.series->record(times.intended_ns, latency_ns);
     }
 
-    /// Anything else became of it; `bytes` of an answer that was not correct.
+    /// Any other outcome; `bytes` of an answer that was not correct.
     void failed(const RequestTimes& times, Outcome outcome, uint64_t bytes = 0);
     /// The same, for a cause, which is noted unless it is silence: the lost without a cause are
     /// counted as such (CauseTally::with_lost).
@@ -85,11 +86,11 @@ public:
         result_.connect.record(ns);
     }
 
-    /// What else the kernel says of a connection (tcp_info.h).
+    /// Adds the kernel's figures of a connection (tcp_info.h).
     void note_handshake(int fd, uint64_t took_ns) { result_.tcp.note_connected(fd, took_ns); }
     void note_socket(int fd, bool was_connected) { result_.tcp.add_socket(fd, was_connected); }
 
-    /// UDP, for requests that count: what else came.
+    /// UDP, for requests that count: other datagrams.
     void note_reordered() { result_.counts.reordered++; }
     void note_late() { result_.counts.late++; }
     void note_duplicate() { result_.counts.duplicated++; }
@@ -116,7 +117,7 @@ public:
     uint64_t answers() const { return answers_; }
     /// Adds them to the result.
     void fold();
-    /// The run is over: what waits is undecided.
+    /// The run is over: pending requests are undecided.
     void finish();
 
 private:

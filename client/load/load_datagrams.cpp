@@ -103,8 +103,8 @@ std::optional<RequestTimes> DatagramTracker::fail_oldest() {
 
 // ---- Answers.
 
-/// Whose answer it is, where nothing in it tells: the oldest that is still expected, or, if none is
-/// any more, the one that was sent last. 0: none waits.
+/// The likeliest request of an answer that names none: the oldest that is still expected, or, if
+/// none is any more, the one that was sent last. 0: none waits.
 uint64_t DatagramTracker::likeliest() const {
     if (kept_ > 0)
         return oldest_kept_;

@@ -1,13 +1,13 @@
 // Which datagram answers which request, for one socket. Sans-I/O.
 //
 // Requests are probes (probe.h), numbered from 1; the number is the probe's sequence number. What
-// is known of each stands in a ring by its number, which grows as far as the oldest that waits lies
-// back, and as much again: so whatever is outstanding, an answer finds its request by one look, the
-// oldest is known, and what became of one that does not wait any more is remembered for some time.
-// The ring has an end (`window`); a book that has reached it is full.
+// is known of each stands in a ring by its number. The ring grows to twice the distance from the
+// oldest pending request to the newest: an answer finds its request in one step, the oldest is
+// known, and the outcome of a request is remembered for some time. The ring has a limit (`window`);
+// a tracker that has reached it is full.
 //
-// In a closed loop a request keeps a place of its socket until it is answered, or was waited for
-// long enough (give_up_places). It waits on: an answer that comes within the timeout is one.
+// In a closed loop a request keeps a place of its socket until it is answered, or until its
+// patience is over (give_up_places). It stays pending: an answer within the timeout still counts.
 #pragma once
 
 #include "client/load/load_account.h"

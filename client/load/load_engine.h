@@ -1,12 +1,12 @@
 // What the transports of a load run have in common, and the seam between them and its phases.
 //
 // The run (load_run.h) owns time: it waits, says what time it is, and calls the engine; the engine
-// owns the sockets, takes requests from the schedule and tells the account what became of them. A
+// owns the sockets, takes requests from the schedule and reports their outcomes to the account. A
 // call of the engine serves a batch of events, so that none of these virtual calls is made for
 // each request.
 //
 // Clock readings on the way of a request: one for a batch, right after the wait, which is when its
-// answers had arrived, however long they then stand in line here (over UDP the kernel tells when;
+// answers had arrived, however long they wait in this process (over UDP the kernel says when;
 // load_udp.h); and one before each send, which
 // would otherwise lie up to a whole batch in the past and be counted as the server's. The latter
 // costs 20 to 30 ns of the 4,000 or more that a request takes.
@@ -25,7 +25,7 @@
 
 namespace riposte::client {
 
-/// Between a connection that broke, or did not come to be, and the next attempt.
+/// The pause between a connection that broke or failed, and the next attempt.
 inline constexpr uint64_t retry_ns = 10'000'000;
 
 struct LoadSetup {
@@ -33,7 +33,7 @@ struct LoadSetup {
     SocketAddress address; ///< the one of the target's that is loaded
     uint32_t connections = 1;
     uint32_t depth = 1;     ///< outstanding on each; not of an open loop over UDP
-    uint64_t under_way = 1; ///< on each at a time, most likely: what its buffers should hold
+    uint64_t under_way = 1; ///< on each at a time, most likely: the size of its buffers
     uint32_t request_bytes = 1;
     uint32_t answer_bytes = 1;
     bool echo = true;    ///< what comes back is what was sent
@@ -51,7 +51,7 @@ struct LoadContext {
     LoadAccount& account;
 };
 
-/// Is there something about this socket that the loop has not told yet? Then nothing on it has
+/// Does this socket have an event that the loop has not delivered yet? Then nothing on it has
 /// expired: what came is judged first.
 bool has_event(int fd);
 
@@ -71,11 +71,11 @@ public:
     virtual void handle(std::span<const epoll_event> events, uint64_t now_ns) = 0;
     /// Sends what is due and has room; opens again what broke.
     virtual void pump(uint64_t now_ns) = 0;
-    /// When pump() has something to do besides what the schedule says; UINT64_MAX: never.
+    /// The next time for pump(), beside those of the schedule; UINT64_MAX: none.
     virtual uint64_t next_pump_ns() const = 0;
-    /// Called every few tens of milliseconds: gives up what waited for too long.
+    /// Called every few tens of milliseconds: expires requests whose timeout has passed.
     virtual void sweep(uint64_t now_ns) = 0;
-    /// Nothing more is sent. Takes what came until now, by the timeout that held until now.
+    /// Sending is over. Takes the answers that have arrived, under the timeout in force until now.
     virtual void take_arrivals(uint64_t /*now_ns*/) {}
     /// From now on a request that is not answered within that time of its sending is lost.
     void set_timeout(uint64_t timeout_ns) { timeout_ns_ = timeout_ns; }
@@ -83,8 +83,8 @@ public:
     virtual void finish() {}
 
 protected:
-    /// An attempt to connect failed, or sending did: a request that was to be sent pays for it, so
-    /// that it shows in the counts. In an open loop, if one is due.
+    /// Connecting or sending failed: counts a request with this cause, so that the failure shows in
+    /// the counts. In an open loop only if one is due.
     void charge(uint64_t now_ns, const Cause& cause);
     /// Takes the request whose turn it is in an open loop, to be sent at `now_ns`.
     RequestTimes take_due(uint64_t now_ns);
@@ -99,7 +99,7 @@ private:
     uint64_t timeout_ns_;
 };
 
-/// The connections that have room, in the order in which they got it. Each is in it once.
+/// The connections that have room, in the order in which they got it, each of them once.
 class RoundRobin {
 public:
     explicit RoundRobin(uint32_t connections) : ring_(connections), queued_(connections) {}
@@ -128,7 +128,7 @@ private:
     uint32_t size_ = 0;
 };
 
-/// Connections that are tried again after a while, the same for all of them.
+/// Connections that are retried after `retry_ns`.
 class RetryQueue {
 public:
     void push(uint32_t index, uint64_t now_ns) { queue_.push_back({now_ns + retry_ns, index}); }

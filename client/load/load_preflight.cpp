@@ -1,6 +1,6 @@
-// Nothing frames an answer in a stream: it is over when the peer ends it, or has been quiet for a
-// while. An echo under way is waited for longer, since what is missing of it is known; what is none
-// and still goes on when the timeout is over goes on for ever.
+// Answers in a stream have no frames: an answer is complete when the peer ends the stream or sends
+// nothing for a while. A partial echo is waited for longer, since its missing length is known;
+// another answer that continues beyond the timeout counts as endless.
 #include "client/load/load_preflight.h"
 
 #include "client/measure/probe.h"
@@ -27,7 +27,8 @@ constexpr uint64_t quiet_ms = 100;
 constexpr size_t answer_chunk_bytes = 65536;
 constexpr uint32_t datagram_turn_ms = 250; ///< of an address, before the next one is asked, too
 constexpr uint32_t datagram_sends = 4;     ///< within the timeout
-/// An answer that is longer than its request by more than that is none: the service just talks.
+/// An answer that is longer than its request by more than that is not one: the service sends on its
+/// own.
 constexpr size_t answer_excess_max = 1 << 20;
 
 class StreamPreflight {

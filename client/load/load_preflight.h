@@ -1,4 +1,4 @@
-// One request before anything is measured: whether somebody answers there, and how.
+// One request before anything is measured: whether a service answers there, and how.
 #pragma once
 
 #include "client/load/load_account.h"
@@ -20,13 +20,13 @@ struct Preflight {
     bool closes = false; ///< TCP: the peer ended the stream after it
 };
 
-/// Why no load can be put on a service.
+/// Why load cannot run against a service.
 struct PreflightFailure {
     Error error; ///< Exit::failed if it refuses, does not answer or does not stop answering,
                  ///< Exit::usage if the fault is on this machine
     Outcome outcome = Outcome::local; ///< of the one request
     SocketAddress address{};          ///< the one that was asked last
-    Cause cause{};                    ///< what was said of it, or was not; `error` 0: see outcome
+    Cause cause{};                    ///< the cause; `error` 0: see outcome
 };
 
 /// Sends `request` to the target's addresses in turn (reach.h) and learns from the answer.

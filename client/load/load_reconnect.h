@@ -1,10 +1,10 @@
 // Load over TCP with a connection for each request: because it was asked for, or because the peer
 // closes after an answer.
 //
-// A slot is what is a connection elsewhere: it carries one request at a time, from connecting to
-// the end of the connection. Whoever ends it: we do after the answer; a peer that closes by itself
+// A slot takes the place of a connection: it carries one request at a time, from connecting to
+// the end of the connection. The client ends it after the answer; a peer that closes by itself
 // is waited for, since until then its connection is not done. The latency counts from when the
-// connection was made; making it is figured apart.
+// connection was made; the time to connect is recorded separately.
 #pragma once
 
 #include "client/load/answer_checker.h"
@@ -19,7 +19,7 @@ public:
     explicit ReconnectLoad(const LoadContext& context);
     ~ReconnectLoad() override;
 
-    /// There is nothing to open before.
+    /// Nothing is opened in advance.
     Result<void> open() override { return {}; }
     void start() override;
     void handle(std::span<const epoll_event> events, uint64_t now_ns) override;

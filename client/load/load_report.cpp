@@ -23,10 +23,6 @@ constexpr size_t label_columns = 13;
 constexpr size_t bar_columns_min = 6;
 constexpr size_t bar_columns_max = 32;
 
-std::string count_of(uint64_t count, std::string_view noun) {
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
 std::string label(std::string_view text) {
     return fmt::format("{:<{}}", text, label_columns);
 }
@@ -54,7 +50,7 @@ std::string depth_text(const LoadResult& result) {
 
 /// "50 connections, 1 outstanding each", "50 connections at a time, one per request".
 std::string lanes_text(const LoadResult& result) {
-    const std::string lanes = count_of(result.connections, lane(result));
+    const std::string lanes = plural(result.connections, lane(result));
     if (renews_connections(result))
         return lanes + " at a time, one per request";
     return fmt::format("{}, {}", lanes, depth_text(result));
@@ -106,7 +102,7 @@ std::string errors_text(const LoadCounts& counts, Look look) {
     return fixed_lines(label("errors"), lines, look);
 }
 
-/// Who failed them and why, and what TCP repaired.
+/// Causes and their senders, and what TCP repaired.
 std::string network_text(const LoadResult& result, Look look) {
     const auto causes = cause_items(result.causes, result.counts.lost, result.transport);
     std::string text = causes.empty() ? "" : flow(label("causes"), causes, look);
@@ -248,7 +244,7 @@ std::vector<std::string> progress_parts(const LoadProgress& progress, bool short
     if (progress.errors > 0)
         parts.push_back(
             short_form ? short_number(static_cast<double>(progress.errors)) + " err"
-                       : count_of(progress.errors, "error"));
+                       : plural(progress.errors, "error"));
     if (progress.left_ns) {
         const uint64_t seconds = (*progress.left_ns + 999'999'999) / 1'000'000'000;
         const std::string left =
@@ -266,7 +262,7 @@ std::string load_header(const LoadResult& result, Look look) {
     const bool said = result.name.ends_with("//" + result.address);
     std::vector<Item> items{
         {said ? result.name : fmt::format("{} ({})", result.name, result.address), Ink::plain, ":"},
-        {count_of(result.connections, lane(result))},
+        {plural(result.connections, lane(result))},
         {byte_count(result.payload_bytes)},
         {result.rate ? "open loop at " + asked_rate(*result.rate) : std::string("closed loop")},
         {depth_text(result)}};
@@ -321,7 +317,7 @@ std::string load_summary(const LoadResult& result, Look look) {
     text += latencies(result, look);
     if (result.answering == Answering::other)
         text += flow(
-            "", "the service is no echo: the lengths of answers were checked, not their bytes",
+            "", "not an echo service: the lengths of answers were checked, not their bytes",
             Ink::plain, look);
     else if (!result.verify)
         text += "answers were not verified (--no-verify)\n";
@@ -342,7 +338,7 @@ std::string load_interim(const LoadResult& result) {
             percentile_milliseconds(of.p99_ns), milliseconds(of.max_ns));
     }
     const uint64_t errors = result.counts.errors();
-    return text + (errors == 0 ? "no errors" : count_of(errors, "error")) + '\n';
+    return text + (errors == 0 ? "no errors" : plural(errors, "error")) + '\n';
 }
 
 } // namespace riposte::client

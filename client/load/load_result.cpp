@@ -60,12 +60,12 @@ Missed missed(const LoadResult& result) {
 
 std::string blocked_note(const LoadResult& result, double percent) {
     if (!result.rate)
-        return "sockets stood still: so many requests were outstanding that no more can be "
-               "remembered. Wait for less time (-W).";
+        return "sockets paused: the table of outstanding requests was full. Use a shorter timeout "
+               "(-W).";
     if (result.transport == Transport::udp)
         return fmt::format(
-            "{} of the schedule was held back: so many requests were outstanding that no more can "
-            "be remembered. Lower the rate (-r), or wait for less time (-W).",
+            "{} of the schedule was held back: the table of outstanding requests was full. Lower "
+            "the rate (-r), or use a shorter timeout (-W).",
             percentage(percent));
     return fmt::format(
         "{} of the schedule waited for a free connection; the server was slower than the rate, or "
@@ -78,8 +78,8 @@ std::string loss_note(const LoadResult& result) {
     const LoadCounts& counts = result.counts;
     if (result.dropped_here > 0 && result.dropped_here * 2 >= counts.lost)
         return fmt::format(
-            "{} answers came and were dropped here, because the buffer of their socket was full: "
-            "this machine was busy. Lower the rate (-r), or use more sockets (-c).",
+            "this machine dropped {} answers, because the receive buffer of their socket was full: "
+            "it was busy. Lower the rate (-r), or use more sockets (-c).",
             result.dropped_here);
     const auto plateau = result.windows.plateau(result.elapsed_ns);
     if (!plateau)
@@ -129,7 +129,7 @@ std::vector<std::string> bottlenecks(const LoadResult& result) {
     if (generator > missed_percent_max)
         lines.push_back(fmt::format(
             "this machine was busy: {} of the schedule left more than 1 ms late, by up to {} ms, "
-            "and latency from the intended time has that in it. Leave riposte a core of its own.",
+            "which the latency from the intended time includes. Leave riposte a core of its own.",
             percentage(generator), milliseconds(static_cast<double>(result.lateness.max_ns()))));
     if (blocked > missed_percent_max || (!result.rate && result.outstanding_full))
         lines.push_back(blocked_note(result, blocked));

@@ -97,8 +97,8 @@ struct LoadResult {
 /// The generator's CPU time in the measured time: 1 is one core.
 double cpu_share(const LoadResult& result);
 
-/// Why the figures are as they are, where that is not the network and the service alone, as one
-/// line each; the true cause, not whatever else is possible: the generator's CPU was at its limit
+/// What limited the figures, other than the network and the service, as one line each; the actual
+/// cause, not all possible ones: the generator's CPU was at its limit
 /// (95% of one), the generator was late, requests waited for a connection, the responder limits its
 /// rate, answers were dropped here, lost datagrams held up their sockets. Empty: none of these.
 std::vector<std::string> bottlenecks(const LoadResult& result);

@@ -105,7 +105,7 @@ void LoadRun::send_and_receive() {
 
 /// However the run ended, requests that are under way are lingered for (linger.h), and lost if no
 /// answer comes; after a second interrupt those that were sent a shorter time ago are undecided.
-/// While nothing was answered nothing tells how long to wait, other than -W. A run of so many
+/// While nothing was answered, only -W says how long to wait. A run of so many
 /// requests is as long as it takes to answer them.
 void LoadRun::await_answers() {
     LoadAccount& account = context_.account;

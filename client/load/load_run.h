@@ -1,5 +1,5 @@
-// The course of a load run: open, warm up, measure, linger for what is under way. And what is seen
-// of it meanwhile: the live line, the line for SIGQUIT.
+// The course of a load run: open, warm up, measure, wait for the answers in flight. And its output
+// meanwhile: the live line, the line for SIGQUIT.
 //
 // The loop reads the clock once for each batch of events; everything that is not about a request
 // happens every `tick`.

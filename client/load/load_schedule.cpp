@@ -65,7 +65,7 @@ void LoadSchedule::stop(uint64_t now_ns) {
     if (phase_ == LoadPhase::over)
         return;
     if (phase_ == LoadPhase::warming_up) {
-        // What is owed to the warm-up is owed to nobody.
+        // Requests that are due in the warm-up are dropped.
         enter(LoadPhase::measuring);
         measured_from_ns_ = now_ns;
     }

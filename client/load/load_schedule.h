@@ -1,14 +1,15 @@
-// Which request is due when. Sans-I/O: it is told the time, and says what may be sent.
+// Which request is due when. Sans-I/O: it is given the time, and says what may be sent.
 //
 // A run is a warm-up, whose requests do not count, and the measured time. In a closed loop a
 // request may be sent whenever an answer has made room. In an open loop request k of either phase
 // is intended at the phase's start + k / rate, whatever the server does: nothing is remembered of
 // those that wait, since all of it follows from the index, and a pause of any length costs no
-// memory. What the warm-up still owes at its end is dropped; what the measured time owes is unsent.
+// memory. Requests of the warm-up that are still due at its end are dropped; those of the measured
+// time count as unsent.
 //
-// A request of an open loop that leaves after its time was late for two reasons, which are told
-// apart: the generator came late (nothing was left over when it looked the last time, so that it
-// was free to send, and did not), or there was no room for it (something was left over).
+// A request of an open loop that leaves after its time was late for one of two reasons: the
+// generator came late (nothing was left over when it looked the last time, so that it was free to
+// send, and did not), or there was no room for it (something was left over).
 //
 // Times are nanoseconds of CLOCK_MONOTONIC.
 #pragma once
@@ -41,10 +42,10 @@ public:
 
     /// The warm-up begins.
     void start(uint64_t now_ns);
-    /// Time passes: to be called with each new time before anything is asked. At the end of the
+    /// Advances the time: call it with each new time before any query. At the end of the
     /// measured time what is due by then may still be taken, once: until close().
     void advance(uint64_t now_ns);
-    /// The end before its time.
+    /// Ends the run early.
     void stop(uint64_t now_ns);
     /// Nothing more is sent. What was due and not taken is unsent.
     void close();

@@ -146,7 +146,7 @@ bool TcpLoad::take(Connection& connection, std::span<const std::byte> piece, uin
     take_correct(connection, right, now_ns);
     if (in_step && !too_long)
         return true;
-    // To an open loop's idle connection: nobody asked for that.
+    // To an open loop's idle connection: unsolicited.
     if (too_long && missing == 0 && !opening_)
         account.note_stray();
     broken(connection, in_step ? Outcome::closed : Outcome::corrupted, now_ns);

@@ -1,8 +1,8 @@
 // Load over TCP connections that are kept.
 //
 // A connection is closed (and tried again after a while), connecting, or open. Its requests are
-// answered in the order in which they were sent, so that a ring of their times is all that is
-// remembered of them; those that left together have the same, and share an entry. Edge-triggered
+// answered in the order in which they were sent, so that only a ring of their times is
+// kept; requests that left together share an entry. Edge-triggered
 // events, with both directions registered once: a read that brings less than was asked for has
 // emptied the socket, a write that takes less has filled it.
 #pragma once
@@ -49,12 +49,12 @@ private:
         uint64_t started_ns = 0; ///< when connecting began
     };
 
-    /// How opening all of them went.
+    /// The progress of opening all of them.
     struct Opening {
         uint32_t begun = 0;
         uint32_t connecting = 0;
         uint32_t open = 0;
-        std::vector<Failure> failures; ///< the first is told
+        std::vector<Failure> failures; ///< the first is reported
         bool gives_up = false;         ///< more attempts would only take longer
     };
 

@@ -111,7 +111,7 @@ void TcpLoad::open_some(uint64_t now_ns) {
 
 void TcpLoad::opening_failed(const Failure& failure) {
     opening_->failures.push_back(failure);
-    // One that times out costs seconds, and one for want of descriptors or ports fails for all.
+    // One that times out costs seconds, and one for lack of descriptors or ports fails for all.
     opening_->gives_up |=
         failure.error == ETIMEDOUT || failure.at_source || outcome_of(failure) == Outcome::local;
 }

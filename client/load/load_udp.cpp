@@ -78,9 +78,10 @@ Result<void> UdpLoad::open() {
         if (!fd || error != 0) {
             const Failure failure =
                 fd ? Failure{.address = setup.address, .error = error} : fd.error();
-            Error told = connect_error(setup.target, {&failure, 1});
-            told.message += fmt::format(" ({} of {} sockets were opened)", i, setup.connections);
-            return std::unexpected(std::move(told));
+            Error error_line = connect_error(setup.target, {&failure, 1});
+            error_line.message +=
+                fmt::format(" ({} of {} sockets were opened)", i, setup.connections);
+            return std::unexpected(std::move(error_line));
         }
         enable_receive_stamps(fd->get());
         const uint64_t bytes = std::max(setup.request_bytes, setup.answer_bytes);
@@ -161,7 +162,7 @@ void UdpLoad::take(Socket& socket, std::span<const std::byte> bytes, uint64_t re
     const DatagramArrival arrival = socket.tracker.arrive(shape_, bytes, scratch_);
     const RequestTimes times =
         arrival.times.value_or(RequestTimes{}); // the first three kinds have one
-    // Of a request that is no longer known only the time tells whether it counts.
+    // Of a request that is no longer known only the time says whether it counts.
     const bool counts =
         arrival.times ? account.counts(*arrival.times) : schedule.phase() != LoadPhase::warming_up;
     if (arrival.reordered && counts)
@@ -210,7 +211,7 @@ bool UdpLoad::take_error(Socket& socket) {
         read_probe_header(std::span<const std::byte>(quoted).first(queued->quoted_bytes));
     auto times = header ? socket.tracker.fail(*header) : std::nullopt;
     // Too little of it was quoted: most likely the one that has waited longest. One that is known
-    // to be over already is told twice.
+    // to be over already is reported twice.
     if (!header)
         times = socket.tracker.fail_oldest();
     if (times && queued->cause.error != 0)
@@ -230,7 +231,7 @@ void UdpLoad::take_errors(Socket& socket, int error, uint64_t now_ns) {
         pause(socket, now_ns);
 }
 
-/// Closed loop: a socket that nobody listens to any more would be refused as fast as it can send.
+/// Closed loop: a socket whose port is closed now would be refused as fast as it can send.
 void UdpLoad::pause(Socket& socket, uint64_t now_ns) {
     if (schedule.is_open_loop() || socket.paused)
         return;

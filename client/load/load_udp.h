@@ -1,7 +1,7 @@
-// Load over UDP: connected sockets with books of what was sent (load_datagrams.h).
+// Load over UDP: connected sockets, each with a tracker of its requests (load_datagrams.h).
 //
-// In an open loop what is due leaves, whatever became of the requests before; only the memory for
-// what is outstanding has an end (outstanding_max). In a closed loop each socket has `depth`
+// In an open loop due requests leave, whatever the outcome of earlier ones; only the memory for
+// outstanding requests is limited (outstanding_max). In a closed loop each socket has `depth`
 // places: a request keeps its own until it is answered, or until three times the retransmission
 // timeout of the round trips so far (round_trip_timer.h), at most -W, have passed; then the next
 // one has the place, and the answer may still come. So a datagram that is lost holds a socket up
@@ -9,13 +9,13 @@
 //
 // What is due on a socket leaves in one sendmmsg(2), what has come is taken by one recvmmsg(2).
 // Events are edge-triggered, and a socket is read only while answers are awaited from it: with one
-// request outstanding that is one recv(2) an answer. What nobody waits for, a duplicate, stays
-// in the socket until the next read, or the last one. ICMP errors come by the error queue
+// request outstanding that is one recv(2) an answer. An unexpected datagram, such as a duplicate,
+// stays in the socket until the next read, or the last one. ICMP errors come by the error queue
 // (IP_RECVERR), where they quote the datagram that they are about.
 //
-// A datagram has the time at which the kernel took it in: that decides whether it came within the
-// timeout, and is its latency, however late it is read (this process may have been stopped). The
-// stamps cost some 6 to 10% of the CPU time of a request, which is less than they are worth.
+// The kernel's timestamp of a datagram decides whether it arrived within the timeout, and gives its
+// latency, however late it is read (this process may have been stopped). Timestamps cost some 6 to
+// 10% of the CPU time of a request.
 #pragma once
 
 #include "client/load/load_datagrams.h"

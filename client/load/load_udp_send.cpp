@@ -118,7 +118,7 @@ void UdpLoad::send_batch(Socket& socket, size_t count) {
             // A burst, after this process was late: the network takes it as fast as it can.
             if (error == EAGAIN && await_room(socket.fd.get()))
                 continue;
-            // Most likely about an earlier request, and told in place of sending this one.
+            // Most likely about an earlier request, and returned instead of sending this one.
             if (may_be_icmp(error)) {
                 take_errors(socket, 0, monotonic_ns());
                 continue;

@@ -11,7 +11,7 @@ constexpr double lost_share_min = 0.125;
 /// Of the variance that loss at random would have. Of 16 windows of such loss the estimate falls
 /// below that once in more than ten thousand runs (chi-squared, 15 degrees of freedom).
 constexpr double flat_variance = 0.15;
-constexpr double variance_min = 5; ///< of loss at random: less does not tell
+constexpr double variance_min = 5; ///< of loss at random: less decides nothing
 
 } // namespace
 
@@ -70,7 +70,7 @@ std::optional<double> LoadWindows::plateau(uint64_t elapsed_ns) const {
         answered += window.answered;
     const double seconds =
         static_cast<double>(judged.size()) * static_cast<double>(uint64_t{1} << shift_) / 1e9;
-    // Short windows tell soon; long ones bear that this machine, or the responder, is late.
+    // Short windows decide soon; long ones tolerate that this machine or the responder is late.
     while (judged.size() >= windows_enough) {
         if (is_flat(judged))
             return static_cast<double>(answered) / seconds;

@@ -20,7 +20,7 @@ public:
     void answered(uint64_t after_ns, uint64_t count) { at(after_ns).answered += count; }
 
     /// The answers a second at which they stop, although more was sent; nothing if they do not, or
-    /// if the run was too short or lost too little to tell. Judged by the second half of the
+    /// if the run was too short or lost too little to decide. Judged by the second half of the
     /// measured time: a limit may let a burst pass first.
     std::optional<double> plateau(uint64_t elapsed_ns) const;
 

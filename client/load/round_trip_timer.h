@@ -1,7 +1,7 @@
 // How long to wait for an answer before a socket goes on without it: the retransmission timeout of
 // RFC 6298, over round trips as they are seen. Sans-I/O. Times are nanoseconds.
 //
-// Nothing is sent again here, so that each answer tells a round trip, and Karn's algorithm
+// Nothing is sent again here, so that each answer measures a round trip, and Karn's algorithm
 // (section 3) has nothing to leave out. The RFC's least timeout of one second (2.4) protects a
 // network from needless repetitions; a socket that goes on too soon only has one request more
 // outstanding, and the timeout doubles with each (5.5) until an answer comes.

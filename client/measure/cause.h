@@ -1,5 +1,5 @@
 // Why a probe, a request or a connection got no answer, as precisely as the network or the kernel
-// said it, and how often each cause was met. Plain data: no I/O.
+// reported it, and how often each cause occurred. Plain data: no I/O.
 //
 // ICMP errors keep their type and code (RFC 792, RFC 1812 section 5.2.7.1, RFC 4443) and the
 // address that sent them, which is the peer's own or that of a router or firewall on the way.
@@ -22,9 +22,9 @@ enum class CauseKind : uint8_t {
     refused,       ///< TCP: the peer answered connecting with a reset
     closed,        ///< TCP: the peer ended the stream
     reset,         ///< TCP: the connection was reset after it was made
-    icmp,          ///< `type` and `code` say what, `from` says who
+    icmp,          ///< with `type`, `code` and the sender, `from`
     icmpv6,
-    local, ///< this machine, before anything left: `error` says what
+    local, ///< this machine, before a packet left: see `error`
 };
 
 struct Cause {
@@ -33,8 +33,8 @@ struct Cause {
     uint8_t code = 0;        ///< of ICMP
     bool own = false;        ///< this machine sent the ICMP message to itself
     int error = 0;           ///< the errno that the kernel made of it; 0: none
-    uint32_t mtu = 0;        ///< with EMSGSIZE, in bytes, if it was said
-    SocketAddress from = {}; ///< who said so; its port means nothing; size 0: not known
+    uint32_t mtu = 0;        ///< with EMSGSIZE, in bytes, if it was reported
+    SocketAddress from = {}; ///< the sender; its port means nothing; size 0: not known
 };
 
 /// "host unreachable (ICMP from 192.0.2.1)", "refused by 192.0.2.7", "no route on this machine".
@@ -50,7 +50,7 @@ std::string host_text(const SocketAddress& address);
 /// ICMP: administratively prohibited, in one of its forms.
 bool is_prohibited(const Cause& cause);
 
-/// How often each cause was met. Bounded: of all that differ in kind, type, code, sender, or errno
+/// How often each cause occurred. Bounded: of all that differ in kind, type, code, sender, or errno
 /// of this machine, the first few have a count of their own.
 class CauseTally {
 public:
@@ -64,12 +64,12 @@ public:
     void note(const Cause& cause, uint64_t count = 1);
 
     std::span<const Entry> entries() const { return entries_; }
-    uint64_t others() const { return others_; } ///< met besides the entries
+    uint64_t others() const { return others_; } ///< beside those of the entries
     uint64_t count(CauseKind kind) const;       ///< among the entries
     bool empty() const { return entries_.empty(); }
 
-    /// The same with `lost` that are not `no_connection` counted as `no_answer`, the most frequent
-    /// first.
+    /// With those of the `lost` that are not `no_connection` counted as `no_answer`, and sorted by
+    /// frequency.
     CauseTally with_lost(uint64_t lost) const;
 
 private:

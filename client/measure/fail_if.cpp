@@ -50,7 +50,7 @@ Scale scale_for(ValueKind kind, double value) {
 }
 
 /// Three significant digits, or as many more as it takes to show that the condition is met or not:
-/// "p99 is 2 ms (--fail-if p99>2ms)" would help nobody.
+/// "p99 is 2 ms (--fail-if p99>2ms)" would not help.
 std::string value_text(const Condition& condition, double value) {
     const bool met = holds(condition.comparison, value, condition.value);
     const Scale scale = scale_for(value_kind(condition.metric.kind), value);

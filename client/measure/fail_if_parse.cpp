@@ -188,8 +188,8 @@ private:
         if (offset == text_.size() || text_[offset] == ',')
             return fmt::format("no comparison after {}; write >, >=, < or <= and a value", name);
         return fmt::format(
-            "'{}' is no comparison; write >, >=, < or <= after {}", escape(text_.substr(offset, 1)),
-            name);
+            "'{}' is not a comparison; write >, >=, < or <= after {}",
+            escape(text_.substr(offset, 1)), name);
     }
 
     static Parsed<Metric> read_metric(size_t offset, std::string_view name) {

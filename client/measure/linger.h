@@ -1,6 +1,6 @@
-// How long ping and load linger: what was sent last is waited for when nothing more is to be sent,
-// however the run ends. What has not come by then is lost; without the wait its loss would be
-// hidden, and the last answers of a slow path with it.
+// How long ping and load wait at the end of a run, however it ends, for answers to what they sent
+// last. What is unanswered then is lost; without the wait its loss would be hidden, and so would
+// the last answers of a slow path.
 //
 // Each probe or request lingers from its own sending, so that a run that sends for long has
 // nothing left to wait for but its last ones. The run ends as soon as all is known.
@@ -17,8 +17,8 @@ constexpr uint64_t linger_min_ns = 1'000'000'000;
 /// Of the largest round trip seen: a queue may still fill up.
 constexpr uint64_t linger_round_trips = 4;
 
-/// For how long after its sending something is waited for. `timeout_ns` is -W, which is never
-/// exceeded; `largest_round_trip_ns` is 0 while none was seen.
+/// How long a probe or request waits for its answer, from its sending. `timeout_ns` is -W, which is
+/// never exceeded; `largest_round_trip_ns` is 0 while none was seen.
 constexpr uint64_t linger_ns(uint64_t timeout_ns, uint64_t largest_round_trip_ns) {
     if (largest_round_trip_ns > timeout_ns / linger_round_trips)
         return timeout_ns;

@@ -6,11 +6,11 @@
 //    16  time of sending         8 bytes, CLOCK_MONOTONIC in nanoseconds
 //    24  pattern                 pseudo-random bytes made from session and sequence number
 //
-// All big-endian. Nothing is read from an answer that could not be computed again: whoever knows
-// session, sequence number and time of sending can write the same bytes, and so verify an answer
-// byte for byte. The pattern makes any two probes differ in nearly every byte, so that a damaged
-// answer still tells which probe it answers, and an answer that is none of ours is told apart from
-// a damaged one.
+// All big-endian. Nothing is read from an answer that could not be computed again: with
+// session, sequence number and time of sending the sender writes the same bytes again, and verifies
+// an answer byte for byte. The pattern makes any two probes differ in nearly every byte, so that a
+// damaged answer still shows which probe it answers, and differs from an answer to another sender's
+// probe.
 #pragma once
 
 #include <cstddef>
@@ -33,14 +33,14 @@ struct ProbeHeader {
 /// Fills all of `out` (at least probe_header_bytes).
 void write_probe(std::span<std::byte> out, const ProbeHeader& header);
 
-/// The header, if there is one with our magic. It may be damaged or somebody else's all the same.
+/// The header, if there is one with our magic. It may still be damaged, or another sender's.
 std::optional<ProbeHeader> read_probe_header(std::span<const std::byte> bytes);
 
 /// How many bytes are the same at the same place, over the shorter of the two.
 size_t matching_bytes(std::span<const std::byte> a, std::span<const std::byte> b);
 
 /// Does `answer` come from `probe`, damaged or cut as it may be? More than half of the bytes that
-/// both have are the same; of random bytes one in 256 is. An empty answer does not tell: false.
+/// both have are the same; of random bytes one in 256 is. An empty answer decides nothing: false.
 bool resembles(std::span<const std::byte> answer, std::span<const std::byte> probe);
 
 /// The search for the probe that a damaged answer resembles most. All probes look alike in much of

@@ -1,7 +1,6 @@
-// What TCP itself knows of a run's connections: TCP repairs the loss of segments, so that an
-// application sees late answers and no lost ones. The kernel counts what was repaired (TCP_INFO,
-// tcp(7)); it is read when a connection ends, however it ends, and of those that are open at the
-// end of the run.
+// What TCP knows about the connections of a run: TCP retransmits lost segments, so that an
+// application sees late answers instead of lost ones. The kernel counts retransmissions (TCP_INFO,
+// tcp(7)); they are read when a connection ends, and at the end of the run for those still open.
 //
 // Segments are those that are sent again when they are lost: the ones with data, and the SYN. Bare
 // acknowledgements are not among them.
@@ -53,9 +52,9 @@ struct TcpTotals {
     void add(const TcpReading& reading);
     /// A connection that ends, or of the end of the run: adds what the kernel says of it.
     void add_socket(int fd, bool connected);
-    /// A connection was made, and took that long: were SYNs sent again?
+    /// A connection was made, in `took_ns`: counts the SYNs that were retransmitted.
     void note_connected(int fd, uint64_t took_ns);
-    /// Looks at the state of a connection that goes on.
+    /// Reads the state of a connection that continues.
     void observe(int fd);
 
 private:

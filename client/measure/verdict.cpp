@@ -40,9 +40,9 @@ std::string why_refused(const FailedRun& run) {
     const Cause* const icmp = find_icmp(run.causes);
     if (icmp != nullptr && !icmp->own && !is_from(*icmp, run.address))
         return fmt::format(
-            "no answer came: {} refuses in the host's place; is it a firewall?",
+            "no answer came: {} refuses on behalf of the host; is it a firewall?",
             host_text(icmp->from));
-    return "no answer came: nobody listens there; is riposted running?";
+    return "no answer came: nothing listens there; is riposted running?";
 }
 
 std::string why_unreachable(const FailedRun& run) {
@@ -54,7 +54,7 @@ std::string why_unreachable(const FailedRun& run) {
                "address right, and is it up?";
     if (icmp != nullptr)
         return fmt::format(
-            "no answer came: {} knows no way to it; is the address right, and is the host up?",
+            "no answer came: {} has no route to it; is the address right, and is the host up?",
             host_text(icmp->from));
     return "no answer came: is the address right, and is there a route to it?";
 }

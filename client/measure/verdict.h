@@ -41,7 +41,7 @@ inline uint64_t count_of_maximum(const Histogram& histogram, const Metric& metri
     return is_maximum ? histogram.count() : 0;
 }
 
-/// A metric that is one of the counts, or `loss`, in percent; nothing if no loss can be told.
+/// A metric that is one of the counts, or `loss`, in percent; nothing if no loss is known.
 std::optional<double> count_metric(const OutcomeCounts& counts, MetricKind kind);
 
 /// The segments that TCP sent again; nothing over UDP.
@@ -71,7 +71,7 @@ Exit common_verdict(const Result& result, const FailIf& fail_if) {
     return Exit::ok;
 }
 
-/// Of a run without a correct answer: why, as far as the counts and the causes tell, and where to
+/// Of a run without a correct answer: why, as far as the counts and the causes show, and where to
 /// look.
 struct FailedRun {
     const OutcomeCounts& counts;

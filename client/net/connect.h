@@ -1,8 +1,7 @@
 // From an endpoint to the addresses to connect to, and from one of them to a non-blocking socket.
 //
-// A name may have several addresses, and the service may listen on only one of them. They are tried
-// in turn (reach.h), and what went wrong with each is kept for the one line that is printed when
-// none answered.
+// A name may have several addresses, and the service may listen on only one of them. reach.h tries
+// them in turn and keeps the failure of each for the one line that is printed if none answers.
 #pragma once
 
 #include "client/measure/outcome.h"
@@ -31,7 +30,7 @@ struct Target {
     std::vector<SocketAddress> addresses;
 };
 
-/// The look-up of an endpoint and of --source; that of several endpoints may go on at once.
+/// The lookup of an endpoint and of --source; several lookups may run at once.
 class TargetLookup {
 public:
     TargetLookup(const Endpoint& endpoint, const CommonOptions& common);
@@ -46,25 +45,25 @@ private:
     std::optional<Lookup> sources_;
 };
 
-/// The same of one endpoint, where the deadline is that of -W.
+/// The same for one endpoint, with the deadline of -W.
 Result<Target> resolve_target(
     const Endpoint& endpoint, const CommonOptions& common, const Patience& patience);
 
-/// What went wrong with one address. ETIMEDOUT: no connection, or over UDP no answer, within
+/// Why one address failed. ETIMEDOUT: no connection, or over UDP no answer, within
 /// `waited_ms`.
 struct Failure {
     SocketAddress address;
     int error = 0;
     bool at_source = false; ///< --source could not be bound
     uint32_t waited_ms = 0;
-    bool heard = false;   ///< the network said so, in answer to what was sent
-    Cause cause = {};     ///< what exactly, and who said it; no `error`: `error` above is all
-    uint64_t took_ns = 0; ///< from asking until it was said; 0: not known
+    bool heard = false;   ///< the network reported it, in reply to what was sent
+    Cause cause = {};     ///< what exactly, and its sender; no `error`: `error` above is all
+    uint64_t took_ns = 0; ///< from the attempt to the error; 0: not known
 };
 
-/// Who said so and what it means; `error` alone where the network did not say more.
+/// The cause that the network reported, or what `error` alone means.
 Cause cause_of(const Failure& failure);
-/// What the network said is never Outcome::local.
+/// An error that the network reported is never Outcome::local.
 Outcome outcome_of(const Failure& failure);
 
 /// What failed, without the address: an ICMP error with its sender, or what the errno means.
@@ -82,12 +81,13 @@ std::string name_of(const Target& target, const SocketAddress& address);
 /// (UDP is connected at once).
 std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address);
 
-/// How connecting a TCP socket to `peer` went, of which poll(2) said something. `error` 0: it is
-/// connected, and ICMP errors are no longer queued for it. EINPROGRESS: not yet. Else why not.
+/// The result of connecting a TCP socket to `peer`, after poll(2) returned an event for it. `error`
+/// 0: it is connected, and ICMP errors are no longer queued for it. EINPROGRESS: not yet. Else why
+/// not.
 Cause finish_connect(int fd, const SocketAddress& peer);
 
-/// Is the TCP socket connected to itself? So it is, by TCP's simultaneous open, when the kernel
-/// happened to choose the very port that was asked for as its own: nobody listens there.
+/// Is the TCP socket connected to itself? This happens, by TCP's simultaneous open, if nothing
+/// listens on the port and the kernel chose the same port as the local one.
 bool is_self_connected(int fd);
 
 } // namespace riposte::client

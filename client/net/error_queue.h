@@ -1,10 +1,10 @@
 // The errors that the network reports about a socket: ICMP, from routers and from the peer.
 //
-// By default the kernel reports few of them. A UDP socket hears that nobody listens, and little
+// By default the kernel reports few of them. A UDP socket hears that no process listens, and little
 // else; since Linux 6.10 a connecting TCP socket hears no error that may be temporary, such as "no
-// route". A caller would then wait out its timeout for a failure that is already known. IP_RECVERR
-// (ip(7), ipv6(7)) asks for all of them, and keeps each with its ICMP type and code, the address
-// that sent it, and the datagram that it is about.
+// route". A caller would then wait until its timeout for a failure that is already known. With
+// IP_RECVERR (ip(7), ipv6(7)) the kernel queues all of them, each with its ICMP type and code, the
+// address that sent it, and the datagram that it is about.
 #pragma once
 
 #include "client/measure/cause.h"
@@ -16,14 +16,14 @@
 
 namespace riposte::client {
 
-/// From now on all errors are queued, or no longer; what was queued by then is forgotten.
+/// Switches the queue on or off. Errors that were queued before are discarded.
 void set_error_queue(int fd, int family, bool on);
 
 /// One message of the queue.
 struct QueuedError {
-    Cause cause;                      ///< ICMP, or local; `error` 0: the message tells of no error
-    size_t quoted_bytes = 0;          ///< of the datagram that it is about
-    std::optional<uint64_t> stamp_ns; ///< when it came, CLOCK_REALTIME (receive_time.h)
+    Cause cause;             ///< ICMP, or local; `error` 0: the message is not about an error
+    size_t quoted_bytes = 0; ///< of the datagram that it is about
+    std::optional<uint64_t> stamp_ns; ///< the time of arrival, CLOCK_REALTIME (receive_time.h)
 };
 
 /// Takes the oldest message out of the queue; nothing if there is none. `quoted` is filled with the

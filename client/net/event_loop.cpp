@@ -126,7 +126,7 @@ void EventLoop::remove(int fd) {
 }
 
 std::span<const epoll_event> EventLoop::wait(uint64_t deadline_ns) {
-    // The timer is armed for that very time already: it will tell, and the clock needs no look.
+    // The timer is armed for that very time already: it will fire, and the clock need not be read.
     const bool is_armed = deadline_ns == armed_ns_;
     const uint64_t now =
         is_armed || deadline_ns == 0 || deadline_ns == UINT64_MAX ? 0 : monotonic_ns();
@@ -167,8 +167,8 @@ int EventLoop::interrupts() const {
     return interrupt_count.load();
 }
 
-bool EventLoop::handle_second(bool heeded) {
-    return second_handled.exchange(heeded);
+bool EventLoop::handle_second(bool handled) {
+    return second_handled.exchange(handled);
 }
 
 bool EventLoop::take_interim() {

@@ -2,15 +2,15 @@
 //
 // Deadlines are absolute times of CLOCK_MONOTONIC: a loop that is late does not move them. The
 // timer is a timerfd, because epoll_wait(2)'s own timeout may be late by a thousandth of itself (a
-// millisecond in a second) and is only as fine as a millisecond. Who can not afford the tens of
-// microseconds that waking takes, waits for somewhat earlier, and then looks (deadline 0) until it
-// is time.
+// millisecond in a second) and is only as fine as a millisecond. A caller that cannot afford the
+// tens of microseconds that waking takes waits until somewhat earlier, and then polls (deadline 0)
+// until it is time.
 //
 // SIGINT and SIGTERM ask for the end (interrupted()). A second one ends the process at once with
-// status 130, whatever it is doing, except while a run says that it will see and heed it
+// status 130, whatever it is doing, except while a run has announced that it handles it
 // (handle_second()); a third one always does. SIGQUIT asks for an interim line (take_interim()).
-// All of them are handled only while an EventLoop exists; there is one at a time. SIGQUIT can be
-// noted before, while names are resolved: it is asked for before anybody could know whether there
+// All of them are handled only while an EventLoop exists; there is one at a time. SIGQUIT is
+// noted even before, while names are resolved: a user may send it before knowing whether there
 // is a loop.
 #pragma once
 
@@ -27,7 +27,7 @@ namespace riposte::client {
 
 class EventLoop {
 public:
-    /// From now on SIGQUIT ends nothing; the loop that is opened next will know of it.
+    /// From now on SIGQUIT does not end the process; the next EventLoop reports it.
     static void note_interim();
     static Result<EventLoop> open();
     EventLoop(EventLoop&&) noexcept;
@@ -46,10 +46,10 @@ public:
 
     bool interrupted() const; ///< SIGINT or SIGTERM came
     int interrupts() const;   ///< how often
-    /// While `heeded`, the second one is the run's to heed: it is about to look at interrupts(),
-    /// and blocks nowhere but in wait(). Off at first. To be switched off around whatever may
-    /// block (MayBlock), and when there is nothing left to conclude. Returns what it was.
-    bool handle_second(bool heeded);
+    /// While `handled`, the run handles the second one: it checks interrupts() regularly and blocks
+    /// only in wait(). Off at first. Switch it off around calls that may block (MayBlock), and
+    /// when the run is concluded. Returns the previous value.
+    bool handle_second(bool handled);
     bool take_interim(); ///< SIGQUIT came since the last call
 
 private:
@@ -64,8 +64,8 @@ private:
     std::array<epoll_event, events_max> events_{};
 };
 
-/// For as long as it lives something may block, such as a write that nobody reads: a second signal
-/// ends the process.
+/// During its lifetime a call may block, such as a write to a slow reader: a second signal ends the
+/// process.
 class MayBlock {
 public:
     explicit MayBlock(EventLoop& loop) : loop_(loop), handled_(loop.handle_second(false)) {}

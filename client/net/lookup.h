@@ -1,9 +1,9 @@
 // The addresses of a host, within a time limit.
 //
-// getaddrinfo(3) goes by nsswitch.conf (the hosts file, DNS, mDNS and whatever else the system
-// has), and knows no deadline: a name server that is silent holds it up for ten seconds and more.
-// So it runs on a thread of its own, which is left behind when the time is over, and ends with the
-// process. A host that is written as an address needs neither thread nor time.
+// getaddrinfo(3) follows nsswitch.conf (the hosts file, DNS, mDNS and so on) and has no deadline: a
+// silent name server delays it by ten seconds and more. So it runs on a thread of its own, which is
+// abandoned when the time is over and ends with the process. A host that is written as an address
+// needs neither thread nor time.
 #pragma once
 
 #include "client/net/patience.h"
@@ -19,10 +19,10 @@ namespace riposte::client {
 
 class Lookup {
 public:
-    /// The lookup has begun; several go on at once.
+    /// Starts the lookup; several may run at once.
     Lookup(const Endpoint& endpoint, Transport transport, Family family);
 
-    /// As resolve(). `limit` is how the deadline is told if it passes: "5s; -W waits longer".
+    /// As resolve(). `limit` is how the message names the deadline: "5s; -W waits longer".
     /// Called once.
     std::expected<std::vector<SocketAddress>, std::string> wait(
         const Patience& patience, std::string_view limit);

@@ -9,7 +9,7 @@ namespace riposte::client {
 
 /// No datagram of the socket is fragmented, here or on the way: one that is larger than the MTU of
 /// the interface is refused (EMSGSIZE), one that is larger than that of a link behind it draws an
-/// ICMP error. What was learned of the path does not keep any back, so that each is a test of it.
+/// ICMP error. The known MTU of the path holds none back, so that each datagram tests the path.
 void forbid_fragments(int fd, int family);
 
 /// The MTU of the path to the peer of a connected socket, in bytes; nothing if it is not known.

@@ -1,4 +1,4 @@
-// How long something is waited for, and what else ends the waiting.
+// How long a caller waits, and what else ends the wait.
 #pragma once
 
 #include "client/net/event_loop.h"
@@ -12,7 +12,7 @@ namespace riposte::client {
 
 struct Patience {
     uint64_t deadline_ms;            ///< of CLOCK_MONOTONIC
-    const EventLoop* loop = nullptr; ///< if there is one, its interrupt ends the waiting, too
+    const EventLoop* loop = nullptr; ///< if there is one, its interrupt ends the wait, too
 };
 
 /// poll(2) until one of `fds` is ready: 0, and it stands in `revents`. ETIMEDOUT: the deadline

@@ -100,7 +100,7 @@ private:
         return ::send(tried.fd.get(), bytes, size, MSG_NOSIGNAL) < 0 ? errno : 0;
     }
 
-    /// Until something happens, and what came of it.
+    /// Waits for an event; the address that answered, if one did.
     std::optional<Reached> wait() {
         std::vector<pollfd> polled;
         polled.reserve(waiting_.size());
@@ -151,7 +151,7 @@ private:
     Cause receive(Waiting& tried) {
         answer_.resize(datagram_bytes_room);
         int error = 0;
-        // An error is told before what came, and only once.
+        // The socket returns a pending error before a datagram, and only once.
         for (int i = 0; i < 2; i++) {
             const ssize_t size = ::recv(tried.fd.get(), answer_.data(), answer_.size(), 0);
             if (size >= 0) {
@@ -189,7 +189,7 @@ private:
             send(tried); // an error comes back by the socket as well, or with the next one
     }
 
-    /// The time is over (ETIMEDOUT), or there is no more waiting.
+    /// The time is over (ETIMEDOUT), or the wait was interrupted.
     void give_up(int error) {
         for (const Waiting& tried : waiting_) {
             fail(

@@ -22,12 +22,13 @@ constexpr uint64_t second_ns = 1'000'000'000;
 constexpr int64_t reading_play_ns = 1'000'000;
 constexpr int64_t slew_share = 1000;
 
-/// The clocks are read within this time of each other, if that succeeds in so many trials: a
-/// process that is put aside between the two readings would else be that much wrong.
+/// The clocks are read within this time of each other, if that succeeds within the number of
+/// trials: otherwise a process that is descheduled between the two readings would be wrong by that
+/// time.
 constexpr uint64_t clock_gap_ns = 2'000;
 constexpr int clock_reads_max = 8;
 
-/// a - b, of moments that are far from the ends of what there is.
+/// a - b, of moments far from the limits of their type.
 int64_t difference(uint64_t a, uint64_t b) {
     return static_cast<int64_t>(a - b);
 }

@@ -1,8 +1,8 @@
-// When a packet came in, by the kernel's own stamp (SO_TIMESTAMPING, software), so that the time
-// until this process woke up is not counted as the peer's.
+// When a packet arrived, by the kernel's timestamp (SO_TIMESTAMPING, software), so that the time
+// until this process woke up is not counted against the peer.
 //
 // Stamps are of CLOCK_REALTIME, which may step and is slewed; measurements are of CLOCK_MONOTONIC.
-// Both are read when the packet is taken, and only how long ago it came in is carried over: the
+// Both are read when the packet is taken, and only the age of the packet is carried over: the
 // clocks agree over that time, or differ by its thousandth at most.
 //
 // A packet may have waited for as long as this process was stopped, and its stamp is used all the
@@ -34,7 +34,7 @@ enum class ReceiveClock : uint8_t {
     mixed,
 };
 
-/// A moment of CLOCK_MONOTONIC in nanoseconds, and who took it (never none or mixed).
+/// A moment of CLOCK_MONOTONIC in nanoseconds, and where it was taken (never none or mixed).
 struct ReceiveTime {
     uint64_t ns = 0;
     ReceiveClock clock = ReceiveClock::user_space;
@@ -51,7 +51,7 @@ Clocks read_clocks();
 /// `empty` nothing waited in the socket.
 ReceiveTime receive_time(std::optional<uint64_t> stamp_ns, Clocks empty, Clocks now);
 
-/// Tells for one queue of a socket when what is taken from it came.
+/// For one queue of a socket: when each packet arrived that is taken from it.
 class ArrivalClock {
 public:
     /// Nothing has come yet.
@@ -64,7 +64,7 @@ public:
         taken_ = now;
         return receive_time(stamp_ns, empty_, now);
     }
-    /// Nothing was there to be taken: so it was after the last was taken.
+    /// The queue was empty when the last packet had been taken.
     void found_empty() { empty_ = taken_; }
 
 private:
@@ -75,7 +75,7 @@ private:
 /// What the clock of a result becomes when one more answer is counted.
 ReceiveClock combine(ReceiveClock so_far, ReceiveClock one_more);
 
-/// Asks for stamps on a socket. That the kernel gives none shows when it gives none.
+/// Asks for timestamps on a socket. Packets without one show that the kernel provides none.
 void enable_receive_stamps(int fd);
 
 /// Keeps stamping switched on in the kernel while it lives: it is off as long as no socket wants

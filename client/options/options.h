@@ -1,8 +1,8 @@
 // The command line of riposte(1): one subcommand each for what the client can do.
 //
 // What every subcommand takes is in CommonOptions; what only one takes is in its own struct, and
-// the struct that stands in `command` says which one was asked for. Everything is validated here:
-// what comes after never meets a bad endpoint, a zero timeout or a transport left open. Four
+// the struct in `command` says which one was given. Everything is validated here: the commands
+// never see an invalid endpoint, a zero timeout or an unset transport. Four
 // files: options.cpp splits the line into words, options_read.cpp says what they mean,
 // options_conditions.cpp which conditions a command takes, options_help.cpp has the texts.
 #pragma once
@@ -42,7 +42,7 @@ struct SendOptions {
     std::string message; ///< unused with `message_from_input`
     bool message_from_input = false;
     bool verbose = false;
-    std::string hint = {}; ///< what may have been meant by an odd message; empty: it is none
+    std::string hint = {}; ///< the likely intent of an odd message; empty: none
 };
 
 /// How ping and load show what they measured.

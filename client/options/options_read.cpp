@@ -126,7 +126,7 @@ Result<Endpoint> read_endpoint(const std::string& text, bool udp, uint16_t port 
             "endpoint '{}', column {}: {}", escape(text), endpoint.error().offset + 1,
             endpoint.error().message));
     if (endpoint->port == 0)
-        return usage(fmt::format("endpoint '{}': nobody listens on port 0", escape(text)));
+        return usage(fmt::format("endpoint '{}': no service listens on port 0", escape(text)));
     if (udp && endpoint->transport == Transport::tcp)
         return usage("-u and tcp:// contradict each other; leave one of them out");
     if (!endpoint->transport)
@@ -360,7 +360,8 @@ Result<Options> read_ping(const RawPing& words) {
         auto endpoint = read_endpoint(text, words.common.udp);
         if (const std::string meant = endpoint || before.empty() ? "" : with_port(before, text);
             !meant.empty())
-            return usage(fmt::format("'{0}' is no endpoint; for port {0} write {1}", text, meant));
+            return usage(
+                fmt::format("'{0}' is not an endpoint; for port {0} write {1}", text, meant));
         if (!endpoint)
             return std::unexpected(endpoint.error());
         before = text;

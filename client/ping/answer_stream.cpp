@@ -61,7 +61,7 @@ void AnswerStream::end_partial(PingAccount& account, const Listener& listener) {
         resolve(answer_.size(), last_, account, listener);
 }
 
-/// Is what has come so far no echo? Once one was seen, it is a damaged one.
+/// Is the answer so far not an echo? After a verified echo it counts as a damaged one.
 bool AnswerStream::is_other_service(PingAccount& account) const {
     if (account.result().other_service)
         return true;
@@ -106,7 +106,7 @@ bool AnswerStream::take_whole(PingAccount& account, const Listener& listener) {
     return true;
 }
 
-/// Is the whole more like the probe `sequence` than like the one that its header tells of, so that
+/// Is the whole more like the probe `sequence` than like the one that its header names, so that
 /// the header must be damaged?
 bool AnswerStream::is_like(PingAccount& account, uint64_t sequence, uint64_t other) const {
     if (!account.waits(sequence) || !account.waits(other))

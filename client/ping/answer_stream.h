@@ -1,16 +1,16 @@
 // Which bytes of a TCP connection answer which probe. Sans-I/O.
 //
 // An echo answers in order, so that the next `payload_bytes` belong to the oldest probe on the
-// connection, its front. Where a peer leaves bytes out, or adds some, the probes' own headers tell:
-// whole bytes that are not what the front expects are searched for the header of a probe that is
-// on this connection, and what stands in front of it was a short answer, or is not asked for. Bytes
-// that fit nowhere spoil the stream, since nothing tells any more where the next answer begins.
+// connection, its front. Where a peer leaves bytes out, or adds some, the probes' own headers show
+// it: whole bytes that are not what the front expects are searched for the header of a probe that
+// is on this connection, and the bytes in front of it are a short answer, or unsolicited.
+// Bytes that fit nowhere spoil the stream, since the start of the next answer is unknown then.
 //
 // What resembles no probe before any echo was seen comes from another service, whose answers have
 // no length that could be known: what was read at once is one answer.
 //
-// A probe that was given up meanwhile keeps its place, so that its answer is not taken for another
-// probe's; the answer itself is passed over.
+// A probe that has expired keeps its place, so that its answer is not taken for another probe's;
+// the answer itself is ignored.
 #pragma once
 
 #include "client/net/receive_time.h"
@@ -27,7 +27,7 @@ namespace riposte::client {
 
 class AnswerStream {
 public:
-    /// Bytes that nobody asked for, after which the connection is given up.
+    /// Unsolicited bytes, after which the connection is given up.
     static constexpr size_t unasked_bytes_max = size_t{1} << 20;
     /// Read at once where the length of an answer is not known.
     static constexpr size_t chunk_bytes = 65536;
@@ -51,11 +51,11 @@ public:
     /// How many bytes to read at most, so that their time of arrival is that of one answer: 1 to
     /// chunk_bytes.
     size_t wanted(const PingResult& result) const;
-    /// What was read. False: the stream is of no use any more, and is to be closed.
+    /// Takes what was read. False: the stream is out of step and must be closed.
     bool take(
         std::span<const std::byte> bytes, ReceiveTime received, PingAccount& account,
         const Listener& listener);
-    /// No more bytes come for the front: what there is of its answer is all.
+    /// No more bytes come for the front: its answer is what has arrived.
     void end_partial(PingAccount& account, const Listener& listener);
 
 private:

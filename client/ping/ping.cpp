@@ -1,16 +1,16 @@
 // The engine of ping: one loop for all endpoints.
 //
-// A turn reads what came, gives up what did not come in time, and then sends what is due: in this
-// order, so that an answer that was there in time is never taken for lost, and no probe is sent on
-// a connection whose end has been told already. A loop that is late (the machine is busy, the
-// process was stopped, nobody takes what it prints) sends all that came due meanwhile, each counted
+// A turn reads what has arrived, expires probes whose time is over, and then sends what is due: in
+// this order, so that an answer that arrived in time never counts as lost, and no probe is sent on
+// a connection whose end is known already. A loop that is late (the machine is busy, the
+// process was stopped, standard output blocked) sends all that came due meanwhile, each counted
 // from its own time, and reads between the batches; an answer has the time that the kernel gave it,
-// however long ago that was. Only what came due more than a minute ago is left out of the run, and
-// said so: a process that was suspended for hours shall not make up for them with a flood.
+// however long ago that was. Probes that were due more than a minute ago are left out of the
+// run, and reported: a process that was suspended for hours must not catch up with a flood.
 //
-// However a run ends (-c, -w, a signal), what is under way when the last probe has left is waited
-// for as linger.h says, and what has not come by then is lost: the run is over when each outcome is
-// known. Only a second signal ends the wait at once, and leaves the youngest probes undecided.
+// However a run ends (-c, -w, a signal), ping waits for the answers in flight as linger.h says;
+// probes unanswered by then are lost: the run is over when each outcome is known. Only a second
+// signal ends the wait at once, and leaves the youngest probes undecided.
 #include "client/ping/ping.h"
 
 #include "client/net/receive_time.h"
@@ -44,7 +44,7 @@ namespace {
 /// The loop wakes that long before a probe is due, and stays awake until it is: waking up takes
 /// some 30 us, which would all be lateness.
 constexpr uint64_t awake_before_ns = 60'000;
-/// Probes of one endpoint sent at once before what came is read.
+/// Probes of one endpoint sent at once before arrivals are read.
 constexpr int sends_max = 64;
 /// A probe that is later than that is not sent any more.
 constexpr uint64_t suspended_ns = 60'000'000'000;
@@ -84,7 +84,7 @@ public:
     void on_trouble(const PingResult& result, const std::string& line) override;
 
 private:
-    /// -q of several endpoints: what they have in common is all that was asked for.
+    /// -q with several endpoints: only their table is printed.
     bool shows_table_alone() const { return options_.quiet && lanes_.size() > 1; }
     void start(bool with_series);
     Result<void> turn();
@@ -227,7 +227,7 @@ Result<void> PingRun::send_due(Lane& lane) {
 
 void PingRun::report_skipped(const Lane& lane, uint64_t skipped) {
     report_.error(fmt::format(
-        "{}: {} {} not sent: this process was held up for more than a minute",
+        "{}: {} {} not sent: this process was suspended for more than a minute",
         lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
 }
 
@@ -292,7 +292,7 @@ Result<void> PingRun::flush() {
     return printed;
 }
 
-/// Without the wait for what never came: a rate is not to fall with it.
+/// Without the wait at the end for answers that never came, which would lower the rate.
 void PingRun::measure_elapsed() {
     const uint64_t end_ns = is_sending_ ? monotonic_ns() : last_event_ns_;
     const uint64_t elapsed_ns = end_ns > start_ns_ ? end_ns - start_ns_ : 0;

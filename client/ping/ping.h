@@ -9,7 +9,7 @@
 
 namespace riposte::client {
 
-/// Exit::ok: every probe was answered rightly, and --fail-if held; Exit::failed: not so. An error
+/// Exit::ok: every probe was answered correctly, and --fail-if held; Exit::failed: not so. An error
 /// is one of this machine or of the command line.
 Result<Exit> ping(const CommonOptions& common, const PingOptions& options);
 

@@ -1,6 +1,6 @@
 // A probe that waits is in the list of those that wait, which runs through the ring by sequence
 // number and so by time of sending: the next to expire is its head, the latest its tail, and
-// neither needs a search. A probe leaves the list exactly once, when its outcome is sealed
+// neither needs a search. A probe leaves the list exactly once, when its outcome is decided
 // (end_waiting).
 //
 // The usual answer costs a look into the ring and one payload made again and compared. Only a
@@ -27,7 +27,7 @@ constexpr size_t window_max = size_t{1} << 20;
 constexpr size_t search_probes_max = 4096;
 constexpr size_t search_bytes_max = size_t{2} << 20;
 
-/// Clocks may run apart, and answers are never there before they are asked for.
+/// 0 if `end_ns` is earlier: clocks may differ, and no answer arrives before its probe.
 uint64_t since(uint64_t start_ns, uint64_t end_ns) {
     return end_ns > start_ns ? end_ns - start_ns : 0;
 }
@@ -112,7 +112,7 @@ ProbeOutcome PingAccount::datagram(std::span<const std::byte> bytes, uint64_t re
         return settle_damaged(*probe, bytes, describe(*probe, bytes.size(), received_ns));
     if (echo_seen_)
         return count_stray({.bytes = bytes.size()});
-    // Nothing in it tells which probe it answers, nor, then, whether it came in order.
+    // Its bytes do not say which probe it answers, and so not whether it arrived in order.
     Probe* const latest = find(newest_waiting_);
     if (latest == nullptr)
         return settle_other(nullptr, false, {.bytes = bytes.size()});
@@ -165,8 +165,8 @@ void PingAccount::update_wait() {
     result_.wait_ns = linger_ns(timeout_ns_, result_.rtt.max_ns());
 }
 
-/// A probe that was waited for longer than that already when the lingering began is lost from then
-/// on: so it is of no matter when somebody looks.
+/// A probe that had waited longer than that when the lingering began is lost from that moment on,
+/// so that the time of this call does not matter.
 uint64_t PingAccount::give_up_ns(uint64_t sent_ns) const {
     const uint64_t timed_out_ns = sent_ns + timeout_ns_;
     if (linger_from_ns_ == UINT64_MAX)
@@ -264,7 +264,7 @@ PingAccount::Probe* PingAccount::most_alike(std::span<const std::byte> bytes) {
             return find(search.best());
         waiting = find(waiting->older);
     }
-    // Of a service that is no echo nothing comes back that could be found here.
+    // A service that is not an echo sends nothing back that could be found here.
     if (result_.other_service && !echo_seen_)
         return find(search.best());
     uint64_t sequence = last_;
@@ -289,7 +289,7 @@ ProbeOutcome PingAccount::describe(const Probe& probe, size_t bytes, uint64_t re
 }
 
 /// The first answer decides, unless the probe was given up before; a further one is a duplicate. An
-/// answer is judged by when it came, not by when we came to read it.
+/// answer is judged by when it arrived, not by when it is read.
 ProbeOutcome PingAccount::settle(Probe& probe, Outcome outcome, const ProbeOutcome& arrival) {
     ProbeOutcome settled = arrival;
     if (probe.outcome == Outcome::pending &&
@@ -332,7 +332,7 @@ ProbeOutcome PingAccount::settle_damaged(
     return settled;
 }
 
-/// What is not even a damaged echo: the service is another. No probe: none waits for it.
+/// An answer that is not even a damaged echo: it is another service. No probe: none is pending.
 ProbeOutcome PingAccount::settle_other(Probe* probe, bool order_known, ProbeOutcome arrival) {
     arrival.first_of_other_service = !std::exchange(result_.other_service, true);
     if (probe == nullptr)

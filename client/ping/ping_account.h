@@ -1,8 +1,8 @@
-// The books of pinging one endpoint. Sans-I/O: told what was sent and what arrived, with the times,
-// it says what that means and keeps the counts (ping_result.h).
+// The account of pinging one endpoint. Sans-I/O: it is given what was sent and what arrived, with
+// the times, decides the outcome of each probe and keeps the counts (ping_result.h).
 //
 // Memory is bounded: a ring remembers the last `window` probes, those that wait and those whose
-// outcome is known, so that a duplicate is told from a stray. A probe that falls out of the ring
+// outcome is known, so that a duplicate differs from a stray. A probe that falls out of the ring
 // while it waits is lost (the command line's limits on -i and -W make that impossible). Times are
 // of CLOCK_MONOTONIC, in nanoseconds.
 #pragma once
@@ -21,7 +21,7 @@
 
 namespace riposte::client {
 
-/// What one arrival means.
+/// What one arrival means for its probe.
 struct ProbeOutcome {
     Outcome outcome = Outcome::pending; ///< of the probe because of it; waiting: it changed nothing
     uint64_t sequence = 0;              ///< 0: a stray
@@ -64,20 +64,20 @@ public:
     /// A datagram came: finds its probe.
     ProbeOutcome datagram(std::span<const std::byte> bytes, uint64_t received_ns);
     /// All that came of a stream as the answer to this probe. `received_ns`: its last byte's time,
-    /// or for a service that is no echo its first byte's.
+    /// or for a service that is not an echo its first byte's.
     ProbeOutcome answer(uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns);
-    /// Something else than an answer ended the waiting: refused, unreachable, closed, or lost when
-    /// not even a connection was to be had in time. No effect (false) unless the probe waits.
+    /// Something other than an answer ended the wait: refused, unreachable, closed, or lost when
+    /// no connection was made in time. No effect (false) unless the probe waits.
     bool fail(uint64_t sequence, Outcome outcome);
-    /// The probe that an ICMP error quotes, if it can be told.
+    /// The probe that an ICMP error quotes, if it can be identified.
     std::optional<uint64_t> quoted(std::span<const std::byte> bytes) const;
 
     /// The last probe was sent, at `now_ns` or before: from now on each is given up as linger.h
     /// says. `was_cut_short`: not by its count. A run of a few probes, as by its count, waits out
-    /// the timeout as long as nothing was answered, for nothing tells then how long a round trip
+    /// the timeout as long as nothing was answered, since it is unknown then how long a round trip
     /// takes.
     void linger(uint64_t now_ns, bool was_cut_short);
-    /// When a probe is given up that was sent then, or that waits for its connection since then.
+    /// When a probe expires that was sent, or began to wait for its connection, at `sent_ns`.
     uint64_t give_up_ns(uint64_t sent_ns) const;
     /// The oldest waiting probe whose time has passed; it is lost from now on. Call until empty.
     std::optional<uint64_t> expire(uint64_t now_ns);

@@ -29,10 +29,6 @@ std::string prefix(const PingResult& result, const PingStyle& style) {
     return style.several ? result.name + ": " : "";
 }
 
-std::string count_of(uint64_t count, std::string_view noun) {
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
 Item failure_item(uint64_t count, std::string text) {
     return {std::move(text), count > 0 ? Ink::failure : Ink::plain};
 }
@@ -81,7 +77,7 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
     lost.after = ";";
     std::vector<Item> end;
     if (result.connections > 0)
-        end.push_back({count_of(result.connections, "connection")});
+        end.push_back({plural(result.connections, "connection")});
     end.push_back({elapsed_time(result.elapsed_ns)});
     const std::vector<FixedLine> lines{
         {{{fmt::format("{} sent", counts.sent)}, {fmt::format("{} answered", counts.answered)}},
@@ -105,7 +101,8 @@ std::string no_answer(const PingResult& result) {
     return why_no_answer(result, result.connections);
 }
 
-/// What the network and the kernel say: who refused and why, TCP's repairs, fragments.
+/// What the network and the kernel say: causes and their senders, retransmissions of TCP,
+/// fragments.
 std::string path_text(const PingResult& result, const PingStyle& style) {
     const auto causes = cause_items(result.causes, result.counts.lost, result.transport);
     std::string text = causes.empty() ? "" : flow("causes: ", causes, style.look());
@@ -199,7 +196,7 @@ std::string remarks(const PingResult& result, const PingStyle& style) {
     std::string text = flow("", items, style.look());
     if (result.other_service)
         text += flow(
-            "", "the service is no echo: its answers were timed, not verified", Ink::plain,
+            "", "not an echo service: answers were timed but not verified", Ink::plain,
             style.look());
     return text;
 }
@@ -364,7 +361,7 @@ std::string ping_failure_line(
 
 std::string ping_other_service_line(const PingResult& result, const PingStyle& style) {
     return fmt::format(
-        "{}the service is no echo: its answers are timed, not verified\n", prefix(result, style));
+        "{}not an echo service: answers are timed but not verified\n", prefix(result, style));
 }
 
 std::string ping_summary(const PingResult& result, const PingStyle& style) {
@@ -399,7 +396,7 @@ std::string ping_interim(const PingResult& result, const PingStyle& style) {
         items.push_back(
             {fmt::format("{} loss", percentage(*loss)), *loss > 0 ? Ink::failure : Ink::plain});
     if (result.tcp.retransmits > 0)
-        items.push_back({count_of(result.tcp.retransmits, "retransmit")});
+        items.push_back({plural(result.tcp.retransmits, "retransmit")});
     if (counts.local > 0)
         items.push_back({fmt::format("{} {}", counts.local, not_sent), Ink::failure});
     const uint64_t wrong = counts.corrupted + counts.wrong_size;

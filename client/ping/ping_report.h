@@ -39,7 +39,7 @@ std::string ping_line(
 std::string ping_failure_line(
     const PingResult& result, const ProbeFailure& failure, const PingStyle& style);
 
-/// Said once: that the service is no echo.
+/// Printed once: that the service is not an echo.
 std::string ping_other_service_line(const PingResult& result, const PingStyle& style);
 
 /// All figures of one endpoint. `interim`: the short form that SIGQUIT asks for, one line.

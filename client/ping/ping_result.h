@@ -39,7 +39,7 @@ struct PingResult {
     Histogram rtt;      ///< of the answered, from the actual time of sending
     Histogram lateness; ///< of all probes: actual less intended time of sending
     Histogram connect;  ///< TCP: of each connection that was made
-    Histogram refusal;  ///< of the refused: how long it took until that was told
+    Histogram refusal;  ///< of the refused: how long the refusal took
     /// Inter-packet delay variation (RFC 5481, RFC 3393): the absolute difference of the round
     /// trips of two probes with neighbouring sequence numbers that both were answered, in whatever
     /// order.
@@ -51,7 +51,7 @@ struct PingResult {
     TcpTotals tcp;     ///< what the kernel says of the connections
     std::optional<uint32_t> path_mtu; ///< UDP: as far as this machine knows it, in bytes
     bool fragmented = false;    ///< UDP: probes of this size were, or must be, sent in fragments
-    bool other_service = false; ///< what answers is no echo: not verified
+    bool other_service = false; ///< not an echo service: answers are not verified
     ReceiveClock clock = ReceiveClock::none;
     std::unique_ptr<Series> series; ///< with --plot: rtt over the time of sending
 
@@ -68,9 +68,9 @@ std::optional<double> metric(const PingResult& result, const Metric& metric);
 /// How many values it is the maximum of; 0: it is not a maximum.
 uint64_t maximum_of(const PingResult& result, const Metric& metric);
 
-/// Exit::ok or Exit::failed: every probe whose outcome is known was answered rightly, at least one
-/// was, and no condition of `fail_if` is met. A condition takes the place of the rule that there be
-/// none of what it speaks of (verdict.h).
+/// Exit::ok or Exit::failed: every probe whose outcome is known was answered correctly, at least
+/// one was, and no condition of `fail_if` is met. A condition takes the place of the rule that
+/// there be none of what it speaks of (verdict.h).
 Exit verdict(const PingResult& result, const FailIf& fail_if);
 
 } // namespace riposte::client

@@ -33,7 +33,7 @@ struct PingStream {
     bool waits_for_room = false; ///< EPOLLOUT is on
 };
 
-/// A connection that was begun; it may have come to its end since.
+/// A connection that was begun; it may have ended since.
 struct Attempt {
     size_t slot;
     uint64_t generation;

@@ -7,9 +7,9 @@
 //                            |        ^
 //                            +-> draining               a probe on it has timed out
 //
-// While it connects, the probes that come due wait as due times, and are on the books only when
-// they leave, or when it is known that they can not. New probes go to `current_`; one that times
-// out makes its connection draining: what it still owes is read until the last of its probes is
+// While it connects, the probes that come due wait as due times, and are accounted for only when
+// they leave, or when it is known that they cannot. New probes go to `current_`; one that times
+// out makes its connection draining: its pending answers are read until the last of its probes is
 // answered or given up, and the next probe begins a new connection.
 //
 // A probe's bytes leave whole and in order. What the socket does not take is not copied: the
@@ -38,11 +38,11 @@ namespace riposte::client {
 
 namespace {
 
-constexpr int reads_max = 64; ///< of one connection, before somebody else's turn
+constexpr int reads_max = 64; ///< of one connection, before another one's turn
 constexpr size_t no_slot = SIZE_MAX;
 
-/// The kernel knows to a tick (of 4 or 10 ms) when it heard of the peer: what is older than a few
-/// of them is taken from there.
+/// The kernel knows to a tick (of 4 or 10 ms) when the peer last acknowledged: times older than a
+/// few ticks are taken from there.
 constexpr uint64_t ticks_ns = 50'000'000;
 
 /// When a connection was made that is found to be there at `now_ns`: the peer has sent its SYN
@@ -58,7 +58,7 @@ uint64_t connected_ns(int fd, uint64_t began_ns, uint64_t now_ns) {
     return ago_ns < ticks_ns ? now_ns : now_ns - std::min(ago_ns, now_ns - began_ns);
 }
 
-/// Has it been decided whether the connection comes to be?
+/// Has connecting succeeded or failed yet?
 bool is_decided(int fd) {
     pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
     return ::poll(&wait, 1, 0) > 0;
@@ -187,8 +187,8 @@ std::string_view TcpProber::advice(int error) {
     return "";
 }
 
-/// All that waited for this connection will not leave. Only --source that cannot be bound ends the
-/// run.
+/// The probes that waited for this connection are not sent. Only a --source that cannot be bound
+/// ends the run.
 Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& failure) {
     if (failure.at_source)
         return std::unexpected(connect_error(settings().target, std::span(&failure, 1)));
@@ -314,7 +314,7 @@ Result<void> TcpProber::ready(ProberTag tag, uint32_t events) {
     return {};
 }
 
-/// Reads what is there: all that came until `until_ns`, however much it is, and some of the rest.
+/// Reads what has arrived: everything until `until_ns`, however much it is, and some of the rest.
 void TcpProber::read(size_t slot, uint64_t until_ns) {
     PingStream& stream = streams_[slot];
     const uint64_t generation = stream.generation;
@@ -342,7 +342,7 @@ void TcpProber::read(size_t slot, uint64_t until_ns) {
     }
 }
 
-/// Closes a connection that has nothing to do any more.
+/// Closes a connection that is no longer needed.
 void TcpProber::settle(size_t slot) {
     PingStream& stream = streams_[slot];
     const bool is_last = settings().reconnect || stream.state == PingStream::State::draining;
@@ -351,8 +351,8 @@ void TcpProber::settle(size_t slot) {
         close(slot);
 }
 
-/// The peer ended the connection, or reset it (`error`), or it is of no use: what is unanswered
-/// stays so.
+/// The peer ended the connection, or reset it (`error`), or it is out of step: its pending probes
+/// stay unanswered.
 void TcpProber::end_stream(size_t slot, int error) {
     PingStream& stream = streams_[slot];
     stream.answers.end_partial(account(), on_answer_);
@@ -394,7 +394,7 @@ void TcpProber::expire_probes(uint64_t now_ns) {
             continue; // it may have been answered
         }
         if (on_stream && *oldest == stream.answers.front() && stream.answers.has_partial()) {
-            end_stream(slot); // it has the size that came; nobody knows how it goes on
+            end_stream(slot); // it has the size that arrived; what follows is unknown
             continue;
         }
         const auto expired = account().expire(now_ns);

@@ -1,9 +1,9 @@
-// Probes over UDP: one connected socket, so that the kernel tells of ICMP errors.
+// Probes over UDP: one connected socket, so that the kernel reports ICMP errors.
 //
 // A connected socket keeps an ICMP error until the next call on it, whatever that call is, and
 // reports it as that call's own. The error queue (IP_RECVERR) keeps each error with the datagram
-// that it is about: it alone decides which probe was refused, and what a call returns is only the
-// occasion to read the queue. A send(2) that returned an older datagram's error has sent nothing:
+// that it is about: it alone decides which probe was refused, and a call that fails only triggers
+// a read of the queue. A send(2) that returned an older datagram's error has sent nothing:
 // it is done again, once, and its second error is its own.
 //
 // Connecting the socket fails without a route, or where a route of this machine prohibits it. That
@@ -35,7 +35,7 @@ namespace {
 
 constexpr size_t datagram_buffer_bytes = 65536; ///< more than any datagram holds
 constexpr int receive_buffer_bytes = 4 << 20;   ///< as much of it as the kernel allows
-constexpr int datagrams_read_max = 64;  ///< datagrams read at once, before somebody else's turn
+constexpr int datagrams_read_max = 64;  ///< datagrams read at once, before another endpoint's turn
 constexpr int errors_in_a_row_max = 64; ///< of a read: more are no ICMP errors, which it takes away
 
 class UdpProber final : public Prober {
@@ -156,7 +156,7 @@ Result<void> UdpProber::ready(ProberTag, uint32_t events) {
     return {};
 }
 
-/// Reads what is there: all that came until `until_ns`, however much it is, and some of the rest.
+/// Reads what has arrived: everything until `until_ns`, however much it is, and some of the rest.
 void UdpProber::receive(uint64_t until_ns) {
     ReceiveTime received;
     for (int i = 0; i < datagrams_read_max || received.ns <= until_ns; i++)
@@ -219,14 +219,15 @@ bool UdpProber::read_error() {
     return true;
 }
 
-/// With --df: was a router heard to say that it does not pass on packets of this size?
+/// With --df: has a router reported that it does not forward packets of this size?
 bool UdpProber::is_known_too_big() const {
     return settings().df && path_too_small_ && fd_ &&
            packet_bytes(fd_.get(), settings().address.family(), settings().ping.payload_bytes) >
                path_too_small_->mtu;
 }
 
-/// All that came until `now_ns`. The error queue has room for no more than the socket's buffer.
+/// Everything that arrived until `now_ns`. The error queue has room for no more than the socket's
+/// buffer.
 void UdpProber::read_waiting(uint64_t now_ns) {
     if (!fd_)
         return;

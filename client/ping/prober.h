@@ -1,7 +1,7 @@
-// One endpoint's I/O behind a small interface: the schedule says when a probe is due, a prober
-// brings it on its way, and gives the account (ping_account.h) what comes back.
+// One endpoint's I/O behind a small interface: the schedule says when a probe is due; a prober
+// sends it, and passes what comes back to the account (ping_account.h).
 //
-// Who owns what: the prober owns its sockets and its account; the engine owns the loop and the
+// Ownership: the prober owns its sockets and its account; the engine owns the loop and the
 // listener, which outlive it. Everything happens on one thread, within calls of the engine; nothing
 // blocks. Times are of CLOCK_MONOTONIC, in nanoseconds.
 #pragma once
@@ -19,12 +19,12 @@
 
 namespace riposte::client {
 
-/// Is told of each probe's outcome, and of what else comes.
+/// Receives the outcome of each probe, and whatever else arrives.
 class ProbeListener {
 public:
     virtual void on_arrival(const PingResult& result, const ProbeOutcome& arrival) = 0;
     virtual void on_failure(const PingResult& result, const ProbeFailure& failure) = 0;
-    /// Trouble of this machine's that does not end the run: one line, said once for each endpoint.
+    /// An error of this machine that does not end the run: one line, once for each endpoint.
     virtual void on_trouble(const PingResult& result, const std::string& line) = 0;
 
 protected:
@@ -32,7 +32,8 @@ protected:
 };
 
 /// The tag of an event (event_loop.h): which endpoint, and which of its sockets. The generation
-/// tells a socket from the one before it in the same slot, whose event may still be under way.
+/// distinguishes a socket from the previous one in the same slot, whose event may still be under
+/// way.
 struct ProberTag {
     static constexpr unsigned slot_bits = 22;
     static constexpr unsigned generation_bits = 22;
@@ -78,18 +79,18 @@ public:
     /// The probe that was due at `due_ns` leaves, or waits for its connection. An error is one of
     /// this machine, and ends the run.
     virtual Result<void> send(uint64_t due_ns) = 0;
-    /// What the loop saw on a socket of this prober.
+    /// The loop returned an event for a socket of this prober.
     virtual Result<void> ready(ProberTag tag, uint32_t events) = 0;
-    /// Gives up what was to come before `now_ns`. Reads what has come first, as much as there is: a
-    /// probe's outcome is decided by when its answer came, however late somebody looks.
+    /// Expires probes whose time was over before `now_ns`. First reads everything that has arrived:
+    /// a probe's outcome is decided by when its answer came, however late it is read.
     virtual Result<void> expire(uint64_t now_ns) = 0;
     /// When expire() is due; UINT64_MAX: no probe waits for anything.
     virtual uint64_t next_deadline_ns() const = 0;
     /// The last probe has left, or waits for its connection: those that are still under way are
     /// waited for as linger.h says.
     void linger(uint64_t now_ns, bool was_cut_short) { account_.linger(now_ns, was_cut_short); }
-    /// The run is over: what has come is read, what is lost by now is given up, and what still
-    /// waits then, also for a connection, stays undecided in the books.
+    /// The run is over: reads what has arrived, expires what is lost by now; probes that are still
+    /// pending, also for a connection, stay undecided.
     virtual void finish() = 0;
     /// What the kernel knows of the connections goes into the result, as it is now.
     virtual void update() {}
@@ -103,7 +104,8 @@ public:
 protected:
     void arrived(const ProbeOutcome& arrival, ReceiveClock clock);
     void failed(const ProbeFailure& failure); ///< if it still waits
-    /// The same, by an error that came at that time: after the probe had expired, it is lost.
+    /// The same, by an error that arrived at that time; if the probe had expired by then, it is
+    /// lost.
     void failed(const ProbeFailure& failure, ReceiveTime received);
     void give_up(const ProbeFailure& failure); ///< it has expired
     uint64_t next_expiry_ns() const { return account_.next_expiry_ns().value_or(UINT64_MAX); }

@@ -1,14 +1,14 @@
 // One message and its answer.
 //
-// A stream is written and read at the same time: a peer that echoes stops reading when nobody
-// takes what it sends, so writing everything first would wait for ever on a message longer than
+// A stream is written and read at the same time: a peer that echoes stops reading when the client
+// does not read, so writing everything first would block forever on a message longer than
 // the buffers on the way. The answer goes to standard output as it arrives; a slow reader there
-// holds up the exchange, which is wanted, and is no fault of the peer: the timeout counts from the
-// last byte that moved, with the time in write(2) left out.
+// delays the exchange, which is intended and not the peer's fault: the timeout counts from the last
+// byte that moved, without the time in write(2).
 //
 // A reset throws away what the peer had not read, but not what it had sent before: that is still
-// in our receive queue, and is copied to the end before the reset is told. Whether the answer was
-// whole nobody can know then, so it never counts as success.
+// in our receive queue, and is copied to the end before the reset is reported. Whether the answer
+// was complete is unknown then, so it never counts as success.
 #include "client/send/send.h"
 
 #include "client/net/connect.h"
@@ -224,7 +224,7 @@ Result<void> judge(
         const std::string wait = format_duration(timeout_ms);
         if (exchange.sent < message_bytes)
             return failed(fmt::format(
-                "the message was not read on for {} ({} of {} sent, {} of answer); "
+                "the peer stopped reading the message for {} ({} of {} sent, {} of answer); "
                 "-W waits longer",
                 wait, exchange.sent, byte_count(message_bytes), byte_count(exchange.received)));
         if (exchange.received == 0)
@@ -235,7 +235,7 @@ Result<void> judge(
                     : "",
                 wait));
         return failed(
-            fmt::format("the answer did not go on for {} ({}); -W waits longer", wait, had_come()));
+            fmt::format("the answer stalled for {} ({}); -W waits longer", wait, had_come()));
     }
     case Ending::broken:
         return failed(fmt::format(

@@ -16,7 +16,7 @@ inline constexpr size_t datagram_bytes_max = 65507;
 /// The longest message taken from standard input, which is held in memory whole.
 inline constexpr size_t message_bytes_max = size_t{1} << 30;
 
-/// How a stream's exchange came to its end.
+/// How a stream's exchange ended.
 enum class Ending : uint8_t {
     finished,      ///< the peer ended the stream
     timed_out,     ///< nothing moved, in either direction, for the timeout

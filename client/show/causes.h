@@ -15,7 +15,7 @@ namespace riposte::client {
 
 /// "3 refused by 192.0.2.7", "2 connected, no answer": one item for each cause, the most frequent
 /// first, with those of the `lost` whose cause is not in the tally. Empty where the counts alone
-/// say as much: over UDP, if nothing but silence was met.
+/// say as much: over UDP, if there was only silence.
 std::vector<Item> cause_items(const CauseTally& causes, uint64_t lost, Transport transport);
 
 /// What the counts of Outcome::local are called.

@@ -84,7 +84,8 @@ std::vector<uint64_t> between(std::vector<uint64_t> bounds, uint64_t low_ns, uin
     return bounds;
 }
 
-/// "1.008 ms": with the digits that tell one step from the next, and the unit that all rows have.
+/// "1.008 ms": with the digits that distinguish one step from the next, and the unit that all rows
+/// have.
 std::string linear_label(uint64_t value_ns, uint64_t greatest_ns, uint64_t step_ns) {
     struct Unit {
         std::string_view name;

@@ -20,8 +20,9 @@ std::string milliseconds(double nanoseconds);
 /// then, each has the decimals that it needs itself, and that 7 characters hold.
 std::vector<std::string> aligned_milliseconds(std::span<const double> nanoseconds);
 
-/// Milliseconds of a percentile, with the three significant digits that the histogram's 0.4% bear:
-/// "0.0621", "1.23", "123", "1230"; "-" for one that does not exist (Histogram::has_percentile).
+/// Milliseconds of a percentile, with the three significant digits that the histogram's 0.4%
+/// justify: "0.0621", "1.23", "123", "1230"; "-" for one that does not exist
+/// (Histogram::has_percentile).
 std::string percentile_milliseconds(std::optional<double> nanoseconds);
 
 /// The same below each other: blanks stand where another one has further decimals, so that the

@@ -41,7 +41,7 @@ bool is_same_file(const Fd& a, const Fd& b) {
 }
 
 Result<void> replace_contents(Fd& fd, std::string_view name, std::string_view text) {
-    // What is no regular file, a pipe for one, has no length to cut.
+    // Only a regular file has a length to cut; a pipe, for example, does not.
     if (::ftruncate(fd.get(), 0) < 0 && errno != EINVAL)
         return file_error(name, errno);
     if (const int error = write_all(fd.get(), text); error != 0)

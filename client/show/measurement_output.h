@@ -18,10 +18,10 @@
 namespace riposte::client {
 
 /// The files that the options name. They are opened before the run, so that a bad path does not
-/// cost the measurement; what stood in them is replaced only when there are figures to write.
+/// cost the measurement; their contents are replaced only when there are figures to write.
 class MeasurementFiles {
 public:
-    /// Exit::usage with the file's name if one can not be written.
+    /// Exit::usage with the file's name if one cannot be written.
     static Result<MeasurementFiles> open(const ReportOptions& options);
 
     /// Does anything need PingResult::series or LoadResult::series?

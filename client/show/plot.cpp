@@ -5,7 +5,7 @@
 //
 // Colours are Okabe and Ito's, adapted to the ground. The rules for a light ground stand outside of
 // any media query, for renderers that know none. Every four curves have another pattern of dashes:
-// 24 are told apart by colour and pattern, and from the fifth curve on all of them by the number
+// 24 differ by colour and pattern, and from the fifth curve on all of them by the number
 // that stands at their line.
 #include "client/show/plot.h"
 

@@ -1,6 +1,6 @@
 // --plot FILE.svg: latency over time, and the distribution by percentile, as one self-contained
-// SVG: no script, no font, no address of elsewhere. Legible on light and on dark ground by
-// prefers-color-scheme, in colours that the colour-blind tell apart.
+// SVG: no script, no font, no external address. Legible on light and dark background by
+// prefers-color-scheme, in colours that colour-blind readers can distinguish.
 #pragma once
 
 #include "client/measure/histogram.h"
@@ -12,7 +12,7 @@
 
 namespace riposte::client {
 
-/// What became of an endpoint's probes or requests.
+/// The outcomes of an endpoint's probes or requests.
 struct PlottedCounts {
     uint64_t sent = 0;
     uint64_t answered = 0;

@@ -143,7 +143,7 @@ std::string TimePanel::failures(const Curve& curve, double top, double height, b
            bars.element(is_only ? "failed" : curve.fill());
 }
 
-/// The strips of all curves that have failures, below the panel, with what tells whose they are.
+/// The strips of all curves that have failures, below the panel, with the mark of their curve.
 std::string failure_strips(
     const TimePanel& panel, std::span<const Curve> curves, double top, double height) {
     const bool is_only = curves.size() == 1;

@@ -21,7 +21,7 @@ constexpr std::string_view plain = "\033[0m";
 /// Was SIGPIPE left to end this process, as it ends others, when it started?
 bool ends_of_sigpipe = false;
 
-/// One write(2) a line. That standard error can not be written has nowhere left to be told.
+/// One write(2) a line. A failure to write to standard error cannot be reported anywhere.
 void write_line(std::string_view line) {
     write_all(STDERR_FILENO, line);
 }

@@ -1,5 +1,5 @@
-// What the client says, and where: results on standard output, byte for byte; everything else,
-// a line at a time, on standard error, in colour where somebody looks at it.
+// What the client prints, and where: results on standard output, byte for byte; everything else,
+// a line at a time, on standard error, in colour on a terminal.
 #pragma once
 
 #include "client/options/options.h"
@@ -39,8 +39,8 @@ int write_all(int fd, std::string_view bytes);
 std::unexpected<Error> output_error(int error);
 
 /// What signals do here, for the first line of main. Writing to a pipe without a reader, or beyond
-/// the limit of a file's size (ulimit -f), is an error of write(2), which is told in a line; and
-/// the signals that we handle come, whatever mask we were started with.
+/// the limit of a file's size (ulimit -f), is an error of write(2), which is reported in a line;
+/// and the signals that we handle come, whatever mask we were started with.
 void prepare_signals();
 
 } // namespace riposte::client

@@ -95,7 +95,7 @@ HttpAnswer read_http_answer(std::string_view bytes, bool ended) {
     constexpr std::string_view version = "HTTP/1.";
     const size_t common = std::min(bytes.size(), version.size());
     if (bytes.substr(0, common) != version.substr(0, common))
-        return wrong(fmt::format("it speaks no HTTP: \"{}\"", escape(bytes, shown_max)));
+        return wrong(fmt::format("it does not speak HTTP: \"{}\"", escape(bytes, shown_max)));
     const size_t head_bytes = end_of_head(bytes);
     if (head_bytes == std::string_view::npos)
         return ended ? wrong(
@@ -106,7 +106,7 @@ HttpAnswer read_http_answer(std::string_view bytes, bool ended) {
     const std::string_view body = bytes.substr(head_bytes);
     const std::string_view line = head.substr(0, head.find("\r\n"));
     if (!is_status_line(line))
-        return wrong(fmt::format("it speaks no HTTP: \"{}\"", escape(line, shown_max)));
+        return wrong(fmt::format("it does not speak HTTP: \"{}\"", escape(line, shown_max)));
     if (line.substr(9, 3) != "200")
         return wrong(fmt::format("the answer is \"{}\"", escape(line.substr(9), shown_max)));
     if (!values_of(head, "Transfer-Encoding").empty())
@@ -150,7 +150,8 @@ Result<std::string> ask_http(
         "GET /metrics HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n"
         "Connection: close\r\n\r\n",
         host);
-    // Who refuses may answer before all is read, and then reset: its answer is looked for first.
+    // A server that refuses may answer before it has read everything, and then reset: read its
+    // answer first.
     const int sent = send_all(fd, request, patience);
     if (sent == ETIMEDOUT || sent == EINTR)
         return broken(sent);

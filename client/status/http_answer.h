@@ -1,6 +1,6 @@
-// One HTTP/1.1 request for the status document, and its answer, bounded in time and size: what is
-// asked speaks HTTP (RFC 9112) with `Connection: close`, so that an answer ends with its connection
-// or with its Content-Length, whichever comes first.
+// One HTTP/1.1 request for the status document, and its answer, bounded in time and size: the
+// daemon speaks HTTP (RFC 9112) with `Connection: close`, so that an answer ends with its
+// connection or with its Content-Length, whichever comes first.
 #pragma once
 
 #include "client/net/event_loop.h"
@@ -27,7 +27,7 @@ struct HttpAnswer {
 HttpAnswer read_http_answer(std::string_view bytes, bool ended);
 
 /// What names the server to itself, in the field Host (RFC 9110, section 7.2): "[::1]:9701". A zone
-/// names an interface of this machine, and is sent to nobody (RFC 6874, section 4).
+/// names an interface of this machine, and is not sent (RFC 6874, section 4).
 std::string http_host(const Endpoint& endpoint);
 
 /// Asks on a connected, non-blocking stream socket; the body. `name` is for errors (Exit::failed).

@@ -52,7 +52,7 @@ Result<Fd> connect_unix(const std::string& path, uint32_t timeout_ms, const Even
     return fd;
 }
 
-/// Who is asked, once per sample.
+/// The daemon that is asked, once per sample.
 class Source {
 public:
     Source(const CommonOptions& common, const StatusOptions& options)
@@ -74,7 +74,7 @@ public:
         }
         return fail(
             Exit::failed, fmt::format(
-                              "{}{} Metrics are off unless asked for: systemctl enable --now "
+                              "{}{} Metrics are off by default: systemctl enable --now "
                               "riposted-metrics.socket, or [metrics] listen in riposted.toml",
                               problems, problems.ends_with('?') ? "" : "."));
     }
@@ -128,9 +128,9 @@ Result<Sample> take(Source& source, const EventLoop* loop) {
     auto figures = read_status(*document);
     if (!figures)
         return fail(
-            Exit::failed,
-            fmt::format(
-                "{}: its answer is no status of riposted: {}", source.asked(), figures.error()));
+            Exit::failed, fmt::format(
+                              "{}: its answer is not a status document of riposted: {}",
+                              source.asked(), figures.error()));
     return Sample{one_line(*document), std::move(*figures)};
 }
 

@@ -2,7 +2,7 @@
 //
 // Without an endpoint the two usual places are tried, the unix socket of the package first. Rates
 // need two samples: one a second after the other, or with --watch one at each refresh. Exit::failed
-// if the daemon does not answer or not rightly (with --watch: if it did not at the end).
+// if the daemon does not answer, or not correctly (with --watch: if it did not at the end).
 #pragma once
 
 #include "client/options/options.h"

@@ -11,14 +11,14 @@ namespace {
 
 using nlohmann::json;
 
-/// Reads members of one object; the first fault of all is kept by whoever began.
+/// Reads members of one object; the caller keeps the first fault of all.
 class Reader {
 public:
     /// `name` is what a fault calls the object, "" at the top.
     Reader(const json& object, const std::string& name, std::string& fault)
         : object_(object), path_(name.empty() ? "" : name + "."), fault_(fault) {
         if (!object.is_object() && fault_.empty())
-            fault_ = (name.empty() ? "it" : name) + " is no object";
+            fault_ = (name.empty() ? "it" : name) + " is not an object";
     }
 
     void operator()(const char* key, uint64_t& value) {
@@ -26,7 +26,7 @@ public:
             if (found->is_number_unsigned())
                 value = found->get<uint64_t>();
             else
-                complain(key, "is no whole number");
+                complain(key, "is not a whole number");
         }
     }
     /// A key that may be missing.
@@ -39,7 +39,7 @@ public:
             if (found->is_number())
                 value = found->get<double>();
             else
-                complain(key, "is no number");
+                complain(key, "is not a number");
         }
     }
     void operator()(const char* key, bool& value) {
@@ -55,7 +55,7 @@ public:
             if (found->is_string())
                 value = found->get<std::string>();
             else
-                complain(key, "is no text");
+                complain(key, "is not a text");
         }
     }
     Reader object(const char* key) {
@@ -68,7 +68,7 @@ public:
         if (found == nullptr)
             return;
         if (!found->is_array())
-            return complain(key, "is no list");
+            return complain(key, "is not a list");
         for (size_t i = 0; i < found->size(); ++i) {
             Reader element((*found)[i], fmt::format("{}{}[{}]", path_, key, i), fault_);
             read_element(element, values.emplace_back());
@@ -146,7 +146,7 @@ void read_lists(Reader& document, StatusFigures& figures) {
 std::expected<StatusFigures, std::string> read_status(std::string_view text) {
     const json document = json::parse(text, nullptr, false);
     if (document.is_discarded())
-        return std::unexpected(fmt::format("it is no JSON: \"{}\"", escape(text, 60)));
+        return std::unexpected(fmt::format("it is not JSON: \"{}\"", escape(text, 60)));
     std::string fault;
     Reader read(document, "", fault);
     std::string schema;
@@ -178,7 +178,7 @@ std::expected<StatusFigures, std::string> read_status(std::string_view text) {
 }
 
 std::string one_line(std::string_view document) {
-    // Its keys stay in their order. What is no text is not passed in here: read_status() refused
+    // Its keys stay in their order. What is not a text is not passed in here: read_status() refused
     // it.
     const auto parsed = nlohmann::ordered_json::parse(document, nullptr, false);
     constexpr bool ascii = true;

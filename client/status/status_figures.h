@@ -1,7 +1,7 @@
 // What a status document says (packaging/schema/riposte-status-1.schema.json), read strictly: a key
-// that is missing or of another type is an error that names it, because a figure that is not there
-// must not be shown as 0, unless the schema says that it may be missing. Keys that are not known
-// are passed over: a newer daemon may have more.
+// that is missing or of another type is an error that names it, because a missing figure
+// must not be shown as 0, unless the schema says that it may be missing. Unknown keys are
+// ignored: a newer daemon may have more.
 #pragma once
 
 #include <cstdint>
@@ -73,7 +73,7 @@ struct StatusFigures {
     std::vector<AcceptError> accept_errors;
 };
 
-/// The error is one line: "listeners[2].accepted is no number".
+/// The error is one line: "listeners[2].accepted is not a number".
 std::expected<StatusFigures, std::string> read_status(std::string_view document);
 
 /// A document that read_status() understood, for programs: on one line, which ends with it, and in

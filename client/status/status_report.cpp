@@ -52,7 +52,7 @@ std::string bytes_text(double bytes) {
     return fmt::format("{:.{}f} {}", bytes, bytes < 9.995 ? 2 : bytes < 99.95 ? 1 : 0, units[unit]);
 }
 
-/// What the other side says, in so many columns.
+/// What the daemon says, in at most `columns`.
 std::string cut(std::string_view text, size_t columns) {
     return shorten(escape(text, 1000), columns);
 }

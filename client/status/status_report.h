@@ -14,12 +14,12 @@
 namespace riposte::client {
 
 /// `before` is an earlier status of the same process, for rates; without one there are none. One
-/// of another process (another pid or start time) is passed over, and so are counts that shrank.
+/// of another process (another pid or start time) is ignored, and so are counts that shrank.
 std::vector<std::string> status_lines(
     const StatusFigures& now, const StatusFigures* before, Look look);
 
-/// The first lines of them, as many as a terminal of so many rows shows: the last one says how many
-/// more there are.
+/// The first lines of them, as many as a terminal of `rows` rows shows: the last one says how
+/// many more there are.
 std::vector<std::string> fit_rows(std::vector<std::string> lines, size_t rows);
 /// As much of a line (of ASCII, and colours) as fits into so many columns: one that wraps would
 /// take two rows.

@@ -242,7 +242,7 @@ class ManyConnections(Case):
 class OtherServices(Case):
     def test_that_hello_closes_after_each_reply_is_reported_once(self):
         endpoint = self.endpoint("hello")
-        stderr = (f"riposte: {endpoint}: no echo, another service (its answer: 18 bytes): the "
+        stderr = (f"riposte: {endpoint}: not an echo service (its answer: 18 bytes): the "
                   "length of answers is checked, their bytes are not\n"
                   f"riposte: {endpoint}: closes after an answer: a connection for each request\n")
         found = self.load("-n", 200, "-c", 5, endpoint, stderr=stderr)
@@ -253,7 +253,7 @@ class OtherServices(Case):
         text = self.text("-n", 20, "-c", 5, endpoint, stderr=stderr)
         self.assertIn("20 made", text)
         self.assertEqual(text.count("the peer closes after each answer"), 1)
-        self.assertEqual(text.count("the service is no echo"), 1)
+        self.assertEqual(text.count("not an echo service"), 1)
 
     def test_hello_in_an_open_loop(self):
         found = self.load("-r", 200, "-n", 100, "-c", 100, self.endpoint("hello"), stderr=None)

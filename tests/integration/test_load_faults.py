@@ -293,7 +293,7 @@ class Datagrams(Case):
 
 
 class OtherAnswers(Case):
-    SAID = (": no echo, another service (its answer: {}): the length of answers is checked, their "
+    SAID = (": not an echo service (its answer: {}): the length of answers is checked, their "
             "bytes are not\n")
 
     def said(self, endpoint, size):
@@ -309,7 +309,7 @@ class OtherAnswers(Case):
         self.assert_counts(found, sent=50, answered=50, bytes_received=500)
         self.assertEqual(found["service"], "other")
         text = self.text("-n", 50, "-c", 2, endpoint, stderr=self.said(endpoint, "10 bytes"))
-        self.assertEqual(text.count("the service is no echo: the lengths of answers were checked, not "
+        self.assertEqual(text.count("not an echo service: the lengths of answers were checked, not "
                                     "their bytes\n"), 1)
 
     def test_its_replies_must_keep_their_length(self):

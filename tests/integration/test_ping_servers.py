@@ -328,7 +328,7 @@ class FaultyPeers(Case):
 class OtherServices(Case):
     """A service that is not an echo is still measured, which ping says once."""
 
-    SAID = "the service is no echo: its answers are timed, not verified\n"
+    SAID = "not an echo service: answers are timed but not verified\n"
 
     def measured(self, endpoint, *arguments):
         found = self.ping(*arguments, endpoint)[0]

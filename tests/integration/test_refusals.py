@@ -79,7 +79,7 @@ class OnThisMachine(RiposteTest):
                 text = self.text(endpoint)
                 self.assertRegex(text, rf"(?m)^seq=1 refused in {MS}{line}$")
                 self.assertIn(f"\ncauses: 3 {cause}\n", text)
-                self.assertIn("nobody listens there; is riposted running?", text)
+                self.assertIn("nothing listens there; is riposted running?", text)
                 self.assertRegex(text, r"(?m)^refusal ")
                 for command in ("send", "load"):
                     done = run(command, endpoint)
@@ -149,7 +149,7 @@ class BehindARouter(unittest.TestCase):
                 done = run("ping", "-c", "1", "-W", "1h", *options, endpoint)
                 self.assertIn(f"\nseq=1 unreachable: {cause}\n", done.stdout)
                 hint = (f"a firewall at {router} prohibits it" if kind == "prohibit"
-                        else f"{router} knows no way to it;")
+                        else f"{router} has no route to it;")
                 self.assertIn(f"\nno answer came: {hint}", done.stdout)
 
     def test_send_and_load_report_the_routers_error(self):

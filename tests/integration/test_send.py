@@ -230,7 +230,7 @@ class Stream(Case):
         self.addCleanup(done.set)
         self.check(
             riposte("send", "-W", "3s", endpoint), 1, b"Hello, i'",
-            f"riposte: {endpoint}: the answer did not go on for 3s (9 bytes had come); "
+            f"riposte: {endpoint}: the answer stalled for 3s (9 bytes had come); "
             "-W waits longer\n")
 
     def test_a_server_that_never_reads_times_out(self):
@@ -241,7 +241,7 @@ class Stream(Case):
         self.assertEqual((client.returncode, client.stdout), (1, b""))
         self.assertRegex(
             client.stderr.decode(),
-            rf"^riposte: {re.escape(endpoint)}: the message was not read on for 300ms "
+            rf"^riposte: {re.escape(endpoint)}: the peer stopped reading the message for 300ms "
             r"\(\d+ of 33554432 bytes sent, 0 bytes of answer\); -W waits longer\n$")
 
     def test_a_host_that_drops_packets_times_out(self):

@@ -186,8 +186,8 @@ class Faults(unittest.TestCase):
         self.fails(sends(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"), "503 Service Unavailable")
 
     def test_a_peer_without_http_is_reported(self):
-        self.fails(sends(b"SSH-2.0-OpenSSH\x1b[2J\r\n"), r"it speaks no HTTP", r"\x1b[2J")
-        self.fails(sends(b"HTTP/1.\n\r\n\r\n"), "it speaks no HTTP")
+        self.fails(sends(b"SSH-2.0-OpenSSH\x1b[2J\r\n"), r"it does not speak HTTP", r"\x1b[2J")
+        self.fails(sends(b"HTTP/1.\n\r\n\r\n"), "it does not speak HTTP")
 
     def test_a_peer_that_closes_is_reported(self):
         self.fails(lambda connection: None, "closed without an answer")
@@ -204,10 +204,10 @@ class Faults(unittest.TestCase):
         self.fails(endless, "longer than 1 MiB")
 
     def test_a_document_of_another_kind_is_reported(self):
-        self.fails(sends(answer_of(b"<html>\x1b]0;x\x07")), "no status of riposted", "no JSON")
+        self.fails(sends(answer_of(b"<html>\x1b]0;x\x07")), "not a status document of riposted", "not JSON")
         self.fails(sends(answer_of({"schema": "riposte/status/2"})), "not riposte/status/1")
         wrong = {**DOCUMENT, "workers": "one"}
-        self.fails(sends(answer_of(wrong)), "workers is no whole number")
+        self.fails(sends(answer_of(wrong)), "workers is not a whole number")
 
     def test_a_missing_peer_is_reported(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -56,8 +56,8 @@ HEADLESS = re.compile(r"(?:^|(?<=[.:!?;|*\"] ))Who(?:ever)? [^.?!:;|\n]*(?:[.!:;
 HEADLESS_ADVICE = "begin with the actor: 'Peers that ...', 'Connections opened while ...'"
 
 #: What is searched: files, and folders with all that is text in them.
-PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging", "meson.build", "common",
-          "daemon/acl", "daemon/core", "daemon/io", "daemon/listen", "daemon/log", "daemon/main.cpp",
+PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging", "meson.build", "client",
+          "common", "daemon/acl", "daemon/core", "daemon/io", "daemon/listen", "daemon/log", "daemon/main.cpp",
           "daemon/platform", "daemon/services", "daemon/udp", "daemon/worker"]
 SUFFIXES = {".md", ".scd", ".toml", ".conf", ".yml", ".json", ".service", ".socket", ".catalog", ".fish", ".bash",
             ".h", ".cpp", ".build", ""}

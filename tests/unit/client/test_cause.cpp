@@ -127,14 +127,15 @@ TEST_CASE("the hint fits what was seen") {
     };
     PingResult result = failed(3, 0, 0);
     result.causes.note(cause_of(ECONNREFUSED, address_of("192.0.2.7")), 3);
-    CHECK(hint(result) == "no answer came: nobody listens there; is riposted running?");
+    CHECK(hint(result) == "no answer came: nothing listens there; is riposted running?");
     result = failed(3, 0, 0);
     result.causes.note(icmp(3, 3, "192.0.2.7"), 3);
-    CHECK(hint(result) == "no answer came: nobody listens there; is riposted running?");
+    CHECK(hint(result) == "no answer came: nothing listens there; is riposted running?");
     result = failed(3, 0, 0);
     result.causes.note(icmp(3, 3, "192.0.2.1"), 3);
     CHECK(
-        hint(result) == "no answer came: 192.0.2.1 refuses in the host's place; is it a firewall?");
+        hint(result) ==
+        "no answer came: 192.0.2.1 refuses on behalf of the host; is it a firewall?");
     result = failed(0, 3, 0);
     result.causes.note(icmp(3, 13, "192.0.2.1"), 3);
     CHECK(hint(result) == "no answer came: a firewall at 192.0.2.1 prohibits it");
@@ -142,7 +143,7 @@ TEST_CASE("the hint fits what was seen") {
     result.causes.note(icmp(3, 1, "192.0.2.1"), 3);
     CHECK(
         hint(result) ==
-        "no answer came: 192.0.2.1 knows no way to it; is the address right, and is the host up?");
+        "no answer came: 192.0.2.1 has no route to it; is the address right, and is the host up?");
     result = failed(0, 3, 0);
     result.causes.note(cause_of(ENETUNREACH), 3);
     CHECK(hint(result) == "no answer came: is the address right, and is there a route to it?");

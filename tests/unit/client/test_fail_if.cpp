@@ -193,8 +193,8 @@ TEST_CASE("a missing condition is told where it should be") {
 TEST_CASE("a missing or unknown comparison is told where it stands") {
     CHECK(refusal("p99") == "3: no comparison after p99; write >, >=, < or <= and a value");
     CHECK(refusal("p99 ,") == "4: no comparison after p99; write >, >=, < or <= and a value");
-    CHECK(refusal("p99 2ms") == "4: '2' is no comparison; write >, >=, < or <= after p99");
-    CHECK(refusal("loss-1%") == "4: '-' is no comparison; write >, >=, < or <= after loss");
+    CHECK(refusal("p99 2ms") == "4: '2' is not a comparison; write >, >=, < or <= after p99");
+    CHECK(refusal("loss-1%") == "4: '-' is not a comparison; write >, >=, < or <= after loss");
     CHECK(refusal("p99=2ms") == "3: unknown comparison '='; write >, >=, < or <=");
     CHECK(refusal("p99 => 2ms") == "4: unknown comparison '=>'; write >, >=, < or <=");
     CHECK(refusal("p99>>2ms") == "3: unknown comparison '>>'; write >, >=, < or <=");

@@ -56,14 +56,15 @@ TEST_CASE("another status is told with its words") {
 
 TEST_CASE("what is no HTTP is told at once") {
     CHECK(
-        read_http_answer("SSH-2.0-x\r\n", false).wrong == "it speaks no HTTP: \"SSH-2.0-x\\r\\n\"");
+        read_http_answer("SSH-2.0-x\r\n", false).wrong ==
+        "it does not speak HTTP: \"SSH-2.0-x\\r\\n\"");
     CHECK(read_http_answer("HTTP/2", false).state == State::wrong);
     for (const std::string line :
          {"HTTP/1.", "HTTP/1.\n", "HTTP/1.1", "HTTP/1.1 ", "HTTP/1.1 20", "HTTP/1.1 2000 OK",
           "HTTP/1.x 200 OK", "HTTP/1.1\t200 OK", "HTTP/1.1 -20 OK", "HTTP/1.1\n200 OK"}) {
         CAPTURE(line);
-        CHECK(
-            read_http_answer(line + "\r\n\r\n{}", true).wrong.starts_with("it speaks no HTTP: \""));
+        CHECK(read_http_answer(line + "\r\n\r\n{}", true)
+                  .wrong.starts_with("it does not speak HTTP: \""));
     }
     CHECK(read_http_answer("HTTP/1.1 200\r\n\r\n{}", true).body == "{}");
     CHECK(read_http_answer("HTT", false).state == State::incomplete);

@@ -232,7 +232,7 @@ TEST_CASE("a run without any answer has one line instead of latencies") {
     result.counts = {{.sent = 10, .refused = 10}};
     const std::string text = load_summary(result, false);
     CHECK(has(text, "errors       10 refused (100%)\n"));
-    CHECK(text.ends_with("no answer came: nobody listens there; is riposted running?\n"));
+    CHECK(text.ends_with("no answer came: nothing listens there; is riposted running?\n"));
 }
 
 TEST_CASE("answers that were not verified are told") {
@@ -240,10 +240,9 @@ TEST_CASE("answers that were not verified are told") {
     result.verify = false;
     CHECK(load_summary(result, false).ends_with("answers were not verified (--no-verify)\n"));
     result.answering = Answering::other;
-    CHECK(
-        load_summary(result, false)
-            .ends_with(
-                "the service is no echo: the lengths of answers were checked, not their bytes\n"));
+    CHECK(load_summary(result, false)
+              .ends_with(
+                  "not an echo service: the lengths of answers were checked, not their bytes\n"));
 }
 
 TEST_CASE("what TCP repaired, who failed requests, and fragments are said") {

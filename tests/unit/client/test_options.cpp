@@ -188,7 +188,7 @@ TEST_CASE("a port that stands alone, as nc has it, is told how it is written") {
         "unexpected operand '80'; for port 80 write udp://a:80");
     CHECK(
         refusal({"ping", "a", "localhost", "7007"}) ==
-        "'7007' is no endpoint; for port 7007 write localhost:7007");
+        "'7007' is not an endpoint; for port 7007 write localhost:7007");
     CHECK(refusal({"ping", "7007"}).find("is not an IPv4 address") != std::string::npos);
 }
 
@@ -258,7 +258,7 @@ TEST_CASE("a bad endpoint is told with its column") {
     CHECK(refusal({"send", "tcp://h:99999"}).starts_with("endpoint 'tcp://h:99999', column 9: "));
     CHECK(refusal({"send", "sctp://h"}).starts_with("endpoint 'sctp://h', column 1: "));
     CHECK(refusal({"send", "*"}).starts_with("endpoint '*', column 1: "));
-    CHECK(refusal({"send", "host:0"}) == "endpoint 'host:0': nobody listens on port 0");
+    CHECK(refusal({"send", "host:0"}) == "endpoint 'host:0': no service listens on port 0");
 }
 
 TEST_CASE("a missing endpoint is told with an example") {
@@ -445,7 +445,7 @@ TEST_CASE("ping takes several endpoints, before and after its options and behind
     CHECK(
         refusal({"ping", "-u", "a", "tcp://b"}) ==
         "-u and tcp:// contradict each other; leave one of them out");
-    CHECK(refusal({"ping", "a", "b:0"}) == "endpoint 'b:0': nobody listens on port 0");
+    CHECK(refusal({"ping", "a", "b:0"}) == "endpoint 'b:0': no service listens on port 0");
     CHECK(
         refusal({"ping", "a", "--", "-c"}) == "endpoint '-c', column 1: a host name cannot begin "
                                               "with '-'; write a name, an IPv4 address "

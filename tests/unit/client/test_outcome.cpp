@@ -36,7 +36,8 @@ Met meet(const Cause& cause) {
     requests.measure_from(0);
     requests.sent({}, 1, 64);
     requests.failed({}, cause);
-    return {probes.result().counts, result.counts, result.causes, requests.local_error()};
+    const OutcomeCounts& counted = result.counts;
+    return {probes.result().counts, counted, result.causes, requests.local_error()};
 }
 
 } // namespace

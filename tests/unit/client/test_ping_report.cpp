@@ -236,10 +236,10 @@ TEST_CASE("a probe without an answer is one line with the reason") {
         "udp://127.0.0.1:7001: \033[1;31mno answer to seq=4 within 1s\033[0m\n");
 }
 
-TEST_CASE("that the service is no echo is one line") {
+TEST_CASE("that the service is not an echo is one line") {
     CHECK(
         ping_other_service_line(udp(), several) ==
-        "udp://127.0.0.1:7001: the service is no echo: its answers are timed, not verified\n");
+        "udp://127.0.0.1:7001: not an echo service: answers are timed but not verified\n");
 }
 
 TEST_CASE("the summary of a typical run") {
@@ -291,7 +291,7 @@ TEST_CASE("the summary over TCP has the time to connect, and how many connection
         "connect  0.0900  0.0900  0.0900       -       -       -  0.0900   0.000\n"
         "sent late by 4 us (median), 4 us (max)\n"
         "rtt: from the sending; times of arrival: kernel clock in part\n"
-        "the service is no echo: its answers were timed, not verified\n");
+        "not an echo service: answers were timed but not verified\n");
 }
 
 TEST_CASE("a summary without any answer has one line instead of figures") {
@@ -307,7 +307,7 @@ TEST_CASE("a summary without any answer has one line instead of figures") {
         "--- udp://127.0.0.1:7001 ping statistics ---\n"
         "10 sent, 0 answered, 0 lost (0%); 9.999 s\n"
         "10 refused (100%)\n"
-        "no answer came: nobody listens there; is riposted running?\n");
+        "no answer came: nothing listens there; is riposted running?\n");
 }
 
 TEST_CASE("why nothing was answered, as far as the counts tell") {

@@ -383,7 +383,7 @@ TEST_CASE("a generator that missed its schedule with CPU to spare was on a busy 
     CHECK(
         bottlenecks(result).front() ==
         "this machine was busy: 1.1% of the schedule left more than 1 ms late, by up to 3.000 ms, "
-        "and latency from the intended time has that in it. Leave riposte a core of its own.");
+        "which the latency from the intended time includes. Leave riposte a core of its own.");
     // Without CPU to spare that is the cause, and of what had to wait, too.
     result.cpu_ns = 1'980'000'000;
     result.late_blocked = 500;
@@ -416,8 +416,8 @@ TEST_CASE("what was never sent found no room") {
     result.transport = Transport::udp;
     CHECK(
         bottlenecks(result)[1] ==
-        "52% of the schedule was held back: so many requests were outstanding that no more can be "
-        "remembered. Lower the rate (-r), or wait for less time (-W).");
+        "52% of the schedule was held back: the table of outstanding requests was full. Lower the "
+        "rate (-r), or use a shorter timeout (-W).");
 }
 
 TEST_CASE("a closed loop over UDP says how much of its time losses took") {
@@ -435,7 +435,7 @@ TEST_CASE("a closed loop over UDP says how much of its time losses took") {
         "follows the round trips (RFC 6298).");
     CHECK_FALSE(generator_is_bottleneck(result));
     result.outstanding_full = true;
-    CHECK(bottlenecks(result).front().starts_with("sockets stood still: so many requests"));
+    CHECK(bottlenecks(result).front().starts_with("sockets paused: the table of"));
 }
 
 TEST_CASE("a limit of the responder is named where answers stop at a rate") {
@@ -456,6 +456,6 @@ TEST_CASE("a limit of the responder is named where answers stop at a rate") {
     REQUIRE(bottlenecks(result).size() == 1);
     CHECK(
         bottlenecks(result).front() ==
-        "15000 answers came and were dropped here, because the buffer of their socket was full: "
-        "this machine was busy. Lower the rate (-r), or use more sockets (-c).");
+        "this machine dropped 15000 answers, because the receive buffer of their socket was full: "
+        "it was busy. Lower the rate (-r), or use more sockets (-c).");
 }

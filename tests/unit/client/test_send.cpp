@@ -194,7 +194,7 @@ TEST_CASE("an answer that stops half-way is told with what had come") {
     CHECK(output.text() == "Hel");
     CHECK(
         line_of(exchange, 5) ==
-        "tcp://host:7001: the answer did not go on for 5s (3 bytes had come); -W waits longer");
+        "tcp://host:7001: the answer stalled for 5s (3 bytes had come); -W waits longer");
 }
 
 TEST_CASE("a peer that stops reading is told with what it took") {
@@ -207,9 +207,9 @@ TEST_CASE("a peer that stops reading is told with what it took") {
     CHECK(exchange.sent < message.size());
     exchange.sent = 1024;
     CHECK(
-        line_of(exchange, message.size()) ==
-        "tcp://host:7001: the message was not read on for 5s (1024 of 16777216 bytes sent, "
-        "0 bytes of answer); -W waits longer");
+        line_of(exchange, message.size()) == "tcp://host:7001: the peer stopped reading the "
+                                             "message for 5s (1024 of 16777216 bytes sent, "
+                                             "0 bytes of answer); -W waits longer");
 }
 
 TEST_CASE("a peer that closes at once is no success") {

@@ -214,8 +214,8 @@ TEST_CASE("a line is cut where the terminal ends, its colours are not") {
 
 TEST_CASE("an error is broken into lines, and escaped only once") {
     const std::vector<std::string> lines =
-        error_lines("tcp://a: it speaks no HTTP: \"\\x1b\" " + std::string(300, 'x'), false);
-    CHECK(lines.front() == "riposte: tcp://a: it speaks no HTTP: \"\\x1b\"");
+        error_lines("tcp://a: it does not speak HTTP: \"\\x1b\" " + std::string(300, 'x'), false);
+    CHECK(lines.front() == "riposte: tcp://a: it does not speak HTTP: \"\\x1b\"");
     CHECK(lines.size() > 4);
     for (const std::string& line : lines)
         CHECK(columns_of(line) <= 80);
@@ -229,30 +229,30 @@ TEST_CASE("a document that is none is refused by its first fault") {
         std::string text = document;
         return text.replace(text.find(what), what.size(), by);
     };
-    CHECK(fault("") == "it is no JSON: \"\"");
-    CHECK(fault("\x1b{") == "it is no JSON: \"\\x1b{\"");
-    CHECK(fault("[]") == "it is no object");
-    CHECK(fault(replaced("\"limits\":[", "\"limits\":[7,")) == "limits[0] is no object");
+    CHECK(fault("") == "it is not JSON: \"\"");
+    CHECK(fault("\x1b{") == "it is not JSON: \"\\x1b{\"");
+    CHECK(fault("[]") == "it is not an object");
+    CHECK(fault(replaced("\"limits\":[", "\"limits\":[7,")) == "limits[0] is not an object");
     CHECK(
         fault(replaced("\"latency\":{", "\"latency\":1,\"x\":{")) ==
-        "services[0].latency is no object");
-    CHECK(fault(replaced("\"pid\":4711", "\"pid\":1e999")).starts_with("it is no JSON"));
+        "services[0].latency is not an object");
+    CHECK(fault(replaced("\"pid\":4711", "\"pid\":1e999")).starts_with("it is not JSON"));
     CHECK(fault("{}") == "schema is missing");
     CHECK(
         fault(replaced("status/1", "status/2")) ==
         "its schema is \"riposte/status/2\", not riposte/status/1");
     CHECK(
         fault(replaced("\"accepted\":17", "\"accepted\":-1")) ==
-        "listeners[0].accepted is no whole number");
+        "listeners[0].accepted is not a whole number");
     CHECK(fault(replaced("\"accepted\":17,", "")) == "listeners[0].accepted is missing");
     CHECK(
         fault(replaced("\"p99\":2.5e-3", "\"p99\":\"fast\"")) ==
-        "services[0].latency.p99 is no number");
+        "services[0].latency.p99 is not a number");
     CHECK(
         fault(replaced("\"accept_errors\":[]", "\"accept_errors\":{}")) ==
-        "accept_errors is no list");
+        "accept_errors is not a list");
     CHECK(fault(replaced("\"ok\":true", "\"ok\":1")) == "reload.ok is neither true nor false");
-    CHECK(fault(std::string(100'000, '[')).starts_with("it is no JSON"));
+    CHECK(fault(std::string(100'000, '[')).starts_with("it is not JSON"));
 }
 
 TEST_CASE("a document for programs is one line of ASCII that says the same") {

@@ -60,7 +60,7 @@ TEST_CASE("a link-local address keeps its zone") {
     CHECK(resolved(endpoint("fe80::1%lo")) == "[fe80::1%lo]:7001");
     CHECK(
         resolved(endpoint("fe80::1%nosuchif0")) ==
-        "cannot use 'fe80::1%nosuchif0': 'nosuchif0' is no network interface here, or the "
+        "cannot use 'fe80::1%nosuchif0': 'nosuchif0' is not a network interface here, or the "
         "address is not link-local");
 }
 
