@@ -2,9 +2,9 @@
 // that can be verified, and the line of JSON that they print.
 //
 // A generator loads 127.0.0.1 for a warm-up, which does not count, and for the time that does. It
-// prints one line on standard output and ends with status 0, whatever the figures are; wrong usage
-// is 2; a fault that leaves nothing to measure is told on standard error, and is 1. Pinning to a
-// core is the caller's business. One thread, no exceptions but for want of memory.
+// prints one line on standard output and exits with status 0, whatever the figures are; with 2
+// after wrong usage; and with 1, and a line on standard error, after a fault that leaves nothing to
+// measure. The caller pins it to a core. One thread, no exceptions except for lack of memory.
 #pragma once
 
 #include "client/measure/histogram.h"
@@ -75,7 +75,7 @@ public:
         known_.push_back({letter, &value, low, high});
     }
 
-    /// What every generator is told: where to, and for how long.
+    /// Every generator has these: the port, and the times.
     void port(unsigned& value) { number('p', value, 1, 65535); }
     void times(double& seconds, double& warmup) {
         number('d', seconds, 0.01, 3600.0);
@@ -180,7 +180,7 @@ public:
         }
         add(fmt::format("max_{}", unit), static_cast<double>(times.max_ns()) / unit_ns);
     }
-    /// Whoever waits for the line gets it at once.
+    /// A reader of the line gets it at once.
     void print() {
         printf("{%s}\n", text_.c_str());
         if (fflush(stdout) != 0)

@@ -6,17 +6,17 @@
 
 Every server has core 0 for itself, and the generator has the last core. Within a row all servers run
 from the first to the last; a round measures each of them twice, forward and then backward (A/B/C/C/B/A),
-so that what drifts evenly is the same for all. A figure is the median over the rounds of the mean of the
-two; a ratio is made within each round, never of runs that stand far apart. The control is riposted once
-more: how far its ratio is from 1 is what this machine can not tell apart.
+so that an even drift affects all alike. A figure is the median over the rounds of the mean of the two; a
+ratio is computed within each round, never from runs that are far apart. The control is riposted once more:
+the distance of its ratio from 1 is the noise of this machine.
 
 The measure is the server's CPU time for each request, of all of its threads, by the scheduler's
-accounting, over nine tenths of the measured time; on loopback it holds what the kernel does to bring
-the answer to the client, which is most of it and the same for all. A server whose generator had no time
-left while it had some is marked: its rate is the generator's, and such a run is not used for a mark.
+accounting, over nine tenths of the measured time. On loopback it includes the kernel's work to bring the
+reply to the client, which is most of it and the same for all. A server that had time left while its generator
+had none is marked: its rate is the generator's, and such a run is not used for a mark.
 
 Before any number counts, every TCP server has to pass the gate: 24 MiB whose sender begins to read late
-come back byte exact, while another connection is answered. One that fails is shown, and is no peer.
+come back byte exact, while another connection is served. A server that fails is shown, and is not a peer.
 
 Status 0 if all of it ran, whatever the figures are.
 """
@@ -52,7 +52,7 @@ class Bench:
         self.absent = {}  # name: why
 
     def start(self, subject, mode):
-        """The server, or None if it can not run here; that is said once."""
+        """The server, or None if it cannot run here; the reason is printed once."""
         if subject.name in self.absent:
             return None
         try:

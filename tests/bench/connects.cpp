@@ -185,7 +185,7 @@ private:
         end(index);
     }
 
-    // No event of the closed socket can follow: a wait tells of each socket once.
+    // No event of the closed socket can follow: a wait reports each socket once.
     void end(unsigned index) {
         conversations_[index].fd.reset();
         idle_.push_back(index);

@@ -1,19 +1,18 @@
-"""Is `riposte load` the bottleneck that hides the server? It against a plain epoll loop of the same
-kind (plain_load.cpp), over the same riposted.
+"""Is `riposte load` the bottleneck that hides the server? This compares it with a plain epoll loop of the
+same kind (plain_load.cpp), over the same riposted.
 
     generator.py --riposted PROGRAM --riposte PROGRAM --plain PROGRAM [--backend epoll|io_uring]
                  [--rounds N] [--seconds S] [--rows WORDS] [--json FILE]
 
-The server has a core of its own, and so has the generator that is measured. A round runs plain,
-riposte, riposte, plain: what drifts evenly is the same for both, and a ratio is made of each round,
-never of two runs that stand far apart. The figures are the medians of the rounds, with the least and
-the greatest in brackets. The last row is plain against plain: how far its ratio is from 1 is what this
-machine can not tell apart.
+The server has a core of its own, and so has the measured generator. A round runs plain, riposte, riposte,
+plain: an even drift affects both alike, and a ratio is computed from each round, never from two runs that
+are far apart. The figures are the medians of the rounds, with the least and the greatest in brackets. The
+last row is plain against plain: the distance of its ratio from 1 is the noise of this machine.
 
-A ratio of requests/s says which of them drives more only where the generator was the limit; the CPU
-shares of generator and server in the same time say whether it was. CPU time for each request, user and
-system together, tells them apart in any case. On loopback a sender's core pays for much of what the
-receiver gets, and so it is never the generator's code alone.
+A ratio of requests/s shows which of them drives more only where the generator was the limit; the CPU
+shares of generator and server in the same time show whether it was. CPU time for each request, user and
+system together, distinguishes them in any case. On loopback a sender's core pays for much of what the
+receiver gets, so the time is never the generator's code alone.
 
 Status 0 if all of it ran, whatever the figures are.
 """

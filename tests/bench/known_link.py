@@ -1,15 +1,16 @@
-"""What probers say of a link whose every fault is known, beside what was so: `./dev bench truth`.
+"""What probers report about a link whose every fault is known, beside the truth: `./dev bench truth`.
 
     known_link.py --riposted PROGRAM --riposte PROGRAM --link PROGRAM [--count N] [--interval MS]
                   [--seed N] [--tools WORD...] [--json FILE]
 
 Each prober has a link of its own with the same faults and the same seed (tests/support/link.py): in either
-direction 1.5% are lost, 1% come twice, 1% are overtaken, and the delay of 10 ms varies. The far side has the
-server that the prober wants. What was so is taken from the link's log of the same run: which requests came to
-it, which of their answers left it, and when; so it is each prober's own truth, and only the pair of lines
-says something. Times end when the link let an answer go: what a prober adds before it looks is its own.
+direction 1.5% are lost, 1% come twice, 1% are overtaken, and the delay of 10 ms varies. The far side runs the
+server that the prober needs. The truth is taken from the link's log of the same run: which requests entered
+it, which of their replies left it, and when. So each prober has its own truth, and only a pair of lines can be
+compared. Times end when the link released a reply: delays within the prober count against the prober.
 
-What a prober does not say is "-". Jitter is what each of them means by it, and so is the truth beside it:
+"-" stands for a figure that a prober does not report. Jitter is what each prober means by it, and the truth
+beside it likewise:
 ipdv (mean difference of neighbouring round trips), mdev (standard deviation), rfc3550 (the smoothed value at
 the end of the run; of iperf3 one way, and so are its losses).
 
@@ -223,7 +224,7 @@ def jitter_of(kind, times, order):
 
 
 def listens(side, prober):
-    """Whether somebody has its UDP port."""
+    """Whether a process has its port."""
     done = side.run(["ss", "-Hlnu" if prober.name != "iperf3" else "-Hlnt", f"sport = :{prober.port}"])
     return bool(done.stdout.strip())
 

@@ -1,4 +1,4 @@
-// The gate before figures count: an echo whose client reads late, while somebody else is served.
+// The gate before figures count: an echo whose client reads late, while another client is served.
 //
 // One connection sends a pattern as fast as the server takes it, reads nothing for a while, and
 // then everything, comparing it byte for byte to the end of the stream, which must follow the last
@@ -8,9 +8,9 @@
 //
 //     late_reader -p PORT [-b MEBIBYTES] [-l LATE_MS] [-T SECONDS]
 //
-// Ends when all has come, at the first wrong byte, or after -T seconds (60). How long the other one
-// may wait is for the reader of `others_longest_ms` to judge. Status 1 if the bytes were not exact
-// or the other one was not answered rightly.
+// Ends when all bytes have arrived, at the first wrong byte, or after -T seconds (60). The reader
+// of `others_longest_ms` judges how long the other connection may wait. Status 1 if the bytes were
+// not exact or the other connection got a wrong reply.
 #include "tests/bench/bench_support.h"
 
 #include <algorithm>
@@ -114,7 +114,7 @@ private:
     uint64_t bytes_;
     uint64_t sent_ = 0;
     uint64_t received_ = 0;
-    bool ended_ = false; ///< the stream came to an end, a good one or not
+    bool ended_ = false; ///< the stream ended, in order or not
     bool wrong_ = false;
     Pattern pattern_;
     std::vector<std::byte> buffer_;

@@ -1,13 +1,13 @@
 """The marks that were set before the work, and how far they were reached.
 
 The best peer of a row is the one with the least median among those that passed the gate and made no
-fault. Where the generator held it or riposted back, that is said: neither was then seen at its best. (A
-connection costs its client more than its server, so that one core of clients never fills one of a
-server. To leave such peers out would leave the slowest as the best.) A mark's figure is the median over
-the rounds of the ratio within each round.
+error. If the generator was the limit of it or of riposted, the output says so: neither was then seen at its
+best. (A connection costs its client more than its server, so one core of clients never fills one of a
+server. Omitting such peers would leave the slowest as the best.) A mark's figure is the median over the
+rounds of the ratio within each round.
 
-Beside it stands what the best of the bare loops makes of the same mark. They do nothing but move bytes,
-without a thought for who reads late: a mark that they miss too is the kernel's to reach.
+Beside it is the figure of the best bare loop for the same mark. Bare loops only move bytes, and ignore peers
+that read late: a mark that they miss too depends on the kernel.
 """
 
 import dataclasses

@@ -21,8 +21,9 @@ namespace {
 
 constexpr unsigned bytes_max = 65507;
 constexpr uint64_t datagram_wait_ns = 200 * ns_per_ms;
-constexpr uint64_t stream_wait_ns = 10 * ns_per_second; ///< a stream owes its answer: a fault
-constexpr unsigned looks_per_clock = 256;               ///< when the wait does not sleep
+constexpr uint64_t stream_wait_ns =
+    10 * ns_per_second;                   ///< a stream without a reply by then is an error
+constexpr unsigned looks_per_clock = 256; ///< when the wait does not sleep
 
 struct Settings {
     unsigned port = 0;

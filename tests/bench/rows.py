@@ -17,12 +17,12 @@ class Run:
     """One run of one server: what was done in the measured time, and what it cost."""
     units: float
     seconds: float
-    faults: int             # wrong or failed: who made any is no peer. A lost datagram is none
+    faults: int             # wrong or failed replies: one excludes the server. A lost datagram does not count
     generator_share: float  # of its core
     p50: float              # seconds
     p99: float
     p99_9: float
-    server_share: float = 0.0  # of its core; set by who samples it
+    server_share: float = 0.0  # of its core; set by the sampler
     user_share: float = 0.0    # ... of that, in user mode: its own code and its libraries
 
     @property

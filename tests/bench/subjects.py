@@ -51,7 +51,7 @@ service echo
 
 
 class Unavailable(Exception):
-    """A subject that can not be started here; the reason is its text."""
+    """A subject that cannot be started here; the reason is its text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,7 @@ IO_URING_2 = Riposted("riposte io_uring, 2 workers", "ours", BOTH, workers=2)
 EPOLL_2 = Riposted("riposte epoll, 2 workers", "ours", BOTH, backend="epoll", workers=2)
 IO_URING_SPIN = Riposted("riposte io_uring, busy_poll", "ours", BOTH, busy_poll="50us")
 EPOLL_SPIN = Riposted("riposte epoll, busy_poll", "ours", BOTH, backend="epoll", busy_poll="50us")
-# What the first one is, once more: how far the two are apart is what can not be told apart.
+# The first one once more: the difference between the two is the noise.
 CONTROL = Riposted("riposte io_uring (control)", "control", BOTH)
 
 PEERS = (

@@ -14,11 +14,11 @@ namespace riposte::link {
 enum class Fate : uint8_t {
     waiting = 0,     // in the link, or it was when the link ended
     passed = 1,      // left on the other side
-    lost = 2,        // as it was to be
+    lost = 2,        // as configured
     queue_full = 3,  // more came than the rate lets through
-    too_big = 4,     // for the MTU; the sender was told, where the protocol has a word for it
+    too_big = 4,     // for the MTU; the sender was notified, where the protocol can
     overrun = 5,     // more in flight than the link holds
-    send_failed = 6, // the kernel did not take it
+    send_failed = 6, // the kernel did not accept it
     replaced = 7,    // by its fragments, which have records of their own
 };
 

@@ -292,7 +292,7 @@ uint16_t sum_of(const void* data, size_t size, uint32_t sum) {
     return static_cast<uint16_t>(sum);
 }
 
-/// The first packets of connections that nobody will go on with.
+/// The first packets of connections that will not be continued.
 int send_syns(const Task& task) {
     struct Pseudo {
         uint32_t from;

@@ -1,4 +1,4 @@
-// Standalone Asio, callback style: one thread runs the io_context, which is told so.
+// Standalone Asio, callback style: one thread runs the io_context, which is created for one thread.
 //
 // A session has exactly one operation under way, and that operation's handler owns the session:
 // when the handler ends without starting another one, the session ends. Reading stops while what

@@ -1,7 +1,7 @@
 // A limit, not a peer: unsafe, no backpressure; there to be approached and beaten.
 //
-// A level-triggered epoll loop: one recv into one buffer for all, one send. What the socket does
-// not take at once is lost, an error of accept is ignored, nobody is ever timed out.
+// A level-triggered epoll loop: one recv into one buffer for all, one send. Bytes that the
+// socket does not accept at once are lost, errors of accept are ignored, no peer is timed out.
 #include "start.h"
 
 #include <array>

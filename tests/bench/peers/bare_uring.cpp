@@ -317,7 +317,7 @@ private:
 
     Ring ring_;
     int fd_;
-    bool ended_ = false;          ///< the receive, and nobody has started it anew
+    bool ended_ = false;          ///< the receive, and it was not started again
     msghdr layout_{};             ///< of what the kernel writes into a buffer
     std::vector<Answer> answers_; ///< by buffer
 };
