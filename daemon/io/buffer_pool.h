@@ -45,7 +45,7 @@ public:
     void trim(uint32_t keep) noexcept;
     /// Was a buffer taken or freed since the last trim()? Only then can another trim() free memory.
     bool used_since_trim() const noexcept { return used_since_trim_; }
-    /// Frees every buffer of `from`, whose end has come.
+    /// Frees every buffer of `from`, which is being destroyed.
     void reclaim(Owner from) noexcept;
 
     std::span<std::byte> bytes(BufferId id) const noexcept {
