@@ -13,7 +13,7 @@ bool LongestWaiting::may_look(uint32_t count, uint64_t now_ms) noexcept {
     return true;
 }
 
-void LongestWaiting::offer(Candidate candidate) noexcept {
+void LongestWaiting::keep(Candidate candidate) noexcept {
     auto* const begin = candidates_.begin();
     if (kept_ < kept_max) {
         candidates_[kept_++] = candidate;

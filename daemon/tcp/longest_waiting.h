@@ -1,13 +1,13 @@
-// Who of many waits longest, without a list that every byte would have to keep in order.
+// Which of many slots waits longest, without a list that every byte would have to keep in order.
 //
-// Now and then all are looked at, and the 256 that wait longest are kept as candidates, the longest
-// first. Whoever did something since is no candidate any more, which the caller sees by the time
-// that it has; and whoever began to wait since waits less long than every candidate. So the first
-// candidate that still holds is the longest of all, and not only of those that were kept.
+// Now and then a look at all slots keeps the 256 that wait longest as candidates, the longest
+// first. A slot that did something since is no candidate any more: the time since when it waits is
+// another one. A slot that began to wait since waits less long than every candidate. So the first
+// candidate that still holds is the longest of all slots, not only of those that were kept.
 //
-// A look costs a pass over the slots. It is not taken again within a 2000th of a millisecond for
-// each slot, which bounds its share of the time to one or two hundredths, however few candidates it
-// finds and however many ask; until then, there are none.
+// A look costs a pass over the slots. The next one is not taken within a 2000th of a millisecond
+// for each slot, which bounds the looks' share of the time to one or two hundredths, however few
+// candidates they find and however often the caller asks; until then, there are none.
 #pragma once
 
 #include <array>
@@ -35,7 +35,7 @@ public:
                 return none;
             for (uint32_t slot = 0; slot < count; ++slot)
                 if (const uint64_t since_ms = waits_since(slot); since_ms != not_waiting)
-                    offer({since_ms, slot});
+                    keep({since_ms, slot});
             if (kept_ == 0)
                 return none;
             sort();
@@ -49,13 +49,13 @@ private:
     };
 
     bool may_look(uint32_t count, uint64_t now_ms) noexcept; ///< begins a look if so
-    void offer(Candidate candidate) noexcept;
+    void keep(Candidate candidate) noexcept;                 ///< if it is among the longest
     void sort() noexcept;
 
     std::array<Candidate, kept_max> candidates_{}; ///< while looking, a heap: the shortest is first
     uint32_t kept_ = 0;
     uint32_t next_ = 0;
-    uint64_t look_ms_ = 0; ///< no other look before
+    uint64_t look_ms_ = 0; ///< no look before this time
 };
 
 } // namespace riposte

@@ -1,4 +1,5 @@
-// What a connection owes its peer: a queue of chunks, each in a stream buffer of the worker's.
+// What is pending for a connection's peer: a queue of chunks, each in a stream buffer of the
+// worker's.
 //
 // The links lie in one table by buffer, so that a queue of any length allocates nothing, and a
 // connection only holds its two ends. While the first chunk is being sent, bytes may still be
@@ -24,7 +25,7 @@ class SendQueues {
 public:
     struct Chunk {
         BufferId next = no_buffer;
-        uint32_t begin = 0; ///< of the bytes that are still owed
+        uint32_t begin = 0; ///< of the bytes that are still pending
         uint32_t end = 0;
         uint64_t since_ns = 0; ///< when what the first of these bytes answer had arrived
     };
@@ -33,18 +34,18 @@ public:
     explicit SendQueues(BufferPool& pool) : pool_(pool), chunks_(pool.count()) {}
 
     /// Appends the first `size` bytes (at least 1) of `buffer`. False if they were copied: the
-    /// buffer is not part of the queue, and the caller's to release.
+    /// buffer is not part of the queue, and the caller releases it.
     bool append(
         SendQueue& queue, BufferId buffer, uint32_t size, uint64_t since_ns = unasked) noexcept;
 
     const Chunk& front(const SendQueue& queue) const noexcept { return chunks_[queue.head]; }
 
     /// `size` bytes of the first chunk were sent. Returns its buffer if that was all of it: it has
-    /// left the queue, and is the caller's to release. Else no_buffer.
+    /// left the queue, and the caller releases it. Else no_buffer.
     BufferId consume(SendQueue& queue, uint32_t size) noexcept;
 
-    /// Takes out one chunk, the first or, if that one is in flight, the one behind it. Its buffer
-    /// is the caller's to release; no_buffer when there is none left to take.
+    /// Takes out one chunk, the first or, if that one is in flight, the one behind it. The caller
+    /// releases its buffer; no_buffer when there is none left to take.
     BufferId drop(SendQueue& queue, bool first_in_flight) noexcept;
 
 private:

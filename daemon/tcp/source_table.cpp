@@ -21,7 +21,7 @@ size_t SourceTable::places(uint32_t connections_max) noexcept {
 
 SourceTable::SourceTable(uint32_t connections_max, SourcePrefixes prefixes)
     : entries_(places(connections_max)), prefixes_(prefixes), seed_(0) {
-    // Without entropy the table still works; only who collides becomes predictable.
+    // Without entropy the table still works; only collisions become predictable.
     if (getrandom(&seed_, sizeof seed_, GRND_NONBLOCK) != sizeof seed_)
         seed_ = reinterpret_cast<uintptr_t>(this);
 }
@@ -69,7 +69,7 @@ void SourceTable::leave(const SourceKey& address) noexcept {
     assert(entries_[hole].connections > 0);
     if (--entries_[hole].connections > 0)
         return;
-    // Close the gap: whatever probed past this place must still be found.
+    // Close the gap: an entry that was placed past it must still be found.
     size_t mask = entries_.size() - 1;
     for (size_t next = (hole + 1) & mask; entries_[next].connections > 0;
          next = (next + 1) & mask) {

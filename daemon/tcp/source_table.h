@@ -10,8 +10,7 @@
 
 namespace riposte {
 
-/// Addresses that agree in their first bits are one source: who has an IPv6 subnet has 2^64 of
-/// them.
+/// Addresses that agree in their first bits are one source: an IPv6 subnet has 2^64 of them.
 struct SourcePrefixes {
     uint8_t ipv4_bits = 32;
     uint8_t ipv6_bits = 128;
@@ -55,7 +54,7 @@ private:
 
     std::vector<Entry> entries_;
     SourcePrefixes prefixes_;
-    uint64_t seed_; ///< peers do not choose who collides with whom
+    uint64_t seed_; ///< secret: peers cannot choose which sources collide
 };
 
 } // namespace riposte

@@ -11,20 +11,21 @@ namespace {
 
 constexpr std::string_view unix_scheme = "unix:";
 
-std::unexpected<EndpointError> refuse(size_t offset, std::string message) {
+std::unexpected<EndpointError> refuse_address(size_t offset, std::string message) {
     return std::unexpected(EndpointError{offset, std::move(message)});
 }
 
 std::expected<ScrapeAddress, EndpointError> parse_path(std::string_view path, size_t offset) {
     if (!path.starts_with('/'))
-        return refuse(
+        return refuse_address(
             offset, fmt::format(
                         "'{}' is no absolute path; write one like unix:/run/riposte/metrics.sock",
                         escape(path, 40)));
     if (path.ends_with('/'))
-        return refuse(offset + path.size() - 1, "a socket needs a file name; do not end with '/'");
+        return refuse_address(
+            offset + path.size() - 1, "a socket needs a file name; do not end with '/'");
     if (path.size() > unix_path_bytes_max)
-        return refuse(
+        return refuse_address(
             offset, fmt::format(
                         "the path of a unix socket has {} bytes; it must have at most {}",
                         path.size(), unix_path_bytes_max));
@@ -33,7 +34,7 @@ std::expected<ScrapeAddress, EndpointError> parse_path(std::string_view path, si
     };
     const auto* const control = std::ranges::find_if(path, is_control);
     if (control != path.end())
-        return refuse(
+        return refuse_address(
             offset + static_cast<size_t>(control - path.begin()),
             "the path of a unix socket has a control byte; leave it out");
     return ScrapeAddress{.path = std::string(path)};
@@ -48,7 +49,7 @@ std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_vie
     if (!endpoint)
         return std::unexpected(endpoint.error());
     if (endpoint->transport != Transport::tcp)
-        return refuse(
+        return refuse_address(
             0, fmt::format(
                    "'{}' is no address for metrics; write tcp://127.0.0.1:9701 or "
                    "unix:/run/riposte/metrics.sock",

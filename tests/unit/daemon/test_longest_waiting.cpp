@@ -10,68 +10,68 @@ using namespace riposte;
 
 namespace {
 
-constexpr uint64_t start_ms = 1'000'000;
+constexpr uint64_t wait_start_ms = 1'000'000;
 
 struct Slots {
     std::vector<uint64_t> since;
     uint32_t looks = 0; ///< at a slot
-    uint64_t now_ms = start_ms;
-    LongestWaiting victims{};
+    uint64_t now_ms = wait_start_ms;
+    LongestWaiting waiting{};
 
     uint32_t longest() {
-        return victims.longest(static_cast<uint32_t>(since.size()), now_ms, [&](uint32_t slot) {
+        return waiting.longest(static_cast<uint32_t>(since.size()), now_ms, [&](uint32_t at) {
             ++looks;
-            return since[slot];
+            return since[at];
         });
     }
 };
 
 } // namespace
 
-TEST_CASE("where nobody waits there is no victim") {
+TEST_CASE("where no slot waits none is found") {
     Slots none{.since = {}};
     CHECK(none.longest() == LongestWaiting::none);
     Slots busy{.since = std::vector(10, LongestWaiting::not_waiting)};
     CHECK(busy.longest() == LongestWaiting::none);
-    busy.since[3] = start_ms;
+    busy.since[3] = wait_start_ms;
     CHECK(busy.longest() == 3);
     busy.since[3] = LongestWaiting::not_waiting;
     CHECK(busy.longest() == LongestWaiting::none);
 }
 
-TEST_CASE("the victim is who waits longest, whoever came, went or spoke meanwhile") {
+TEST_CASE("the longest waiting is found, whichever slots came, went or spoke meanwhile") {
     std::mt19937 random(5);
     for (const uint32_t count : {1U, 7U, 255U, 256U, 257U, 3000U}) {
         CAPTURE(count);
         Slots slots{.since = std::vector(count, LongestWaiting::not_waiting)};
         for (uint64_t& since : slots.since) // more than are kept, if there are so many
-            since = start_ms - random() % 5000;
+            since = wait_start_ms - random() % 5000;
         uint32_t found = 0;
         for (int step = 0; step < 2000; ++step) {
             slots.now_ms += count / 2000 + 1; // each may look
             for (uint32_t i = random() % 4; i > 0; --i)
                 slots.since[random() % count] =
                     random() % 4 == 0 ? LongestWaiting::not_waiting : slots.now_ms;
-            const uint32_t victim = slots.longest();
+            const uint32_t slot = slots.longest();
             const uint64_t longest = *std::ranges::min_element(slots.since);
-            REQUIRE((victim == LongestWaiting::none) == (longest == LongestWaiting::not_waiting));
-            if (victim == LongestWaiting::none)
+            REQUIRE((slot == LongestWaiting::none) == (longest == LongestWaiting::not_waiting));
+            if (slot == LongestWaiting::none)
                 continue;
             ++found;
-            REQUIRE(slots.since[victim] == longest);
-            slots.since[victim] = LongestWaiting::not_waiting;
+            REQUIRE(slots.since[slot] == longest);
+            slots.since[slot] = LongestWaiting::not_waiting;
         }
         CHECK(found > 500);
     }
 }
 
-TEST_CASE("to look for victims costs little, however many ask") {
+TEST_CASE("to look for the longest waiting costs little, however often it is asked") {
     constexpr uint32_t count = 100'000;
-    Slots idle{.since = std::vector<uint64_t>(count, start_ms)};
+    Slots idle{.since = std::vector<uint64_t>(count, wait_start_ms)};
     for (uint32_t i = 0; i < LongestWaiting::kept_max; ++i) {
-        const uint32_t victim = idle.longest();
-        REQUIRE(victim != LongestWaiting::none);
-        idle.since[victim] = LongestWaiting::not_waiting;
+        const uint32_t slot = idle.longest();
+        REQUIRE(slot != LongestWaiting::none);
+        idle.since[slot] = LongestWaiting::not_waiting;
     }
     CHECK(idle.looks <= count + LongestWaiting::kept_max);
 
