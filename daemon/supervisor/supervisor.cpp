@@ -241,10 +241,8 @@ void Supervisor::report_start() {
     reload_report_.time_seconds = reload_report_.success_seconds = start_seconds_;
     told_status_ = status();
     notifier_.tell_ready(told_status_);
-    if (auto interval = systemd::watchdog_interval_us()) {
-        tick_us_ = std::max<uint64_t>(*interval / 3, 1000);
-        next_tick_us_ = monotonic_us() + tick_us_;
-    }
+    if (const auto interval_us = systemd::watchdog_interval_us())
+        watchdog_.start(*interval_us, monotonic_us());
 }
 
 // The loop ----------------------------------------------------------------------------------------
@@ -277,7 +275,7 @@ void Supervisor::wait() {
         on_signals();
     if (fds[1].revents != 0)
         on_news();
-    if (tick_us_ > 0 && monotonic_us() >= next_tick_us_)
+    if (watchdog_.is_due(monotonic_us()))
         on_tick();
     if (reload_at_us_ > 0 && monotonic_us() >= reload_at_us_)
         reload();
@@ -294,8 +292,8 @@ std::optional<uint64_t> Supervisor::deadline_us() const {
     const auto no_later_than = [&](uint64_t time_us) {
         deadline_us = std::min(deadline_us.value_or(UINT64_MAX), time_us);
     };
-    if (tick_us_ > 0)
-        no_later_than(next_tick_us_);
+    if (const auto tick_us = watchdog_.deadline_us())
+        no_later_than(*tick_us);
     if (const auto retry_us = notifier_.retry_us())
         no_later_than(*retry_us);
     if (reload_at_us_ > 0)
@@ -343,18 +341,11 @@ void Supervisor::on_news() {
 }
 
 void Supervisor::on_tick() {
-    next_tick_us_ = monotonic_us() + tick_us_;
-    // A worker that has ended has nothing left that could hang.
-    auto alive = [&](const auto& worker) {
-        return worker->stopped() || worker->answered() == ping_;
-    };
-    if (!std::ranges::all_of(workers_, alive))
+    if (!watchdog_.tick(workers_, monotonic_us()))
         return;
     notifier_.tell_watchdog();
     tell_status();
-    ++ping_;
-    for (auto& worker : workers_)
-        worker->ping(ping_);
+    watchdog_.ping(workers_);
 }
 
 // The end -----------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@
 // loop and until its end, through a drain as well.
 //
 // A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
-// gone; only then are they closed. The watchdog is petted only while every worker's loop turns:
-// each tick asks for a sign of life, and the next one pets if all have given it.
+// gone; only then are they closed. The watchdog is petted only while every worker's loop turns
+// (watchdog.h).
 //
 // When all is up the process is sealed (sandbox.h): what comes later gets by with little.
 //
@@ -27,6 +27,7 @@
 #include "daemon/supervisor/fd_store.h"
 #include "daemon/supervisor/notifier.h"
 #include "daemon/supervisor/scrape_sockets.h"
+#include "daemon/supervisor/watchdog.h"
 #include "daemon/telemetry/scrape_server.h"
 #include "daemon/telemetry/snapshot.h"
 #include "daemon/worker/worker_thread.h"
@@ -125,9 +126,7 @@ private:
     std::vector<ScrapeSocket> scrape_sockets_; ///< their descriptors are the server's
     std::unique_ptr<ScrapeServer> scrapes_;    ///< null: nobody can ask
 
-    uint64_t tick_us_ = 0; ///< a third of the watchdog's interval; 0: no watchdog
-    uint64_t next_tick_us_ = 0;
-    uint64_t ping_ = 0;
+    Watchdog watchdog_;
 };
 
 } // namespace riposte

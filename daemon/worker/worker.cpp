@@ -45,7 +45,7 @@ Worker::Worker(Host& host, Backend& backend, Pools pools, const WorkerPlan& plan
           .now_ms = host.now_ns() / 1'000'000,
           .wall_seconds = host.wall_seconds()},
       tcp_(turn_, telemetry_, plan.limits, backend.window_buffers()),
-      datagrams_(turn_, telemetry_, plan.rate_entries) {
+      datagrams_(turn_, telemetry_, plan.rate_entries), listeners_(turn_) {
     apply(plan);
 }
 
@@ -65,8 +65,7 @@ bool Worker::turn() {
     tcp_.wake_starved();
     telemetry_.metrics.set_buffers_used(tcp_.buffers_used());
     trim_buffers();
-    if (resume_ms_ != TimerWheel::never)
-        resume(tcp_.freed() != freed);
+    listeners_.resume(tcp_.freed() != freed);
     if (!stopped())
         return true;
     telemetry_.access_log.tell_left_out();
@@ -75,7 +74,7 @@ bool Worker::turn() {
 
 std::chrono::milliseconds Worker::until_deadline() noexcept {
     uint64_t next = std::min(
-        {tcp_.next_deadline_ms(), drain_deadline_ms_, resume_ms_, trim_ms_,
+        {tcp_.next_deadline_ms(), drain_deadline_ms_, listeners_.resume_ms(), trim_ms_,
          telemetry_.access_log.next_ms()});
     if (next == TimerWheel::never)
         return std::chrono::milliseconds(-1);
@@ -132,15 +131,8 @@ void Worker::trim_buffers() {
 
 // Listeners ---------------------------------------------------------------------------------------
 
-ListenerSlot& Worker::listening(const Event& event) {
-    assert(event.token.slot < listening_.size());
-    ListenerSlot& listening = listening_[event.token.slot];
-    assert(listening.used && listening.generation == event.token.generation);
-    return listening;
-}
-
 void Worker::on_accept(const Event& event) {
-    ListenerSlot& at = listening(event);
+    ListenerSlot& at = listeners_.of(event);
     if (event.last)
         at.armed = false;
     if (event.result >= 0) {
@@ -156,43 +148,10 @@ void Worker::on_accept(const Event& event) {
                  {"ERRNO", fmt::to_string(-event.result)}},
                 "accepting pauses on {}: {}; raise LimitNOFILE= or lower 'connections'{}",
                 at.socket.label, errno_text(-event.result), log::left_out(suppressed));
-        pause(at);
+        listeners_.pause(at);
     }
-    arm(at);
-    forget_if_done(at);
-}
-
-void Worker::arm(ListenerSlot& listening) {
-    if (listening.armed || listening.leaving || listening.starved || listening.resume_ms != 0)
-        return;
-    bool tcp = listening.socket.transport == Transport::tcp;
-    turn_.ops.push_back(
-        {.kind = tcp ? OpKind::accept : OpKind::receive_from,
-         .token = {listening.slot, listening.generation},
-         .fd = listening.socket.fd,
-         .size = 1});
-    listening.armed = true;
-}
-
-void Worker::pause(ListenerSlot& listening) {
-    listening.resume_ms = turn_.now_ms + accept_pause_ms;
-    resume_ms_ = std::min(resume_ms_, listening.resume_ms);
-}
-
-void Worker::resume(bool fd_freed) {
-    if (!fd_freed && turn_.now_ms < resume_ms_)
-        return;
-    resume_ms_ = TimerWheel::never;
-    for (ListenerSlot& at : listening_) {
-        if (at.resume_ms == 0)
-            continue;
-        if (fd_freed || turn_.now_ms >= at.resume_ms) {
-            at.resume_ms = 0;
-            arm(at);
-        } else {
-            resume_ms_ = std::min(resume_ms_, at.resume_ms);
-        }
-    }
+    listeners_.arm(at);
+    listeners_.forget_if_done(at);
 }
 
 void Worker::reserve(const WorkerPlan& plan) {
@@ -203,7 +162,7 @@ void Worker::reserve(const WorkerPlan& plan) {
         datagrams_.reserve(plan.datagrams);
         ops_room_.reserve(
             turn_.ops, 2 * (size_t{slots} + Eviction::at_once_max + listeners) + events_.size());
-        reserve_places(listeners);
+        listeners_.reserve(listeners);
         backend_.reserve(plan.descriptors_max, static_cast<uint32_t>(listeners));
     } catch (const std::bad_alloc&) {
         give_up();
@@ -229,87 +188,23 @@ void Worker::apply(WorkerPlan plan) {
     datagrams_.set(plan.datagrams, plan.served);
     telemetry_.access_log.set(plan.access_log, tcp_.slots());
     busy_poll_.set(plan.busy_poll_us);
-    for (ListenerSlot& at : listening_) {
-        bool planned = std::ranges::any_of(
-            plan.listeners, [&](const ListenerSpec& socket) { return socket.id == at.socket.id; });
-        if (at.used && !at.leaving && !planned)
-            leave(at);
-    }
-    for (ListenerSpec& socket : plan.listeners)
-        add(std::move(socket));
-}
-
-void Worker::add(ListenerSpec socket) {
-    for (ListenerSlot& at : listening_) {
-        if (at.used && !at.leaving && at.socket.id == socket.id) {
-            at.socket = std::move(socket); // the service or its options may have changed
-            return;
-        }
-    }
-    ListenerSlot& at = free_place();
-    at.used = true;
-    at.leaving = at.starved = false;
-    at.resume_ms = 0;
-    at.generation = (at.generation + 1) & Token::max;
-    at.socket = std::move(socket);
-    arm(at);
-}
-
-/// Makes sure that `count` places are free, because those in use may leave only later.
-void Worker::reserve_places(size_t count) {
-    auto free = static_cast<size_t>(std::ranges::count(listening_, false, &ListenerSlot::used));
-    for (; free < count; ++free)
-        listening_.push_back({.slot = static_cast<uint32_t>(listening_.size())});
-}
-
-ListenerSlot& Worker::free_place() {
-    std::ranges::for_each(listening_, [&](ListenerSlot& at) { forget_if_done(at); });
-    auto free = std::ranges::find(listening_, false, &ListenerSlot::used);
-    if (free != listening_.end())
-        return *free;
-    listening_.push_back({.slot = static_cast<uint32_t>(listening_.size())});
-    return listening_.back();
-}
-
-void Worker::leave(ListenerSlot& listening) {
-    listening.leaving = true;
-    if (listening.armed) {
-        bool tcp = listening.socket.transport == Transport::tcp;
-        turn_.ops.push_back(
-            {.kind = OpKind::stop,
-             .target = tcp ? OpKind::accept : OpKind::receive_from,
-             .token = {listening.slot, listening.generation},
-             .fd = listening.socket.fd});
-    }
-    forget_if_done(listening);
-}
-
-void Worker::forget_if_done(ListenerSlot& listening) noexcept {
-    if (!listening.leaving || listening.in_flight() || listening.connections > 0)
-        return;
-    listening.used = false;
-    listening.socket.service.reset();
-}
-
-bool Worker::settled() const noexcept {
-    return std::ranges::none_of(
-        listening_, [](const ListenerSlot& at) { return at.leaving && at.in_flight(); });
+    listeners_.apply(std::move(plan.listeners));
 }
 
 // Datagrams ---------------------------------------------------------------------------------------
 
 void Worker::on_datagram(const Event& event) {
-    ListenerSlot& at = listening(event);
+    ListenerSlot& at = listeners_.of(event);
     if (event.last)
         at.armed = false;
     if (event.result >= 0) {
         datagrams_.arrived(at, event.buffer, static_cast<uint32_t>(event.result));
-        wake_starved();
+        listeners_.wake_starved();
     } else if (event.result != -ECANCELED) {
         on_datagram_error(at, -event.result);
     }
-    arm(at);
-    forget_if_done(at);
+    listeners_.arm(at);
+    listeners_.forget_if_done(at);
 }
 
 void Worker::on_datagram_error(ListenerSlot& at, int error) {
@@ -317,11 +212,8 @@ void Worker::on_datagram_error(ListenerSlot& at, int error) {
         return;
     if (error == ENOBUFS) {
         // If every buffer is in use, the first one that returns re-arms the listener.
-        uint32_t replies = 0;
-        for (const ListenerSlot& each : listening_)
-            replies += each.replies;
-        at.starved = datagrams_.all_buffers_in_use(replies);
-        starved_ = starved_ || at.starved;
+        if (datagrams_.all_buffers_in_use(listeners_.replies()))
+            listeners_.starve(at);
         return;
     }
     uint64_t suppressed = 0;
@@ -333,26 +225,14 @@ void Worker::on_datagram_error(ListenerSlot& at, int error) {
              {"ERRNO", fmt::to_string(error)}},
             "receiving pauses on {}: {}{}", at.socket.label, errno_text(error),
             log::left_out(suppressed));
-    pause(at);
+    listeners_.pause(at);
 }
 
 void Worker::on_datagram_sent(const Event& event) {
-    ListenerSlot& from = listening(event);
+    ListenerSlot& from = listeners_.of(event);
     datagrams_.sent(from, event);
-    forget_if_done(from);
-    wake_starved();
-}
-
-void Worker::wake_starved() {
-    if (!starved_ || turn_.pools.datagrams.buffers().held(Owner::pool) == 0)
-        return;
-    starved_ = false;
-    for (ListenerSlot& at : listening_) {
-        if (!at.starved)
-            continue;
-        at.starved = false;
-        arm(at);
-    }
+    listeners_.forget_if_done(from);
+    listeners_.wake_starved();
 }
 
 // Endings -----------------------------------------------------------------------------------------
@@ -361,10 +241,8 @@ void Worker::adopt(std::vector<handoff::Adopted> connections) {
     tcp_.make_room(static_cast<uint32_t>(connections.size()));
     for (handoff::Adopted& each : connections) {
         // The listener may have left since the supervisor chose it for this connection.
-        auto at = std::ranges::find_if(listening_, [&](const ListenerSlot& listening) {
-            return listening.used && !listening.leaving && listening.socket.id == each.listener;
-        });
-        tcp_.adopt(std::move(each), at == listening_.end() ? nullptr : &*at);
+        ListenerSlot* const listener = listeners_.find(each.listener);
+        tcp_.adopt(std::move(each), listener);
     }
 }
 
@@ -374,9 +252,7 @@ void Worker::drain(uint32_t timeout_ms, uint32_t handoff_max) {
     turn_.draining = true;
     drain_deadline_ms_ = turn_.now_ms + timeout_ms;
     turn_.drain_grace_ms = turn_.now_ms + timeout_ms / 2;
-    for (ListenerSlot& at : listening_)
-        if (at.used && !at.leaving)
-            leave(at);
+    listeners_.leave_all();
     tcp_.begin_drain(handoff_max);
 }
 
@@ -387,7 +263,7 @@ void Worker::abort() {
 }
 
 bool Worker::stopped() const noexcept {
-    return turn_.draining && tcp_.open() == 0 && settled();
+    return turn_.draining && tcp_.open() == 0 && listeners_.settled();
 }
 
 } // namespace riposte

@@ -18,10 +18,10 @@
 #include "daemon/udp/responder.h"
 #include "daemon/udp/udp_limits.h"
 #include "daemon/worker/busy_poll.h"
+#include "daemon/worker/listener_slots.h"
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <string_view>
 #include <vector>
 
@@ -46,7 +46,7 @@ class Worker {
 public:
     /// After EMFILE and similar errors, accepting pauses for this long, or until a connection
     /// closes.
-    static constexpr uint32_t accept_pause_ms = 500;
+    static constexpr uint32_t accept_pause_ms = ListenerSlots::pause_ms;
     static constexpr uint32_t drain_repeat_ms = 50;
     /// When buffers were in use, the memory of the free ones is returned to the system after this
     /// time, except that of a few warm ones. So an idle worker holds only these.
@@ -69,7 +69,7 @@ public:
     /// missing ones, replaces services and limits. No connection is lost.
     void apply(WorkerPlan plan);
     /// True when nothing is in flight on listeners that left.
-    bool settled() const noexcept;
+    bool settled() const noexcept { return listeners_.settled(); }
     /// Continues connections as if they had been accepted here; finishes those that cannot stay.
     void adopt(std::vector<handoff::Adopted> connections);
     /// Stops accepting, sends pending replies, closes the connections; resets them after
@@ -89,17 +89,6 @@ private:
     void on_datagram(const Event& event);
     void on_datagram_sent(const Event& event);
     void on_datagram_error(ListenerSlot& listening, int error);
-    void wake_starved(); ///< re-arms starved listeners if a datagram buffer is free
-
-    void reserve_places(size_t count);
-    ListenerSlot& free_place();
-    ListenerSlot& listening(const Event& event);
-    void add(ListenerSpec socket);
-    void leave(ListenerSlot& listening);
-    void arm(ListenerSlot& listening);
-    void pause(ListenerSlot& listening);
-    void forget_if_done(ListenerSlot& listening) noexcept;
-    void resume(bool fd_freed);
     void keep_deadlines();
     void trim_buffers();
 
@@ -111,17 +100,15 @@ private:
     WorkerTelemetry telemetry_;
     Engine tcp_;
     UdpResponder datagrams_;
-    std::deque<ListenerSlot> listening_; ///< a deque, because connections point to its elements
+    ListenerSlots listeners_;
     std::array<Event, 256> events_{};
     BusyPoll busy_poll_;
     uint64_t drain_deadline_ms_ = TimerWheel::never;
-    uint64_t resume_ms_ = TimerWheel::never; ///< the earliest of the paused listeners
     uint64_t trim_ms_ = TimerWheel::never;
     log::Limit accept_limit_{1, 10'000};
     log::Limit datagram_limit_{1, 10'000};
     VectorReservation<Op> ops_room_;
     bool reserved_ = false; ///< reserve() was called since the last apply()
-    bool starved_ = false;  ///< some listener waits for a datagram buffer
 };
 
 } // namespace riposte

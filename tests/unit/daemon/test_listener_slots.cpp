@@ -32,7 +32,7 @@ struct Lent {
     SystemHost host{};
     BufferPool streams{*BufferPool::create(1, 64)};
     DatagramPool datagrams{*DatagramPool::create(1, 64)};
-    Turn turn{.environment = host, .pools = {streams, datagrams}, .now_ms = 1000};
+    Turn turn{.host = host, .pools = {streams, datagrams}, .now_ms = 1000};
     Transport transport_of_all;
     ListenerSlots listeners{turn};
 };

@@ -1,0 +1,41 @@
+// The service manager's watchdog, petted only while every worker's loop turns.
+//
+// Each tick, a third of the manager's interval, looks whether every worker has answered the ping of
+// the tick before. If so, the caller pets, and asks again; if not, nothing is done: the manager
+// ends a process whose worker hangs.
+#pragma once
+
+#include "daemon/worker/worker_thread.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace riposte {
+
+class Watchdog {
+public:
+    using Workers = std::span<const std::unique_ptr<WorkerThread>>;
+
+    /// `interval_us`: within which the manager wants to hear. Before that there is no tick.
+    void start(uint64_t interval_us, uint64_t now_us) noexcept;
+
+    /// When the next tick is due; none if there is no watchdog.
+    std::optional<uint64_t> deadline_us() const noexcept {
+        return tick_us_ > 0 ? std::optional(next_us_) : std::nullopt;
+    }
+    bool is_due(uint64_t now_us) const noexcept { return tick_us_ > 0 && now_us >= next_us_; }
+
+    /// A tick: has every worker answered the last ping, or stopped?
+    bool tick(Workers workers, uint64_t now_us) noexcept;
+    /// The next ping.
+    void ping(Workers workers);
+
+private:
+    uint64_t tick_us_ = 0; ///< 0: no watchdog
+    uint64_t next_us_ = 0;
+    uint64_t ping_ = 0;
+};
+
+} // namespace riposte
