@@ -57,7 +57,7 @@ bool prepare(int fd) {
            ::setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) == 0;
 }
 
-/// The listener that goes on with a connection; 0 if none does.
+/// The listener that continues a connection; 0 if none does.
 uint64_t listener_for(ServiceKind kind, uint16_t port, const std::vector<ListenerSpec>& listeners) {
     uint64_t found = 0;
     for (const ListenerSpec& each : listeners) {

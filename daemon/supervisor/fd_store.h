@@ -28,7 +28,7 @@ namespace riposte {
 /// "connection-echo"
 std::string stored_name(ServiceKind kind);
 
-/// What was inherited from the process before this one.
+/// What was inherited from the previous process.
 struct Inheritance {
     std::vector<handoff::Stored> connections; ///< connected TCP, as accept would have left them
     std::vector<std::string> names;           ///< of all that came out of the store, each once
@@ -39,7 +39,7 @@ struct Inheritance {
 /// Takes what is named "connection-*" out of `inherited`; the rest are listeners.
 Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited);
 
-/// Which worker goes on with which connection: round robin, each at a listener of its service, if
+/// Which worker continues which connection: round robin, each at a listener of its service, if
 /// there is one on its own port at that. `plans` are those of the workers.
 std::vector<std::vector<handoff::Adopted>> place_connections(
     std::vector<handoff::Stored> connections, std::span<const std::vector<ListenerSpec>> plans);

@@ -9,8 +9,8 @@
 // loop and until its end, through a drain as well.
 //
 // A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
-// gone; only then are they closed. The watchdog is petted only while every worker's loop turns
-// (watchdog.h).
+// gone; only then are they closed. The manager's watchdog is notified only while every
+// worker's loop turns (watchdog.h).
 //
 // When all is up the process is sealed (sandbox.h): what comes later gets by with little.
 //

@@ -1,8 +1,8 @@
-// The service manager's watchdog, petted only while every worker's loop turns.
+// The service manager's watchdog, notified only while every worker's loop turns.
 //
 // Each tick, a third of the manager's interval, looks whether every worker has answered the ping of
-// the tick before. If so, the caller pets, and asks again; if not, nothing is done: the manager
-// ends a process whose worker hangs.
+// the tick before. If so, the caller notifies the manager, and sends the next ping. If not, nothing
+// is done: the manager ends a process whose worker hangs.
 #pragma once
 
 #include "daemon/worker/worker_thread.h"

@@ -3,8 +3,8 @@
 //
 // A connection that is let in holds a place of its source and one of its listener from its
 // admission to its end. Between the question and the end of the admission, which may still fail
-// because no slot can be had, an AdmissionTicket holds both places, and gives them back unless the
-// admission is completed. Nothing is allocated on the way.
+// because no slot is available, an AdmissionTicket holds both places, and gives them back unless
+// the admission is completed. Nothing is allocated on the way.
 #pragma once
 
 #include "daemon/listen/listener_spec.h"

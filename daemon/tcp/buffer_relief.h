@@ -18,8 +18,8 @@
 #pragma once
 
 #include "daemon/core/host.h"
-#include "daemon/core/vector_reservation.h"
 #include "daemon/core/timer_wheel.h"
+#include "daemon/core/vector_reservation.h"
 #include "daemon/tcp/connection_table.h"
 #include "daemon/tcp/longest_waiting.h"
 

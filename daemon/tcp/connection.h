@@ -13,7 +13,7 @@
 //              the kernel sends RST, and the peer could lose the end of the reply.
 //   closing    the connection is over; its stream is stopped.
 //   aborting   the connection failed; the kernel ends by force what is in flight.
-//   releasing  the next process goes on with the connection: everything that was read is answered
+//   releasing  the next process continues the connection: everything that was read is answered
 //              and sent, nothing is in flight, and the backend is told to forget the fd.
 //
 // Invariants. The state and what is in flight are private: only the transitions change them, the
@@ -134,7 +134,7 @@ public:
     bool finish_requested : 1 = false;     ///< FIN as soon as nothing is pending
     bool starved : 1 = false;              ///< waits for a buffer to be released
     bool heard : 1 = false;                ///< something came, or nothing needs to
-    bool evicted : 1 = false;              ///< makes way for another connection
+    bool evicted : 1 = false;              ///< gives its place to another connection
     uint8_t starved_rank : 2 = 0;          ///< in which order the starved are woken, from 0 on
     bool answered : 1 = false;             ///< bytes of ours were sent
     bool handing_off : 1 = false;          ///< released as soon as nothing is pending or in flight

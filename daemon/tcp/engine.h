@@ -1,7 +1,7 @@
 // Every TCP connection of one worker: event in, transition, advance(), operation out through the
 // seam. The only one that sees all the policies; each of them is a part that can be tested alone:
 //
-//     connection_table   the slots           eviction        which one makes way
+//     connection_table   the slots           eviction        which one is closed for another
 //     admission          who is let in       buffer_relief   when buffers run out
 //     deadlines,         how a connection    handoff         from and to other processes
 //     transfer_rate      ends by time        connection_log  what is logged
@@ -66,8 +66,8 @@ public:
     void admit(int fd, ListenerSlot& listener);
     /// Room for so many more, beyond the limit if need be, until they have ended.
     void make_room(uint32_t connections);
-    /// Goes on with a connection of the process before this one, or finishes it: over a limit, or
-    /// no listener of its service is left (null). There must be room.
+    /// Continues a connection of the previous process, or finishes it: over a limit, or no listener
+    /// of its service is left (null). There must be room.
     void adopt(handoff::Adopted connection, ListenerSlot* listener);
 
     // A turn: every event, then in this order.

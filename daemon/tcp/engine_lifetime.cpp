@@ -159,7 +159,7 @@ void Engine::adopt(handoff::Adopted connection, ListenerSlot* listener) {
         ticket->complete();
     Connection& c = table_[slot];
     c.kind = connection.kind;
-    c.heard = true; // perhaps by the process before
+    c.heard = true; // perhaps by the previous process
     count(c, Counter::connections_adopted);
     if (ticket && turn_.draining) {
         offer_handoff(slot);
@@ -375,7 +375,7 @@ void Engine::withdraw_handoff(uint32_t slot) {
         renew_deadline(slot);
 }
 
-/// After anything that came for it: can another process still go on with it?
+/// After anything that came for it: can another process still continue it?
 void Engine::recheck_handoff(uint32_t slot) {
     const Connection& c = table_[slot];
     if (c.handing_off && !handoff::is_possible(c))

@@ -1,4 +1,4 @@
-// Which idle connection makes way when there are as many as there may be (`when_full`).
+// Which idle connection is closed for another when there are as many as there may be (`when_full`).
 //
 // The connection that was idle for longest. It has nothing pending: its descriptor is closed as
 // soon as its stream has stopped, a turn or two later, which its peer sees as an end like that of
@@ -23,7 +23,7 @@ namespace riposte {
 
 class Eviction {
 public:
-    /// So many connections can make way at a time: as many as events come in one turn.
+    /// As many connections can be on their way out at a time as events come in one turn.
     static constexpr uint32_t at_once_max = 256;
     static constexpr uint32_t none = LongestWaiting::none;
 

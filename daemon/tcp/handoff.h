@@ -2,8 +2,8 @@
 //
 //     Released   a worker has let it go: everything that was read is answered and sent, nothing is
 //                in flight, and its backend knows its descriptor no more
-//     Stored     it was found in the service manager's store, as the process before left it
-//     Adopted    a worker is to go on with it, at one of its listeners
+//     Stored     it was found in the service manager's store, as the previous process left it
+//     Adopted    a worker is to continue it, at one of its listeners
 //
 // Each of them owns its descriptor. Between `Released` and a connection, and between a connection
 // and `Adopted`, the descriptor is a plain number that leaves through the seam (backend.h).
@@ -39,7 +39,7 @@ struct Adopted {
     uint64_t listener = 0; ///< the id of a ListenerSpec of that service; 0: there is none
 };
 
-/// Could another process go on with this connection, as it is now?
+/// Could another process continue this connection, as it is now?
 inline bool is_possible(const Connection& c) noexcept {
     return c.is_open() && !c.peer_finished && !c.finish_requested &&
            c.service->resumable(c.service_state);

@@ -21,7 +21,8 @@ std::string_view to_string(WhenFull when_full); ///< "refuse", "close_idle"
 struct TcpLimits {
     uint32_t connections_max = 8192;            ///< open TCP connections of the process
     uint32_t connections_per_source_max = 1024; ///< of one source
-    uint32_t source_prefix_ipv4_bits = 32; ///< addresses that agree in so many bits are one source
+    uint32_t source_prefix_ipv4_bits =
+        32; ///< addresses that agree in this many bits are one source
     uint32_t source_prefix_ipv6_bits = 64;
     WhenFull when_full = WhenFull::refuse;    ///< at `connections_max`
     uint32_t first_byte_timeout_ms = 30'000;  ///< accepted, and nothing ever arrived

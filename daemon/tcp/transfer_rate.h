@@ -1,4 +1,4 @@
-// Peers that dribble: a byte now and then renews every timeout and would hold a slot for ever.
+// Peers that dribble: a byte now and then renews every timeout and would hold a slot forever.
 //
 // What counts is the rate over a window (`rate_window`), not of a single call.
 //
