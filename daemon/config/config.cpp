@@ -1,85 +1,121 @@
-// TOML to Config: the top of the file, and where toml++'s exceptions end.
-
 #include "daemon/config/config.h"
 
-#include "daemon/config/config_reader.h"
+#include "common/text.h"
 
-#include <array>
+#include <algorithm>
+#include <map>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 
 namespace riposte {
+
+void add_address(ListenerConfig& listen, Endpoint endpoint) {
+    if (endpoint.transport) {
+        listen.addresses.push_back(std::move(endpoint));
+        return;
+    }
+    // Every service there is speaks both.
+    for (const Transport transport : {Transport::tcp, Transport::udp}) {
+        endpoint.transport = transport;
+        listen.addresses.push_back(endpoint);
+    }
+}
+
+/// No file's: that has a line behind its name.
+constexpr std::string_view default_origin = "default";
+
+Config default_config() {
+    Config config;
+    config.listen.push_back(
+        {.service = ServiceKind::hello,
+         .addresses = {{Transport::tcp, "127.0.0.1", 7001}, {Transport::udp, "127.0.0.1", 7001}},
+         .origin = std::string(default_origin)});
+    return config;
+}
+
+bool has_default_listeners(const Config& config) {
+    return config.listen.size() == 1 && config.listen.front().origin == default_origin;
+}
+
 namespace {
 
-constexpr std::array<Key<Config>, 10> top_keys{{
-    {"backend",
-     [](const Value& value, Config& config) {
-         return read_word(
-             value, "backend", parse_backend_choice, backend_choice_names(), config.backend);
-     }},
-    {"workers", [](const Value& value,
-                   Config& config) { return read_integer(value, 0, workers_max, config.workers); }},
-    {"busy_poll",
-     [](const Value& value, Config& config) {
-         return read_duration_us(value, busy_poll_us_max, config.busy_poll_us);
-     }},
-    {"drain_timeout",
-     [](const Value& value, Config& config) {
-         return read_duration(value, 0, config.drain_timeout_ms);
-     }},
-    {"log_level",
-     [](const Value& value, Config& config) {
-         return read_word(value, "log level", parse_log_level, log_level_names(), config.log_level);
-     }},
-    {"listen", read_listen},
-    {"limits", read_limits},
-    {"datagrams", read_datagrams},
-    {"metrics", read_metrics},
-    {"access_log", read_access_log},
-}};
+/// Two spellings of one host compare equal: letters' case, a final dot, an IPv6 address's zeros.
+/// `*` is bound as the dual-stack [::], so those two are one as well.
+std::string normal_host(std::string host) {
+    std::ranges::transform(host, host.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    if (host == "*")
+        return "::";
+    if (host.ends_with('.'))
+        host.pop_back();
+    const size_t percent = std::min(host.find('%'), host.size());
+    in6_addr address{};
+    if (inet_pton(AF_INET6, host.substr(0, percent).c_str(), &address) != 1)
+        return host;
+    char text[INET6_ADDRSTRLEN] = "";
+    inet_ntop(AF_INET6, &address, text, sizeof text);
+    return text + host.substr(percent);
+}
+
+/// Where each address was first written, by its normal form.
+class Taken {
+public:
+    Result<void> take(
+        const std::string& normal, const std::string& written, const std::string& at) {
+        const auto [first, is_new] = seen_.emplace(normal, at);
+        if (is_new)
+            return {};
+        if (first->second == at)
+            return fail(
+                Exit::config, fmt::format("{}: {} is listed twice; remove one", at, written));
+        return fail(
+            Exit::config,
+            fmt::format(
+                "{}: {} is already listened on at {}; remove one", at, written, first->second));
+    }
+
+    Result<void> take(Endpoint endpoint, const std::string& at) {
+        if (endpoint.port == 0) // each gets a free port of its own
+            return {};
+        const std::string written = to_string(endpoint);
+        endpoint.host = normal_host(endpoint.host);
+        return take(to_string(endpoint), written, at);
+    }
+
+private:
+    std::map<std::string, std::string> seen_;
+};
 
 } // namespace
 
-std::string unknown_key(Place place, std::string_view key) {
-    struct Known {
-        Place place;
-        std::vector<std::string_view> names;
-        std::string_view in;
-        std::string_view put_it;
-    };
-    const std::array<Known, 6> sections{{
-        {Place::top, key_names(top_keys), "", "before the first section"},
-        {Place::listen, listen_key_names(), " in [[listen]]", "under [[listen]]"},
-        {Place::limits, limits_key_names(), " in [limits]", "under [limits]"},
-        {Place::datagrams, datagrams_key_names(), " in [datagrams]", "under [datagrams]"},
-        {Place::metrics, metrics_key_names(), " in [metrics]", "under [metrics]"},
-        {Place::access_log, access_log_key_names(), " in [access_log]", "under [access_log]"},
-    }};
-    const std::string shown = escape(key, 40);
-    for (const Known& other : sections)
-        if (other.place != place && std::ranges::find(other.names, key) != other.names.end())
-            return fmt::format("'{}' does not belong here; put it {}", shown, other.put_it);
-    const auto here = std::ranges::find(sections, place, &Known::place);
-    const std::string_view near = nearest(key, here->names);
-    if (!near.empty())
-        return fmt::format("unknown key '{}'{}; did you mean '{}'?", shown, here->in, near);
-    return fmt::format("unknown key '{}'{}; it must be {}", shown, here->in, one_of(here->names));
-}
-
-Result<Config> parse_config(std::string_view text, std::string_view name) {
-    const Document document{text, name};
-    Config config = default_config();
-    try {
-        const toml::table table = toml::parse(text);
-        auto read = read_section<Config>(document, Place::top, table, top_keys, config);
-        if (!read)
-            return std::unexpected(read.error());
-    } catch (const toml::parse_error& error) {
-        return document.refuse(error.source().begin, syntax_error(error.description()));
+Result<void> validate(const Config& config) {
+    if (config.listen.empty())
+        return fail(Exit::config, "nothing to listen on; add a [[listen]] section or --listen");
+    Taken taken;
+    size_t addresses = 0;
+    for (const ListenerConfig& listen : config.listen) {
+        addresses += listen.addresses.size();
+        if (addresses > listen_addresses_max)
+            return fail(
+                Exit::config, fmt::format(
+                                  "{}: more than {} addresses to listen on; "
+                                  "configure fewer",
+                                  listen.origin, listen_addresses_max));
+        for (const Endpoint& endpoint : listen.addresses)
+            if (auto took = taken.take(endpoint, listen.origin); !took)
+                return took;
     }
-    if (auto valid = validate(config); !valid)
-        return std::unexpected(valid.error());
-    return config;
+    for (const ScrapeAddress& address : config.metrics.listen) {
+        const std::string written = to_string(address);
+        auto took = address.is_unix() ? taken.take(written, escape(written), config.metrics.origin)
+                                      : taken.take(address.endpoint, config.metrics.origin);
+        if (!took)
+            return took;
+    }
+    return {};
 }
 
 } // namespace riposte

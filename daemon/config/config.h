@@ -1,8 +1,8 @@
 // The configuration: one validated, immutable value. Units are in the names, the unit last.
 //
 // Sources, the later ones win: the embedded default, the file (riposted.toml(5)), the flags
-// (riposted(8)). Whatever is wrong is refused with file:line:column, what it is, and what would be
-// right; nothing is ever guessed.
+// (riposted(8)). A fault is refused with file:line:column, what is wrong, and what would be
+// correct; nothing is ever guessed. schema.h has a row for each key.
 #pragma once
 
 #include "common/error.h"
@@ -14,6 +14,7 @@
 #include "daemon/telemetry/scrape_address.h"
 #include "daemon/udp/udp_limits.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -21,10 +22,15 @@
 
 namespace riposte {
 
+inline constexpr uint32_t workers_max = 256;
+inline constexpr uint32_t busy_poll_us_max = 10'000;
+/// Of all [[listen]] sections together; each is a socket per worker.
+inline constexpr size_t listen_addresses_max = 1024;
+
 struct Config {
     BackendChoice backend = BackendChoice::automatic;
     uint32_t workers = 1;      ///< as written; 0: one per CPU
-    uint32_t busy_poll_us = 0; ///< a worker looks for work so long before it sleeps; 0: not at all
+    uint32_t busy_poll_us = 0; ///< how long a worker looks for work before it sleeps; 0: not at all
     uint32_t drain_timeout_ms = 5'000;
     LogLevel log_level = LogLevel::info;
     std::vector<ListenerConfig> listen; ///< never empty once validated
@@ -37,13 +43,17 @@ struct Config {
 /// hello on tcp://127.0.0.1:7001 and udp://127.0.0.1:7001.
 Config default_config();
 
-/// Are the listeners those of default_config(), for want of others?
+/// Are the listeners those of default_config(), because no others are configured?
 bool has_default_listeners(const Config& config);
 
 /// `name` stands before :line:column in messages. Exit::config on any fault.
 Result<Config> parse_config(std::string_view toml, std::string_view name);
 
-/// Reads and parses; a file that is not there or not readable is Exit::config / Exit::permission.
+/// Adds an address as it was written: without a scheme it is TCP and UDP.
+void add_address(ListenerConfig& listen, Endpoint endpoint);
+
+/// Reads and parses. A file that is missing is Exit::config; one that the daemon may not read is
+/// Exit::permission.
 Result<Config> load_config(const std::string& path);
 
 /// Was the file changed within the last quarter of a second, so that it may still be being written?
@@ -51,8 +61,8 @@ Result<Config> load_config(const std::string& path);
 bool is_just_written(const std::string& path);
 bool is_just_written(int64_t modified_ns, int64_t now_ns);
 
-/// Refuses what no single key shows: the same address twice, too many of them, none at all. Called
-/// by parse_config() and after the flags were applied.
+/// Refuses what no single key shows: the same address twice, too many addresses, none at all.
+/// Called by parse_config() and after the flags were applied.
 Result<void> validate(const Config& config);
 
 /// TOML that parse_config() reads back to an equal configuration.

@@ -6,7 +6,7 @@
 #include "build_features.h"
 #include "common/arguments.h"
 #include "common/text.h"
-#include "daemon/config/config_values.h"
+#include "daemon/config/words.h"
 
 #include <algorithm>
 #include <array>

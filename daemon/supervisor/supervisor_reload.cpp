@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "daemon/config/schema.h"
 #include "daemon/log/log.h"
 #include "daemon/log/log_failure.h"
 #include "daemon/supervisor/memory_bound.h"
@@ -149,22 +150,15 @@ bool Supervisor::is_to_be_read_again(const Config& config) {
 }
 
 Result<void> Supervisor::adopt(Config wanted) {
+    const auto kept = schema::keep_until_restart(config_, wanted); // what may throw comes first
     if (auto applied = listeners_.apply(wanted.listen); !applied)
         return applied;
-    if (wanted.backend != config_.backend || wanted.workers != config_.workers)
+    for (const schema::Key* key : kept) {
+        const std::string name = schema::quoted(*key);
         log::warning(
-            log::Event::restart_needed, {{"RIPOSTE_KEYS", "'backend' or 'workers'"}},
-            "reload: 'backend' and 'workers' change only with a restart");
-    if (wanted.limits.buffer_memory_bytes != config_.limits.buffer_memory_bytes)
-        log::warning(
-            log::Event::restart_needed, {{"RIPOSTE_KEYS", "'buffer_memory'"}},
-            "reload: 'buffer_memory' changes only with a restart");
-    wanted.limits.buffer_memory_bytes = config_.limits.buffer_memory_bytes;
-    if (wanted.metrics != config_.metrics)
-        log::warning(
-            log::Event::restart_needed, {{"RIPOSTE_KEYS", "'[metrics] listen'"}},
-            "reload: '[metrics] listen' changes only with a restart");
-    wanted.metrics = config_.metrics;
+            log::Event::restart_needed, {{"RIPOSTE_KEYS", name}},
+            "reload: {} changes only with a restart", name);
+    }
     config_ = std::move(wanted);
     log::set_level(config_.log_level);
     tell_missing_ipv6();

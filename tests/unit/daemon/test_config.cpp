@@ -211,8 +211,8 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
         {"\n\nwokers = 2", "riposted.toml:3:1: unknown key 'wokers'; did you mean 'workers'?"},
         {"  Backend = 2", "riposted.toml:1:3: unknown key 'Backend'; did you mean 'backend'?"},
         {"colour = 2", "riposted.toml:1:1: unknown key 'colour'; it must be backend, workers, "
-                       "busy_poll, drain_timeout, log_level, listen, limits, datagrams, metrics "
-                       "or access_log"},
+                       "busy_poll, drain_timeout, log_level, listen, limits, datagrams, "
+                       "access_log or metrics"},
         {"[limit]\nconnections = 1", "riposted.toml:1:2: unknown key 'limit'; did you mean "
                                      "'limits'?"},
         {"[limits]\nidle_timout = 1", "riposted.toml:2:1: unknown key 'idle_timout' in [limits]; "
@@ -225,8 +225,8 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
                              "service, address, allow, deny, connections "
                              "or message"},
         {"\"a\\nb\" = 1", "riposted.toml:1:1: unknown key 'a\\nb'; it must be backend, workers, "
-                          "busy_poll, drain_timeout, log_level, listen, limits, datagrams, metrics "
-                          "or access_log"},
+                          "busy_poll, drain_timeout, log_level, listen, limits, datagrams, "
+                          "access_log or metrics"},
     });
 }
 

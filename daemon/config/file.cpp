@@ -1,5 +1,5 @@
-// Reading the configuration file, whole and bounded. The two ways in which it can not be read end
-// in different exit codes: what only an administrator can permit, and what is simply not there.
+// Reading the configuration file, whole and bounded. A file that the daemon may not read, which an
+// administrator has to permit, and a file that is missing end in different exit codes.
 
 #include "common/clock.h"
 #include "common/fd.h"

@@ -1,0 +1,59 @@
+#include "daemon/config/document.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+namespace riposte {
+namespace {
+
+bool starts_character(char byte) {
+    return (static_cast<unsigned char>(byte) & 0xc0) != 0x80; // not a UTF-8 continuation byte
+}
+
+} // namespace
+
+std::string Document::at(Position position) const {
+    return fmt::format("{}:{}:{}", name, position.line, position.column);
+}
+
+std::unexpected<Error> Document::refuse(Position position, std::string_view what) const {
+    return fail(Exit::config, fmt::format("{}: {}", at(position), what));
+}
+
+Position Document::inside(const toml::value<std::string>& string, size_t offset) const {
+    Position position = string.source().begin;
+    size_t byte = 0;
+    for (auto line = position.line; line > 1 && byte < text.size(); line--)
+        byte = std::min(text.find('\n', byte), text.size() - 1) + 1;
+    for (auto column = position.column; column > 1 && byte < text.size(); column--) {
+        byte++;
+        while (byte < text.size() && !starts_character(text[byte]))
+            byte++;
+    }
+    const std::string_view value = string.get();
+    if (byte >= text.size() || text.substr(byte + 1, value.size()) != value)
+        return position;
+    const auto characters = std::ranges::count_if(value.substr(0, offset), starts_character);
+    position.column += 1 + static_cast<toml::source_index>(characters);
+    return position;
+}
+
+std::string_view type_name(const toml::node& node) {
+    constexpr std::array<std::string_view, 10> names{
+        "nothing", "a table",   "an array", "a string", "an integer",
+        "a float", "a boolean", "a date",   "a time",   "a date with time"};
+    static_assert(static_cast<size_t>(toml::node_type::date_time) + 1 == names.size());
+    return names[static_cast<size_t>(node.type())];
+}
+
+std::unexpected<Error> Value::refuse(std::string_view what) const {
+    return document.refuse(node.source().begin, what);
+}
+
+std::unexpected<Error> Value::wrong_type(std::string_view right) const {
+    return refuse(fmt::format("'{}' is {}; it must be {}", key, type_name(node), right));
+}
+
+} // namespace riposte

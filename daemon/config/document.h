@@ -1,0 +1,43 @@
+// What the reader of the configuration complains with: a text that can point at itself, and values
+// that can refuse themselves. Lines and columns start at 1; columns count characters, not bytes.
+#pragma once
+
+#include "common/error.h"
+
+#include <cstddef>
+#include <expected>
+#include <string>
+#include <string_view>
+
+#include <toml++/toml.h>
+
+namespace riposte {
+
+using Position = toml::source_position;
+
+/// The text that is being read.
+struct Document {
+    std::string_view text;
+    std::string_view name;
+
+    std::string at(Position position) const; ///< "riposted.toml:12:1"
+    std::unexpected<Error> refuse(Position position, std::string_view what) const;
+    /// Where byte `offset` of a string's value stands in the text; the string's beginning if it is
+    /// not written there verbatim (escapes, several lines).
+    Position inside(const toml::value<std::string>& string, size_t offset) const;
+};
+
+/// A key's value, and what is needed to complain about it.
+struct Value {
+    const Document& document;
+    std::string_view key;
+    const toml::node& node;
+
+    std::unexpected<Error> refuse(std::string_view what) const;
+    std::unexpected<Error> wrong_type(std::string_view right) const;
+};
+
+/// "a string", "an array"
+std::string_view type_name(const toml::node& node);
+
+} // namespace riposte
