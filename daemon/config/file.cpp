@@ -31,7 +31,7 @@ std::unexpected<Error> refuse_file(const std::string& path, int error) {
     return refuse_file(path, error, errno_text(error));
 }
 
-/// One that can be read without a wait, and not too much: whoever reads it is the main thread.
+/// A regular file of bounded size: the main thread reads it, and must not wait.
 Result<Fd> open_file(const std::string& path) {
     Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!file)

@@ -1,14 +1,13 @@
-// What a worker tells of single connections, at their end, and of one in so many datagrams. Off
-// unless the configuration says so ([access_log]).
+// A worker's lines for single connections, at their end, and for one in so many datagrams. Off
+// unless the configuration switches it on ([access_log]).
 //
-// While it is off it has no memory, and costs one branch where it would count. While it is on, a
-// record stands beside each slot of a connection, made when it is switched on or the slots become
-// more, never on the way. Who came while it was off is not told of: of that one nothing was
-// counted.
+// While it is off it has no memory, and costs one branch where it would count. While it is on, each
+// slot of a connection has a record, allocated when the log is switched on or the slots become
+// more, never in between. Connections opened while logging was off are not logged: they have no
+// counts.
 //
-// A connection is told of once, when it is known how it ended; what became of its bytes is decided
-// then, though its slot may still wait for the close. If several reasons come together the first
-// one counts.
+// A connection has one line, written when it is known how it ended; its byte counts are final then,
+// though its slot may still wait for the close. Of several reasons the first one counts.
 //
 // At most `rate` lines a second are written. The others are counted, and a second later a line
 // says how many.
@@ -32,7 +31,7 @@ namespace riposte {
 /// How much of a content the access log can show.
 inline constexpr uint32_t access_log_bytes_max = 256;
 
-/// What is told of single connections and datagrams.
+/// [access_log] in riposted.toml(5).
 struct AccessLogConfig {
     bool connections = false;     ///< a line for each, at its end
     uint32_t datagrams_every = 0; ///< a line for one in so many; 0: for none
@@ -62,7 +61,7 @@ public:
     void grow(uint32_t slots);
     static uint64_t memory_bytes(const AccessLogConfig& share, uint64_t slots) noexcept;
 
-    // Connections. Each call does nothing for who is not told of.
+    // Connections. Each call does nothing for a connection that is not logged.
 
     void opened(uint32_t slot, uint64_t now_ms) noexcept;
     void received(uint32_t slot, std::span<const std::byte> bytes) noexcept {
@@ -82,13 +81,13 @@ public:
     bool told_of(uint32_t slot) const noexcept {
         return slot < records_.size() && records_[slot].open;
     }
-    /// Only of who is told of. `how` is said unless something was noted.
+    /// Only for a connection that is logged. `how` is written unless note() gave a reason.
     void ended(uint32_t slot, const AccessPeer& peer, std::string_view how, uint64_t now_ms);
 
     // Datagrams.
 
-    /// Of the next `count` datagrams, which is the first to be told of? `count` if none is; then
-    /// each datagrams_every()th.
+    /// Which of the next `count` datagrams is the first to be logged? `count` if none is. After it,
+    /// each datagrams_every()th one is.
     uint32_t first_sample(uint32_t count) noexcept {
         return config_.datagrams_every == 0 ? count : sample(count);
     }
@@ -124,7 +123,7 @@ private:
     std::vector<std::byte> contents_; ///< the first bytes, `config_.bytes` for each slot
     VectorReservation<Record> records_room_;
     VectorReservation<std::byte> contents_room_;
-    uint32_t seen_ = 0; ///< datagrams since the last one that was told of
+    uint32_t seen_ = 0; ///< datagrams since the last one that was logged
     log::Limit limit_{1, 1000};
     uint64_t left_out_ = 0;
     uint64_t tell_ms_ = TimerWheel::never; ///< when to say so

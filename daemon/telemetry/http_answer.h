@@ -1,5 +1,5 @@
-// What a request to the metrics listener is answered with, but for the document: which status, and
-// the head of the answer. Pure.
+// The answer to a request on the metrics listener, except for the document: its status and its
+// head. Pure.
 #pragma once
 
 #include "daemon/telemetry/http_request.h"
@@ -18,7 +18,7 @@ struct HttpAnswer {
     bool head_only = false; ///< HEAD: the body is counted and not sent
 };
 
-/// For a request that is decided, whichever way.
+/// For a request that is complete, or refused.
 HttpAnswer answer_to(const HttpRequest& request, bool draining);
 
 /// The head of `answer` with a body of so many bytes, with the empty line.

@@ -2,10 +2,9 @@
 // our representations its Accept fields ask for. RFC 9110 and 9112.
 //
 // A request is fed as its bytes arrive, in pieces of any size, and the pieces make no difference:
-// each byte is looked at once, in order, and the first one that decides is the one that counts. So
-// garbage is refused at its first control byte or at the end of its first line, and nobody has to
-// wait for the end of a head that is wrong already. What comes after the decision is not looked at:
-// a body, if there is one, is the server's to throw away.
+// each byte is read once, in order, and the first one that decides counts. So garbage is refused at
+// its first control byte or at the end of its first line, without waiting for the end of a head
+// that is wrong already. Bytes after the decision are not read: the server discards a body.
 //
 // It holds one line and the Accept fields, never more than a head may have. It knows no socket.
 #pragma once

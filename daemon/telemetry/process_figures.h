@@ -2,8 +2,8 @@
 // process_*. See proc(5).
 //
 // The files are opened once, before the process is sealed (sandbox.h), and read again and again:
-// afterwards there is no open(2). A figure that the kernel does not give, as where there is no
-// /proc, is none.
+// afterwards open(2) is not permitted. A figure that the kernel does not give, for example without
+// /proc, is empty.
 #pragma once
 
 #include "common/fd.h"

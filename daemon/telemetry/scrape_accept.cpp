@@ -1,8 +1,8 @@
-// The server's listeners: who is accepted, when, and who has to go for it.
+// The server's listeners: when a connection is accepted, and which one makes way for it.
 //
 // The bucket is kept as the time at which it is full again: each accept moves that by a hundredth
-// of a second, and it is empty when it lies a whole burst ahead. A listener is taken out of the
-// epoll while nobody may be accepted, for it would be readable all the time.
+// of a second, and it is empty when it lies a whole burst ahead. While nothing may be accepted, a
+// listener is taken out of the epoll, because it would be readable all the time.
 
 #include "daemon/telemetry/scrape_server.h"
 
@@ -22,7 +22,7 @@ constexpr uint64_t burst_us = second_us; // as many at once as in a second
 
 } // namespace
 
-/// One of each listener in turn, so that who is flooded does not keep the others waiting.
+/// One of each listener in turn, so that a flooded listener does not delay the others.
 void ScrapeServer::accept_waiting(uint64_t now_us) {
     while (std::ranges::any_of(listeners_, &Listener::ready)) {
         accepts_full_us_ = std::max(accepts_full_us_, now_us);
@@ -75,7 +75,7 @@ void ScrapeServer::pause(uint64_t until_us) {
     }
 }
 
-/// Whoever could not be put back, for want of memory, is tried again.
+/// A listener that could not be put back because memory ran out is tried again.
 void ScrapeServer::resume(uint64_t now_us) {
     if (!paused_until_us_ || now_us < *paused_until_us_)
         return;

@@ -2,9 +2,10 @@
 //
 //   - Events are told apart by what epoll keeps for each: the index of a listener, or the id of a
 //     connection, which begin beyond those.
-//   - Nobody is erased while events are gone through: who has ended is `gone`, and sweep() follows.
-//   - A connection is polled for input or for output, never for both, so that input that nobody
-//     reads yet wakes nobody.
+//   - No connection is erased while events are handled: one that has ended is `gone`, and sweep()
+//     follows.
+//   - A connection is polled for input or for output, never for both, so that input that is not
+//     read yet does not wake the thread.
 
 #include "daemon/telemetry/scrape_server.h"
 

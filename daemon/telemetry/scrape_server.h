@@ -1,22 +1,22 @@
-// Answers scrapes: a small HTTP/1.1 server for the main thread, which has other things to do. So it
-// never blocks and never waits: its sockets are in an epoll of its own, whose descriptor the owner
-// polls; the owner calls on_ready() when that is readable or the deadline has come. What time it is
-// it is told.
+// Answers scrapes: a small HTTP/1.1 server in the main thread, which has other things to do. The
+// server never blocks: its sockets are in an epoll of its own, whose descriptor the owner polls;
+// the owner calls on_ready() when that is readable or the deadline has come. The owner passes in
+// the time.
 //
-// One connection is one request: read the head, answer, FIN, then throw away what still comes until
-// the peer's FIN (with unread input a close would send RST, and the peer might lose the answer).
+// One connection is one request: read the head, answer, send FIN, then discard input until the
+// peer's FIN (with unread input a close would send RST, and the peer might lose the answer).
 //
 //     reading -> writing -> lingering -> gone
 //
-// Whoever scrapes may be hostile, or many:
-//   - at most `connections_max` at once; one more takes the place of the oldest that only lingers,
-//     else of the oldest;
-//   - `lifetime_us` from accept to end in all, whatever is done in it: what is cut off is reset;
-//   - 8 KiB of head (http_request.h), `linger_bytes_max` thrown away;
-//   - `accepts_per_second` over all listeners in turn; then the backlog holds who waits, and no
-//     listener is polled until there is room again, nor for a while after accept(2) has failed for
-//     want of a descriptor or memory;
-//   - the documents are made at most `renders_per_second` times; else the last one is sent again.
+// Scrapers may be hostile, or many. The limits:
+//   - `connections_max` at once; one more takes the place of the oldest that only lingers, else of
+//     the oldest;
+//   - `lifetime_us` from accept to end, whatever the peer does; a connection cut off is reset;
+//   - 8 KiB of head (http_request.h), and `linger_bytes_max` discarded;
+//   - `accepts_per_second` over all listeners in turn. Beyond it new connections wait in the
+//     backlog, and no listener is polled until there is room again, nor for a while after accept(2)
+//     has failed because descriptors or memory ran out;
+//   - the documents are made `renders_per_second` times; else the last one is sent again.
 #pragma once
 
 #include "common/fd.h"
@@ -35,13 +35,13 @@
 
 namespace riposte {
 
-/// What became of the connections: each that was accepted is, in the end, in one of them.
+/// What became of the connections: each accepted one is counted once, at its end.
 struct ScrapeCounts {
     std::map<int, uint64_t> answered; ///< by status code; the kernel has taken all of it
     // Ended without an answer, or in the middle of it:
-    uint64_t crowded = 0; ///< a newer one needed the place
-    uint64_t slow = 0;    ///< at the end of its time
-    uint64_t gone = 0;    ///< the peer went
+    uint64_t crowded = 0; ///< a newer connection needed the place
+    uint64_t slow = 0;    ///< its lifetime ended
+    uint64_t gone = 0;    ///< the peer closed or reset it
     // No connection:
     uint64_t accept_failed = 0; ///< no descriptor or no memory: accepting pauses
 };
@@ -64,7 +64,7 @@ public:
         std::vector<Fd> listeners, Render render);
 
     int fd() const { return epoll_.get(); } ///< readable: call on_ready()
-    /// When on_ready() has to be called at the latest, on the clock that it is told.
+    /// When on_ready() has to be called at the latest, on the clock that the owner passes in.
     std::optional<uint64_t> deadline_us() const;
     void on_ready(uint64_t now_us);
 
@@ -78,7 +78,7 @@ private:
     enum class Phase : uint8_t { reading, writing, lingering, gone };
 
     struct Connection {
-        uint64_t id = 0; ///< never used again, so an event that is too late finds nobody
+        uint64_t id = 0; ///< never used again, so a late event finds no connection
         Fd fd;
         Phase phase = Phase::reading;
         uint64_t deadline_us = 0;
@@ -92,7 +92,7 @@ private:
 
     struct Listener {
         Fd fd;
-        bool ready = false; ///< somebody may wait
+        bool ready = false; ///< a connection may wait in the backlog
         bool polled = true; ///< the epoll has it
     };
 

@@ -1,6 +1,6 @@
-// What the daemon says of itself at one time: plain data, gathered by the main thread, from which
-// the metrics and the status document are written. Owned by whoever holds it; nothing in it names a
-// peer, so that nothing that is written from it can.
+// The daemon's figures at one time: plain data, gathered by the main thread, from which the metrics
+// and the status document are written. A snapshot owns all that it holds. It names no peer, so no
+// document written from it can.
 #pragma once
 
 #include "daemon/telemetry/counters.h"
