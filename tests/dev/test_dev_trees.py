@@ -19,6 +19,9 @@ def elsewhere(tmp_path, monkeypatch):
         '#!/bin/sh\necho called >>"$PWD/calls"\ncase "$*" in *broken*) exit 1;; esac\n'
         'mkdir -p "$2" && touch "$2/build.ninja"\n')
     (programs / "meson").chmod(0o755)
+    # Ninja's own rule runs Meson again when a meson.build is newer.
+    (programs / "ninja").write_text('#!/bin/sh\necho "$*" >>"$PWD/ninja-calls"\n')
+    (programs / "ninja").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     return tmp_path
 
@@ -30,6 +33,12 @@ def calls(directory):
 def test_a_tree_is_configured_once(elsewhere):
     assert Tree("a", ("-Dx=1",)).configure() and Tree("a", ("-Dx=1",)).configure()
     assert calls(elsewhere) == 1
+
+
+def test_a_configured_tree_follows_a_changed_list_of_sources(elsewhere):
+    assert Tree("a").configure() and not (elsewhere / "ninja-calls").exists()
+    assert Tree("a").configure()
+    assert (elsewhere / "ninja-calls").read_text() == "-C build-dev/a -j 1 build.ninja\n"
 
 
 def test_a_tree_is_made_anew_when_its_options_change(elsewhere):

@@ -7,11 +7,11 @@
 // turns in which nothing happens and time does not move.
 //
 // After each turn: what was echoed is a prefix of what was sent, whether its peer reads it or not;
-// every buffer is in the pool or in use; no connection has more pending than its window, none is beyond a
-// limit, nobody was answered who must not be; no connection is left alone for longer than the
-// longest timeout. When nothing is under way, each slot has its
-// descriptor. At the end, when everybody has gone, as many as are permitted, all of one source,
-// must find room again and be served: a slot or a count that leaked shows here.
+// every buffer is in the pool or in use; no connection has more pending than its window, none is
+// beyond a limit, nobody was answered who must not be; no connection is left alone for longer than
+// the longest timeout. When nothing is under way, each slot has its descriptor. At the end, when
+// everybody has gone, as many as are permitted, all of one source, must find room again and be
+// served: a slot or a count that leaked shows here.
 //
 // The clocks trouble any run: the process stands still for a while (a virtual machine that is
 // paused, a stopped process, a coarse clock), for seconds where peers are honest, else for up to

@@ -40,12 +40,13 @@ class Tree:
         return ROOM / f"{self.name}.log"
 
     def configure(self):
-        """Configures the tree once, and from scratch if its options changed. Returns whether that succeeded."""
+        """Configures the tree once, again if a meson.build changed, and from scratch if its options did. Returns
+        whether that succeeded."""
         stamp = repr((self.options, sorted(self.environment.items())))
         mark = self.path / MARK
         if ((self.path / "build.ninja").exists() and mark.exists()
                 and mark.read_text(encoding="utf-8") == stamp):
-            return True
+            return self.compile("build.ninja", jobs=1)
         make_anew(self.path)
         if not process.quietly(["meson", "setup", self.path, *self.options], self.log,
                                env=self.environment):
