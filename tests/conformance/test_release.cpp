@@ -1,5 +1,5 @@
-// Releasing: the backend forgets a connection and leaves it as it is.
-#include "tests/conformance/bench.h"
+// Releasing: the backend forgets a connection and leaves it open.
+#include "tests/conformance/harness.h"
 #include "tests/support/skip.h"
 
 #include <algorithm>
@@ -14,27 +14,27 @@ using std::chrono::steady_clock;
 
 namespace {
 
-/// Everything that waits for a connection which the backend does not know.
-Bytes waiting(Bench& bench, int fd) {
+/// All bytes that the kernel holds of a connection that the backend does not know.
+Bytes waiting(Harness& harness, int fd) {
     Bytes all;
     Bytes some(10'000);
     int32_t size = 0;
-    while ((size = bench.read_directly(fd, some)) > 0)
+    while ((size = harness.read_directly(fd, some)) > 0)
         all.insert(all.end(), some.begin(), some.begin() + size);
     CHECK(size == -EAGAIN);
     return all;
 }
 
-/// A receive that was armed and has had its share is stopped; what it still brought.
-Bytes stop(Bench& bench, const Link& link) {
-    bench.give(
+/// Stops an armed receive; returns the bytes that it still brought.
+Bytes stop(Harness& harness, const Link& link) {
+    harness.submit(
         {.kind = OpKind::stop, .target = OpKind::receive, .token = link.token, .fd = link.fd});
     Bytes got;
     for (bool last = false; !last;) {
-        const Event event = bench.expect(OpKind::receive, link.token);
+        const Event event = harness.expect(OpKind::receive, link.token);
         last = event.last;
         if (event.result > 0)
-            std::ranges::copy(bench.take(event), std::back_inserter(got));
+            std::ranges::copy(harness.take(event), std::back_inserter(got));
         else
             CHECK(event.result == -ECANCELED);
     }
@@ -43,103 +43,104 @@ Bytes stop(Bench& bench, const Link& link) {
 
 } // namespace
 
-CONFORMANCE_CASE("a released connection is open, and what comes for it stays in the kernel") {
-    const Link link = bench.link(bench.listen());
-    bench.let_go(link); // nothing was ever given for it
-    bench.peer_give(link.peer, pattern(300));
-    CHECK(bench.quiet());
-    CHECK(waiting(bench, link.fd) == pattern(300));
+CONFORMANCE_CASE("a released connection stays open, and its bytes stay in the kernel") {
+    const Link link = harness.link(harness.listen());
+    harness.release_connection(link); // no operation was ever submitted for it
+    harness.peer_send_all(link.peer, pattern(300));
+    CHECK(harness.quiet());
+    CHECK(waiting(harness, link.fd) == pattern(300));
 }
 
-CONFORMANCE_CASE("right after a stopped receive, what came is told or waits, and once") {
-    const int listener = bench.listen();
+CONFORMANCE_CASE(
+    "right after a stopped receive, each byte is either in an event or in the kernel, once") {
+    const int listener = harness.listen();
     for (const size_t early : {0U, 100U, 3000U}) {
-        const Link link = bench.link(listener);
+        const Link link = harness.link(listener);
         const Bytes sent = pattern(5000);
-        bench.receive(link, 100'000);
-        bench.turn();
-        bench.peer_give(link.peer, std::span(sent).first(early));
-        Bytes got = stop(bench, link);
-        bench.peer_give(link.peer, std::span(sent).subspan(early));
-        bench.let_go(link);
-        CHECK(bench.quiet());
-        std::ranges::copy(waiting(bench, link.fd), std::back_inserter(got));
+        harness.receive(link, 100'000);
+        harness.turn();
+        harness.peer_send_all(link.peer, std::span(sent).first(early));
+        Bytes got = stop(harness, link);
+        harness.peer_send_all(link.peer, std::span(sent).subspan(early));
+        harness.release_connection(link);
+        CHECK(harness.quiet());
+        std::ranges::copy(waiting(harness, link.fd), std::back_inserter(got));
         CHECK(got == sent);
     }
 }
 
-CONFORMANCE_CASE("a release after a send leaves its bytes on their way to the peer") {
-    const Link link = bench.link(bench.listen());
-    const BufferId buffer = bench.send(link, 1000);
-    const Event event = bench.expect(OpKind::send, link.token);
+CONFORMANCE_CASE("bytes that were sent before a release reach the peer") {
+    const Link link = harness.link(harness.listen());
+    const BufferId buffer = harness.send(link, 1000);
+    const Event event = harness.expect(OpKind::send, link.token);
     REQUIRE(event.result == 1000);
-    bench.release(buffer);
-    bench.let_go(link);
+    harness.release(buffer);
+    harness.release_connection(link);
     int32_t end = 0;
-    CHECK(bench.peer_take(link.peer, 1000, end) == pattern(1000));
+    CHECK(harness.peer_receive_all(link.peer, 1000, end) == pattern(1000));
 }
 
-CONFORMANCE_CASE("a released number that comes again has nothing of the connection before") {
-    const int listener = bench.listen();
-    const Link old = bench.link(listener);
-    bench.receive(old, 1000);
-    bench.turn();
-    REQUIRE(stop(bench, old).empty());
-    bench.let_go(old);
-    bench.stop_accept(listener);
-    Link next{.fd = -1, .token = {old.token.slot + 1, 1}, .peer = bench.connect(listener)};
-    const int elsewhere = bench.pass_on(old.fd);
-    next.fd = bench.accept(listener);
+CONFORMANCE_CASE("a reused descriptor number has nothing of the released connection") {
+    const int listener = harness.listen();
+    const Link old = harness.link(listener);
+    harness.receive(old, 1000);
+    harness.turn();
+    REQUIRE(stop(harness, old).empty());
+    harness.release_connection(old);
+    harness.stop_accept(listener);
+    Link next{.fd = -1, .token = {old.token.slot + 1, 1}, .peer = harness.connect(listener)};
+    const int elsewhere = harness.pass_on(old.fd);
+    next.fd = harness.accept(listener);
     REQUIRE(next.fd == old.fd);
-    bench.receive(next, 1000);
-    bench.turn();
-    bench.peer_give(old.peer, pattern(100));
-    CHECK(bench.quiet());
-    bench.peer_give(next.peer, pattern(50));
-    CHECK(bench.take(bench.expect(OpKind::receive, next.token)) == pattern(50));
-    bench.peer_finish(old.peer);
-    CHECK(bench.quiet());
+    harness.receive(next, 1000);
+    harness.turn();
+    harness.peer_send_all(old.peer, pattern(100));
+    CHECK(harness.quiet());
+    harness.peer_send_all(next.peer, pattern(50));
+    CHECK(harness.take(harness.expect(OpKind::receive, next.token)) == pattern(50));
+    harness.peer_finish(old.peer);
+    CHECK(harness.quiet());
     Bytes bytes(200);
-    CHECK(bench.read_directly(elsewhere, bytes) == 100);
-    CHECK(bench.read_directly(elsewhere, bytes) == 0);
+    CHECK(harness.read_directly(elsewhere, bytes) == 100);
+    CHECK(harness.read_directly(elsewhere, bytes) == 0);
 }
 
-CONFORMANCE_CASE("what happens on a released connection does not end a turn's wait") {
-    const Link link = bench.link(bench.listen());
-    bench.receive(link, 1000);
-    bench.turn();
-    REQUIRE(stop(bench, link).empty());
-    bench.let_go(link);
-    bench.pass_on(link.fd);
-    bench.turn();
-    // A ring that the case before closed may interrupt a wait once; a connection that is still
-    // known does it each time.
+CONFORMANCE_CASE("activity on a released connection does not end a turn's wait") {
+    const Link link = harness.link(harness.listen());
+    harness.receive(link, 1000);
+    harness.turn();
+    REQUIRE(stop(harness, link).empty());
+    harness.release_connection(link);
+    harness.pass_on(link.fd);
+    harness.turn();
+    // A ring that the previous case closed may interrupt a wait once; a connection that the backend
+    // still knows would do so each time.
     bool slept = false;
     for (int tries = 0; tries < 5 && !slept; ++tries) {
-        bench.peer_give(link.peer, pattern(100));
+        harness.peer_send_all(link.peer, pattern(100));
         const auto begin = steady_clock::now();
-        CHECK(bench.turn(milliseconds(30)) == 0);
+        CHECK(harness.turn(milliseconds(30)) == 0);
         slept = steady_clock::now() - begin >= milliseconds(30);
     }
     CHECK(slept);
 }
 
-CONFORMANCE_CASE("a released connection can come back, as one that was never seen") {
-    Link link = bench.link(bench.listen());
-    bench.receive(link, 1000);
-    bench.turn();
-    REQUIRE(stop(bench, link).empty());
-    bench.let_go(link);
-    bench.peer_give(link.peer, pattern(100));
-    link.fd = bench.pass_on(link.fd);
+CONFORMANCE_CASE("a released connection can come back as a new one") {
+    Link link = harness.link(harness.listen());
+    harness.receive(link, 1000);
+    harness.turn();
+    REQUIRE(stop(harness, link).empty());
+    harness.release_connection(link);
+    harness.peer_send_all(link.peer, pattern(100));
+    link.fd = harness.pass_on(link.fd);
     link.token = {link.token.slot + 1000, 5};
-    bench.bring_back(link.fd);
+    harness.bring_back(link.fd);
     int32_t end = 0;
-    CHECK(bench.receive_all(link, 100, end) == pattern(100));
-    const BufferId buffer = bench.send(link, 700);
-    CHECK(bench.expect(OpKind::send, link.token).result == 700);
-    bench.release(buffer);
-    CHECK(bench.peer_take(link.peer, 700, end) == pattern(700));
-    bench.close(link);
-    CHECK(bench.peer_end(link.peer) == 0);
+    CHECK(harness.receive_all(link, 100, end) == pattern(100));
+    const BufferId buffer = harness.send(link, 700);
+    CHECK(harness.expect(OpKind::send, link.token).result == 700);
+    harness.release(buffer);
+    CHECK(harness.peer_receive_all(link.peer, 700, end) == pattern(700));
+    harness.close(link);
+    CHECK(harness.peer_end(link.peer) == 0);
 }

@@ -1,5 +1,5 @@
-// The turn itself: waiting, looking before that, and being woken.
-#include "tests/conformance/bench.h"
+// The turn itself: sleeping, spinning before it sleeps, and waking up.
+#include "tests/conformance/harness.h"
 #include "tests/support/patience.h"
 #include "tests/support/skip.h"
 
@@ -18,11 +18,11 @@ using std::chrono::steady_clock;
 
 namespace {
 
-/// Far longer than any case lasts in which the look ends as it should.
-const milliseconds endless_look = patience(seconds(60));
-const Wait look_only{milliseconds(-1), endless_look};
+/// Far longer than any case in which the spin ends as it should.
+const milliseconds endless_spin = patience(seconds(60));
+const Wait spin_only{milliseconds(-1), endless_spin};
 
-/// Waits until a thread of this process sleeps; false if it never does.
+/// Waits until a thread of this process sleeps; false if it does not in time.
 bool await_asleep(pid_t thread) {
     const std::string path = fmt::format("/proc/self/task/{}/stat", thread);
     const auto end = steady_clock::now() + patience();
@@ -40,133 +40,133 @@ bool await_asleep(pid_t thread) {
 } // namespace
 
 CONFORMANCE_CASE("a turn with nothing to do returns no event, with and without a wait") {
-    const Link link = bench.link(bench.listen());
-    bench.receive(link, 1000);
-    CHECK(bench.turn(milliseconds(0)) == 0);
-    CHECK(bench.turn(milliseconds(10)) == 0);
-    CHECK(bench.turn(milliseconds(0)) == 0);
+    const Link link = harness.link(harness.listen());
+    harness.receive(link, 1000);
+    CHECK(harness.turn(milliseconds(0)) == 0);
+    CHECK(harness.turn(milliseconds(10)) == 0);
+    CHECK(harness.turn(milliseconds(0)) == 0);
 }
 
-CONFORMANCE_CASE("wake from another thread ends a wait without end") {
+CONFORMANCE_CASE("wake from another thread ends an endless wait") {
     for (int round = 0; round < 3; ++round) {
         std::thread waker([&] {
             std::this_thread::sleep_for(milliseconds(20));
-            bench.backend().wake();
+            harness.backend().wake();
         });
-        CHECK(bench.turn(milliseconds(-1)) == 0);
+        CHECK(harness.turn(milliseconds(-1)) == 0);
         waker.join();
     }
 }
 
 CONFORMANCE_CASE("a wake before the turn is not lost") {
     for (int round = 0; round < 3; ++round) {
-        bench.backend().wake();
-        bench.backend().wake();
-        CHECK(bench.turn(milliseconds(-1)) == 0);
+        harness.backend().wake();
+        harness.backend().wake();
+        CHECK(harness.turn(milliseconds(-1)) == 0);
     }
 }
 
 CONFORMANCE_CASE("a wake does not hide events") {
-    const Link link = bench.link(bench.listen());
-    bench.receive(link, 1000);
-    bench.turn();
-    bench.peer_give(link.peer, pattern(10));
-    bench.backend().wake();
-    const Event event = bench.expect(OpKind::receive, link.token);
-    CHECK(bench.take(event) == pattern(10));
+    const Link link = harness.link(harness.listen());
+    harness.receive(link, 1000);
+    harness.turn();
+    harness.peer_send_all(link.peer, pattern(10));
+    harness.backend().wake();
+    const Event event = harness.expect(OpKind::receive, link.token);
+    CHECK(harness.take(event) == pattern(10));
 }
 
-CONFORMANCE_CASE("an event that comes while a turn looks is told at once") {
-    const Link link = bench.link(bench.listen());
-    bench.receive(link, 1000);
+CONFORMANCE_CASE("an event that comes while a turn spins ends the turn at once") {
+    const Link link = harness.link(harness.listen());
+    harness.receive(link, 1000);
     for (int round = 0; round < 3; ++round) {
         std::thread peer;
-        if (bench.peers_wake()) {
-            bench.turn(); // the stream is armed, and all that is left is to look
+        if (harness.peers_wake()) {
+            harness.turn(); // arms the stream, so that the next turn only spins
             peer = std::thread([&] {
                 std::this_thread::sleep_for(milliseconds(20));
-                CHECK(bench.peer_send(link.peer, pattern(10)) == 10);
+                CHECK(harness.peer_send(link.peer, pattern(10)) == 10);
             });
         } else {
-            bench.peer_give(link.peer, pattern(10));
+            harness.peer_send_all(link.peer, pattern(10));
         }
         const auto begin = steady_clock::now();
-        while (bench.turn(look_only) == 0 && steady_clock::now() - begin < endless_look)
+        while (harness.turn(spin_only) == 0 && steady_clock::now() - begin < endless_spin)
             continue;
-        CHECK(steady_clock::now() - begin < endless_look);
+        CHECK(steady_clock::now() - begin < endless_spin);
         if (peer.joinable())
             peer.join();
-        const Event event = bench.expect(OpKind::receive, link.token);
-        CHECK(bench.take(event) == pattern(10));
+        const Event event = harness.expect(OpKind::receive, link.token);
+        CHECK(harness.take(event) == pattern(10));
         if (event.last)
-            bench.receive(link, 1000);
+            harness.receive(link, 1000);
     }
 }
 
-CONFORMANCE_CASE("wake from another thread ends a look") {
+CONFORMANCE_CASE("wake from another thread ends a spin") {
     for (int round = 0; round < 3; ++round) {
         std::thread waker([&] {
             std::this_thread::sleep_for(milliseconds(20));
-            bench.backend().wake();
+            harness.backend().wake();
         });
         const auto begin = steady_clock::now();
-        CHECK(bench.turn(look_only) == 0);
-        CHECK(steady_clock::now() - begin < endless_look);
+        CHECK(harness.turn(spin_only) == 0);
+        CHECK(steady_clock::now() - begin < endless_spin);
         waker.join();
     }
 }
 
-CONFORMANCE_CASE("a look that finds nothing ends in sleep, and an event ends that") {
-    const Link link = bench.link(bench.listen());
-    bench.receive(link, 1000);
+CONFORMANCE_CASE("a turn sleeps after a spin without events, and an event ends the sleep") {
+    const Link link = harness.link(harness.listen());
+    harness.receive(link, 1000);
     for (int round = 0; round < 3; ++round) {
-        bench.turn();
+        harness.turn();
         bool slept = false;
         std::thread peer([&, thread = ::gettid()] {
             slept = await_asleep(thread);
-            if (bench.peers_wake())
-                CHECK(bench.peer_send(link.peer, pattern(10)) == 10);
+            if (harness.peers_wake())
+                CHECK(harness.peer_send(link.peer, pattern(10)) == 10);
             else
-                bench.backend().wake(); // all else of it is one thread's
+                harness.backend().wake(); // no other function may be called from another thread
         });
-        bench.turn(Wait{milliseconds(-1), milliseconds(1)});
+        harness.turn(Wait{milliseconds(-1), milliseconds(1)});
         peer.join();
         CHECK(slept);
-        if (!bench.peers_wake())
-            bench.peer_give(link.peer, pattern(10));
-        const Event event = bench.expect(OpKind::receive, link.token);
-        CHECK(bench.take(event) == pattern(10));
+        if (!harness.peers_wake())
+            harness.peer_send_all(link.peer, pattern(10));
+        const Event event = harness.expect(OpKind::receive, link.token);
+        CHECK(harness.take(event) == pattern(10));
         if (event.last)
-            bench.receive(link, 1000);
+            harness.receive(link, 1000);
     }
 }
 
-CONFORMANCE_CASE("a turn that looks lasts until its deadline, whatever part of that is the look") {
-    const Link link = bench.link(bench.listen());
-    bench.receive(link, 1000);
-    bench.turn();
-    for (const milliseconds look : {milliseconds(0), milliseconds(5), milliseconds(20)}) {
-        // The kernel may wake it for nothing once: of a connection that was accepted while another
-        // CPU was still at work on its handshake, the end of that is told a little later.
+CONFORMANCE_CASE("a turn lasts until its deadline, whatever part of it is the spin") {
+    const Link link = harness.link(harness.listen());
+    harness.receive(link, 1000);
+    harness.turn();
+    for (const milliseconds spin : {milliseconds(0), milliseconds(5), milliseconds(20)}) {
+        // The kernel may wake the turn needlessly once: if a connection is accepted while another
+        // CPU still completes its handshake, that completion wakes the turn a little later.
         bool lasted = false;
         for (int i = 0; i < 10 && !lasted; ++i) {
             const auto begin = steady_clock::now();
-            CHECK(bench.turn(Wait{milliseconds(20), look}) == 0);
+            CHECK(harness.turn(Wait{milliseconds(20), spin}) == 0);
             lasted = steady_clock::now() - begin >= milliseconds(20);
         }
         CHECK(lasted);
     }
 }
 
-CONFORMANCE_CASE("what is given to a turn that looks is done before it looks") {
-    const Link link = bench.link(bench.listen());
-    const BufferId buffer = bench.send(link, 100);
+CONFORMANCE_CASE("a turn starts its operations before it spins") {
+    const Link link = harness.link(harness.listen());
+    const BufferId buffer = harness.send(link, 100);
     const auto begin = steady_clock::now();
-    CHECK(bench.turn(look_only) == 1);
-    CHECK(steady_clock::now() - begin < endless_look);
-    const Event event = bench.expect(OpKind::send, link.token);
+    CHECK(harness.turn(spin_only) == 1);
+    CHECK(steady_clock::now() - begin < endless_spin);
+    const Event event = harness.expect(OpKind::send, link.token);
     CHECK(event.result == 100);
-    bench.release(buffer);
+    harness.release(buffer);
     int32_t end = 0;
-    CHECK(bench.peer_take(link.peer, 100, end) == pattern(100));
+    CHECK(harness.peer_receive_all(link.peer, 100, end) == pattern(100));
 }

@@ -1,4 +1,4 @@
-#include "tests/conformance/bench.h"
+#include "tests/conformance/harness.h"
 
 #include "tests/support/patience.h"
 
@@ -14,11 +14,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// Turns until what must come has come, and whether it may still be waited for.
+/// The turns of a wait for something that must come: their sleeps, and the time limit of all.
 class EmptyTurns {
 public:
-    bool patient() const { return std::chrono::steady_clock::now() < end_; }
-    /// The first looks only, and the next ones sleep.
+    bool within_limit() const { return std::chrono::steady_clock::now() < end_; }
+    /// The first turn does not sleep, the next ones do.
     milliseconds next(milliseconds sleep) {
         return std::exchange(first_, false) ? milliseconds(0) : sleep;
     }
@@ -30,7 +30,7 @@ private:
     bool first_ = true;
 };
 
-constexpr int quiet_turns = 4; ///< of 5 ms each, in which nothing may come
+constexpr int quiet_turns = 4; ///< of 5 ms each, in which no event may come
 
 } // namespace
 
@@ -41,23 +41,23 @@ Bytes pattern(size_t size, uint64_t from) {
     return bytes;
 }
 
-Bench::Bench()
+Harness::Harness()
     : streams_(std::move(*BufferPool::create(stream_buffers, stream_buffer_bytes))),
       datagrams_(std::move(*DatagramPool::create(datagram_buffers))) {}
 
-std::unique_ptr<Bench> looking(std::unique_ptr<Bench> bench) {
-    bench->look_first(milliseconds(2));
-    return bench;
+std::unique_ptr<Harness> spinning(std::unique_ptr<Harness> harness) {
+    harness->spin_first(milliseconds(2));
+    return harness;
 }
 
-size_t Bench::turn(milliseconds sleep) {
-    std::chrono::microseconds spin = look_first_;
+size_t Harness::turn(milliseconds sleep) {
+    std::chrono::microseconds spin = spin_first_;
     if (sleep.count() >= 0)
         spin = std::min<std::chrono::microseconds>(spin, sleep);
     return turn(Wait{sleep, spin});
 }
 
-size_t Bench::turn(Wait wait) {
+size_t Harness::turn(Wait wait) {
     std::vector<Event> events(span_, Event{OpKind::stop, {}, 0});
     const size_t count = backend_->turn(ops_, events, wait);
     ops_.clear();
@@ -70,7 +70,7 @@ size_t Bench::turn(Wait wait) {
     return count;
 }
 
-std::string Bench::describe_waiting() const {
+std::string Harness::describe_waiting() const {
     std::string text;
     for (const Event& event : waiting_)
         text += fmt::format(
@@ -79,7 +79,7 @@ std::string Bench::describe_waiting() const {
     return text.empty() ? "none" : text;
 }
 
-Event Bench::expect(OpKind kind, Token token) {
+Event Harness::expect(OpKind kind, Token token) {
     for (EmptyTurns turns;;) {
         const auto found = std::ranges::find_if(waiting_, [&](const Event& event) {
             return event.kind == kind && event.token == token;
@@ -91,15 +91,15 @@ Event Bench::expect(OpKind kind, Token token) {
         }
         INFO(
             "kind ", static_cast<int>(kind), " token ", token.slot,
-            "; there: ", describe_waiting());
-        REQUIRE_MESSAGE(turns.patient(), "an event did not come");
+            "; waiting: ", describe_waiting());
+        REQUIRE_MESSAGE(turns.within_limit(), "an event did not come");
         turn(turns.next(milliseconds(20)));
     }
 }
 
-Event Bench::next() {
+Event Harness::next() {
     for (EmptyTurns turns; waiting_.empty();) {
-        REQUIRE_MESSAGE(turns.patient(), "no event came");
+        REQUIRE_MESSAGE(turns.within_limit(), "no event came");
         turn(turns.next(milliseconds(20)));
     }
     const Event event = waiting_.front();
@@ -107,30 +107,30 @@ Event Bench::next() {
     return event;
 }
 
-std::optional<Event> Bench::look_for(OpKind kind, Token token) {
+std::optional<Event> Harness::poll_for(OpKind kind, Token token) {
     for (int turns = 0; turns < quiet_turns; ++turns) {
-        const bool there = std::ranges::any_of(waiting_, [&](const Event& event) {
+        const bool has_come = std::ranges::any_of(waiting_, [&](const Event& event) {
             return event.kind == kind && event.token == token;
         });
-        if (there)
+        if (has_come)
             return expect(kind, token);
         turn(milliseconds(5));
     }
     return std::nullopt;
 }
 
-bool Bench::quiet() {
+bool Harness::quiet() {
     for (int turns = 0; turns < quiet_turns && waiting_.empty(); ++turns)
         turn(milliseconds(5));
-    INFO("there: ", describe_waiting());
+    INFO("waiting: ", describe_waiting());
     CHECK(waiting_.empty());
     return waiting_.empty();
 }
 
-int Bench::accept(int listener) {
+int Harness::accept(int listener) {
     for (int tries = 0; tries < 10; ++tries) {
         if (accepting_ != listener)
-            give({.kind = OpKind::accept, .token = accept_token, .fd = listener, .size = 1});
+            submit({.kind = OpKind::accept, .token = accept_token, .fd = listener, .size = 1});
         accepting_ = listener;
         const Event event = expect(OpKind::accept, accept_token);
         if (event.last)
@@ -142,25 +142,25 @@ int Bench::accept(int listener) {
     return -1;
 }
 
-void Bench::stop_accept(int listener) {
+void Harness::stop_accept(int listener) {
     if (accepting_ != listener)
         return;
-    give({.kind = OpKind::stop, .target = OpKind::accept, .token = accept_token, .fd = listener});
+    submit({.kind = OpKind::stop, .target = OpKind::accept, .token = accept_token, .fd = listener});
     REQUIRE(expect(OpKind::accept, accept_token).last);
     accepting_ = -1;
 }
 
-Link Bench::link(int listener) {
+Link Harness::link(int listener) {
     const int peer = connect(listener);
     const int fd = accept(listener);
     return {.fd = fd, .token = {next_slot_++, 1}, .peer = peer};
 }
 
-void Bench::receive(const Link& link, uint32_t size) {
-    give({.kind = OpKind::receive, .token = link.token, .fd = link.fd, .size = size});
+void Harness::receive(const Link& link, uint32_t size) {
+    submit({.kind = OpKind::receive, .token = link.token, .fd = link.fd, .size = size});
 }
 
-Bytes Bench::take(const Event& event) {
+Bytes Harness::take(const Event& event) {
     REQUIRE(event.result > 0);
     REQUIRE(event.buffer < streams_.count());
     REQUIRE(streams_.owner(event.buffer) == Owner::worker);
@@ -170,7 +170,7 @@ Bytes Bench::take(const Event& event) {
     return taken;
 }
 
-Bytes Bench::receive_all(const Link& link, size_t size, int32_t& end) {
+Bytes Harness::receive_all(const Link& link, size_t size, int32_t& end) {
     Bytes all;
     bool armed = false;
     for (end = 1; all.size() < size;) {
@@ -188,8 +188,9 @@ Bytes Bench::receive_all(const Link& link, size_t size, int32_t& end) {
         }
         std::ranges::copy(take(event), std::back_inserter(all));
     }
-    if (armed) { // it may be one that ends by its cap alone, or none
-        give({.kind = OpKind::stop, .target = OpKind::receive, .token = link.token, .fd = link.fd});
+    if (armed) { // the backend may or may not have ended the stream at its cap
+        submit(
+            {.kind = OpKind::stop, .target = OpKind::receive, .token = link.token, .fd = link.fd});
         while (armed) {
             const Event event = expect(OpKind::receive, link.token);
             armed = !event.last;
@@ -200,7 +201,7 @@ Bytes Bench::receive_all(const Link& link, size_t size, int32_t& end) {
     return all;
 }
 
-BufferId Bench::send(const Link& link, uint32_t size, uint64_t from, bool more) {
+BufferId Harness::send(const Link& link, uint32_t size, uint64_t from, bool more) {
     const BufferId buffer = streams_.take(Owner::worker);
     REQUIRE(buffer != no_buffer);
     std::ranges::copy(pattern(size, from), streams_.bytes(buffer).begin());
@@ -208,10 +209,10 @@ BufferId Bench::send(const Link& link, uint32_t size, uint64_t from, bool more) 
     return buffer;
 }
 
-void Bench::send_rest(
+void Harness::send_rest(
     const Link& link, BufferId buffer, uint32_t offset, uint32_t size, bool more) {
     streams_.move(buffer, Owner::worker, Owner::backend);
-    give(
+    submit(
         {.kind = OpKind::send,
          .more = more,
          .token = link.token,
@@ -221,21 +222,21 @@ void Bench::send_rest(
          .size = size});
 }
 
-int Bench::ask(int fd, const std::string& address, std::span<const std::byte> bytes) {
-    const int who = asker(fd, address);
-    REQUIRE(question(who, bytes));
-    return who;
+int Harness::send_request(int fd, const std::string& address, std::span<const std::byte> bytes) {
+    const int requester_id = requester(fd, address);
+    REQUIRE(request(requester_id, bytes));
+    return requester_id;
 }
 
-void Bench::close(const Link& link) {
-    give({.kind = OpKind::close, .token = link.token, .fd = link.fd});
+void Harness::close(const Link& link) {
+    submit({.kind = OpKind::close, .token = link.token, .fd = link.fd});
     const Event event = expect(OpKind::close, link.token);
     CHECK(event.last);
     CHECK(event.result == 0);
 }
 
-void Bench::let_go(const Link& link) {
-    give({.kind = OpKind::release, .token = link.token, .fd = link.fd});
+void Harness::release_connection(const Link& link) {
+    submit({.kind = OpKind::release, .token = link.token, .fd = link.fd});
     const Event event = expect(OpKind::release, link.token);
     CHECK(event.last);
     CHECK(event.result == 0);
@@ -243,7 +244,7 @@ void Bench::let_go(const Link& link) {
     CHECK(is_open(link.fd));
 }
 
-Bytes Bench::peer_take(int peer, size_t size, int32_t& end) {
+Bytes Harness::peer_receive_all(int peer, size_t size, int32_t& end) {
     Bytes all;
     end = 1;
     for (EmptyTurns turns; all.size() < size;) {
@@ -256,28 +257,28 @@ Bytes Bench::peer_take(int peer, size_t size, int32_t& end) {
             end = result;
             break;
         } else {
-            REQUIRE_MESSAGE(turns.patient(), "bytes for a peer did not come");
+            REQUIRE_MESSAGE(turns.within_limit(), "bytes for a peer did not come");
             turn(turns.next(milliseconds(5)));
         }
     }
     return all;
 }
 
-void Bench::peer_give(int peer, std::span<const std::byte> bytes) {
+void Harness::peer_send_all(int peer, std::span<const std::byte> bytes) {
     for (EmptyTurns turns; !bytes.empty();) {
         const int32_t result = peer_send(peer, bytes);
-        REQUIRE_MESSAGE((result > 0 || result == -EAGAIN), "a peer can not send");
+        REQUIRE_MESSAGE((result > 0 || result == -EAGAIN), "a peer cannot send");
         if (result > 0)
             bytes = bytes.subspan(static_cast<size_t>(result));
         else
             turn(milliseconds(5));
-        REQUIRE(turns.patient());
+        REQUIRE(turns.within_limit());
     }
 }
 
-int Bench::peer_end(int peer) {
+int Harness::peer_end(int peer) {
     int32_t end = 1;
-    peer_take(peer, SIZE_MAX, end);
+    peer_receive_all(peer, SIZE_MAX, end);
     return end;
 }
 

@@ -1,9 +1,9 @@
-// The benches of the kernel's backends: real sockets on the loopback interface.
+// The harnesses of epoll and io_uring: real sockets on the loopback interface.
 #include "build_features.h"
 #include "common/fd.h"
 #include "daemon/io/epoll_backend.h"
 #include "daemon/listen/listen_socket.h"
-#include "tests/conformance/bench.h"
+#include "tests/conformance/harness.h"
 #include "tests/support/has_ipv6.h"
 #if RIPOSTE_HAVE_IO_URING
 #include "daemon/io/uring_backend.h"
@@ -50,9 +50,9 @@ void set_buffers(int fd) {
     ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &socket_buffer_bytes, sizeof socket_buffer_bytes);
 }
 
-class KernelBench : public Bench {
+class KernelHarness : public Harness {
 public:
-    ~KernelBench() override {
+    ~KernelHarness() override {
         permit();
         destroy_backend();
         for (const int fd : accepted_)
@@ -133,45 +133,46 @@ public:
     }
     void bring_back(int /*fd*/) override {}
 
-    int asker(int fd, const std::string& address) override {
+    int requester(int fd, const std::string& address) override {
         const SocketAddress to = numeric_address(address, local_address(fd).port());
-        Fd asker(::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-        REQUIRE(asker);
-        std::erase(accepted_, asker.get());
+        Fd requester(::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        REQUIRE(requester);
+        std::erase(accepted_, requester.get());
         const SocketAddress from = numeric_address(to.family() == AF_INET ? "127.0.0.1" : "::1", 0);
-        REQUIRE(::bind(asker.get(), from.get(), from.size) == 0);
-        asked_.push_back(to);
-        askers_.push_back(std::move(asker));
-        return static_cast<int>(askers_.size() - 1);
+        REQUIRE(::bind(requester.get(), from.get(), from.size) == 0);
+        requested_.push_back(to);
+        requesters_.push_back(std::move(requester));
+        return static_cast<int>(requesters_.size() - 1);
     }
-    bool question(int asker, std::span<const std::byte> bytes, uint16_t segment_bytes) override {
-        const int fd = askers_[index(asker)].get();
+    bool request(int requester, std::span<const std::byte> bytes, uint16_t segment_bytes) override {
+        const int fd = requesters_[index(requester)].get();
         const int segment = segment_bytes;
         if (::setsockopt(fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) != 0 && segment != 0)
             return false;
-        const SocketAddress& to = asked_[index(asker)];
+        const SocketAddress& to = requested_[index(requester)];
         const ssize_t sent = ::sendto(fd, bytes.data(), bytes.size(), 0, to.get(), to.size);
         if (segment == 0)
             REQUIRE(sent == static_cast<ssize_t>(bytes.size()));
         return sent == static_cast<ssize_t>(bytes.size());
     }
-    SocketAddress asker_address(int asker) override {
-        return local_address(askers_[index(asker)].get());
+    SocketAddress requester_address(int requester) override {
+        return local_address(requesters_[index(requester)].get());
     }
-    SocketAddress asked_address(int asker) override { return asked_[index(asker)]; }
-    std::optional<sim::Datagram> answer(int asker) override {
+    SocketAddress requested_address(int requester) override { return requested_[index(requester)]; }
+    std::optional<sim::Datagram> reply_to(int requester) override {
         Bytes bytes(datagram_bytes_max);
         SocketAddress from;
         from.size = sizeof from.storage;
         const ssize_t size = ::recvfrom(
-            askers_[index(asker)].get(), bytes.data(), bytes.size(), 0, from.get(), &from.size);
+            requesters_[index(requester)].get(), bytes.data(), bytes.size(), 0, from.get(),
+            &from.size);
         if (size < 0)
             return std::nullopt;
         bytes.resize(static_cast<size_t>(size));
-        return sim::Datagram{.peer = asker_address(asker), .local = from, .bytes = bytes};
+        return sim::Datagram{.peer = requester_address(requester), .local = from, .bytes = bytes};
     }
-    void block_answer(BufferId buffer) override {
-        // A broadcast without the permission for it: EACCES.
+    void block_reply(BufferId buffer) override {
+        // Sending to the broadcast address without SO_BROADCAST fails with EACCES.
         datagrams().info(buffer).peer.v4.sin_addr.s_addr = INADDR_BROADCAST;
     }
 
@@ -187,11 +188,10 @@ private:
         return std::move(*fd);
     }
 
-    /// Listeners and datagram sockets go by their descriptor, peers by their place: a peer's
-    /// descriptor can be closed and used again.
+    /// Keeps a listener, datagram socket or peer, and returns its number, which is its descriptor.
     int keep(Fd fd) {
         const int number = fd.get();
-        std::erase(accepted_, number); // that one was closed, and this is another
+        std::erase(accepted_, number); // an accepted connection of that number has been closed
         sockets_.resize(std::max(sockets_.size(), index(number) + 1));
         sockets_[index(number)] = std::move(fd);
         return number;
@@ -203,14 +203,14 @@ private:
     }
 
     std::vector<Fd> sockets_; ///< by number
-    std::vector<Fd> askers_;
-    std::vector<SocketAddress> asked_;
+    std::vector<Fd> requesters_;
+    std::vector<SocketAddress> requested_;
     std::vector<int> accepted_;
     rlimit descriptors_{};
     bool refused_ = false;
 };
 
-class EpollBench final : public KernelBench {
+class EpollHarness final : public KernelHarness {
 public:
     std::string open() override {
         auto opened = EpollBackend::open(pools());
@@ -222,9 +222,9 @@ public:
 };
 
 #if RIPOSTE_HAVE_IO_URING
-class UringBench final : public KernelBench {
+class UringHarness final : public KernelHarness {
 public:
-    explicit UringBench(bool deferred_task_run, bool capped_receive)
+    explicit UringHarness(bool deferred_task_run, bool capped_receive)
         : deferred_task_run_(deferred_task_run), capped_receive_(capped_receive) {}
 
     std::string open() override {
@@ -249,19 +249,19 @@ private:
 
 } // namespace
 
-std::unique_ptr<Bench> make_epoll() {
-    return std::make_unique<EpollBench>();
+std::unique_ptr<Harness> make_epoll() {
+    return std::make_unique<EpollHarness>();
 }
 
 #if RIPOSTE_HAVE_IO_URING
-std::unique_ptr<Bench> make_uring() {
-    return std::make_unique<UringBench>(true, true);
+std::unique_ptr<Harness> make_uring() {
+    return std::make_unique<UringHarness>(true, true);
 }
-std::unique_ptr<Bench> make_uring_uncapped() {
-    return std::make_unique<UringBench>(true, false);
+std::unique_ptr<Harness> make_uring_uncapped() {
+    return std::make_unique<UringHarness>(true, false);
 }
-std::unique_ptr<Bench> make_uring_coop() {
-    return std::make_unique<UringBench>(false, true);
+std::unique_ptr<Harness> make_uring_coop() {
+    return std::make_unique<UringHarness>(false, true);
 }
 #endif
 

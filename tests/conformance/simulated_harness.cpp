@@ -1,4 +1,4 @@
-#include "tests/conformance/bench.h"
+#include "tests/conformance/harness.h"
 #include "tests/sim/sim_backend.h"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 namespace riposte::test {
 namespace {
 
-class SimulatedBench final : public Bench {
+class SimulatedHarness final : public Harness {
 public:
     std::string open() override {
         auto backend = std::make_unique<sim::SimBackend>(
@@ -19,7 +19,7 @@ public:
         return "";
     }
 
-    ~SimulatedBench() override {
+    ~SimulatedHarness() override {
         if (has_backend())
             CHECK(backend_->violation() == "");
         destroy_backend();
@@ -55,64 +55,64 @@ public:
     }
     void bring_back(int fd) override { backend_->introduce(fd); }
 
-    int asker(int fd, const std::string& address) override {
+    int requester(int fd, const std::string& address) override {
         const bool v6 = address.find(':') != std::string::npos;
         const auto asked = static_cast<uint8_t>(address.back() - '0');
-        const auto port = static_cast<uint16_t>(first_asker_port + askers_.size());
-        askers_.push_back(
+        const auto port = static_cast<uint16_t>(first_requester_port + requesters_.size());
+        requesters_.push_back(
             {.fd = fd,
              .peer = v6 ? sim::ipv6_address(9, port) : sim::ipv4_address(9, port),
              .asked = v6 ? sim::ipv6_address(asked, 7) : sim::ipv4_address(asked, 7)});
-        return static_cast<int>(askers_.size() - 1);
+        return static_cast<int>(requesters_.size() - 1);
     }
-    bool question(int asker, std::span<const std::byte> bytes, uint16_t segment_bytes) override {
-        const Asker& from = at(asker);
+    bool request(int requester, std::span<const std::byte> bytes, uint16_t segment_bytes) override {
+        const Requester& from = at(requester);
         return network_.ask(
             from.fd, {.peer = from.peer,
                       .local = from.asked,
                       .bytes = {bytes.begin(), bytes.end()},
                       .segment_bytes = segment_bytes});
     }
-    SocketAddress asker_address(int asker) override { return at(asker).peer; }
-    SocketAddress asked_address(int asker) override { return at(asker).asked; }
-    void block_answer(BufferId /*buffer*/) override {
+    SocketAddress requester_address(int requester) override { return at(requester).peer; }
+    SocketAddress requested_address(int requester) override { return at(requester).asked; }
+    void block_reply(BufferId /*buffer*/) override {
         sim::Faults faults;
         faults.dropped_answer = 100;
         backend_->set_faults(faults);
     }
-    std::optional<sim::Datagram> answer(int asker) override {
-        auto& answers = network_.answers();
-        const auto found = std::ranges::find_if(answers, [&](const sim::Datagram& datagram) {
-            return datagram.peer.port() == at(asker).peer.port();
+    std::optional<sim::Datagram> reply_to(int requester) override {
+        auto& replies = network_.answers();
+        const auto found = std::ranges::find_if(replies, [&](const sim::Datagram& datagram) {
+            return datagram.peer.port() == at(requester).peer.port();
         });
-        if (found == answers.end())
+        if (found == replies.end())
             return std::nullopt;
         sim::Datagram datagram = *found;
-        answers.erase(found);
+        replies.erase(found);
         return datagram;
     }
 
 private:
     using StreamId = sim::StreamId;
-    static constexpr size_t first_asker_port = 5000;
+    static constexpr size_t first_requester_port = 5000;
 
-    struct Asker {
+    struct Requester {
         int fd;
         SocketAddress peer;
         SocketAddress asked;
     };
 
-    const Asker& at(int asker) const { return askers_[static_cast<size_t>(asker)]; }
+    const Requester& at(int requester) const { return requesters_[static_cast<size_t>(requester)]; }
 
-    sim::SimBackend* backend_ = nullptr; ///< the bench owns it
+    sim::SimBackend* backend_ = nullptr; ///< owned by the base class
     sim::SimNetwork network_{{.to_server_bytes = 128 * 1024, .to_peer_bytes = 64 * 1024}};
-    std::vector<Asker> askers_;
+    std::vector<Requester> requesters_;
 };
 
 } // namespace
 
-std::unique_ptr<Bench> make_simulated() {
-    return std::make_unique<SimulatedBench>();
+std::unique_ptr<Harness> make_simulated() {
+    return std::make_unique<SimulatedHarness>();
 }
 
 } // namespace riposte::test
