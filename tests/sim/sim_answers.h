@@ -1,4 +1,4 @@
-// What the right answer of each service is, written down a second time, from the RFCs.
+// The correct reply of each service, implemented a second time, from the RFCs.
 #pragma once
 
 #include <cstddef>

@@ -60,8 +60,8 @@ size_t SimBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait w
     ++turn_;
     last_wait_ = wait.sleep;
     if (wait.sleep.count() >= 0 && wait.spin > wait.sleep && violation_.empty())
-        violation_ = fmt::format("turn {}: a look goes past the deadline", turn_);
-    // finish and abort never queue behind anything: a backend may do them first, or in their place.
+        violation_ = fmt::format("turn {}: the spin exceeds the deadline", turn_);
+    // finish and abort never queue behind anything: a backend may do them first, or in their order.
     const bool first = settings_.faults.any_order && random_.chance(50);
     const uint64_t place = place_;
     for (const bool now : {true, false}) {
@@ -75,7 +75,7 @@ size_t SimBackend::turn(std::span<const Op> ops, std::span<Event> events, Wait w
     }
     if (std::ranges::any_of(handles_, [](const auto& entry) { return entry.second.held_back; }) &&
         violation_.empty())
-        violation_ = fmt::format("turn {}: what a send held back is followed by nothing", turn_);
+        violation_ = fmt::format("turn {}: nothing follows a send that held bytes back", turn_);
     work();
     count_buffers();
     size_t count = deliver(events);
@@ -106,7 +106,7 @@ bool SimBackend::has_place(int fd) const {
            found->second.token->slot != Token::max;
 }
 
-/// Whatever the backend owns is in stock, on its way to the worker, or being sent.
+/// Each buffer that the backend owns is in stock, in a pending event, or being sent.
 void SimBackend::count_buffers() {
     size_t streams = stock_.size();
     size_t datagrams = datagram_stock_.size();
@@ -121,14 +121,14 @@ void SimBackend::count_buffers() {
         return;
     if (const uint32_t held = pools_.streams.held(Owner::backend); held != streams)
         violation_ = fmt::format(
-            "turn {}: it was passed {} stream buffers, and {} are in use", turn_, held, streams);
+            "turn {}: the backend owns {} stream buffers, and {} are in use", turn_, held, streams);
     if (const uint32_t held = pools_.datagrams.buffers().held(Owner::backend); held != datagrams)
         violation_ = fmt::format(
-            "turn {}: it was passed {} datagram buffers, and {} are in use", turn_, held,
+            "turn {}: the backend owns {} datagram buffers, and {} are in use", turn_, held,
             datagrams);
 }
 
-// Operations, and what a worker may give ----------------------------------------------------------
+// Operations, and the worker's side of the contract ----------------------------------------------
 
 void SimBackend::violated(const Op& op, std::string_view what) {
     if (violation_.empty())
@@ -161,7 +161,7 @@ void SimBackend::apply(const Op& op) {
     }
 }
 
-/// The connection that `op` is for, if it may have operations now.
+/// The connection of `op`, if it may have operations now; else null, and a violation.
 SimBackend::Handle* SimBackend::connection(const Op& op) {
     const auto found = handles_.find(op.fd);
     if (found == handles_.end() || !network_.is_stream(op.fd) || !found->second.announced) {
@@ -175,7 +175,7 @@ SimBackend::Handle* SimBackend::connection(const Op& op) {
     return &found->second;
 }
 
-/// All operations of a descriptor come with one token, and no other one ever has it.
+/// All operations of a descriptor have the same token, and no other connection ever has it.
 bool SimBackend::bind_token(const Op& op, Handle& handle) {
     if (handle.token) {
         if (*handle.token != op.token)
@@ -183,7 +183,7 @@ bool SimBackend::bind_token(const Op& op, Handle& handle) {
         return *handle.token == op.token;
     }
     if (!tokens_.emplace(op.token.slot, op.token.generation).second) {
-        violated(op, "the token of another connection, or of an earlier one");
+        violated(op, "the token of another or an earlier connection");
         return false;
     }
     handle.token = op.token;
@@ -216,7 +216,7 @@ void SimBackend::start_stream(const Op& op) {
     if (handle->armed)
         return violated(op, "armed already");
     if (op.kind == OpKind::receive && op.size == 0)
-        return violated(op, "a cap of nothing");
+        return violated(op, "a cap of 0 bytes");
     if (listener)
         handle->token = op.token;
     else if (!bind_token(op, *handle))
@@ -236,9 +236,9 @@ void SimBackend::start_send(const Op& op) {
     if (handle->finished || (handle->aborted && place_ > handle->abort_place))
         return violated(op, "a send after finish or abort");
     if (op.size == 0)
-        return violated(op, "a send of nothing");
+        return violated(op, "a send of 0 bytes");
     if (handle->held_back)
-        return violated(op, "a send after one that said it was the last");
+        return violated(op, "a send after one that held bytes back for the end");
     handle->sending = true;
     handle->sent = false;
     handle->send = op;
@@ -252,7 +252,7 @@ void SimBackend::send_datagram(const Op& op) {
     if (!check_buffer(buffers, op))
         return;
     if (op.size > datagram_sizes_[op.buffer])
-        return violated(op, "the answer is longer than its question");
+        return violated(op, "the reply is longer than its request");
     if (op.segment_bytes >= op.size && op.segment_bytes != 0)
         return violated(op, "a train of one datagram");
     const int32_t result = send_datagrams(op);
@@ -260,7 +260,7 @@ void SimBackend::send_datagram(const Op& op) {
     complete(op.fd, found->second, {OpKind::send_to, op.token, result, op.buffer, true});
 }
 
-/// Each datagram of a train goes, or is dropped, by itself. Returns what the event says.
+/// Sends or drops each datagram of a train by itself. Returns the result for the event.
 int32_t SimBackend::send_datagrams(const Op& op) {
     const DatagramInfo& arrival = pools_.datagrams.info(op.buffer);
     std::span<const std::byte> rest = pools_.datagrams.buffers().bytes(op.buffer).first(op.size);
@@ -286,13 +286,13 @@ int32_t SimBackend::send_datagrams(const Op& op) {
 
 void SimBackend::start_close(const Op& op) {
     if (network_.is_listener(op.fd) || network_.is_datagram_socket(op.fd))
-        return violated(op, "it belongs to somebody else");
+        return violated(op, "a listener or datagram socket, which the worker does not own");
     Handle* handle = connection(op);
     if (handle == nullptr)
         return;
     if (handle->armed || handle->sending)
         return violated(op, "something is in flight");
-    // One that was refused never had a token of its own.
+    // A refused connection never had a token of its own.
     if (handle->token && !bind_token(op, *handle))
         return;
     handle->token = op.token;
@@ -308,9 +308,9 @@ void SimBackend::release_fd(const Op& op) {
     if (handle->armed || handle->sending || handle->held_back)
         return violated(op, "something is in flight");
     if (handle->finished || handle->aborted)
-        return violated(op, "it was ended");
+        return violated(op, "a release after finish or abort");
     complete(op.fd, *handle, {OpKind::release, op.token, 0});
-    handles_.erase(op.fd); // whatever else is given for it breaks the contract
+    handles_.erase(op.fd); // any later operation on it breaks the contract
 }
 
 void SimBackend::stop_stream(const Op& op) {
@@ -321,19 +321,19 @@ void SimBackend::stop_stream(const Op& op) {
         return violated(op, "nothing to stop");
     Handle& handle = found->second;
     if (handle.stream.token != op.token || handle.stream.kind != op.target)
-        return violated(op, "the stream of somebody else");
+        return violated(op, "the stream has another token or kind");
     handle.stopping = true;
 }
 
 void SimBackend::shut_down(const Op& op) {
     if (network_.is_listener(op.fd) || network_.is_datagram_socket(op.fd))
-        return violated(op, "it belongs to somebody else");
+        return violated(op, "a listener or datagram socket, which the worker does not own");
     Handle* handle = connection(op);
     if (handle == nullptr || !bind_token(op, *handle))
         return;
     if (op.kind == OpKind::finish) {
         if (handle->sending || handle->finished)
-            return violated(op, "a send is in flight, or it was finished before");
+            return violated(op, "a send is in flight, or the connection is already finished");
         handle->finished = true;
         handle->held_back = false;
         network_.finish(op.fd);

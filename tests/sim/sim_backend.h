@@ -1,17 +1,17 @@
-// A backend over SimNetwork: the third one, and the strict one.
+// A backend over SimNetwork: the third backend, and the strictest.
 //
-// With faults off it is plain and prompt, and the conformance suite holds it to the same cases as
-// the kernel's. With faults on it makes by its seed every choice that the contract (backend.h)
+// With faults off it is simple and prompt, and passes the same cases of the conformance suite as
+// epoll and io_uring. With faults on, its seed makes every choice that the contract (backend.h)
 // leaves to a backend: the order of completions of different sources, how many turns late each
 // comes, chunk sizes, short sends, streams that end early, data that still comes after a stop, the
-// moment in which a descriptor becomes free, errors. Within one stream the order is kept.
+// moment in which a descriptor becomes free, errors. The order within one stream is kept.
 //
-// It also asserts the worker's side of the contract, and the first thing that breaks it is kept in
-// violation(); an operation that breaks it is not carried out. An operation counts as in flight
-// until its last event was delivered, because that is all that a worker can know. In each turn it
-// counts the buffers that it was passed: one that no operation or event speaks of is lost.
+// It also checks the worker's side of the contract: violation() has the first breach, and an
+// operation that breaks the contract is not carried out. An operation counts as in flight until its
+// last event was delivered, because a worker cannot know more. In each turn the backend counts the
+// buffers that it owns: one that belongs to no operation or event is lost.
 //
-// It does not look before it sleeps: here only time and other threads could bring anything.
+// It does not spin before it sleeps: here only time and other threads could bring an event.
 //
 // Buffers: like io_uring's provided ring it can keep some in stock (taken before each turn), or
 // take one when it has bytes for it, like epoll.
@@ -39,18 +39,18 @@ std::string describe(const Event& event);
 
 struct Faults {
     uint32_t delay_turns_max = 0; ///< each completion comes up to this many turns late
-    bool any_order = false;       ///< of completions of different sources
+    bool any_order = false;       ///< completions of different sources come in any order
     // The rest are chances in percent.
-    uint32_t small_chunk = 0;    ///< a receive or send of fewer bytes than could be
+    uint32_t small_chunk = 0;    ///< a receive or send of fewer bytes than possible
     uint32_t end_early = 0;      ///< a stream ends with an event that need not be its last
     uint32_t no_buffers = 0;     ///< a receive ends with -ENOBUFS for no reason
     uint32_t interrupted = 0;    ///< a receive or a send ends with -EINTR, and nothing has happened
     uint32_t peer_gone = 0;      ///< an accept finds a connection that was reset: -ECONNABORTED
     uint32_t accept_error = 0;   ///< -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM
-    uint32_t receive_error = 0;  ///< -ENOMEM and others that are not the peer's doing
+    uint32_t receive_error = 0;  ///< -ENOMEM and others that the peer did not cause
     uint32_t send_error = 0;     ///< likewise
     uint32_t datagram_error = 0; ///< a receive_from ends with -ENOMEM
-    uint32_t dropped_answer = 0; ///< a datagram of a send_to does not go, for whatever reason
+    uint32_t dropped_answer = 0; ///< a datagram of a send_to is not sent, for any reason
 
     static Faults none() { return {}; }
 };
@@ -72,15 +72,15 @@ public:
     size_t turn(std::span<const Op> ops, std::span<Event> events, Wait wait) noexcept override;
     void wake() noexcept override;
 
-    /// What the worker did against the contract; "" if nothing.
+    /// How the worker broke the contract; "" if it did not.
     const std::string& violation() const { return violation_; }
-    /// The last turn was given nothing, had nothing to tell, and nothing is on its way: only time
-    /// or a peer can change that. It would have slept for last_wait().
+    /// The last turn had no operations and no events, and none is pending: only time or a peer can
+    /// change that. It would have slept for last_wait().
     bool idle() const { return idle_; }
     std::chrono::milliseconds last_wait() const { return last_wait_; }
-    /// Is a stream armed or an answer under way on this listener?
+    /// Whether a stream is armed or a reply is in flight on this listener.
     bool uses(int fd) const;
-    /// Has the worker given this accepted descriptor a place of its own? Not one that it refused.
+    /// Whether the worker has given this accepted descriptor a slot; not if it refused it.
     bool has_place(int fd) const;
     /// A connection that another process has accepted; see backend.h.
     void introduce(int fd) { handles_[fd] = {.serial = ++serial_, .announced = true}; }
@@ -89,16 +89,16 @@ public:
 private:
     /// One descriptor between its accept and its close.
     struct Handle {
-        uint64_t serial = 0;    ///< names this use of the number
+        uint64_t serial = 0;    ///< identifies this use of the number
         bool announced = false; ///< the accept event was delivered
         std::optional<Token> token{};
         bool armed = false; ///< until the stream's last event was delivered
-        bool ended = false; ///< ... which is on its way
+        bool ended = false; ///< its last event is pending
         bool stopping = false;
         Op stream{};
         uint32_t left = 0;
         bool sending = false; ///< until its event was delivered
-        bool sent = false;    ///< ... which is on its way
+        bool sent = false;    ///< its event is pending
         Op send{};
         bool held_back = false; ///< `more` was sent whole: the end has to follow at once
         bool finished = false;
@@ -162,11 +162,11 @@ private:
     std::set<std::pair<uint32_t, uint32_t>> tokens_; ///< of every connection so far
     std::vector<BufferId> stock_;
     std::vector<BufferId> datagram_stock_;
-    std::vector<uint32_t> datagram_sizes_; ///< by buffer: of the question that lies in it
-    std::vector<SocketAddress> asked_;     ///< by buffer: the address of ours that was asked
+    std::vector<uint32_t> datagram_sizes_; ///< by buffer: the size of its request
+    std::vector<SocketAddress> asked_;     ///< by buffer: the local address of its request
     std::string violation_;
     uint64_t turn_ = 0;
-    uint64_t place_ = 0; ///< of the operation at hand, among all
+    uint64_t place_ = 0; ///< of the current operation, among all
     uint64_t serial_ = 0;
     bool idle_ = false;
     std::chrono::milliseconds last_wait_{0};

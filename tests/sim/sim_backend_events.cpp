@@ -1,5 +1,5 @@
-// The half of SimBackend that makes things happen: what is possible, by chance what of it, and when
-// the worker hears of it.
+// The half of SimBackend that makes completions: which are possible, which of these happen by
+// chance, and when their events are delivered to the worker.
 #include "tests/sim/sim_backend.h"
 
 #include <algorithm>
@@ -41,8 +41,8 @@ BufferId SimBackend::take_buffer() {
     return buffer;
 }
 
-/// As the kernel's backends do it: all sockets take from one stock, which is filled up whenever
-/// one of them is looked at, whether it then has a datagram or not.
+/// Like the kernel's backends: all sockets take from one stock, which is filled up whenever one of
+/// them is checked, even if it has no datagram.
 BufferId SimBackend::take_datagram_buffer() {
     BufferPool& buffers = pools_.datagrams.buffers();
     if (settings_.datagram_stock == 0)
@@ -74,7 +74,7 @@ void SimBackend::work() {
     if (settings_.faults.any_order)
         for (size_t i = fds.size(); i > 1; --i)
             std::swap(fds[i - 1], fds[random_.below(static_cast<uint32_t>(i))]);
-    constexpr size_t per_turn = 64; // bounded, as a kernel's completions are
+    constexpr size_t per_turn = 64; // bounded, like a kernel's completions
     for (const int fd : fds) {
         for (size_t i = 0; i < per_turn; ++i) {
             const auto handle = handles_.find(fd);
@@ -86,7 +86,7 @@ void SimBackend::work() {
     }
 }
 
-/// One completion, if there is one to be had.
+/// Makes one completion, if one is possible; else returns false.
 bool SimBackend::work_on(int fd, Handle& handle) {
     if (handle.closing)
         return close_now(fd, handle);
@@ -102,7 +102,7 @@ bool SimBackend::work_on(int fd, Handle& handle) {
                                                 : receive_datagram(fd, handle);
 }
 
-/// A stop ends a stream soon, not at once: what was on its way still comes.
+/// A stop ends a stream soon, not at once: bytes or connections may still come.
 bool SimBackend::end_stopped(int fd, Handle& handle) {
     if (settings_.faults.any_order && random_.chance(30)) {
         if (handle.stream.kind == OpKind::receive)
@@ -267,7 +267,7 @@ bool SimBackend::close_now(int fd, Handle& handle) {
         return false;
     const Event event{OpKind::close, handle.token.value_or(Token{}), network_.close(fd)};
     complete(fd, handle, event);
-    handles_.erase(fd); // the number is free, though the worker does not know yet
+    handles_.erase(fd); // the number is free, although the worker does not know it yet
     return true;
 }
 
@@ -279,7 +279,7 @@ size_t SimBackend::deliver(std::span<Event> events) {
         room = std::min<size_t>(room, 1 + random_.below(16));
     size_t count = 0;
     while (count < room) {
-        // The next one that is due of each source; a send is a source of its own.
+        // The first due event of each source; a send is a source of its own.
         std::vector<size_t> choices;
         std::vector<std::pair<uint64_t, OpKind>> seen;
         for (size_t i = 0; i < pending_.size(); ++i) {

@@ -20,7 +20,7 @@ Script honest_script(Random& random, ServiceKind kind) {
     script.pause_ms = random.chance(20) ? random.below(20) : 0;
     script.start_ms = random.chance(70) ? 0 : random.below(200);
     script.read_max = random.between(1, random.chance(30) ? 200 : 8000);
-    // Pauses are few: they must stay far below every timeout.
+    // Few and short pauses: they must stay far below every timeout.
     if (random.chance(20)) {
         script.read = random.chance(50) ? Script::Read::late : Script::Read::slow;
         script.read_pause_ms = random.between(1, script.read == Script::Read::late ? 300 : 20);
@@ -38,7 +38,7 @@ Script honest_script(Random& random, ServiceKind kind) {
         script.send = random.below(200);
     } else if (kind != ServiceKind::echo && kind != ServiceKind::discard && random.chance(50)) {
         script.end = Script::End::on_eof;
-        script.send = std::max(script.send, 1U); // hello speaks when it was spoken to
+        script.send = std::max(script.send, 1U); // hello replies only to a request
     }
     return script;
 }
@@ -53,7 +53,7 @@ Script hostile_script(Random& random) {
     script.read = static_cast<Script::Read>(random.below(4));
     script.read_max = random.between(1, 8000);
     script.read_pause_ms = random.below(3000);
-    script.read_total_max = 50'000; // of chargen, which has no end
+    script.read_total_max = 50'000; // chargen is endless
     script.want = random.below(20'000);
     script.end = static_cast<Script::End>(random.below(6));
     script.stall_percent = random.chance(30) ? random.between(1, 20) : 0;
@@ -67,7 +67,7 @@ std::string SimClient::describe() const {
         "client {} of {} (listener {}): sent {} of {} bytes, got {}, {}{}{}", number_,
         to_string(kind_), listener_id_, sent_, script_.send, got_bytes_,
         connected_ ? "connected, " : "", finished_ ? "finished, " : "",
-        over_ ? "over" : "still there");
+        over_ ? "over" : "still active");
 }
 
 void SimClient::step(World& world, Random& random) {
@@ -186,7 +186,7 @@ void SimClient::read(World& world, Random& random) {
         return took(world, std::span(bytes).first(static_cast<size_t>(result)));
     if (result == 0)
         return at_eof(world);
-    over_ = true; // reset; what is missing shows in complete()
+    over_ = true; // reset; complete() stays false
 }
 
 void SimClient::took(World& world, std::span<const std::byte> bytes) {
@@ -215,7 +215,7 @@ void SimClient::at_eof(World& world) {
         world.network.peer_close(stream_);
         over_ = true;
     } else if (script_.end != Script::End::stay || sent_ == script_.send) {
-        next_read_ms_ = never_ms; // nothing more to read; it may go on sending
+        next_read_ms_ = never_ms; // nothing more to read; it may continue to send
     }
 }
 
@@ -258,11 +258,11 @@ std::string SimClient::check_written(const World& world) {
     const uint64_t from = std::exchange(checked_, stream.written);
     const std::span<const std::byte> waiting = stream.to_peer.bytes();
     if (kind_ == ServiceKind::discard && stream.written > 0)
-        return "it was answered";
+        return "discard has replied";
     if (kind_ == ServiceKind::echo && stream.written > stream.read)
         return fmt::format("{} bytes echoed of {}", stream.written, stream.read);
     if (stream.written - from > waiting.size())
-        return ""; // a reset has thrown it away
+        return ""; // a reset has discarded the bytes
     for (uint64_t at = from; at < stream.written; ++at) {
         const std::byte byte = waiting[waiting.size() - (stream.written - at)];
         if ((kind_ == ServiceKind::echo && byte != sent_byte(number_, at)) ||
@@ -272,7 +272,7 @@ std::string SimClient::check_written(const World& world) {
     return "";
 }
 
-/// Is what came everything that was to come? It is a prefix of it already.
+/// Whether the reply is complete; check() has verified that it is a prefix of a correct one.
 bool SimClient::answered(const World& world) const {
     switch (kind_) {
     case ServiceKind::echo:
@@ -385,7 +385,7 @@ void SimAskers::forge(Random& random, Datagram& datagram) {
     case 5:
         return from("::ffff:192.0.2.1", port);
     case 6:
-        datagram.peer = {}; // the kernel did not say, or of a family that we do not know
+        datagram.peer = {}; // the kernel reported no address, or one of an unknown family
         return;
     case 7:
         datagram.cut = true;
@@ -403,12 +403,12 @@ void SimAskers::check_answers(World& world) {
         if (!fault_.empty())
             continue;
         if (number < questions_.size() && questions_[number].refused)
-            fault_ = fmt::format("an answer to {}, which was to have none", to_string(answer.peer));
+            fault_ = fmt::format("a reply to {}, which must get none", to_string(answer.peer));
         else if (number >= questions_.size())
-            fault_ = fmt::format("an answer to {}, who is nobody", to_string(answer.peer));
+            fault_ = fmt::format("a reply to {}, which sent no request", to_string(answer.peer));
         else if (!take(world, questions_[number], answer))
             fault_ = fmt::format(
-                "a wrong answer of {} bytes to question {} of {} ({} bytes by {}), after {} of {} "
+                "a wrong reply of {} bytes to request {} of {} ({} bytes by {}), after {} of {} "
                 "datagrams",
                 answer.bytes.size(), number, to_string(questions_[number].kind),
                 questions_[number].datagram.bytes.size(), questions_[number].datagram.segment_bytes,
@@ -416,8 +416,8 @@ void SimAskers::check_answers(World& world) {
     }
 }
 
-/// Is it the answer to one of the datagrams that are left? Those before it got none, in this
-/// delivery of the question.
+/// Whether `answer` is the reply to one of the remaining datagrams. Those before it got no reply,
+/// in this delivery of the request.
 bool SimAskers::take(const World& world, Question& question, const Datagram& answer) const {
     for (; question.delivery < question.deliveries; ++question.delivery, question.next = 0) {
         for (size_t index = question.next; index < question.count(); ++index) {
@@ -467,7 +467,7 @@ uint32_t SimAskers::unanswered(const World& world) const {
         uint32_t due = 0;
         if (question.refused)
             continue;
-        size_t line = 0; // the longest: which one it was to be is not known
+        size_t line = 0; // the longest, because the time of the reply is not known
         if (question.kind == ServiceKind::daytime)
             for (const int64_t seconds : world.wall_since(question.asked_at))
                 line = std::max(line, daytime_line(seconds).size());

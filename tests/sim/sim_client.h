@@ -1,12 +1,12 @@
-// The peers of a simulated run: what each sends and reads when, and what it must have been told.
+// The peers of a simulated run: when each sends and reads, and the reply that it must get.
 //
-// A TCP client follows a Script. Every byte that it gets is checked as it comes: an echo is what it
-// sent, chargen the pattern of RFC 864, hello one of the messages that were configured since it
-// connected, daytime and time a second since then, discard nothing. The expectations are written
-// down here again, not asked of the daemon's services.
+// A TCP client follows a Script, and checks every byte that it receives: echo returns what the
+// client sent, chargen the pattern of RFC 864, hello one of the messages that were configured since
+// the client connected, daytime and time a second since then, discard nothing. The expected bytes
+// are computed here independently of the daemon's services.
 //
-// An honest client reads what it is sent without waiting for anything but a little time, and ends
-// properly: it must get its complete answer and EOF. A hostile one does what it likes.
+// An honest client reads its reply, with short pauses at most, and ends properly: it must get its
+// complete reply and EOF. A hostile client may do anything.
 #pragma once
 
 #include "daemon/acl/acl.h"
@@ -29,7 +29,7 @@ namespace riposte::sim {
 
 inline constexpr uint64_t never_ms = std::numeric_limits<uint64_t>::max();
 
-/// A listener of the run, as its peers know it.
+/// A listener of the run, as its peers see it.
 struct SimListener {
     uint64_t id = 0;
     int fd = -1;
@@ -38,7 +38,7 @@ struct SimListener {
     std::shared_ptr<const Acl> access{};
     uint32_t connections_max = connections_most;
     std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
-    bool removed = false; ///< out of the plan
+    bool removed = false; ///< no longer in the plan
     bool closed = false;
 
     bool denies(const SocketAddress& peer) const {
@@ -46,15 +46,15 @@ struct SimListener {
     }
 };
 
-/// What is the same for all peers, and changes.
+/// The state that all peers share.
 struct World {
     SimNetwork& network;
     uint64_t now_ms = 0;
     std::vector<std::string> messages{}; ///< of hello, the current one last
     std::set<uint64_t> closed_listeners{};
     int64_t wall_offset_seconds = 1'700'000'000; ///< of the wall clock, which may jump
-    /// What the wall clock has said so far, the newest last: time stands still in between, so an
-    /// answer says one of these.
+    /// The values of the wall clock so far, the newest last: time stands still in between, so a
+    /// reply has one of these.
     std::vector<int64_t> wall_history{};
 
     int64_t wall_seconds() const {
@@ -93,11 +93,11 @@ struct Script {
     Read read = Read::eager;
     uint32_t read_max = 4096;             ///< at once
     uint32_t read_pause_ms = 0;           ///< slow: between reads; late: before the first
-    uint32_t read_total_max = UINT32_MAX; ///< then it reads no more
+    uint32_t read_total_max = UINT32_MAX; ///< after these bytes it stops reading
     uint32_t want = 0;                    ///< End::enough
     End end = End::half_close;
     uint32_t reset_percent = 0; ///< at any step
-    uint32_t stall_percent = 0; ///< likewise: nothing comes or goes for `stall_ms`, once
+    uint32_t stall_percent = 0; ///< likewise: no bytes either way for `stall_ms`, once
     uint32_t stall_ms = 0;
     uint64_t start_ms = 0;
     uint8_t source = 0; ///< 127.0.0.SOURCE; 0: by its number, of either family
@@ -112,28 +112,28 @@ public:
         : number_(number), listener_(listener.fd), listener_id_(listener.id), kind_(listener.kind),
           script_(script), access_(listener.access) {}
 
-    /// Does what it can do now. `random` decides how much.
+    /// Acts as far as it can now. `random` decides how much.
     void step(World& world, Random& random);
-    /// When it could do something again, though nothing else happens.
+    /// The time at which it can act again even if nothing else happens.
     uint64_t next_ms(const World& world) const;
 
     bool honest() const { return script_.honest; }
     bool complete() const { return complete_; }
-    /// What was wrong with what it got; "" if nothing.
+    /// How its reply was wrong; "" if it was not.
     const std::string& fault() const { return fault_; }
     std::string describe() const;
-    /// The first wrong byte among those that the server has written since this was last asked,
-    /// whether anybody will ever read them or not. Before the client's next step.
+    /// Checks the bytes that the server has written since the last call, even if the client never
+    /// reads them; returns the first error. To be called before the client's next step.
     std::string check_written(const World& world);
 
     ServiceKind kind() const { return kind_; }
     uint64_t listener_id() const { return listener_id_; }
-    /// Once it has connected; see connected().
+    /// Only if connected().
     StreamId stream() const { return stream_; }
     bool connected() const { return connected_; }
-    /// Its listener did not let it in when it connected, and has not changed its mind since.
+    /// Its listener denied it when it connected, and has denied it ever since.
     bool denied() const { return denied_; }
-    /// The listener lets others in from now on.
+    /// The listener has another access list from now on.
     void access_changed(const World& world, const SimListener& listener);
 
 private:
@@ -154,10 +154,10 @@ private:
     Script script_;
     std::shared_ptr<const Acl> access_;
     StreamId stream_ = 0;      ///< if connected_
-    size_t first_message_ = 0; ///< the current one when it connected
+    size_t first_message_ = 0; ///< hello's message when it connected
     size_t connected_at_ = 0;  ///< in the history of the wall clock
     uint32_t sent_ = 0;
-    uint64_t checked_ = 0;       ///< bytes that the server has written
+    uint64_t checked_ = 0;       ///< bytes written by the server that were checked
     std::vector<std::byte> got_; ///< chargen: only counted
     uint64_t got_bytes_ = 0;
     uint64_t next_send_ms_ = 0;
@@ -172,29 +172,30 @@ private:
     std::string fault_;
 };
 
-/// Datagrams are served on this port, whatever the listener.
+/// The port of every datagram listener.
 inline constexpr uint16_t served_port = 7001;
 
-/// The peers of the datagram listeners. Each question, a datagram or a train of them, has a port of
-/// its own, so that an answer tells which one it belongs to; the answers to a train come in its
-/// order. The network may deliver a question twice: then it may be answered twice.
+/// The peers of the datagram listeners. Each request, a datagram or a train of them, has a port of
+/// its own, which identifies its replies; the replies to a train come in its order. The network may
+/// deliver a request twice: then it may be answered twice.
 ///
-/// Some questions are forged, and must never be answered: their source is a port or an address
-/// where an answer does harm, or they went to everybody.
+/// Some requests are forged, and must never be answered: their source is a port or an address
+/// where a reply does harm, or they were sent to a broadcast or multicast address.
 class SimAskers {
 public:
     void ask(World& world, Random& random, const SimListener& listener);
-    /// The listener lets others in from now on: who was to be refused, and waits, may be answered.
+    /// The listener has another access list from now on: queued requests of peers that it denied
+    /// before may be answered.
     void access_changed(const SimListener& listener);
-    /// Takes the answers that came and checks each.
+    /// Removes the replies that came, and checks each.
     void check_answers(World& world);
-    /// Datagrams that are still to be answered, dropped ones included.
+    /// Datagrams without a reply yet, dropped ones included.
     uint32_t unanswered(const World& world) const;
-    /// Datagrams that were asked, forged ones and those that came twice included.
+    /// Datagrams delivered as requests, forged and repeated ones included.
     uint64_t asked() const { return asked_; }
     uint64_t refused() const { return refused_; } ///< forged, or denied
     uint64_t trains() const { return trains_; }
-    /// Datagrams that were answered to fd00::/56, where all IPv6 peers are.
+    /// Replies to fd00::/56, where all IPv6 peers are.
     uint64_t answers_to_ipv6() const;
     const std::string& fault() const { return fault_; }
 
@@ -205,14 +206,14 @@ private:
         size_t asked_at; ///< in the history of the wall clock
         uint64_t listener_id;
         bool forged = false;
-        bool refused = false; ///< forged, or denied: no answer may come
+        bool refused = false; ///< forged, or denied: no reply may come
         uint32_t deliveries = 1;
-        size_t next = 0;       ///< the datagram of it that may be answered next
-        uint32_t delivery = 0; ///< of which
-        uint32_t answers = 0;  ///< that came
+        size_t next = 0;       ///< the first datagram that may still be answered
+        uint32_t delivery = 0; ///< the delivery that `next` belongs to
+        uint32_t answers = 0;  ///< replies that came
 
         size_t count() const;
-        std::span<const std::byte> at(size_t index) const; ///< one datagram of it
+        std::span<const std::byte> at(size_t index) const; ///< one of its datagrams
     };
 
     bool take(const World& world, Question& question, const Datagram& answer) const;

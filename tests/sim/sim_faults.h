@@ -1,4 +1,4 @@
-// What a simulated run can be troubled with, and how often it was: a fault that never happens shows
+// The faults of a simulated run, and how often each was injected: a fault that never happens tests
 // nothing, so each is counted where it is injected, and the counts are printed and tested.
 #pragma once
 
@@ -21,7 +21,7 @@ enum class Fault : uint8_t {
     no_stream_buffer,   ///< the pool was really empty
     no_datagram_buffer, ///< likewise
     lost_connection,    ///< reset before it was accepted
-    no_descriptor,      ///< all that the process may have are taken: EMFILE
+    no_descriptor,      ///< the process has as many as it may: EMFILE
     accept_error,       ///< by chance: EMFILE, ENFILE, ENOBUFS, ENOMEM
     receive_error,      ///< of a stream: ENOMEM and others that end it
     send_error,         ///< likewise
@@ -67,7 +67,7 @@ inline constexpr std::array fault_names = std::to_array<std::string_view>({
     "errors of receive",
     "errors of send",
     "errors of receive_from",
-    "answers that failed",
+    "replies that failed",
     "resets by peers",
     "forged datagrams",
     "datagrams cut by the kernel",
@@ -80,7 +80,7 @@ inline constexpr std::array fault_names = std::to_array<std::string_view>({
     "times of little memory",
     "plans for which there was no memory",
     "reloads",
-    "changes of who is let in",
+    "changes of access lists",
     "drains",
     "aborts",
     "restarts",

@@ -59,7 +59,7 @@ void ByteQueue::clear() {
 
 SimNetwork::SimNetwork(const Sizes& sizes) : sizes_(sizes), entries_(3) {
     for (Entry& standard : entries_)
-        standard.kind = Kind::datagrams; // 0, 1 and 2 are never given out
+        standard.kind = Kind::datagrams; // 0, 1 and 2 are never returned
 }
 
 SimNetwork::Kind SimNetwork::kind_of(int fd) const {
@@ -225,7 +225,7 @@ int32_t SimNetwork::send(int fd, std::span<const std::byte> bytes) {
         return -EPIPE;
     if (s.peer_reset)
         return -ECONNRESET;
-    if (s.peer_closed) { // the first one goes out, and is answered with RST
+    if (s.peer_closed) { // the first send succeeds, and the peer replies with RST
         s.peer_reset = true;
         s.to_server.clear();
         ++activity_;
@@ -268,7 +268,7 @@ int SimNetwork::pass_on(int fd) {
     entry(fd) = Entry{};
     constexpr size_t distance = 50;
     entries_.resize(entries_.size() + distance);
-    const auto number = static_cast<int>(entries_.size()); // out of the way of whoever is next
+    const auto number = static_cast<int>(entries_.size()); // far from the next free number
     entries_.push_back({.kind = Kind::stream, .stream = id});
     streams_[id]->fd = number;
     ++activity_;

@@ -1,15 +1,14 @@
 // A kernel's sockets without the kernel, for one server and its peers.
 //
-// The near side is called by the simulated backend and looks like system calls: descriptors are
-// small numbers, the lowest free one is used again first, errors are -errno. The far side is what
-// peers do. Nothing here is random and nothing waits: who acts when, and how much, is the choice of
-// the callers.
+// The simulated backend calls the near side, which looks like system calls: descriptors are small
+// numbers, the lowest free one is reused first, errors are -errno. Peers call the far side. Nothing
+// here is random and nothing waits: the callers choose which side acts when, and how much.
 //
-//   streams    bytes lie in two queues, one a direction, each with a bound: a full one takes no
-//              more. FIN comes after what was sent. RST overtakes: what the other side has not read
-//              by then is lost, which is the worst that TCP permits. Closing with unread input, and
-//              sending to a closed socket, give RST.
-//   datagrams  one queue a socket, bounded; each carries who asked, and which address was asked.
+//   streams    bytes are in two bounded queues, one for each direction; a full one takes no more.
+//              FIN comes after the bytes that were sent. RST overtakes them: what the other side
+//              has not read by then is lost, which is the worst that TCP permits. Closing with
+//              unread input, and sending to a closed socket, cause RST.
+//   datagrams  one bounded queue for each socket; each datagram has its peer and the local address.
 #pragma once
 
 #include "common/address.h"
@@ -33,14 +32,14 @@ bool same(const SocketAddress& a, const SocketAddress& b);
 
 struct Datagram {
     SocketAddress peer;
-    SocketAddress local; ///< the address of ours that was asked
+    SocketAddress local; ///< our address that the request was sent to
     std::vector<std::byte> bytes;
-    uint16_t segment_bytes = 0; ///< of a question: a train of datagrams of this size
-    bool cut = false;           ///< more came with a question than the kernel could tell
-    bool to_group = false; ///< a question to a broadcast or multicast address, heard at `local`
+    uint16_t segment_bytes = 0; ///< of a request: a train of datagrams of this size
+    bool cut = false;           ///< the kernel could not report all that came with a request
+    bool to_group = false; ///< a request to a broadcast or multicast address, received at `local`
 };
 
-/// First in, first out; `bytes()` is what waits.
+/// First in, first out; `bytes()` are those in the queue.
 class ByteQueue {
 public:
     std::span<const std::byte> bytes() const { return std::span(data_).subspan(begin_); }
@@ -60,14 +59,14 @@ struct Stream {
     SocketAddress peer;
     ByteQueue to_server;
     ByteQueue to_peer;
-    uint64_t read = 0;          ///< bytes that our side took
-    uint64_t written = 0;       ///< bytes that our side gave
+    uint64_t read = 0;          ///< bytes that our side read
+    uint64_t written = 0;       ///< bytes that our side wrote
     bool peer_finished = false; ///< FIN is behind to_server
-    bool peer_closed = false;   ///< nobody will read to_peer
+    bool peer_closed = false;   ///< the peer will not read to_peer
     bool peer_reset = false;    ///< RST came from the peer
     bool finished = false;      ///< our FIN is behind to_peer
     bool aborted = false;       ///< close will send RST
-    bool closed = false;        ///< our side is gone
+    bool closed = false;        ///< our side is closed
     bool server_reset = false;  ///< RST went to the peer
 };
 
@@ -95,20 +94,20 @@ public:
 
     // The far side.
     std::optional<StreamId> connect(int listener, const SocketAddress& peer);
-    /// How many bytes were taken; after a RST or to a closed socket all are, and lost.
+    /// The number of bytes taken; after a RST, or to a closed socket, all are taken and lost.
     size_t peer_send(StreamId id, std::span<const std::byte> bytes);
     /// Size, 0 at EOF, -EAGAIN, -ECONNRESET.
     int32_t peer_receive(StreamId id, std::span<std::byte> bytes);
     void peer_finish(StreamId id);
     void peer_close(StreamId id);
     void peer_reset(StreamId id);
-    /// False if the socket is gone or its queue is full: the datagram is lost. It overtakes so many
-    /// of those that wait.
+    /// False if the socket is closed or its queue is full: the datagram is lost. It overtakes this
+    /// number of queued datagrams.
     bool ask(int fd, Datagram datagram, uint32_t overtakes = 0);
     uint32_t datagrams_waiting(int fd) const {
         return static_cast<uint32_t>(entry(fd).datagrams.size());
     }
-    /// What our side sent, oldest first; the caller takes them out.
+    /// The datagrams that our side sent, oldest first; the caller removes them.
     std::deque<Datagram>& answers() { return answers_; }
 
     // The near side.
@@ -116,7 +115,7 @@ public:
     bool is_datagram_socket(int fd) const { return kind_of(fd) == Kind::datagrams; }
     bool is_stream(int fd) const { return kind_of(fd) == Kind::stream; }
     int accept(int listener); ///< -EAGAIN, -EMFILE
-    /// Takes the oldest connection out of the backlog and resets it, as if it had given up.
+    /// Removes the oldest connection from the backlog and resets it, as if its peer had given up.
     bool lose_oldest(int listener);
     int32_t receive(int fd, std::span<std::byte> bytes); ///< 0 at EOF, -EAGAIN, -ECONNRESET
     bool readable(int fd) const;
@@ -125,9 +124,9 @@ public:
     void finish(int fd);
     void abort(int fd); ///< shutdown both ways; close() will send RST
     int32_t close(int fd);
-    /// The connection goes on under another number, as in another process; this one is free.
+    /// Moves the connection to another number, as if to another process; `fd` is free.
     int pass_on(int fd);
-    Datagram receive_from(int fd); ///< of has_datagram()
+    Datagram receive_from(int fd); ///< only if has_datagram()
     bool has_datagram(int fd) const { return !entry(fd).datagrams.empty(); }
     bool has_connection(int fd) const { return !entry(fd).backlog.empty(); }
     void send_to(Datagram answer);
@@ -138,9 +137,9 @@ public:
     /// Descriptors of connections that are open on our side.
     uint32_t open_streams() const { return open_streams_; }
     int descriptors_used() const;
-    /// Grows with everything that happens: who sees it stand still sees that nothing moves.
+    /// Grows with every action: while it is constant, nothing happens.
     uint64_t activity() const { return activity_; }
-    /// Counted by whoever injects them.
+    /// The code that injects a fault counts it here.
     FaultCounts& faults() { return faults_; }
 
 private:

@@ -2,8 +2,8 @@
 // output is fixed by the standard; the distributions of the standard library are not, so they are
 // not used: the same seed is the same run with every compiler.
 //
-// A fuzzer says its choices itself (tests/fuzz/fuzz_worker.cpp): as long as there are any they are
-// taken first, one to four bytes each; then the seed goes on.
+// A fuzzer can pass choices of its own (tests/fuzz/fuzz_worker.cpp): they are taken first, one to
+// four bytes each; the seed makes all later ones.
 #pragma once
 
 #include <algorithm>

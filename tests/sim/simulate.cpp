@@ -1,9 +1,9 @@
-// The simulator by itself, for as many seeds or as long as asked; see simulation.h.
+// The simulator as a program, for a number of seeds or seconds; see simulation.h.
 //
 //   simulate [--seeds N] [--from SEED] [--seconds S] [--trace]
 //
-// Neither --seeds nor --seconds: 4,000 seeds. Prints how often each kind of fault was injected, and
-// last, in one line, what was simulated. Stops at the first seed that fails, and says how to repeat
+// Without --seeds and --seconds: 4,000 seeds. Prints how often each kind of fault was injected, and
+// on the last line what was simulated. Stops at the first seed that fails, and prints how to repeat
 // it: exit status 1.
 #include "daemon/log/log.h"
 #include "tests/sim/simulation.h"
@@ -26,7 +26,7 @@ using namespace riposte::sim;
 namespace {
 
 constexpr uint64_t seeds_usual = 4'000;
-constexpr unsigned seed_seconds_max = 300; // it takes milliseconds: a loop without end
+constexpr unsigned seed_seconds_max = 300; // a seed takes milliseconds: beyond, it loops endlessly
 
 struct Arguments {
     uint64_t from = 0;
@@ -67,7 +67,7 @@ std::string how_to_repeat(uint64_t seed) {
     return fmt::format("repeat it: tests/sim/simulate --from {} --seeds 1 --trace\n", seed);
 }
 
-// For the handler, which may not format: what it says of the seed that is running.
+// For the signal handler, which must not format: its message about the current seed.
 std::string last_words; // NOLINT(*-avoid-non-const-global-variables)
 
 /// An assert of the daemon, a crash, or a turn that never returns.
@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
         fmt::print(
             stderr,
             "usage: simulate [--seeds N] [--from SEED] [--seconds S] [--trace]\n"
-            "Numbers are whole ones; without --seeds and --seconds, {} seeds.\n",
+            "Numbers are integers; without --seeds and --seconds, {} seeds.\n",
             seeds_usual);
         return 2;
     }

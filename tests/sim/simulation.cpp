@@ -17,7 +17,7 @@ BufferPool stream_pool(Random& random, bool scarce) {
     return std::move(*BufferPool::create(count, random.between(64, 1024)));
 }
 
-/// A machine that is up for 25 or 50 days is nothing special.
+/// Machines that are up for 25 or 50 days are common.
 uint64_t choose_start(Random& random) {
     constexpr std::array<uint64_t, 4> starts{
         1'000'000, 1'000'000, uint64_t{1} << 31, uint64_t{1} << 32};
@@ -120,7 +120,7 @@ bool Simulation::running() {
     last_activity_ = network_.activity();
     still_turns_ = moved ? 0 : still_turns_ + 1;
     if (turns_ > turns_max)
-        fail("the run does not come to an end");
+        fail("the run does not end");
     else if (still_turns_ > still_turns_max)
         fail("the worker spins: nothing happens and it does not sleep");
     return running;
@@ -148,7 +148,7 @@ void Simulation::act() {
     }
     check_slots();
     check_accepting();
-    if (!time_moved_) // else the worker has seen the new time, but not acted on it
+    if (!time_moved_) // otherwise the worker has read the new time, but not acted on it
         check_timeouts();
     for (SimClient& client : clients_)
         client.step(world_, random_);
@@ -178,7 +178,7 @@ void Simulation::run_short() {
     backend_->set_faults(faults);
 }
 
-/// Monotonic time only ever goes forward, but in a leap (then true); the wall clock goes anywhere.
+/// Makes the monotonic clock leap forward (then true), and sets the wall clock to any time.
 bool Simulation::trouble_clocks() {
     const bool pauses = pauses_left_ > 0 && random_.chance(2);
     if (pauses) {
@@ -190,7 +190,7 @@ bool Simulation::trouble_clocks() {
             world_.now_ms +
             (hours ? random_.between(1, 100 * hour_ms) : random_.between(1, 20'000)));
         note("pause");
-        still_.clear(); // what came meanwhile counts as if it came now
+        still_.clear(); // events during the pause count as if they came now
         if (stop_by_ms_ != never_ms)
             stop_by_ms_ = std::max(stop_by_ms_, world_.now_ms + forced_end_ms);
     }
@@ -208,8 +208,7 @@ bool Simulation::trouble_clocks() {
 }
 
 void Simulation::let_time_pass() {
-    // The turn after a jump is the one that looks at the clock; what it decides comes with the
-    // next.
+    // The turn after a jump reads the clock; its decisions take effect in the next one.
     if (std::exchange(time_moved_, false))
         return;
     if (changes_left_ > 0)
@@ -228,15 +227,15 @@ void Simulation::let_time_pass() {
     }
 }
 
-/// Nobody will do anything any more.
+/// Neither the worker nor a peer will act any more.
 void Simulation::at_rest() {
     if (stop_by_ms_ != never_ms)
-        return fail("the drain does not end: the worker would sleep for ever");
+        return fail("the drain does not end: the worker would sleep forever");
     if (peaceful())
         for (const SimClient& client : clients_)
             if (!client.complete())
                 return fail(fmt::format(
-                    "the worker would sleep for ever, but an honest client waits: {}",
+                    "the worker would sleep forever, but an honest client waits: {}",
                     client.describe()));
     check_rest();
     if (!failure_.empty() || prove_room())
@@ -245,7 +244,8 @@ void Simulation::at_rest() {
     drain(random_.below(500), random_.below(3));
 }
 
-/// Lets as many connect as may, all of one source and at once. False: it is proven, or can not be.
+/// Lets as many clients connect as may, all of one source and at once. False if that was proven
+/// before, or cannot be.
 bool Simulation::prove_room() {
     if (proof_ > 0 || peaceful())
         return false;
@@ -261,7 +261,7 @@ bool Simulation::prove_room() {
     shortages_left_ = pauses_left_ = 0;
     backend_->set_faults(faults_);
     proof_ = clients_.size();
-    limits_.rate_min = limits_.write_rate_min = 0; // they wait for each other
+    limits_.rate_min = limits_.write_rate_min = 0; // the clients wait for each other
     worker_->apply(plan());
     const uint32_t count = std::min(
         {limits_.connections_max, limits_.connections_per_source_max, at->connections_max});
@@ -269,7 +269,7 @@ bool Simulation::prove_room() {
         const Script script{
             .send = 2,
             .chunk_max = 1,
-            .pause_ms = 20, // until all are there
+            .pause_ms = 20, // until all have connected
             .want = 1,
             .end = at->kind == ServiceKind::chargen ? Script::End::enough : Script::End::half_close,
             .start_ms = world_.now_ms,

@@ -1,37 +1,38 @@
 // One seed's run: a whole Worker over the simulated backend, with simulated peers and clock.
 //
-// The run turns the worker and lets the peers act in between, and checks after each turn what must
-// always hold. Time stands still as long as anything can happen; only then it jumps, to the
+// The run turns the worker, lets the peers act in between, and checks after each turn the
+// invariants below. Time stands still as long as anything can happen; then it jumps, to the
 // worker's next deadline or a peer's next act. A lost wake-up therefore shows as a worker that
-// would sleep for ever (or until a timeout) while an honest client still waits, and a busy loop as
+// would sleep forever (or until a timeout) while an honest client still waits, and a busy loop as
 // turns in which nothing happens and time does not move.
 //
-// After each turn: what was echoed is a prefix of what was sent, whether its peer reads it or not;
-// every buffer is in the pool or in use; no connection has more pending than its window, none is
-// beyond a limit, nobody was answered who must not be; no connection is left alone for longer than
-// the longest timeout. When nothing is under way, each slot has its descriptor. At the end, when
-// everybody has gone, as many as are permitted, all of one source, must find room again and be
-// served: a slot or a count that leaked shows here.
+// After each turn: the echoed bytes are a prefix of those sent, even if the peer never reads them;
+// every buffer is in the pool or in use; no connection has more than its window pending; no limit
+// is exceeded; no denied or forged request has a reply; no connection is idle for longer than the
+// longest timeout. When no operation is in flight, each slot has its descriptor. At the end, when
+// all connections have ended, as many as are permitted, all of one source, must be accepted and
+// served again: a slot or a count that leaked shows here.
 //
-// The clocks trouble any run: the process stands still for a while (a virtual machine that is
-// paused, a stopped process, a coarse clock), for seconds where peers are honest, else for up to
-// days; the wall clock is set, by up to fifty years, either way; and a run may begin shortly before
-// the milliseconds since the start of the machine need 32 bits, or 33.
+// Any run may have trouble with clocks: the process pauses (a virtual machine that is suspended, a
+// stopped process, a coarse clock), for seconds if peers are honest, else for up to days; the wall
+// clock is set, by up to fifty years, either way; and a run may begin shortly before the
+// milliseconds since the start of the machine need 32 bits, or 33.
 //
-// A run may be that of several processes: what a drain hands over, the next worker adopts, over the
-// same network. Its peers are to notice nothing.
+// A run may have several processes: the next worker adopts the connections that a drain hands off,
+// over the same network. Their peers must not notice.
 //
 // A seed's remainder by six is its kind:
 //   0 calm     honest clients, a prompt backend
 //   1 rough    honest clients, a backend that is slow, out of order and piecemeal, and scarce
-//              buffers: everybody must still be answered in full, without a timeout
+//              buffers: every client must still get its whole reply, without a timeout
 //   2 hostile  clients that do anything, errors, tight limits
 //   3 changes  the same, with reloads, drains, aborts and restarts in between
-//   4 restarts honest clients and a backend like the rough one's, through up to four restarts:
-//              everybody must still be answered in full, without a timeout, by whichever process
-//   5 scarce   the same honest clients and backend, and times in which there are no descriptors, or
-//              in which the kernel has no memory for accepting and for receiving datagrams:
-//              everybody must still be answered in full, without a timeout, when they are over
+//   4 restarts honest clients and the backend of rough, through up to four restarts: every client
+//              must still get its whole reply, without a timeout, from any of the processes
+//   5 scarce   the same honest clients and backend, and periods without free descriptors, or
+//   without
+//              kernel memory for accepting and for receiving datagrams: afterwards every client
+//              must still get its whole reply, without a timeout
 #pragma once
 
 #include "daemon/core/host.h"
@@ -55,16 +56,16 @@ inline constexpr uint64_t kinds = 6;
 
 class Simulation {
 public:
-    /// `choices` are the first ones, whatever the seed says; they must outlive the run.
+    /// `choices` replace the seed's first ones; they must outlive the run.
     Simulation(uint64_t seed, bool trace, std::span<const uint8_t> choices = {});
     ~Simulation();
 
-    /// What went wrong, with everything that helps; "" if nothing.
+    /// The failure, with its seed, turn and time; "" if there was none.
     std::string run();
 
-    /// What a run has done, for the statement that the schedules are not empty.
+    /// What a run has done, to check that the schedules are not empty.
     struct Tally {
-        uint64_t answered = 0;  ///< clients that got all
+        uint64_t answered = 0;  ///< clients that got their whole reply
         uint64_t datagrams = 0; ///< answers
         uint64_t trains = 0;    ///< of datagrams, asked
         uint64_t forged = 0;    ///< datagrams, asked
@@ -75,14 +76,14 @@ public:
         uint64_t over_listener = 0; ///< connections
         uint64_t evicted = 0;
         uint64_t relieved = 0; ///< reset for their buffers
-        uint64_t silent = 0;   ///< never spoke in time
+        uint64_t silent = 0;   ///< sent nothing in time
         uint64_t slow_senders = 0;
         uint64_t slow_readers = 0;
         uint64_t denied = 0; ///< connections and datagrams
         uint64_t timeouts = 0;
         uint64_t resets = 0;
         uint64_t handed_over = 0;
-        uint64_t proofs = 0; ///< that there was room again for as many as permitted
+        uint64_t proofs = 0; ///< that as many as permitted could connect again
         uint64_t connections = 0;
         uint64_t asked = 0; ///< datagrams
         uint64_t simulated_ms = 0;
@@ -107,7 +108,7 @@ private:
         const World& world_;
     };
 
-    /// A connection as it was when anything last moved on it.
+    /// A connection's state when it last changed.
     struct Still {
         std::array<uint64_t, 5> looks{};
         uint64_t since_ms = 0;
@@ -153,8 +154,8 @@ private:
     bool prove_room();
     uint64_t next_act_ms() const;
 
-    /// A drain that is over is forced at once, again after drain_repeat_ms for what came meanwhile;
-    /// a timer's tick of tolerance each.
+    /// At its deadline a drain aborts connections, and again after drain_repeat_ms those that came
+    /// meanwhile; with a timer's tick of tolerance each.
     static constexpr uint64_t forced_end_ms = 2 * (Worker::drain_repeat_ms + TimerWheel::tick_ms);
 
     void check();
@@ -189,9 +190,9 @@ private:
     Surroundings surroundings_;
     BufferPool streams_;
     DatagramPool datagrams_;
-    uint32_t connections_max_ = 0; ///< the highest limit so far: lowering it ends nobody
+    uint32_t connections_max_ = 0; ///< the highest limit so far: lowering it ends no connection
     uint32_t per_source_max_ = 0;  ///< likewise
-    uint64_t timeout_ms_ = 0;      ///< the longest so far, with what it may be late
+    uint64_t timeout_ms_ = 0;      ///< the longest so far, with its permitted lateness
     std::vector<Still> still_;     ///< by StreamId
     TcpLimits limits_;
     UdpLimits rates_;
@@ -204,7 +205,7 @@ private:
     uint32_t shortages_left_ = 0;
     uint32_t pauses_left_ = 0;
     uint32_t wall_jumps_left_ = 0;
-    uint64_t short_until_ms_ = 0; ///< 0: there is enough of everything
+    uint64_t short_until_ms_ = 0; ///< 0: nothing is scarce
     std::unique_ptr<SimBackend> backend_;
     std::unique_ptr<Worker> worker_;
     std::vector<Between> handed_over_; ///< by the process that has stopped
@@ -219,7 +220,7 @@ private:
     bool grew_ = false;            ///< in the turn before
     uint64_t accept_errors_ = 0;   ///< until the turn before
     uint64_t closed_at_error_ = 0; ///< connections, at the last of these
-    size_t proof_ = 0; ///< the clients from this one on prove that there is room; 0: none yet
+    size_t proof_ = 0; ///< the first of the clients that prove that slots are free; 0: none yet
     bool time_moved_ = false;
     uint64_t stop_by_ms_ = never_ms; ///< a drain must have ended
     std::string failure_;

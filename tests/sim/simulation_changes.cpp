@@ -1,4 +1,4 @@
-// What is done to a simulated process from above: reloads, drains, restarts.
+// The supervisor's part in a simulated run: reloads, drains, restarts.
 #include "tests/sim/simulation.h"
 #include "tests/support/failing_new.h"
 
@@ -40,8 +40,7 @@ void Simulation::change() {
     }
 }
 
-/// A plan for which there is no memory, or that is given up for another reason: it leaves nothing
-/// behind.
+/// A plan for which memory lacks, or that is given up for another reason, must have no effect.
 void Simulation::refuse_plan() {
     const TcpLimits kept = limits_;
     limits_ = choose_limits();
@@ -95,7 +94,7 @@ void Simulation::change_access() {
             client.access_changed(world_, listener);
 }
 
-/// What no peer may notice, but for hello's message and a listener more.
+/// A reload that no peer may notice, except for hello's message and an additional listener.
 void Simulation::reload_kindly() {
     network_.faults().add(Fault::reload);
     note("reload");
@@ -113,12 +112,12 @@ void Simulation::reload_kindly() {
 
 void Simulation::drain(uint32_t timeout_ms, uint32_t handoff_max) {
     network_.faults().add(Fault::drain);
-    note(fmt::format("drain for {} ms, to hand over {}", timeout_ms, handoff_max));
+    note(fmt::format("drain for {} ms, to hand off at most {}", timeout_ms, handoff_max));
     stop_by_ms_ = world_.now_ms + timeout_ms + forced_end_ms;
     worker_->drain(timeout_ms, handoff_max);
 }
 
-/// The next process, if there is one.
+/// Starts the next process; false if there is none.
 bool Simulation::restart() {
     const bool next =
         !ending_ && (kind_ == Kind::restarts || (kind_ == Kind::changes && random_.chance(60)));
@@ -131,7 +130,7 @@ bool Simulation::restart() {
         return false;
     world_.move_to(world_.now_ms + random_.below(300));
     stop_by_ms_ = never_ms;
-    still_.clear(); // its deadlines begin anew
+    still_.clear(); // the new process's deadlines begin now
     if (kind_ == Kind::changes)
         limits_ = choose_limits();
     start_process();
@@ -174,7 +173,7 @@ void Simulation::close_removed() {
             return fail(fmt::format("settled, but listener {} is still in use", listener.id));
         network_.close_listener(listener.fd);
         listener.closed = true;
-        world_.closed_listeners.insert(listener.id); // its number will be used again
+        world_.closed_listeners.insert(listener.id); // its descriptor will be reused
     }
 }
 

@@ -1,4 +1,4 @@
-// What must hold after each turn of a simulated run, and at its end.
+// The invariants after each turn of a simulated run, and at its end.
 #include "tests/sim/simulation.h"
 
 #include <algorithm>
@@ -33,18 +33,18 @@ void Simulation::check() {
     if (!askers_.fault().empty())
         return fail(askers_.fault());
     if (world_.now_ms > stop_by_ms_)
-        return fail("the drain has passed its deadline");
+        return fail("the drain has exceeded its deadline");
     const Totals totals = this->totals();
     const uint64_t accepted = totals[Counter::connections_accepted];
     const uint64_t open = totals.connections_open();
-    // A limit that was lowered ends nobody, but lets nobody in.
+    // A lowered limit ends no connection, but admits no new one.
     const bool grew = std::exchange(accepted_, accepted) < accepted;
     const bool evicts = totals[Counter::connections_evicted] > 0;
     const uint32_t limit = grew && !evicts ? limits_.connections_max : connections_max_;
     if (open > limit)
         return fail(fmt::format("{} connections, {} are permitted", open, limit));
     if (open > worker_->connections())
-        return fail("more connections than the worker knows of");
+        return fail("more connections are counted than the worker has");
     tally_.starved += streams_.held(Owner::pool) == 0;
     if (std::exchange(grew_, grew) || grew) // a place is seen when something is done for it
         check_sources();
@@ -57,7 +57,7 @@ void Simulation::check() {
         closed_at_error_ = totals[Counter::connections_closed];
 }
 
-/// A worker keeps stream buffers for what its connections owe, and datagram buffers not at all.
+/// A worker keeps stream buffers only for pending replies, and no datagram buffers.
 void Simulation::check_buffers() {
     const uint32_t window = 2 * (backend_->window_buffers() + 1);
     if (const uint32_t held = streams_.held(Owner::worker);
@@ -74,7 +74,7 @@ void Simulation::check_sources() {
         const Stream& stream = network_.stream(id);
         if (stream.fd < 0 || !backend_->has_place(stream.fd))
             continue;
-        // What counts as one source may change at a reload.
+        // The prefix that makes a source may change at a reload.
         const SourceKey key =
             kind_ == Kind::hostile ? source_of(stream.peer) : source_key(stream.peer);
         auto at = std::ranges::find(sources, key, &std::pair<SourceKey, uint32_t>::first);
@@ -94,15 +94,15 @@ SourceKey Simulation::source_of(const SocketAddress& peer) const {
     return first_bits(key, static_cast<uint8_t>(bits));
 }
 
-/// No listener has more connections than it may, and what it counts goes when they do.
+/// No listener has more connections than it may, and its count is 0 when they have ended.
 void Simulation::check_listeners() {
     for (const SimListener& listener : listeners_)
         if (worker_->connections() == 0 && listener.load->open() > 0)
             return fail(fmt::format(
-                "listener {} counts {} connections, and has none", listener.id,
+                "listener {} counts {} connections, but has none", listener.id,
                 listener.load->open()));
     if (kind_ != Kind::hostile)
-        return; // else descriptors of listeners are used again, and adopted ones are over the limit
+        return; // others reuse descriptors of listeners, or adopt connections above the limit
     std::map<int, uint32_t> open;
     for (StreamId id = 0; id < network_.streams(); ++id) {
         const Stream& stream = network_.stream(id);
@@ -116,17 +116,17 @@ void Simulation::check_listeners() {
                 listener.connections_max));
 }
 
-/// When nothing is under way, who has a slot has a descriptor, and the other way round.
+/// When no operation is in flight, each slot has a descriptor and each descriptor a slot.
 void Simulation::check_slots() {
     const uint64_t left = worker_->metrics().get(Counter::connections_handed_over);
     if (network_.open_streams() != worker_->connections() + left)
         fail(fmt::format(
-            "{} descriptors are open, of {} connections and {} handed over",
-            network_.open_streams(), worker_->connections(), left));
+            "{} descriptors are open, of {} connections and {} handed off", network_.open_streams(),
+            worker_->connections(), left));
 }
 
-/// Accepting pauses after an error, and tries again soon, but no more often than that; as soon as a
-/// connection is closed it goes on.
+/// After an error, accepting pauses for accept_pause_ms, then continues; it continues at once when
+/// a connection is closed.
 void Simulation::check_accepting() {
     const Totals totals = this->totals();
     const uint64_t closed = totals[Counter::connections_closed];
@@ -141,10 +141,10 @@ void Simulation::check_accepting() {
         if (listener.transport == Transport::tcp && !listener.removed &&
             !backend_->uses(listener.fd))
             return fail(fmt::format(
-                "a descriptor is free again, and nobody accepts on listener {}", listener.id));
+                "a descriptor is free again, but listener {} does not accept", listener.id));
 }
 
-/// Whatever a connection waits for, it does not wait longer than the longest timeout.
+/// No connection waits longer than the longest timeout.
 void Simulation::check_timeouts() {
     still_.resize(network_.streams());
     for (StreamId id = 0; id < network_.streams(); ++id) {
@@ -161,30 +161,30 @@ void Simulation::check_timeouts() {
     }
 }
 
-/// When nobody will do anything any more: whoever was there is gone, and nobody was forgotten.
+/// When nothing will happen any more: all connections have ended, and no backlog or queue is left.
 void Simulation::check_rest() {
     if (worker_->connections() > 0)
-        return fail("the worker would sleep for ever, but no connection may last for ever");
+        return fail("the worker would sleep forever, but no connection may last forever");
     for (const SimListener& listener : listeners_) {
         if (listener.removed)
             continue;
         if (listener.transport == Transport::tcp && network_.has_connection(listener.fd))
-            return fail(fmt::format("nobody accepts on listener {}", listener.id));
+            return fail(fmt::format("listener {} does not accept", listener.id));
         if (listener.transport == Transport::udp && network_.has_datagram(listener.fd))
-            return fail(fmt::format("nobody receives on listener {}", listener.id));
+            return fail(fmt::format("listener {} does not receive", listener.id));
     }
     for (size_t i = proof_; proof_ > 0 && i < clients_.size(); ++i)
         if (!clients_[i].complete())
             return fail(fmt::format(
-                "all had gone, and there is no room for {} again: {}", clients_.size() - proof_,
-                clients_[i].describe()));
+                "all connections had ended, but {} cannot connect again: {}",
+                clients_.size() - proof_, clients_[i].describe()));
     tally_.proofs += proof_ > 0;
 }
 
-/// What an open echo connection owes is what was read for it and not written yet.
+/// The pending bytes of an open echo connection are those that were read and not yet written.
 void Simulation::check_owed() {
-    // What arrives after it was told to finish is thrown away; so is what a dribbling peer goes on
-    // sending, while it is given the rest of what it is owed.
+    // The worker discards bytes that arrive while it drains, and those that a peer below the
+    // minimum rate sends while it gets the rest of its reply.
     if (stop_by_ms_ != never_ms || totals()[Counter::read_rates_low] > 0)
         return;
     const uint64_t most = uint64_t{streams_.buffer_bytes()} * (backend_->window_buffers() + 1);
@@ -196,44 +196,44 @@ void Simulation::check_owed() {
                           !stream.peer_reset && !stream.peer_closed;
         if (open && stream.read - stream.written > most)
             return fail(fmt::format(
-                "{} bytes owed, {} are permitted: {}", stream.read - stream.written, most,
+                "{} bytes are pending, {} are permitted: {}", stream.read - stream.written, most,
                 client.describe()));
     }
 }
 
-/// Whoever is not let in is neither heard nor answered.
+/// Nothing is read from or written to a denied client.
 void Simulation::check_denied() {
     for (const SimClient& client : clients_) {
         if (!client.denied() || !client.connected())
             continue;
         const Stream& stream = network_.stream(client.stream());
         if (stream.read + stream.written > 0)
-            return fail("it was denied, and let in: " + client.describe());
+            return fail("a denied client was served: " + client.describe());
     }
 }
 
-/// What a process leaves open is what it has handed over: whole, as far as it was read.
+/// A process leaves only those connections open that it has handed off: without a pending reply.
 void Simulation::check_handed_over() {
     take_released();
     tally_.handed_over += handed_over_.size();
     if (network_.open_streams() != handed_over_.size())
         return fail(fmt::format(
-            "{} connections are open, {} were handed over", network_.open_streams(),
+            "{} connections are open, {} were handed off", network_.open_streams(),
             handed_over_.size()));
     for (const Between& each : handed_over_) {
         if (!network_.is_stream(each.fd))
-            return fail(fmt::format("handed over, but descriptor {} is closed", each.fd));
+            return fail(fmt::format("handed off, but descriptor {} is closed", each.fd));
         const Stream& stream = network_.stream_of(each.fd);
         if (stream.finished || stream.aborted)
-            return fail(fmt::format("handed over, but descriptor {} was ended", each.fd));
+            return fail(fmt::format("handed off, but descriptor {} was finished", each.fd));
         if (stream.peer_closed)
-            continue; // what was sent to it is counted nowhere
+            continue; // bytes that were sent to it are not counted
         const bool echo = each.kind == ServiceKind::echo;
         if (!echo && each.kind != ServiceKind::discard && stream.read > 0)
-            return fail(fmt::format("handed over, but its {} was asked", to_string(each.kind)));
+            return fail(fmt::format("handed off, but its {} has a request", to_string(each.kind)));
         if (stream.written != (echo ? stream.read : 0))
             return fail(fmt::format(
-                "handed over with {} bytes read and {} written", stream.read, stream.written));
+                "handed off with {} bytes read and {} written", stream.read, stream.written));
     }
 }
 
@@ -254,12 +254,12 @@ void Simulation::end_process() {
 
 void Simulation::check_end() {
     for (const Between& each : std::exchange(handed_over_, {}))
-        network_.close(each.fd); // the service manager's end of it
+        network_.close(each.fd); // as the service manager does
     check();
     if (!backend_->violation().empty())
         return fail("the worker broke the contract of the seam: " + backend_->violation());
     if (stop_by_ms_ == never_ms)
-        return fail("the worker stopped without being told to");
+        return fail("the worker stopped without a drain or an abort");
     if (network_.open_streams() != 0)
         return fail(fmt::format("{} descriptors were not closed", network_.open_streams()));
     if (!worker_->settled())
@@ -267,9 +267,9 @@ void Simulation::check_end() {
     for (const SimListener& listener : listeners_) {
         if (!listener.closed && backend_->uses(listener.fd))
             return fail(fmt::format("stopped, but listener {} is in use", listener.id));
-        const bool there =
+        const bool is_open =
             network_.is_listener(listener.fd) || network_.is_datagram_socket(listener.fd);
-        if (!listener.closed && !there)
+        if (!listener.closed && !is_open)
             return fail(fmt::format("listener {} was closed", listener.id));
     }
     check_counters();
@@ -286,8 +286,8 @@ void Simulation::check_end() {
     end_process();
 }
 
-/// Nothing is open or in flight any more: each service's row is even by itself, whatever reloads
-/// did to its listeners.
+/// When nothing is open or in flight any more, the counters of each service balance, regardless of
+/// reloads of its listeners.
 void Simulation::check_service(const Totals& totals, ServiceKind kind) {
     const auto count = [&](Counter which) { return totals.of(kind, which); };
     const uint64_t came =
@@ -323,13 +323,13 @@ void Simulation::check_counters() {
     for (size_t kind = 0; kind < service_kinds; ++kind)
         check_service(totals, static_cast<ServiceKind>(kind));
     if (peaceful() && totals.connections_over_limits() > 0)
-        return fail("somebody was refused, and there was room for all");
+        return fail("a connection was refused below the limits");
     const uint64_t timeouts = count(Counter::first_byte_timeouts) + count(Counter::idle_timeouts) +
                               count(Counter::write_stall_timeouts) +
                               count(Counter::linger_timeouts) + count(Counter::read_rates_low) +
                               count(Counter::write_rates_low) + count(Counter::stalls_relieved);
     if (peaceful() && timeouts > 0)
-        return fail(fmt::format("{} timeouts, and everybody was honest", timeouts));
+        return fail(fmt::format("{} timeouts, but all clients were honest", timeouts));
     check_datagrams(totals);
     uint64_t read = 0;
     for (StreamId id = 0; id < network_.streams(); ++id)
@@ -359,19 +359,19 @@ void Simulation::check_datagrams(const Totals& totals) {
     if (received != count(Counter::datagrams_sent) + count(Counter::datagrams_send_failed) +
                         count(Counter::datagrams_too_long) + count(Counter::datagrams_unanswered) +
                         totals.datagrams_refused())
-        return fail("datagrams were received of which nothing became");
+        return fail("datagrams were received that no counter accounts for");
     if (peaceful() && received != askers_.asked())
         return fail(
-            fmt::format("{} datagrams were asked, {} are counted", askers_.asked(), received));
+            fmt::format("{} datagrams were sent, {} are counted", askers_.asked(), received));
     if (peaceful() && totals.datagrams_refused() != askers_.refused())
         return fail(fmt::format(
-            "{} datagrams were to be refused, {} were", askers_.refused(),
+            "{} datagrams had to be refused, {} were", askers_.refused(),
             totals.datagrams_refused()));
-    // A second's worth at once and the rate from then on, by each process anew.
+    // Each process permits a burst of one second's rate, then the rate.
     const uint64_t seconds = (world_.now_ms - started_ms_) / 1000 + processes_ + 1;
     if (askers_.answers_to_ipv6() > rates_.rate_per_prefix * seconds)
         return fail(fmt::format(
-            "{} answers went to one prefix, whose rate is {}, in {} seconds",
+            "{} replies went to one prefix, whose rate is {}, in {} seconds",
             askers_.answers_to_ipv6(), rates_.rate_per_prefix, seconds));
     for (const Counter which :
          {Counter::datagrams_over_prefix_rate, Counter::datagrams_crowded,

@@ -1,4 +1,4 @@
-// What a seed chooses: who there is, what they may do, and what goes wrong.
+// The choices of a seed: listeners, peers, limits, and faults.
 #include "tests/sim/simulation.h"
 
 #include <algorithm>
@@ -52,7 +52,7 @@ TcpLimits Simulation::choose_limits() {
         limits.write_rate_min = random_.chance(50) ? random_.below(20'000) : 0;
         limits.rate_window_ms = random_.between(50, 1'000);
     }
-    // One that is evicted has its slot a little longer than that it has lost it to.
+    // An evicted connection keeps its slot for a little while after its successor got one.
     connections_max_ = std::max(
         connections_max_,
         limits.connections_max * (limits.when_full == WhenFull::close_idle ? 2 : 1));
@@ -65,7 +65,7 @@ TcpLimits Simulation::choose_limits() {
     return limits;
 }
 
-/// Hostile ones are few enough to be met.
+/// In hostile runs the rates are low enough to be reached.
 UdpLimits Simulation::choose_rates() {
     UdpLimits rates;
     rates.rate_per_prefix = peaceful() ? 1'000'000 : random_.between(1, 500);
@@ -73,7 +73,7 @@ UdpLimits Simulation::choose_rates() {
     rates.bytes_per_prefix = rates.bytes = uint64_t{1} << (peaceful() ? 34 : 17);
     if (random_.chance(50))
         rates.rate_exempt.clear();
-    rates.longer_answers_to.clear(); // what holds here holds for everybody who is not named there
+    rates.longer_answers_to.clear(); // the checks hold for peers outside that list
     return rates;
 }
 
@@ -111,7 +111,7 @@ SimListener& Simulation::open_listener(ServiceKind kind, Transport transport) {
 }
 
 ServiceKind Simulation::choose_kind() {
-    // Chargen never ends by itself, and a drain cuts it off.
+    // Chargen never ends by itself, and a drain aborts it.
     for (;;) {
         const auto kind = static_cast<ServiceKind>(random_.below(6));
         if (kind_ != Kind::restarts)
@@ -168,7 +168,7 @@ WorkerPlan Simulation::plan() const {
         .busy_poll_us = busy_poll_us,
         .datagrams = rates_,
         .access_log =
-            {.connections = limits_.connections_max % 2 == 0, // other each time that they change
+            {.connections = limits_.connections_max % 2 == 0, // varies with the limits
              .datagrams_every = limits_.connections_max % 3,
              .bytes = limits_.connections_max % 50},
         .served = std::move(served),

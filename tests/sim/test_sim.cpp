@@ -1,7 +1,7 @@
-// Whole workers over the simulated backend, a schedule for each seed; see simulation.h.
+// Whole workers over the simulated backend, one schedule for each seed; see simulation.h.
 //
-//   RIPOSTE_SIM_SEEDS=20000   how many seeds, instead of 4,000
-//   RIPOSTE_SIM_SEED=4711     only this one, with a trace of its operations and events
+//   RIPOSTE_SIM_SEEDS=20000   the number of seeds, instead of 4,000
+//   RIPOSTE_SIM_SEED=4711     only this seed, with a trace of its operations and events
 #include "daemon/log/log.h"
 #include "tests/sim/simulation.h"
 #include "tests/support/skip.h"
@@ -30,7 +30,7 @@ uint64_t number_from(const char* variable, uint64_t otherwise) {
 
 constexpr uint64_t usual_seeds = 4000;
 
-/// The seeds of one kind: all of them, or the one that is to be replayed, if it is of this kind.
+/// The seeds of one kind: all of them, or the replayed one, if it is of this kind.
 struct Seeds {
     explicit Seeds(Kind kind) {
         const uint64_t replayed = number_from("RIPOSTE_SIM_SEED", never_ms);
@@ -44,14 +44,13 @@ struct Seeds {
         end = replayed + 1;
     }
 
-    /// How much of something there must be at least; of fewer seeds than usual only that there is
-    /// some.
+    /// A count must exceed this; with fewer seeds than usual, it must only exceed 0.
     uint64_t floor(uint64_t usual) const { return end < usual_seeds ? 0 : usual; }
 
     uint64_t first = 0;
     uint64_t end = 0;
     bool trace = false;
-    bool other_kind = false; ///< nothing of this kind is to be run
+    bool other_kind = false; ///< the replayed seed is of another kind
 };
 
 Simulation::Tally run(const Seeds& seeds) {
@@ -128,7 +127,7 @@ TEST_CASE("changes: reloads, drains and aborts at any moment end cleanly and in 
     }
 }
 
-TEST_CASE("scarce: without descriptors or memory for a while, nobody is lost") {
+TEST_CASE("scarce: without descriptors or memory for a while, no client is lost") {
     const Seeds seeds(Kind::scarce);
     if (seeds.other_kind)
         SKIP("another kind of seed is replayed");
@@ -141,7 +140,7 @@ TEST_CASE("scarce: without descriptors or memory for a while, nobody is lost") {
     }
 }
 
-TEST_CASE("restarts: every client is answered in full, whichever process does it") {
+TEST_CASE("restarts: every client gets its whole reply, from either process") {
     const Seeds seeds(Kind::restarts);
     if (seeds.other_kind)
         SKIP("another kind of seed is replayed");
@@ -153,18 +152,19 @@ TEST_CASE("restarts: every client is answered in full, whichever process does it
     }
 }
 
-TEST_CASE("seeds that have found something stay found") {
+TEST_CASE("seeds that found a fault once pass") {
     if (Seeds(Kind::calm).trace)
         SKIP("one seed is replayed");
     log::open(log::Sink::none);
-    // 5030726: a farewell that had waited for a buffer gave a peer that takes nothing its time anew
+    // 5030726: a farewell that had waited for a buffer restarted the timeout of a peer that reads
+    // nothing
     for (const uint64_t seed : {uint64_t{5030726}}) {
         CAPTURE(seed);
         CHECK(Simulation(seed, false).run().empty());
     }
 }
 
-TEST_CASE("no kind of fault is only a name: each is injected") {
+TEST_CASE("every kind of fault is injected") {
     if (Seeds(Kind::calm).trace)
         SKIP("one seed is replayed");
     log::open(log::Sink::none);
