@@ -1,11 +1,11 @@
-// What the fuzz targets share.
+// Functions that the fuzz targets share.
 //
-// A target is one source with LLVMFuzzerTestOneInput: it feeds the bytes to one part of the program
-// and requires what must hold for any bytes. Linked with libFuzzer (./dev fuzz) a broken property
-// is a crash whose input is kept; with replay.cpp, in every build, the inputs of corpus/NAME are an
-// ordinary test.
+// A target is one source with LLVMFuzzerTestOneInput: it passes the bytes to one part of the
+// program and requires properties that hold for any bytes. Linked with libFuzzer (./dev fuzz), a
+// broken property is a crash whose input is kept; with replay.cpp, in every build, the inputs of
+// corpus/NAME are an ordinary test.
 //
-// A target keeps nothing from one input to the next, so that an input means the same by itself.
+// A target keeps no state from one input to the next, so that each input can be replayed by itself.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size); // NOLI
 
 namespace riposte::fuzz {
 
-/// The property `what` must hold, with whatever input. `detail` helps to see why it does not.
+/// The property `what` must hold for any input. `detail` helps to find out why it does not.
 inline void require(bool holds, std::string_view what, std::string_view detail = "") {
     if (holds)
         return;
@@ -31,7 +31,7 @@ inline void require(bool holds, std::string_view what, std::string_view detail =
     std::abort();
 }
 
-/// What an error says fits into one line of a log or a terminal, and can not steer either.
+/// An error message fits into one line of a log or terminal, and has no control characters.
 inline void require_one_line(std::string_view message, size_t bytes_max = 1024) {
     require(!message.empty(), "a message says something");
     require(message.size() <= bytes_max, "a message is not as long as what it is about", message);
@@ -41,7 +41,7 @@ inline void require_one_line(std::string_view message, size_t bytes_max = 1024) 
         message);
 }
 
-/// Reads the input from its front. At its end there are only zeros, and empty texts.
+/// Reads the input from its front. Beyond its end come zeros and empty texts.
 class Input {
 public:
     Input(const uint8_t* data, size_t size) : rest_(data, size) {}

@@ -1,11 +1,10 @@
-// What a server may send back to the client: a faithful echo, cut in any way, is all right;
-// anything else is damaged, short, strange or late, but each probe has one outcome and the books
-// balance.
+// Replies of a server to the client: a faithful echo, cut into any pieces, is correct; any other
+// reply is damaged, short, strange or late, but each probe has one outcome and the counts balance.
 //
-//   ping over TCP   answers cut out of a stream whose bytes were changed, left out and put in
-//   ping over UDP   datagrams: echoes, damaged ones, again and again, and bytes of anybody
-//   load over TCP   the verdicts on a stream do not depend on how it was cut
-//   load over UDP   each datagram finds its request, once
+//   ping over TCP   replies from a stream in which bytes were changed, removed and inserted
+//   ping over UDP   datagrams: echoes, damaged and repeated ones, and bytes of other senders
+//   load over TCP   the verdicts on a stream do not depend on its pieces
+//   load over UDP   each datagram is matched with its request, once
 #include "client/load/answer_checker.h"
 #include "client/load/load_datagrams.h"
 #include "client/ping/answer_stream.h"
@@ -33,7 +32,7 @@ Bytes read_bytes(fuzz::Input& input, size_t max) {
     return {bytes.begin(), bytes.end()};
 }
 
-/// Changes, leaves out or puts in some bytes.
+/// Changes, removes or inserts some bytes.
 void damage(Bytes& bytes, fuzz::Input& input) {
     if (bytes.empty())
         return;
@@ -55,7 +54,7 @@ void damage(Bytes& bytes, fuzz::Input& input) {
     }
 }
 
-/// The books of ping, and what must be true of them.
+/// The account of ping, and its invariants.
 class Books {
 public:
     explicit Books(uint32_t payload_bytes)
@@ -257,7 +256,7 @@ void load_datagrams(fuzz::Input& input) {
         .compare = input.flag()};
     DatagramTracker book(session, requests_max);
     Bytes scratch(bytes_each);
-    std::deque<ProbeHeader> sent; // the last ones, answered or not
+    std::deque<ProbeHeader> sent; // the last requests, answered or not
     uint64_t now_ns = 1'000'000;
     for (uint32_t steps = 0; steps < steps_max && !input.empty(); steps++) {
         now_ns += 10;

@@ -1,6 +1,6 @@
 // Prefixes of addresses, and sets of them: an input is an address and lines with a prefix each.
-// What is accepted reads back from its spelling; the set answers as one would who looks at them
-// all.
+// An accepted prefix reads back from its spelling; the set gives the same result as a search
+// through all prefixes.
 #include "daemon/acl/cidr.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -28,7 +28,7 @@ bool holds(const Cidr& cidr, const SourceKey& key) {
     return true;
 }
 
-/// The prefix of one line; nothing if it is none.
+/// The prefix of one line; nothing if it is not a prefix.
 void read_line(std::string_view line, std::vector<Cidr>& prefixes) {
     const auto cidr = parse_cidr(line);
     if (!cidr) {

@@ -1,5 +1,5 @@
-// The configuration file. What is accepted prints as TOML that is accepted again and means the
-// same; what is refused is refused in one line that points into the text.
+// The configuration file. An accepted one prints as TOML that is accepted again and means the same;
+// the error of a refused one is one line that points into the text.
 #include "daemon/config/config.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -24,7 +24,7 @@ std::optional<size_t> take_number(std::string_view& text) {
     return number;
 }
 
-/// "fuzz.toml:LINE:COLUMN: what", and the place is in the text or just behind it.
+/// "fuzz.toml:LINE:COLUMN: what", where the place is in the text or just behind it.
 void require_refusal(const Error& error, std::string_view text) {
     require(error.exit == Exit::config, "the exit code is that of the configuration");
     fuzz::require_one_line(error.message);
@@ -46,7 +46,7 @@ bool same(const ListenerConfig& a, const ListenerConfig& b) {
            a.access == b.access;
 }
 
-/// All but where it stands in the text.
+/// Compares everything except places in the text.
 bool same(const Config& a, const Config& b) {
     return a.backend == b.backend && a.workers == b.workers && a.busy_poll_us == b.busy_poll_us &&
            a.drain_timeout_ms == b.drain_timeout_ms && a.log_level == b.log_level &&

@@ -1,5 +1,5 @@
-// Endpoints, as both programs read them. What is accepted has one canonical spelling, which reads
-// back to the same endpoint; what is refused is refused at a place in the text.
+// Endpoints, as both programs read them. An accepted one has one canonical spelling, which reads
+// back to the same endpoint; the error of a refused one has a place in the text.
 #include "common/endpoint.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) { // NOL
     const auto again = parse_endpoint(written, {.wildcard = rules.wildcard, .default_port = {}});
     require(again.has_value(), "what was written is accepted", written);
     require(*again == *endpoint, "what was written means the same", written);
-    // What one program can name, so can the other, where it is permitted.
+    // Each program accepts the endpoints of the other, except where they are not permitted.
     const auto elsewhere = parse_endpoint(text, {.wildcard = true, .default_port = port});
     require(elsewhere == *endpoint, "the rules only refuse", text);
     return 0;

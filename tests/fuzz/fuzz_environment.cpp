@@ -1,7 +1,7 @@
-// What a service manager leaves in the environment: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES,
-// FDSTORE, and the names of descriptors. Whatever stands there, the count is one that was announced
-// for this process, and a refusal names its variable. Each name is that of a service, of a stored
-// connection, or refused in one line.
+// A service manager's environment variables: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES, FDSTORE, and
+// the names of descriptors. For any values, the count is one that was announced for this process,
+// and an error names its variable. Each name is that of a service, of a stored connection, or
+// refused in one line.
 //
 // The input is lines: flags, then one each for LISTEN_PID, LISTEN_FDS, FDSTORE; the rest are the
 // names. No descriptor is opened or touched: sd_listen_fds(3) itself is libsystemd's.
@@ -61,7 +61,7 @@ void count(const systemd::ListenVariables& variables) {
         require(
             counted.error().message.starts_with("LISTEN_"), "names the variable",
             counted.error().message);
-        require(variables.pid && variables.fds, "what is not set can not be wrong");
+        require(variables.pid && variables.fds, "a variable that is not set cannot be wrong");
         return;
     }
     const bool ours =
@@ -97,7 +97,7 @@ void name_service(std::string_view name) {
         "a name that is one of ours", name);
 }
 
-/// What came out of the store. None of these is a socket: nothing is adopted.
+/// The stored descriptors. None of them is a socket: nothing is adopted.
 void name_stored(const std::vector<std::string>& names) {
     static constexpr std::string_view prefix = "connection-";
     std::vector<systemd::InheritedSocket> inherited;
@@ -112,7 +112,7 @@ void name_stored(const std::vector<std::string>& names) {
         inherited.size() + static_cast<size_t>(stored) == names.size(),
         "the rest stays, in its order");
     for (const auto& each : inherited)
-        require(!is_stored(each.name), "a stored connection is no listener", each.name);
+        require(!is_stored(each.name), "a stored connection is not a listener", each.name);
     for (const std::string& problem : taken.problems)
         fuzz::require_one_line(problem);
     require(taken.problems.empty() == (stored == 0), "what was closed is said");

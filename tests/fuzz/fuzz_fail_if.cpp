@@ -1,6 +1,6 @@
-// --fail-if: conditions as a user writes them. Each one that is accepted stands for itself when it
-// is read again, alone or with the others, and is judged by what it says; whatever was measured,
-// the line about it is one that can be printed.
+// --fail-if: conditions as a user writes them. An accepted condition means the same when it is read
+// again, alone or with the others, and is judged by its text; for any measurement, its message can
+// be printed on one line.
 #include "client/measure/fail_if.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,5 @@
-// The head of a request to the metrics listener: an input is where it is cut, and its bytes. In
-// whatever pieces it comes it is the same, and what was decided stays.
+// The head of a request to the metrics listener: an input is the places of cuts, and the bytes. The
+// pieces do not change the result, and a decision is final.
 #include "daemon/telemetry/http_request.h"
 #include "tests/fuzz/fuzz.h"
 

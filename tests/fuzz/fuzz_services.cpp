@@ -1,13 +1,13 @@
-// The services, by their contract (daemon/services/service.h): whatever arrives, in whatever
-// pieces, with whatever room, the answer is the one of its RFC, which is written down a second time
-// here and in tests/sim/sim_answers.h.
+// The services, by their contract (daemon/services/service.h): for any bytes, in any pieces and
+// with any room, the reply is that of the service's RFC, which is implemented a second time here
+// and in tests/sim/sim_answers.h.
 //
-//   streams    two runs over the same bytes, each cut in its own way; both must say what the model
-//              says. An answer fits into its buffer, and the bytes behind it and behind what came
-//              stay as they were. Where a service says that another process could go on, another
-//              one does: its memory is thrown away.
-//   datagrams  several lie side by side in one buffer, as in a train; an answer is no longer than
-//              its question, and touches neither what is behind it nor the neighbours.
+//   streams    two runs over the same bytes, each cut in its own way; both must give the model's
+//              reply. A reply fits into its buffer, and the bytes behind it and behind the input do
+//              not change. Where a service says that another process could continue, another one
+//              does: its state is discarded.
+//   datagrams  several are adjacent in one buffer, as in a train; a reply is no longer than its
+//              request, and changes neither the bytes behind it nor its neighbours.
 #include "daemon/services/service.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/sim_answers.h"
@@ -21,7 +21,7 @@ using fuzz::require;
 namespace {
 
 constexpr size_t payload_bytes_max = 4096;
-constexpr size_t generated_bytes_max = 32'768; // chargen has no end
+constexpr size_t generated_bytes_max = 32'768; // chargen is endless
 constexpr uint32_t calls_max = 64;
 constexpr size_t datagrams_max = 64;
 constexpr std::byte untouched{0xa5};
@@ -50,7 +50,7 @@ Subject read_subject(fuzz::Input& input) {
 
 // Streams -----------------------------------------------------------------------------------------
 
-/// One connection: what came of it.
+/// One connection, and its result.
 class Run {
 public:
     Run(const Subject& subject, fuzz::Input& choices) : subject_(subject), choices_(choices) {}
@@ -72,7 +72,7 @@ public:
             peer_finishes();
     }
 
-    /// The answers, one after the other.
+    /// The replies, concatenated.
     const std::vector<std::byte>& answered() const { return answered_; }
     size_t received() const { return received_; } ///< bytes
     bool finished() const { return finished_; }
@@ -177,7 +177,7 @@ void streams(const Subject& subject, fuzz::Input& input) {
 
 // Datagrams ---------------------------------------------------------------------------------------
 
-/// The whole answer to one question; nothing if there is none.
+/// The whole reply to one request; nothing if there is none.
 std::optional<std::string> right_answer(const Subject& subject, std::string_view question) {
     std::string answer;
     switch (subject.kind) {
@@ -198,7 +198,7 @@ std::optional<std::string> right_answer(const Subject& subject, std::string_view
     return std::nullopt;
 }
 
-/// To who may be sent more than was asked.
+/// For peers that may get more than they sent.
 void require_longer(const Subject& subject, std::string_view right) {
     std::vector<std::byte> room(payload_bytes_max, untouched);
     const uint32_t size = subject.service->longer_reply(subject.context, LongerReplyBuffer(room));

@@ -1,6 +1,6 @@
-// Durations, sizes and plain numbers. What is accepted is exactly what the text says, by a second
-// reading of it in wider numbers; what is refused is no such text, or no whole number, or too
-// large. What is printed reads back.
+// Durations, sizes and plain numbers. An accepted text has exactly its value, by a second parser
+// with wider numbers; a refused one is not such a text, not an integer, or too large. A printed
+// value reads back.
 #include "common/units.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -47,7 +47,7 @@ __extension__ using Wide = unsigned __int128;
 
 constexpr size_t decimals_max = 9; // more are refused, though 2^-30 GiB is a whole byte
 
-/// What the text says in the smallest unit: a whole number up to the maximum, or nothing.
+/// The value of the text in the smallest unit: an integer up to the maximum, or nothing.
 std::optional<uint64_t> meaning(std::string_view text, const Grammar& grammar) {
     size_t at = 0;
     Wide whole = 0;

@@ -1,6 +1,6 @@
 // A whole worker over the simulated backend, with its peers, its clock and its changes: the input
-// is the seed of a run (eight bytes) and its first choices, which are what the fuzzer has found to
-// matter. What must hold is what holds for each seed of the simulator; see tests/sim/simulation.h.
+// is the seed of a run (eight bytes) and its first choices, which the fuzzer varies. The invariants
+// are those of each seed of the simulator; see tests/sim/simulation.h.
 //
 //   RIPOSTE_SIM_TRACE=1   print each operation and event
 #include "daemon/log/log.h"

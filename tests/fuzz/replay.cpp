@@ -1,14 +1,15 @@
-// Feeds a fuzz target every file of a directory, so that what fuzzers have found is an ordinary
-// test of every build. Model: the replays of knot-dns (tests-fuzz/main.c) and systemd. It is the
-// main function of a target without libFuzzer; with it, libFuzzer's is, and asks here first.
+// Passes every file of a directory to a fuzz target, so that the inputs that fuzzers have found are
+// an ordinary test of every build. Model: the replays of knot-dns (tests-fuzz/main.c) and systemd.
+// It is the main function of a target without libFuzzer; with it, libFuzzer's main function calls
+// the hook below first.
 //
-//     fuzz_config --replay DIRECTORY     all of them: one TAP test, and a failed one for each that
-//                                        breaks
-//     fuzz_config FILE                   one of them, in this process: for a debugger
+//     fuzz_config --replay DIRECTORY     all inputs: one TAP test, and a failed one for each input
+//                                        that breaks a property
+//     fuzz_config FILE                   one input, in this process: for a debugger
 //
 // The target runs in a child process. When it dies (a broken property, a signal, a sanitizer), the
-// parent says of which input, and another child goes on with the next one. A corpus that is not
-// there, or empty, has failed: nothing was tested.
+// parent prints the input, and another child continues with the next one. A corpus that is missing
+// or empty has failed: nothing was tested.
 #include "tests/fuzz/fuzz.h"
 
 #include <atomic>
@@ -38,13 +39,13 @@ std::vector<uint8_t> bytes_of(const fs::path& path) {
 }
 
 void feed(const std::vector<uint8_t>& bytes) {
-    // Of its very size, for AddressSanitizer to see what reads on.
+    // An allocation of the exact size, so that AddressSanitizer finds reads beyond it.
     const auto exact = std::make_unique<uint8_t[]>(bytes.size());
     std::ranges::copy(bytes, exact.get());
     LLVMFuzzerTestOneInput(exact.get(), bytes.size());
 }
 
-/// Where a child is, for its parent to see; nothing if there is no memory.
+/// The position of a child, shared with its parent; null without memory.
 std::atomic<size_t>* shared_position() {
     void* page = ::mmap(
         nullptr, sizeof(std::atomic<size_t>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -52,7 +53,7 @@ std::atomic<size_t>* shared_position() {
     return page == MAP_FAILED ? nullptr : new (page) std::atomic<size_t>(0);
 }
 
-/// A child feeds the inputs from `position` on. "" if it came to the end, else how it died.
+/// A child runs the inputs from `position` on. Returns "" if it finished, else how it died.
 std::string feed_from(const std::vector<fs::path>& paths, std::atomic<size_t>& position) {
     std::fflush(nullptr);
     const pid_t child = ::fork();

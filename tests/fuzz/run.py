@@ -1,18 +1,18 @@
-"""Runs the fuzz targets with libFuzzer: all of them or those that are named, so many at a time.
+"""Runs the fuzz targets with libFuzzer: all or only the named ones, several at a time.
 
     run.py --build DIRECTORY [--found DIRECTORY] --seconds N [--runs N] [--jobs N] [--merge] [--tap]
            [TARGET...]
 
-Each begins with what it found before (FOUND/corpus/TARGET) and what is checked in
-(tests/fuzz/corpus/TARGET), and adds to the former what reaches something new. A target ends at its
-first crash; the input then lies in FOUND/crashes, the log in FOUND/logs. FOUND is a directory of its
-own, so that another build does not take it away; without --found it is that of the build.
+Each target begins with the inputs that it found before (FOUND/corpus/TARGET) and those that are
+checked in (tests/fuzz/corpus/TARGET), and adds inputs that reach new code to the former. A target ends
+at its first crash; then the input is in FOUND/crashes and the log in FOUND/logs. FOUND is a separate
+directory, so that another build does not remove it; without --found it is that of the build.
 
---runs ends a target earlier, after so many inputs, and lets it make the same ones each time.
+--runs ends a target earlier, after this number of inputs, which are the same each time.
 
---merge then writes the fewest inputs that reach every edge (and not: each as often) into
-tests/fuzz/corpus/TARGET: those are replayed by every build, and should take seconds. What has a name
-of its own there, and not a hash, stays whatever it reaches.
+--merge then writes the fewest inputs that reach every edge (regardless of how often) into
+tests/fuzz/corpus/TARGET: every build replays those, which should take seconds. Inputs with a name of
+their own there, instead of a hash, are always kept.
 
 Exit: 0; 1 if a target crashed or ran nothing; 2 for a usage error.
 """
@@ -29,7 +29,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
-# Longer inputs find little more, and make everything slow.
+# Longer inputs find little more, and are slow.
 LENGTHS_MAX = {"answers": 4096, "config": 2048, "services": 8192, "worker": 2048}
 LENGTH_MAX = 512
 HANG_SECONDS = 60
@@ -63,7 +63,7 @@ class Target:
     def call(self, arguments, log):
         environment = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=16",
                        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"} | os.environ
-        if os.path.exists(SYMBOLIZER):  # no other name than this will do
+        if os.path.exists(SYMBOLIZER):  # AddressSanitizer accepts no other file name
             environment.setdefault("ASAN_SYMBOLIZER_PATH", SYMBOLIZER)
         with open(log, "w", encoding="utf-8") as out:
             return subprocess.run([self.program, *arguments], stdin=subprocess.DEVNULL, stdout=out,
@@ -78,7 +78,7 @@ class Target:
         return Outcome(self, status, seconds)
 
     def merge(self):
-        """The checked-in corpus anew: what has a name, and the fewest others that reach the rest."""
+        """Makes the checked-in corpus anew: named inputs, and the fewest others that reach the rest."""
         self.checked_in.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as new:
             named = [path for path in self.checked_in.iterdir() if not HASHED.fullmatch(path.name)]
@@ -110,7 +110,7 @@ class Outcome:
         self.edges, self.features, self.corpus = int(last[1]), int(last[2]), int(last[3])
         self.added = int((ADDED.findall(log) or ["0"])[-1])
         self.input = (KEPT.findall(log) or [""])[-1]
-        self.why = (WHY.findall(log) or ["it ended with status %d" % status])[0].strip()
+        self.why = (WHY.findall(log) or ["exit status %d" % status])[0].strip()
         self.crashed = status != 0
 
     def failed(self):
@@ -121,16 +121,16 @@ class Outcome:
                 f"{self.features:>10}{self.corpus:>8}{self.added:>7}{int(self.crashed):>9}")
 
     def explanation(self):
-        """What failed, and how to see it again."""
+        """The failure, and how to reproduce it."""
         if not self.failed():
             return []
         if not self.crashed:
-            return [f"{self.target.name}: it ran nothing, see {self.target.log}"]
+            return [f"{self.target.name}: no input ran, see {self.target.log}"]
         lines = [f"{self.target.name}: {self.why[:200]}", f"    log:    {self.target.log}"]
         if self.input:
             kept = self.target.checked_in.relative_to(HERE.parent.parent)
             lines += [f"    input:  {self.input}", f"    again:  {self.target.program} INPUT",
-                      f"    mend it, and keep the input: cp INPUT {kept}/WHAT-IT-WAS"]
+                      f"    after the fix, keep the input: cp INPUT {kept}/NAME-OF-THE-FAULT"]
         return lines
 
 
@@ -182,7 +182,7 @@ def main():
     known = known_targets()
     for name in options.targets:
         if name not in known:
-            parser.error(f"there is no target '{name}'; there are: {', '.join(known)}")
+            parser.error(f"unknown target '{name}'; known are: {', '.join(known)}")
     if options.seconds < 1 or options.jobs < 1:
         parser.error("--seconds and --jobs must be at least 1")
     build = options.build.resolve()
@@ -192,7 +192,7 @@ def main():
         outcomes = pool.map(lambda target: target.run(options.seconds, options.runs), targets)
         failed = (show_tap if options.tap else show_table)(outcomes)
     if options.merge:
-        print("\nInto tests/fuzz/corpus, as small as they could be made:")
+        print("\nMerged into tests/fuzz/corpus:")
         for target in targets:
             target.merge()
     return 1 if failed else 0

@@ -7,7 +7,7 @@
 namespace riposte::link {
 namespace {
 
-/// In flight in a direction, at most.
+/// The maximum number of packets in flight in a direction.
 constexpr size_t waiting_max = 1 << 16;
 constexpr uint64_t nanoseconds = 1'000'000'000;
 
@@ -40,7 +40,7 @@ Bytes Direction::arrive(Bytes packet, int64_t at_ns) {
     return {};
 }
 
-/// Fragments, where they are allowed; else the answer to the sender.
+/// Fragments the packet if that is allowed; else returns the ICMP error for its sender.
 Bytes Direction::refuse_size(const Bytes& packet, const Record& record, uint32_t index) {
     std::vector<Bytes> fragments = fragments_of(packet, faults_.mtu);
     log_[index].fate = fragments.empty() ? Fate::too_big : Fate::replaced;
@@ -121,13 +121,13 @@ void Direction::send_own(Bytes packet, int64_t at_ns) {
     enqueue({.due_ns = at_ns, .record = index, .bytes = std::move(packet)});
 }
 
-/// Sets `at_ns` to when it will have been transmitted.
+/// Sets `at_ns` to the time at which the packet will have been transmitted.
 bool Direction::queue_has_room(size_t bytes, int64_t& at_ns) {
     if (faults_.rate_bits == 0)
         return true;
     while (!transmitted_.empty() && transmitted_.front() <= at_ns)
         transmitted_.pop_front();
-    // One of them is not waiting any more, but on its way.
+    // One of them is no longer in the queue, but in transmission.
     if (transmitted_.size() > faults_.queue)
         return false;
     const int64_t begin = transmitted_.empty() ? at_ns : std::max(at_ns, transmitted_.back());
@@ -153,7 +153,7 @@ int64_t Direction::next_due() const {
 }
 
 std::optional<Departure> Direction::leave(int64_t now_ns) {
-    // Released ones first: they go right behind the one that released them.
+    // Released packets first: they leave right behind the packet that released them.
     for (size_t i = 0; i < held_.size(); ++i) {
         if (held_[i].later > 0 && held_[i].due_ns > now_ns)
             continue;
@@ -168,7 +168,7 @@ std::optional<Departure> Direction::leave(int64_t now_ns) {
         waiting_.erase(waiting_.begin());
         if (!departure.hold)
             return departure;
-        // Here for as long as hold_max from now on; then it leaves without having been overtaken.
+        // Held for at most hold_max from now on; then it leaves without having been overtaken.
         log_[departure.record].flags |= flag_held;
         departure.due_ns += faults_.hold_max_ns;
         held_.push_back(std::move(departure));

@@ -1,13 +1,13 @@
-// One direction of the link: what becomes of each packet that comes, and when it leaves. It knows
-// no socket and no clock: times are given in (CLOCK_MONOTONIC, ns).
+// One direction of the link: the fate of each packet, and the time at which it leaves. It has
+// neither sockets nor a clock: times are arguments (CLOCK_MONOTONIC, ns).
 //
-// A packet's time begins when the kernel had it, not when the link looked: a link that is late
-// itself does not make the packet's delay longer, as far as that can still be made up.
+// A packet's delay begins at the kernel's timestamp, not when the link reads the packet: if the
+// link is late itself, it shortens the rest of the delay as far as possible.
 //
 // In this order: lost; too big for the MTU; queue full; resized; corrupted; delay, jitter and
-// slowness make up when it is due; copies are due at the same time, right behind it. Held packets
-// stay from when they are due until enough later subjects have left. What is no subject is only
-// delayed, and has its share of rate and MTU.
+// slowness give the due time; copies are due at the same time, right behind the packet. Held
+// packets stay after their due time until enough later subjects have left. Packets that are not
+// subjects are only delayed, and count towards rate and MTU.
 #pragma once
 
 #include "faults.h"
@@ -42,10 +42,10 @@ public:
     /// A packet of the link's own.
     void send_own(Bytes packet, int64_t at_ns);
 
-    /// When the next one is due; INT64_MAX: none is.
+    /// The due time of the next packet; INT64_MAX if there is none.
     int64_t next_due() const;
 
-    /// What leaves now, or nothing. left() must follow.
+    /// The packet that leaves now, or nothing. left() must follow.
     std::optional<Departure> leave(int64_t now_ns);
     void left(const Departure& departure, bool sent, int64_t before_ns, int64_t after_ns);
 

@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<std::string_view, fault_count> names{"loss", "duplicate", "hold",
                                                           "slow", "corrupt",   "resize"};
 
-// What is rolled besides the faults themselves.
+// Random choices other than the faults themselves.
 constexpr uint64_t kind_jitter = 16;
 constexpr uint64_t kind_jitter_angle = 17;
 constexpr uint64_t kind_bit = 18;
@@ -64,7 +64,8 @@ bool read_jitter(std::string_view text, Jitter& target) {
     return text == "uniform" || target != Jitter::uniform;
 }
 
-/// loss, loss.every, loss.list and those of the other faults; nothing: it is none of them.
+/// Reads loss, loss.every, loss.list and those of the other faults; nothing if `key` is none of
+/// them.
 std::optional<bool> read_choice(Faults& faults, std::string_view key, std::string_view value) {
     for (size_t i = 0; i < fault_count; ++i) {
         if (!key.starts_with(names[i]))

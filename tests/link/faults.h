@@ -1,29 +1,33 @@
-// What a direction of the link does to packets, as its command line says.
+// The faults of one direction of the link, as its command line states them.
 //
-// Each fault that befalls single packets is chosen by number: the packets of a direction that
-// faults may befall ("subjects") are counted from 1. Whether one is chosen depends on the seed, the
-// direction, the fault and that number alone, never on time: the same seed chooses the same numbers
-// in each run.
+// A fault of single packets chooses them by number: the packets of a direction that faults may
+// change ("subjects") are counted from 1. The choice depends only on the seed, the direction, the
+// fault and that number, never on time: the same seed chooses the same numbers in each run.
 //
-// As text, KEY=VALUE with commas between; times in nanoseconds, sizes in bytes:
+// As text, KEY=VALUE separated by commas; times in nanoseconds, sizes in bytes:
 //
-//     subjects=all|payload      UDP, TCP and ICMP echo; or only those of them that carry a payload
-//     loss=SHARE  loss.every=N  loss.list=1:5:7      any of the three; each fault has them:
-//     duplicate, duplicate.copies=1                  so many more, right behind the first
-//     hold, hold.for=1, hold.max=NS                  until so many later subjects passed, at most
-//     that long slow, slow.extra=NS                            so much longer than the others
-//     corrupt, corrupt.mend=0|1, corrupt.at=OFFSET   a bit of the payload; with 1 (unless told) the
-//     checksum is
-//                                                    mended and it arrives, with 0 the receiving
-//                                                    kernel drops it
-//     resize, resize.to=BYTES                        of payload: cut, or filled up with 0xee; UDP
-//     only delay=NS jitter=NS  jitter.kind=uniform|normal|exponential
-//                   uniform: from -NS to +NS. normal: NS is the standard deviation, cut at 4 of
-//                   them. exponential: added, NS on the average, cut at 10 of them. Never earlier
-//                   than at once.
-//     order=0|1     1: jitter never lets one overtake another
-//     rate=BITS     a second, of IP packets; queue=PACKETS that wait for it (1000), more are
-//     dropped mtu=BYTES     of IP packets
+//     subjects=all|payload     UDP, TCP and ICMP echo, or only those with a payload
+//
+//     loss=SHARE  loss.every=N  loss.list=1:5:7
+//                              any of the three; each of the following faults has them, too:
+//     duplicate                duplicate.copies=1: the number of copies, right behind the packet
+//     hold                     hold.for=1: until this number of later subjects has passed;
+//                              hold.max=NS: for at most this time
+//     slow                     slow.extra=NS: this much longer than the others
+//     corrupt                  a bit of the payload, corrupt.at=OFFSET; corrupt.mend=1 (default):
+//                              with a corrected checksum, so that the packet arrives; 0: the
+//                              receiving kernel drops it
+//     resize                   resize.to=BYTES of payload: cut, or filled up with 0xee; UDP only
+//
+//     delay=NS
+//     jitter=NS                jitter.kind=uniform: from -NS to +NS;
+//                              normal: NS is the standard deviation, cut at 4 of them;
+//                              exponential: added, NS on average, cut at 10 times NS;
+//                              a packet never leaves before it came
+//     order=0|1                1: jitter never lets a packet overtake another
+//     rate=BITS                a second, of IP packets
+//     queue=PACKETS            that wait for the rate (1000); more are dropped
+//     mtu=BYTES                of IP packets
 #pragma once
 
 #include <cstdint>
@@ -66,17 +70,17 @@ struct Faults {
     const Choice& choice(Fault fault) const { return choices[static_cast<size_t>(fault)]; }
 };
 
-/// Sets `error` to what is wrong, with the words of the text, and returns nothing then.
+/// On failure returns nothing, and sets `error` to the reason, which quotes the text.
 std::optional<Faults> read_faults(std::string_view text, std::string& error);
 
-/// Numbers in [0, 1) of a direction, the same for the same arguments.
+/// Numbers in [0, 1) for a direction; the same arguments give the same number.
 class Dice {
 public:
     Dice(uint64_t seed, uint8_t direction) : seed_(seed), direction_(direction) {}
 
     bool chosen(const Faults& faults, Fault fault, uint64_t number) const;
     int64_t jitter_ns(const Faults& faults, uint64_t number) const;
-    /// Which bit of so many.
+    /// The index of one of `bits` bits.
     uint64_t bit(uint64_t bits, uint64_t number) const;
 
 private:

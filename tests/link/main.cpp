@@ -1,25 +1,26 @@
-// A link of known faults between two network devices, and a log of what it did to each packet.
+// A link of known faults between two network devices, and a log of the fate of each packet.
 //
 //     link LOG PACKETS SECONDS SEED CLIENT-DEVICE SERVER-DEVICE FORWARD BACKWARD ROUTER4 ROUTER6
 //
-// Takes IP packets from the link's ends of two veth pairs and passes them on, as FORWARD (from the
-// client to the server) and BACKWARD say (faults.h), each packet in the log (record.h). It answers
-// nothing but what is too big, from the router's addresses. The other ends' link addresses are
-// 02:00:00:00:00:01 (client's) and :02 (server's); tests/support/link.py makes the devices.
+// Receives IP packets from the link's ends of two veth pairs and forwards them with the faults
+// FORWARD (from the client to the server) and BACKWARD (faults.h), and logs each packet (record.h).
+// It replies only to packets that are too big, from the router's addresses. The other ends' link
+// addresses are 02:00:00:00:00:01 (client's) and :02 (server's); tests/support/link.py makes the
+// devices.
 //
-// Prints "ready", then does as the lines of its standard input say, each answered with "ok" or
+// Prints "ready", then executes the lines of its standard input, and answers each with "ok" or
 // "error: ...":
 //
-//     forward FAULTS        from the next packet on; the numbers of packets go on
+//     forward FAULTS        from the next packet on; the numbers of packets continue
 //     backward FAULTS
-//     settled               answered when nothing is on its way
+//     settled               answered when no packet is in flight
 //
-// Ends when standard input ends or its parent does, at SIGTERM, and when the log is full (status 3)
-// or the time is over (status 4).
+// Ends when standard input or its parent ends, at SIGTERM, and when the log is full (status 3) or
+// the time is over (status 4).
 //
-// It sleeps until shortly before a packet is due and then spins; where it may, it runs before all
-// ordinary processes (SCHED_FIFO). Its lateness is in the log all the same: figures are compared
-// with the actual times.
+// It sleeps until shortly before a packet is due and then spins; if permitted, it runs with
+// priority over all ordinary processes (SCHED_FIFO). Its lateness is in the log: tests compare
+// figures with the actual times.
 
 #include "direction.h"
 #include "faults.h"
@@ -134,7 +135,7 @@ public:
     }
 
 private:
-    /// What came, then what is due: a packet that came may be due before others.
+    /// Packets that came, then those that are due: a packet that came may be due before others.
     void turn(int64_t now) {
         const int64_t due = std::min(directions_[0].next_due(), directions_[1].next_due());
         wait(std::min(due - now, wait_ns_max));
@@ -167,7 +168,7 @@ private:
     }
 
     void wait(int64_t nanoseconds) {
-        // Shortly before something is due: only a look at what comes, which is read anyhow.
+        // Shortly before a packet is due it only polls: packets that came are read in any case.
         const bool spins = nanoseconds <= spin_ns;
         if (spins && ++spins_ % 64 != 0)
             return;
@@ -237,7 +238,7 @@ void end_with_parent() {
     struct sigaction action{};
     action.sa_handler = [](int) { terminated = 1; };
     sigaction(SIGTERM, &action, nullptr);
-    std::signal(SIGINT, SIG_IGN); // the terminal's, which is for the test
+    std::signal(SIGINT, SIG_IGN); // from a terminal, it is meant for the test
     std::signal(SIGPIPE, SIG_IGN);
 }
 

@@ -118,7 +118,7 @@ bool look_ipv6(Bytes& packet, Record& record, Layout& layout) {
     return true;
 }
 
-/// The transport's header, which a later fragment has not.
+/// The transport's header; only the first fragment has one.
 void look_transport(const Bytes& packet, Record& record, Layout& layout) {
     const std::span bytes = std::span(packet).subspan(layout.transport);
     const bool icmp = record.protocol == icmp_of(record.family);

@@ -1,4 +1,4 @@
-// An IP packet as it is on the wire, from the IP header on: what is in it, and how the link changes
+// An IP packet as it is on the wire, from the IP header on: its contents, and the link's changes to
 // it. RFC 791, 8200, 768, 9293, 792, 4443; checksums by RFC 1071 and 1624.
 #pragma once
 
@@ -14,27 +14,27 @@ namespace riposte::link {
 
 using Bytes = std::vector<uint8_t>;
 
-/// Where the parts are; only what the packet really has.
+/// The offsets of the parts that the packet really has.
 struct Layout {
     size_t transport = 0; // offset of the transport's header
-    size_t payload = 0;   // offset of what it carries; the end where there is no known header
-    bool whole = true;    // no fragment
+    size_t payload = 0;   // offset of the payload; the end if the header is unknown
+    bool whole = true;    // not a fragment
     bool subject = false; // UDP, TCP, or ICMP echo
 };
 
-/// Fills in what a record says of a packet. Cuts what the link layer padded. Nothing: not an IP
-/// packet that the link forwards (another version, truncated, multicast, link-local).
+/// Fills in the packet's fields of a record, and cuts the link layer's padding. Nothing if it is
+/// not an IP packet that the link forwards (another version, truncated, multicast, link-local).
 std::optional<Layout> look(Bytes& packet, Record& record);
 
-/// Inverts a bit of the payload, counted from its beginning. With `mend` the checksum fits again.
-/// False: the packet has no such bit, or is a fragment.
+/// Inverts a bit of the payload, counted from its beginning. With `mend` it corrects the checksum.
+/// False if the packet has no such bit, or is a fragment.
 bool flip_bit(Bytes& packet, const Layout& layout, const Record& record, uint64_t bit, bool mend);
 
-/// Cuts or fills up the payload of a UDP datagram, all lengths and checksums mended. False: it is
-/// none.
+/// Cuts or fills up the payload of a UDP datagram, and corrects all lengths and checksums. False if
+/// it is not a UDP datagram.
 bool resize_payload(Bytes& packet, const Layout& layout, const Record& record, size_t bytes);
 
-/// What a router does with an IPv4 packet that may be fragmented; empty: it may not.
+/// The fragments of an IPv4 packet, as a router makes them; empty if it must not be fragmented.
 std::vector<Bytes> fragments_of(const Bytes& packet, size_t mtu);
 
 struct Router {

@@ -1,9 +1,9 @@
-// The log of the link: a file of fixed records, one for each packet that came or was made, in the
-// order of their coming. It is mapped, and a record is completed in place when its packet leaves:
-// who reads the file sees each packet's state at that moment, also after the link was killed.
-// tests/support/link.py reads it.
+// The log of the link: a file of fixed records, one for each packet that came or was made, in order
+// of arrival. It is mapped, and a record is completed in place when its packet leaves: readers see
+// the current state of each packet, even after the link was killed. tests/support/link.py reads it.
 //
-// A page with the head comes first. Little-endian, as the machine is.
+// A page with the header comes first. Numbers have the machine's byte order, which is
+// little-endian.
 #pragma once
 
 #include <cstdint>
@@ -14,31 +14,31 @@ namespace riposte::link {
 enum class Fate : uint8_t {
     waiting = 0,     // in the link, or it was when the link ended
     passed = 1,      // left on the other side
-    lost = 2,        // as configured
-    queue_full = 3,  // more came than the rate lets through
-    too_big = 4,     // for the MTU; the sender was notified, where the protocol can
+    lost = 2,        // by the fault `loss`
+    queue_full = 3,  // more packets came than the rate permits
+    too_big = 4,     // for the MTU; with an ICMP error to the sender, if the protocol permits one
     overrun = 5,     // more in flight than the link holds
-    send_failed = 6, // the kernel did not accept it
+    send_failed = 6, // the kernel refused it
     replaced = 7,    // by its fragments, which have records of their own
 };
 
 inline constexpr uint16_t flag_copy = 1;       // a duplicate; `packet` is that of the first
-inline constexpr uint16_t flag_held = 2;       // until later ones had passed
-inline constexpr uint16_t flag_hold_ended = 4; // by time: not enough later ones came
+inline constexpr uint16_t flag_held = 2;       // until later packets had passed
+inline constexpr uint16_t flag_hold_ended = 4; // by time: too few later packets came
 inline constexpr uint16_t flag_slow = 8;
 inline constexpr uint16_t flag_corrupted = 16;
-inline constexpr uint16_t flag_bad_checksum = 32; // besides: the receiving kernel drops it
+inline constexpr uint16_t flag_bad_checksum = 32; // additionally: the receiving kernel drops it
 inline constexpr uint16_t flag_resized = 64;
 inline constexpr uint16_t flag_made_here = 128; // the link's own ICMP
-inline constexpr uint16_t flag_fragment = 256;  // made here of a greater one, `packet`
+inline constexpr uint16_t flag_fragment = 256;  // made by the link, of the larger `packet`
 
 struct Record {
-    int64_t in_ns = 0;         // CLOCK_MONOTONIC: when the kernel had it, by its stamp
-    int64_t due_ns = 0;        // when it was to leave; 0: never
+    int64_t in_ns = 0;         // CLOCK_MONOTONIC: the kernel's timestamp of its arrival
+    int64_t due_ns = 0;        // when it has to leave; 0: never
     int64_t out_before_ns = 0; // CLOCK_MONOTONIC right before and after the call that sent it: the
-    int64_t out_after_ns = 0;  // receiving kernel's stamp lies between the two
-    uint64_t number = 0;       // among the subjects of its direction, from 1; 0: none of them
-    uint32_t packet = 0;       // index of the record that this one stems from, or its own
+    int64_t out_after_ns = 0;  // receiving kernel's timestamp lies between the two
+    uint64_t number = 0;       // among the subjects of its direction, from 1; 0: not a subject
+    uint32_t packet = 0;       // index of the record that this one was made from, or its own
     uint32_t tcp_seq = 0;      // ICMP echo: identifier and sequence number
     uint32_t tcp_ack = 0;
     uint16_t flags = 0;

@@ -1,13 +1,14 @@
 // Floods a UDP port over IPv4 with datagrams from forged sources, as fast as one core sends them or
-// at a rate. Only for networks of one's own: it is used in namespaces that a test has made.
+// at a rate. Only for one's own networks: tests run it in namespaces that they have made.
 //
 //     forge ADDRESS PORT SECONDS [RATE [SOURCES [BYTES]]]
 //
-// RATE is datagrams a second, 0: as many as there are. SOURCES is how many different ones, 0: each
-// is made up anew, out of all addresses that could be a host's. BYTES of payload, 64 unless told.
-// Prints how many were sent, and in which time: "sent 1000000 in 1.000 s".
+// RATE is in datagrams a second; 0: as fast as possible. SOURCES is the number of different
+// sources; 0: each datagram has a random one, out of all addresses that a host could have. BYTES is
+// the size of the payload, by default 64. Prints the number of datagrams and the time: "sent
+// 1000000 in 1.000 s".
 //
-// Raw sockets (raw(7)) fill in the header's checksum; UDP's may be left out (RFC 768).
+// The kernel fills in the IP header's checksum (raw(7)); UDP's is optional (RFC 768).
 
 #include <algorithm>
 #include <array>
@@ -96,7 +97,7 @@ public:
         }
     }
 
-    /// Returns how many it sent; errors of single packets (a full queue) are not.
+    /// Returns the number sent; packets that failed (a full queue) do not count.
     uint64_t run() {
         const uint64_t begin = now_ns();
         const uint64_t end = begin + uint64_t{task_.seconds} * 1'000'000'000;

@@ -1,4 +1,4 @@
-"""Storms, other attacks and the simulator for as long as asked, with a table at the end.
+"""Storms, other attacks and the simulator for a number of minutes, with a table at the end.
 
     soak.py --build DIRECTORY [--minutes M] [--json FILE]
 
@@ -44,7 +44,7 @@ def backends(build):
 
 
 def cases(build, backend, report, seconds, modules):
-    """How many they were, and what went wrong."""
+    """Returns the number of cases, and their failures."""
     environment = {**os.environ, "RIPOSTE_STORMS": "full", "RIPOSTE_SOAK_REPORT": str(report),
                    "RIPOSTE_SOAK_SECONDS": str(seconds), "PYTHONDONTWRITEBYTECODE": "1"}
     results = report.with_name("results")
@@ -62,7 +62,7 @@ def cases(build, backend, report, seconds, modules):
 
 
 def simulate(build, first_seed, seconds):
-    """Returns how many seeds it were, and what went wrong."""
+    """Returns the number of seeds, and the failure."""
     done = subprocess.run(
         [build / "tests" / "sim" / "simulate", "--from", str(first_seed), "--seconds", str(seconds)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -3,22 +3,23 @@
 //     storm KIND ADDRESS PORT COUNT SECONDS
 //
 // Held: COUNT connections are opened and kept for SECONDS, which may be a decimal fraction.
-//     idle      says nothing
+//     idle      sends nothing
 //     half      closes its sending side at once, and stays
-//     slow      sends as much as goes, and takes a byte a second
-//     never     sends as much as goes, and takes nothing
-//     stop      takes the first bytes that come (of chargen), then nothing
-//     dribble   sends a byte every two seconds, and takes the answers
-// Churned: COUNT at a time, for SECONDS, as fast as it goes, and until each had its turn twice.
+//     slow      sends as much as possible, and reads a byte a second
+//     never     sends as much as possible, and reads nothing
+//     stop      reads the first bytes that come (of chargen), then nothing
+//     dribble   sends a byte every two seconds, and reads the replies
+// Churned: COUNT at a time, for SECONDS, as fast as possible, and at least two for each of COUNT.
 //     drop      connects and closes
 //     reset     connects, sends a byte and resets (RST)
-//     hello     connects, sends a message, waits for the answer and the end
+//     hello     connects, sends a message, waits for the reply and the end
 //     syn       sends the first packet of a connection from a forged source, COUNT in all, by a raw
-//               socket: only in a network namespace of one's own
+//               socket: only in one's own network namespace
 //
-// Prints "up N" when all that are held are connected, and "done N, ended M, failed K" at the end: N
-// were opened, M of them the server ended, K could not be opened. To loopback, each 500 connections
-// come from an address of their own: ports would run out, and one source may have only so many.
+// Prints "up N" when all held connections are open, and "done N, ended M, failed K" at the end: N
+// were opened, the server ended M of them, K could not be opened. To loopback, every 500
+// connections have another source address: ports would run out, and the connections of a source are
+// limited.
 
 #include <algorithm>
 #include <array>
@@ -50,7 +51,7 @@ constexpr uint32_t connecting_max =
 // and a few thousand of them all the memory that TCP may have on this machine (tcp(7), tcp_mem).
 constexpr int segment_bytes = 1400;
 constexpr uint64_t ms = 1'000'000;
-constexpr uint64_t patience_ns = 60'000 * ms; // for what must happen
+constexpr uint64_t patience_ns = 60'000 * ms; // for events that must happen
 
 enum class Kind { idle, half, slow, never, stop, dribble, drop, reset, hello, syn };
 
@@ -155,7 +156,7 @@ private:
         peer.fd = -1;
     }
 
-    /// It could not be opened, or not held. Churned ones begin again.
+    /// A connection could not be opened, or not held. Churned peers begin again.
     void fail(uint32_t index) {
         ++failed_;
         close_peer(peers_[index]);
@@ -292,7 +293,7 @@ uint16_t sum_of(const void* data, size_t size, uint32_t sum) {
     return static_cast<uint16_t>(sum);
 }
 
-/// The first packets of connections that will not be continued.
+/// The first packets of connections that never continue.
 int send_syns(const Task& task) {
     struct Pseudo {
         uint32_t from;
