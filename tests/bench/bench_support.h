@@ -1,10 +1,10 @@
-// What the generators of the benchmark share: options, clock and CPU time, loopback sockets, bytes
-// that can be verified, and the line of JSON that they print.
+// The parts that the generators of the benchmark share: options, clock and CPU time, loopback
+// sockets, bytes that can be verified, and the line of JSON that they print.
 //
-// A generator loads 127.0.0.1 for a warm-up, which does not count, and for the time that does. It
-// prints one line on standard output and exits with status 0, whatever the figures are; with 2
-// after wrong usage; and with 1, and a line on standard error, after a fault that leaves nothing to
-// measure. The caller pins it to a core. One thread, no exceptions except for lack of memory.
+// A generator loads 127.0.0.1 for a warm-up, which does not count, and then for the measured time.
+// It prints one line on standard output and exits with status 0 for any figures; with 2 for wrong
+// usage; with 1, and a message on standard error, for a fault that leaves nothing to measure. The
+// caller pins it to a core. One thread, no exceptions except when memory lacks.
 #pragma once
 
 #include "client/measure/histogram.h"
@@ -37,7 +37,7 @@ namespace riposte::bench {
 constexpr uint64_t ns_per_ms = 1'000'000;
 constexpr uint64_t ns_per_second = 1'000'000'000;
 
-/// Says what failed, and why if errno knows, and ends with status 1.
+/// Prints what failed, with errno's reason if it has one, and exits with status 1.
 [[noreturn]] inline void die(const char* what) {
     const char* why = errno != 0 ? strerrordesc_np(errno) : nullptr;
     fprintf(
@@ -46,7 +46,7 @@ constexpr uint64_t ns_per_second = 1'000'000'000;
     _exit(1);
 }
 
-/// The same for what errno knows nothing of.
+/// The same without errno.
 [[noreturn]] inline void die_plainly(const char* what) {
     errno = 0;
     die(what);
@@ -75,14 +75,14 @@ public:
         known_.push_back({letter, &value, low, high});
     }
 
-    /// Every generator has these: the port, and the times.
+    /// The options of every generator: the port, and the times.
     void port(unsigned& value) { number('p', value, 1, 65535); }
     void times(double& seconds, double& warmup) {
         number('d', seconds, 0.01, 3600.0);
         number('w', warmup, 0.0, 3600.0);
     }
 
-    /// False after saying how it is used. `-p` is required.
+    /// False after printing the usage. `-p` is required.
     bool parse(int argc, char** argv) const {
         bool has_port = false;
         for (int i = 1; i < argc; i++) {
@@ -180,7 +180,7 @@ public:
         }
         add(fmt::format("max_{}", unit), static_cast<double>(times.max_ns()) / unit_ns);
     }
-    /// A reader of the line gets it at once.
+    /// Flushed, so that the reader gets the line at once.
     void print() {
         printf("{%s}\n", text_.c_str());
         if (fflush(stdout) != 0)
@@ -202,8 +202,8 @@ struct Measured {
     double cpu_seconds = 0;
 };
 
-/// Runs a load through its warm-up and the time that counts. `load.run_until(ns)` goes on where it
-/// was; `load.start_counting()` forgets what belongs to the warm-up.
+/// Runs a load through its warm-up and the measured time. `load.run_until(ns)` continues the load;
+/// `load.start_counting()` discards the counts of the warm-up.
 template<typename Load>
 Measured measure(Load& load, double warmup, double seconds) {
     const auto after = [](uint64_t start_ns, double time) {
@@ -249,8 +249,8 @@ inline Fd tcp_socket() {
     return fd;
 }
 
-/// The next connection leaves from the source's address; its port is chosen when it connects, so
-/// that only pairs in use are out of reach, not ports.
+/// Binds the next connection to the source's address; the kernel chooses its port when it connects,
+/// so that only pairs in use are excluded, not ports.
 inline void bind_source(const Fd& fd, unsigned number) {
     set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT");
     if (bind_to(fd, loopback(number, 0)) != 0)

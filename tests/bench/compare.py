@@ -18,7 +18,7 @@ had none is marked: its rate is the generator's, and such a run is not used for 
 Before any number counts, every TCP server has to pass the gate: 24 MiB whose sender begins to read late
 come back byte exact, while another connection is served. A server that fails is shown, and is not a peer.
 
-Status 0 if all of it ran, whatever the figures are.
+Status 0 if all of it ran, for any figures.
 """
 
 import argparse

@@ -1,16 +1,15 @@
-// Connections per second against a hello: connect, say, read the answer to its end, close.
+// Connections per second against a hello: connect, send, read the reply to its end, close.
 //
-// So many conversations at a time, each begun anew when it ends. A socket is registered once, edge
-// triggered, for all that can happen to it. Where the end of the stream is known to have come
-// before the answer is read (EPOLLRDHUP), an answer that leaves room in the buffer is all there is,
-// and the read that would say 0 is saved. The server ends first, and so the waiting for stray
-// segments is the server's; the conversations leave from several addresses in turn all the same,
-// and one whose address has no free port goes to the next.
+// A fixed number of conversations at a time; each begins again when it ends. A socket is registered
+// once, edge triggered, for all events. If the end of the stream is known before the reply is read
+// (EPOLLRDHUP), a reply that leaves room in the buffer is complete, and the read that would return
+// 0 is saved. The server closes first, so TIME_WAIT is on its side; nevertheless the conversations
+// use several addresses in turn, and one whose address has no free port takes the next.
 //
 //     connects -p PORT [-c CONCURRENT] [-d SECONDS] [-w WARMUP] [-r SOURCES] [-T TIMEOUT]
 //
-// -r: how many source addresses, 127.0.0.2 and up; 0 leaves the choice to the kernel. A
-// conversation that takes longer than TIMEOUT seconds has failed. Failures count in the warm-up
+// -r: the number of source addresses, 127.0.0.2 and up; 0 leaves the choice to the kernel. A
+// conversation that takes longer than TIMEOUT seconds has failed. Failures count in the warm-up,
 // too.
 #include "tests/bench/bench_support.h"
 
@@ -185,7 +184,7 @@ private:
         end(index);
     }
 
-    // No event of the closed socket can follow: a wait reports each socket once.
+    // No event of the closed socket can follow: a wait returns each socket once.
     void end(unsigned index) {
         conversations_[index].fd.reset();
         idle_.push_back(index);

@@ -1,12 +1,12 @@
 // Trains of datagrams against a UDP echo: a closed loop over several flows.
 //
-// Each flow is a connected socket. Its train leaves at once (one sendmmsg, or with -g sends that
-// the kernel cuts into datagrams), and the next one when the last is settled: every datagram
-// answered, or 200 ms over and the missing ones lost. A datagram carries a sequence number of its
-// own, and every answer is compared byte for byte. An answer settles the datagram whose number it
-// carries, right or corrupted; one of an earlier train is late if that datagram had been given up,
-// and duplicated if not. So of what a flow sent, all is answered, corrupted, lost or under way;
-// what comes corrupted when it had been given up is both.
+// Each flow is a connected socket. It sends a whole train at once (one sendmmsg, or with -g sends
+// that the kernel cuts into datagrams), and the next train when the last one is settled: every
+// datagram was answered, or 200 ms have passed and the missing ones are lost. Each datagram has a
+// sequence number, and every reply is compared byte for byte. A reply, correct or corrupted,
+// settles the datagram with its number; a reply to an earlier train is late if that datagram had
+// been given up, else duplicated. So each datagram is answered, corrupted, lost or pending; a
+// corrupted reply to one that had been given up counts as both.
 //
 //     datagram_trains -p PORT [-f FLOWS] [-s BYTES] [-t TRAIN] [-g] [-d SECONDS] [-w WARMUP]
 //                     [-b BIND_ADDRESSES]
@@ -107,7 +107,8 @@ public:
         }
     }
 
-    /// What is under way will be answered or lost in the time that counts: it is sent in it, too.
+    /// Pending datagrams will be answered or lost in the measured time, so they count as sent in
+    /// it.
     void start_counting() {
         totals_ = Totals{};
         for (const Flow& flow : flows_)
@@ -269,7 +270,7 @@ private:
         }
     }
 
-    /// How long the datagrams are that the kernel joined; all of it if it joined none.
+    /// The size of the datagrams that the kernel joined; the whole size if it joined none.
     static size_t segment_bytes(msghdr& message, size_t size) {
         const cmsghdr* control = CMSG_FIRSTHDR(&message);
         if (control == nullptr || control->cmsg_level != SOL_UDP || control->cmsg_type != UDP_GRO)

@@ -14,7 +14,7 @@ shares of generator and server in the same time show whether it was. CPU time fo
 system together, distinguishes them in any case. On loopback a sender's core pays for much of what the
 receiver gets, so the time is never the generator's code alone.
 
-Status 0 if all of it ran, whatever the figures are.
+Status 0 if all of it ran, for any figures.
 """
 
 import argparse

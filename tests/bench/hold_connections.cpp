@@ -1,10 +1,10 @@
-// Many idle connections to an echo, for looking at what they cost the server.
+// Many idle connections to an echo, to measure their cost for the server.
 //
 // The connections are opened one after the other, 500 from each source address (127.0.0.2 and up),
-// so that no limit per source is met; each has one message echoed and compared, so that the server
-// has really served it. Then `{"held": COUNT}` is printed, and they are held until standard input
-// ends. They are closed with RST: nothing of them is left behind. A connection that the server did
-// not hold until then is a fault, since the figures would be those of fewer.
+// so that no limit per source is reached; each has one message echoed and compared, so that the
+// server has really served it. Then the program prints `{"held": COUNT}`, and holds them until
+// standard input ends. It closes them with RST, which leaves no TIME_WAIT. A connection that the
+// server closed before then is a fault, because the figures would be those of fewer.
 //
 //     hold_connections -p PORT -c COUNT [-s BYTES]
 //

@@ -14,7 +14,7 @@ beside it likewise:
 ipdv (mean difference of neighbouring round trips), mdev (standard deviation), rfc3550 (the smoothed value at
 the end of the run; of iperf3 one way, and so are its losses).
 
-Needs root. Status 0 if all of it ran, whatever the figures are.
+Needs root. Status 0 if all of it ran, for any figures.
 """
 
 import argparse

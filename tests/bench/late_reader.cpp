@@ -2,15 +2,15 @@
 //
 // One connection sends a pattern as fast as the server takes it, reads nothing for a while, and
 // then everything, comparing it byte for byte to the end of the stream, which must follow the last
-// byte (the sending side is closed after it). Every eight bytes of the pattern tell their place, so
-// that whatever is lost, doubled or exchanged is seen. Meanwhile a second connection has a small
-// message echoed every 10 ms: it must not wait for the first one.
+// byte (the sending side is closed after it). Every eight bytes of the pattern contain their
+// offset, so that any lost, repeated or exchanged bytes are found. Meanwhile a second connection
+// has a small message echoed every 10 ms: it must not wait for the first one.
 //
 //     late_reader -p PORT [-b MEBIBYTES] [-l LATE_MS] [-T SECONDS]
 //
-// Ends when all bytes have arrived, at the first wrong byte, or after -T seconds (60). The reader
-// of `others_longest_ms` judges how long the other connection may wait. Status 1 if the bytes were
-// not exact or the other connection got a wrong reply.
+// Ends when all bytes have come, at the first wrong byte, or after -T seconds (60). The program
+// does not judge how long the other connection waits: `others_longest_ms` reports it. Status 1 if
+// the bytes or the replies of the other connection were not exact.
 #include "tests/bench/bench_support.h"
 
 #include <algorithm>
@@ -100,7 +100,7 @@ private:
             ended_ = got == 0 || errno != EAGAIN;
             return;
         }
-        // What follows the last byte is wrong, whatever it is.
+        // Any byte after the last one is wrong.
         const auto size = static_cast<size_t>(got);
         const size_t due = std::min<uint64_t>(size, bytes_ - received_);
         const std::byte* expected = pattern_.at(received_, due);
@@ -114,7 +114,7 @@ private:
     uint64_t bytes_;
     uint64_t sent_ = 0;
     uint64_t received_ = 0;
-    bool ended_ = false; ///< the stream ended, in order or not
+    bool ended_ = false; ///< the stream has ended, correctly or not
     bool wrong_ = false;
     Pattern pattern_;
     std::vector<std::byte> buffer_;
@@ -132,7 +132,7 @@ public:
     bool is_waiting() const { return waiting_; }
     bool failed() const { return failed_; }
     uint64_t answered() const { return answered_; }
-    /// The longest time of an answer; of the one under way, too.
+    /// The longest time to a reply, including the pending one.
     uint64_t longest_ns(uint64_t now) const {
         return waiting_ ? std::max(longest_ns_, now - sent_ns_) : longest_ns_;
     }
@@ -192,7 +192,7 @@ public:
     void run() {
         const uint64_t late_ns = start_ns_ + settings_.late_ms * ns_per_ms;
         const uint64_t limit_ns = start_ns_ + static_cast<uint64_t>(settings_.limit * 1e9);
-        // When the bytes are through, the other one's last answer is still awaited.
+        // After the last byte, the other connection's last reply is still awaited.
         for (uint64_t now = start_ns_; now < limit_ns; now = monotonic_ns()) {
             if (bulk_.is_over() && (other_.failed() || !other_.is_waiting()))
                 break;
@@ -224,8 +224,8 @@ public:
     }
 
 private:
-    /// Waits for what is wanted, at most until something is due. The other one goes first: what
-    /// this program does for the bulk must not look like the server's delay.
+    /// Waits for events, at most until a message is due. The other connection goes first: this
+    /// program's work for the bulk must not look like the server's delay.
     void turn(uint64_t now, uint64_t late_ns, uint64_t limit_ns) {
         const bool reads = now >= late_ns;
         uint64_t due_ns = std::min(limit_ns, other_.due_ns());
@@ -235,7 +235,7 @@ private:
         pollfd wanted[] = {other_.wanted(), bulk_.wanted(reads)};
         if (other_.failed())
             wanted[0].fd = -1;
-        // A broken connection would wake a poll that waits for nothing on it again and again.
+        // A broken connection would wake each poll, even one that waits for no event on it.
         if (bulk_.is_over() || wanted[1].events == 0)
             wanted[1].fd = -1;
         if (poll(wanted, std::size(wanted), static_cast<int>(wait_ms)) < 0 && errno != EINTR)

@@ -1,7 +1,7 @@
 """The figures of a run as a picture: for each row, how far each server is from riposted.
 
-A dot stands at the ratio of the server's figure to that of riposted with io_uring, on a logarithmic
-axis: to the right of 1 it costs more. Self-contained SVG, legible in light and dark.
+A dot marks the ratio of the server's figure to that of riposted with io_uring, on a logarithmic
+axis: to the right of 1 the server costs more. Self-contained SVG, legible in light and dark.
 """
 
 import math

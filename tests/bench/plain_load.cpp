@@ -1,16 +1,15 @@
 // A plain epoll loop that loads an echo: the yardstick for `riposte load`.
 //
-// What a good C programmer writes in an afternoon, system calls and nothing else: `-c` connections,
-// one thread, level-triggered events, and on each connection `-D` messages of `-s` bytes under way.
-// Of what arrives, whole messages are counted, and as many are sent again in one write. The time of
-// sending is noted for each write and read again for each batch of answers; latencies go into a
-// histogram of powers of two. `-V` compares what comes back with what was sent, which is the same
-// message over and over.
+// A good C programmer's work of an afternoon, system calls only: `-c` connections, one thread,
+// level-triggered events, and on each connection `-D` pending messages of `-s` bytes. It counts the
+// whole messages that arrive, and sends as many again in one write. It records the time of each
+// write and of each batch of replies; latencies go into a histogram of powers of two. `-V` compares
+// the replies with the requests, which all have the same bytes.
 //
 //     plain_load -p PORT [-c CONNECTIONS] [-s BYTES] [-D DEPTH] [-d SECONDS] [-w SECONDS] [-V]
 //
 // It loads 127.0.0.1:PORT for -w seconds of warm-up, which do not count, and -d seconds that do,
-// and prints one line of JSON. Any fault ends it with status 1: as a yardstick it knows no others.
+// and prints one line of JSON. Any fault ends it with status 1.
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>

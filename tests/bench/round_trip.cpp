@@ -1,12 +1,12 @@
-// One request at a time against an echo: how long an answer takes when nothing else is to do.
+// One request at a time against an echo: the time of a reply on an idle server.
 //
-// One socket, TCP without Nagle's delay or UDP; a request is sent, its whole answer awaited and
-// compared, then the next. By default the wait is a blocking recv: both sides sleep, and the
-// wake-ups are most of the time. With -S the wait looks at the socket without sleeping, so that the
-// generator's own wake-up is left out. With -i a request leaves at each interval and the generator
-// sleeps between: a server that sleeps meanwhile shows its wake-up. A UDP request without an answer
-// for 200 ms is lost; what comes for it afterwards is late. A request is counted when its answer is
-// right; corrupted ones count in the warm-up too.
+// One socket, TCP without Nagle's delay or UDP; it sends a request, waits for its whole reply,
+// compares it, and sends the next. By default the wait is a blocking recv: both sides sleep, and
+// the wake-ups are most of the time. With -S the wait polls the socket without sleeping, which
+// excludes the generator's own wake-up. With -i a request leaves at each interval and the generator
+// sleeps in between: a server that sleeps meanwhile shows its wake-up. A UDP request without a
+// reply for 200 ms is lost; a reply after that is late. A request counts when its reply is correct;
+// corrupted ones count in the warm-up, too.
 //
 //     round_trip -p PORT [-u] [-s BYTES] [-d SECONDS] [-w WARMUP] [-S] [-i INTERVAL_US]
 #include "tests/bench/bench_support.h"
@@ -21,9 +21,8 @@ namespace {
 
 constexpr unsigned bytes_max = 65507;
 constexpr uint64_t datagram_wait_ns = 200 * ns_per_ms;
-constexpr uint64_t stream_wait_ns =
-    10 * ns_per_second;                   ///< a stream without a reply by then is an error
-constexpr unsigned looks_per_clock = 256; ///< when the wait does not sleep
+constexpr uint64_t stream_wait_ns = 10 * ns_per_second; ///< a stream without its reply: a fault
+constexpr unsigned looks_per_clock = 256;               ///< when the wait does not sleep
 
 struct Settings {
     unsigned port = 0;
@@ -121,7 +120,7 @@ private:
             corrupted_++;
     }
 
-    /// False if the request got none in time. Right answers to earlier requests are passed over.
+    /// False if the request got no reply in time. Skips correct replies to earlier requests.
     bool await_datagram() {
         const uint64_t deadline_ns = monotonic_ns() + datagram_wait_ns;
         for (;;) {
@@ -155,7 +154,7 @@ private:
         return true;
     }
 
-    /// What recv says, -1 with EAGAIN when the wait is over.
+    /// The result of recv; -1 with EAGAIN when the wait is over.
     ssize_t look(std::byte* out, size_t room) const {
         if (!settings_.spin)
             return checked(recv_asleep(out, room));

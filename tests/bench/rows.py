@@ -1,7 +1,7 @@
-"""The rows of the comparison: what loads the servers, and how its answer is read.
+"""The rows of the comparison: the generators that load the servers, and their reports.
 
-A row's generator runs on a core of its own for `seconds` of measured time, and reports in JSON. Units
-are what the server's CPU time is divided by: a request, a datagram, a MiB, a connection.
+A row's generator runs on a core of its own for `seconds` of measured time, and reports in JSON. The
+server's CPU time is divided by a unit: a request, a datagram, a MiB, a connection.
 """
 
 import dataclasses

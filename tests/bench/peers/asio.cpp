@@ -1,8 +1,8 @@
-// Standalone Asio, callback style: one thread runs the io_context, which is created for one thread.
+// Standalone Asio, callback style: one thread runs the io_context, which is configured for that.
 //
-// A session has exactly one operation under way, and that operation's handler owns the session:
-// when the handler ends without starting another one, the session ends. Reading stops while what
-// was read is not written, because the next read is started by the end of the write.
+// A session has exactly one pending operation, whose handler owns the session: when the handler
+// ends without starting another operation, the session ends. Reading stops until the bytes read are
+// written, because the end of the write starts the next read.
 #include "start.h"
 
 #include <array>
@@ -79,7 +79,7 @@ struct Datagrams {
     void receive() {
         socket.async_receive_from(
             asio::buffer(buffer), peer, [this](std::error_code error, size_t size) {
-                // What the socket does not take is lost, as datagrams are.
+                // A datagram that the socket does not take is lost.
                 if (!error)
                     socket.send_to(asio::buffer(buffer, size), peer, 0, error);
                 receive();

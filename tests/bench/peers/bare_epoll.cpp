@@ -1,7 +1,7 @@
-// A limit, not a peer: unsafe, no backpressure; there to be approached and beaten.
+// A limit, not a peer: unsafe, no backpressure; a mark to approach and beat.
 //
-// A level-triggered epoll loop: one recv into one buffer for all, one send. Bytes that the
-// socket does not accept at once are lost, errors of accept are ignored, no peer is timed out.
+// A level-triggered epoll loop: one recv into one buffer for all, one send. Bytes that the socket
+// does not take at once are lost, errors of accept are ignored, and there are no timeouts.
 #include "start.h"
 
 #include <array>

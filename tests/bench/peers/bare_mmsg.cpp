@@ -1,9 +1,10 @@
-// A limit, not a peer: unsafe, and of datagrams alone; there to be approached and beaten.
+// A limit, not a peer: unsafe, and for datagrams only; a mark to approach and beat.
 //
 // recvmmsg and sendmmsg in batches. Mode `udp`: trains arrive joined (UDP_GRO) and leave as one
 // segmented send (UDP_SEGMENT), and neighbours of one peer and one size are joined to such a train.
-// A segmented send that the kernel refuses goes out as plain datagrams, and so does all that
-// follows. Mode `udp-plain`: one message a datagram. What the socket does not take is lost.
+// A segmented send that the kernel refuses is sent as plain datagrams, and so are all later ones.
+// Mode `udp-plain`: one message for each datagram. Datagrams that the socket does not take are
+// lost.
 #include "start.h"
 
 #include <array>

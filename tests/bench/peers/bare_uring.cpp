@@ -1,9 +1,9 @@
-// A limit, not a peer: unsafe, no backpressure; there to be approached and beaten.
+// A limit, not a peer: unsafe, no backpressure; a mark to approach and beat.
 //
 // One ring: multishot accept, multishot receive into a provided-buffer ring, plain sends, one
-// submit-and-wait a turn. A buffer goes back when its send completed. Several sends of one
-// connection may be under way, which reorders bytes when the peer reads late, and what a send
-// leaves over is lost. Datagrams: multishot recvmsg and sendmsg, to be held against recvmmsg and
+// submit-and-wait for each turn. A buffer is returned when its send has completed. Several sends of
+// a connection may be in flight, which reorders bytes when the peer reads late, and the rest of a
+// short send is lost. Datagrams: multishot recvmsg and sendmsg, for comparison with recvmmsg and
 // sendmmsg.
 #include "start.h"
 
@@ -317,7 +317,7 @@ private:
 
     Ring ring_;
     int fd_;
-    bool ended_ = false;          ///< the receive, and it was not started again
+    bool ended_ = false;          ///< the receive has ended and was not started again
     msghdr layout_{};             ///< of what the kernel writes into a buffer
     std::vector<Answer> answers_; ///< by buffer
 };

@@ -1,8 +1,8 @@
 // libevent: bufferevents, as its book recommends for streams; a plain event for datagrams.
 //
-// What arrived is moved from the input to the output without a copy. Above the high-water mark of
-// the output reading stops, and at the low-water mark it goes on. (libevent 2.1 reads 4 KiB at a
-// time, and nothing can change that from outside.)
+// Bytes move from the input to the output without a copy. Above the high-water mark of the output
+// reading stops, and at the low-water mark it continues. (libevent 2.1 reads 4 KiB at a time, which
+// an application cannot change.)
 #include "start.h"
 
 #include <array>
@@ -45,7 +45,7 @@ void on_empty(bufferevent* stream, void*) {
 void on_event(bufferevent* stream, short what, void*) {
     if ((what & BEV_EVENT_ERROR) != 0 || evbuffer_get_length(bufferevent_get_output(stream)) == 0)
         return bufferevent_free(stream);
-    // The peer finished; it still gets what is left.
+    // The peer finished; it still gets the rest of its reply.
     bufferevent_setwatermark(stream, EV_WRITE, 0, 0);
     bufferevent_setcb(stream, nullptr, on_empty, on_event, nullptr);
 }
@@ -85,7 +85,7 @@ void on_datagram(evutil_socket_t fd, short, void*) {
         const ssize_t size = recvfrom(fd, buffer.data(), buffer.size(), 0, address, &peer_size);
         if (size < 0)
             return;
-        // What the socket does not take is lost, as datagrams are.
+        // A datagram that the socket does not take is lost.
         sendto(fd, buffer.data(), static_cast<size_t>(size), 0, address, peer_size);
     }
 }

@@ -1,8 +1,8 @@
-// libuv: uv_read_start, and answers by uv_try_write first, as its documentation advises against a
-// queue that is not needed.
+// libuv: uv_read_start, and replies by uv_try_write first, because its documentation advises
+// against queues that are not needed.
 //
-// libuv asks for a buffer and reads into it in one go, so that one buffer serves all connections.
-// What the socket does not take is copied for uv_write, and reading stops until it is written.
+// libuv requests a buffer and reads into it at once, so one buffer serves all connections. Bytes
+// that the socket does not take are copied for uv_write, and reading stops until they are written.
 #include "start.h"
 
 #include <array>
@@ -100,11 +100,11 @@ void on_connection(uv_stream_t* listener, int status) {
 
 void on_datagram(
     uv_udp_t* socket, ssize_t size, const uv_buf_t* buffer, const sockaddr* peer, unsigned) {
-    // Without a peer nothing came: a batch is over.
+    // Without a peer no datagram came: the end of a batch.
     if (size < 0 || peer == nullptr)
         return;
     const uv_buf_t answer = uv_buf_init(buffer->base, static_cast<unsigned>(size));
-    // What the socket does not take is lost, as datagrams are.
+    // A datagram that the socket does not take is lost.
     uv_udp_try_send(socket, &answer, 1, peer);
 }
 
