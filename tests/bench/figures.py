@@ -28,7 +28,7 @@ def ratios(mine, others, compares):
 
 
 def limit(runs):
-    """Who had no time left."""
+    """Which of server and generator had no time left."""
     generator = statistics.median(run.generator_share for pair in runs for run in pair) >= BUSY
     server = statistics.median(run.server_share for pair in runs for run in pair) >= BUSY
     return {(True, True): "both", (True, False): "generator", (False, True): "server",
@@ -80,7 +80,7 @@ def rate(value):
 
 
 def user_share(figure):
-    """Of a server that mostly waits, the ticks say nothing."""
+    """The ticks are not significant for a server that mostly waits."""
     return f"{100 * figure['user_share']:.0f}%" if figure["server_share"] >= 0.5 else ""
 
 

@@ -50,7 +50,7 @@ GROWTH = 1.15
 
 
 def best_peer(row, gate):
-    """Its name, or None."""
+    """The name of the row's best peer, or None."""
     fit = {name: figure[row["compares"]] for name, figure in row["servers"].items()
            if figure["kind"] == "peer" and gate.get(name, True) and not figure["faults"]}
     return min(fit, key=fit.get, default=None)

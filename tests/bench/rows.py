@@ -31,7 +31,7 @@ class Run:
 
     @property
     def cpu(self):
-        """The server's CPU seconds for a unit."""
+        """The server's CPU seconds for each unit."""
         return self.server_share / self.rate
 
 
@@ -179,7 +179,7 @@ class Programs:
 
 
 def all_subjects():
-    """Each once, in the order of its first row."""
+    """Each subject once, in the order of its first row."""
     found = {server.name: server for row in ROWS for server in row.servers}
     return list(found.values())
 

@@ -1,4 +1,4 @@
-"""What is no row of one generator over all servers: the gate, growth with connections, memory, start."""
+"""Measurements other than one generator over all servers: the gate, growth with connections, memory, start."""
 
 import json
 import os

@@ -1,10 +1,10 @@
 """The servers under test: riposted, its peers, and the limits, each started on a core and a port of
-its own, and what the kernel's books say of it: CPU time, memory.
+its own, and the kernel's accounts of it: CPU time, memory.
 
 A subject is how to start one; a server is one that runs. Every subject serves a mode: `echo` (TCP),
 `hello` (TCP: answers `Hello, i'm server!` and closes), `udp` (each datagram goes back). Peers and limits
-are programs of peers/ with the command line `NAME MODE PORT`; what other packages bring is started with
-a configuration of ours. One that is not there is left out, and said.
+are programs of peers/ with the command line `NAME MODE PORT`; servers of other packages are started with
+our own configuration. A missing server is printed and left out.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ class Riposted(Subject):
 
 @dataclasses.dataclass(frozen=True)
 class Program(Subject):
-    """One of peers/; `program` is its file's name."""
+    """A program of peers/; `program` is its file's name."""
     program: str = ""
 
     def command(self, programs, mode, port, directory):
@@ -154,7 +154,7 @@ def raise_descriptors():
 
 
 def free_port():
-    """One that is free for TCP and UDP, below those that the kernel gives to clients."""
+    """A port that is free for TCP and UDP, below those that the kernel gives to clients."""
     for _ in range(1000):
         port = int.from_bytes(os.urandom(2), "little") % 20_000 + 10_000
         with contextlib.suppress(OSError), \
@@ -167,7 +167,7 @@ def free_port():
 
 
 def is_bound(mode, port):
-    """Is there a socket that listens on (TCP) or is bound to (UDP) this port?"""
+    """Whether a socket listens on (TCP) or is bound to (UDP) this port."""
     files = ("udp", "udp6") if mode == "udp" else ("tcp", "tcp6")
     state = "07" if mode == "udp" else "0A"
     for name in files:
@@ -239,12 +239,12 @@ class Server:
         return sum(int(text.split()[0]) for text in self.tasks("schedstat")) / 1e9
 
     def user_seconds(self):
-        """What of it was in user mode, as most kernels tell it: by where the clock's tick fell."""
+        """The part of it in user mode, as most kernels account it: by the mode at each clock tick."""
         ticks = sum(int(text.rpartition(")")[2].split()[11]) for text in self.tasks("stat"))
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self):
-        """What is resident (Rss)."""
+        """The resident memory (Rss)."""
         with open(f"/proc/{self.process.pid}/smaps_rollup", encoding="ascii") as file:
             for line in file:
                 if line.startswith("Rss:"):

@@ -125,7 +125,7 @@ def boot(found, release, directory, full=False):
 
 
 def demo_in_root(found):
-    """`./dev demo`, a newcomer's first command, on a fresh machine of the other Debian."""
+    """`./dev demo` on a fresh machine of the other Debian."""
     with Root(roots.other_release()) as root:
         good = root.dev("demo").ok
         if not good:

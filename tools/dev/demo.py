@@ -1,4 +1,4 @@
-"""`./dev demo`: a newcomer's first look. Built without optimisation, because it shows no speed."""
+"""`./dev demo`: a first look at the programs. Built without optimisation, because it shows no speed."""
 
 import contextlib
 import os

@@ -58,7 +58,8 @@ HEADLESS_ADVICE = "begin with the actor: 'Peers that ...', 'Connections opened w
 #: What is searched: files, and folders with all that is text in them.
 PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging", "meson.build", "client",
           "common", "daemon/acl", "daemon/core", "daemon/io", "daemon/listen", "daemon/log", "daemon/main.cpp",
-          "daemon/platform", "daemon/services", "daemon/tcp", "daemon/udp", "daemon/worker"]
+          "daemon/platform", "daemon/services", "daemon/tcp", "daemon/udp", "daemon/worker", "tests/bench",
+          "tests/conformance", "tests/link", "tests/sim", "tests/soak"]
 SUFFIXES = {".md", ".scd", ".toml", ".conf", ".yml", ".json", ".service", ".socket", ".catalog", ".fish", ".bash",
             ".h", ".cpp", ".build", ""}
 

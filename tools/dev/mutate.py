@@ -114,7 +114,7 @@ def read_mutant(path):
     for test in tests:
         if test.stage not in stages or not test.words:
             raise BadMutant(f"{path}: 'Caught-by: {test}' does not begin with one of "
-                            f"{', '.join(stages)} and go on with a test")
+                            f"{', '.join(stages)}, followed by a test")
     return Mutant(path.stem, path, faults[0], tests)
 
 

@@ -1,5 +1,5 @@
 // Node: pipe() pauses the reading while the writing has too much waiting. Node reads 64 KiB at a
-// time, which a server can not change.
+// time, which a server cannot change.
 'use strict';
 
 const dgram = require('node:dgram');
