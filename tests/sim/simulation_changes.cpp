@@ -134,6 +134,8 @@ bool Simulation::restart() {
     if (kind_ == Kind::changes)
         limits_ = choose_limits();
     start_process();
+    // What the process before accepted in its last turn was not accepted under these limits.
+    accepted_ = totals()[Counter::connections_accepted];
     std::vector<handoff::Adopted> adopted;
     for (const Between& each : std::exchange(handed_over_, {}))
         adopted.push_back(adopt(each));
