@@ -16,14 +16,14 @@ void add_address(ListenerConfig& listen, Endpoint endpoint) {
         listen.addresses.push_back(std::move(endpoint));
         return;
     }
-    // Every service there is speaks both.
+    // Every service speaks both.
     for (const Transport transport : {Transport::tcp, Transport::udp}) {
         endpoint.transport = transport;
         listen.addresses.push_back(endpoint);
     }
 }
 
-/// No file's: that has a line behind its name.
+/// Cannot be a file's origin, which ends in a line number.
 constexpr std::string_view default_origin = "default";
 
 Config default_config() {
@@ -41,8 +41,9 @@ bool has_default_listeners(const Config& config) {
 
 namespace {
 
-/// Two spellings of one host compare equal: letters' case, a final dot, an IPv6 address's zeros.
-/// `*` is bound as the dual-stack [::], so those two are one as well.
+/// Two spellings of one host compare equal: they may differ in the case of letters, a final dot,
+/// the zeros of an IPv6 address. `*` is bound as the dual-stack [::], so these two are equal as
+/// well.
 std::string normal_host(std::string host) {
     std::ranges::transform(host, host.begin(), [](char c) {
         return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -78,7 +79,7 @@ public:
     }
 
     Result<void> take(Endpoint endpoint, const std::string& at) {
-        if (endpoint.port == 0) // each gets a free port of its own
+        if (endpoint.port == 0) // each gets its own free port
             return {};
         const std::string written = to_string(endpoint);
         endpoint.host = normal_host(endpoint.host);

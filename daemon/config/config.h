@@ -43,26 +43,26 @@ struct Config {
 /// hello on tcp://127.0.0.1:7001 and udp://127.0.0.1:7001.
 Config default_config();
 
-/// Are the listeners those of default_config(), because no others are configured?
+/// True if no listener is configured, so that those of default_config() run.
 bool has_default_listeners(const Config& config);
 
-/// `name` stands before :line:column in messages. Exit::config on any fault.
+/// Messages begin with `name`:line:column. Exit::config on any fault.
 Result<Config> parse_config(std::string_view toml, std::string_view name);
 
 /// Adds an address as it was written: without a scheme it is TCP and UDP.
 void add_address(ListenerConfig& listen, Endpoint endpoint);
 
-/// Reads and parses. A file that is missing is Exit::config; one that the daemon may not read is
+/// Reads and parses. A missing file is Exit::config; a file that the daemon may not read is
 /// Exit::permission.
 Result<Config> load_config(const std::string& path);
 
-/// Was the file changed within the last quarter of a second, so that it may still be being written?
+/// True if the file changed within the last quarter of a second: a program may still be writing it.
 /// The clock of a file server may be two seconds ahead. Nanoseconds since 1970.
 bool is_just_written(const std::string& path);
 bool is_just_written(int64_t modified_ns, int64_t now_ns);
 
-/// Refuses what no single key shows: the same address twice, too many addresses, none at all.
-/// Called by parse_config() and after the flags were applied.
+/// Refuses faults that no single key shows: a duplicate address, too many addresses, no address.
+/// parse_config() calls it, and effective_config() after it has applied the flags.
 Result<void> validate(const Config& config);
 
 /// TOML that parse_config() reads back to an equal configuration.

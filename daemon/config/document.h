@@ -1,5 +1,5 @@
-// What the reader of the configuration complains with: a text that can point at itself, and values
-// that can refuse themselves. Lines and columns start at 1; columns count characters, not bytes.
+// The text of a configuration and its values, with the positions that error messages need. Lines
+// and columns start at 1; columns count characters, not bytes.
 #pragma once
 
 #include "common/error.h"
@@ -22,12 +22,12 @@ struct Document {
 
     std::string at(Position position) const; ///< "riposted.toml:12:1"
     std::unexpected<Error> refuse(Position position, std::string_view what) const;
-    /// Where byte `offset` of a string's value stands in the text; the string's beginning if it is
-    /// not written there verbatim (escapes, several lines).
+    /// The position in the text of byte `offset` of a string's value; that of the string's
+    /// beginning if the text does not have the value verbatim (escapes, several lines).
     Position inside(const toml::value<std::string>& string, size_t offset) const;
 };
 
-/// A key's value, and what is needed to complain about it.
+/// A key's value, with its name and position for error messages.
 struct Value {
     const Document& document;
     std::string_view key;

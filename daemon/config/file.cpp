@@ -1,5 +1,5 @@
-// Reading the configuration file, whole and bounded. A file that the daemon may not read, which an
-// administrator has to permit, and a file that is missing end in different exit codes.
+// Reads the whole configuration file, up to a limit. A missing file and a file that the daemon may
+// not read have different exit codes: an administrator has to permit the latter.
 
 #include "common/clock.h"
 #include "common/fd.h"
@@ -31,7 +31,7 @@ std::unexpected<Error> refuse_file(const std::string& path, int error) {
     return refuse_file(path, error, errno_text(error));
 }
 
-/// A regular file of bounded size: the main thread reads it, and must not wait.
+/// Only a regular file of bounded size: the main thread reads it and must not block.
 Result<Fd> open_file(const std::string& path) {
     Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!file)

@@ -1,5 +1,5 @@
-// The command line. arguments.h splits it and nothing more: every value comes out of it as the text
-// that was written and is judged here, so that each fault is one line that names the option.
+// The command line. arguments.h only splits it: every value comes out of it as text and is checked
+// here, so that each fault is one line that names the option.
 
 #include "daemon/config/options.h"
 
@@ -86,7 +86,7 @@ struct Arguments {
     std::vector<std::string> workers;
     std::vector<std::string> log_level;
     std::vector<std::string> listen;
-    SplitArguments words; ///< there are no operands; and a fault, if there is one
+    SplitArguments words; ///< no operands, and possibly a fault
 };
 
 Arguments split(int argc, const char* const* argv) {
@@ -130,8 +130,8 @@ Result<void> refuse_operands(const SplitArguments& words) {
     return refuse(fmt::format("unexpected argument '{}'", escape(words.operands.front(), 80)));
 }
 
-/// The value of an option that may stand once; empty if it does not stand at all, since an empty
-/// value is refused.
+/// The value of an option that may be given once. Empty if it was not given: an empty value is
+/// refused.
 Result<std::string> single(std::string_view name, const std::vector<std::string>& values) {
     if (values.empty())
         return "";
@@ -174,7 +174,7 @@ Result<void> read_workers(const std::vector<std::string>& values, Options& optio
     return {};
 }
 
-/// SERVICE=ENDPOINT. Columns count from 1, in the value as it was written.
+/// SERVICE=ENDPOINT. Columns start at 1 and refer to the value as written.
 Result<ListenerConfig> read_listen(const std::string& text) {
     const auto refuse_at = [&](size_t offset, std::string_view what) {
         return refuse(
@@ -208,7 +208,7 @@ Result<void> read_listens(const std::vector<std::string>& values, Options& optio
     }
     if (options.listen.empty())
         return {};
-    // A duplicate among the flags is the command line's fault, not the file's.
+    // A duplicate among the flags is a fault of the command line, not of the file.
     Config flags_only;
     flags_only.listen = options.listen;
     if (const auto valid = validate(flags_only); !valid)
@@ -248,7 +248,7 @@ Result<Options> read_options(const Arguments& arguments) {
 Result<Options> parse_options(int argc, const char* const* argv) {
     const Arguments arguments = split(argc, argv);
     Options options;
-    // A value that is missing is a fault, whatever else is asked; a name that is unknown is none.
+    // A missing value is a fault even beside --help and --version; an unknown option is not.
     const auto& fault = arguments.words.fault;
     const bool asks = arguments.help || arguments.version;
     if (fault && !(asks && fault->kind == ArgumentFault::Kind::unknown))

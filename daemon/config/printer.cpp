@@ -1,5 +1,5 @@
-// The configuration as TOML, by the rows of schema.h. Every value is written out, so that the text
-// also documents the defaults; parse_config() reads it back to an equal configuration.
+// Prints the configuration as TOML, by the rows of schema.h. It prints every value, so that the
+// text also documents the defaults. parse_config() reads it back to an equal configuration.
 
 #include "daemon/config/config.h"
 #include "daemon/config/schema.h"
@@ -15,8 +15,8 @@
 namespace riposte {
 namespace {
 
-/// A TOML basic string. `text` is UTF-8, since it came from TOML; only what the grammar does not
-/// allow between quotes is escaped.
+/// A TOML basic string. `text` is UTF-8, since it came from TOML; only characters that the grammar
+/// does not allow between quotes are escaped.
 std::string in_quotes(std::string_view text) {
     std::string out = "\"";
     for (const char c : text) {
@@ -80,7 +80,7 @@ std::string print_keys(schema::Section section, Config& config, ListenerConfig& 
 } // namespace
 
 std::string print_config(const Config& config) {
-    Config copy = config; // a member is reached in what may be written
+    Config copy = config; // members are reached in a mutable Config only
     std::string out;
     for (const schema::SectionRow& row : schema::sections()) {
         const std::string head = row.name.empty() ? "" : fmt::format("\n{}\n", row.written);

@@ -1,7 +1,7 @@
-// TOML to Config, by the rows of schema.h. toml++ and its exceptions end here.
+// Reads TOML into a Config, by the rows of schema.h. toml++ and its exceptions are used here only.
 //
-// A key that has no row is refused. Keys are visited in the order of the file, not in the map's, so
-// that the first fault in the file is the one reported.
+// A key without a row is refused. Keys are read in the order of the file and not of the map, so
+// that the first fault in the file is reported.
 
 #include "common/endpoint.h"
 #include "common/text.h"
@@ -69,7 +69,7 @@ Result<uint64_t> read_size(const Value& value) {
     return *size;
 }
 
-/// A plain number; the only one that may be written negative.
+/// A plain number; only these may have a minus sign.
 Result<uint64_t> read_count(const Value& value, const Key& key) {
     const auto* integer = value.node.as_integer();
     if (integer == nullptr)
@@ -125,7 +125,7 @@ Result<void> read_word(
     return {};
 }
 
-/// One element, or an array of them. `element` names what is wrong, `example` what is correct;
+/// One element, or an array of them. Messages name `element` as wrong and `example` as correct;
 /// `parse` returns the value, or the offset and text of a fault.
 template<class Element>
 Result<void> read_list(
@@ -298,7 +298,7 @@ Result<void> read_entry(
     return std::visit(ReadMember{value, *key, config, listen}, key->member(config, listen));
 }
 
-/// What no single key of a [[listen]] shows: that a required one is missing, or that one is of
+/// Faults that no single key of a [[listen]] shows: a required key is missing, or a key belongs to
 /// another service.
 Result<void> check_listen(
     const Document& document, const toml::table& table, const ListenerConfig& listen) {
@@ -361,7 +361,7 @@ Result<void> read_listens(const Value& value, Config& config) {
     return {};
 }
 
-/// A section that stands once, as [name].
+/// A section that may be there once, as [name].
 Result<void> read_section(const Value& value, const SectionRow& row, Config& config) {
     const auto* table = value.node.as_table();
     if (table == nullptr)
@@ -391,7 +391,7 @@ Result<void> read_top(const Document& document, const toml::table& table, Config
     return {};
 }
 
-/// toml++'s own words, in one line: "Error while parsing string: ..." -> "bad string: ...".
+/// The message of toml++, in one line: "Error while parsing string: ..." -> "bad string: ...".
 std::string syntax_error(std::string_view description) {
     constexpr std::string_view prefix = "Error while parsing ";
     constexpr size_t description_bytes_max = 200;

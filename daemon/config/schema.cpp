@@ -38,16 +38,16 @@ constexpr auto access_log = at<&Config::access_log, member>;
 
 /// The longest duration that a timer holds: parse_duration_ms() refuses more.
 constexpr uint64_t ms_max = 2'147'483'647;
-/// A gigabyte a second, more than a peer can be asked for.
+/// A gigabyte a second: no sensible minimum rate is higher.
 constexpr uint64_t stream_rate_max = 1'000'000'000;
-/// Below, a worker could not have the few buffers that it needs at least.
+/// With less, a worker would lack the few buffers that it needs.
 constexpr uint64_t buffer_memory_min = uint64_t{1} << 20;
 constexpr uint64_t buffer_memory_max = uint64_t{1} << 40;
-/// The most that the buckets' arithmetic holds (response_rate_limit.h): more replies than any
-/// machine sends, and 16 GiB a second.
+/// The limit of the buckets' arithmetic (response_rate_limit.h): more replies than any machine
+/// sends, and 16 GiB a second.
 constexpr uint64_t answer_rate_max = 1'000'000'000;
 constexpr uint64_t bytes_rate_max = uint64_t{16} << 30;
-/// More than a journal takes.
+/// More than a journal accepts.
 constexpr uint64_t lines_rate_max = 100'000;
 constexpr uint64_t every_max = 1'000'000'000;
 /// Each is a socket of the main thread.
@@ -129,7 +129,7 @@ constexpr bool sections_in_order() {
 }
 static_assert(sections_in_order());
 
-/// By section, no name twice in one, and bounds that hold something.
+/// Rows are sorted by section, names are unique in a section, and bounds are not empty.
 constexpr bool well_formed() {
     for (size_t i = 0; i < rows.size(); ++i) {
         if (rows[i].min > rows[i].max || (i > 0 && rows[i].section < rows[i - 1].section))
@@ -188,7 +188,7 @@ bool is_quoted(Unit unit) {
 std::string bounds(const Key& key) {
     const std::string min = written(key.unit, key.min);
     const std::string max = written(key.unit, key.max);
-    if (key.unit == Unit::milliseconds) // parse_duration_ms() holds the upper bound
+    if (key.unit == Unit::milliseconds) // parse_duration_ms() checks the upper bound
         return fmt::format("at least {}", min);
     if (key.unit == Unit::microseconds)
         return fmt::format("at most {}", max);
@@ -205,7 +205,7 @@ std::string quoted(const Key& key) {
 
 namespace {
 
-/// Two configurations' values of one key, given to `act` as references of one type.
+/// Calls `act` with the values of one key in two configurations, as references of one type.
 void with_both(const Key& key, Config& a, Config& b, auto&& act) {
     assert(key.section != Section::listen);
     ListenerConfig none;

@@ -1,8 +1,9 @@
 // Every key of riposted.toml(5), one row each: its name, the member that holds it, its unit, its
-// bounds, and whether a reload can change it. Reader, printer, comparison and the warnings of a
-// reload are loops over the rows; a test holds the manual page against them.
+// bounds, and whether a reload can change it. The reader, the printer, the comparison and a
+// reload's warnings are loops over the rows; a test compares the manual page with them.
 //
-// A new key is a member of its room's option struct, a row here, and a paragraph of the page.
+// A new key needs a member in the option struct of its folder, a row here, and a paragraph in the
+// page.
 #pragma once
 
 #include "daemon/config/config.h"
@@ -25,7 +26,7 @@ struct SectionRow {
     std::string_view written; ///< "[limits]", "[[listen]]"
     bool repeats = false;     ///< may stand any number of times
 };
-/// In the order of Section, which is that of printing.
+/// In the order of Section, which is also the printed order.
 std::span<const SectionRow> sections();
 const SectionRow& row_of(Section section);
 
@@ -42,12 +43,12 @@ enum class Unit : uint8_t {
 
 /// A number as it is written in the file, without quotes: "17", "64KiB", "10s".
 std::string written(Unit unit, uint64_t number);
-/// Is it written in quotes?
+/// True if the number is written in quotes.
 bool is_quoted(Unit unit);
 
 enum class Effect : uint8_t {
     reload,  ///< a reload changes it
-    restart, ///< the running value stays until a restart, and a reload says so
+    restart, ///< the running value stays until a restart; a reload logs that
 };
 
 /// A value in place; its type says how it is read, printed and compared.
@@ -58,30 +59,33 @@ using Member = std::variant<
 struct Key {
     Section section;
     std::string_view name;
-    /// `listen` is the [[listen]] section that is meant; other keys do not look at it.
+    /// `listen` is the [[listen]] section of the key; keys of other sections ignore it.
     Member (*member)(Config& config, ListenerConfig& listen);
     Unit unit = Unit::none;
-    /// In the unit; of a text its bytes, of a list its elements. Without bounds both are 0.
+    /// In the unit of the key: for a text in bytes, for a list in elements. Both are 0 if there are
+    /// no bounds.
     uint64_t min = 0;
     uint64_t max = 0;
     Effect effect = Effect::reload;
-    bool required = false;                   ///< of each [[listen]]
-    std::optional<ServiceKind> only_of = {}; ///< no other service has it
+    bool required = false;                   ///< in each [[listen]]
+    std::optional<ServiceKind> only_of = {}; ///< only this service has the key
 };
 
-/// By section, in the order of printing.
+/// By section, in the printed order.
 std::span<const Key> keys();
 /// Null if the section has no such key.
 const Key* find_key(Section section, std::string_view name);
 /// Of a number: "from 1 to 1000000", "at least 1ms", "at most 10ms".
 std::string bounds(const Key& key);
-/// 'idle_timeout', and '[metrics] listen' where the name alone has several meanings.
+/// 'idle_timeout'; '[metrics] listen' if several sections have a key of this name.
 std::string quoted(const Key& key);
 
-/// Is the value the same in both? Not of [[listen]], whose sections have no counterpart.
+/// True if both have the same value. Not for keys of [[listen]], whose sections have no
+/// counterpart.
 bool same(const Key& key, const Config& a, const Config& b);
 
-/// Sets what only a restart can change back to what runs; returns the keys that differed.
+/// Resets the keys that only a restart can change to their running values; returns those that
+/// differed.
 std::vector<const Key*> keep_until_restart(const Config& running, Config& wanted);
 
 } // namespace riposte::schema

@@ -1,5 +1,5 @@
-// The words that values may be, in the file and in flags, and how an unknown one is refused: with
-// the same text in both.
+// The words that values may have, and the message that refuses an unknown word: the same in the
+// file and in flags.
 #pragma once
 
 #include "daemon/config/config.h"
@@ -20,7 +20,7 @@ std::span<const std::string_view> log_level_names();
 /// "auto, io_uring or epoll"
 std::string one_of(std::span<const std::string_view> names);
 
-/// "unknown backend 'epol'; did you mean 'epoll'?", or all names where none is near.
+/// "unknown backend 'epol'; did you mean 'epoll'?", or all names if none is near.
 std::string unknown_word(
     std::string_view noun, std::string_view word, std::span<const std::string_view> names);
 
