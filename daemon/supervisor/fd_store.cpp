@@ -24,7 +24,7 @@ namespace riposte {
 namespace {
 
 constexpr std::string_view name_prefix = "connection-";
-/// The manager compares each with all that it has (kcmp(2)): 4096 take it some seconds.
+/// The manager compares each with all that it holds (kcmp(2)): 4096 take it some seconds.
 constexpr uint64_t confirm_us = 20'000'000;
 
 std::optional<int> get_option(int fd, int name) {
@@ -48,7 +48,7 @@ std::string_view fault(int fd) {
     return "";
 }
 
-/// As accept leaves those of our listeners. Close-on-exec is set already.
+/// Sets the options that accepted connections have. Close-on-exec is set already.
 bool prepare(int fd) {
     const int on = 1;
     const int flags = ::fcntl(fd, F_GETFL);
@@ -71,7 +71,7 @@ uint64_t listener_for(ServiceKind kind, uint16_t port, const std::vector<Listene
     return found;
 }
 
-/// Reads what is there and throws it away. False when nothing can come any more.
+/// Reads and discards the available input. False when no more can arrive.
 bool discard(int fd) {
     std::array<std::byte, 16'384> bytes;
     for (;;) {
@@ -158,7 +158,7 @@ StoreOutcome store_connections(
         for (size_t i = begin; i < begin + message.size(); ++i)
             stored.left.push_back(std::move(connections[i].fd));
     }
-    // The manager knows by our process whose they are: it must have looked before we are gone.
+    // The manager identifies the unit by our process: it must read the messages before we exit.
     const int error = stored.count > 0 ? manager.await_processed(confirm_us, interrupt) : 0;
     if (error != 0 && stored.problem.empty())
         stored.problem = fmt::format(

@@ -27,13 +27,13 @@ constexpr uint64_t mib = 1024 * kib;
 
 constexpr uint64_t base_bytes = 16 * mib;
 constexpr uint64_t stack_bytes = 256 * kib;
-/// The worker itself, its batch of datagrams, and what its allocator's arena keeps.
+/// The worker itself, its batch of datagrams, and the reserve of its allocator's arena.
 constexpr uint64_t worker_bytes = mib;
 /// A socket's place in the main thread and in a worker, with its label and lists.
 constexpr uint64_t listener_bytes = 2 * kib;
-/// A prefix of a list as it was read, as it is written and as it is asked, old and new.
+/// A prefix of a list as read, as printed and as looked up, in the old and the new configuration.
 constexpr uint64_t prefix_bytes = kib;
-/// Listeners, the log, rings, the self-test: what has a descriptor and is no connection.
+/// Descriptors that are not connections: listeners, the log, rings, the self-test.
 constexpr uint64_t other_descriptors = 1024;
 
 uint64_t stream_buffer_bytes(const TcpLimits& share) {
@@ -43,18 +43,18 @@ uint64_t stream_buffer_bytes(const TcpLimits& share) {
 }
 
 uint64_t datagram_buffer_bytes() {
-    constexpr uint64_t reply = 8; // what is remembered of one that is being sent
+    constexpr uint64_t reply = 8; // the record of one that is being sent
     constexpr uint64_t each =
         datagram_bytes_max + sizeof(Owner) + sizeof(BufferId) + sizeof(DatagramInfo) + reply;
     return WorkerThread::datagram_buffers * each;
 }
 
-/// Twice: a reload that raises `connections` makes the new ones before the old ones go.
+/// Twice: a reload that raises `connections` allocates the new tables before it frees the old ones.
 uint64_t connection_bytes(const TcpLimits& share, const AccessLogConfig& access_log) {
     const uint64_t slots = share.connections_max + uint64_t{Eviction::at_once_max};
     constexpr uint64_t lists = 3 * sizeof(uint32_t); // free, starved, woken
     constexpr uint64_t each = sizeof(Connection) + lists + TimerWheel::entry_bytes();
-    // In one turn a connection can be told of an event and then meet its deadline.
+    // In one turn a connection can have an event and then reach its deadline.
     constexpr uint64_t operations = 4 * sizeof(Op);
     return 2 * (slots * (each + operations) + AccessLog::memory_bytes(access_log, slots) +
                 SourceTable::memory_bytes(static_cast<uint32_t>(slots)));
@@ -72,7 +72,7 @@ uint64_t backend_bytes(const Config& config) {
     return bytes;
 }
 
-/// Lists are shared by the workers; that of exemptions each of them has.
+/// Workers share the lists of listeners; each worker has its own copy of the datagram lists.
 uint64_t list_bytes(const Config& config, uint32_t workers) {
     uint64_t prefixes =
         workers * (config.datagrams.rate_exempt.size() + config.datagrams.port_exempt.size() +

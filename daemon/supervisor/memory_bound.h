@@ -1,14 +1,14 @@
-// What the process comes to at most: its resident memory (VmRSS, proc(5)), when every slot is taken
-// and every buffer full. Everything that grows with peers is made at start, so it can be added up
-// from the configuration.
+// The most resident memory (VmRSS, proc(5)) that the process can have, with every slot taken and
+// every buffer full. Everything that grows with peers is allocated at start, so the configuration
+// determines it.
 //
-// Beside what is counted here by the size of each thing there are two figures that were measured:
-// code, libraries, the main thread and what the allocator keeps, and what a worker's stack comes
-// to; both are stated with room to spare (7 MiB and 12 KiB were seen). Rings are counted, though
-// the kernel holds them, for they are mapped into the process.
+// Most parts are computed from the sizes of objects. Two are measured: the base (code, libraries,
+// the main thread, the allocator's reserve) and a worker's stack; both have ample room (7 MiB and
+// 12 KiB were measured). Rings count although the kernel allocates them, because they are mapped
+// into the process.
 //
-// Not counted is what the kernel holds for the process without mapping it: sockets and their
-// buffers, requests in flight, epoll's table. See riposted.toml(5), `connections`.
+// Kernel memory that is not mapped into the process is not counted: sockets and their buffers,
+// requests in flight, epoll's table. See riposted.toml(5), `connections`.
 #pragma once
 
 #include "daemon/config/config.h"
@@ -18,19 +18,19 @@
 
 namespace riposte {
 
-/// How many descriptors the process is to be expected to have, with connections.
+/// How many descriptors the process may have, connections included.
 uint32_t descriptors_of(const Config& config) noexcept;
 
 /// In bytes, of all workers together.
 struct MemoryBound {
     uint64_t base = 0;             ///< code, libraries, the main thread
     uint64_t stacks = 0;           ///< of the workers
-    uint64_t stream_buffers = 0;   ///< with what is kept about each
+    uint64_t stream_buffers = 0;   ///< with the records about each
     uint64_t datagram_buffers = 0; ///< likewise
     uint64_t connections = 0;      ///< slots, timers, sources
-    uint64_t backends = 0;         ///< the dearest that the configuration permits
+    uint64_t backends = 0;         ///< the largest that the configuration permits
     uint64_t listeners = 0;        ///< with the prefixes of their lists
-    uint64_t rates = 0;            ///< of datagrams
+    uint64_t rates = 0;            ///< the table of datagram rates
 
     uint64_t total() const noexcept {
         return base + stacks + stream_buffers + datagram_buffers + connections + backends +
@@ -38,7 +38,7 @@ struct MemoryBound {
     }
 };
 
-/// `workers` as they run, see worker_count().
+/// `workers`: how many run, see worker_count().
 MemoryBound memory_bound(const Config& config, uint32_t workers);
 
 /// "at most 171 MiB with this configuration"

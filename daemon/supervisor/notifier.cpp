@@ -21,8 +21,8 @@ namespace {
 constexpr uint64_t retry_interval_us = 100'000;
 constexpr uint64_t wait_interval_us = 10'000;
 
-/// The address that NOTIFY_SOCKET names, a path or "@" and an abstract name, and its size; 0: not
-/// one.
+/// Parses the address in NOTIFY_SOCKET: a path, or "@" and an abstract name. Returns its size; 0 if
+/// it is neither.
 socklen_t parse_socket(std::string_view name, sockaddr_un& address) {
     if (name.size() < 2 || name.size() > sizeof address.sun_path ||
         (name[0] != '/' && name[0] != '@'))
@@ -45,8 +45,8 @@ bool is_full(int error) {
     return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
 
-/// Waits until `fd` has something, `interrupt` has, or a while is over. 0, EINTR or ETIMEDOUT; 0
-/// too when neither is the case yet.
+/// Waits until `fd` or `interrupt` is readable, or for a short interval. EINTR if `interrupt` is
+/// readable, ETIMEDOUT after the deadline, else 0.
 int wait_for(int fd, int interrupt, uint64_t deadline_us) {
     const uint64_t now = monotonic_us();
     if (now >= deadline_us)
@@ -129,7 +129,7 @@ void Notifier::tell(Unsent::Kind kind, std::string text) {
         return;
     retry();
     if (unsent_.empty() && !is_full(send(text, {})))
-        return; // sent, or nobody is there any more, who would decide by timeouts
+        return; // sent, or the manager is gone: its timeouts decide
     unsent_.add(kind, std::move(text));
     if (!unsent_.empty())
         retry_us_ = monotonic_us() + retry_interval_us;
@@ -169,7 +169,7 @@ int Notifier::send(std::string_view text, std::span<const int> descriptors) cons
     return sent < 0 ? errno : 0;
 }
 
-/// After all that was told before.
+/// Sends after all earlier messages.
 int Notifier::send_by(
     std::string_view text, std::span<const int> descriptors, uint64_t deadline_us, int interrupt) {
     if (!is_present())
@@ -204,7 +204,7 @@ int Notifier::await_processed(uint64_t timeout_us, int interrupt) {
     if (const int error = send_by("BARRIER=1", std::span(&held, 1), deadline_us, interrupt);
         error != 0)
         return error;
-    theirs.reset(); // the manager has the only one now, and closes it when it comes to this message
+    theirs.reset(); // only the manager has it now, and closes it when it reads this message
     for (;;) {
         if (const int stop = wait_for(ours.get(), interrupt, deadline_us); stop != 0)
             return stop;

@@ -1,8 +1,8 @@
-// What the daemon tells its service manager, over the socket that NOTIFY_SOCKET names: the protocol
-// of sd_notify(3), one datagram a message. sd_notify(3) itself waits while the manager does not
-// read; nothing here does. What the socket does not take at once is kept, merged with what is told
-// later, and sent again when retry_us() says so: a manager that was busy finds the state as it is,
-// not how it came about.
+// Notifies the service manager over the socket that NOTIFY_SOCKET names, with the protocol of
+// sd_notify(3): one datagram a message. sd_notify(3) itself blocks while the manager does not read;
+// notifications here never block. Messages that the socket does not take at once are kept, merged
+// with later ones, and sent again at retry_us(): a manager that was busy gets the current state,
+// not the history.
 #pragma once
 
 #include "common/fd.h"
@@ -19,16 +19,16 @@
 
 namespace riposte::systemd {
 
-/// What has not been sent yet, in its order, and no more of it than the manager still needs to
-/// know. Pure.
+/// The messages that have not been sent yet, in order, without those that later ones supersede.
+/// Pure.
 class Unsent {
 public:
     enum class Kind : uint8_t {
         ready,     ///< with a status
-        reloading, ///< what was told of an earlier reload is void
-        stopping,  ///< so is whatever was told of a reload
+        reloading, ///< supersedes the messages of an earlier reload
+        stopping,  ///< supersedes all messages of a reload
         status,
-        watchdog, ///< a sign of life is no news later: it is not kept
+        watchdog, ///< not kept: a late one would be of no use
         other,    ///< kept once
     };
     struct Message {
@@ -45,10 +45,10 @@ private:
     std::deque<Message> messages_;
 };
 
-/// One thread's. Without a NOTIFY_SOCKET, or built without libsystemd, each call does nothing.
+/// For one thread. Without a NOTIFY_SOCKET, or built without libsystemd, each call does nothing.
 class Notifier {
 public:
-    /// Opens its own socket, by the environment as it is now.
+    /// Opens its own socket, as the environment says at this time.
     Notifier();
 
     bool is_present() const noexcept { return static_cast<bool>(socket_); }
@@ -56,25 +56,26 @@ public:
     void tell_ready(std::string_view status);
     void tell_status(std::string_view status);
     void tell_reloading(); ///< RELOADING=1 with MONOTONIC_USEC, as Type=notify-reload needs
-    /// With the time that it may take (EXTEND_TIMEOUT_USEC), however short TimeoutStopSec= is.
+    /// Announces the time that the stop may take (EXTEND_TIMEOUT_USEC), whatever TimeoutStopSec=
+    /// is.
     void tell_stopping(std::string_view status, uint64_t extend_us);
     void tell_watchdog();
-    void remove_stored(std::string_view name); ///< all of that name, from the file descriptor store
+    void remove_stored(std::string_view name); ///< all with this name in the file descriptor store
 
-    /// When to call retry(), by CLOCK_MONOTONIC; nothing: all was sent.
+    /// When to call retry(), by CLOCK_MONOTONIC; empty if everything was sent.
     std::optional<uint64_t> retry_us() const noexcept;
     void retry();
 
-    // At the start and at the end, when nothing is served: these wait, for `timeout_us` at most,
-    // and no longer than until `interrupt` (a descriptor, or -1) can be read. 0 or an errno:
-    // ETIMEDOUT, EINTR.
+    // For the start and the end, when no peer is served: these block, for at most `timeout_us`, or
+    // until `interrupt` (a descriptor, or -1) is readable. They return 0 or an errno: ETIMEDOUT,
+    // EINTR.
 
     /// Stores up to descriptors_per_message (systemd.h) under one name of printable ASCII without a
-    /// colon. That the store was full is not told.
+    /// colon. A full store is not an error here: the manager does not report it.
     int store(
         std::string_view name, std::span<const int> descriptors, uint64_t timeout_us,
         int interrupt);
-    /// Until the manager has processed whatever it was told (sd_notify_barrier(3)).
+    /// Waits until the manager has processed all earlier messages (sd_notify_barrier(3)).
     int await_processed(uint64_t timeout_us, int interrupt);
 
 private:

@@ -19,7 +19,7 @@
 namespace riposte {
 namespace {
 
-/// So many wait in the kernel for their turn; more would wait for longer than a scraper does.
+/// How many connections may wait in the kernel; more would wait for longer than a scraper does.
 constexpr int scrape_backlog = 128;
 
 sockaddr_un unix_address(std::string_view path) {
@@ -52,12 +52,12 @@ std::string inherited_address(int fd, int family) {
     if (local.size <= begin)
         return "unix:";
     const size_t size = local.size - begin;
-    if (address.sun_path[0] == '\0') // abstract; '@' as in unix(7)'s other writings
+    if (address.sun_path[0] == '\0') // abstract; printed with '@', as ss(8) does
         return fmt::format("unix:@{}", escape({&address.sun_path[1], size - 1}));
     return fmt::format("unix:{}", escape({address.sun_path, ::strnlen(address.sun_path, size)}));
 }
 
-/// Takes the descriptor and leaves the name.
+/// Moves the descriptor and keeps the name.
 Result<ScrapeSocket> adopt(systemd::InheritedSocket& socket) {
     const int fd = socket.fd.get();
     const int family = option(fd, SO_DOMAIN);
@@ -103,11 +103,11 @@ Error bind_unix_error(int error) {
     }
 }
 
-/// What is in the way at `path`: nothing any more, or why it stays.
+/// Removes a stale socket at `path`. Empty if the path is free, else why the file stays.
 std::optional<Error> clear_away(const std::string& path) {
     struct stat status{};
     if (::lstat(path.c_str(), &status) != 0)
-        return errno == ENOENT || errno == ENOTDIR // which bind(2) says
+        return errno == ENOENT || errno == ENOTDIR // bind(2) reports it
                    ? std::nullopt
                    : std::optional(bind_unix_error(errno));
     if (!S_ISSOCK(status.st_mode))
@@ -139,7 +139,7 @@ Result<ScrapeSocket> bind_unix(const std::string& path) {
     if (!fd)
         return std::unexpected(bind_unix_error(errno));
     const sockaddr_un address = unix_address(path);
-    const mode_t mask = ::umask(0111); // the file is made with what is left: 0666
+    const mode_t mask = ::umask(0111); // the file is created with mode 0666
     const int bound = ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
     const int error = errno;
     ::umask(mask);
@@ -160,7 +160,7 @@ Result<void> bind_tcp(const Endpoint& endpoint, std::vector<ScrapeSocket>& socke
     auto addresses = resolve(endpoint, Transport::tcp, Family::any, true);
     if (!addresses)
         return fail(Exit::config, addresses.error());
-    // `*` and names go on without IPv6, as the listeners do (listeners.cpp).
+    // `*` and names work without IPv6, as those of the listeners do (listeners.cpp).
     const bool is_wildcard = endpoint.host == "*";
     const bool is_name = !is_wildcard && !endpoint.host.contains(':');
     std::optional<Error> lacking;
@@ -181,7 +181,7 @@ Result<void> bind_tcp(const Endpoint& endpoint, std::vector<ScrapeSocket>& socke
         }
         if (!fd)
             return std::unexpected(bind_error(fd.error(), address));
-        ::listen(fd->get(), scrape_backlog); // less than it has
+        ::listen(fd->get(), scrape_backlog); // shrinks the backlog
         const ListenAddress bound{Transport::tcp, local_address(fd->get()), address.dual_stack};
         sockets.push_back({.fd = std::move(*fd), .address = to_string(bound)});
     }
@@ -208,7 +208,7 @@ SocketFile::~SocketFile() {
     struct stat status{};
     if (!path_.empty() && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
         status.st_ino == inode_)
-        ::unlinkat(AT_FDCWD, path_.c_str(), 0); // what the sandbox lets through (sandbox.cpp)
+        ::unlinkat(AT_FDCWD, path_.c_str(), 0); // the call that the sandbox permits (sandbox.cpp)
 }
 
 bool is_scrape_name(std::string_view name) {

@@ -1,9 +1,9 @@
-// The sockets on which the daemon's own figures can be had: inherited from the service manager
-// under the name "metrics", or bound here as [metrics] listen says. They live as long as the
-// process; a reload does not change them.
+// The sockets on which the daemon serves its metrics: inherited from the service manager under the
+// name "metrics", or bound here as [metrics] listen says. They stay open until the process ends; a
+// reload does not change them.
 //
-// A socket in the file system leaves a file behind when its process is killed. One that is ours and
-// that nobody answers on is replaced; any other file stays, and is an error.
+// A process that is killed leaves the file of its unix socket behind. A socket file of the same
+// user on which no process answers is replaced; any other file stays and is an error.
 #pragma once
 
 #include "common/error.h"
@@ -21,11 +21,12 @@
 
 namespace riposte {
 
-/// The file of a socket that was bound here. Removed at the end, unless it is another one by then.
+/// The file of a socket that was bound here. The destructor removes it, unless another file has
+/// replaced it.
 class SocketFile {
 public:
     SocketFile() = default;
-    explicit SocketFile(std::string path); ///< it is there
+    explicit SocketFile(std::string path); ///< the file exists
     SocketFile(SocketFile&& other) noexcept
         : path_(std::exchange(other.path_, {})), device_(other.device_), inode_(other.inode_) {}
     SocketFile& operator=(SocketFile&& other) noexcept {
@@ -50,25 +51,25 @@ struct ScrapeSocket {
     Fd fd;               ///< non-blocking, listening
     std::string address; ///< "tcp://127.0.0.1:9701", with the port that the kernel gave
     SocketFile file{};
-    std::string note{}; ///< what was not had besides, or ""
+    std::string note{}; ///< which address is missing and why, or ""
 };
 
-/// FileDescriptorName= of a socket for metrics.
+/// True for the FileDescriptorName= of a socket for metrics.
 bool is_scrape_name(std::string_view name);
 
-/// Takes those named "metrics" out of `inherited`. Refused (Exit::config) is whatever is not a
-/// listening stream of IPv4, IPv6 or AF_UNIX.
+/// Takes the sockets named "metrics" out of `inherited`. A socket that is not a listening stream of
+/// IPv4, IPv6 or AF_UNIX is refused (Exit::config).
 Result<std::vector<ScrapeSocket>> take_scrape_sockets(
     std::vector<systemd::InheritedSocket>& inherited);
 
-/// Binds them, or none. Before threads start: it changes the umask for a moment, so that everybody
-/// may connect to a unix socket.
+/// Binds all, or none. Call it before threads start: it changes the umask for a moment, so that all
+/// users may connect to a unix socket.
 Result<std::vector<ScrapeSocket>> bind_scrape_sockets(const MetricsConfig& config);
 
-/// More are an error: each is asked in turn.
+/// More are an error: the server polls each in turn.
 inline constexpr size_t scrape_sockets_max = 64;
 
-/// The ones that were inherited; if there are none, those of the configuration.
+/// The inherited sockets; if there are none, those of the configuration.
 Result<std::vector<ScrapeSocket>> open_scrape_sockets(
     const MetricsConfig& config, std::vector<systemd::InheritedSocket>& inherited);
 

@@ -36,8 +36,8 @@ void take_signals() {
     const sigset_t later = set_of({SIGHUP, SIGUSR1});
     pthread_sigmask(SIG_BLOCK, &later, nullptr);
     dispose({SIGPIPE, SIGXFSZ}, SIG_IGN);
-    // What is ignored can not be read. An ignored INT stays so: a shell does that to jobs in the
-    // background.
+    // An ignored signal cannot be read. An ignored INT stays ignored: a shell ignores it for
+    // background jobs.
     dispose({SIGHUP, SIGUSR1, SIGTERM}, SIG_DFL);
 }
 

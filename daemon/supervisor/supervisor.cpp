@@ -27,10 +27,11 @@ namespace riposte {
 namespace {
 
 constexpr uint64_t store_wait_us = 10'000'000;
-/// What a stop may take beyond its timeouts: the forced end, the store.
+/// The time that a stop may take beyond its timeouts: the forced end, the store.
 constexpr uint64_t stop_margin_us = 30'000'000;
 
-/// A connection is a descriptor: take all that we may have, and say so if that is too few.
+/// Each connection needs a descriptor: raises the limit as far as permitted, and warns if that is
+/// too few.
 void raise_descriptor_limit(uint32_t connections_max) {
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -48,7 +49,7 @@ void raise_descriptor_limit(uint32_t connections_max) {
             limit.rlim_max, connections_max);
 }
 
-/// What is only told is lost where there is no memory for it, and what has to be done goes on.
+/// A report for which there is no memory is dropped and counted; the work continues.
 void tell_with_memory(auto tell) {
     try {
         tell();
@@ -104,7 +105,7 @@ Supervisor::Supervisor(const Options& options, const Config& config, Listeners l
       labels_(listeners_.labels()) {}
 
 Supervisor::~Supervisor() {
-    // Only after a failed start are there workers that run on.
+    // Workers still run here only after a failed start.
     for (auto& worker : workers_)
         if (!worker->stopped())
             worker->abort();
@@ -155,7 +156,7 @@ void Supervisor::tell_backends() const {
 }
 
 void Supervisor::seal() {
-    const bool reads = !options_.config_path.empty(); // else a reload changes nothing
+    const bool reads = !options_.config_path.empty(); // without a file a reload changes nothing
     const auto sealed = sandbox::seal(
         {.read_files = reads,
          .open_sockets = reads && !listeners_.inherited(),
@@ -188,7 +189,8 @@ void Supervisor::take_over(Inheritance inheritance) {
         log::warning(log::Event::adoption_problem, {{"RIPOSTE_REASON", problem}}, "{}", problem);
     if (inheritance.names.empty())
         return;
-    // Only now that nothing can fail any more: until here, another try would find them again.
+    // Only after everything that can fail: after an earlier failure, the next start finds them
+    // again.
     for (const std::string& name : inheritance.names)
         notifier_.remove_stored(name);
     if (const int error = notifier_.await_processed(store_wait_us, stops_.get()); error != 0)
@@ -250,7 +252,7 @@ void Supervisor::report_start() {
 Exit Supervisor::run() {
     auto stopped = [](const auto& worker) { return worker->stopped(); };
     while (!std::ranges::all_of(workers_, stopped)) {
-        tell_with_memory([&] { wait(); }); // a line, or an answer to a scrape
+        tell_with_memory([&] { wait(); }); // a log line, or an answer to a scrape
     }
     hand_over();
     log_statistics();
@@ -259,7 +261,7 @@ Exit Supervisor::run() {
 }
 
 void Supervisor::wait() {
-    const int scrapes = scrapes_ ? scrapes_->fd() : -1; // which poll(2) passes over
+    const int scrapes = scrapes_ ? scrapes_->fd() : -1; // -1: poll(2) ignores it
     pollfd fds[] = {{signals_.get(), POLLIN, 0}, {news_.get(), POLLIN, 0}, {scrapes, POLLIN, 0}};
     timespec timeout{};
     const auto deadline_us = this->deadline_us();

@@ -1,21 +1,21 @@
-// The main thread: brings the daemon up, then sleeps until a signal, a worker or the watchdog's
-// clock has something to say.
+// The main thread: starts the daemon, then sleeps until a signal, a worker or the watchdog's timer
+// wakes it.
 //
 //   SIGTERM, SIGINT   drain; again: abort
 //   SIGHUP            reload: all of it, or nothing and the old configuration stays
 //   SIGUSR1           statistics to the log
 //
-// It also serves the daemon's metrics (telemetry/scrape_server.h), from its own
-// loop and until its end, through a drain as well.
+// It also serves the daemon's metrics (telemetry/scrape_server.h) in its own loop until it ends,
+// during a drain as well.
 //
-// A reload ends when every worker has confirmed that nothing is in flight on the sockets that are
-// gone; only then are they closed. The manager's watchdog is notified only while every
-// worker's loop turns (watchdog.h).
+// A reload ends when every worker has confirmed that nothing is in flight on the removed sockets;
+// only then are they closed. The manager's watchdog is notified only while every worker's loop
+// turns (watchdog.h).
 //
-// When all is up the process is sealed (sandbox.h): what comes later gets by with little.
+// After the start the process is sealed (sandbox.h): it needs few system calls from then on.
 //
-// A drain hands connections over to the next process where the service manager keeps descriptors
-// for it (fd_store.h); when the workers have stopped, they are stored.
+// A drain hands connections over to the next process if the service manager stores descriptors for
+// it (fd_store.h); they are stored when the workers have stopped.
 #pragma once
 
 #include "common/error.h"
@@ -43,10 +43,10 @@ namespace riposte {
 class Supervisor {
 public:
     /// Opens the listeners, starts the workers, reports readiness. The log must be open, and no
-    /// other thread may run yet (signals are blocked for all that come).
+    /// other thread may run yet (later threads inherit the blocked signals).
     static Result<std::unique_ptr<Supervisor>> start(const Options& options, const Config& config);
 
-    /// Until the daemon has stopped.
+    /// Returns when the daemon has stopped.
     Exit run();
 
     ~Supervisor();
@@ -98,33 +98,32 @@ private:
     Listeners listeners_;
     systemd::Notifier notifier_;
     Fd signals_;
-    Fd stops_; ///< can be read while TERM or INT waits in signals_; never read
+    Fd stops_; ///< readable while TERM or INT is pending in signals_; never read
     Fd news_;
     std::vector<std::unique_ptr<WorkerThread>> workers_;
     WorkerBackends backends_;
     uint32_t worker_count_;
-    uint64_t memory_bound_bytes_ = 0; ///< as it was told
-    uint32_t handover_max_ = 0;       ///< how many connections the service manager would keep
+    uint64_t memory_bound_bytes_ = 0; ///< as last logged
+    uint32_t handover_max_ = 0;       ///< how many connections the service manager stores
 
     enum class Phase : uint8_t { running, draining, aborting } phase_ = Phase::running;
     uint64_t plan_sequence_ = 0;
-    std::optional<Config> wanted_; ///< the workers look whether they have the memory for it
+    std::optional<Config> wanted_; ///< workers are reserving memory for it
     uint64_t prepare_sequence_ = 0;
-    uint64_t plans_at_us_ =
-        0; ///< when what there was no memory to send is sent again; 0: all was sent
-    bool reloading_ = false;    ///< a plan was sent and has not settled
-    bool reload_again_ = false; ///< SIGHUP came meanwhile
-    uint64_t reload_at_us_ = 0; ///< when the file is read again; 0: it is not
-    uint32_t reread_ = 0;       ///< how often it was, in this reload
+    uint64_t plans_at_us_ = 0;  ///< when plans that lacked memory are sent again; 0: all were sent
+    bool reloading_ = false;    ///< plans were sent and have not settled
+    bool reload_again_ = false; ///< SIGHUP arrived meanwhile
+    uint64_t reload_at_us_ = 0; ///< when to read the file again; 0: never
+    uint32_t reread_ = 0;       ///< how often it was read again in this reload
     std::vector<std::string> labels_;
     std::string told_status_;
     ProcessFigureReader process_; ///< its files are open before the process is sealed
     std::string sandbox_;         ///< "seccomp on", or why it is off
-    double start_seconds_ = 0;    ///< when all was up, since 1970
+    double start_seconds_ = 0;    ///< when the start ended, since 1970
     ReloadReport reload_report_;
 
-    std::vector<ScrapeSocket> scrape_sockets_; ///< their descriptors are the server's
-    std::unique_ptr<ScrapeServer> scrapes_;    ///< null: nobody can ask
+    std::vector<ScrapeSocket> scrape_sockets_; ///< the server owns their descriptors
+    std::unique_ptr<ScrapeServer> scrapes_;    ///< null: metrics are not served
 
     Watchdog watchdog_;
 };

@@ -1,5 +1,5 @@
-// A reload (SIGHUP): all of it, or nothing and the old configuration stays. What only a restart can
-// change is said, and goes on as it was.
+// A reload (SIGHUP): all of it, or nothing and the old configuration stays. Keys that only a
+// restart can change are logged and keep their values.
 
 #include "common/clock.h"
 #include "common/text.h"
@@ -40,8 +40,7 @@ void Supervisor::reload() {
     }
 }
 
-/// First the workers see whether there is memory for it: whoever has said yes to a plan can carry
-/// it out.
+/// First the workers reserve memory for the plan: a worker that has confirmed can apply it.
 void Supervisor::prepare_reload(Config wanted) {
     uint32_t addresses = 0;
     for (const ListenerConfig& listen : wanted.listen)
@@ -91,7 +90,7 @@ void Supervisor::on_prepared() {
     send_plans();
 }
 
-/// All of them, or none and later, when there is memory for so little.
+/// Sends all plans, or none if memory is short; they are sent again later.
 bool Supervisor::send_plans() {
     constexpr uint64_t pause_us = 100'000;
     plans_at_us_ = 0;
@@ -122,7 +121,8 @@ void Supervisor::refuse_reload(const Error& error) {
         reload();
 }
 
-/// What the file and the flags say now, unless that is a file without content where there was one.
+/// The configuration in the file and the flags; refused if the file no longer names a listener and
+/// did before.
 Result<Config> Supervisor::wanted_config() const {
     auto config = effective_config(options_);
     if (config && has_default_listeners(*config) && !has_default_listeners(config_))
@@ -135,8 +135,8 @@ Result<Config> Supervisor::wanted_config() const {
     return config;
 }
 
-/// A file that is being written, by an editor or cp(1), may lack its end, and no port is lost for
-/// that: what would take one away is read again once nobody has written for a while.
+/// A file that an editor or cp(1) is writing may lack its end. So that no port is lost to that, a
+/// recently changed file that would close one is read again until it has not changed for a while.
 bool Supervisor::is_to_be_read_again(const Config& config) {
     constexpr uint64_t pause_us = 250'000;
     constexpr uint32_t rereads_max = 20;
@@ -150,7 +150,8 @@ bool Supervisor::is_to_be_read_again(const Config& config) {
 }
 
 Result<void> Supervisor::adopt(Config wanted) {
-    const auto kept = schema::keep_until_restart(config_, wanted); // what may throw comes first
+    const auto kept =
+        schema::keep_until_restart(config_, wanted); // the step that may throw comes first
     if (auto applied = listeners_.apply(wanted.listen); !applied)
         return applied;
     for (const schema::Key* key : kept) {
@@ -166,7 +167,7 @@ Result<void> Supervisor::adopt(Config wanted) {
     return {};
 }
 
-/// What there was room for stays, so that the bound only grows.
+/// Tables never shrink, so the bound only grows.
 void Supervisor::tell_memory_bound() {
     const MemoryBound bound = memory_bound(config_, worker_count_);
     if (bound.total() <= memory_bound_bytes_)

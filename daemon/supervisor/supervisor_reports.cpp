@@ -1,5 +1,6 @@
-// What the main thread tells of the daemon: the line for the service manager, the statistics in the
-// log, the snapshot from which metrics and status are written, and whoever asks for those.
+// What the main thread reports of the daemon: the status line for the service manager, the
+// statistics in the log, and the snapshot from which metrics and status are written; and it serves
+// the scrapes of those.
 
 #include "build_features.h"
 #include "common/clock.h"

@@ -11,7 +11,7 @@ void Watchdog::start(uint64_t interval_us, uint64_t now_us) noexcept {
 
 bool Watchdog::tick(Workers workers, uint64_t now_us) noexcept {
     next_us_ = now_us + tick_us_;
-    // A worker that has stopped has nothing left that could hang.
+    // A worker that has stopped cannot hang.
     const auto is_alive = [&](const auto& worker) {
         return worker->stopped() || worker->answered() == ping_;
     };

@@ -5,7 +5,7 @@
 
 namespace riposte {
 
-/// As configured, or where that is 0 one per CPU that this process may run on.
+/// As configured; if that is 0, one per CPU on which this process may run.
 uint32_t worker_count(uint32_t configured);
 
 } // namespace riposte
