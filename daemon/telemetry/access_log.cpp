@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint32_t interval_ms = 1000;
 
-/// Exactly so many: a vector that grows by itself takes twice as much.
+/// Exactly this many: a vector that grows by itself may take twice as much.
 void make_room(auto& vector, size_t size) {
     vector.reserve(size);
     vector.resize(size);
@@ -51,7 +51,7 @@ void AccessLog::set(const AccessLogConfig& share, uint32_t slots) {
         return;
     }
     tell_left_out();
-    // What was kept of each content has another size now, and starts anew.
+    // The stored payload bytes have another size now and start empty.
     if (share.connections != config_.connections || share.bytes != config_.bytes) {
         records_ = {};
         contents_ = {};
@@ -123,7 +123,7 @@ void AccessLog::ended(
 
 uint32_t AccessLog::sample(uint32_t count) noexcept {
     const uint32_t every = config_.datagrams_every;
-    const uint32_t first = every - 1 - seen_; // so many come before it
+    const uint32_t first = every - 1 - seen_; // this many come before it
     seen_ = static_cast<uint32_t>((uint64_t{seen_} + count) % every);
     return std::min(first, count);
 }
@@ -148,14 +148,14 @@ void AccessLog::datagram(
         end, content);
 }
 
-/// Escaped. What is not shown of it is left open: the line has the size.
+/// Escaped, and "..." in place of bytes that are not shown; the line has the size.
 std::string AccessLog::shown(std::span<const std::byte> bytes, uint64_t of) const {
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return escape(text, text.size()) + (of > bytes.size() ? "..." : "");
 }
 
 bool AccessLog::may_write(uint64_t now_ms) noexcept {
-    uint64_t before = 0; // is counted here
+    uint64_t before = 0; // not reported, but required by the call
     if (!log::enabled(LogLevel::info))
         return false;
     if (limit_.allow(now_ms, before))

@@ -1,16 +1,15 @@
-// A worker's lines for single connections, at their end, and for one in so many datagrams. Off
-// unless the configuration switches it on ([access_log]).
+// A worker's log lines for each connection, at its end, and for every Nth datagram. Off unless the
+// configuration switches it on ([access_log]).
 //
-// While it is off it has no memory, and costs one branch where it would count. While it is on, each
-// slot of a connection has a record, allocated when the log is switched on or the slots become
-// more, never in between. Connections opened while logging was off are not logged: they have no
-// counts.
+// While it is off it has no memory and costs one branch at each call. While it is on, each
+// connection slot has a record, allocated when the log is switched on or the table grows, never in
+// between. Connections opened while logging was off are not logged: they have no counts.
 //
-// A connection has one line, written when it is known how it ended; its byte counts are final then,
-// though its slot may still wait for the close. Of several reasons the first one counts.
+// A connection has one line, written when its end and its reason are known. Its byte counts are
+// final then, though its slot may still wait for the close. The first of several reasons counts.
 //
-// At most `rate` lines a second are written. The others are counted, and a second later a line
-// says how many.
+// At most `rate` lines a second are written. The others are dropped and counted; a line reports
+// their number a second later.
 #pragma once
 
 #include "common/address.h"
@@ -28,23 +27,23 @@
 
 namespace riposte {
 
-/// How much of a content the access log can show.
+/// How many bytes of a payload the access log can show.
 inline constexpr uint32_t access_log_bytes_max = 256;
 
 /// [access_log] in riposted.toml(5).
 struct AccessLogConfig {
     bool connections = false;     ///< a line for each, at its end
-    uint32_t datagrams_every = 0; ///< a line for one in so many; 0: for none
-    uint32_t rate = 100;          ///< lines a second, at most
-    uint32_t bytes = 32;          ///< of the content, at its front
+    uint32_t datagrams_every = 0; ///< a line for every Nth; 0: for none
+    uint32_t rate = 100;          ///< at most this many lines a second
+    uint32_t bytes = 32;          ///< how many bytes of the payload are shown
 
     bool operator==(const AccessLogConfig&) const = default;
 };
 
-/// Of `workers`, each at least one line a second.
+/// The share of one of `workers`: at least one line a second.
 AccessLogConfig worker_share(const AccessLogConfig& config, uint32_t workers);
 
-/// Whose line it is.
+/// The subject of a line.
 struct AccessPeer {
     SocketAddress address;
     std::string_view listener; ///< its label
@@ -53,10 +52,11 @@ struct AccessPeer {
 
 class AccessLog {
 public:
-    /// Memory for set() and grow() with these. Throws std::bad_alloc, and then nothing has changed.
+    /// Allocates the memory for set() and grow() with these arguments. Throws std::bad_alloc and
+    /// then changes nothing.
     void reserve(const AccessLogConfig& share, uint32_t slots);
     void give_up() noexcept;
-    /// From now on, with a record for each of `slots`.
+    /// Takes effect at once, with a record for each of `slots`.
     void set(const AccessLogConfig& share, uint32_t slots);
     void grow(uint32_t slots);
     static uint64_t memory_bytes(const AccessLogConfig& share, uint64_t slots) noexcept;
@@ -72,12 +72,12 @@ public:
         if (told_of(slot)) [[unlikely]]
             records_[slot].sent_bytes += size;
     }
-    /// Why it will end, for an end that says no more than that it is one. `why` is static.
+    /// The reason for the coming end, for an end that gives none itself. `why` is static.
     void note(uint32_t slot, std::string_view why) noexcept {
         if (told_of(slot) && records_[slot].why.empty()) [[unlikely]]
             records_[slot].why = why;
     }
-    /// From the opening to the end.
+    /// True from the opening to the end of a logged connection.
     bool told_of(uint32_t slot) const noexcept {
         return slot < records_.size() && records_[slot].open;
     }
@@ -86,8 +86,8 @@ public:
 
     // Datagrams.
 
-    /// Which of the next `count` datagrams is the first to be logged? `count` if none is. After it,
-    /// each datagrams_every()th one is.
+    /// The first of the next `count` datagrams to be logged; `count` if none is. After it, every
+    /// datagrams_every()th one is.
     uint32_t first_sample(uint32_t count) noexcept {
         return config_.datagrams_every == 0 ? count : sample(count);
     }
@@ -95,7 +95,7 @@ public:
     void datagram(
         const AccessPeer& peer, std::span<const std::byte> bytes, bool refused, uint64_t now_ms);
 
-    // What was left out.
+    // Dropped lines.
 
     uint64_t next_ms() const noexcept { return tell_ms_; }
     void expire(uint64_t now_ms) {
@@ -123,10 +123,10 @@ private:
     std::vector<std::byte> contents_; ///< the first bytes, `config_.bytes` for each slot
     VectorReservation<Record> records_room_;
     VectorReservation<std::byte> contents_room_;
-    uint32_t seen_ = 0; ///< datagrams since the last one that was logged
+    uint32_t seen_ = 0; ///< datagrams since the last logged one
     log::Limit limit_{1, 1000};
     uint64_t left_out_ = 0;
-    uint64_t tell_ms_ = TimerWheel::never; ///< when to say so
+    uint64_t tell_ms_ = TimerWheel::never; ///< when to report dropped lines
 };
 
 } // namespace riposte

@@ -1,5 +1,5 @@
 // Counters of one worker, by service: one thread writes, any thread reads. A reader that adds up
-// several workers may see one a little later than another; each counter is correct by itself.
+// several workers reads them at slightly different times; each counter is correct by itself.
 //
 // Counters belong to the service and not to a listener, because a reload can change what a listener
 // serves while its connections keep the service that they were accepted for: a connection must
@@ -9,8 +9,8 @@
 // with more than a line on either side of them). Adding is a load and a store: a reader costs the
 // worker no more than the transfer of that line.
 //
-// One table, counter_rows(), says of each counter what it is called in the metrics, in JSON, in the
-// journal and in the statistics line; those four are loops over it.
+// One table, counter_rows(), has the name of each counter in the metrics, in JSON, in the journal
+// and in the statistics line; those four are loops over it.
 #pragma once
 
 #include "common/endpoint.h"
@@ -37,14 +37,14 @@ enum class Counter : uint8_t {
     connections_refused,       ///< over 'connections'
     connections_over_source,   ///< over 'connections_per_source'
     connections_over_listener, ///< over the 'connections' of a [[listen]]
-    connections_evicted,       ///< idle when 'connections' was reached and a new peer came
+    connections_evicted,       ///< idle when 'connections' was reached and a new peer connected
     connections_reset,         ///< ended by the peer's RST or another error
     first_byte_timeouts,
     idle_timeouts,
     write_stall_timeouts,
-    stalls_relieved, ///< took nothing while others needed the buffers
+    stalls_relieved, ///< reset: read nothing while others needed the buffers
     read_rates_low,  ///< sent less than rate_min
-    write_rates_low, ///< took less than write_rate_min
+    write_rates_low, ///< read less than write_rate_min
     linger_timeouts,
     accept_emfile, ///< accepting paused because the process has no descriptors left
     accept_enfile, ///< ... because the system has none left
@@ -57,7 +57,7 @@ enum class Counter : uint8_t {
     datagram_sent_bytes,
     datagrams_received,
     datagrams_sent,
-    datagrams_unanswered, ///< the service answers nothing (discard)
+    datagrams_unanswered, ///< the service does not answer (discard)
     datagrams_longer,     ///< answers longer than their request; part of those sent or failed
     datagrams_denied,     ///< by 'allow' and 'deny'
     datagrams_source_port,
@@ -106,17 +106,17 @@ std::span<const CounterFamilyRow> family_rows();
 enum class DropStage : uint8_t {
     none,       ///< not dropped
     refused,    ///< before the service was asked
-    over_limit, ///< likewise, because of a limit on connections
-    later,      ///< a connection ended by us before its time, an answer that was not sent
+    over_limit, ///< likewise, by a limit on connections
+    later,      ///< a connection that the daemon ended, a reply that was not sent
 };
 
-/// All that the program says of a counter. Its row is written once, in counters.cpp.
+/// All texts about a counter. Its row is in counters.cpp only.
 struct CounterRow {
     Counter counter;
     CounterFamily family;
     Transport transport;
     std::string_view token; ///< one word, in labels, JSON and the journal: "prefix_rate"
-    std::string_view text;  ///< for people: "datagrams from reserved ports"; "": not an exception
+    std::string_view text;  ///< "datagrams from reserved ports"; "": not an exception
     DropStage drop = DropStage::none;
     int accept_error = 0; ///< the errno for which accepting paused
 };
@@ -199,14 +199,14 @@ public:
 
     uint64_t connections_open() const noexcept;
     uint64_t connections_open(ServiceKind service) const noexcept;
-    /// How often accepting paused, for any reason.
+    /// How often accepting paused, for all reasons.
     uint64_t accept_errors() const noexcept;
-    /// Connections refused because of a limit, whichever it was.
+    /// Connections refused by any limit.
     uint64_t connections_over_limits() const noexcept;
-    /// Datagrams that were dropped before their service was asked, for any reason.
+    /// Datagrams dropped before their service saw them, for all reasons.
     uint64_t datagrams_refused() const noexcept;
 
-    /// One line for people: "connections 2 open, 17 accepted; ...; 1 refused". Exceptions are named
+    /// One readable line: "connections 2 open, 17 accepted; ...; 1 refused". Exceptions are named
     /// only if they happened.
     std::string describe() const;
 

@@ -21,7 +21,7 @@ struct HttpAnswer {
 /// For a request that is complete, or refused.
 HttpAnswer answer_to(const HttpRequest& request, bool draining);
 
-/// The head of `answer` with a body of so many bytes, with the empty line.
+/// The head of `answer` with a body of this many bytes, including the empty line.
 std::string head_of(const HttpAnswer& answer, size_t body_bytes, time_t now);
 
 } // namespace riposte

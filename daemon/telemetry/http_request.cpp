@@ -23,7 +23,7 @@ bool is_token(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, is_token_char);
 }
 
-/// Never in a head, but for the ends of lines.
+/// Never part of a head, except for the ends of lines.
 bool is_control(char c) {
     const auto byte = static_cast<unsigned char>(c);
     return (byte < 0x20 && c != '\t') || byte == 0x7f;
@@ -51,7 +51,7 @@ std::string_view take_part(std::string_view& rest, char separator) {
     size_t at = 0;
     for (; at < rest.size(); ++at) {
         if (quoted && rest[at] == '\\')
-            ++at; // and what it escapes
+            ++at; // and the character that it escapes
         else if (rest[at] == '"')
             quoted = !quoted;
         else if (rest[at] == separator && !quoted)
@@ -115,7 +115,7 @@ std::optional<uint32_t> parse_quality(std::string_view text) {
     return quality > 1000 ? std::nullopt : std::optional(quality);
 }
 
-/// Nothing if it is none that could be understood.
+/// Empty if it is not understood.
 std::optional<Range> parse_range(std::string_view text) {
     Range range;
     const std::string_view name = take_part(text, ';');
@@ -141,7 +141,7 @@ std::optional<Range> parse_range(std::string_view text) {
     return range;
 }
 
-/// 0: not at all; the more, the more exactly this one is meant.
+/// How specifically a range means a format; 0: not at all.
 uint32_t specificity(const Range& range, const Offer& offer) {
     if (range.type == "*" && range.subtype == "*")
         return 1;
@@ -156,13 +156,13 @@ uint32_t specificity(const Range& range, const Offer& offer) {
     return range.version == offer.version ? 4 : 0;
 }
 
-/// How much one of ours is wanted: by the range that means it the most exactly.
+/// The quality of one of our formats: that of the most specific range for it.
 struct Wish {
     uint32_t specificity = 0;
     uint32_t quality = 0;
     size_t position = 0; ///< of its range, from the front
 
-    /// With a version it is no more meant than without.
+    /// A version does not make a range more specific.
     auto rank() const {
         return std::tuple(quality, std::min(specificity, 3U), SIZE_MAX - position);
     }
@@ -213,7 +213,8 @@ void HttpRequest::feed_line() {
     const bool has_return = line_.ends_with('\r');
     const std::string_view line(line_.data(), line_.size() - (has_return ? 1 : 0));
     if (!has_request_line_ && line.empty())
-        state_ = size_ > 2 ? State::bad : State::reading; // one empty line in front is none (2.2)
+        state_ = size_ > 2 ? State::bad
+                           : State::reading; // one empty line before the request is ignored (2.2)
     else if (!has_request_line_)
         state_ = read_request_line(line);
     else if (line.empty())
@@ -247,8 +248,8 @@ State HttpRequest::read_request_line(std::string_view line) {
     return State::reading;
 }
 
-/// A line that goes on the one before it is as wrong as a blank before the colon: both have let
-/// requests through that others read differently (RFC 9112, 5.1 and 5.2).
+/// A folded line and a blank before the colon are both refused: servers that accept them were open
+/// to request smuggling (RFC 9112, 5.1 and 5.2).
 State HttpRequest::read_field(std::string_view line) {
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos || !is_token(line.substr(0, colon)))

@@ -1,10 +1,10 @@
 // The head of one HTTP request, as far as a scrape needs it: method, path, version, and which of
 // our representations its Accept fields ask for. RFC 9110 and 9112.
 //
-// A request is fed as its bytes arrive, in pieces of any size, and the pieces make no difference:
-// each byte is read once, in order, and the first one that decides counts. So garbage is refused at
-// its first control byte or at the end of its first line, without waiting for the end of a head
-// that is wrong already. Bytes after the decision are not read: the server discards a body.
+// A request is fed as its bytes arrive. The sizes of the pieces make no difference: each byte is
+// read once, in order, and the first one that decides counts. So garbage is refused at its first
+// control byte or at the end of its first line, without waiting for the end of the head. Bytes
+// after the decision are not read: the server discards a body.
 //
 // It holds one line and the Accept fields, never more than a head may have. It knows no socket.
 #pragma once
@@ -16,14 +16,14 @@
 
 namespace riposte {
 
-/// What /metrics can be asked for as.
+/// The representations of /metrics.
 enum class Representation : uint8_t { text, openmetrics, json };
 
 inline constexpr size_t representation_kinds = 3;
 
 /// The best of ours by the value of an Accept field ("" if there is none). The highest q wins, then
-/// the range that is the most specific, then the one that is written first; where none of ours is
-/// acceptable, and among equals, it is text.
+/// the most specific range, then the first one. If none of ours is acceptable, and among equals, it
+/// is text.
 Representation negotiate(std::string_view accept);
 
 class HttpRequest {
@@ -32,7 +32,7 @@ public:
     static constexpr size_t head_bytes_max = 8192;
 
     enum class State : uint8_t {
-        reading, ///< goes on
+        reading, ///< not decided yet
         complete,
         bad,
         too_long,

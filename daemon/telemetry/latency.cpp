@@ -14,8 +14,8 @@ constexpr auto bounds_ns = [] {
     return bounds;
 }();
 
-/// For each number of significant bits, the bucket of the least such number: from there it is two
-/// bounds at most.
+/// For each number of significant bits, the bucket of the least such value: any other is at most
+/// two bounds away.
 constexpr auto first_of_width = [] {
     std::array<uint8_t, 65> first{};
     for (size_t width = 0; width < first.size(); ++width) {

@@ -1,5 +1,5 @@
-// How long answers took, from the time at which the worker learned of what arrived until the answer
-// was in the kernel's hands: a histogram that one thread writes and any thread reads.
+// How long replies took, from the time at which the worker learned of the arrival until the kernel
+// had the reply: a histogram that one thread writes and any thread reads.
 //
 // Its bounds are those of Prometheus's native histograms of schema 1: each is the one before times
 // the square root of 2, from a millionth of a second (2^-20) to 16 seconds, which places any
@@ -29,12 +29,12 @@ constexpr double latency_bound_seconds(size_t index) {
     return bound;
 }
 
-/// The bucket of so many nanoseconds.
+/// The bucket of this many nanoseconds.
 size_t latency_bucket(uint64_t ns) noexcept;
 
 class Latency {
 public:
-    /// `n` answers that took `ns` each. By the writing thread only.
+    /// Adds `n` replies that took `ns` each. By the writing thread only.
     void add(uint64_t ns, uint64_t n = 1) noexcept {
         increase(buckets_[latency_bucket(ns)], n);
         increase(sum_ns_, ns * n);
@@ -54,15 +54,15 @@ private:
     std::atomic<uint64_t> sum_ns_{0};
 };
 
-/// The sum of several.
+/// The sum of several histograms.
 struct LatencyTotals {
     std::array<uint64_t, latency_buckets> buckets{};
     uint64_t sum_ns = 0;
 
     void add(const Latency& latency) noexcept;
     uint64_t count() const noexcept;
-    /// The bound of the bucket in which the quantile lies, in seconds; what has no bound counts as
-    /// the last one, and nothing as 0. 0 < `quantile` <= 1.
+    /// The bound of the bucket in which the quantile lies, in seconds; the last bound for values
+    /// beyond it, 0 for an empty histogram. 0 < `quantile` <= 1.
     double quantile_seconds(double quantile) const noexcept;
 };
 

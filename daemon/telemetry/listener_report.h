@@ -1,4 +1,4 @@
-// What is reported of one address that is answered on.
+// The report of one address that is listened on.
 #pragma once
 
 #include "common/endpoint.h"
@@ -9,7 +9,7 @@
 
 namespace riposte {
 
-/// One address that is answered on, and what all workers together did there since it was opened.
+/// One address that is listened on, and the sums over all workers since it was opened.
 struct ListenerReport {
     ServiceKind kind;
     Transport transport;

@@ -46,7 +46,7 @@ std::string_view to_string(Type type) {
     return names[static_cast<size_t>(type)];
 }
 
-/// What the last word of a name says, if it is a unit of OpenMetrics that is used here.
+/// The last word of a name, if it is a unit of OpenMetrics that is used here.
 std::string_view unit_of(std::string_view name) {
     constexpr std::string_view units[] = {"seconds", "bytes"};
     const auto* found =
@@ -203,8 +203,7 @@ void write_family(
             sample(
                 to_string(row.transport), row.token,
                 kind ? totals.of(*kind, row.counter) : totals[row.counter]);
-    if (family.family == CounterFamily::datagrams &&
-        kind) // the sum of what has a reason of its own
+    if (family.family == CounterFamily::datagrams && kind) // the sum of all reasons
         sample("udp", "dropped", dropped_datagrams(totals, *kind));
 }
 
@@ -220,8 +219,8 @@ void write_counters(Writer& out, const Snapshot& snapshot, const Shown& shown) {
     }
 }
 
-/// As OpenMetrics wants a number in a label, and in both formats, so that Prometheus has one series
-/// whichever it asked for.
+/// As OpenMetrics requires a number in a label; in both formats, so that Prometheus has the same
+/// series in both.
 std::string bound_text(double bound) {
     std::string text = fmt::format("{}", bound);
     if (text.find_first_of(".e") == std::string::npos)
@@ -280,7 +279,7 @@ void write_scrapes(Writer& out, const Snapshot& snapshot) {
         out.sample({{"reason", reason}}, count);
 }
 
-/// What is not known is left out: it is not 0.
+/// An unknown value is left out: it is not 0.
 void write_process(Writer& out, const ProcessFigures& process) {
     const auto single = [&](const MetricFamily& family, const auto& figure) {
         if (figure)

@@ -3,8 +3,8 @@
 //
 // The two differ in little: OpenMetrics names a family of counters without its `_total`, has a UNIT
 // where the name ends in one, and ends with `# EOF`. Families come in one order, each once, with
-// HELP and TYPE; a service is shown when it has a listener or has counted something, so that what
-// was there stays until the process ends, as a counter must. No label holds an address.
+// HELP and TYPE; a service is shown if it has a listener or has counted something, so that a series
+// stays until the process ends, as a counter must. No label holds an address.
 #pragma once
 
 #include "daemon/telemetry/snapshot.h"

@@ -34,7 +34,7 @@ bool parse_process_stat(std::string_view line, ProcessStat& stat) noexcept {
     if (name_end == std::string_view::npos)
         return false;
     line.remove_prefix(name_end + 2);
-    std::array<uint64_t, 25> fields{}; // by their number in proc(5); 0 where it is no such number
+    std::array<uint64_t, 25> fields{}; // by their number in proc(5); 0 if not such a number
     for (size_t number = 3; number < fields.size(); ++number) {
         const size_t size = line.find_first_of(" \n");
         if (size == 0 || line.empty())
@@ -79,7 +79,7 @@ ProcessFigures ProcessFigureReader::read() const noexcept {
     return figures;
 }
 
-/// Linux 6.2 and later say it as the directory's size; before that, they are counted.
+/// Linux 6.2 and later report the number as the directory's size; with older ones it is counted.
 std::optional<uint64_t> ProcessFigureReader::count_descriptors() const noexcept {
     struct stat directory{};
     if (!descriptors_ || ::fstat(descriptors_.get(), &directory) != 0)

@@ -1,7 +1,7 @@
-// What the kernel says of this process: the figures that the Prometheus client libraries call
-// process_*. See proc(5).
+// The kernel's figures of this process: those that the Prometheus client libraries call process_*.
+// See proc(5).
 //
-// The files are opened once, before the process is sealed (sandbox.h), and read again and again:
+// The files are opened once, before the process is sealed (sandbox.h), and read repeatedly:
 // afterwards open(2) is not permitted. A figure that the kernel does not give, for example without
 // /proc, is empty.
 #pragma once
@@ -25,8 +25,8 @@ struct ProcessFigures {
     std::optional<uint64_t> threads;
 };
 
-/// The fields of /proc/PID/stat that are needed. The second field is the program's name, which may
-/// hold anything, blanks and parentheses too. Pure; false if it is not such a line.
+/// The required fields of /proc/PID/stat. The second field is the program's name, which may hold
+/// anything, blanks and parentheses too. Pure; false if it is not such a line.
 struct ProcessStat {
     uint64_t cpu_ticks = 0;
     uint64_t threads = 0;
@@ -38,7 +38,7 @@ bool parse_process_stat(std::string_view line, ProcessStat& stat) noexcept;
 
 class ProcessFigureReader {
 public:
-    /// Opens what there is of it.
+    /// Opens the files that exist.
     explicit ProcessFigureReader(const std::string& proc = "/proc/self");
 
     ProcessFigures read() const noexcept;

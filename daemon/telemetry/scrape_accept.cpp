@@ -1,8 +1,8 @@
-// The server's listeners: when a connection is accepted, and which one makes way for it.
+// The server's listeners: when a connection is accepted, and which other one is evicted for it.
 //
-// The bucket is kept as the time at which it is full again: each accept moves that by a hundredth
-// of a second, and it is empty when it lies a whole burst ahead. While nothing may be accepted, a
-// listener is taken out of the epoll, because it would be readable all the time.
+// The token bucket is stored as the time at which it is full again: each accept moves that by a
+// hundredth of a second, and the bucket is empty when that time is a whole burst ahead. While
+// accepting pauses, listeners are removed from the epoll, because they would stay readable.
 
 #include "daemon/telemetry/scrape_server.h"
 
@@ -18,11 +18,11 @@ namespace {
 
 constexpr uint64_t second_us = 1'000'000;
 constexpr uint64_t accept_us = second_us / ScrapeServer::accepts_per_second;
-constexpr uint64_t burst_us = second_us; // as many at once as in a second
+constexpr uint64_t burst_us = second_us; // as many at once as in one second
 
 } // namespace
 
-/// One of each listener in turn, so that a flooded listener does not delay the others.
+/// Accepts one from each listener in turn, so that a flooded listener does not delay the others.
 void ScrapeServer::accept_waiting(uint64_t now_us) {
     while (std::ranges::any_of(listeners_, &Listener::ready)) {
         accepts_full_us_ = std::max(accepts_full_us_, now_us);
@@ -75,7 +75,7 @@ void ScrapeServer::pause(uint64_t until_us) {
     }
 }
 
-/// A listener that could not be put back because memory ran out is tried again.
+/// If memory is short, a listener that cannot be added to the epoll is tried again later.
 void ScrapeServer::resume(uint64_t now_us) {
     if (!paused_until_us_ || now_us < *paused_until_us_)
         return;
@@ -86,7 +86,7 @@ void ScrapeServer::resume(uint64_t now_us) {
             continue;
         epoll_event event{.events = EPOLLIN, .data = {.u64 = i}};
         listener.polled = ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, listener.fd.get(), &event) == 0;
-        listener.ready = listener.polled; // at once, and not at the next turn
+        listener.ready = listener.polled; // in this turn, not in the next
         if (!listener.polled)
             paused_until_us_ = now_us + pause_us;
     }

@@ -1,4 +1,4 @@
-// Where the daemon's own figures can be had:
+// The addresses on which the daemon serves its metrics:
 //
 //     tcp://HOST:PORT       as in [[listen]]; HOST may be `*`
 //     unix:/PATH            a socket in the file system, by its absolute path
@@ -22,7 +22,7 @@ struct ScrapeAddress {
     bool operator==(const ScrapeAddress&) const = default;
 };
 
-/// Of what the kernel holds in an address (unix(7)), without the final null byte.
+/// The room for a path in an address (unix(7)), without the final null byte.
 inline constexpr size_t unix_path_bytes_max = 107;
 
 std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_view text);
@@ -30,7 +30,7 @@ std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_vie
 /// The canonical spelling, which parse_scrape_address() reads back.
 std::string to_string(const ScrapeAddress& address);
 
-/// Where the daemon's own figures can be had; see telemetry/scrape_server.h.
+/// Where the daemon serves its metrics; see telemetry/scrape_server.h.
 struct MetricsConfig {
     std::vector<ScrapeAddress> listen{}; ///< none: nowhere
     std::string origin{};                ///< "riposted.toml:12:1" of `listen`, for errors

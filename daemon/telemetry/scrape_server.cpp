@@ -1,9 +1,9 @@
 // The connections of the server; its listeners are in scrape_accept.cpp.
 //
-//   - Events are told apart by what epoll keeps for each: the index of a listener, or the id of a
-//     connection, which begin beyond those.
+//   - An event carries the index of a listener or the id of a connection, which is greater than any
+//     index.
 //   - No connection is erased while events are handled: one that has ended is `gone`, and sweep()
-//     follows.
+//     erases it later.
 //   - A connection is polled for input or for output, never for both, so that input that is not
 //     read yet does not wake the thread.
 
@@ -78,7 +78,7 @@ void ScrapeServer::on_ready(uint64_t now_us) {
     accept_waiting(now_us);
 }
 
-/// As far as it goes without waiting.
+/// Advances as far as possible without blocking.
 void ScrapeServer::advance(Connection& connection, uint64_t now_us) {
     if (connection.phase == Phase::reading)
         read_request(connection, now_us);
@@ -113,7 +113,7 @@ void ScrapeServer::prepare_answer(Connection& connection, uint64_t now_us) {
     connection.request = {}; // its memory is no longer needed
 }
 
-/// The head and then the body, each as the kernel takes it.
+/// Sends the head and then the body, as much as the kernel takes.
 void ScrapeServer::write_answer(Connection& connection) {
     const std::string_view head = connection.head;
     const std::string_view body = connection.body ? *connection.body : std::string_view();
@@ -142,7 +142,7 @@ void ScrapeServer::linger(Connection& connection) {
     std::array<char, 65536> chunk; // NOLINT(*-member-init): recv fills it
     const ssize_t size = ::recv(connection.fd.get(), chunk.data(), chunk.size(), 0);
     if (would_block(size))
-        return; // epoll tells when there is more
+        return; // epoll reports further input
     if (size <= 0) {
         connection.phase = Phase::gone;
         return;
@@ -159,7 +159,7 @@ void ScrapeServer::expire(uint64_t now_us) {
             cut(connection, counts_.slow);
 }
 
-/// Ends it at once. It counts for `reason`, unless it has had its answer.
+/// Resets it. It counts for `reason`, unless it has been answered.
 void ScrapeServer::cut(Connection& connection, uint64_t& reason) {
     if (connection.phase != Phase::lingering)
         ++reason;

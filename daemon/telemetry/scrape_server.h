@@ -1,4 +1,4 @@
-// Answers scrapes: a small HTTP/1.1 server in the main thread, which has other things to do. The
+// Answers scrapes: a small HTTP/1.1 server in the main thread, which also has other work. The
 // server never blocks: its sockets are in an epoll of its own, whose descriptor the owner polls;
 // the owner calls on_ready() when that is readable or the deadline has come. The owner passes in
 // the time.
@@ -9,14 +9,14 @@
 //     reading -> writing -> lingering -> gone
 //
 // Scrapers may be hostile, or many. The limits:
-//   - `connections_max` at once; one more takes the place of the oldest that only lingers, else of
-//     the oldest;
+//   - `connections_max` at once; one more evicts the oldest that only lingers, else the oldest;
 //   - `lifetime_us` from accept to end, whatever the peer does; a connection cut off is reset;
 //   - 8 KiB of head (http_request.h), and `linger_bytes_max` discarded;
 //   - `accepts_per_second` over all listeners in turn. Beyond it new connections wait in the
 //     backlog, and no listener is polled until there is room again, nor for a while after accept(2)
 //     has failed because descriptors or memory ran out;
-//   - the documents are made `renders_per_second` times; else the last one is sent again.
+//   - the document is rendered at most `renders_per_second` times a second; otherwise the last one
+//     is sent again.
 #pragma once
 
 #include "common/fd.h"
@@ -35,14 +35,14 @@
 
 namespace riposte {
 
-/// What became of the connections: each accepted one is counted once, at its end.
+/// The outcomes of connections: each accepted one is counted once, at its end.
 struct ScrapeCounts {
-    std::map<int, uint64_t> answered; ///< by status code; the kernel has taken all of it
-    // Ended without an answer, or in the middle of it:
-    uint64_t crowded = 0; ///< a newer connection needed the place
+    std::map<int, uint64_t> answered; ///< by status code; the kernel has the whole answer
+    // Ended before or during the answer:
+    uint64_t crowded = 0; ///< evicted for a newer connection
     uint64_t slow = 0;    ///< its lifetime ended
     uint64_t gone = 0;    ///< the peer closed or reset it
-    // No connection:
+    // Not accepted:
     uint64_t accept_failed = 0; ///< no descriptor or no memory: accepting pauses
 };
 
@@ -64,11 +64,11 @@ public:
         std::vector<Fd> listeners, Render render);
 
     int fd() const { return epoll_.get(); } ///< readable: call on_ready()
-    /// When on_ready() has to be called at the latest, on the clock that the owner passes in.
+    /// The latest time for on_ready(), on the clock that the owner passes in.
     std::optional<uint64_t> deadline_us() const;
     void on_ready(uint64_t now_us);
 
-    /// From now on /healthz says so.
+    /// From now on /healthz reports that the daemon drains.
     void set_draining() { draining_ = true; }
 
     const ScrapeCounts& counts() const { return counts_; }
@@ -78,7 +78,7 @@ private:
     enum class Phase : uint8_t { reading, writing, lingering, gone };
 
     struct Connection {
-        uint64_t id = 0; ///< never used again, so a late event finds no connection
+        uint64_t id = 0; ///< never reused, so a late event finds no connection
         Fd fd;
         Phase phase = Phase::reading;
         uint64_t deadline_us = 0;
@@ -93,7 +93,7 @@ private:
     struct Listener {
         Fd fd;
         bool ready = false; ///< a connection may wait in the backlog
-        bool polled = true; ///< the epoll has it
+        bool polled = true; ///< it is in the epoll
     };
 
     ScrapeServer(Fd epoll, std::vector<Listener> listeners, Render render)
@@ -126,7 +126,7 @@ private:
     uint64_t next_id_ = 0;
     ScrapeCounts counts_{};
 
-    size_t turn_ = 0;                         ///< whose listener is next
+    size_t turn_ = 0;                         ///< the listener to accept from next
     std::optional<uint64_t> paused_until_us_; ///< some listener is not polled
     uint64_t accepts_full_us_ = 0;            ///< when the bucket of accepts is full again
 

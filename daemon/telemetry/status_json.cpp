@@ -17,7 +17,7 @@ std::string_view to_string(DaemonState state) {
     return names[static_cast<size_t>(state)];
 }
 
-/// What is not known is left out: it is not 0.
+/// An unknown value is left out: it is not 0.
 Json limit(
     std::string_view name, std::optional<uint64_t> used, std::optional<uint64_t> max,
     std::string_view unit) {
@@ -61,7 +61,7 @@ Json listener_json(const ListenerReport& listener, bool inherited) {
         {"refused", listener.refused}};
 }
 
-/// Where something was answered.
+/// Only for services that answered something.
 Json services_json(const Totals& totals) {
     Json services = Json::array();
     for (size_t kind = 0; kind < service_kinds; ++kind) {

@@ -9,10 +9,10 @@
 
 namespace riposte {
 
-/// So many listeners are listed; how many more there are is said.
+/// At most this many listeners are listed; the document has the number of the others.
 inline constexpr size_t status_listeners_max = 64;
 
-/// One line, with a newline at its end. Bytes that are no UTF-8 (of a file's name, in an error)
+/// One line, with a newline at its end. Bytes that are not UTF-8 (of a file's name, in an error)
 /// become U+FFFD.
 std::string status_document(const Snapshot& snapshot);
 

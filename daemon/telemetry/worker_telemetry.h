@@ -1,4 +1,4 @@
-// What one worker counts and logs of its connections and datagrams.
+// The counters and the access log of one worker.
 #pragma once
 
 #include "daemon/telemetry/access_log.h"
