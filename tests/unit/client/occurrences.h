@@ -1,4 +1,4 @@
-// How often a word stands in a text.
+// Counts the occurrences of a word in a text.
 #pragma once
 
 #include <cstddef>

@@ -16,7 +16,7 @@ public:
         root_ = nlohmann::json::parse(file, nullptr, false);
     }
 
-    /// What is wrong with the document, one line each; and remembers the properties that it had.
+    /// Returns the faults of the document, one line each, and remembers the properties that it had.
     std::vector<std::string> faults(const std::string& text) {
         faults_.clear();
         const auto document = nlohmann::json::parse(text, nullptr, false);
@@ -26,7 +26,7 @@ public:
         return faults_;
     }
 
-    /// Properties that no document had so far, nor that were required to be there.
+    /// Properties that no document has had so far and that are not required.
     std::set<std::string> unseen() const {
         std::set<std::string> names;
         collect(root_, names);
@@ -35,7 +35,7 @@ public:
         return names;
     }
 
-    /// Everything that has no description.
+    /// Everything without a description.
     std::vector<std::string> undescribed() const {
         std::vector<std::string> names;
         describe(root_, "$", names);
@@ -139,7 +139,7 @@ private:
                 describe(part, fmt::format("{}.{}", where, key), names);
     }
 
-    /// The form of a string (pattern) is for the integration tests, and the reader.
+    /// The pattern of a string is not checked here but in the integration tests.
     static inline const std::set<std::string> known{
         "$schema",
         "$id",

@@ -1,5 +1,5 @@
-// Holds a document against a schema of packaging/schema: as much of JSON Schema (2020-12) as those
-// two use. A keyword that is not known here is a fault, too: it would not be checked.
+// Checks a document against a schema of packaging/schema, with the part of JSON Schema (2020-12)
+// that those schemas use. An unknown keyword is a fault, too: it would not be checked.
 #pragma once
 
 #include <memory>
@@ -15,17 +15,17 @@ public:
     explicit Schema(const std::string& name);
     ~Schema();
 
-    /// What is wrong with the document, one line each; and remembers the properties that it had.
+    /// Returns the faults of the document, one line each, and remembers the properties that it had.
     std::vector<std::string> faults(const std::string& text);
 
-    /// Properties that no document had so far, nor that were required to be there.
+    /// Properties that no document has had so far and that are not required.
     std::set<std::string> unseen() const;
 
-    /// Everything that has no description.
+    /// Everything without a description.
     std::vector<std::string> undescribed() const;
 
 private:
-    class Checker; // apart: the JSON library is dear to compile
+    class Checker; // separate: the JSON library is slow to compile
     std::unique_ptr<Checker> checker_;
 };
 

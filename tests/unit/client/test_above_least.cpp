@@ -12,7 +12,7 @@ using namespace riposte::client;
 
 namespace {
 
-/// Each percentile within 0.4% of the exact one, and the rest exact.
+/// Each percentile is within 0.4% of the exact one; the other figures are exact.
 void check_exact(const std::vector<uint64_t>& values) {
     AboveLeast recorder;
     for (const uint64_t value : values)
@@ -35,7 +35,7 @@ void check_exact(const std::vector<uint64_t>& values) {
     }
 }
 
-/// 100 ms and at most a tenth of a millisecond: 0.4% of the whole would be four times that.
+/// 100 ms plus at most 0.1 ms: 0.4% of the whole would be four times that.
 std::vector<uint64_t> narrow(size_t count) {
     std::mt19937_64 random(5);
     std::vector<uint64_t> values(count);
@@ -46,16 +46,16 @@ std::vector<uint64_t> narrow(size_t count) {
 
 } // namespace
 
-TEST_CASE("what is above the least is as fine as itself, and not as what it is a part of") {
+TEST_CASE("the excess over the least value has its own resolution, not that of the whole value") {
     for (const size_t count : {size_t{1}, size_t{2}, size_t{1000}, size_t{1024}, size_t{1025}})
         check_exact(narrow(count));
     std::vector<uint64_t> later = narrow(50'000);
-    *std::ranges::min_element(later) = 100'000'000; // which comes late
+    *std::ranges::min_element(later) = 100'000'000; // recorded late
     std::ranges::iter_swap(std::ranges::min_element(later), later.end() - 1);
     check_exact(later);
 }
 
-TEST_CASE("a least value that comes late is the least of all") {
+TEST_CASE("a least value that is recorded late is the least of all") {
     AboveLeast recorder;
     for (uint64_t i = 0; i < 3000; i++)
         recorder.record(5'000'000 + i);

@@ -1,5 +1,5 @@
-// Which bytes of a connection answer which probe: by hand for each rule, and then over streams that
-// are cut at random places, from fixed seeds.
+// Which bytes of a connection answer which probe: by hand for each rule, then with streams cut at
+// random places, from fixed seeds.
 #include "client/ping/answer_stream.h"
 
 #include <algorithm>
@@ -28,12 +28,12 @@ Bytes text(std::string_view words) {
     return {bytes.begin(), bytes.end()};
 }
 
-/// One connection and its books.
+/// One connection and its account.
 class Connection {
 public:
     Connection() { stream.open(false); }
 
-    /// The probe's bytes, as it leaves.
+    /// The bytes of the probe that is sent.
     Bytes send() {
         now_ns += 1000;
         const uint64_t sequence = account.send(now_ns, now_ns);
@@ -75,7 +75,7 @@ Bytes last(const Bytes& bytes, size_t count) {
 
 } // namespace
 
-TEST_CASE("an answer is whole when its last byte is there, at that byte's time") {
+TEST_CASE("an answer is complete when its last byte arrives, and has that byte's time") {
     Connection connection;
     const Bytes probe = connection.send();
     CHECK(connection.take(first(probe, 10)));
@@ -88,7 +88,7 @@ TEST_CASE("an answer is whole when its last byte is there, at that byte's time")
     CHECK(connection.stream.idle());
 }
 
-TEST_CASE("answers to several probes in one read are told apart") {
+TEST_CASE("answers to several probes in one read are separated") {
     Connection connection;
     const Bytes one = connection.send();
     const Bytes two = connection.send();
@@ -131,7 +131,7 @@ TEST_CASE("a damaged sequence number does not make it another probe's answer") {
     CHECK(connection.counts().answered == 1);
 }
 
-TEST_CASE("an answer that was left out leaves its probe waiting, and the next one is right") {
+TEST_CASE("a missing answer leaves its probe waiting, and the next answer is correct") {
     Connection connection;
     connection.send();
     connection.send();
@@ -144,7 +144,7 @@ TEST_CASE("an answer that was left out leaves its probe waiting, and the next on
     CHECK(connection.stream.idle());
 }
 
-TEST_CASE("a short answer ends where the next one begins, wherever that is cut") {
+TEST_CASE("a short answer ends where the next one begins, wherever reads cut it") {
     for (size_t kept = 1; kept < stream_probe_bytes; kept++) {
         CAPTURE(kept);
         Connection connection;
@@ -168,7 +168,7 @@ TEST_CASE("an answer is too long if more comes with it and no other is expected"
     CHECK(!connection.stream.has_partial());
 }
 
-TEST_CASE("bytes between two answers are passed over") {
+TEST_CASE("bytes between two answers are skipped") {
     Connection connection;
     CHECK(connection.take(connection.send()));
     const Bytes one = connection.send();
@@ -178,7 +178,7 @@ TEST_CASE("bytes between two answers are passed over") {
     CHECK(connection.stream.idle());
 }
 
-TEST_CASE("what is no echo answers with what was read at once") {
+TEST_CASE("bytes that are not an echo are one answer for each read") {
     Connection connection;
     connection.send();
     CHECK(connection.take(text("Hello, i'm server!")));
@@ -191,7 +191,7 @@ TEST_CASE("what is no echo answers with what was read at once") {
     CHECK(connection.counts().answered == 2);
 }
 
-TEST_CASE("garbage after an echo is corrupted, and spoils the stream") {
+TEST_CASE("garbage after an echo counts as corrupted and breaks the stream") {
     Connection connection;
     CHECK(connection.take(connection.send()));
     connection.send();
@@ -203,7 +203,7 @@ TEST_CASE("garbage after an echo is corrupted, and spoils the stream") {
     CHECK(connection.stream.end() == 4);
 }
 
-TEST_CASE("what there is of an answer when nothing more comes has the wrong size") {
+TEST_CASE("a partial answer at the end of the stream has the wrong size") {
     Connection connection;
     CHECK(connection.take(first(connection.send(), 40)));
     connection.end();
@@ -213,7 +213,7 @@ TEST_CASE("what there is of an answer when nothing more comes has the wrong size
     CHECK(connection.arrivals.size() == 1);
 }
 
-TEST_CASE("the answer to a probe that was given up is passed over") {
+TEST_CASE("the answer to a probe that was given up is skipped") {
     Connection connection;
     const Bytes one = connection.send();
     connection.now_ns += 500'000'000;
@@ -227,7 +227,7 @@ TEST_CASE("the answer to a probe that was given up is passed over") {
     CHECK(connection.counts().lost == 1);
 }
 
-TEST_CASE("bytes that nobody asked for are thrown away up to a limit") {
+TEST_CASE("unsolicited bytes are discarded, up to a limit") {
     Connection connection;
     const Bytes chunk(AnswerStream::chunk_bytes, std::byte{'x'});
     for (size_t i = 0; i < AnswerStream::unasked_bytes_max / chunk.size(); i++)
@@ -237,7 +237,7 @@ TEST_CASE("bytes that nobody asked for are thrown away up to a limit") {
     CHECK(connection.take(chunk));
 }
 
-TEST_CASE("wherever reads cut the stream, and whatever is left out, each answer finds its probe") {
+TEST_CASE("each answer finds its probe, wherever reads cut the stream and whatever is missing") {
     for (uint32_t seed = 0; seed < 300; seed++) {
         CAPTURE(seed);
         std::mt19937 random(seed);
@@ -251,7 +251,7 @@ TEST_CASE("wherever reads cut the stream, and whatever is left out, each answer 
         const size_t count = 2 + below(40);
         for (size_t i = 0; i < count; i++) {
             Bytes probe = connection.send();
-            const bool is_last = i + 1 == count; // the last answer ends the stream whole
+            const bool is_last = i + 1 == count; // the last answer is complete
             switch (is_last ? 9 : below(10)) {
             case 0:
                 left_out.push_back(i + 2);

@@ -1,4 +1,5 @@
-// Causes in words, bounded tallies of them, the hints that follow from them; and TCP's own figures.
+// The texts of causes, their bounded tallies, the hints that follow from them; and TCP's own
+// figures.
 #include "client/measure/cause.h"
 #include "client/measure/tcp_info.h"
 #include "client/measure/verdict.h"
@@ -60,7 +61,7 @@ PingResult failed(uint64_t refused, uint64_t unreachable, uint64_t lost) {
 
 } // namespace
 
-TEST_CASE("a cause is told with its ICMP type in words, and who sent it") {
+TEST_CASE("a cause reads with its ICMP type in words and its sender") {
     CHECK(describe(icmp(3, 1, "192.0.2.1")) == "host unreachable (ICMP from 192.0.2.1)");
     CHECK(describe(icmp(3, 3, "192.0.2.1")) == "port unreachable (ICMP from 192.0.2.1)");
     CHECK(
@@ -79,7 +80,7 @@ TEST_CASE("a cause is told with its ICMP type in words, and who sent it") {
     CHECK(describe(too_big) == "too big: the path MTU is 1280 (ICMPv6 from 2001:db8::1)");
 }
 
-TEST_CASE("an error of connecting is the peer's, the network's, or this machine's") {
+TEST_CASE("an error of connect is the peer's, the network's, or this machine's") {
     CHECK(describe(cause_of(ECONNREFUSED, address_of("192.0.2.7"))) == "refused by 192.0.2.7");
     CHECK(describe(cause_of(ECONNRESET, address_of("192.0.2.7"))) == "reset by 192.0.2.7");
     CHECK(describe(cause_of(0, address_of("192.0.2.7"))) == "closed by 192.0.2.7");
@@ -110,7 +111,7 @@ TEST_CASE("causes that differ in type, code or sender are counted apart, up to a
     CHECK(items.back().text == "4 others");
 }
 
-TEST_CASE("silence after connecting is told from silence before it") {
+TEST_CASE("silence after connecting differs from silence before it") {
     CauseTally tally;
     tally.note(cause_of(ETIMEDOUT), 2);
     const auto items = cause_items(tally, 3, Transport::tcp);
@@ -121,7 +122,7 @@ TEST_CASE("silence after connecting is told from silence before it") {
     CHECK(cause_items({}, 0, Transport::tcp).empty());
 }
 
-TEST_CASE("the hint fits what was seen") {
+TEST_CASE("the hint fits the causes") {
     const auto hint = [](const PingResult& result) {
         return why_no_answer(result, result.connections);
     };
@@ -159,7 +160,7 @@ TEST_CASE("the hint fits what was seen") {
     CHECK(hint(result) == "no answer came: none fits into one packet; choose a smaller -s");
 }
 
-TEST_CASE("a machine that sent nothing says why") {
+TEST_CASE("if this machine sent nothing, the text says why") {
     PingResult result = failed(0, 0, 0);
     result.counts.sent = result.counts.local = 2;
     result.causes.note(cause_of(EPERM), 2);
@@ -195,7 +196,7 @@ TEST_CASE("TCP's figures are summed over connections, each round trip by its seg
         "cubic, worst state recovery");
 }
 
-TEST_CASE("a shorter structure of an older kernel has what it has, and no more") {
+TEST_CASE("an older kernel's shorter structure gives only the figures that it has") {
     tcp_info info{};
     info.tcpi_total_retrans = 7;
     info.tcpi_data_segs_out = 100;
@@ -208,7 +209,7 @@ TEST_CASE("a shorter structure of an older kernel has what it has, and no more")
     CHECK(whole.min_rtt_ns == 250'000);
     CHECK(whole.smoothed_rtt_ns == 300'000);
     CHECK(whole.state == CongestionState::recovery);
-    // That of Linux 2.6 ends behind tcpi_total_retrans.
+    // The structure of Linux 2.6 ends after tcpi_total_retrans.
     const TcpReading old = read_tcp_info(&info, offsetof(tcp_info, tcpi_total_retrans) + 4);
     CHECK(old.retransmits == 7);
     CHECK(old.segments_sent == 1);
@@ -217,7 +218,7 @@ TEST_CASE("a shorter structure of an older kernel has what it has, and no more")
     CHECK(read_tcp_info(&info, sizeof(info)).min_rtt_ns == 0);
 }
 
-TEST_CASE("a socket that is no TCP socket adds nothing") {
+TEST_CASE("a socket other than TCP adds nothing") {
     const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     REQUIRE(fd >= 0);
     TcpTotals totals;

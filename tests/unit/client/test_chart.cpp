@@ -127,7 +127,7 @@ TEST_CASE("the longest row is as wide as asked for, and no line is wider") {
     }
 }
 
-TEST_CASE("a chart has at most 23 lines, whatever the range") {
+TEST_CASE("a chart has at most 23 lines, whatever its range") {
     std::mt19937_64 random(9);
     for (unsigned octaves = 1; octaves < 64; ++octaves) {
         CAPTURE(octaves);
@@ -141,11 +141,11 @@ TEST_CASE("a chart has at most 23 lines, whatever the range") {
         const auto greatest = static_cast<uint64_t>(77'777 * ratio);
         const auto lines = lines_of(render_chart("x", recorded({77'777, greatest}), {}));
         CHECK(lines.size() <= 23);
-        CHECK(lines.size() >= 3); // the two are told apart
+        CHECK(lines.size() >= 3); // the two are distinct
     }
 }
 
-TEST_CASE("the counts of all rows are all answers") {
+TEST_CASE("the counts of all rows add up to all answers") {
     for (const Histogram& histogram : examples()) {
         uint64_t sum = 0;
         for (const Row& row : rows_of(lines_of(render_chart("x", histogram, {}))))
@@ -154,7 +154,7 @@ TEST_CASE("the counts of all rows are all answers") {
     }
 }
 
-TEST_CASE("no row at either end is empty, and every mark stands once, beside a bar, in order") {
+TEST_CASE("no row at either end is empty, and each mark is there once, beside a bar, in order") {
     for (const Histogram& histogram : examples()) {
         const auto rows = rows_of(lines_of(render_chart("x", histogram, {.width = 120})));
         CHECK(rows.front().count > 0);
@@ -175,7 +175,7 @@ TEST_CASE("no row at either end is empty, and every mark stands once, beside a b
     }
 }
 
-TEST_CASE("where room is scarce, three and more marks on a row become the first and the last") {
+TEST_CASE("if room is scarce, a row with three or more marks shows the first and the last") {
     const Histogram one = recorded({123'456});
     const Histogram many = recorded(std::vector<uint64_t>(1000, 123'456));
     CHECK(
@@ -222,7 +222,7 @@ TEST_CASE("several charts have the same rows, and bars on the same scale") {
     CHECK(first.front().marks.starts_with("min"));
 }
 
-TEST_CASE("bars are in proportion to the counts, and something is never shown as nothing") {
+TEST_CASE("bars are proportional to the counts, and a count above zero always has a bar") {
     std::vector<uint64_t> values;
     values.insert(values.end(), 10'000, 1'000'000);
     values.insert(values.end(), 5000, 10'000'000);
@@ -255,7 +255,7 @@ TEST_CASE("an empty row has no bar") {
     }
 }
 
-TEST_CASE("each row begins above the one before it, also when all durations are alike") {
+TEST_CASE("each row begins above the previous one, also if all durations are equal") {
     const auto chart = render_chart("x", close_together(), {});
     const auto rows = rows_of(lines_of(chart));
     CHECK(chart.starts_with("x: 20000 answers, linear scale\n"));
@@ -266,7 +266,7 @@ TEST_CASE("each row begins above the one before it, also when all durations are 
     }
 }
 
-TEST_CASE("rows of a logarithmic scale name where they begin, with a unit") {
+TEST_CASE("rows of a logarithmic scale show where they begin, with a unit") {
     const Histogram histogram = recorded({1500, 20'000, 300'000, 4'000'000, 1'100'000'000});
     const auto rows = rows_of(lines_of(render_chart("x", histogram, {})));
     CHECK(rows[0].label == "1 us");
@@ -279,8 +279,8 @@ TEST_CASE("rows of a logarithmic scale name where they begin, with a unit") {
     CHECK(rows.back().label == "1 s");
 }
 
-TEST_CASE("a uniform density over linear rows has no teeth") {
-    // Each nanosecond as often as any other, over an octave's bound, where buckets double.
+TEST_CASE("a uniform density over linear rows gives equal bars") {
+    // Each nanosecond is equally frequent, across an octave's bound, where buckets double.
     Histogram histogram;
     for (uint64_t value = 0; value < 1'000'000; ++value)
         histogram.record(900'000 + value * 400'000 / 1'000'000);
@@ -292,7 +292,7 @@ TEST_CASE("a uniform density over linear rows has no teeth") {
     }
 }
 
-TEST_CASE("nothing recorded is said in a line") {
+TEST_CASE("an empty chart is one line that says so") {
     CHECK(render_chart("tcp://x:1", Histogram(), {}) == "tcp://x:1: no answer, no histogram\n");
 }
 
@@ -303,7 +303,7 @@ TEST_CASE("a single answer is one row") {
     CHECK(lines[1].starts_with(" 98.6 ms "));
 }
 
-TEST_CASE("a long name is cut in its middle, the count stays") {
+TEST_CASE("a long name is cut in the middle, and the count stays") {
     const std::string name = "tcp://" + std::string(200, 'a') + ".example.com:7001";
     const auto lines = lines_of(render_chart(name, two_hills(), {.width = 60}));
     CHECK(columns(lines[0]) == 60);
@@ -312,7 +312,7 @@ TEST_CASE("a long name is cut in its middle, the count stays") {
     CHECK(lines[0].ends_with(".example.com:7001: 20000 answers"));
 }
 
-TEST_CASE("colour only where it is asked for, and without it the same text") {
+TEST_CASE("colour appears only on request, and the text is the same without it") {
     const Histogram histogram = two_hills();
     const std::string plain = render_chart("x", histogram, {.width = 80});
     std::string colored = render_chart("x", histogram, {.width = 80, .color = true});

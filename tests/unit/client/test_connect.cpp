@@ -1,6 +1,6 @@
-// Which of several addresses is taken, and which of them is measured. All of them are sockets of
-// the test on loopback, at one port of 127.0.0.1, 127.0.0.2, ..., and what one has to do is done by
-// the kernel alone, so that no answer hangs on a thread that runs in time.
+// Which of several addresses connects, and which of them is measured. All are sockets of the test
+// on loopback, at one port of 127.0.0.1, 127.0.0.2 and so on. The kernel alone acts for them, so
+// that no answer depends on a thread that has to run in time.
 #include "client/net/connect.h"
 #include "client/net/reach.h"
 #include "common/clock.h"
@@ -43,7 +43,7 @@ SocketAddress loopback(uint8_t host, uint16_t port) {
     return address;
 }
 
-/// Empty if the port is taken at one of the addresses.
+/// Empty if the port is in use at one of the addresses.
 std::vector<Fd> try_bind(int type, uint8_t hosts) {
     std::vector<Fd> bound;
     uint16_t port = 0;
@@ -59,7 +59,7 @@ std::vector<Fd> try_bind(int type, uint8_t hosts) {
     return bound;
 }
 
-/// Sockets at one port, of 127.0.0.1 and so on.
+/// Sockets at one port of 127.0.0.1 and so on.
 std::vector<Fd> bind_all(int type, uint8_t hosts) {
     for (int attempt = 0; attempt < 100; ++attempt)
         if (auto bound = try_bind(type, hosts); !bound.empty())
@@ -72,7 +72,7 @@ Target target_of(Transport transport, const std::vector<Fd>& sockets) {
     Target target{
         .name = "host:7001",
         .transport = transport,
-        .timeout_ms = 30000, // never waited for where a test passes
+        .timeout_ms = 30000, // a test that passes never waits for it
         .source = "",
         .sources = {},
         .addresses = {}};
@@ -90,14 +90,14 @@ void listen_at(const Fd& fd, int backlog = 8) {
     REQUIRE(::listen(fd.get(), backlog) == 0);
 }
 
-/// A datagram socket that is connected elsewhere keeps its port, and what others send there is
-/// refused as if nobody had it.
+/// A datagram socket that is connected elsewhere keeps its port; the kernel refuses datagrams from
+/// others as if the port were closed.
 void refuse_at(const Fd& fd) {
     const SocketAddress elsewhere = loopback(99, 9);
     REQUIRE(::connect(fd.get(), elsewhere.get(), elsewhere.size) == 0);
 }
 
-/// The kernel may still be about to hand it over.
+/// The kernel may not have delivered it yet.
 void wait_readable(const Fd& fd) {
     pollfd wait{.fd = fd.get(), .events = POLLIN, .revents = 0};
     REQUIRE(::poll(&wait, 1, test::patience_ms()) == 1);
@@ -116,20 +116,20 @@ std::string received_at(const Fd& fd) {
 
 } // namespace
 
-TEST_CASE("a stream's only address is taken unseen") {
+TEST_CASE("a stream's only address is used untested") {
     const auto sockets = bind_all(SOCK_STREAM, 1);
     listen_at(sockets[0]);
     CHECK(host_of(choose(target_of(Transport::tcp, sockets))) == "127.0.0.1");
     CHECK_FALSE(accept_at(sockets[0]));
 }
 
-TEST_CASE("a datagram's only address is taken unseen") {
+TEST_CASE("a datagram's only address is used untested") {
     const auto sockets = bind_all(SOCK_DGRAM, 1);
     CHECK(host_of(choose(target_of(Transport::udp, sockets))) == "127.0.0.1");
     CHECK(received_at(sockets[0]) == "(none)");
 }
 
-TEST_CASE("the first address that takes a connection is measured, with its port") {
+TEST_CASE("the first address that accepts a connection is measured, with its port") {
     const auto sockets = bind_all(SOCK_STREAM, 3);
     listen_at(sockets[1]);
     listen_at(sockets[2]);
@@ -140,7 +140,7 @@ TEST_CASE("the first address that takes a connection is measured, with its port"
     CHECK_FALSE(accept_at(sockets[2]));
 }
 
-TEST_CASE("the connection that chose the address is closed again, with nothing sent") {
+TEST_CASE("the connection that chose the address is closed without sending anything") {
     const auto sockets = bind_all(SOCK_STREAM, 2);
     listen_at(sockets[0]);
     CHECK(host_of(choose(target_of(Transport::tcp, sockets))) == "127.0.0.1");
@@ -152,12 +152,12 @@ TEST_CASE("the connection that chose the address is closed again, with nothing s
     CHECK(::recv(connection.get(), &byte, 1, MSG_DONTWAIT) == 0);
 }
 
-TEST_CASE("an address that swallows connections gets its share of the timeout only") {
+TEST_CASE("an address that drops connections gets only its share of the timeout") {
     const auto sockets = bind_all(SOCK_STREAM, 2);
     listen_at(sockets[0], 0);
     listen_at(sockets[1]);
     Target target = target_of(Transport::tcp, sockets);
-    // Nobody accepts: one connection fills the queue, and the kernel drops what comes then.
+    // No process accepts: one connection fills the queue, and the kernel drops later ones.
     const auto filling = begin_connect(target, target.addresses[0]);
     REQUIRE(filling.has_value());
     pollfd connected{.fd = filling->get(), .events = POLLOUT, .revents = 0};
@@ -166,12 +166,12 @@ TEST_CASE("an address that swallows connections gets its share of the timeout on
     CHECK(host_of(choose(target)) == "127.0.0.2");
 }
 
-TEST_CASE("where no address takes a connection the first one is measured") {
+TEST_CASE("if no address accepts a connection, the first one is measured") {
     const auto sockets = bind_all(SOCK_STREAM, 2);
     CHECK(host_of(choose(target_of(Transport::tcp, sockets))) == "127.0.0.1");
 }
 
-TEST_CASE("a datagram address that refuses is passed over for one that is silent") {
+TEST_CASE("a silent datagram address is preferred to one that refuses") {
     const auto sockets = bind_all(SOCK_DGRAM, 3);
     refuse_at(sockets[0]);
     const Target target = target_of(Transport::udp, sockets);
@@ -180,24 +180,24 @@ TEST_CASE("a datagram address that refuses is passed over for one that is silent
     CHECK(received_at(sockets[2]) == "probe"); // it might have answered
 }
 
-TEST_CASE("where every datagram address refuses the first one is measured") {
+TEST_CASE("if every datagram address refuses, the first one is measured") {
     const auto sockets = bind_all(SOCK_DGRAM, 2);
     refuse_at(sockets[0]);
     refuse_at(sockets[1]);
     CHECK(host_of(choose(target_of(Transport::udp, sockets))) == "127.0.0.1");
 }
 
-TEST_CASE("a source that can not be bound leaves the first address to be measured") {
+TEST_CASE("if the source cannot be bound, the first address is measured") {
     for (const Transport transport : {Transport::tcp, Transport::udp}) {
         const auto sockets = bind_all(transport == Transport::tcp ? SOCK_STREAM : SOCK_DGRAM, 2);
         Target target = target_of(transport, sockets);
-        target.sources = {target.addresses[1]}; // taken, by ourselves
+        target.sources = {target.addresses[1]}; // in use, by this test
         target.addresses = {loopback(3, 9), loopback(4, 9)};
         CHECK(host_of(choose(target)) == "127.0.0.3");
     }
 }
 
-// ---- An answer is what is wanted: `send`, `load`.
+// ---- `send` and `load` need an answer.
 
 namespace {
 
@@ -208,7 +208,7 @@ std::expected<Reached, std::vector<Failure>> reach_within(const Target& target, 
         target, {.datagram = probe, .patience = {.deadline_ms = monotonic_ms() + ms}}, quiet);
 }
 
-/// With a deadline that no test that passes meets.
+/// With a deadline that a test that passes never reaches.
 std::expected<Reached, std::vector<Failure>> reach_patiently(
     const Target& target, uint32_t turn_ms, uint32_t resend_ms) {
     const uint64_t deadline_ms = monotonic_ms() + static_cast<uint64_t>(test::patience_ms());
@@ -225,7 +225,7 @@ std::string text_of(const std::vector<std::byte>& bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// What comes to `asked` is answered from there, once.
+/// Answers one datagram to `asked`, from that socket.
 void answer_from(const Fd& asked, std::string_view text) {
     wait_readable(asked);
     SocketAddress client;
@@ -262,7 +262,7 @@ TEST_CASE("each address has an equal share of the time for its turn") {
     peer.join();
 }
 
-TEST_CASE("an empty datagram is an answer, too") {
+TEST_CASE("an empty datagram is an answer as well") {
     const auto sockets = bind_all(SOCK_DGRAM, 1);
     const Target target = target_of(Transport::udp, sockets);
     std::thread peer([&] { answer_from(sockets[0], ""); });
@@ -272,7 +272,7 @@ TEST_CASE("an empty datagram is an answer, too") {
     CHECK(reached->answer.empty());
 }
 
-TEST_CASE("a datagram address that answers in another one's turn has answered") {
+TEST_CASE("an answer from a datagram address counts in another address's turn as well") {
     const auto sockets = bind_all(SOCK_DGRAM, 2);
     const Target target = target_of(Transport::udp, sockets);
     std::thread peer([&] {
@@ -286,7 +286,7 @@ TEST_CASE("a datagram address that answers in another one's turn has answered") 
     CHECK(text_of(reached->answer) == "late");
 }
 
-TEST_CASE("a datagram that is lost is sent again where that is wanted") {
+TEST_CASE("a lost datagram is sent again if that is requested") {
     const auto sockets = bind_all(SOCK_DGRAM, 1);
     const Target target = target_of(Transport::udp, sockets);
     std::thread peer([&] {
@@ -300,7 +300,7 @@ TEST_CASE("a datagram that is lost is sent again where that is wanted") {
     CHECK(text_of(reached->answer) == "second");
 }
 
-TEST_CASE("each address that failed is told with what it did and for how long") {
+TEST_CASE("each address that failed is reported with its failure and the time waited") {
     const auto sockets = bind_all(SOCK_DGRAM, 3);
     refuse_at(sockets[1]);
     Target target = target_of(Transport::udp, sockets);
@@ -309,7 +309,7 @@ TEST_CASE("each address that failed is told with what it did and for how long") 
     REQUIRE_FALSE(reached.has_value());
     REQUIRE(reached.error().size() == 3);
     CHECK(reached.error()[0].error == ETIMEDOUT);
-    CHECK(reached.error()[0].waited_ms == 60); // to the end, and not its turn only
+    CHECK(reached.error()[0].waited_ms == 60); // until the end, not only in its turn
     CHECK(reached.error()[1].error == ECONNREFUSED);
     CHECK(reached.error()[2].error == ETIMEDOUT);
     CHECK(reached.error()[2].waited_ms < 60);
@@ -322,7 +322,7 @@ TEST_CASE("each address that failed is told with what it did and for how long") 
     CHECK(line.ends_with("; is riposted running there? -W waits longer"));
 }
 
-TEST_CASE("an address is asked even when the time is over") {
+TEST_CASE("an address is tried even if no time is left") {
     const auto sockets = bind_all(SOCK_STREAM, 2);
     listen_at(sockets[1]);
     const auto reached = reach_within(target_of(Transport::tcp, sockets), 0);

@@ -24,7 +24,7 @@ EventLoop open_loop() {
     return std::move(*loop);
 }
 
-/// What a process exits with that does this with a loop of its own.
+/// The exit status of a child that does this with its own loop.
 int status_of_child(const std::function<int(EventLoop&)>& act) {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
@@ -38,13 +38,13 @@ int status_of_child(const std::function<int(EventLoop&)>& act) {
     return WEXITSTATUS(status);
 }
 
-/// A bound for what must come much earlier.
+/// A bound for events that must come much earlier.
 const uint64_t forever_ns =
     static_cast<uint64_t>(std::chrono::nanoseconds(test::patience()).count());
 
 } // namespace
 
-TEST_CASE("a deadline is never early, and an empty span says that it passed") {
+TEST_CASE("a wait never ends before its deadline, and then returns an empty span") {
     EventLoop loop = open_loop();
     for (const uint64_t ahead_ns : {1'000U, 200'000U, 3'000'000U}) {
         const uint64_t deadline = monotonic_ns() + ahead_ns;
@@ -54,20 +54,20 @@ TEST_CASE("a deadline is never early, and an empty span says that it passed") {
     }
 }
 
-TEST_CASE("the deadline zero only looks, and one that has passed does not wait") {
+TEST_CASE("deadline zero only polls, and a passed deadline does not wait") {
     EventLoop loop = open_loop();
     CHECK(loop.wait(0).empty());
     CHECK(loop.wait(1).empty());
     CHECK(loop.wait(monotonic_ns()).empty());
 }
 
-TEST_CASE("a nearer deadline replaces a farther one, and the other way round") {
+TEST_CASE("a nearer deadline replaces a farther one, and vice versa") {
     EventLoop loop = open_loop();
     const Fd event(::eventfd(0, EFD_NONBLOCK));
     REQUIRE(loop.add(event.get(), EPOLLIN, 7) == 0);
     const uint64_t one = 1;
     REQUIRE(::write(event.get(), &one, sizeof(one)) == sizeof(one));
-    CHECK(loop.wait(monotonic_ns() + forever_ns).size() == 1); // armed far away
+    CHECK(loop.wait(monotonic_ns() + forever_ns).size() == 1); // armed far ahead
     loop.remove(event.get());
     const uint64_t near = monotonic_ns() + 2'000'000;
     CHECK(loop.wait(near).empty());
@@ -77,7 +77,7 @@ TEST_CASE("a nearer deadline replaces a farther one, and the other way round") {
         CHECK(loop.wait(later).empty());
 }
 
-TEST_CASE("what is ready comes with its tag, without waiting for the deadline") {
+TEST_CASE("a ready descriptor is returned with its tag, before the deadline") {
     EventLoop loop = open_loop();
     const Fd event(::eventfd(1, EFD_NONBLOCK));
     REQUIRE(loop.add(event.get(), EPOLLIN, 42) == 0);
@@ -121,11 +121,11 @@ TEST_CASE("SIGQUIT ends a wait and asks once for an interim line") {
     CHECK_FALSE(loop.interrupted());
 }
 
-TEST_CASE("SIGQUIT is noted before there is a loop, if that is wanted") {
+TEST_CASE("SIGQUIT is noted before a loop exists, if requested") {
     EventLoop::note_interim();
     REQUIRE(::raise(SIGQUIT) == 0);
     CHECK(open_loop().take_interim());
-    // It was of that run alone.
+    // It counted for that run only.
     CHECK_FALSE(open_loop().take_interim());
 }
 
@@ -137,7 +137,7 @@ TEST_CASE("a second SIGINT ends the process with 130") {
           }) == 130);
 }
 
-TEST_CASE("a run that heeds the second SIGINT or SIGTERM is told of it, and the third ends it") {
+TEST_CASE("a run that handles the second SIGINT or SIGTERM is notified, and the third ends it") {
     const auto twice = [](EventLoop& loop) {
         loop.handle_second(true);
         ::raise(SIGINT);
@@ -153,7 +153,7 @@ TEST_CASE("a run that heeds the second SIGINT or SIGTERM is told of it, and the 
           }) == 130);
 }
 
-TEST_CASE("a second SIGINT that is not heeded any more ends the process at once") {
+TEST_CASE("a second SIGINT that is no longer handled ends the process at once") {
     CHECK(status_of_child([](EventLoop& loop) {
               loop.handle_second(true);
               ::raise(SIGINT);
@@ -163,7 +163,7 @@ TEST_CASE("a second SIGINT that is not heeded any more ends the process at once"
           }) == 130);
 }
 
-TEST_CASE("without a loop the signals have their default action again") {
+TEST_CASE("after the loop the signals have their default action again") {
     {
         const EventLoop loop = open_loop();
     }
@@ -173,6 +173,6 @@ TEST_CASE("without a loop the signals have their default action again") {
         const bool is_default = action.sa_handler == SIG_DFL;
         CHECK(is_default);
     }
-    // And the next loop starts without the interrupts of the last one.
+    // The next loop starts without the interrupts of the last one.
     CHECK_FALSE(open_loop().interrupted());
 }

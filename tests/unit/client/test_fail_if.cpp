@@ -1,5 +1,5 @@
-// --fail-if: the grammar, every fault with its place and its message, and what a condition says of
-// a run.
+// --fail-if: the grammar, every fault with its position and message, and whether a condition is
+// met.
 #include "client/measure/fail_if.h"
 
 #include <map>
@@ -20,7 +20,7 @@ Condition only(std::string_view text) {
     return conditions->front();
 }
 
-/// "OFFSET: MESSAGE" of what must be refused.
+/// "OFFSET: MESSAGE" of a text that must be refused.
 std::string refusal(std::string_view text) {
     const auto conditions = parse_fail_if(text);
     if (conditions)
@@ -33,7 +33,7 @@ Metric percentile(double percent, Since since = Since::intended) {
     return {.kind = MetricKind::percentile, .since = since, .percentile = percent};
 }
 
-/// How the only condition of `text` reads when its metric has this value.
+/// The text of the only condition in `text` if its metric has this value.
 std::string described(std::string_view text, std::optional<double> value, uint64_t maximum_of = 0) {
     const auto conditions = parse_fail_if(text);
     REQUIRE_MESSAGE(conditions.has_value(), conditions.error().message);
@@ -74,7 +74,7 @@ TEST_CASE("a condition is a metric, a comparison and a value, kept as written") 
                                             .value = 1000.5});
 }
 
-TEST_CASE("conditions are separated by commas, blanks may stand between all of them") {
+TEST_CASE("conditions are separated by commas, and blanks may surround every part") {
     const auto conditions = parse_fail_if(" p99 > 2ms , loss>=0.1% ,errors> 0");
     REQUIRE(conditions.has_value());
     REQUIRE(conditions->size() == 3);
@@ -146,7 +146,7 @@ TEST_CASE("values are durations to the microsecond, percentages and numbers") {
         CHECK(only(text).value == value);
 }
 
-TEST_CASE("an unknown metric is told with the nearest known one") {
+TEST_CASE("an unknown metric is refused with the nearest known one") {
     CHECK(refusal("p9x>2ms") == "0: unknown metric 'p9x'; did you mean p99?");
     CHECK(refusal("P99>2ms") == "0: unknown metric 'P99'; did you mean p99?");
     CHECK(refusal("p99.>2ms") == "0: unknown metric 'p99.'; did you mean p99?");
@@ -166,7 +166,7 @@ TEST_CASE("an unknown metric is told with the nearest known one") {
         "p50, p99.9 and the like");
 }
 
-TEST_CASE("a percentile that there is not is told at its digits") {
+TEST_CASE("a percentile out of range is refused at its digits") {
     CHECK(refusal("p101>1s") == "1: there is no percentile 101; write p0 to p100");
     CHECK(refusal(" rtt.p100.1>1s") == "6: there is no percentile 100.1; write p0 to p100");
     CHECK(
@@ -175,7 +175,7 @@ TEST_CASE("a percentile that there is not is told at its digits") {
     CHECK(refusal("p" + std::string(400, '9') + ">1s").starts_with("0: unknown metric 'p999"));
 }
 
-TEST_CASE("a missing condition is told where it should be") {
+TEST_CASE("a missing condition is refused where it should be") {
     CHECK(refusal("") == "0: no condition; write one like p99>2ms or loss>0.1%");
     CHECK(refusal("  ") == "2: no condition; write one like p99>2ms or loss>0.1%");
     CHECK(refusal("p99>2ms,") == "8: no condition after the comma");
@@ -190,7 +190,7 @@ TEST_CASE("a missing condition is told where it should be") {
         "8: a condition begins with a metric, not with '\\n'; write one like p99>2ms");
 }
 
-TEST_CASE("a missing or unknown comparison is told where it stands") {
+TEST_CASE("a missing or unknown comparison is refused at its position") {
     CHECK(refusal("p99") == "3: no comparison after p99; write >, >=, < or <= and a value");
     CHECK(refusal("p99 ,") == "4: no comparison after p99; write >, >=, < or <= and a value");
     CHECK(refusal("p99 2ms") == "4: '2' is not a comparison; write >, >=, < or <= after p99");
@@ -201,7 +201,7 @@ TEST_CASE("a missing or unknown comparison is told where it stands") {
     CHECK(refusal("p99!=2ms") == "3: unknown comparison '!='; write >, >=, < or <=");
 }
 
-TEST_CASE("a missing value is told with what one looks like") {
+TEST_CASE("a missing value is refused with an example") {
     CHECK(refusal("p99>") == "4: no value after p99>; write a duration like 2ms");
     CHECK(refusal("p99 >= ,") == "7: no value after p99>=; write a duration like 2ms");
     CHECK(refusal("loss>") == "5: no value after loss>; write a percentage like 0.1%");
@@ -216,7 +216,7 @@ TEST_CASE("a duration needs its unit") {
     CHECK(refusal("p99>2 ms") == "4: '2' has no unit; write p99>2ms or p99>2s");
 }
 
-TEST_CASE("a duration that is none is told as everywhere on the command line") {
+TEST_CASE("a bad duration is refused as everywhere on the command line") {
     CHECK(
         refusal("p99>fast") ==
         "4: 'fast' is not a duration; write a number with a unit, like 200us, 10ms or 1s");
@@ -229,7 +229,7 @@ TEST_CASE("a duration that is none is told as everywhere on the command line") {
     CHECK(refusal("p99>2%") == "4: '2%' has the unknown unit '%'; the units are us, ms, s, m or h");
 }
 
-TEST_CASE("a loss needs its percent sign, and is at most all") {
+TEST_CASE("a loss needs its percent sign, and is at most 100%") {
     CHECK(refusal("loss>0.1") == "5: '0.1' has no %; write loss>0.1%");
     CHECK(refusal("loss > 5, p99>1s") == "7: '5' has no %; write loss>5%");
     CHECK(refusal("loss>all") == "5: 'all' is not a percentage; write one like 0.1%");
@@ -239,7 +239,7 @@ TEST_CASE("a loss needs its percent sign, and is at most all") {
     CHECK(refusal("loss>100.1%") == "5: '100.1%' is more than 100%");
 }
 
-TEST_CASE("counts are whole numbers, a rate is any") {
+TEST_CASE("counts are whole numbers, a rate may have decimals") {
     CHECK(refusal("lost>1.5") == "5: '1.5' is not a whole number; write a whole number like 10");
     CHECK(refusal("lost>x") == "5: 'x' is not a whole number; write a whole number like 10");
     CHECK(refusal("lost>-1") == "5: '-1' is not a whole number; write a whole number like 10");
@@ -253,7 +253,7 @@ TEST_CASE("counts are whole numbers, a rate is any") {
     CHECK(refusal("rate<10%") == "5: '10%' is not a number; write a number like 1000");
 }
 
-TEST_CASE("what stands behind a value is told where it begins") {
+TEST_CASE("text after a value is refused where it begins") {
     CHECK(refusal("p99>2ms loss>1%") == "8: 'loss' where a comma or the end should be");
     CHECK(refusal("lost>1 ;") == "7: ';' where a comma or the end should be");
     CHECK(refusal("p99>2ms>1ms") == "7: second comparison '>'; a condition has one");
@@ -261,7 +261,7 @@ TEST_CASE("what stands behind a value is told where it begins") {
     CHECK(refusal("lost>1 a\nb") == "7: 'a\\nb' where a comma or the end should be");
 }
 
-TEST_CASE("conditions are held against what was measured, in their order") {
+TEST_CASE("conditions are compared with the measurement, in their order") {
     const auto conditions = parse_fail_if("p99>2ms,rtt.p99>2ms,loss>=1%,lost<5,rate<=10");
     REQUIRE(conditions.has_value());
     const std::map<MetricKind, double> values{
@@ -297,13 +297,13 @@ TEST_CASE("each comparison is met on its side, and at the limit only where it sa
     }
 }
 
-TEST_CASE("what was not measured meets its condition, whichever it is") {
+TEST_CASE("a condition on an unmeasured metric is always met") {
     for (const std::string_view text : {"p99>2ms", "p99<2ms", "connect.max>=0s", "loss<=100%"})
         CHECK(is_met(text, std::nullopt));
     CHECK(described("p99>2ms", std::nullopt) == "p99 was not measured (--fail-if p99>2ms)");
 }
 
-TEST_CASE("a condition that is met is told with the value in its unit") {
+TEST_CASE("a met condition is reported with the value in its unit") {
     CHECK(described("p99>2ms", 0.00321) == "p99 is 3.21 ms (--fail-if p99>2ms)");
     CHECK(
         described("p99>2ms", 0.00321, 10) ==
@@ -324,7 +324,7 @@ TEST_CASE("a condition that is met is told with the value in its unit") {
     CHECK(described("errors<=0", 0) == "errors is 0 (--fail-if errors<=0)");
 }
 
-TEST_CASE("a value near its limit has as many digits as it takes to tell them apart") {
+TEST_CASE("a value near its limit has enough digits to differ from it") {
     CHECK(described("p99>2ms", 0.002001) == "p99 is 2.001 ms (--fail-if p99>2ms)");
     CHECK(described("p99>2ms", 0.0020000004) == "p99 is 2.0000004 ms (--fail-if p99>2ms)");
     CHECK(described("p99<2ms", 0.0019999) == "p99 is 1.9999 ms (--fail-if p99<2ms)");
@@ -333,7 +333,7 @@ TEST_CASE("a value near its limit has as many digits as it takes to tell them ap
     CHECK(described("rate<1000", 999.96) == "rate is 999.96/s (--fail-if rate<1000)");
 }
 
-TEST_CASE("whether any condition speaks of a metric") {
+TEST_CASE("mentions() finds whether any condition uses a metric") {
     const auto conditions = parse_fail_if("p99>2ms,loss>0.1%");
     REQUIRE(conditions.has_value());
     CHECK(mentions(*conditions, MetricKind::loss));

@@ -1,4 +1,4 @@
-// Numbers as people read them, and the pieces that summaries are made of.
+// Numbers as text, and the parts of summaries.
 #include "client/show/figures.h"
 #include "client/show/table.h"
 
@@ -11,7 +11,7 @@
 
 using namespace riposte::client;
 
-TEST_CASE("milliseconds have three decimals, and more where three digits need them") {
+TEST_CASE("milliseconds have three decimals, and more if three digits need them") {
     CHECK(milliseconds(0) == "0.000");
     CHECK(milliseconds(1) == "0.000001");
     CHECK(milliseconds(950) == "0.000950");
@@ -31,7 +31,7 @@ TEST_CASE("milliseconds that round up to the next power of ten have its decimals
     CHECK(milliseconds(999.6) == "0.00100");
 }
 
-TEST_CASE("figures below each other have their points below each other") {
+TEST_CASE("figures in a column have aligned decimal points") {
     using Texts = std::vector<std::string>;
     const std::vector<double> near{62'100, 121'000, 12'345'000};
     CHECK(aligned_milliseconds(near) == Texts{"0.0621", "0.1210", "12.3450"});
@@ -40,7 +40,7 @@ TEST_CASE("figures below each other have their points below each other") {
     CHECK(aligned_milliseconds({}).empty());
 }
 
-TEST_CASE("figures too far apart for that keep their digits, within seven characters") {
+TEST_CASE("figures too far apart to align keep their digits, within seven characters") {
     using Texts = std::vector<std::string>;
     const std::vector<double> far{62'100, 1'234'567'890, 500'123'456};
     CHECK(aligned_milliseconds(far) == Texts{"0.0621", "1234.57", "500.123"});
@@ -48,7 +48,8 @@ TEST_CASE("figures too far apart for that keep their digits, within seven charac
     CHECK(aligned_milliseconds(days) == Texts{"86400000", "12345678"});
 }
 
-TEST_CASE("a percentile has the three digits that the histogram knows, and none if there is none") {
+TEST_CASE(
+    "a percentile has the three digits that the histogram resolves, and none if it is absent") {
     CHECK(percentile_milliseconds(std::nullopt) == "-");
     CHECK(percentile_milliseconds(0) == "0.000");
     CHECK(percentile_milliseconds(1) == "0.000001");
@@ -63,8 +64,7 @@ TEST_CASE("a percentile has the three digits that the histogram knows, and none 
     CHECK(percentile_milliseconds(86'400e9) == "86400000");
 }
 
-TEST_CASE(
-    "percentiles below each other have their points below each other, and no further digits") {
+TEST_CASE("percentiles in a column have aligned decimal points, and no further digits") {
     using Texts = std::vector<std::string>;
     const std::vector<std::optional<double>> near{62'100, 12'345'000, std::nullopt};
     CHECK(aligned_percentiles(near) == Texts{"0.0621", "12.3   ", "-"});
@@ -75,7 +75,7 @@ TEST_CASE(
     CHECK(aligned_percentiles({}).empty());
 }
 
-TEST_CASE("a short duration has three digits and the unit that suits") {
+TEST_CASE("a short duration has three digits and a suitable unit") {
     CHECK(short_duration(0) == "0 ns");
     CHECK(short_duration(950) == "950 ns");
     CHECK(short_duration(999.6) == "1 us");
@@ -89,7 +89,7 @@ TEST_CASE("a short duration has three digits and the unit that suits") {
     CHECK(short_duration(86'400e9) == "86400 s");
 }
 
-TEST_CASE("how long a run took is told in seconds, from ten minutes on in larger units") {
+TEST_CASE("the duration of a run is in seconds, from ten minutes on in larger units") {
     CHECK(elapsed_time(0) == "0.000 s");
     CHECK(elapsed_time(9'999'000'000) == "9.999 s");
     CHECK(elapsed_time(599'000'000'000) == "599.000 s");
@@ -106,7 +106,7 @@ TEST_CASE("an interval reads as -i takes it") {
     CHECK(interval_text(UINT64_MAX) == "18446744073709551us");
 }
 
-TEST_CASE("a short number has three digits, and a prefix from a thousand on") {
+TEST_CASE("a short number has three digits, and a prefix from 1000 on") {
     CHECK(short_number(0) == "0");
     CHECK(short_number(0.004) == "0.004");
     CHECK(short_number(0.999) == "1");
@@ -177,7 +177,7 @@ TEST_CASE("items flow over lines of at most 80 columns, with their punctuation")
                 "  1234567, 1234567, 1234567, 1234567\n");
 }
 
-TEST_CASE("an item that fills the line to its last column stays, one more goes below") {
+TEST_CASE("an item that ends in the last column stays, and a longer one goes on the next line") {
     const std::vector<Item> fits{{"a", Ink::plain, ""}, {std::string(78, 'x')}};
     CHECK(flow("", fits, false) == "a " + std::string(78, 'x') + "\n");
     const std::vector<Item> long_by_one{{"a", Ink::plain, ""}, {std::string(79, 'x')}};
@@ -192,7 +192,7 @@ TEST_CASE("colour takes no columns, and punctuation none of the colour") {
     CHECK(flow("", items, false) == "1 lost, dim, plain\n");
 }
 
-TEST_CASE("a name is cut in its middle, between characters") {
+TEST_CASE("a name is cut in the middle, between characters") {
     CHECK(shorten("udp://host:7001", 15) == "udp://host:7001");
     CHECK(shorten("udp://host:7001", 14) == "udp:/...t:7001");
     CHECK(shorten("udp://host:7001", 5) == "u...1");
@@ -200,7 +200,7 @@ TEST_CASE("a name is cut in its middle, between characters") {
     CHECK(columns_of("\u00e4\u00f6") == 2);
 }
 
-TEST_CASE("names that would read the same when they are cut are numbered") {
+TEST_CASE("names that would be equal after the cut are numbered") {
     using Names = std::vector<std::string>;
     const Names apart{"udp://a.example.com:1", "udp://a.example.com:2", "short"};
     CHECK(shorten_all(apart, 12) == Names{"udp:...com:1", "udp:...com:2", "short"});
@@ -234,12 +234,12 @@ TEST_CASE("a table that is too wide folds, each part with the first column") {
                                               "a    0.5\n");
     CHECK(render_table(rows, 1, {false, 17}) == render_table(rows, 1, false));
     CHECK(render_table(rows, 1, {false, 16}) != render_table(rows, 1, false));
-    // One column at least, however narrow.
+    // At least one column, however narrow the terminal is.
     CHECK(render_table(rows, 1, {false, 1})
               .starts_with("name loss\na      0%\nb    100%\nname max\n"));
 }
 
-TEST_CASE("the same kind of item stands at the same place, however long the others are") {
+TEST_CASE("items of one kind are aligned, however long the others are") {
     const auto lines = [](const std::string& first, std::vector<Item> second, Look look) {
         const std::vector<FixedLine> all{
             {{{first}, {"b"}}, {{"c", Ink::failure, ";"}}, {{"end"}}}, {second, {{"z"}}}};
@@ -254,7 +254,7 @@ TEST_CASE("the same kind of item stands at the same place, however long the othe
     CHECK(fixed_lines("label ", {}, false).empty());
 }
 
-TEST_CASE("a title takes two lines where it must") {
+TEST_CASE("a title takes two lines if it has to") {
     CHECK(
         title_line("udp://x:7", "ping statistics", false) == "--- udp://x:7 ping statistics ---\n");
     CHECK(

@@ -1,4 +1,4 @@
-// Against exact sorting: every percentile of several distributions, from fixed seeds.
+// Compares every percentile of several distributions with exact sorting, from fixed seeds.
 #include "client/measure/histogram.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ using namespace riposte::client;
 
 namespace {
 
-/// In thousandths of a percent, so that the exact rank is a matter of integers.
+/// In thousandths of a percent, so that integers give the exact rank.
 constexpr std::array<uint64_t, 11> percents_1000{0,     1000,  25000, 50000, 75000, 90000,
                                                  95000, 99000, 99900, 99990, 100000};
 
@@ -27,7 +27,7 @@ double percent_of(uint64_t percent_1000) {
     return static_cast<double>(percent_1000) / 1000;
 }
 
-/// What percentile_ns() must come near to.
+/// The exact value that percentile_ns() approximates.
 uint64_t nearest_rank(const Values& sorted, uint64_t percent_1000) {
     const uint64_t rank = (percent_1000 * sorted.size() + 99'999) / 100'000;
     return sorted[std::max(rank, uint64_t{1}) - 1];
@@ -75,7 +75,7 @@ std::vector<std::pair<std::string, Values>> distributions() {
     const auto huge = [](Random& random) {
         return std::uniform_int_distribution<uint64_t>(UINT64_MAX / 2, UINT64_MAX)(random);
     };
-    // As many values in each octave as in any other, over the whole range of the type.
+    // The same number of values in each octave, over the whole range of the type.
     const auto all_octaves = [](Random& random) { return random() >> (random() % 64); };
     return {
         {"uniform", drawn(50'000, 1, uniform)},
@@ -99,7 +99,7 @@ bool same_buckets(const Histogram& a, const Histogram& b) {
         });
 }
 
-/// Everything of integers is the same, the two moments to nine digits.
+/// All integers are equal, the two moments to nine digits.
 void check_same(const Histogram& a, const Histogram& b) {
     CHECK(a.count() == b.count());
     CHECK(a.min_ns() == b.min_ns());
@@ -143,7 +143,7 @@ TEST_CASE("percentiles never fall when the percentage rises") {
     }
 }
 
-TEST_CASE("a percentage that is no binary fraction does not cost a rank") {
+TEST_CASE("a percentage that is not a binary fraction has the correct rank") {
     // 1 to 1000, below the width of any bucket that rounds: 99.9% of 1000 is the 999th, not the
     // 1000th, value.
     for (const uint64_t count : {1000U, 10'000U, 100'000U}) {
@@ -197,7 +197,7 @@ TEST_CASE("the buckets cover the range of the type without a gap or an overlap")
     CHECK(Histogram::index_of(UINT64_MAX) == Histogram::bucket_count - 1);
 }
 
-TEST_CASE("merged histograms are as if one had recorded everything") {
+TEST_CASE("merged histograms equal one that recorded everything") {
     const auto all = distributions();
     for (const auto& [name, values] : all) {
         CAPTURE(name);
@@ -244,7 +244,7 @@ TEST_CASE("a histogram can be merged with itself") {
     check_same(histogram, recorded({1, 1, 1000, 1000, 1'000'000, 1'000'000}));
 }
 
-TEST_CASE("an empty histogram answers 0 to everything") {
+TEST_CASE("an empty histogram returns 0 for everything") {
     const Histogram histogram;
     CHECK(histogram.empty());
     CHECK(histogram.count() == 0);
@@ -269,7 +269,7 @@ TEST_CASE("of a single value every percentile is that value, exactly") {
     }
 }
 
-TEST_CASE("the filled buckets are listed in ascending order with all that was recorded") {
+TEST_CASE("the filled buckets are listed in ascending order, with all records") {
     for (const auto& [name, values] : distributions()) {
         CAPTURE(name);
         const Histogram histogram = recorded(values);
@@ -279,7 +279,7 @@ TEST_CASE("the filled buckets are listed in ascending order with all that was re
             REQUIRE(bucket.low_ns >= next);
             REQUIRE(bucket.count > 0);
             sum += bucket.count;
-            next = bucket.high_ns; // the last ends with the type
+            next = bucket.high_ns; // the last one ends at the maximum of the type
         }
         CHECK(sum == values.size());
         CHECK(histogram.count_between(0, UINT64_MAX) == values.size());
@@ -308,7 +308,7 @@ TEST_CASE("a cleared histogram is as new") {
     check_same(histogram, recorded({5000}));
 }
 
-TEST_CASE("values less the least one are as exact as the buckets that they were in") {
+TEST_CASE("values minus the least one are as exact as their original buckets") {
     for (const auto& [name, values] : distributions()) {
         CAPTURE(name);
         const Histogram histogram = recorded(values);
@@ -327,7 +327,7 @@ TEST_CASE("values less the least one are as exact as the buckets that they were 
         for (const uint64_t percent_1000 : percents_1000) {
             const uint64_t value = nearest_rank(sorted, percent_1000);
             const double found = static_cast<double>(less.percentile_ns(percent_of(percent_1000)));
-            // Half a bucket there, and half a bucket here.
+            // Half a bucket in each of the two histograms.
             CHECK(
                 std::abs(found - static_cast<double>(value - least)) <=
                 static_cast<double>(value) / 128 + 1);

@@ -13,7 +13,7 @@ const std::string whole = "HTTP/1.1 200 OK\r\ncontent-length:  7 \r\nX: y\r\n\r\
 
 } // namespace
 
-TEST_CASE("an answer is read whole, however it comes, and not a byte too early") {
+TEST_CASE("an answer is complete with its last byte, however it is split") {
     for (size_t size = 0; size < whole.size(); ++size) {
         CAPTURE(size);
         CHECK(read_http_answer(whole.substr(0, size), false).state == State::incomplete);
@@ -26,8 +26,7 @@ TEST_CASE("an answer is read whole, however it comes, and not a byte too early")
     }
 }
 
-TEST_CASE(
-    "the server is named to itself as it knows itself: without scheme, and without our zone") {
+TEST_CASE("the Host field names the server without scheme and without our zone") {
     const auto host = [](std::string name) {
         return http_host({riposte::Transport::tcp, std::move(name), 9701});
     };
@@ -37,7 +36,7 @@ TEST_CASE(
     CHECK(host("fe80::1%eth0") == "[fe80::1]:9701");
 }
 
-TEST_CASE("what comes after the body is not part of it") {
+TEST_CASE("bytes after the body are not part of it") {
     CHECK(read_http_answer(whole + "more", false).body == "{\"a\":1}");
 }
 
@@ -47,14 +46,14 @@ TEST_CASE("without a length the body ends with the connection") {
     CHECK(read_http_answer(answer, true).body == "body");
 }
 
-TEST_CASE("another status is told with its words") {
+TEST_CASE("another status is reported with its text") {
     const std::string answer = "HTTP/1.1 503 Service \x1b[31mUnavailable\r\n\r\n";
     CHECK(
         read_http_answer(answer, false).wrong ==
         "the answer is \"503 Service \\x1b[31mUnavailable\"");
 }
 
-TEST_CASE("what is no HTTP is told at once") {
+TEST_CASE("bytes that are not HTTP are refused at once") {
     CHECK(
         read_http_answer("SSH-2.0-x\r\n", false).wrong ==
         "it does not speak HTTP: \"SSH-2.0-x\\r\\n\"");
@@ -70,8 +69,8 @@ TEST_CASE("what is no HTTP is told at once") {
     CHECK(read_http_answer("HTT", false).state == State::incomplete);
 }
 
-TEST_CASE("lengths that can not be, and chunks, are refused") {
-    std::string answer; // what the body lies in
+TEST_CASE("impossible lengths and chunked bodies are refused") {
+    std::string answer; // the body is a view of it
     const auto with = [&](const std::string& field) {
         answer = "HTTP/1.1 200 OK\r\n" + field + "\r\n\r\nbody";
         return read_http_answer(answer, false);
@@ -88,7 +87,7 @@ TEST_CASE("lengths that can not be, and chunks, are refused") {
     CHECK(with("Content-Length: 4").body == "body");
 }
 
-TEST_CASE("an answer that breaks off says where") {
+TEST_CASE("the error of a truncated answer says where it ended") {
     CHECK(read_http_answer("", true).wrong == "closed without an answer");
     CHECK(
         read_http_answer("HTTP/1.1 200 OK\r\n", true).wrong ==

@@ -9,25 +9,25 @@ using riposte::client::linger_ns;
 using riposte::test::ms;
 using riposte::test::second;
 
-TEST_CASE("what was sent last is waited for a second, on a path that is fast") {
+TEST_CASE("on a fast path, a run waits a second for the last answers") {
     CHECK(linger_ns(5 * second, 1) == second);
     CHECK(linger_ns(5 * second, 30 * ms) == second);
     CHECK(linger_ns(5 * second, 250 * ms) == second);
 }
 
-TEST_CASE("what was sent last is waited for four round trips, on a path that is slow") {
+TEST_CASE("on a slow path, a run waits four round trips for the last answers") {
     CHECK(linger_ns(5 * second, 251 * ms) == 1004 * ms);
     CHECK(linger_ns(5 * second, second) == 4 * second);
 }
 
-TEST_CASE("what was sent last is never waited for longer than the timeout") {
+TEST_CASE("a run never waits for the last answers longer than the timeout") {
     CHECK(linger_ns(5 * second, 2 * second) == 5 * second);
     CHECK(linger_ns(200 * ms, 1) == 200 * ms);
     CHECK(linger_ns(200 * ms, 100 * ms) == 200 * ms);
     CHECK(linger_ns(UINT64_MAX, UINT64_MAX) == UINT64_MAX);
 }
 
-TEST_CASE("what was sent last is waited for a second where nothing was answered") {
+TEST_CASE("without any answer, a run waits a second for the last answers") {
     CHECK(linger_ns(5 * second, 0) == second);
     CHECK(linger_ns(200 * ms, 0) == 200 * ms);
 }

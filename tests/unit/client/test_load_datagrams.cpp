@@ -1,5 +1,5 @@
-// Which datagram answers which request, how long one keeps its place, and at what rate answers
-// stop.
+// Which datagram answers which request, how long a request keeps its place, and the rate limit that
+// answers show.
 #include "client/load/load_datagrams.h"
 #include "client/load/load_windows.h"
 #include "client/load/round_trip_timer.h"
@@ -75,7 +75,7 @@ TEST_CASE("an answer in any order finds its request and frees its place") {
     }
 }
 
-TEST_CASE("an answer after one to a later request is reordered, and only that") {
+TEST_CASE("an answer after one to a later request is reordered, and nothing else") {
     DatagramTracker book(session, 4);
     const auto first = datagram(book.send(sent_at(1)));
     const auto second_one = datagram(book.send(sent_at(2)));
@@ -96,7 +96,7 @@ TEST_CASE("a second answer is a duplicate, however many requests were sent since
     CHECK(book.outstanding() == 0);
 }
 
-TEST_CASE("a duplicate of the shortest request is none of another's damaged answers") {
+TEST_CASE("a duplicate of the shortest request is not mistaken for another's damaged answer") {
     const DatagramShape shape{
         .request_bytes = probe_header_bytes, .answer_bytes = probe_header_bytes};
     DatagramTracker book(session, 2);
@@ -106,11 +106,11 @@ TEST_CASE("a duplicate of the shortest request is none of another's damaged answ
     book.send(sent_at(2));
     CHECK(arrive(book, first, shape).kind == DatagramKind::duplicate);
     CHECK(book.outstanding() == 1);
-    first[0] ^= std::byte{0x01}; // now it is one of anybody's
+    first[0] ^= std::byte{0x01}; // now it could answer any request
     CHECK(arrive(book, first, shape).kind == DatagramKind::corrupted);
 }
 
-TEST_CASE("the first answer to a request that was lost is late, a further one a duplicate") {
+TEST_CASE("the first answer to a lost request is late, a further one is a duplicate") {
     DatagramTracker book(session, 100);
     const auto first = datagram(book.send(sent_at(origin)));
     const auto later = datagram(book.send(sent_at(origin + 10)));
@@ -126,7 +126,7 @@ TEST_CASE("the first answer to a request that was lost is late, a further one a 
     const DatagramArrival late = arrive(book, first);
     CHECK(late.kind == DatagramKind::late);
     CHECK(late.times->sent_ns == origin);
-    CHECK(late.reordered); // behind a later request's
+    CHECK(late.reordered); // after a later request's
     const DatagramArrival again = arrive(book, first);
     CHECK(again.kind == DatagramKind::duplicate);
     CHECK_FALSE(again.reordered);
@@ -134,7 +134,7 @@ TEST_CASE("the first answer to a request that was lost is late, a further one a 
     book.expire(origin + 5 * second, second, note);
     CHECK(lost.size() == 1);
     CHECK(book.oldest_ns() == UINT64_MAX);
-    // One that was refused may be answered, too.
+    // A refused request may be answered, too.
     const auto refused = book.send(sent_at(origin + 6 * second));
     REQUIRE(book.fail(refused));
     CHECK(arrive(book, datagram(refused)).kind == DatagramKind::late);
@@ -160,8 +160,8 @@ TEST_CASE("every request that waits too long is lost, those sent after a loss to
     CHECK(lost == 47);
 }
 
-TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each has its fate") {
-    // One in thirty is lost; the others are answered out of order, and looked for at once.
+TEST_CASE("a hundred thousand outstanding requests block no other, and each has an outcome") {
+    // One in thirty is lost; the others are answered out of order and are found at once.
     constexpr uint64_t requests = 400'000;
     constexpr uint64_t step = 50'000; // 20,000 a second
     DatagramTracker book(session, uint64_t{1} << 20);
@@ -178,7 +178,7 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
         REQUIRE_FALSE(book.is_full());
         sent.push_back(book.send(sent_at(now)));
         most = std::max(most, book.outstanding());
-        // For the first half nothing at all comes back.
+        // For the first half no answer arrives.
         if (i < requests / 2 || i % 30 == 0)
             continue;
         const auto bytes = datagram(sent.back(), probe_header_bytes);
@@ -192,7 +192,7 @@ TEST_CASE("a hundred thousand outstanding requests hold nothing back, and each h
     CHECK(answered + lost == requests);
     CHECK(lost == requests / 2 + requests / 2 / 30 + 1);
     CHECK(book.outstanding() == 0);
-    // What became of the last ones is known for as long as they may be answered late.
+    // The outcomes of the last ones are kept for as long as late answers may arrive.
     CHECK(
         arrive(book, datagram(sent[requests - 10], probe_header_bytes), shape).kind ==
         DatagramKind::late);
@@ -212,7 +212,7 @@ TEST_CASE("a book is full when its oldest request is as far back as its window")
     CHECK(book.room() == 100);
 }
 
-TEST_CASE("a request that gave up its place waits on, and may be answered") {
+TEST_CASE("a request that gave up its place still waits and may be answered") {
     DatagramTracker book(session, 100);
     const auto first = datagram(book.send(sent_at(origin)));
     book.send(sent_at(origin + 10));
@@ -232,11 +232,11 @@ TEST_CASE("a request that gave up its place waits on, and may be answered") {
     book.expire(origin + second + 10, second, [&](const RequestTimes&, uint64_t kept_ns) {
         kept += kept_ns;
     });
-    CHECK(kept == 3'000'000); // and not the rest of the second
+    CHECK(kept == 3'000'000); // not the rest of the second
     CHECK(book.outstanding() == 0);
 }
 
-TEST_CASE("whose answer it is, nothing tells: the one that is expected, or the last") {
+TEST_CASE("an answer without an owner is that of the expected request, or the last") {
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
     const std::vector<std::byte> answer(5);
     DatagramTracker book(session, 100);
@@ -251,7 +251,7 @@ TEST_CASE("whose answer it is, nothing tells: the one that is expected, or the l
     CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
 }
 
-TEST_CASE("a damaged duplicate is one, however short") {
+TEST_CASE("a damaged duplicate is a duplicate, however short") {
     const DatagramShape shape{.request_bytes = 32, .answer_bytes = 32};
     DatagramTracker book(session, 100);
     const auto first = datagram(book.send(sent_at(1)), 32);
@@ -263,7 +263,7 @@ TEST_CASE("a damaged duplicate is one, however short") {
     CHECK(book.outstanding() == 1);
 }
 
-TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
+TEST_CASE("a damaged answer is corrupted, wherever it is damaged") {
     for (size_t damaged = 0; damaged < 64; damaged++) {
         CAPTURE(damaged);
         DatagramTracker book(session, 4);
@@ -279,7 +279,7 @@ TEST_CASE("a damaged answer is corrupted, wherever the damage is") {
     }
 }
 
-TEST_CASE("without comparing, a damaged answer is an answer") {
+TEST_CASE("without comparison, a damaged answer counts as an answer") {
     DatagramTracker book(session, 1);
     auto answer = datagram(book.send(sent_at(1)));
     answer[40] ^= std::byte{0x01};
@@ -287,7 +287,7 @@ TEST_CASE("without comparing, a damaged answer is an answer") {
     CHECK(arrive(book, answer, shape).kind == DatagramKind::answer);
 }
 
-TEST_CASE("a shorter and a longer answer are of the wrong size") {
+TEST_CASE("a shorter or longer answer has the wrong size") {
     for (const size_t bytes : {1U, 10U, 23U, 24U, 63U, 65U, 1000U}) {
         CAPTURE(bytes);
         DatagramTracker book(session, 2);
@@ -301,7 +301,7 @@ TEST_CASE("a shorter and a longer answer are of the wrong size") {
     }
 }
 
-TEST_CASE("what nobody asked for is a stray and changes nothing") {
+TEST_CASE("an unsolicited datagram is a stray and changes nothing") {
     DatagramTracker book(session, 2);
     book.send(sent_at(1));
     std::mt19937 random(5);
@@ -310,7 +310,7 @@ TEST_CASE("what nobody asked for is a stray and changes nothing") {
         byte = static_cast<std::byte>(random());
     CHECK(arrive(book, noise).kind == DatagramKind::stray);
     CHECK(arrive(book, {}).kind == DatagramKind::stray);
-    // Another session's, and one that was never sent.
+    // One of another session, and one that was never sent.
     CHECK(
         arrive(book, datagram({.session = session + 1, .sequence = 2, .sent_ns = 1})).kind ==
         DatagramKind::stray);
@@ -320,7 +320,7 @@ TEST_CASE("what nobody asked for is a stray and changes nothing") {
     CHECK(book.outstanding() == 1);
 }
 
-TEST_CASE("of a service that is no echo, an answer is the oldest request's") {
+TEST_CASE("without an echo service, an answer is the oldest request's") {
     const DatagramShape shape{.request_bytes = 64, .answer_bytes = 5, .echo = false};
     const std::vector<std::byte> answer(5);
     DatagramTracker book(session, 3);
@@ -333,7 +333,7 @@ TEST_CASE("of a service that is no echo, an answer is the oldest request's") {
     CHECK(arrive(book, answer, shape).kind == DatagramKind::stray);
 }
 
-TEST_CASE("a request that ended otherwise waits no more") {
+TEST_CASE("a request that ended otherwise no longer waits") {
     DatagramTracker book(session, 3);
     const ProbeHeader first = book.send(sent_at(1));
     const ProbeHeader second_one = book.send(sent_at(2));
@@ -346,7 +346,7 @@ TEST_CASE("a request that ended otherwise waits no more") {
     CHECK_FALSE(book.fail_oldest());
 }
 
-// ---- How long a lost datagram holds a socket up.
+// ---- How long a lost datagram blocks a socket.
 
 TEST_CASE("the timeout follows the round trips as RFC 6298 computes it") {
     RoundTripTimer timer;
@@ -359,7 +359,7 @@ TEST_CASE("the timeout follows the round trips as RFC 6298 computes it") {
     CHECK(timer.timeout_ns() == 282'500'000);
 }
 
-TEST_CASE("a steady round trip leaves no less than the granularity above it") {
+TEST_CASE("with a steady round trip the timeout stays at least the granularity above it") {
     RoundTripTimer timer;
     for (int i = 0; i < 100; i++)
         timer.sample(80'000);
@@ -368,7 +368,8 @@ TEST_CASE("a steady round trip leaves no less than the granularity above it") {
     CHECK(timer.timeout_ns() >= RoundTripTimer::granularity_ns);
 }
 
-TEST_CASE("the timeout doubles while nothing comes, and follows again when something does") {
+TEST_CASE(
+    "the timeout doubles while no answer arrives, and follows the round trip again after one") {
     RoundTripTimer timer;
     timer.sample(10 * tick);
     CHECK(timer.timeout_ns() == 30 * tick);
@@ -382,11 +383,12 @@ TEST_CASE("the timeout doubles while nothing comes, and follows again when somet
     CHECK(timer.timeout_ns() == 25 * tick);
 }
 
-// ---- At what rate answers stop.
+// ---- The rate at which answers stop.
 
 namespace {
 
-/// Sends `rate` a second for so long; `passes(after_ns)` says which are answered, after 100 us.
+/// Sends `rate` a second for this long; `passes(after_ns)` decides which are answered, after 100
+/// us.
 template<class Passes>
 LoadWindows windows_of(uint64_t rate, uint64_t duration_ns, Passes&& passes) {
     LoadWindows windows;
@@ -399,7 +401,7 @@ LoadWindows windows_of(uint64_t rate, uint64_t duration_ns, Passes&& passes) {
     return windows;
 }
 
-/// A token bucket that holds a second's worth, as riposted's.
+/// A token bucket that holds one second's worth, like riposted's.
 class Bucket {
 public:
     explicit Bucket(uint64_t rate) : rate_(rate), tokens_(static_cast<double>(rate)) {}
@@ -433,7 +435,7 @@ TEST_CASE("answers stop at the rate of a limit") {
         }
 }
 
-TEST_CASE("loss at random and in bursts is no limit, however even its rate looks") {
+TEST_CASE("random loss and bursts of loss are not a limit, however even their rate looks") {
     int told = 0;
     for (uint32_t seed = 0; seed < 200; seed++) {
         std::mt19937 random(seed);
@@ -457,7 +459,7 @@ TEST_CASE("loss at random and in bursts is no limit, however even its rate looks
     CHECK(told == 0);
 }
 
-TEST_CASE("what is nearly all answered, or too little, tells of no limit") {
+TEST_CASE("no limit is reported if nearly all requests are answered, or too few are sent") {
     CHECK_FALSE(windows_of(20'000, 8 * second, Bucket(18'000)).plateau(8 * second));
     CHECK_FALSE(windows_of(20'000, 8 * second, Bucket(100'000)).plateau(8 * second));
     CHECK_FALSE(windows_of(20'000, second, Bucket(1000)).plateau(second));
@@ -466,7 +468,7 @@ TEST_CASE("what is nearly all answered, or too little, tells of no limit") {
     CHECK_FALSE(LoadWindows().plateau(0));
 }
 
-TEST_CASE("a limit is told in a run of any length, with memory that has an end") {
+TEST_CASE("a limit is found in a run of any length, with bounded memory") {
     LoadWindows windows;
     for (uint64_t i = 0; i < 10'000; i++) { // a day
         windows.sent(i * 8'640'000'000, 1000);

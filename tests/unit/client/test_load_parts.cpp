@@ -1,6 +1,5 @@
-// The parts of the load engine that know no socket: when requests are due, what the bytes of a
-// stream mean, what becomes of requests in the books. The datagrams of a socket:
-// test_load_datagrams.
+// The parts of the load engine without sockets: when requests are due, what the bytes of a stream
+// mean, and how requests are counted. The datagrams of a socket: test_load_datagrams.
 #include "client/load/answer_checker.h"
 #include "client/load/load_account.h"
 #include "client/load/load_engine.h"
@@ -36,7 +35,7 @@ LoadSchedule started(const LoadPlan& plan) {
     return schedule;
 }
 
-/// Takes all that is due; the intended times.
+/// Takes all due requests; returns their intended times.
 std::vector<uint64_t> take_all(LoadSchedule& schedule) {
     std::vector<uint64_t> intended;
     while (schedule.due() > 0)
@@ -48,7 +47,7 @@ std::vector<uint64_t> take_all(LoadSchedule& schedule) {
 
 // ---- The schedule, open loop.
 
-TEST_CASE("requests of an open loop are spaced evenly from the start on") {
+TEST_CASE("requests of an open loop are evenly spaced from the start on") {
     LoadSchedule schedule = started({.rate = 1000, .duration_ns = second});
     std::vector<uint64_t> all;
     for (uint64_t now = start; now < start + second; now += 100'000) {
@@ -64,7 +63,7 @@ TEST_CASE("requests of an open loop are spaced evenly from the start on") {
         CHECK(all[k] == start + k * millisecond);
 }
 
-TEST_CASE("the intended times of a rate that divides no second do not drift in a day") {
+TEST_CASE("intended times do not drift in a day, even if the rate does not divide a second") {
     const double rate = 7;
     const uint64_t day = 86'400 * second;
     LoadSchedule schedule = started({.rate = rate});
@@ -78,7 +77,7 @@ TEST_CASE("the intended times of a rate that divides no second do not drift in a
         worst = std::max(worst, intended > exact ? intended - exact : exact - intended);
         k++;
     }
-    CHECK(worst <= 1); // a nanosecond, by rounding
+    CHECK(worst <= 1); // one nanosecond, by rounding
 }
 
 TEST_CASE("a request is due at its intended time and not a nanosecond before, at any rate") {
@@ -96,7 +95,7 @@ TEST_CASE("a request is due at its intended time and not a nanosecond before, at
     }
 }
 
-TEST_CASE("after a stall everything that fell due meanwhile is due, with its own intended time") {
+TEST_CASE("after a stall every request that fell due is due, with its own intended time") {
     LoadSchedule schedule = started({.rate = 1000, .duration_ns = 10 * second});
     CHECK(take_all(schedule).size() == 1);
     schedule.advance(start + 500 * millisecond);
@@ -107,7 +106,7 @@ TEST_CASE("after a stall everything that fell due meanwhile is due, with its own
     CHECK(schedule.next_due_ns() == start + 501 * millisecond);
 }
 
-TEST_CASE("a request that leaves late because nobody looked has no wait") {
+TEST_CASE("a request that the generator sends late has no wait") {
     LoadSchedule schedule = started({.rate = 1000});
     take_all(schedule);
     schedule.advance(start + 3 * millisecond);
@@ -118,13 +117,13 @@ TEST_CASE("a request that leaves late because nobody looked has no wait") {
     }
 }
 
-TEST_CASE("a request that found no room waited from when it was seen to be due") {
+TEST_CASE("a request without room waits from the time at which the generator saw it due") {
     LoadSchedule schedule = started({.rate = 1000});
     take_all(schedule);
-    // Three fell due while nobody looked, and there is room for one.
+    // Three fell due during a stall of the generator, and there is room for one.
     schedule.advance(start + 3 * millisecond);
     CHECK(schedule.take_due(start + 3 * millisecond).intended_ns == start + millisecond);
-    // Two more fall due while there is none: nobody was late with these.
+    // Two more fall due without room: the generator was not late with these.
     schedule.advance(start + 5 * millisecond);
     const uint64_t now = start + 6 * millisecond;
     const auto check = [&](uint64_t intended, uint64_t lateness, uint64_t wait) {
@@ -137,19 +136,19 @@ TEST_CASE("a request that found no room waited from when it was seen to be due")
     check(3, 0, 3);
     check(4, 0, 2);
     check(5, 0, 1);
-    // All are gone: who comes late now is to blame again.
+    // All are sent: from now on the generator is late again.
     schedule.advance(start + 8 * millisecond);
     CHECK(schedule.take_due(start + 8 * millisecond).lateness_ns == 2 * millisecond);
 }
 
-TEST_CASE("what is due and not taken at the end is unsent") {
+TEST_CASE("requests that are due and not taken at the end are unsent") {
     LoadSchedule schedule = started({.rate = 100, .duration_ns = second});
     schedule.advance(start + 500 * millisecond);
     CHECK(take_all(schedule).size() == 51);
-    schedule.advance(start + 3 * second); // nobody looked for two seconds
+    schedule.advance(start + 3 * second); // a stall of two seconds
     CHECK(schedule.phase() == LoadPhase::over);
     CHECK(schedule.end_ns() == start + second);
-    CHECK(schedule.due() == 49); // up to the end, not after
+    CHECK(schedule.due() == 49); // until the end, not after it
     schedule.take_due(start + 3 * second);
     schedule.close();
     CHECK(schedule.due() == 0);
@@ -157,14 +156,14 @@ TEST_CASE("what is due and not taken at the end is unsent") {
     CHECK(schedule.next_due_ns() == UINT64_MAX);
 }
 
-TEST_CASE("the warm-up has a schedule of its own, and what it owes at its end is dropped") {
+TEST_CASE("the warm-up has its own schedule, and its pending requests are dropped at its end") {
     LoadSchedule schedule = started({.rate = 100, .warmup_ns = second, .duration_ns = second});
     CHECK(schedule.phase() == LoadPhase::warming_up);
     CHECK(schedule.measured_from_ns() == start + second);
     CHECK(schedule.end_ns() == start + 2 * second);
     schedule.advance(start + second - 1);
     CHECK(schedule.due() == 100);
-    CHECK(schedule.next_due_ns() == UINT64_MAX); // the next phase comes first
+    CHECK(schedule.next_due_ns() == UINT64_MAX); // not before the next phase
     CHECK(schedule.next_phase_ns() == start + second);
     schedule.advance(start + second);
     CHECK(schedule.phase() == LoadPhase::measuring);
@@ -175,7 +174,7 @@ TEST_CASE("the warm-up has a schedule of its own, and what it owes at its end is
     CHECK(schedule.unsent() == 0);
 }
 
-TEST_CASE("an open loop ends after so many measured requests") {
+TEST_CASE("an open loop with a count ends after that many measured requests") {
     LoadSchedule schedule = started({.rate = 100, .warmup_ns = second, .count = 5});
     schedule.advance(start + second - 1);
     CHECK(schedule.due() == 100);
@@ -192,7 +191,7 @@ TEST_CASE("an open loop ends after so many measured requests") {
 
 // ---- The schedule, closed loop.
 
-TEST_CASE("a closed loop takes what there is room for until the end of the measured time") {
+TEST_CASE("a closed loop takes requests while there is room, until the end of the measured time") {
     LoadSchedule schedule = started({.warmup_ns = second, .duration_ns = second});
     CHECK_FALSE(schedule.is_open_loop());
     CHECK(schedule.take(1'000'000) == 1'000'000);
@@ -206,7 +205,7 @@ TEST_CASE("a closed loop takes what there is room for until the end of the measu
     CHECK(schedule.unsent() == 0);
 }
 
-TEST_CASE("a closed loop's count does not count the warm-up") {
+TEST_CASE("a closed loop's count does not include the warm-up") {
     LoadSchedule schedule = started({.warmup_ns = second, .count = 10});
     CHECK(schedule.take(100) == 100);
     schedule.advance(start + second);
@@ -218,7 +217,7 @@ TEST_CASE("a closed loop's count does not count the warm-up") {
     CHECK(schedule.end_ns() == start + 3 * second);
 }
 
-TEST_CASE("what a closed loop takes in the warm-up is never stamped as measured") {
+TEST_CASE("requests that a closed loop takes in the warm-up never count as measured") {
     LoadSchedule schedule = started({.warmup_ns = second});
     CHECK(schedule.stamp(start + 5) == start + 5);
     CHECK(schedule.stamp(start + second + 5) == start + second - 1);
@@ -238,7 +237,7 @@ TEST_CASE("a run that is stopped in its warm-up has measured nothing") {
 }
 
 TEST_CASE("a closed loop has nothing due, and sleeps until its phase ends") {
-    // Also after the warm-up, while no request of the measured time was sent yet.
+    // Also after the warm-up, before the first measured request is sent.
     LoadSchedule schedule = started({.warmup_ns = second, .duration_ns = second});
     CHECK(schedule.take(3) == 3);
     schedule.advance(start + second);
@@ -255,7 +254,7 @@ TEST_CASE("a closed loop has nothing due, and sleeps until its phase ends") {
 
 namespace {
 
-/// What a server that echoes `requests` requests of `bytes` each sends, from a position on.
+/// The bytes that an echo of `requests` requests of `bytes` each sends, from a position on.
 std::vector<std::byte> echo_of(
     const LoadPattern& pattern, size_t position, size_t bytes, size_t requests) {
     std::vector<std::byte> stream;
@@ -269,7 +268,7 @@ std::vector<std::byte> echo_of(
     return stream;
 }
 
-/// Feeds `stream` in pieces of random sizes; the checks of the answers in it.
+/// Feeds `stream` in pieces of random sizes; returns the checks of its answers.
 std::vector<AnswerCheck> feed(
     AnswerChecker& answers, const AnswerShape& shape, std::span<const std::byte> stream,
     size_t piece_max, std::mt19937& random) {
@@ -286,7 +285,7 @@ std::vector<AnswerCheck> feed(
 
 } // namespace
 
-TEST_CASE("an echo is right however it was cut, and whatever the size of a request") {
+TEST_CASE("an echo is correct wherever it is cut, and whatever the size of a request") {
     std::mt19937 random(1);
     for (const size_t bytes : {1U, 2U, 64U, 1000U, 8191U, 8192U, 65'536U, 100'000U, 4U * 8191}) {
         for (const size_t piece_max : {size_t{1}, size_t{3}, size_t{100}, size_t{65'536}}) {
@@ -307,7 +306,7 @@ TEST_CASE("an echo is right however it was cut, and whatever the size of a reque
     }
 }
 
-TEST_CASE("a damaged byte makes its own answer wrong and no other") {
+TEST_CASE("a damaged byte corrupts its own answer and no other") {
     std::mt19937 random(2);
     const LoadPattern pattern(7, 64);
     const AnswerShape shape{.pattern = &pattern, .bytes = 64};
@@ -326,7 +325,7 @@ TEST_CASE("a damaged byte makes its own answer wrong and no other") {
     }
 }
 
-TEST_CASE("an answer that is left out, sent twice or another connection's is out of step") {
+TEST_CASE("an answer that is missing, sent twice or another connection's is out of step") {
     std::mt19937 random(3);
     const LoadPattern pattern(7, 64);
     const AnswerShape shape{.pattern = &pattern, .bytes = 64};
@@ -350,11 +349,11 @@ TEST_CASE("an answer that is left out, sent twice or another connection's is out
     CHECK(checks[2] == AnswerCheck::correct);
     CHECK(checks[3] == AnswerCheck::out_of_step);
 
-    answers.restart(1031); // where the neighbour begins
+    answers.restart(1031); // where the other connection begins
     checks = feed(answers, shape, std::vector(answer(0), answer(1)), 64, random);
     CHECK(checks == std::vector{AnswerCheck::out_of_step});
 
-    // A byte too few, and everything after it has moved.
+    // A byte is missing, so everything after it is shifted.
     std::vector<std::byte> byte_short(stream);
     byte_short.erase(byte_short.begin() + 330);
     answers.restart(0);
@@ -366,7 +365,7 @@ TEST_CASE("an answer that is left out, sent twice or another connection's is out
     CHECK(answers.received() == 63);
 }
 
-TEST_CASE("answers that are not compared are counted by their length, without looking at them") {
+TEST_CASE("answers that are not compared are counted by their length alone") {
     AnswerChecker answers;
     answers.restart(0);
     const AnswerShape shape{.pattern = nullptr, .bytes = 18};
@@ -388,7 +387,7 @@ TEST_CASE("answers that are not compared are counted by their length, without lo
     CHECK(answers.received() == 5);
 }
 
-TEST_CASE("no size of a request makes successive requests the same") {
+TEST_CASE("successive requests differ, whatever their size") {
     for (const size_t bytes : {size_t{64}, size_t{8191}, size_t{8179}, size_t{16'382}}) {
         const LoadPattern pattern(9, bytes);
         CHECK(bytes % pattern.period() != 0);
@@ -397,7 +396,7 @@ TEST_CASE("no size of a request makes successive requests the same") {
     }
 }
 
-// ---- The books.
+// ---- The account.
 
 namespace {
 
@@ -407,12 +406,12 @@ RequestTimes at(uint64_t ns) {
 
 } // namespace
 
-TEST_CASE("requests of the warm-up do not count, whatever becomes of them") {
+TEST_CASE("requests of the warm-up do not count, whatever their outcome") {
     LoadResult result;
     LoadAccount account(result, false);
-    account.sent(at(100), 1, 64); // before it is known what counts
+    account.sent(at(100), 1, 64); // before the measured time is known
     account.measure_from(start);
-    account.sent(at(start), 3, 64); // intended a nanosecond before
+    account.sent(at(start), 3, 64); // intended a nanosecond too early
     account.answered(at(start), start + 5, 64);
     account.failed(at(start), Outcome::lost);
     account.finish();
@@ -453,7 +452,7 @@ TEST_CASE("each request has one outcome") {
     CHECK(result.counts.undecided() == 2);
 }
 
-TEST_CASE("an open loop's latency counts from the intended time, the other one from sending") {
+TEST_CASE("an open loop's latency counts from the intended time, a closed loop's from sending") {
     LoadResult result;
     LoadAccount account(result, true);
     account.measure_from(start);
@@ -470,7 +469,7 @@ TEST_CASE("an open loop's latency counts from the intended time, the other one f
     CHECK(result.latency.count() == 1);
 }
 
-TEST_CASE("lateness and the wait for a place are figures of their own") {
+TEST_CASE("lateness and the wait for a place are separate figures") {
     LoadResult result;
     LoadAccount account(result, true);
     account.measure_from(start);
@@ -484,14 +483,14 @@ TEST_CASE("lateness and the wait for a place are figures of their own") {
     CHECK(result.wait.max_ns() == 3 * millisecond);
     CHECK(result.late_generator == 1);
     CHECK(result.late_blocked == 1);
-    // Over UDP there is no place to wait for.
+    // Over UDP requests do not wait for a place.
     result.transport = Transport::udp;
     account.left(times, 0, 0);
     CHECK(result.lateness.count() == 3);
     CHECK(result.wait.count() == 2);
 }
 
-TEST_CASE("answers that come together count as if they came one by one") {
+TEST_CASE("answers that arrive together count as if they arrived one by one") {
     LoadResult together_result;
     LoadResult apart_result;
     LoadAccount together(together_result, false);
@@ -525,7 +524,7 @@ TEST_CASE("answers that come together count as if they came one by one") {
         CHECK(one.percentile_ns(percent) == other.percentile_ns(percent));
 }
 
-TEST_CASE("a closed loop's latencies are the same") {
+TEST_CASE("both latencies of a closed loop are the same") {
     LoadResult result;
     LoadAccount account(result, false);
     account.measure_from(start);
@@ -541,9 +540,9 @@ TEST_CASE("a closed loop's latencies are the same") {
     CHECK(result.latency_from_send.max_ns() == 100);
 }
 
-// ---- Small things of the engines.
+// ---- Small parts of the engines.
 
-TEST_CASE("connections with room take turns, and each stands in line once") {
+TEST_CASE("connections with room take turns, and each is queued once") {
     RoundRobin ready(3);
     CHECK(ready.empty());
     ready.push(2);
@@ -572,9 +571,9 @@ TEST_CASE("a broken connection is tried again after a while, not before") {
     CHECK(retries.pop(start + second) == 5U);
 }
 
-// ---- What the first exchange shows.
+// ---- The first exchange.
 
-TEST_CASE("the first answer tells an echo, damaged as it may be, from another service") {
+TEST_CASE("the first answer, even damaged, distinguishes an echo from another service") {
     std::vector<std::byte> request(64);
     write_probe(request, {.session = 1, .sequence = 1, .sent_ns = 0});
     auto answer = request;

@@ -70,7 +70,7 @@ bool has(const std::string& text, std::string_view part) {
 
 } // namespace
 
-TEST_CASE("the header says what is to come") {
+TEST_CASE("the header describes the run") {
     LoadResult result = closed_loop();
     result.name = "tcp://[::1]:7";
     result.address = "[::1]:7";
@@ -100,7 +100,7 @@ TEST_CASE("the header of an open loop says that coordinated omission is correcte
     CHECK(has(load_header(result), "open loop at 0.5/s"));
 }
 
-TEST_CASE("the header tells of a connection for each request") {
+TEST_CASE("the header says that each request has its own connection") {
     LoadResult result = closed_loop();
     result.reconnect = true;
     CHECK(
@@ -124,7 +124,7 @@ TEST_CASE("the summary of a closed loop") {
         "connect  0.0900  0.0900  0.0900       -       -       -  0.0900   0.000\n");
 }
 
-TEST_CASE("the summary of an open loop has both latencies, and who was late") {
+TEST_CASE("the summary of an open loop has both latencies and the causes of lateness") {
     LoadResult result = open_loop();
     result.late_generator = 600;
     result.late_blocked = 9'000;
@@ -158,7 +158,7 @@ TEST_CASE("the summary of an open loop has both latencies, and who was late") {
         "      than the rate, or raise -c or --depth.\n");
 }
 
-TEST_CASE("the summary over UDP tells loss, duplicates and reordering") {
+TEST_CASE("the summary over UDP has loss, duplicates and reordering") {
     LoadResult result = closed_loop();
     result.transport = Transport::udp;
     result.connect.clear();
@@ -176,7 +176,7 @@ TEST_CASE("the summary over UDP tells loss, duplicates and reordering") {
     CHECK_FALSE(load_summary(closed_loop(), false).contains("datagrams"));
 }
 
-TEST_CASE("connections a second are told where each request has its own") {
+TEST_CASE("the summary has connections a second if each request has its own") {
     LoadResult result = closed_loop();
     result.counts.connections = 5'000;
     result.reconnect = true;
@@ -191,7 +191,7 @@ TEST_CASE("connections a second are told where each request has its own") {
                   "(the peer closes after each answer)\n"));
 }
 
-TEST_CASE("each kind of error is told with its share, and in colour it is red") {
+TEST_CASE("each kind of error has its share, and is red in colour") {
     LoadResult result = closed_loop();
     result.counts = {
         {.sent = 100,
@@ -235,7 +235,7 @@ TEST_CASE("a run without any answer has one line instead of latencies") {
     CHECK(text.ends_with("no answer came: nothing listens there; is riposted running?\n"));
 }
 
-TEST_CASE("answers that were not verified are told") {
+TEST_CASE("the summary says that answers were not verified") {
     LoadResult result = closed_loop();
     result.verify = false;
     CHECK(load_summary(result, false).ends_with("answers were not verified (--no-verify)\n"));
@@ -245,7 +245,7 @@ TEST_CASE("answers that were not verified are told") {
                   "not an echo service: the lengths of answers were checked, not their bytes\n"));
 }
 
-TEST_CASE("what TCP repaired, who failed requests, and fragments are said") {
+TEST_CASE("the summary has TCP's repairs, the senders of errors, and fragments") {
     LoadResult result = closed_loop();
     result.counts.closed = 2;
     result.causes.note(cause_of(ECONNRESET), 2);
@@ -305,7 +305,7 @@ TEST_CASE("the live line has a bar, rate, p99, errors and the time left") {
         "━━━━━━━━━━━━━━━━┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄  61.2 k/s  p99 1.23 ms  3 errors  5 s left");
 }
 
-TEST_CASE("the live line drops what it has no room for, and never is wider") {
+TEST_CASE("the live line drops items without room and is never wider than the terminal") {
     const LoadProgress progress{
         .warming_up = true,
         .done = 1.5,
@@ -339,7 +339,7 @@ TEST_CASE("on 40 columns the live line says the same in fewer words") {
         "[==============              ]  1.23 M/s  p99  123 ms  123456 errors  599 s left");
 }
 
-TEST_CASE("nothing is wider than a terminal of 40 columns, and nothing is lost there") {
+TEST_CASE("no line is wider than a terminal of 40 columns, and no text is lost there") {
     LoadResult result = open_loop();
     result.counts = {
         {.sent = 11'000'000,
@@ -382,7 +382,7 @@ TEST_CASE("nothing is wider than a terminal of 40 columns, and nothing is lost t
     }
 }
 
-TEST_CASE("the live line of a run without end has no bar, and one by count its share") {
+TEST_CASE("the live line of an endless run has no bar, and that of a count has its share") {
     LoadProgress progress;
     CHECK(load_progress(progress, 80, false) == "     0/s");
     progress.done = 0.999;
@@ -390,14 +390,14 @@ TEST_CASE("the live line of a run without end has no bar, and one by count its s
         load_progress(progress, 80, false) == "[=============================== ]       0/s  99%");
 }
 
-TEST_CASE("the JSON document matches its schema, and the schema it") {
+TEST_CASE("the JSON document matches its schema, and the schema has nothing else") {
     const auto fail_if = parse_fail_if("p99>2ms,jitter>1s");
     REQUIRE(fail_if.has_value());
     Schema schema("riposte-load-2");
     const auto faults = [&](const LoadResult& result) {
         return schema.faults(load_json(result, *fail_if, Exit::failed));
     };
-    CHECK(faults(LoadResult{}).size() == 1); // no connection: not from the command line
+    CHECK(faults(LoadResult{}).size() == 1); // no connection: impossible on the command line
     CHECK(faults(closed_loop()) == std::vector<std::string>{});
     CHECK(faults(open_loop()) == std::vector<std::string>{});
     LoadResult udp = open_loop();
@@ -406,7 +406,7 @@ TEST_CASE("the JSON document matches its schema, and the schema it") {
     udp.depth = 0;
     udp.wait.clear();
     udp.connect.clear();
-    udp.latency.record(1'000'000, 1000); // so many have a p99.9
+    udp.latency.record(1'000'000, 1000); // enough for a p99.9
     CHECK(faults(udp) == std::vector<std::string>{});
     LoadResult closed_udp = closed_loop();
     closed_udp.transport = Transport::udp;
@@ -430,7 +430,7 @@ TEST_CASE("the JSON document matches its schema, and the schema it") {
     CHECK(schema.undescribed().empty());
 }
 
-TEST_CASE("the JSON document says what was measured, in seconds") {
+TEST_CASE("the JSON document has the measurement, in seconds") {
     LoadResult result = open_loop();
     result.late_blocked = 9'000;
     result.late_generator = 600;
@@ -458,7 +458,7 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     CHECK(document["generator"]["notes"].size() == 1);
 }
 
-TEST_CASE("what was not measured is absent from the JSON document") {
+TEST_CASE("figures that were not measured are absent from the JSON document") {
     LoadResult result;
     const auto document = nlohmann::json::parse(load_json(result, {}, Exit::failed));
     for (const char* key :

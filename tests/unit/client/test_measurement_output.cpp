@@ -1,5 +1,4 @@
-// The files of --hist and --plot: when they are made, what is in them, and what is said when that
-// does not work.
+// The files of --hist and --plot: when they are written, their contents, and the errors.
 #include "client/show/measurement_output.h"
 
 #include <cstdlib>
@@ -17,7 +16,7 @@ using namespace riposte::client;
 
 namespace {
 
-/// A directory of the test's own, gone with it.
+/// A directory for one test, removed with this object.
 class Directory {
 public:
     Directory() {
@@ -51,7 +50,7 @@ ReportOptions into(const std::string& histogram_file, const std::string& plot_fi
 
 } // namespace
 
-TEST_CASE("both files hold the figures, in place of what stood there") {
+TEST_CASE("both files hold the figures and replace their old contents") {
     const Directory directory;
     const std::string table = directory.file("table.hgrm");
     const std::string plot = directory.file("plot.svg");
@@ -76,7 +75,7 @@ TEST_CASE("both files hold the figures, in place of what stood there") {
     CHECK(contents(plot).find("the title") != std::string::npos);
 }
 
-TEST_CASE("nothing is opened or written unless it is asked for") {
+TEST_CASE("no file is opened or written unless requested") {
     auto files = MeasurementFiles::open(into("", ""));
     REQUIRE(files);
     CHECK(!files->wants_series());
@@ -85,7 +84,7 @@ TEST_CASE("nothing is opened or written unless it is asked for") {
     CHECK(files->write({}, curves));
 }
 
-TEST_CASE("a file that can not be written is named before the run") {
+TEST_CASE("a file that cannot be written is named before the run") {
     const Directory directory;
     const std::string missing = directory.file("none/table");
     const auto table = MeasurementFiles::open(into(missing, ""));
@@ -97,7 +96,7 @@ TEST_CASE("a file that can not be written is named before the run") {
     CHECK(plot.error().message == directory.file("") + ": is a directory");
 }
 
-TEST_CASE("one file for both is refused, however it is spelled") {
+TEST_CASE("one file for both is refused, however its name is spelled") {
     const Directory directory;
     const std::string name = directory.file("same");
     const std::string again = directory.file("./same");
@@ -107,7 +106,7 @@ TEST_CASE("one file for both is refused, however it is spelled") {
     CHECK(MeasurementFiles::open(into("/dev/null", "/dev/null")));
 }
 
-TEST_CASE("a full disk is told with the file's name") {
+TEST_CASE("a full disk is reported with the file's name") {
     auto files = MeasurementFiles::open(into("/dev/full", ""));
     REQUIRE(files);
     Histogram histogram;
@@ -119,7 +118,7 @@ TEST_CASE("a full disk is told with the file's name") {
     CHECK(written.error().message == "/dev/full: no space left on device");
 }
 
-TEST_CASE("each endpoint has its chart, with an empty line in front") {
+TEST_CASE("each endpoint has its chart, after an empty line") {
     Histogram histogram;
     histogram.record(1'000'000);
     const std::vector<Plotted> curves{

@@ -1,4 +1,4 @@
-// The command line of riposte(1): what each word means, and what is refused with which line.
+// The command line of riposte(1): what each word means, and the error of each fault.
 #include "client/options/options.h"
 #include "client/show/report.h"
 #include "common/text.h"
@@ -24,7 +24,7 @@ Result<Options> parse(const std::vector<const char*>& words) {
     return parse_options(static_cast<int>(argv.size()), argv.data());
 }
 
-/// The options of a command line that must be right.
+/// The options of a command line that must be valid.
 SendOptions send_options(const std::vector<const char*>& words) {
     const auto options = parse(words);
     REQUIRE_MESSAGE(options.has_value(), options.error().message);
@@ -81,7 +81,7 @@ TEST_CASE("without a scheme it is TCP, without a port 7001") {
     CHECK(endpoint == Endpoint{Transport::tcp, "localhost", 7001});
 }
 
-TEST_CASE("-u makes it UDP, also where the scheme says so already") {
+TEST_CASE("-u selects UDP, also if the scheme already does") {
     CHECK(send_options({"send", "-u", "host:9"}).endpoint == Endpoint{Transport::udp, "host", 9});
     CHECK(send_options({"send", "udp://host:9", "-u"}).endpoint.transport == Transport::udp);
 }
@@ -106,7 +106,7 @@ TEST_CASE("the message is taken as it is written") {
         CHECK(send_options({"send", "host", message}).message == message);
 }
 
-TEST_CASE("every operand is taken as it is written, whatever it may mean to a parser of options") {
+TEST_CASE("every operand is taken literally, whatever it means to a parser of options") {
     const std::vector<const char*> words{
         "send", "ping",  "load",  "status", "help",      "version", "++",  "+",       "{}",  "[]",
         "[a]",  "[a,b]", "[a b]", "{a,b}",  "%%",        "%",       "a,b", "\"q\"",   "'q'", "`q`",
@@ -118,7 +118,7 @@ TEST_CASE("every operand is taken as it is written, whatever it may mean to a pa
         CHECK(send_options({"send", "host", "--", word}).message == word);
         CHECK(send_options({"send", "--", "host", word}).message == word);
         CHECK(send_options({"send", "host", "-v", word}).message == word);
-        if (*word != '\0') { // the value of an option, too
+        if (*word != '\0') { // also as the value of an option
             CHECK(ping_options({"ping", "--plot", word, "host"}).report.plot_file == word);
             CHECK(
                 ping_options({"ping", ("--plot=" + std::string(word)).c_str(), "host"})
@@ -126,7 +126,7 @@ TEST_CASE("every operand is taken as it is written, whatever it may mean to a pa
             CHECK(load_options({"load", "host", "--hist", word}).report.histogram_file == word);
         }
     }
-    // Those that can be hosts, as endpoints, for each command.
+    // Words that can be hosts, as endpoints, for each command.
     for (const char* word :
          {"send", "ping", "load", "status", "help", "true", "send.x", "ping.send"}) {
         CAPTURE(word);
@@ -135,7 +135,7 @@ TEST_CASE("every operand is taken as it is written, whatever it may mean to a pa
         CHECK(ping_options({"ping", word, word, "--", word}).endpoints.size() == 3);
         CHECK(status_options({"status", word}).places[0].endpoint.host == word);
     }
-    // Those that can not are refused as such, and by the name that was written.
+    // Words that cannot are refused as hosts, by the name as written.
     for (const char* word : {"++", "{}", "[]", "[a,b]", "%%", "=", "@f", "#c"})
         for (const char* command : {"send", "ping", "load", "status"}) {
             const std::string start = std::string("endpoint '") + word + "', column ";
@@ -150,7 +150,7 @@ TEST_CASE("every operand is taken as it is written, whatever it may mean to a pa
                     "'; quote what has spaces, or see 'riposte " + command + " --help'");
 }
 
-TEST_CASE("a message that begins with a dash stands after --") {
+TEST_CASE("a message that begins with a dash goes after --") {
     CHECK(send_options({"send", "host", "--", "-v"}).message == "-v");
     CHECK(send_options({"send", "--", "host", "-v"}).message == "-v");
     CHECK(send_options({"send", "host", "--", "--"}).message == "--");
@@ -160,7 +160,7 @@ TEST_CASE("a message that begins with a dash stands after --") {
     CHECK(refusal({"send", "host", "-x"}) == "unknown option '-x'; see 'riposte send --help'");
 }
 
-TEST_CASE("a port that stands alone, as nc has it, is told how it is written") {
+TEST_CASE("a separate port, as nc takes it, is answered with a hint") {
     CHECK(
         send_options({"send", "127.0.0.1", "7007"}).hint ==
         "'7007' is sent as the message, to port 7001; for port 7007 write 127.0.0.1:7007, and for "
@@ -198,7 +198,7 @@ TEST_CASE("a dash alone is standard input") {
     CHECK_FALSE(send_options({"send", "host"}).message_from_input);
 }
 
-TEST_CASE("options stand before and after the operands") {
+TEST_CASE("options may come before and after the operands") {
     const SendOptions options = send_options({"send", "-u", "host", "-v", "hi", "-W", "1"});
     CHECK(options.endpoint.transport == Transport::udp);
     CHECK(options.verbose);
@@ -212,7 +212,7 @@ TEST_CASE("the timeout is 5 s unless given, and a bare number is seconds") {
     CHECK(common_options({"send", "--timeout=1m", "host"}).timeout_ms == 60000);
 }
 
-TEST_CASE("a timeout that is none is refused") {
+TEST_CASE("a bad timeout is refused") {
     CHECK(refusal({"send", "-W", "0", "host"}) == "--timeout: must be more than zero");
     CHECK(
         refusal({"send", "-W", "soon", "host"}) ==
@@ -254,26 +254,26 @@ TEST_CASE("--color is auto, always or never") {
         "--color: 'red\\n' is none of auto, always and never");
 }
 
-TEST_CASE("a bad endpoint is told with its column") {
+TEST_CASE("a bad endpoint is refused with its column") {
     CHECK(refusal({"send", "tcp://h:99999"}).starts_with("endpoint 'tcp://h:99999', column 9: "));
     CHECK(refusal({"send", "sctp://h"}).starts_with("endpoint 'sctp://h', column 1: "));
     CHECK(refusal({"send", "*"}).starts_with("endpoint '*', column 1: "));
     CHECK(refusal({"send", "host:0"}) == "endpoint 'host:0': no service listens on port 0");
 }
 
-TEST_CASE("a missing endpoint is told with an example") {
+TEST_CASE("a missing endpoint is refused with an example") {
     CHECK(
         refusal({"send"}) ==
         "no ENDPOINT; try 'riposte send localhost', or see 'riposte send --help'");
 }
 
-TEST_CASE("one word too many is told") {
+TEST_CASE("an extra word is refused") {
     CHECK(
         refusal({"send", "host", "hello", "world"}) ==
         "unexpected operand 'world'; quote what has spaces, or see 'riposte send --help'");
 }
 
-TEST_CASE("a mistyped option is told with the one that was meant") {
+TEST_CASE("a mistyped option is refused with the nearest one") {
     CHECK(
         refusal({"send", "--timout", "3", "host"}) ==
         "unknown option '--timout'; did you mean --timeout?");
@@ -281,7 +281,7 @@ TEST_CASE("a mistyped option is told with the one that was meant") {
     CHECK(refusal({"--verison"}) == "unknown option '--verison'; did you mean --version?");
 }
 
-TEST_CASE("no command, or a mistyped one, is told with what there is") {
+TEST_CASE("a missing or mistyped command is refused with the list of commands") {
     CHECK(refusal({}) == "no command; try 'riposte send localhost', or see 'riposte --help'");
     CHECK(refusal({"snd", "host"}) == "unknown command 'snd'; did you mean send?");
     CHECK(refusal({"pin", "host"}) == "unknown command 'pin'; did you mean ping?");
@@ -296,7 +296,7 @@ TEST_CASE("--version names the program and its version") {
         CHECK(answer({command, "--version"}) == "riposte 0.2.0\n");
 }
 
-TEST_CASE("--help fits 80 columns and needs nothing else to be right") {
+TEST_CASE("--help fits 80 columns and ignores faults beside it") {
     for (const std::string& text :
          {answer({"--help"}), answer({"-h"}), answer({"send", "--help"}),
           answer({"ping", "--help"}), answer({"load", "-h"}),
@@ -350,7 +350,7 @@ TEST_CASE("an option that takes one value is given once, one that takes none has
     CHECK(ping_options({"ping", "-q", "-q", "h"}).quiet);
 }
 
-TEST_CASE("names are not abbreviated, and letters stand together") {
+TEST_CASE("names cannot be abbreviated, and letters can be combined") {
     CHECK(
         refusal({"ping", "--interva", "1", "h"}) ==
         "unknown option '--interva'; did you mean --interval?");
@@ -365,13 +365,13 @@ TEST_CASE("names are not abbreviated, and letters stand together") {
     CHECK(refusal({"-u", "send", "h"}) == "unknown option '-u'; see 'riposte --help'");
 }
 
-TEST_CASE("options stand behind operands also for who asks for POSIX's order") {
+TEST_CASE("options may follow operands even if POSIXLY_CORRECT is set") {
     ::setenv("POSIXLY_CORRECT", "1", 1);
     CHECK(send_options({"send", "host", "hi", "-v"}).verbose);
     ::unsetenv("POSIXLY_CORRECT");
 }
 
-TEST_CASE("a mistyped option is told with the nearest of its own command's") {
+TEST_CASE("a mistyped option is refused with the nearest one of its own command") {
     CHECK(
         refusal({"ping", "--intervall=1", "h"}) ==
         "unknown option '--intervall=1'; did you mean --interval?");
@@ -385,7 +385,7 @@ TEST_CASE("a mistyped option is told with the nearest of its own command's") {
     CHECK(refusal({"send", "-q", "h"}) == "unknown option '-q'; see 'riposte send --help'");
 }
 
-TEST_CASE("ping probes once a second with 56 bytes until interrupted, unless told otherwise") {
+TEST_CASE("ping probes once a second with 56 bytes until interrupted, by default") {
     const PingOptions ping = ping_options({"ping", "localhost"});
     REQUIRE(ping.endpoints.size() == 1);
     CHECK(ping.endpoints.front() == Endpoint{Transport::tcp, "localhost", 7001});
@@ -404,7 +404,7 @@ TEST_CASE("ping probes once a second with 56 bytes until interrupted, unless tol
     CHECK(common_options({"ping", "localhost"}).timeout_ms == 5000);
 }
 
-TEST_CASE("ping takes what it is told") {
+TEST_CASE("ping takes the value of each option") {
     const PingOptions ping = ping_options(
         {"ping", "-c", "10", "-i", "200us", "-w", "1m", "-s", "1KiB", "-q", "-D", "--reconnect",
          "--histogram", "--hist", "a.hgrm", "--plot=a.svg", "--fail-if", "p99>2ms,loss>1%", "h:9"});
@@ -433,7 +433,7 @@ TEST_CASE("ping takes what it is told") {
     CHECK(spelled.report.json);
 }
 
-TEST_CASE("ping takes several endpoints, before and after its options and behind --") {
+TEST_CASE("ping takes several endpoints, before and after its options and after --") {
     const PingOptions ping =
         ping_options({"ping", "a", "udp://b:2", "-c", "3", "[::1]", "[::1]:4", "--", "load", "f"});
     const std::vector<Endpoint> expected{
@@ -460,7 +460,7 @@ TEST_CASE("ping takes several endpoints, before and after its options and behind
     CHECK(ping_options(many).endpoints.size() == 256);
 }
 
-TEST_CASE("ping's numbers are held to their limits") {
+TEST_CASE("ping's numbers have limits") {
     const std::vector<std::pair<std::vector<const char*>, std::string>> cases{
         {{"-c", "0"}, "--count: must be from 1 to 1,000,000,000,000,000"},
         {{"-c", "-1"}, "--count: '-1' is not a whole number"},
@@ -506,8 +506,8 @@ TEST_CASE("ping's numbers are held to their limits") {
     CHECK(ping_options({"ping", "-c", "1000000000000000", "h"}).count == 1'000'000'000'000'000);
 }
 
-TEST_CASE("the probes that can wait at once are bounded, over all endpoints") {
-    // 2^19 of them at the limit.
+TEST_CASE("the number of probes that can wait at once is bounded, over all endpoints") {
+    // 2^19 is the limit.
     CHECK(ping_options({"ping", "-i", "1ms", "-W", "524288ms", "h"}).interval_us == 1000);
     CHECK(
         refusal({"ping", "-i", "1ms", "-W", "524289ms", "h"}) ==
@@ -524,7 +524,7 @@ TEST_CASE("the probes that can wait at once are bounded, over all endpoints") {
         "may; raise -i or lower -W");
 }
 
-TEST_CASE("a fault of --fail-if is told with its column") {
+TEST_CASE("a fault in --fail-if is refused with its column") {
     CHECK(
         refusal({"ping", "--fail-if", "p99>2ms, loss>0.1", "h"}) ==
         "--fail-if 'p99>2ms, loss>0.1', column 15: '0.1' has no %; write loss>0.1%");
@@ -536,7 +536,7 @@ TEST_CASE("a fault of --fail-if is told with its column") {
         "--fail-if '', column 1: no condition; write one like p99>2ms or loss>0.1%");
 }
 
-TEST_CASE("a condition on what is never measured there is refused") {
+TEST_CASE("a condition on a metric that the command never measures is refused") {
     CHECK(
         refusal({"ping", "--fail-if", "connect.p99>1ms", "tcp://a", "udp://b"}) ==
         "--fail-if connect.p99>1ms: udp://b:7001 makes no connection");
@@ -591,7 +591,7 @@ TEST_CASE("--df is for UDP") {
         "--df is for UDP (-u); over TCP, to tcp://a:7001, a probe is cut to fit");
 }
 
-TEST_CASE("load runs ten connections for ten seconds in a closed loop, unless told otherwise") {
+TEST_CASE("load runs ten connections for ten seconds in a closed loop, by default") {
     const LoadOptions load = load_options({"load", "localhost"});
     CHECK(load.endpoint == Endpoint{Transport::tcp, "localhost", 7001});
     CHECK(load.connections == 10);
@@ -606,7 +606,7 @@ TEST_CASE("load runs ten connections for ten seconds in a closed loop, unless to
     CHECK(common_options({"load", "localhost"}).timeout_ms == 5000);
 }
 
-TEST_CASE("load takes what it is told") {
+TEST_CASE("load takes the value of each option") {
     const LoadOptions load =
         load_options({"load",     "-c",        "50",     "-d",          "5s",   "-n",
                       "1000",     "-r",        "2500.5", "-s",          "1KiB", "--depth",
@@ -636,7 +636,7 @@ TEST_CASE("load takes what it is told") {
     CHECK(spelled.report.json);
 }
 
-TEST_CASE("a count alone bounds no time, and needs no warm-up") {
+TEST_CASE("a count alone sets no duration and needs no warm-up") {
     const LoadOptions alone = load_options({"load", "-n", "1000", "h"});
     CHECK(alone.duration_ms == 0);
     CHECK(alone.warmup_ms == 0);
@@ -657,7 +657,7 @@ TEST_CASE("the warm-up is a tenth of the duration, at most a second") {
     CHECK(load_options({"load", "--warmup=1m", "h"}).warmup_ms == 60'000);
 }
 
-TEST_CASE("a rate makes it an open loop, with room for what is late") {
+TEST_CASE("a rate makes an open loop, with room for late requests") {
     CHECK(load_options({"load", "-r", "10", "h"}).depth == 64);
     CHECK(load_options({"load", "-r", "10", "--depth=2", "h"}).depth == 2);
     CHECK(load_options({"load", "-r", "10", "--reconnect", "h"}).depth == 1);
@@ -671,7 +671,7 @@ TEST_CASE("a rate makes it an open loop, with room for what is late") {
         "--reconnect and --depth exclude each other; a connection has one request then");
 }
 
-TEST_CASE("load's numbers are held to their limits") {
+TEST_CASE("load's numbers have limits") {
     const std::vector<std::pair<std::vector<const char*>, std::string>> cases{
         {{"-c", "0"}, "--connections: must be from 1 to 100,000"},
         {{"-c", "100001"}, "--connections: must be from 1 to 100,000"},
@@ -722,7 +722,7 @@ TEST_CASE("load takes one endpoint") {
         "-u and tcp:// contradict each other; leave one of them out");
 }
 
-TEST_CASE("status asks where it is told to, or in the usual places") {
+TEST_CASE("status asks at the given address, or at the usual places") {
     StatusOptions status = status_options({"status"});
     CHECK(status.usual_places);
     REQUIRE(status.places.size() == 2);
@@ -753,7 +753,7 @@ TEST_CASE("status asks where it is told to, or in the usual places") {
     CHECK(refusal({"status", "-u", "a"}) == "unknown option '-u'; see 'riposte status --help'");
 }
 
-TEST_CASE("colour: the option decides, else NO_COLOR, the terminal and its kind") {
+TEST_CASE("colour: the option decides, else NO_COLOR, the terminal and its type") {
     CHECK(wants_color(Color::always, false, "1", nullptr));
     CHECK_FALSE(wants_color(Color::never, true, nullptr, "xterm"));
     CHECK(wants_color(Color::automatic, true, nullptr, "xterm"));
@@ -764,13 +764,13 @@ TEST_CASE("colour: the option decides, else NO_COLOR, the terminal and its kind"
     CHECK_FALSE(wants_color(Color::automatic, true, nullptr, nullptr));
 }
 
-TEST_CASE("bytes are counted in the singular too") {
+TEST_CASE("one byte is in the singular") {
     CHECK(byte_count(0) == "0 bytes");
     CHECK(byte_count(1) == "1 byte");
     CHECK(byte_count(18) == "18 bytes");
 }
 
-TEST_CASE("the reason reads as the middle of a line") {
+TEST_CASE("the reason fits into the middle of a line") {
     CHECK(reason(ECONNREFUSED) == "connection refused");
     CHECK(reason(ENOSPC) == "no space left on device");
     CHECK(reason(EDOTDOT) == "RFS specific error");

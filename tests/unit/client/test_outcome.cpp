@@ -1,5 +1,4 @@
-// The one table of errors: what each means for a probe of ping, a request of load, and the exit
-// status.
+// The table of errors: what each means for a probe of ping, a request of load, and the exit status.
 #include "client/load/load_account.h"
 #include "client/measure/outcome.h"
 #include "client/net/connect.h"
@@ -19,7 +18,7 @@ Cause by_icmp(int error) {
     return {.kind = CauseKind::icmp, .type = 3, .code = 1, .error = error};
 }
 
-/// A probe of ping and a request of load that met the same cause.
+/// A probe of ping and a request of load that failed for the same cause.
 struct Met {
     OutcomeCounts ping;
     OutcomeCounts load;
@@ -63,8 +62,8 @@ TEST_CASE("an error means the same to ping and to load") {
         {cause_of(ETIMEDOUT), lost, Exit::failed},
         {cause_of_end(ETIMEDOUT, {}), lost, Exit::failed},
         {cause_of_end(ECONNRESET, {}), closed, Exit::failed},
-        // No route, wherever that is found: here, on the link (an ICMP message of this machine to
-        // itself), or on the way.
+        // No route, wherever that is detected: here, on the link (an ICMP message of this machine
+        // to itself), or on the way.
         {cause_of(ENETUNREACH), unreachable, Exit::failed},
         {cause_of(EHOSTUNREACH), unreachable, Exit::failed},
         {cause_of(EAFNOSUPPORT), unreachable, Exit::failed},
@@ -72,16 +71,17 @@ TEST_CASE("an error means the same to ping and to load") {
         {by_icmp(ENETUNREACH), unreachable, Exit::failed},
         {by_icmp(EPROTO), unreachable, Exit::failed},
         {by_icmp(4711), unreachable, Exit::failed},
-        // A firewall on the way is the network's, a route or a firewall of this machine is not.
+        // A firewall on the way counts as the network's; a route or a firewall of this machine does
+        // not.
         {by_icmp(EACCES), unreachable, Exit::failed},
         {cause_of(EACCES), local, Exit::usage},
         {cause_of(EPERM), local, Exit::usage},
-        // What this machine has run out of.
+        // Resources that this machine has run out of.
         {cause_of(EADDRNOTAVAIL), local, Exit::usage},
         {cause_of(EMFILE), local, Exit::usage},
         {cause_of(ENOBUFS), local, Exit::usage},
         {cause_of(EINVAL), local, Exit::usage},
-        // The size is at fault, on whatever link.
+        // The size is at fault, on any link.
         {cause_of(EMSGSIZE), too_big, Exit::usage},
         {by_icmp(EMSGSIZE), too_big, Exit::failed}};
     for (const Row& row : rows) {
@@ -95,13 +95,13 @@ TEST_CASE("an error means the same to ping and to load") {
     }
 }
 
-TEST_CASE("a cause is noted, but for silence on a connection") {
+TEST_CASE("a cause is recorded, except for silence on a connection") {
     CHECK(meet(cause_of(EPERM)).causes.count(CauseKind::local) == 1);
     CHECK(meet(cause_of(ETIMEDOUT)).causes.count(CauseKind::no_connection) == 1);
     CHECK(meet(cause_of_end(ETIMEDOUT, {})).causes.empty());
 }
 
-TEST_CASE("what the network said of a connection is no error of this machine") {
+TEST_CASE("the network's error on a connection is not an error of this machine") {
     const Failure here{.address = {}, .error = EACCES};
     CHECK(outcome_of(here) == Outcome::local);
     const Failure there{.address = {}, .error = EACCES, .heard = true};
@@ -112,7 +112,7 @@ TEST_CASE("what the network said of a connection is no error of this machine") {
     CHECK(cause_of(refused).kind == CauseKind::icmp);
 }
 
-TEST_CASE("only an error that ICMP can bring may be about an earlier datagram") {
+TEST_CASE("only an error that ICMP can report may be about an earlier datagram") {
     for (const int error : {ECONNREFUSED, EHOSTUNREACH, EACCES, EMSGSIZE})
         CHECK(may_be_icmp(error));
     for (const int error : {EPERM, ENOBUFS, EADDRNOTAVAIL, EINVAL})
@@ -129,7 +129,7 @@ TEST_CASE("this machine runs out of ports, descriptors or buffers") {
     CHECK(shortage_of(EPERM) == Shortage::none);
 }
 
-TEST_CASE("what this machine said reads as such") {
+TEST_CASE("an error of this machine reads as one") {
     CHECK(describe(cause_of(EADDRNOTAVAIL)) == "no free port or source address on this machine");
     CHECK(describe(cause_of(EACCES)) == "prohibited by a route of this machine");
     CHECK(describe(cause_of(EMFILE)) == "too many open files on this machine");

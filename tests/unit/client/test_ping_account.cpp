@@ -1,4 +1,4 @@
-// The books of one endpoint, rule by rule.
+// The account of one endpoint, rule by rule.
 #include "client/ping/ping_account.h"
 #include "tests/support/nanoseconds.h"
 
@@ -22,7 +22,7 @@ uint64_t allocations = 0;
 
 } // namespace
 
-// Counted, so that a run without end can be seen to allocate nothing.
+// Counts allocations: an endless run must allocate nothing.
 void* operator new(size_t size) {
     ++allocations;
     void* const memory = std::malloc(size > 0 ? size : 1);
@@ -73,12 +73,12 @@ Bytes cut(Bytes bytes, size_t size) {
     return bytes;
 }
 
-/// Sent in time, at so many milliseconds: its bytes.
+/// Sends a probe on schedule at this many milliseconds; returns its bytes.
 Bytes send_at(PingAccount& account, uint64_t at_ms) {
     return copy(account.payload(account.send(at_ms * ms, at_ms * ms)));
 }
 
-/// As many, so many milliseconds apart.
+/// Sends this many, this many milliseconds apart.
 std::vector<Bytes> send_all(PingAccount& account, uint64_t count, uint64_t apart_ms = 1) {
     std::vector<Bytes> probes;
     probes.reserve(count);
@@ -95,7 +95,7 @@ void check_identity(const PingAccount& account) {
                            counts.local + counts.undecided());
 }
 
-/// The counts that a case expects, all others being 0.
+/// The counts that a case expects; all others are 0.
 void check_counts(const PingAccount& account, const OutcomeCounts& counts) {
     const OutcomeCounts& booked = account.result().counts;
     CHECK(booked.sent == counts.sent);
@@ -123,7 +123,7 @@ TEST_CASE("the window holds twice as many probes as can wait, within its bounds"
     CHECK(window_for(0, UINT64_MAX) == 1 << 20);
 }
 
-TEST_CASE("a payload is the probe's wire form, with the actual time of sending") {
+TEST_CASE("a payload is the probe's wire format, with the actual send time") {
     PingAccount account(of_size(100));
     CHECK(account.send(5 * ms, 7 * ms) == 1);
     CHECK(account.send(6 * ms, 8 * ms) == 2);
@@ -135,7 +135,7 @@ TEST_CASE("a payload is the probe's wire form, with the actual time of sending")
 }
 
 TEST_CASE(
-    "a round trip counts from the sending, and the lateness stands apart, less the connecting") {
+    "a round trip counts from the sending; the lateness is separate and excludes the connecting") {
     PingAccount account(settings);
     const uint64_t sequence = account.send(100 * ms, 130 * ms, 20 * ms);
     const ProbeOutcome arrival = account.datagram(copy(account.payload(sequence)), 135 * ms);
@@ -153,11 +153,11 @@ TEST_CASE(
     CHECK(result.rtt.count() == 1);
     CHECK(result.rtt.max_ns() == 5 * ms);
     CHECK(result.lateness.max_ns() == 10 * ms);
-    CHECK(result.connect.empty()); // the connections' maker records them
+    CHECK(result.connect.empty()); // the prober records them
     check_counts(account, {.sent = 1, .answered = 1});
 }
 
-TEST_CASE("times that would be negative are zero") {
+TEST_CASE("negative times become zero") {
     PingAccount account(settings);
     const uint64_t sequence = account.send(100 * ms, 90 * ms, 20 * ms);
     const ProbeOutcome arrival = account.datagram(copy(account.payload(sequence)), 80 * ms);
@@ -199,11 +199,11 @@ TEST_CASE("an answer after the timeout is late, once, and the probe stays lost")
     check_counts(account, {.sent = 1, .lost = 1, .duplicated = 1, .late = 1});
 }
 
-TEST_CASE("an answer is judged by when it came, not by when it was read") {
+TEST_CASE("an answer is judged by its time of arrival, not of reading") {
     PingAccount account(settings);
     const Bytes late = send_at(account, 0);
     const Bytes in_time = send_at(account, 0);
-    // Both are read before anybody looked for what expired.
+    // Both are read before the expired probes are looked for.
     CHECK(account.datagram(late, timeout).late);
     CHECK(account.result().counts.lost == 1);
     CHECK(account.datagram(in_time, timeout - 1).outcome == Outcome::answered);
@@ -212,7 +212,7 @@ TEST_CASE("an answer is judged by when it came, not by when it was read") {
     CHECK_FALSE(account.expire(2 * timeout));
 }
 
-TEST_CASE("an answer that came before its probe left is no round trip") {
+TEST_CASE("an answer that arrived before its probe left is not a round trip") {
     PingAccount account(settings);
     account.send(10 * ms, 10 * ms);
     CHECK(account.answer(1, text("Sun Nov 22"), 10 * ms).outcome == Outcome::answered);
@@ -221,7 +221,7 @@ TEST_CASE("an answer that came before its probe left is no round trip") {
     CHECK(account.result().ipdv.empty());
 }
 
-TEST_CASE("the first answer after the probe was given up is late, whole or damaged") {
+TEST_CASE("the first answer after the probe was given up is late, intact or damaged") {
     for (const Outcome outcome :
          {Outcome::lost, Outcome::refused, Outcome::unreachable, Outcome::closed}) {
         PingAccount account(settings);
@@ -238,7 +238,7 @@ TEST_CASE("the first answer after the probe was given up is late, whole or damag
     }
 }
 
-TEST_CASE("an answer is reordered when one to a later probe came before") {
+TEST_CASE("an answer is reordered if one to a later probe arrived before it") {
     PingAccount account(settings);
     const auto probes = send_all(account, 5);
     const auto reordered = [&](size_t sequence) {
@@ -253,7 +253,7 @@ TEST_CASE("an answer is reordered when one to a later probe came before") {
     check_counts(account, {.sent = 5, .answered = 5, .duplicated = 1, .reordered = 2});
 }
 
-TEST_CASE("damaged and late answers have an order, too") {
+TEST_CASE("damaged and late answers can be reordered as well") {
     PingAccount account(settings);
     const auto probes = send_all(account, 4);
     REQUIRE(account.expire(timeout) == 1);
@@ -287,9 +287,9 @@ TEST_CASE("RFC 3550's jitter is smoothed over the round trips, in order of arriv
     CHECK(account.result().rfc3550_jitter_ns == doctest::Approx((0.9375 + 15.0625 / 16) * 1e6));
 }
 
-TEST_CASE("ipdv is of neighbours by their number, whatever the order of arrival") {
-    // The round trips in ms are 10, 50, 20, 60, 30; sent every 10 ms, their answers come in the
-    // order 1, 3, 2, 5, 4.
+TEST_CASE("ipdv compares neighbours by number, whatever the order of arrival") {
+    // The round trips in ms are 10, 50, 20, 60, 30; the probes leave every 10 ms, so the answers
+    // arrive in the order 1, 3, 2, 5, 4.
     constexpr std::array<uint64_t, 5> rtts{10, 50, 20, 60, 30};
     for (const bool in_order : {true, false}) {
         CAPTURE(in_order);
@@ -306,7 +306,7 @@ TEST_CASE("ipdv is of neighbours by their number, whatever the order of arrival"
     }
 }
 
-TEST_CASE("ipdv knows no pair over a probe that was not answered in time") {
+TEST_CASE("ipdv has no pair across a probe that was not answered in time") {
     PingAccount account(settings);
     const auto probes = send_all(account, 6, 0);
     account.datagram(probes[0], 10 * ms);
@@ -321,16 +321,16 @@ TEST_CASE("ipdv knows no pair over a probe that was not answered in time") {
     CHECK(account.result().ipdv.max_ns() == 5 * ms);
 }
 
-TEST_CASE("pdv is each round trip less the least one") {
+TEST_CASE("pdv is each round trip minus the least one") {
     PingAccount account(settings);
     CHECK(account.result().pdv().empty());
     const auto probes = send_all(account, 5, 0);
     account.datagram(probes[0], 30 * ms);
-    CHECK(account.result().pdv().empty()); // of one there is no variation
+    CHECK(account.result().pdv().empty()); // one answer has no variation
     account.datagram(probes[3], 20 * ms);
     account.datagram(probes[1], 25 * ms);
     account.datagram(probes[2], 60 * ms);
-    account.datagram(probes[4], timeout); // late, and of no matter
+    account.datagram(probes[4], timeout); // late: does not count
     const Histogram pdv = account.result().pdv();
     CHECK(pdv.count() == 4);
     CHECK(pdv.min_ns() == 0);
@@ -340,7 +340,8 @@ TEST_CASE("pdv is each round trip less the least one") {
     CHECK(static_cast<double>(pdv.percentile_ns(50)) == doctest::Approx(5e6).epsilon(0.004));
 }
 
-TEST_CASE("one wrong byte anywhere is a corrupted answer of the right probe, and its place told") {
+TEST_CASE(
+    "one wrong byte anywhere is a corrupted answer of its probe, and its offset is reported") {
     for (const uint32_t size : {24U, 25U, 32U, 56U, 1400U}) {
         for (size_t at = 0; at < std::min(size, 64U); ++at) {
             PingAccount account(of_size(size));
@@ -359,7 +360,7 @@ TEST_CASE("one wrong byte anywhere is a corrupted answer of the right probe, and
     }
 }
 
-TEST_CASE("an answer with its whole header wiped is still told by its pattern") {
+TEST_CASE("an answer with its whole header wiped is still recognised by its pattern") {
     PingAccount account(of_size(100));
     const auto probes = send_all(account, 20);
     Bytes wiped = probes[7];
@@ -372,7 +373,7 @@ TEST_CASE("an answer with its whole header wiped is still told by its pattern") 
     check_counts(account, {.sent = 20, .corrupted = 1, .duplicated = 1});
 }
 
-TEST_CASE("an answer of another length is of the wrong size, whatever its bytes") {
+TEST_CASE("an answer of another length has the wrong size, whatever its bytes") {
     PingAccount account(settings);
     const auto probes = send_all(account, 4);
     const ProbeOutcome shorter = account.datagram(cut(probes[1], 55), 10 * ms);
@@ -383,20 +384,21 @@ TEST_CASE("an answer of another length is of the wrong size, whatever its bytes"
     CHECK(longer.outcome == Outcome::wrong_size);
     CHECK(longer.sequence == 1);
     CHECK(account.datagram(cut(damaged(probes[2], 3), 40), 10 * ms).sequence == 3);
-    // Before its sequence number nothing tells which probe it is of: the latest is as good as any.
+    // An answer that ends before its sequence number could be any probe's: it counts for the
+    // latest.
     const ProbeOutcome beginning = account.datagram(cut(probes[3], 5), 10 * ms);
     CHECK(beginning.sequence == 4);
     CHECK(beginning.outcome == Outcome::wrong_size);
     check_counts(account, {.sent = 4, .wrong_size = 4, .reordered = 1});
 }
 
-TEST_CASE("a service that answers something else is measured, and told once") {
+TEST_CASE("a service that is not an echo is measured, and reported once") {
     PingAccount account(settings);
     send_at(account, 0);
     send_at(account, 1);
     const ProbeOutcome first = account.datagram(text("Hello, i'm server!"), 5 * ms);
     CHECK(first.outcome == Outcome::answered);
-    CHECK(first.sequence == 2); // nothing tells: the latest
+    CHECK(first.sequence == 2); // unknown: the latest
     CHECK(first.rtt_ns == 4 * ms);
     CHECK(first.bytes == 18);
     CHECK(first.first_of_other_service);
@@ -405,7 +407,7 @@ TEST_CASE("a service that answers something else is measured, and told once") {
     CHECK(next.outcome == Outcome::answered);
     CHECK(next.sequence == 1);
     CHECK_FALSE(next.first_of_other_service);
-    CHECK_FALSE(next.reordered); // which came first nobody can know
+    CHECK_FALSE(next.reordered); // the order cannot be known
     CHECK(account.result().rtt.count() == 2);
     check_counts(account, {.sent = 2, .answered = 2});
 }
@@ -422,7 +424,7 @@ TEST_CASE("another service's answer that no probe waits for is a stray") {
     check_counts(account, {.sent = 1, .answered = 1, .stray = 2});
 }
 
-TEST_CASE("what resembles no probe of an echo is a stray") {
+TEST_CASE("an answer of an echo that resembles no probe is a stray") {
     PingAccount account(settings);
     REQUIRE(account.datagram(send_at(account, 0), 1 * ms).outcome == Outcome::answered);
     const Bytes waiting = send_at(account, 10);
@@ -449,7 +451,7 @@ TEST_CASE("a stream's answer is verified against the probe that it answers") {
     CHECK(corrupted.outcome == Outcome::corrupted);
     CHECK(corrupted.wrong_byte == 17);
     CHECK(account.answer(3, cut(probes[2], 5), 10 * ms).outcome == Outcome::wrong_size);
-    // After a verified one the service is an echo, whatever else it sends.
+    // After a verified answer the service is an echo, whatever else it sends.
     CHECK(account.answer(4, text("Hello"), 10 * ms).outcome == Outcome::wrong_size);
     const ProbeOutcome another = account.answer(5, probes[5], 10 * ms);
     CHECK(another.outcome == Outcome::corrupted);
@@ -462,7 +464,7 @@ TEST_CASE("a stream's answer is verified against the probe that it answers") {
         {.sent = 6, .answered = 1, .corrupted = 2, .wrong_size = 2, .duplicated = 1, .stray = 1});
 }
 
-TEST_CASE("a stream's service that never echoed is measured, and told once") {
+TEST_CASE("a stream's service that never echoed is measured, and reported once") {
     PingAccount account(settings);
     send_all(account, 4);
     const Bytes short_echo = cut(copy(account.payload(3)), 5);
@@ -478,7 +480,7 @@ TEST_CASE("a stream's service that never echoed is measured, and told once") {
     check_counts(account, {.sent = 4, .answered = 3, .wrong_size = 1});
 }
 
-TEST_CASE("a service once told to be another is measured on, even if it echoes for once") {
+TEST_CASE("a service once reported as not an echo is still measured, even if it echoes once") {
     PingAccount account(settings);
     send_all(account, 3);
     CHECK(account.answer(1, text("Hello"), 10 * ms).first_of_other_service);
@@ -487,7 +489,7 @@ TEST_CASE("a service once told to be another is measured on, even if it echoes f
     check_counts(account, {.sent = 3, .answered = 3});
 }
 
-TEST_CASE("what another service sends is held against the probes that wait alone") {
+TEST_CASE("another service's answers are compared with waiting probes only") {
     PingAccount account(settings);
     const Bytes first = send_at(account, 0);
     CHECK(account.datagram(text("Hello"), 1 * ms).outcome == Outcome::answered);
@@ -497,7 +499,7 @@ TEST_CASE("what another service sends is held against the probes that wait alone
     check_counts(account, {.sent = 2, .answered = 1, .wrong_size = 1, .stray = 1});
 }
 
-TEST_CASE("a part of a probe is a wrong size even before any echo was seen") {
+TEST_CASE("a part of a probe has the wrong size even before the first echo") {
     PingAccount account(settings);
     const Bytes probe = send_at(account, 0);
     CHECK(account.answer(1, cut(probe, 5), 10 * ms).outcome == Outcome::wrong_size);
@@ -520,7 +522,7 @@ TEST_CASE("a probe fails once, and only while it waits") {
     check_counts(account, {.sent = 5, .lost = 1, .refused = 2, .unreachable = 1, .closed = 1});
 }
 
-TEST_CASE("a probe that fell out of the window can not fail") {
+TEST_CASE("a probe that fell out of the window cannot fail") {
     PingSettings small = settings;
     small.window = 4;
     PingAccount account(small);
@@ -531,7 +533,7 @@ TEST_CASE("a probe that fell out of the window can not fail") {
     check_counts(account, {.sent = 5, .lost = 1, .refused = 1});
 }
 
-TEST_CASE("probes expire in the order of their sending, each at its own time") {
+TEST_CASE("probes expire in the order in which they were sent, each at its own time") {
     PingAccount account(settings);
     CHECK_FALSE(account.next_expiry_ns().has_value());
     CHECK_FALSE(account.expire(UINT64_MAX).has_value());
@@ -557,48 +559,48 @@ TEST_CASE("probes expire in the order of their sending, each at its own time") {
     check_counts(account, {.sent = 5, .answered = 2, .lost = 3});
 }
 
-TEST_CASE("the timeout runs from the actual sending") {
+TEST_CASE("the timeout counts from the actual sending") {
     PingAccount account(settings);
     account.send(0, 300 * ms);
     CHECK(account.next_expiry_ns() == 300 * ms + timeout);
 }
 
-TEST_CASE("once the last probe was sent, each is waited for a second from its own sending") {
+TEST_CASE("after the last probe, the run waits for each one a second from its own sending") {
     PingAccount account(patient);
     const auto probes = send_all(account, 4, 400); // at 0, 400, 800, 1,200 ms
-    account.datagram(probes[0], 100 * ms);         // four of those are less than a second
+    account.datagram(probes[0], 100 * ms);         // four round trips are less than a second
     CHECK(account.next_expiry_ns() == 400 * ms + patient.timeout_ns);
     account.linger(1200 * ms, true);
     CHECK(account.result().wait_ns == 1000 * ms);
     CHECK(account.next_expiry_ns() == 1400 * ms);
     CHECK_FALSE(account.expire(1400 * ms - 1).has_value());
     CHECK(account.expire(1400 * ms) == 2);
-    // What is read late, and came in time, is not lost.
+    // An answer that arrived in time and is read late is not lost.
     CHECK(account.datagram(probes[2], 1800 * ms - 1).outcome == Outcome::answered);
     CHECK(account.next_expiry_ns() == 1200 * ms + 4 * (1000 * ms - 1));
-    CHECK_FALSE(account.expire(2200 * ms).has_value()); // for that one took longer
+    CHECK_FALSE(account.expire(2200 * ms).has_value()); // that round trip was longer
     CHECK(account.expire(UINT64_MAX) == 4);
     CHECK(account.datagram(probes[1], 6000 * ms).late);
     check_counts(account, {.sent = 4, .answered = 2, .lost = 2, .reordered = 1, .late = 1});
 }
 
-TEST_CASE("what was under way for longer when the last probe was sent is given up then") {
+TEST_CASE("a probe that has waited longer is given up when the last one is sent") {
     PingAccount account(patient);
     const auto probes = send_all(account, 3, 1500); // at 0, 1,500, 3,000 ms
     account.datagram(probes[1], 1600 * ms);
     account.linger(3000 * ms, true);
     CHECK(account.give_up_ns(0) == 3000 * ms);
-    // It came before that, but is read only now.
+    // The answer arrived before that, but is read only now.
     CHECK(account.datagram(probes[0], 3000 * ms - 1).outcome == Outcome::answered);
     CHECK(account.result().counts.lost == 0);
 }
 
-TEST_CASE("where nothing was answered, a run waits out the timeout, unless it was cut short") {
+TEST_CASE("without any answer a run waits for the whole timeout, unless it is interrupted") {
     PingAccount silent(patient);
     const auto probes = send_all(silent, 2, 10);
     silent.linger(10 * ms, false);
     CHECK(silent.next_expiry_ns() == patient.timeout_ns);
-    silent.datagram(probes[1], 30 * ms); // then it is known
+    silent.datagram(probes[1], 30 * ms); // then the round trip is known
     CHECK(silent.next_expiry_ns() == 1000 * ms);
     PingAccount cut_short(patient);
     send_all(cut_short, 2, 10);
@@ -607,7 +609,7 @@ TEST_CASE("where nothing was answered, a run waits out the timeout, unless it wa
     PingAccount interrupted(patient);
     send_all(interrupted, 2, 10);
     interrupted.linger(10 * ms, false);
-    interrupted.linger(500 * ms, true); // while it lingered
+    interrupted.linger(500 * ms, true); // while lingering
     CHECK(interrupted.next_expiry_ns() == 1000 * ms);
 }
 
@@ -622,11 +624,12 @@ TEST_CASE("lingering never lasts longer than the timeout") {
     hasty.datagram(others[0], 20 * ms);
     hasty.linger(30 * ms, true);
     CHECK(hasty.next_expiry_ns() == 10 * ms + timeout);
-    hasty.linger(90 * ms, true); // it goes on
+    hasty.linger(90 * ms, true); // it still lingers
     CHECK(hasty.next_expiry_ns() == 10 * ms + timeout);
 }
 
-TEST_CASE("an ICMP error's quotation tells the probe, if it holds the whole header") {
+TEST_CASE(
+    "the datagram that an ICMP error quotes identifies the probe, if it has the whole header") {
     PingAccount account(settings);
     send_at(account, 0);
     const Bytes probe = send_at(account, 1);
@@ -638,7 +641,7 @@ TEST_CASE("an ICMP error's quotation tells the probe, if it holds the whole head
     for (size_t at = 0; at < 24; ++at)
         CHECK_FALSE(account.quoted(damaged(probe, at)).has_value());
     CHECK(account.quoted(damaged(probe, 24)) == 2);
-    CHECK(account.waits(2)); // it only asks
+    CHECK(account.waits(2)); // only a query
     REQUIRE(account.fail(2, Outcome::refused));
     CHECK(account.quoted(probe) == 2);
 }
@@ -669,7 +672,7 @@ TEST_CASE("the series holds the answers and the failures by the time of sending"
     }
 }
 
-TEST_CASE("a million probes leave no more memory behind than the first") {
+TEST_CASE("a million probes need no more memory than the first") {
     PingSettings small = settings;
     small.window = 64;
     PingAccount account(small);
@@ -683,7 +686,7 @@ TEST_CASE("a million probes leave no more memory behind than the first") {
         std::ranges::copy(account.payload(account.send(now, now)), bytes.begin());
         if (at % 10 == 0)
             bytes[at % 56] ^= std::byte{1};
-        if (at % 1000 != 0) // the lost ones fall out of the window
+        if (at % 1000 != 0) // lost ones fall out of the window
             account.datagram(bytes, now + ms / 2);
         if (at % 7 == 0)
             account.datagram(bytes, now + ms / 2);
@@ -691,10 +694,9 @@ TEST_CASE("a million probes leave no more memory behind than the first") {
     CHECK(allocations == before);
     CHECK(expired == 0);
     check_counts(
-        account,
-        {.sent = 1'000'000,
-         .answered = 900'000,
-         .lost = 857,         // the last one still waits
-         .corrupted = 99'142, // every tenth, of every thousandth only what came for the seventh
-         .duplicated = 142'715});
+        account, {.sent = 1'000'000,
+                  .answered = 900'000,
+                  .lost = 857,         // the last one still waits
+                  .corrupted = 99'142, // every tenth; of every thousandth only the seventh's
+                  .duplicated = 142'715});
 }

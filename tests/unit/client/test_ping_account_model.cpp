@@ -1,6 +1,6 @@
-// The books of one endpoint, kept twice over a made-up network that fixed seeds drive: by the
-// account, which sees bytes alone, and by a naive model that is told the truth about every datagram
-// and searches everything it ever saw.
+// The counts of one endpoint, kept twice over a simulated network from fixed seeds: by the account,
+// which sees only bytes, and by a naive model that knows the truth about every datagram and
+// searches everything that it ever saw.
 #include "client/measure/linger.h"
 #include "client/ping/ping_account.h"
 #include "tests/support/nanoseconds.h"
@@ -26,14 +26,14 @@ Bytes bytes_of(std::span<const std::byte> span) {
     return {span.begin(), span.end()};
 }
 
-/// What is really true about a datagram.
+/// The truth about a datagram.
 struct Truth {
-    uint64_t origin = 0; ///< 0: no probe's
+    uint64_t origin = 0; ///< 0: not a probe's
     bool damaged = false;
     Bytes bytes;
 };
 
-/// The same books without any cleverness: all probes for ever, all sums made from lists.
+/// The same counts in the simplest way: all probes are kept, all sums are computed from lists.
 class Model {
 public:
     explicit Model(const PingSettings& of) : settings_(of) {}
@@ -42,7 +42,7 @@ public:
         uint64_t intended, sent, connect;
         Outcome outcome = Outcome::pending;
         bool late_seen = false;
-        uint64_t rtt = 0; ///< of the answered
+        uint64_t rtt = 0; ///< if answered
     };
 
     void send(uint64_t intended, uint64_t now, uint64_t connect) {
@@ -176,7 +176,7 @@ public:
         return value;
     }
 
-    /// Of all neighbours, over all that ever was.
+    /// Of all neighbours, over the whole run.
     std::vector<double> ipdv() const {
         std::vector<double> differences;
         for (size_t at = 1; at < entries.size(); ++at)
@@ -188,7 +188,7 @@ public:
     }
 
     std::vector<Entry> entries;
-    std::vector<uint64_t> order; ///< of first answers, as they came
+    std::vector<uint64_t> order; ///< of first answers, as they arrived
     std::vector<uint64_t> rtts;
     OutcomeCounts counts;
     bool lingers = false;
@@ -200,7 +200,8 @@ private:
     PingSettings settings_;
 };
 
-/// A network that loses, doubles, delays beyond the timeout, mixes up, damages, cuts and lengthens.
+/// A network that loses, duplicates, delays beyond the timeout, reorders, damages, truncates and
+/// lengthens datagrams.
 class Schedule {
 public:
     Schedule(const PingSettings& of, uint64_t seed)
@@ -251,7 +252,7 @@ private:
             network_.push_back({.origin = sequence, .damaged = false, .bytes = bytes});
     }
 
-    /// One of those under way, most often an early one.
+    /// One of the datagrams in flight, most often an early one.
     void deliver() {
         const size_t at = one_in(3) ? below(network_.size()) : 0;
         Truth truth = network_[at];
@@ -265,7 +266,7 @@ private:
 
     void damage(Truth& truth) {
         truth.damaged = true;
-        if (one_in(4)) { // a run of bytes, the header's perhaps
+        if (one_in(4)) { // a run of bytes, perhaps the header's
             const size_t from = below(80);
             for (size_t at = from; at < from + 20; ++at)
                 truth.bytes[at] ^= std::byte{0xff};
@@ -286,14 +287,14 @@ private:
             truth.bytes.insert(truth.bytes.end(), more.begin(), more.end());
             return;
         }
-        // Of less than this damaged ones, or ones of a forgotten probe, can look like another's.
+        // If shorter, a damaged answer or a forgotten probe's can look like another's.
         const bool clear = model_.remembers(truth.origin) && !truth.damaged;
         const size_t least = clear ? 16 : 80;
         truth.bytes.resize(least + below(truth.bytes.size() - least));
     }
 
     void deliver(const Truth& truth) {
-        // The arrival's clock may be a little before the sending's.
+        // The clock of arrival may be slightly behind that of sending.
         const uint64_t received = one_in(20) ? now_ - std::min(now_, ms) : now_;
         const ProbeOutcome booked = account_.datagram(truth.bytes, received);
         const ProbeOutcome right = model_.arrive(truth, received);
@@ -315,7 +316,7 @@ private:
         REQUIRE(account_.fail(sequence, outcome) == model_.fail(sequence, outcome));
     }
 
-    /// Nothing is sent any more.
+    /// Nothing more is sent.
     void linger() {
         account_.linger(now_, true);
         model_.lingers = true;
@@ -355,8 +356,8 @@ private:
         REQUIRE(result.rtt.max_ns() == model_.longest_rtt());
     }
 
-    /// A pair whose one was forgotten when the other's answer came is in the model alone: with a
-    /// window that holds all neighbours there is none.
+    /// Only the model has a pair of which one probe was forgotten when the other's answer arrived;
+    /// with a window that holds all neighbours there is none.
     void check_ipdv(const Histogram& ipdv) const {
         const std::vector<double> right = model_.ipdv();
         if (settings_.window < 64) {
@@ -381,7 +382,7 @@ private:
 
 } // namespace
 
-TEST_CASE("random networks are booked as a naive model that knows the truth books them") {
+TEST_CASE("over random networks the account equals a naive model that knows the truth") {
     OutcomeCounts seen;
     for (const size_t window : {8U, 64U, 1024U}) {
         for (uint64_t seed = 1; seed <= 12; ++seed) {
@@ -406,7 +407,7 @@ TEST_CASE("random networks are booked as a naive model that knows the truth book
             seen.stray += counts.stray;
         }
     }
-    // The seeds bring about everything that is to be compared.
+    // The seeds cover everything that is compared.
     for (const uint64_t count :
          {seen.answered, seen.lost, seen.corrupted, seen.wrong_size, seen.refused, seen.duplicated,
           seen.reordered, seen.late, seen.stray})

@@ -21,7 +21,7 @@ TEST_CASE("probe k is due at start + k * interval, and none after the last") {
     CHECK(schedule.next_due_ns() == UINT64_MAX);
 }
 
-TEST_CASE("a schedule without a count goes on until it is stopped") {
+TEST_CASE("a schedule without a count continues until it is stopped") {
     PingSchedule schedule(0, 10, std::nullopt);
     for (int i = 0; i < 1000; i++)
         schedule.advance();
@@ -31,7 +31,7 @@ TEST_CASE("a schedule without a count goes on until it is stopped") {
     CHECK(schedule.skip_before(UINT64_MAX) == 0);
 }
 
-TEST_CASE("probes that are left out keep the pace, and are no part of the count") {
+TEST_CASE("skipped probes keep the pace and do not count") {
     PingSchedule schedule(100, 10, 2);
     CHECK(schedule.skip_before(100) == 0);
     CHECK(schedule.skip_before(101) == 1);
@@ -44,7 +44,7 @@ TEST_CASE("probes that are left out keep the pace, and are no part of the count"
     CHECK(schedule.next_due_ns() == UINT64_MAX);
 }
 
-TEST_CASE("a tag comes back as it was packed, its generation cut to its width") {
+TEST_CASE("a tag unpacks as it was packed, with its generation cut to its width") {
     const ProberTag tag{.endpoint = 65'535, .generation = 0x2a'aaaa, .slot = (1 << 22) - 1};
     const ProberTag back = ProberTag::unpack(tag.pack());
     CHECK(back.endpoint == tag.endpoint);
@@ -56,7 +56,7 @@ TEST_CASE("a tag comes back as it was packed, its generation cut to its width") 
     CHECK(old.pack() != ProberTag{.endpoint = 1, .generation = 6, .slot = 3}.pack());
 }
 
-TEST_CASE("the queue gives back in order what it was given") {
+TEST_CASE("the queue returns items in order") {
     std::mt19937 random(7);
     Queue<uint64_t> queue;
     std::deque<uint64_t> model;

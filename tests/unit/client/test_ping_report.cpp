@@ -39,8 +39,8 @@ PingResult udp(std::string name = "udp://127.0.0.1:7001") {
     return result;
 }
 
-/// Answers after 58.1 us, one in a hundred of them after 117 us, to probes that left 4 us late, the
-/// 500th 3 ms late.
+/// Answers after 58.1 us, one in a hundred after 117 us, to probes that left 4 us late, the 500th 3
+/// ms late.
 void answer(PingResult& result, uint64_t count) {
     result.counts.answered += count;
     for (uint64_t at = 0; at < count; at++) {
@@ -114,7 +114,7 @@ bool ascii_fits(const std::string& text) {
 
 } // namespace
 
-TEST_CASE("the header names the address only where the endpoint does not") {
+TEST_CASE("the header names the address only if the endpoint does not") {
     CHECK(ping_header(udp()) == "PING udp://127.0.0.1:7001: 56 bytes of payload, every 10ms\n");
     PingResult named = udp("udp://localhost:7001");
     named.interval_ns = 1'000'000'000;
@@ -133,12 +133,12 @@ TEST_CASE("an answer is one line as ping prints it") {
     CHECK(ping_line(udp(), arrived(), colored) == ping_line(udp(), arrived(), plain));
 }
 
-TEST_CASE("what is to be said about an answer stands behind it") {
+TEST_CASE("remarks about an answer follow it") {
     const PingResult result = udp();
     ProbeOutcome arrival = arrived();
     arrival.connect_ns = 101'000;
     arrival.reordered = true;
-    arrival.late_by_ns = 1'000'000; // not worth telling
+    arrival.late_by_ns = 1'000'000; // too little to report
     CHECK(
         ping_line(result, arrival, plain) == "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms "
                                              "connect=0.101 ms (out of order)\n");
@@ -161,7 +161,7 @@ TEST_CASE("what is to be said about an answer stands behind it") {
         "56 bytes from 127.0.0.1:7001: seq=3 time=1234.567 ms (late)\n");
 }
 
-TEST_CASE("a wrong answer is told as such, and a stray one too") {
+TEST_CASE("a wrong answer is reported as wrong, and a stray one as stray") {
     const PingResult result = udp();
     ProbeOutcome arrival = arrived();
     arrival.outcome = Outcome::corrupted;
@@ -236,7 +236,7 @@ TEST_CASE("a probe without an answer is one line with the reason") {
         "udp://127.0.0.1:7001: \033[1;31mno answer to seq=4 within 1s\033[0m\n");
 }
 
-TEST_CASE("that the service is not an echo is one line") {
+TEST_CASE("one line says that the service is not an echo") {
     CHECK(
         ping_other_service_line(udp(), several) ==
         "udp://127.0.0.1:7001: not an echo service: answers are timed but not verified\n");
@@ -255,7 +255,7 @@ TEST_CASE("the summary of a typical run") {
         "RFC 3550 jitter 0.0110 ms; rtt: from the sending; times of arrival: kernel clock\n");
 }
 
-TEST_CASE("in colour only what failed stands out") {
+TEST_CASE("colour marks failures only") {
     const std::string text = ping_summary(typical(), colored);
     CHECK(text.starts_with("\033[2m--- udp://127.0.0.1:7001 ping statistics ---\033[0m\n"
                            "1000 sent, 998 answered, \033[1;31m2 lost (0.2%)\033[0m; 9.999 s\n"));
@@ -265,7 +265,7 @@ TEST_CASE("in colour only what failed stands out") {
     CHECK(ping_summary(clean, colored).find("\033[1;31m") == std::string::npos);
 }
 
-TEST_CASE("the summary over TCP has the time to connect, and how many connections there were") {
+TEST_CASE("the summary over TCP has the time to connect and the number of connections") {
     PingResult result = udp("tcp://localhost:7001");
     result.transport = Transport::tcp;
     answer(result, 1);
@@ -310,7 +310,7 @@ TEST_CASE("a summary without any answer has one line instead of figures") {
         "no answer came: nothing listens there; is riposted running?\n");
 }
 
-TEST_CASE("why nothing was answered, as far as the counts tell") {
+TEST_CASE("the reason for having no answer is as far as the counts show it") {
     const auto last_line = [](const OutcomeCounts& counts) {
         PingResult result = udp();
         result.counts = counts;
@@ -337,7 +337,7 @@ TEST_CASE("why nothing was answered, as far as the counts tell") {
         "no correct answer came: is it another service, or is the path broken?");
 }
 
-TEST_CASE("what does not happen every day is told only when it did") {
+TEST_CASE("rare counts appear only if they are not zero") {
     PingResult result = typical();
     result.counts.sent = 1011;
     result.counts.late = 1;
@@ -398,7 +398,7 @@ TEST_CASE("the interim line is one line") {
         "0/3 answered, \033[1;31m33.3% loss\033[0m, \033[1;31m2 wrong\033[0m\n");
 }
 
-TEST_CASE("endpoints are compared in rows, with the least median marked") {
+TEST_CASE("endpoints are compared in rows, and the least median is marked") {
     const PingResult fast = typical();
     PingResult slow = udp("tcp://localhost:7001");
     slow.counts = {.sent = 1, .answered = 1};
@@ -417,7 +417,7 @@ TEST_CASE("endpoints are compared in rows, with the least median marked") {
         "* the least median\n");
 }
 
-TEST_CASE("nothing is marked where there is nothing to compare") {
+TEST_CASE("nothing is marked without a comparison") {
     const PingResult good = typical();
     PingResult silent = udp("udp://[::1]:7001");
     silent.counts = {.sent = 3, .lost = 3};
@@ -431,7 +431,7 @@ TEST_CASE("nothing is marked where there is nothing to compare") {
     CHECK(ping_comparison({}, plain).empty());
 }
 
-TEST_CASE("nothing is wider than a terminal of 40 columns, and nothing is lost there") {
+TEST_CASE("no line is wider than a terminal of 40 columns, and no text is lost there") {
     PingResult result = typical();
     result.name = "tcp://localhost:7001";
     result.transport = Transport::tcp;
@@ -482,7 +482,7 @@ TEST_CASE("nothing is wider than a terminal of 40 columns, and nothing is lost t
     }
 }
 
-TEST_CASE("a line about a probe is broken between words where the terminal is narrow, only there") {
+TEST_CASE("a line about a probe is wrapped between words on a narrow terminal, and only there") {
     const std::string line = "64 bytes from 127.0.0.1:7001: seq=1 time=0.123 ms connect=0.3 ms\n";
     CHECK(fold(line, 80) == line);
     CHECK(
@@ -495,7 +495,7 @@ TEST_CASE("a line about a probe is broken between words where the terminal is na
         "seq=12345678 \033[1;31mwrong size, not 56 bytes\033[0m\n");
 }
 
-TEST_CASE("the counters stand at the same place, however long they are") {
+TEST_CASE("the counters are aligned, however long they are") {
     const auto lines_of = [](uint64_t times) {
         PingResult result = typical();
         OutcomeCounts& counts = result.counts;
@@ -512,7 +512,7 @@ TEST_CASE("the counters stand at the same place, however long they are") {
         CHECK(lines_of(times) == lines_of(1));
 }
 
-TEST_CASE("a percentile that a few answers do not have is no figure") {
+TEST_CASE("a percentile that few answers do not have is left out") {
     PingResult result = udp();
     answer(result, 3);
     result.counts.sent = 3;
@@ -522,7 +522,7 @@ TEST_CASE("a percentile that a few answers do not have is no figure") {
     CHECK(ping_interim(result, plain).contains("median/p99/max 0.0581/-/0.0581 ms"));
 }
 
-TEST_CASE("long names are cut in the middle, so that rows stay within 80 columns") {
+TEST_CASE("long names are cut in the middle to keep rows within 80 columns") {
     PingResult a = typical();
     a.name = "udp://a-very-long-host-name.in-a-rack.example.com:7001";
     PingResult b = typical();
@@ -535,9 +535,10 @@ TEST_CASE("long names are cut in the middle, so that rows stay within 80 columns
     CHECK(text.find(".com:7002 0.2%") != std::string::npos);
 }
 
-TEST_CASE("the JSON document of several endpoints matches its schema, and the schema it") {
+TEST_CASE(
+    "the JSON document of several endpoints matches its schema, and the schema has nothing else") {
     PingResult full = typical();
-    full.rtt.record(62'100, 1000); // so many have a p99.9
+    full.rtt.record(62'100, 1000); // enough for a p99.9
     full.path_mtu = 1400;
     full.fragmented = true;
     full.refusal.record(50'000);
@@ -571,7 +572,7 @@ TEST_CASE("the JSON document of several endpoints matches its schema, and the sc
     CHECK(schema.faults("[").size() == 1);
 }
 
-TEST_CASE("the JSON document says what was measured, in seconds") {
+TEST_CASE("the JSON document has the measurement, in seconds") {
     const PingResult result = typical();
     const std::array<const PingResult*, 1> all{&result};
     const auto fail_if = parse_fail_if("p99>2ms,loss>0.1%,connect.max>1s");
@@ -627,7 +628,7 @@ TEST_CASE("the JSON document says what was measured, in seconds") {
     CHECK(sum == 998);
 }
 
-TEST_CASE("what the run did not wait for is undecided, and in no ratio") {
+TEST_CASE("probes that the run did not wait for are undecided, and in no ratio") {
     PingResult result = typical();
     result.counts.sent = 1003;
     CHECK(*loss_percent(result.counts) == doctest::Approx(0.2));
@@ -640,7 +641,7 @@ TEST_CASE("what the run did not wait for is undecided, and in no ratio") {
     CHECK(document["endpoints"][0]["loss_percent"] == doctest::Approx(0.2));
 }
 
-TEST_CASE("what was not measured is absent from the JSON document") {
+TEST_CASE("figures that were not measured are absent from the JSON document") {
     const PingResult result = udp();
     const std::array<const PingResult*, 1> all{&result};
     const auto document = nlohmann::json::parse(ping_json(all, {}, Exit::failed));
@@ -652,7 +653,7 @@ TEST_CASE("what was not measured is absent from the JSON document") {
     CHECK(document["fail_if"].empty());
 }
 
-TEST_CASE("the JSON document says what TCP repaired, and why there was no answer") {
+TEST_CASE("the JSON document has TCP's repairs and the causes of missing answers") {
     PingResult tcp = udp("tcp://127.0.0.1:7001");
     tcp.transport = Transport::tcp;
     tcp.counts = {.sent = 3, .lost = 1, .refused = 1, .unreachable = 1};
@@ -674,7 +675,7 @@ TEST_CASE("the JSON document says what TCP repaired, and why there was no answer
         R"({"count":1,"kind":"no_answer","text":"no answer"}])");
 }
 
-TEST_CASE("probes that are sent in fragments are said to be") {
+TEST_CASE("the report says that probes are sent in fragments") {
     PingResult result = typical();
     result.path_mtu = 1400;
     CHECK(ping_summary(result, plain).find("fragments") == std::string::npos);
@@ -685,7 +686,7 @@ TEST_CASE("probes that are sent in fragments are said to be") {
                   "fragments\n") != std::string::npos);
 }
 
-TEST_CASE("below the comparison stands what failed, and by whom") {
+TEST_CASE("failures and their senders are below the comparison") {
     PingResult closed = udp("tcp://a:7");
     closed.transport = Transport::tcp;
     closed.counts = {.sent = 3, .refused = 3};
@@ -695,14 +696,14 @@ TEST_CASE("below the comparison stands what failed, and by whom") {
     CHECK(ping_comparison(all, plain).ends_with("\ntcp://a:7: 3 refused by 192.0.2.7\n"));
 }
 
-TEST_CASE("a name that is no UTF-8 does not spoil the JSON document") {
+TEST_CASE("a name that is not UTF-8 does not break the JSON document") {
     const PingResult result = udp("udp://caf\xe9:7001");
     const std::array<const PingResult*, 1> all{&result};
     const auto document = nlohmann::json::parse(ping_json(all, {}, Exit::ok));
     CHECK(document["endpoints"][0]["name"] == "udp://caf\xef\xbf\xbd:7001");
 }
 
-TEST_CASE("times of day are of UTC, in whole milliseconds") {
+TEST_CASE("times of day are UTC, in whole milliseconds") {
     CHECK(utc_time(0) == "1970-01-01T00:00:00.000Z");
     CHECK(utc_time(1741529159.2504) == "2025-03-09T14:05:59.250Z");
     CHECK(utc_time(1741529159.9996) == "2025-03-09T14:06:00.000Z");

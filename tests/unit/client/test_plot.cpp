@@ -49,7 +49,7 @@ std::string plot(
     return render_svg({.title = title, .subtitle = subtitle, .started_at = 1741529159.2}, curves);
 }
 
-/// Two hundred answers in ten seconds, `middle_ns` long, some of them much longer.
+/// Two hundred answers in ten seconds, with latencies of `middle_ns`, some much longer.
 Measured some(const std::string& name, double middle_ns, uint64_t seed) {
     std::mt19937_64 random(seed);
     std::lognormal_distribution<double> duration(std::log(middle_ns), 0.5);
@@ -87,7 +87,7 @@ struct Element {
     }
 };
 
-/// No character that markup is made of, but for the entities that XML knows by itself.
+/// No markup characters, except in XML's predefined entities.
 bool is_escaped(std::string_view text) {
     for (size_t at = 0; at < text.size(); ++at) {
         if (text[at] == '<' || text[at] == '>')
@@ -102,7 +102,7 @@ bool is_escaped(std::string_view text) {
     return true;
 }
 
-/// What is between < and >, without them: name="value" with one blank before each.
+/// The text between < and >: name="value", each after one blank.
 std::optional<Element> parse_tag(std::string_view tag) {
     const auto is_name = [](std::string_view name) {
         return !name.empty() && std::ranges::all_of(name, [](char each) {
@@ -130,7 +130,7 @@ std::optional<Element> parse_tag(std::string_view tag) {
     return element;
 }
 
-/// All elements in their order; nothing if tags are not balanced or anything is not escaped.
+/// All elements in order; empty if tags are not balanced or text is not escaped.
 std::optional<std::vector<Element>> elements_of(const std::string& svg) {
     std::vector<Element> elements;
     std::vector<std::string> open;
@@ -181,7 +181,7 @@ struct Box {
     }
 };
 
-/// The panels, as the lower axes and the vertical gridlines span them.
+/// The panels, bounded by the lower axes and the vertical gridlines.
 std::vector<Box> panels_of(const std::vector<Element>& elements) {
     std::vector<Box> panels;
     for (const Element& each : elements)
@@ -195,7 +195,7 @@ std::vector<Box> panels_of(const std::vector<Element>& elements) {
     return panels;
 }
 
-/// Do all points of curves and bands lie in a panel? There must be some.
+/// True if all points of curves and bands lie in a panel, and there are some.
 bool curves_stay_within(const std::vector<Element>& elements, const std::vector<Box>& panels) {
     size_t points = 0;
     for (const Element& each : elements) {
@@ -240,7 +240,7 @@ std::vector<std::vector<Measured>> measured_examples() {
 
 } // namespace
 
-TEST_CASE("the check for well-formed documents refuses what is not") {
+TEST_CASE("the check for well-formed documents refuses malformed ones") {
     CHECK(is_well_formed("<svg a=\"1\"><g><p/></g>x &amp; y</svg>\n"));
     for (const std::string_view wrong :
          {"<svg>", "<svg></g>", "<svg><g></svg></g>", "<svg a=1></svg>", "<svg>&</svg>",
@@ -248,7 +248,7 @@ TEST_CASE("the check for well-formed documents refuses what is not") {
         CHECK_FALSE(is_well_formed(std::string(wrong)));
 }
 
-TEST_CASE("a plot is well-formed and sized, whatever is in it") {
+TEST_CASE("a plot is well-formed and has a size, whatever its contents") {
     for (const auto& measured : measured_examples()) {
         CAPTURE(measured.front().name);
         const std::string svg = plot(measured);
@@ -274,7 +274,7 @@ TEST_CASE("curves, bands and points stay within their panel") {
     }
 }
 
-TEST_CASE("a plot needs nothing from elsewhere and runs nothing") {
+TEST_CASE("a plot loads no other file and runs no script") {
     std::string svg = plot(several(3));
     const std::string name = "xmlns=\"http://www.w3.org/2000/svg\"";
     REQUIRE(svg.find(name) != std::string::npos);
@@ -285,7 +285,7 @@ TEST_CASE("a plot needs nothing from elsewhere and runs nothing") {
         CHECK(svg.find(word) == std::string::npos);
 }
 
-TEST_CASE("a plot has colours for light ground outside of the media query for dark") {
+TEST_CASE("a plot has colours for a light background outside the media query for a dark one") {
     const std::string svg = plot(several(8));
     const size_t dark = svg.find("@media (prefers-color-scheme:dark){");
     REQUIRE(dark != std::string::npos);
@@ -305,7 +305,7 @@ TEST_CASE("title, subtitle and names are escaped") {
     CHECK(svg.find("c &gt; d\uFFFD \uFFFD</text>") != std::string::npos);
 }
 
-TEST_CASE("each curve has its line in both panels, and the table names it") {
+TEST_CASE("each curve has a line in both panels, and the table names it") {
     for (const size_t count : {size_t{1}, size_t{2}, size_t{3}, size_t{8}}) {
         CAPTURE(count);
         const auto measured = several(count);
@@ -339,7 +339,7 @@ TEST_CASE("24 curves have 24 lines, and from five on each has its number in both
     }
 }
 
-TEST_CASE("the picture says when it was, by which version, and how many of what") {
+TEST_CASE("the plot has the date, the version and the counts") {
     auto measured = several(2);
     measured[0].counts = {.sent = 12'345, .answered = 12'300, .lost = 43, .failed = 2};
     measured[1].counts = {.sent = 777, .answered = 777};
@@ -356,7 +356,7 @@ TEST_CASE("the picture says when it was, by which version, and how many of what"
     CHECK(occurrences(svg, ">-<") == 2); // p99.9 of 200
 }
 
-TEST_CASE("bands are drawn for up to three curves") {
+TEST_CASE("bands are drawn for at most three curves") {
     const auto bands = [](size_t count) {
         auto measured = several(count);
         for (Measured& each : measured)
@@ -369,9 +369,9 @@ TEST_CASE("bands are drawn for up to three curves") {
     CHECK(bands(4) == 0);
 }
 
-TEST_CASE("the key names what is drawn, and nothing else") {
+TEST_CASE("the key names the drawn items, and nothing else") {
     auto measured = several(1);
-    CHECK(plot(measured).find(">median<") == std::string::npos); // an answer each column
+    CHECK(plot(measured).find(">median<") == std::string::npos); // one answer in each column
     CHECK(plot(measured).find(">failed") == std::string::npos);
     for (uint64_t i = 0; i < 200; ++i)
         measured[0].record(i * 50 * ms, 300'000);
@@ -392,7 +392,7 @@ TEST_CASE("the key names what is drawn, and nothing else") {
 }
 
 TEST_CASE("failures are bars below the panel of time, as high as their share") {
-    // A column of a thousand with so many failures, one of ten, and one of failures alone.
+    // A column of a thousand with this many failures, one of ten, and one with failures only.
     Measured measured{.name = "x"};
     const auto column = [&](uint64_t at_ns, uint64_t answers, uint64_t failures) {
         for (uint64_t i = 0; i < answers; ++i)
@@ -429,10 +429,10 @@ TEST_CASE("failures are bars below the panel of time, as high as their share") {
     CHECK(heights[0] == doctest::Approx(heights[2] / 4).epsilon(0.02));
     CHECK(heights[1] == doctest::Approx(heights[2] * 3 / 4).epsilon(0.02));
     CHECK(heights[3] < heights[0]);
-    CHECK(heights[3] > 1); // seen all the same
+    CHECK(heights[3] > 1); // visible nevertheless
 }
 
-TEST_CASE("a line is cut where there was no answer for long") {
+TEST_CASE("a line is cut where no answer came for long") {
     Measured measured{.name = "x"};
     const auto moves = [&] {
         const std::string svg = plot({measured});
@@ -447,7 +447,7 @@ TEST_CASE("a line is cut where there was no answer for long") {
     CHECK(moves() == 2);
 }
 
-TEST_CASE("axes carry their units") {
+TEST_CASE("axes have units") {
     const std::string svg = plot(several(1));
     CHECK(occurrences(svg, ">latency (log scale)<") == 2);
     CHECK(occurrences(svg, ">50 us<") == 2);
@@ -456,7 +456,7 @@ TEST_CASE("axes carry their units") {
     CHECK(occurrences(svg, ">99<") == 1);
 }
 
-TEST_CASE("the only curve has all its percentiles written beside it") {
+TEST_CASE("a single curve has all its percentiles beside it") {
     Measured measured{.name = "x"};
     for (uint64_t i = 1; i <= 1000; ++i)
         measured.record(i * ms, i * 1000);
@@ -467,7 +467,7 @@ TEST_CASE("the only curve has all its percentiles written beside it") {
         CHECK(occurrences(svg, label) == 1);
 }
 
-TEST_CASE("several curves have their percentiles beside them where there is room") {
+TEST_CASE("several curves have their percentiles beside them if there is room") {
     auto measured = several(2);
     for (uint64_t i = 0; i < 300; ++i)
         measured[1].record(i * ms, 40'000'000);
@@ -490,7 +490,7 @@ TEST_CASE("without an answer the plot says so") {
     CHECK(occurrences(svg, ">silent (no answer)</text>") == 1);
 }
 
-TEST_CASE("a curve without a series has its distribution alone") {
+TEST_CASE("a curve without a series has only its distribution") {
     const Measured measured = several(1).front();
     const std::vector<Plotted> curves{{"x", &measured.histogram, nullptr}};
     const std::string svg = render_svg({.title = "t", .subtitle = "s"}, curves);

@@ -1,4 +1,4 @@
-// The parts of the plot: its axes, and text inside of SVG.
+// Parts of the plot: its axes, and text in SVG.
 #include "client/show/plot_scale.h"
 #include "client/show/svg.h"
 #include "tests/support/nanoseconds.h"
@@ -31,7 +31,7 @@ using Labels = std::vector<std::string>;
 
 } // namespace
 
-TEST_CASE("scales put their ends within the axis, and ticks in ascending order without a touch") {
+TEST_CASE("scales keep their ends within the axis, and ticks ascend without touching") {
     const uint64_t value = 123'456;
     for (double ratio = 1; ratio < 1e14; ratio = ratio * 1.07 + 0.001) {
         const auto greatest = static_cast<uint64_t>(static_cast<double>(value) * ratio);
@@ -55,7 +55,7 @@ TEST_CASE("scales put their ends within the axis, and ticks in ascending order w
         CHECK(labels <= 14);
         auto names = labels_of(scale.ticks());
         std::ranges::sort(names);
-        CHECK(std::ranges::adjacent_find(names) == names.end()); // each says something else
+        CHECK(std::ranges::adjacent_find(names) == names.end()); // each is different
     }
 }
 
@@ -68,7 +68,7 @@ TEST_CASE("ticks of latency are round and have units") {
         Labels{"980 us", "1 ms", "1.02 ms", "1.04 ms", "1.06 ms", "1.08 ms", "1.1 ms", "1.12 ms"});
 }
 
-TEST_CASE("time is shown in the unit that suits") {
+TEST_CASE("time is shown in a suitable unit") {
     CHECK(TimeScale(10 * ms).title() == "time since the start (ms)");
     CHECK(TimeScale(10 * second).title() == "time since the start (s)");
     CHECK(TimeScale(600 * second).title() == "time since the start (min)");
@@ -84,7 +84,7 @@ TEST_CASE("time is shown in the unit that suits") {
     }
 }
 
-TEST_CASE("percentiles go as far as the count carries") {
+TEST_CASE("percentiles go as far as the count allows") {
     CHECK(labels_of(PercentileScale(1).ticks()) == Labels{"0", "50"});
     CHECK(labels_of(PercentileScale(10).ticks()) == Labels{"0", "50", "75", "90"});
     CHECK(

@@ -1,4 +1,4 @@
-// The wire form of a probe, and how much alike two payloads must be to be the same one.
+// The wire format of a probe, and how similar two payloads must be to count as the same.
 #include "client/measure/probe.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ Bytes probe(size_t size, const ProbeHeader& header) {
     return bytes;
 }
 
-/// What is behind the header.
+/// The bytes after the header.
 Bytes pattern(size_t size, const ProbeHeader& header) {
     const Bytes bytes = probe(probe_header_bytes + size, header);
     return {bytes.begin() + probe_header_bytes, bytes.end()};
@@ -50,7 +50,7 @@ TEST_CASE("a probe's header is magic, session, sequence and time, all big-endian
                                    "2122232425262728");
 }
 
-TEST_CASE("the pattern is the same on every machine and in every version") {
+TEST_CASE("the pattern is equal on every machine and in every version") {
     CHECK(
         hex(pattern(16, {.session = 1, .sequence = 1, .sent_ns = 5})) ==
         "21a5715431dc4cc7e1a26c101cc38752");
@@ -69,7 +69,7 @@ TEST_CASE("a header that was written is read back") {
     CHECK(read_probe_header(probe(24, extreme)) == extreme);
 }
 
-TEST_CASE("without the whole header or with another magic there is none") {
+TEST_CASE("a header that is incomplete or has another magic is not read") {
     const Bytes bytes = probe(56, example);
     CHECK_FALSE(read_probe_header({}).has_value());
     CHECK_FALSE(read_probe_header(std::span(bytes).first(23)).has_value());
@@ -112,7 +112,7 @@ TEST_CASE("two probes differ in more than nine of ten bytes after the header") {
     }
 }
 
-TEST_CASE("no probe's pattern is another's, shifted") {
+TEST_CASE("no probe's pattern is another's pattern shifted") {
     const Bytes one = pattern(1024, {.session = 7, .sequence = 1, .sent_ns = 0});
     const Bytes next = pattern(1024, {.session = 7, .sequence = 2, .sent_ns = 0});
     for (size_t shift = 0; shift < 512; ++shift) {
@@ -128,7 +128,7 @@ TEST_CASE("every value of a byte comes about equally often in the pattern") {
              pattern(1024, {.session = 9, .sequence = sequence, .sent_ns = 0}))
             ++seen[std::to_integer<size_t>(byte)];
     }
-    // 4000 are expected, and of these fixed seeds none is five standard deviations (63) off.
+    // 4000 are expected; with these fixed seeds no count is five standard deviations (63) off.
     CHECK(*std::ranges::min_element(seen) > 4000 - 5 * 63);
     CHECK(*std::ranges::max_element(seen) < 4000 + 5 * 63);
 }
@@ -144,7 +144,7 @@ TEST_CASE("bytes match at the same place only, over the shorter of the two") {
     CHECK(matching_bytes(a, {}) == 0);
 }
 
-TEST_CASE("more than half of the common bytes make a resemblance, exactly half do not") {
+TEST_CASE("more than half of the common bytes make two payloads similar, exactly half do not") {
     const Bytes sent = probe(100, example);
     Bytes answer = sent;
     for (size_t at = 0; at < 49; ++at)
@@ -152,13 +152,13 @@ TEST_CASE("more than half of the common bytes make a resemblance, exactly half d
     CHECK(resembles(answer, sent));
     answer[98] ^= std::byte{1};
     CHECK_FALSE(resembles(answer, sent));
-    answer.push_back(std::byte{0}); // what is longer than the probe does not count
+    answer.push_back(std::byte{0}); // bytes beyond the probe do not count
     CHECK_FALSE(resembles(answer, sent));
     answer[98] = sent[98];
     CHECK(resembles(answer, sent));
 }
 
-TEST_CASE("a piece of a probe resembles it, however short, and nothing resembles no bytes") {
+TEST_CASE("a part of a probe resembles it, however short, but zero bytes resemble nothing") {
     const Bytes sent = probe(56, example);
     for (size_t size = 1; size <= sent.size(); ++size)
         CHECK(resembles(std::span(sent).first(size), sent));

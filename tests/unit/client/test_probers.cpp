@@ -1,5 +1,5 @@
-// Both probers against peers of the test's own on loopback. The test is the engine: it says when a
-// probe is due, and passes on what the loop sees, until what it waits for has come.
+// Both probers against the test's own peers on loopback. The test acts as the engine: it decides
+// when a probe is due and passes on the loop's events until the awaited outcome is there.
 #include "client/ping/prober.h"
 #include "common/clock.h"
 #include "tests/support/nanoseconds.h"
@@ -30,7 +30,7 @@ const uint64_t long_ns = static_cast<uint64_t>(test::patience_ms()) * ms;
 constexpr uint64_t short_ns = 20 * ms;
 constexpr uint32_t probe_bytes = 56;
 
-/// A socket bound to a free port of 127.0.0.1; a stream's listens if asked to.
+/// A socket bound to a free port of 127.0.0.1; a stream socket listens if requested.
 struct Peer {
     explicit Peer(int type, bool listens = true) : fd(::socket(AF_INET, type | SOCK_CLOEXEC, 0)) {
         auto* in = reinterpret_cast<sockaddr_in*>(&address.storage);
@@ -97,7 +97,7 @@ public:
     void send() { REQUIRE(prober->send(monotonic_ns())); }
     const OutcomeCounts& counts() const { return prober->result().counts; }
 
-    /// Turns the loop until `done` says so.
+    /// Runs the loop until `done` returns true.
     void until(const std::function<bool()>& done) {
         const uint64_t give_up_ns = monotonic_ns() + long_ns;
         while (!done()) {
@@ -114,7 +114,7 @@ public:
     void until_known() {
         until([this] { return prober->next_deadline_ns() == UINT64_MAX; });
     }
-    /// Turns it once there is something to turn it for.
+    /// Runs the loop once, when an event is ready.
     void until_event() {
         bool came = false;
         while (!came)
@@ -123,7 +123,7 @@ public:
                 came = true;
             }
     }
-    /// All that waits now has waited too long.
+    /// Expires all waiting probes.
     void give_up() { REQUIRE(prober->expire(monotonic_ns() + 2 * long_ns)); }
     void until_connected(uint64_t connections) {
         until([=, this] { return prober->result().connections == connections; });
@@ -170,7 +170,7 @@ TEST_CASE("UDP: an echo is answered, by the kernel's clock or ours") {
     engine.until_known();
     CHECK(engine.counts().answered == 1);
     CHECK(engine.prober->result().clock != ReceiveClock::none);
-    // One byte more than a probe has is seen, although only its own size was asked for.
+    // One byte beyond the probe is noticed, although only the probe's size was requested.
     engine.send();
     std::array<char, probe_bytes + 1> longer{};
     REQUIRE(::recv(peer.fd.get(), longer.data(), probe_bytes, 0) == probe_bytes);
@@ -181,7 +181,7 @@ TEST_CASE("UDP: an echo is answered, by the kernel's clock or ours") {
     CHECK(engine.counts().wrong_size == 1);
 }
 
-TEST_CASE("UDP: each probe to a closed port is refused, however many are under way") {
+TEST_CASE("UDP: each probe to a closed port is refused, however many are in flight") {
     SocketAddress closed;
     {
         const Peer peer(SOCK_DGRAM);
@@ -197,7 +197,7 @@ TEST_CASE("UDP: each probe to a closed port is refused, however many are under w
     CHECK(engine.log.failures == std::vector<Outcome>(100, Outcome::refused));
 }
 
-TEST_CASE("UDP: a probe that nobody answers is lost") {
+TEST_CASE("UDP: an unanswered probe is lost") {
     const Peer peer(SOCK_DGRAM);
     Engine engine(peer, Transport::udp, short_ns);
     engine.send();
@@ -209,7 +209,7 @@ namespace {
 
 constexpr uint64_t many = 300; ///< more than one turn of the loop reads
 
-/// `many` probes that are echoed, and nobody has looked yet.
+/// `many` probes whose echoes have arrived and are not read yet.
 void echo_many(const Peer& peer, Engine& engine) {
     SocketAddress from;
     for (uint64_t i = 0; i < many; i++) {
@@ -234,7 +234,7 @@ void echo_many_on(const Fd& connection, Engine& engine) {
 
 } // namespace
 
-TEST_CASE("UDP: answers that came in time are read before their probes expire, however many") {
+TEST_CASE("UDP: answers that arrived in time are read before their probes expire, however many") {
     const Peer peer(SOCK_DGRAM);
     Engine engine(peer, Transport::udp, long_ns);
     echo_many(peer, engine);
@@ -244,7 +244,7 @@ TEST_CASE("UDP: answers that came in time are read before their probes expire, h
     CHECK(engine.log.failures.empty());
 }
 
-TEST_CASE("UDP: refusals that came in time are read before their probes expire, however many") {
+TEST_CASE("UDP: refusals that arrived in time are read before their probes expire, however many") {
     SocketAddress closed;
     {
         const Peer peer(SOCK_DGRAM);
@@ -259,7 +259,7 @@ TEST_CASE("UDP: refusals that came in time are read before their probes expire, 
     CHECK(engine.counts().refused == 100);
 }
 
-TEST_CASE("UDP: an answer that came too late is late, however soon somebody looks") {
+TEST_CASE("UDP: an answer that arrived too late is late, however soon it is read") {
     const Peer peer(SOCK_DGRAM);
     Engine engine(peer, Transport::udp, short_ns);
     engine.send();
@@ -281,7 +281,7 @@ TEST_CASE("UDP: an answer that came too late is late, however soon somebody look
     CHECK(engine.counts().answered == 0);
 }
 
-TEST_CASE("UDP: at the end of the run what came is read") {
+TEST_CASE("UDP: at the end of the run the arrived answers are read") {
     const Peer peer(SOCK_DGRAM);
     Engine engine(peer, Transport::udp, long_ns);
     echo_many(peer, engine);
@@ -289,7 +289,7 @@ TEST_CASE("UDP: at the end of the run what came is read") {
     CHECK(engine.counts().answered == many);
 }
 
-TEST_CASE("TCP: answers that came in time are read before their probes expire, however many") {
+TEST_CASE("TCP: answers that arrived in time are read before their probes expire, however many") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns);
     engine.send();
@@ -308,7 +308,7 @@ TEST_CASE("TCP: answers that came in time are read before their probes expire, h
     CHECK(engine.prober->result().connections == 1);
 }
 
-TEST_CASE("TCP: a connection that was made in time is there before its probe expires") {
+TEST_CASE("TCP: a connection established in time is seen before its probe expires") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns, true);
     engine.send();
@@ -320,7 +320,7 @@ TEST_CASE("TCP: a connection that was made in time is there before its probe exp
     CHECK(engine.counts().answered == 1);
 }
 
-TEST_CASE("TCP: how long connecting took is known however late somebody looks") {
+TEST_CASE("TCP: the time to connect is exact however late the event is read") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns);
     engine.send();
@@ -329,11 +329,12 @@ TEST_CASE("TCP: how long connecting took is known however late somebody looks") 
     while (monotonic_ns() < look_ns)
         ::usleep(1000);
     engine.until_connected(1);
-    // It was made within some milliseconds; the kernel's own measure is some of them coarse.
+    // It was established within a few milliseconds, and the kernel's own figure has that
+    // resolution.
     CHECK(engine.prober->result().connect.max_ns() < 400 * ms);
 }
 
-TEST_CASE("TCP: the probe that opens the connection is told how long that took") {
+TEST_CASE("TCP: the probe that opens the connection gets the time to connect") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns);
     engine.send();
@@ -351,7 +352,7 @@ TEST_CASE("TCP: the probe that opens the connection is told how long that took")
     CHECK(engine.counts().answered == 2);
 }
 
-TEST_CASE("TCP: where nobody listens, the probe and those that waited are refused") {
+TEST_CASE("TCP: without a listener, the probe and those that waited are refused") {
     const Peer peer(SOCK_STREAM, false);
     Engine engine(peer, Transport::tcp, long_ns);
     engine.send();
@@ -361,8 +362,7 @@ TEST_CASE("TCP: where nobody listens, the probe and those that waited are refuse
     CHECK(engine.prober->result().connections == 0);
 }
 
-TEST_CASE(
-    "TCP: when the peer closes, what is unanswered is closed, and the next probe reconnects") {
+TEST_CASE("TCP: if the peer closes, unanswered probes are closed, and the next probe reconnects") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns);
     engine.send();
@@ -385,7 +385,7 @@ TEST_CASE(
     CHECK(engine.counts().answered == 1);
 }
 
-TEST_CASE("TCP: a probe that times out leaves its connection to those that still wait there") {
+TEST_CASE("TCP: a probe that times out leaves its connection to those still waiting on it") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns);
     engine.send();
@@ -395,7 +395,7 @@ TEST_CASE("TCP: a probe that times out leaves its connection to those that still
     engine.send();
     const Buffer old_probe = receive(old);
     const Buffer new_probe = receive(old);
-    REQUIRE(engine.prober->expire(between_ns + long_ns)); // the first alone
+    REQUIRE(engine.prober->expire(between_ns + long_ns)); // only the first
     REQUIRE(engine.log.failures == std::vector{Outcome::lost});
 
     engine.send();
@@ -409,7 +409,7 @@ TEST_CASE("TCP: a probe that times out leaves its connection to those that still
     CHECK(engine.counts().lost == 1);
     CHECK(engine.counts().late == 0);
     char byte = 0;
-    CHECK(::recv(old.get(), &byte, 1, 0) == 0); // nothing waits there any more
+    CHECK(::recv(old.get(), &byte, 1, 0) == 0); // no probe waits there any more
 }
 
 TEST_CASE("TCP: a connection whose probes have all timed out is closed") {
@@ -441,7 +441,7 @@ TEST_CASE("TCP: half an answer at the timeout has the wrong size, and ends the c
     CHECK(::recv(connection.get(), &byte, 1, 0) == 0);
 }
 
-TEST_CASE("TCP: a connection that is not made in time loses its probe") {
+TEST_CASE("TCP: a connection that is not established in time loses its probe") {
     // Its queue of connections is full, so that no more are made.
     Peer peer(SOCK_STREAM, false);
     REQUIRE(::listen(peer.fd.get(), 0) == 0);
@@ -475,7 +475,7 @@ TEST_CASE("TCP: with --reconnect each probe has a connection, closed when it is 
         CHECK(arrival.connect_ns > 0);
 }
 
-TEST_CASE("TCP: a peer that does not read gets each probe whole all the same, later") {
+TEST_CASE("TCP: a peer that does not read still gets each probe whole later") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns);
     engine.send();
@@ -500,7 +500,7 @@ TEST_CASE("TCP: a peer that does not read gets each probe whole all the same, la
     CHECK(engine.prober->result().connections == 1);
 }
 
-TEST_CASE("TCP: at the end of the run what waits for its connection is on the books as waiting") {
+TEST_CASE("TCP: at the end of the run probes without a connection count as waiting") {
     Peer peer(SOCK_STREAM, false);
     REQUIRE(::listen(peer.fd.get(), 0) == 0);
     Engine engine(peer, Transport::tcp, long_ns, true);
@@ -514,7 +514,7 @@ TEST_CASE("TCP: at the end of the run what waits for its connection is on the bo
     CHECK(engine.counts().undecided() == 3);
 }
 
-TEST_CASE("TCP: a probe that waits for its connection is given up when the run has lingered") {
+TEST_CASE("TCP: a probe that waits for its connection is given up after the run has lingered") {
     // Its queue of connections is full, so that no more are made.
     Peer peer(SOCK_STREAM, false);
     REQUIRE(::listen(peer.fd.get(), 0) == 0);
@@ -537,7 +537,7 @@ TEST_CASE("TCP: a probe that waits for its connection is given up when the run h
     CHECK(engine.prober->next_deadline_ns() == UINT64_MAX);
 }
 
-TEST_CASE("when the run ends, what nobody had looked at in time is lost all the same") {
+TEST_CASE("at the end of the run, expired probes that were not checked in time are lost") {
     for (const Transport transport : {Transport::udp, Transport::tcp}) {
         const Peer peer(transport == Transport::udp ? SOCK_DGRAM : SOCK_STREAM);
         Engine engine(peer, transport, short_ns);

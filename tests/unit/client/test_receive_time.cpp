@@ -1,5 +1,5 @@
-// Kernel stamps and their way to the monotonic clock. That the kernel gives any is seen over
-// loopback; what is made of good and bad ones is a matter of numbers.
+// Kernel timestamps and their conversion to the monotonic clock. Loopback shows that the kernel
+// gives timestamps; numbers alone test how good and bad ones are converted.
 #include "client/net/receive_time.h"
 #include "common/clock.h"
 #include "tests/support/nanoseconds.h"
@@ -23,7 +23,7 @@ namespace {
 
 using riposte::test::second;
 constexpr Clocks now{.monotonic_ns = 5000 * second, .realtime_ns = 1'700'000'000 * second};
-/// The clocks an hour before.
+/// The clocks one hour earlier.
 constexpr Clocks earlier{
     .monotonic_ns = 1400 * second, .realtime_ns = 1'700'000'000 * second - 3600 * second};
 
@@ -38,7 +38,7 @@ sockaddr_in loopback() {
     return address;
 }
 
-/// Two sockets that are connected over loopback.
+/// Two sockets connected over loopback.
 Pair connected(int type) {
     Pair pair{Fd(::socket(AF_INET, type, 0)), {}};
     Fd listener(::socket(AF_INET, type, 0));
@@ -61,8 +61,8 @@ Pair connected(int type) {
     return pair;
 }
 
-/// One byte from `far` to `near`, and when it came. The kernel begins to stamp from a work queue of
-/// its own, which a busy machine may let wait: it is tried until a stamp comes.
+/// Sends one byte from `far` to `near` and returns its time of arrival. The kernel starts
+/// timestamps from a work queue, which a busy machine may delay: tries until a timestamp arrives.
 ReceiveTime receive_stamped_byte(const Pair& pair, uint64_t& sent_ns) {
     ReceiveTime received;
     ArrivalClock clock;
@@ -83,7 +83,8 @@ ReceiveTime receive_stamped_byte(const Pair& pair, uint64_t& sent_ns) {
 
 } // namespace
 
-TEST_CASE("a stamp becomes the moment as long ago on the monotonic clock, however long") {
+TEST_CASE(
+    "a timestamp converts to the time equally long ago on the monotonic clock, however long") {
     for (const uint64_t ago : {uint64_t{0}, uint64_t{12'345}, second, second + 1, 3599 * second}) {
         const ReceiveTime received = receive_time(now.realtime_ns - ago, earlier, now);
         CHECK(received.ns == now.monotonic_ns - ago);
@@ -91,8 +92,8 @@ TEST_CASE("a stamp becomes the moment as long ago on the monotonic clock, howeve
     }
 }
 
-TEST_CASE("a stamp that can not be true is not used") {
-    // Of the future, or of before the socket was empty.
+TEST_CASE("an impossible timestamp is not used") {
+    // In the future, or before the socket was last empty.
     for (const uint64_t stamp :
          {now.realtime_ns + 1, now.realtime_ns - 3610 * second, uint64_t{1}, UINT64_MAX}) {
         const ReceiveTime received = receive_time(stamp, earlier, now);
@@ -102,15 +103,15 @@ TEST_CASE("a stamp that can not be true is not used") {
     CHECK(receive_time(std::nullopt, earlier, now).clock == ReceiveClock::user_space);
 }
 
-TEST_CASE("a clock that was stepped meanwhile is not taken for time that passed") {
+TEST_CASE("a clock step is not mistaken for elapsed time") {
     const auto stepped = [](int64_t by) {
         return Clocks{
             .monotonic_ns = now.monotonic_ns,
             .realtime_ns = now.realtime_ns + static_cast<uint64_t>(by)};
     };
     const auto hours = [](int64_t count) { return count * 3600 * static_cast<int64_t>(second); };
-    // Two hours ahead or back, or asleep for two hours: a stamp of a minute ago from before the
-    // step is found by the clocks of before it, one from after it by those of now.
+    // Two hours ahead or back, or suspended for two hours: the clocks from before the step convert
+    // a timestamp from before it, the current ones a timestamp from after it, each a minute old.
     for (const int64_t step : {hours(2), hours(-2)}) {
         const Clocks then = stepped(step);
         for (const uint64_t stamp :
@@ -120,8 +121,7 @@ TEST_CASE("a clock that was stepped meanwhile is not taken for time that passed"
             CHECK(received.clock == ReceiveClock::kernel);
         }
     }
-    // Ten minutes: from before or after it, both are possible of many; of none that is of the
-    // future.
+    // Ten minutes: many timestamps could be from before or after the step, but none in the future.
     const Clocks ahead = stepped(hours(1) / 6);
     CHECK(
         receive_time(now.realtime_ns - 60 * second, earlier, ahead).clock ==
@@ -129,13 +129,13 @@ TEST_CASE("a clock that was stepped meanwhile is not taken for time that passed"
     const ReceiveTime recent = receive_time(ahead.realtime_ns - second, earlier, ahead);
     CHECK(recent.ns == now.monotonic_ns - second);
     CHECK(recent.clock == ReceiveClock::kernel);
-    // What NTP slews is no step.
+    // Slewing by NTP is not a step.
     CHECK(
         receive_time(now.realtime_ns - second, earlier, stepped(1'000'000'000)).clock ==
         ReceiveClock::kernel);
 }
 
-TEST_CASE("what is taken came after the socket was last found empty") {
+TEST_CASE("a received message arrived after the socket was last found empty") {
     ArrivalClock clock;
     const Clocks begun = read_clocks();
     const auto later = [&](uint64_t ns) {
@@ -153,7 +153,7 @@ TEST_CASE("what is taken came after the socket was last found empty") {
     CHECK(is_used(11 * second, 12 * second));
 }
 
-TEST_CASE("the clocks are read at the same moment") {
+TEST_CASE("the clocks are read at the same time") {
     for (int i = 0; i < 1000; i++) {
         const uint64_t before_ns = monotonic_ns();
         const Clocks clocks = read_clocks();
@@ -172,7 +172,7 @@ TEST_CASE("a result's clock is mixed as soon as the two differ") {
     CHECK(combine(mixed, kernel) == mixed);
 }
 
-TEST_CASE("the stamp is found among other control data, and a zero one is none") {
+TEST_CASE("the timestamp is found among other control data, and zero means none") {
     alignas(cmsghdr) std::array<std::byte, 256> control{};
     msghdr message{};
     message.msg_control = control.data();
@@ -197,15 +197,15 @@ TEST_CASE("the stamp is found among other control data, and a zero one is none")
     CHECK(!find_receive_stamp(message));
 }
 
-TEST_CASE("the kernel stamps what comes over UDP and over TCP") {
+TEST_CASE("the kernel timestamps data over UDP and over TCP") {
     const Fd hold = hold_receive_stamps();
     REQUIRE(hold);
     for (const int type : {SOCK_DGRAM, SOCK_STREAM}) {
         CAPTURE(type);
         const Pair pair = connected(type);
         enable_receive_stamps(pair.near.get());
-        // The clocks are read one after the other: some play, and much of it if they are
-        // interrupted each time.
+        // The clocks are read one after the other: allow some tolerance, and much of it if each
+        // read is interrupted.
         const auto end = std::chrono::steady_clock::now() + test::patience();
         bool after_sending = false;
         while (!after_sending && std::chrono::steady_clock::now() < end) {
@@ -219,7 +219,7 @@ TEST_CASE("the kernel stamps what comes over UDP and over TCP") {
     }
 }
 
-TEST_CASE("without stamps the time is that of the reading") {
+TEST_CASE("without timestamps the time is that of the read") {
     const Pair pair = connected(SOCK_DGRAM);
     REQUIRE(::send(pair.far.get(), "x", 1, 0) == 1);
     std::array<std::byte, 8> buffer{};
@@ -231,7 +231,7 @@ TEST_CASE("without stamps the time is that of the reading") {
     CHECK(received.ns >= before_ns);
 }
 
-TEST_CASE("what recvmsg fails with comes back as its negative errno") {
+TEST_CASE("an error of recvmsg is returned as its negative errno") {
     std::array<std::byte, 8> buffer{};
     ArrivalClock clock;
     ReceiveTime received;

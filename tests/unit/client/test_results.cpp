@@ -1,4 +1,4 @@
-// What a run is worth: the value of each metric, and the verdict.
+// The results of a run: the value of each metric, and the verdict.
 #include "client/load/load_result.h"
 #include "client/ping/ping_result.h"
 
@@ -53,9 +53,9 @@ std::optional<double> duration_of(const auto& result, std::string_view name) {
 
 } // namespace
 
-TEST_CASE("the loss of ping is the share of probes of known fate without any answer") {
+TEST_CASE("the loss of ping is the share of decided probes without any answer") {
     CHECK_FALSE(loss_percent(OutcomeCounts{}).has_value());
-    CHECK_FALSE(loss_percent(OutcomeCounts{.sent = 3}).has_value()); // all of them wait
+    CHECK_FALSE(loss_percent(OutcomeCounts{.sent = 3}).has_value()); // all still wait
     CHECK(*loss_percent(OutcomeCounts{.sent = 4, .answered = 4}) == 0);
     CHECK(*loss_percent(OutcomeCounts{.sent = 5, .answered = 3, .lost = 1}) == 25);
     CHECK(*loss_percent(OutcomeCounts{.sent = 2, .corrupted = 1, .wrong_size = 1}) == 0);
@@ -66,7 +66,7 @@ TEST_CASE("the loss of ping is the share of probes of known fate without any ans
     CHECK(*loss_percent(OutcomeCounts{.sent = 4, .answered = 3, .too_big = 1}) == 25);
 }
 
-TEST_CASE("what this machine did not send is in no ratio of loss") {
+TEST_CASE("probes and requests that this machine did not send are in no ratio of loss") {
     CHECK(*loss_percent(OutcomeCounts{.sent = 4, .answered = 3, .local = 1}) == 0);
     CHECK(*loss_percent(OutcomeCounts{.sent = 5, .answered = 3, .lost = 1, .local = 1}) == 25);
     CHECK_FALSE(loss_percent(OutcomeCounts{.sent = 4, .local = 4}).has_value());
@@ -126,7 +126,7 @@ TEST_CASE("each metric of ping has its value, in its unit") {
     CHECK(*duration_of(result, "connect.max") == doctest::Approx(70e-6));
 }
 
-TEST_CASE("what TCP sent again is a metric of ping and load, and of TCP alone") {
+TEST_CASE("TCP's retransmits are a metric of ping and load, and of TCP only") {
     PingResult pinged_udp = pinged({.sent = 1, .answered = 1});
     CHECK_FALSE(value_of(pinged_udp, "retransmits").has_value());
     PingResult pinged_tcp = pinged({.sent = 1, .answered = 1});
@@ -143,7 +143,7 @@ TEST_CASE("what TCP sent again is a metric of ping and load, and of TCP alone") 
     CHECK(verdict(loaded_tcp, conditions("retransmits>0")) == Exit::failed);
 }
 
-TEST_CASE("what ping did not measure has no value") {
+TEST_CASE("a metric that ping did not measure has no value") {
     PingResult result = pinged({.sent = 2, .answered = 1});
     for (const std::string_view name : {"jitter", "ipdv.p95", "pdv.p95", "rfc3550_jitter"})
         CHECK_FALSE(duration_of(result, name).has_value()); // it takes two answers
@@ -192,7 +192,8 @@ TEST_CASE("each metric of load has its value, in its unit") {
     CHECK_FALSE(duration_of(result, "connect.min").has_value());
 }
 
-TEST_CASE("in a closed loop the time from sending is the latency, in an open one its own") {
+TEST_CASE(
+    "the time from sending is the latency of a closed loop, and a separate figure of an open one") {
     LoadResult result = loaded({{.sent = 1, .answered = 1}});
     CHECK(*duration_of(result, "rtt.max") == doctest::Approx(100e-6));
     result.rate = 1000;
@@ -206,7 +207,7 @@ TEST_CASE("in a closed loop the time from sending is the latency, in an open one
     CHECK(*duration_of(result, "wait.p50") == doctest::Approx(20e-6));
 }
 
-TEST_CASE("a percentile that so few answers do not have is their maximum, and max is one") {
+TEST_CASE("max, and a percentile that few answers do not have, are their maximum") {
     const auto maximum = [](const auto& result, std::string_view name) {
         const Metric of = conditions(std::string(name) + ">1s").front().metric;
         return maximum_of(result, of);
@@ -242,7 +243,7 @@ TEST_CASE("the verdict on ping") {
         {good, "", Exit::ok},
         {{}, "", Exit::failed},
         {silent, "", Exit::failed},
-        {{.sent = 10, .answered = 9}, "", Exit::ok}, // one is undecided: interrupted twice
+        {{.sent = 10, .answered = 9}, "", Exit::ok}, // one undecided: interrupted twice
         {{.sent = 10, .answered = 9}, "undecided>0", Exit::failed},
         {{.sent = 10}, "", Exit::failed},
         {{.sent = 9, .answered = 9, .duplicated = 9, .reordered = 9, .late = 9, .stray = 9},
@@ -254,7 +255,7 @@ TEST_CASE("the verdict on ping") {
         {closed, "", Exit::failed},
         {corrupted, "", Exit::failed},
         {wrong_size, "", Exit::failed},
-        // Of loss, and of all that counts as it.
+        // Conditions on loss, and on all that counts as loss.
         {lossy, "loss>10%", Exit::ok},
         {lossy, "loss>9%", Exit::failed},
         {refused, "loss>10%", Exit::ok},
@@ -262,13 +263,13 @@ TEST_CASE("the verdict on ping") {
         {closed, "loss>10%", Exit::ok},
         {corrupted, "loss>10%", Exit::failed},
         {wrong_size, "loss>10%", Exit::failed},
-        // Of errors, and so of everything.
+        // Conditions on errors, and so on everything.
         {lossy, "errors>1", Exit::ok},
         {closed, "errors>1", Exit::ok},
         {corrupted, "errors>1", Exit::ok},
         {wrong_size, "errors>1", Exit::ok},
         {wrong_size, "errors>0", Exit::failed},
-        // Of one count alone.
+        // Conditions on one count only.
         {lossy, "lost>1", Exit::ok},
         {lossy, "lost>0", Exit::failed},
         {lossy, "refused>1", Exit::failed},
@@ -284,10 +285,10 @@ TEST_CASE("the verdict on ping") {
         {local, "", Exit::failed},
         {local, "loss>10%", Exit::failed},
         {local, "errors>1", Exit::ok},
-        // No condition makes silence good.
+        // No condition accepts silence.
         {silent, "loss>100%", Exit::failed},
         {silent, "errors>100", Exit::failed},
-        // Others leave the rules as they are.
+        // Other conditions do not change the rules.
         {good, "p99>1s", Exit::ok},
         {good, "p99>50us", Exit::failed},
         {lossy, "p99>1s", Exit::failed},
@@ -344,7 +345,7 @@ TEST_CASE("the verdict on load") {
     }
 }
 
-TEST_CASE("a generator with time to spare that kept its schedule is no bottleneck") {
+TEST_CASE("a generator with CPU to spare that kept its schedule is not a bottleneck") {
     LoadResult result = loaded({{.sent = 1000, .answered = 1000}});
     CHECK(bottlenecks(result).empty());
     CHECK_FALSE(generator_is_bottleneck(result));
@@ -384,14 +385,14 @@ TEST_CASE("a generator that missed its schedule with CPU to spare was on a busy 
         bottlenecks(result).front() ==
         "this machine was busy: 1.1% of the schedule left more than 1 ms late, by up to 3.000 ms, "
         "which the latency from the intended time includes. Leave riposte a core of its own.");
-    // Without CPU to spare that is the cause, and of what had to wait, too.
+    // Without CPU to spare that is the cause, also of the requests that had to wait.
     result.cpu_ns = 1'980'000'000;
     result.late_blocked = 500;
     REQUIRE(bottlenecks(result).size() == 1);
     CHECK(bottlenecks(result).front().starts_with("the generator was the bottleneck"));
 }
 
-TEST_CASE("a server that is slower than the rate is told from a slow generator") {
+TEST_CASE("a server that is slower than the rate differs from a slow generator") {
     LoadResult result = loaded({{.sent = 1000, .answered = 1000}});
     result.rate = 500;
     result.late_blocked = 13;
@@ -405,7 +406,7 @@ TEST_CASE("a server that is slower than the rate is told from a slow generator")
     CHECK(bottlenecks(result).front().ends_with("than the rate, or raise -c."));
 }
 
-TEST_CASE("what was never sent found no room") {
+TEST_CASE("requests that were never sent had no room") {
     LoadResult result = loaded({{.sent = 500, .answered = 500}, 500});
     result.rate = 500;
     result.late_blocked = 20;
@@ -438,7 +439,7 @@ TEST_CASE("a closed loop over UDP says how much of its time losses took") {
     CHECK(bottlenecks(result).front().starts_with("sockets paused: the table of"));
 }
 
-TEST_CASE("a limit of the responder is named where answers stop at a rate") {
+TEST_CASE("a limit of the responder is reported if answers stop at a rate") {
     LoadResult result = loaded({{.sent = 20'000, .answered = 5000, .lost = 15'000}});
     result.transport = Transport::udp;
     result.rate = 2500;
@@ -451,7 +452,7 @@ TEST_CASE("a limit of the responder is named where answers stop at a rate") {
     CHECK(bottlenecks(result).front().starts_with("answers stop at 62"));
     CHECK(bottlenecks(result).front().ends_with(
         " a second: does the responder limit its rate for a prefix? See riposted.toml(5)."));
-    // Unless this machine threw them away.
+    // Unless this machine dropped them.
     result.dropped_here = 15'000;
     REQUIRE(bottlenecks(result).size() == 1);
     CHECK(

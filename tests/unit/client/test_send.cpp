@@ -1,5 +1,5 @@
-// The exchange over a stream, and what is said of its end. Both ends live in the test: a stream
-// socket pair, whose far end is filled before, or served by a thread.
+// The exchange over a stream, and the report of its end. Both ends are in the test: a stream socket
+// pair, whose far end is filled in advance or served by a thread.
 #include "client/net/connect.h"
 #include "client/net/reach.h"
 #include "client/send/send.h"
@@ -39,7 +39,7 @@ Pair socket_pair() {
     return {Fd(fds[0]), Fd(fds[1])};
 }
 
-/// A file in memory for the answer.
+/// An in-memory file for the answer.
 class Output {
 public:
     Output() : fd_(::memfd_create("answer", MFD_CLOEXEC)) { REQUIRE(fd_); }
@@ -88,7 +88,7 @@ Target target_of(std::vector<SocketAddress> addresses) {
 
 } // namespace
 
-TEST_CASE("an answer that ends is an answer, and the message was half-closed") {
+TEST_CASE("the answer ends with the peer's FIN, and ours follows the message") {
     Pair pair = socket_pair();
     put(pair.far.get(), "Hello, i'm server!");
     REQUIRE(::shutdown(pair.far.get(), SHUT_WR) == 0);
@@ -151,7 +151,7 @@ TEST_CASE("a message longer than all buffers is written while its echo is read")
     pair.near.reset();
 }
 
-TEST_CASE("a peer that ended its answer still gets the rest of the message") {
+TEST_CASE("a peer that has ended its answer still gets the rest of the message") {
     Pair pair = socket_pair();
     put(pair.far.get(), "done");
     REQUIRE(::shutdown(pair.far.get(), SHUT_WR) == 0);
@@ -173,7 +173,7 @@ TEST_CASE("a peer that ended its answer still gets the rest of the message") {
     CHECK(read == message.size());
 }
 
-TEST_CASE("a peer that says nothing is told with the time that was waited") {
+TEST_CASE("a silent peer is reported with the time waited") {
     Pair pair = socket_pair();
     const Output output;
     Exchange exchange = exchange_stream(pair.near.get(), "Hello", short_ms, output.fd(), silent);
@@ -184,7 +184,7 @@ TEST_CASE("a peer that says nothing is told with the time that was waited") {
         "tcp://host:7001: connected in 0.280 ms, no answer after 5s; -W waits longer");
 }
 
-TEST_CASE("an answer that stops half-way is told with what had come") {
+TEST_CASE("an answer that stops halfway is reported with the bytes received") {
     Pair pair = socket_pair();
     put(pair.far.get(), "Hel");
     const Output output;
@@ -197,7 +197,7 @@ TEST_CASE("an answer that stops half-way is told with what had come") {
         "tcp://host:7001: the answer stalled for 5s (3 bytes had come); -W waits longer");
 }
 
-TEST_CASE("a peer that stops reading is told with what it took") {
+TEST_CASE("a peer that stops reading is reported with the bytes sent") {
     Pair pair = socket_pair();
     const std::string message(16 << 20, 'm');
     const Output output;
@@ -212,7 +212,7 @@ TEST_CASE("a peer that stops reading is told with what it took") {
                                              "0 bytes of answer); -W waits longer");
 }
 
-TEST_CASE("a peer that closes at once is no success") {
+TEST_CASE("a peer that closes at once is a failure") {
     Pair pair = socket_pair();
     REQUIRE(::shutdown(pair.far.get(), SHUT_WR) == 0);
     const Output output;
@@ -223,7 +223,7 @@ TEST_CASE("a peer that closes at once is no success") {
         "tcp://host:7001: closed without an answer; is it the service that you meant?");
 }
 
-TEST_CASE("what came before a reset is copied, and the reset told") {
+TEST_CASE("bytes before a reset are copied, and the reset is reported") {
     Pair pair = socket_pair();
     put(pair.far.get(), "answer");
     pair.far.reset(); // writing now fails, reading what is there does not
@@ -239,7 +239,7 @@ TEST_CASE("what came before a reset is copied, and the reset told") {
         "longer than the peer reads");
 }
 
-TEST_CASE("a reset without an answer is told plainly") {
+TEST_CASE("a reset without an answer is reported as just that") {
     Pair pair = socket_pair();
     pair.far.reset();
     const Output output;
@@ -248,7 +248,7 @@ TEST_CASE("a reset without an answer is told plainly") {
     CHECK(line_of(exchange, 5) == "tcp://host:7001: connection reset by peer (0 bytes had come)");
 }
 
-TEST_CASE("an answer that can not be written is a local error") {
+TEST_CASE("an answer that cannot be written is a local error") {
     Pair pair = socket_pair();
     put(pair.far.get(), "answer");
     const Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
@@ -277,7 +277,7 @@ TEST_CASE("a refusal asks whether the daemon runs, and is the peer's failure") {
         "tcp://127.0.0.1:7001: connection refused; is riposted running there?");
 }
 
-TEST_CASE("with several addresses each one's failure is told") {
+TEST_CASE("with several addresses each failure is reported") {
     const Target target = target_of({loopback(1), loopback(2)});
     const Failure failures[] = {
         {.address = loopback(1), .error = ETIMEDOUT, .waited_ms = 2500},
@@ -288,7 +288,7 @@ TEST_CASE("with several addresses each one's failure is told") {
         "refused; is riposted running there?");
 }
 
-TEST_CASE("what a firewall on the way forbids is no local error") {
+TEST_CASE("a refusal by a firewall on the way is not a local error") {
     const Target target = target_of({loopback(7001)});
     Failure failure{.address = loopback(7001), .error = EACCES};
     const Error here = connect_error(target, std::span(&failure, 1));
@@ -300,7 +300,7 @@ TEST_CASE("what a firewall on the way forbids is no local error") {
     CHECK(there.message.ends_with("permission denied; a firewall on the way forbids it"));
 }
 
-TEST_CASE("what this machine refuses is a local error") {
+TEST_CASE("a refusal by this machine is a local error") {
     Target target = target_of({loopback(7001)});
     target.source = "192.0.2.1";
     Failure failure{.address = loopback(7001), .error = EADDRNOTAVAIL, .at_source = true};
@@ -321,7 +321,7 @@ TEST_CASE("the next address is tried when one refuses") {
     SocketAddress bound = loopback(0);
     REQUIRE(::bind(closed.get(), bound.get(), bound.size) == 0);
     bound = local_address(closed.get());
-    // Bound and not listening: refused, and nobody else can have the port meanwhile.
+    // Bound and not listening: refused, and no other process can take the port meanwhile.
     const Fd open(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     REQUIRE(open);
     SocketAddress second = loopback(0);

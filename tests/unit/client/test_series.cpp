@@ -35,7 +35,7 @@ Sum sum_of(const std::vector<Series::Column>& columns) {
     return sum;
 }
 
-/// Equally wide and one after the other from the start on.
+/// All have the same width and follow each other from the start on.
 void check_contiguous(const std::vector<Series::Column>& columns) {
     uint64_t start_ns = 0;
     for (const Series::Column& column : columns) {
@@ -56,7 +56,7 @@ TEST_CASE("a series without a record has no columns") {
     CHECK(Series(123).columns().empty());
 }
 
-TEST_CASE("durations fall into the column of their moment, counted from the start") {
+TEST_CASE("durations go into the column of their time, counted from the start") {
     Series series(5 * second, 10 * ms);
     series.record(5 * second, 100);
     series.record(5 * second + 10 * ms - 1, 300);
@@ -83,7 +83,7 @@ TEST_CASE("durations fall into the column of their moment, counted from the star
     }
 }
 
-TEST_CASE("a moment before the start is the start") {
+TEST_CASE("a time before the start counts as the start") {
     Series series(second);
     series.record(0, 5000);
     series.record_failure(second - 1);
@@ -103,7 +103,7 @@ TEST_CASE("failures alone make a column, without a duration") {
     CHECK(columns[2].max_ns == 0);
 }
 
-TEST_CASE("when the columns are full, neighbours are merged and nothing is lost") {
+TEST_CASE("if the columns are full, neighbours are merged and nothing is lost") {
     Series series(0, ms);
     for (uint64_t i = 0; i < Series::columns_max; ++i)
         series.record(i * ms, 2000 + i);
@@ -143,7 +143,7 @@ TEST_CASE("counts, failures and extremes of a long run are exact, whatever the o
     std::uniform_int_distribution<uint64_t> at(0, 3600 * second);
     std::lognormal_distribution<double> duration(std::log(150'000.0), 1.0);
     Series series(0, 10 * ms);
-    std::map<uint64_t, std::vector<uint64_t>> exact; // by moment
+    std::map<uint64_t, std::vector<uint64_t>> exact; // by time
     Sum expected;
     for (int i = 0; i < 40'000; ++i) {
         const uint64_t at_ns = at(random);
@@ -186,7 +186,7 @@ TEST_CASE("counts, failures and extremes of a long run are exact, whatever the o
     }
 }
 
-TEST_CASE("percentiles are within 1/32 from 1 us to 18 minutes, and bounded by the extremes else") {
+TEST_CASE("percentiles are within 1/32 from 1 us to 18 minutes, else bounded by the extremes") {
     for (uint64_t value_ns = 1024; value_ns < (uint64_t{1} << 40); value_ns += value_ns / 50) {
         CAPTURE(value_ns);
         Series series(0);

@@ -47,7 +47,7 @@ bool contains(const std::string& text, std::string_view part) {
 
 } // namespace
 
-TEST_CASE("a status reads like this") {
+TEST_CASE("the text of a status") {
     StatusFigures before = figures();
     before.time -= 2;
     before.listeners[0].accepted -= 4;
@@ -75,7 +75,7 @@ udp datagrams over their prefix's rate    100    0.5
 )");
 }
 
-TEST_CASE("what the daemon does not know is not shown as 0") {
+TEST_CASE("a figure that the daemon does not know is not shown as 0") {
     StatusFigures now = figures();
     now.limits = {{"descriptors", {}, 1024, ""}, {"memory", {}, {}, "bytes"}};
     CHECK(contains(text_of(now), R"(
@@ -85,7 +85,7 @@ memory          -     -
 )"));
 }
 
-TEST_CASE("what is out of order comes before everything but the head") {
+TEST_CASE("problems come first, after the head") {
     StatusFigures now = figures();
     now.state = "draining";
     now.reload_ok = false;
@@ -105,7 +105,7 @@ TEST_CASE("what is out of order comes before everything but the head") {
     CHECK(text.rfind("! ") < text.find("limits "));
 }
 
-TEST_CASE("nothing is wider than a terminal, whatever stands in the document") {
+TEST_CASE("no line is wider than the terminal, whatever the document has") {
     StatusFigures now = figures();
     StatusFigures before = now;
     before.time -= 1e-3;
@@ -158,7 +158,7 @@ TEST_CASE("on a terminal of 40 columns the tables fold") {
     CHECK(has("limits"));
 }
 
-TEST_CASE("rates have seven characters, however short the time between two looks") {
+TEST_CASE("rates have seven characters, however short the time between two samples") {
     StatusFigures now = figures();
     StatusFigures before = now;
     now.start_time = before.start_time = 0;
@@ -168,7 +168,7 @@ TEST_CASE("rates have seven characters, however short the time between two looks
     CHECK(contains(text_of(now, &before), " 1.0e+99 "));
 }
 
-TEST_CASE("a listener is never taken for another: a long address has a line of its own") {
+TEST_CASE("listeners stay distinct: a long address has its own line") {
     StatusFigures now = figures();
     now.listeners[0].address = "tcp://[fe80::1111:2222:3333:4444%a-long-link]:7001";
     now.listeners[1].address = "udp://[fe80::1111:2222:9999:4444%a-long-link]:7001";
@@ -179,12 +179,12 @@ hello tcp://[fe80::1111:2222:3333:4444%a-long-link]:7001
 hello udp://[fe80::1111:2222:9999:4444%a-long-link]:7001
                   700                               100
 )"));
-    // Where there is room for it, it stands where all stand.
+    // If there is room, it is in its column.
     now.listeners[0].address = "tcp://[2001:db8::1:2]:7001";
     CHECK(contains(text_of(now), "\nhello tcp://[2001:db8::1:2]:7001     3    17 "));
 }
 
-TEST_CASE("there are no rates of another process, nor of counts that shrank") {
+TEST_CASE("there are no rates across two processes, nor of counts that shrank") {
     StatusFigures before = figures();
     before.time -= 1;
     before.listeners[0].accepted += 1;
@@ -195,7 +195,7 @@ TEST_CASE("there are no rates of another process, nor of counts that shrank") {
     CHECK(text_of(figures(), &before) == text_of(figures()));
 }
 
-TEST_CASE("a screen holds as many lines as it has, and says how many more there are") {
+TEST_CASE("a screen shows as many lines as fit and the number of the others") {
     const std::vector<std::string> lines{"a", "b", "c"};
     CHECK(fit_rows(lines, 3) == lines);
     CHECK(fit_rows(lines, 0) == lines);
@@ -203,7 +203,7 @@ TEST_CASE("a screen holds as many lines as it has, and says how many more there 
     CHECK(fit_rows(lines, 1) == std::vector<std::string>{"... 3 more lines"});
 }
 
-TEST_CASE("a line is cut where the terminal ends, its colours are not") {
+TEST_CASE("a line is cut at the terminal's width, but not its colours") {
     CHECK(fit_columns("0123456789", 10) == "0123456789");
     CHECK(fit_columns("0123456789", 9) == "012345678");
     CHECK(fit_columns("\033[2mhead\033[0m", 4) == "\033[2mhead\033[0m");
@@ -212,7 +212,7 @@ TEST_CASE("a line is cut where the terminal ends, its colours are not") {
     CHECK(fit_columns("", 5).empty());
 }
 
-TEST_CASE("an error is broken into lines, and escaped only once") {
+TEST_CASE("an error is wrapped into lines, and escaped only once") {
     const std::vector<std::string> lines =
         error_lines("tcp://a: it does not speak HTTP: \"\\x1b\" " + std::string(300, 'x'), false);
     CHECK(lines.front() == "riposte: tcp://a: it does not speak HTTP: \"\\x1b\"");
@@ -221,7 +221,7 @@ TEST_CASE("an error is broken into lines, and escaped only once") {
         CHECK(columns_of(line) <= 80);
 }
 
-TEST_CASE("a document that is none is refused by its first fault") {
+TEST_CASE("a bad document is refused with its first fault") {
     const auto fault = [](std::string_view text) {
         return riposte::client::read_status(text).error();
     };
@@ -255,7 +255,7 @@ TEST_CASE("a document that is none is refused by its first fault") {
     CHECK(fault(std::string(100'000, '[')).starts_with("it is not JSON"));
 }
 
-TEST_CASE("a document for programs is one line of ASCII that says the same") {
+TEST_CASE("the document for programs is one line of ASCII with the same contents") {
     CHECK(
         one_line("{\"z\":\"\xc2\x9b"
                  "2J\x7f\",\r\n \"a\" : 18446744073709551615}\n\n") ==

@@ -1,4 +1,4 @@
-// How wide the terminal is, and what it shows.
+// The terminal's width and output.
 #include "client/show/terminal.h"
 #include "common/fd.h"
 #include "tests/support/child.h"
@@ -41,8 +41,8 @@ std::string width_with_columns(const char* columns) {
     });
 }
 
-/// What a LiveLine does to a terminal, as the bytes that arrive there. A terminal hands them on by
-/// and by: a mark behind them says that all are there.
+/// The bytes that a LiveLine writes to a terminal. A terminal delivers them gradually: a mark after
+/// them shows that all have arrived.
 template<class Use>
 std::string drawn(const char* term, Use use) {
     const Pty pty = open_pty(72);
@@ -68,11 +68,11 @@ std::string drawn(const char* term, Use use) {
 
 } // namespace
 
-TEST_CASE("the terminal says how wide it is") {
+TEST_CASE("the width is that of the terminal") {
     CHECK(terminal_width(open_pty(132).slave.get()) == 132);
 }
 
-TEST_CASE("without a terminal it is COLUMNS, else 80") {
+TEST_CASE("without a terminal the width is COLUMNS, else 80") {
     CHECK(width_with_columns("100") == "100");
     for (const char* columns : {"", "0", "-1", "wide", "100x", "1001", "99999999999999999999999"})
         CHECK_MESSAGE(width_with_columns(columns) == "80", columns);
@@ -97,7 +97,7 @@ TEST_CASE("the character set is the first of LC_ALL, LC_CTYPE and LANG that is s
     CHECK(shown(nullptr, nullptr, nullptr) == "ascii");
 }
 
-TEST_CASE("a live line is drawn over and erased in the end") {
+TEST_CASE("a live line is redrawn in place, and erased at the end") {
     CHECK(drawn("xterm", [] {
               LiveLine line;
               line.draw("one");
