@@ -64,14 +64,14 @@ TEST_CASE("a link-local address keeps its zone") {
         "address is not link-local");
 }
 
-TEST_CASE("a star is every address: IPv6 for dual stack, IPv4 when only that is wanted") {
+TEST_CASE("a star is every address: IPv6 for dual stack, or IPv4 if only that is requested") {
     CHECK(resolved(endpoint("*")) == "[::]:7001");
     CHECK(resolved(endpoint("*"), Family::ipv6) == "[::]:7001");
     CHECK(resolved(endpoint("*"), Family::ipv4) == "0.0.0.0:7001");
 }
 
 TEST_CASE("localhost resolves to loopback without duplicates, with a hosts file or without") {
-    // RFC 6761, section 6.3: with a final dot, in capitals, and what is below it, too.
+    // RFC 6761, section 6.3: with a final dot, in capitals, and names below it, too.
     for (const char* name :
          {"localhost", "localhost.", "LocalHost", "any.localhost", "x.Localhost."})
         for (const bool passive : {false, true}) {
@@ -89,7 +89,7 @@ TEST_CASE("an address of the wrong family is refused by name") {
     CHECK(resolved(endpoint("::1"), Family::ipv4) == "'::1' is not an IPv4 address");
 }
 
-TEST_CASE("a host that can not be resolved is named in one line") {
+TEST_CASE("a host that cannot be resolved is named in one line") {
     // .invalid never exists (RFC 2606); the reason differs with and without a name server.
     const std::string error = resolved(endpoint("no-such-host.invalid"));
     CHECK(error.starts_with("cannot resolve 'no-such-host.invalid': "));
@@ -101,7 +101,7 @@ TEST_CASE("an IPv4 address that came through a dual-stack socket prints as IPv4"
     CHECK(resolved(endpoint("::ffff:192.0.2.1", 9)) == "192.0.2.1:9");
 }
 
-TEST_CASE("a zone whose interface is gone prints as its number") {
+TEST_CASE("a zone without its interface prints as its number") {
     sockaddr_in6 specific{};
     specific.sin6_family = AF_INET6;
     specific.sin6_addr.s6_addr[0] = 0xfe;
@@ -110,7 +110,7 @@ TEST_CASE("a zone whose interface is gone prints as its number") {
     CHECK(to_string(from(specific, sizeof specific)) == "[fe80::%2147483000]:0");
 }
 
-TEST_CASE("addresses without host and port are named for what they are") {
+TEST_CASE("addresses without host and port print as their kind") {
     CHECK(to_string(SocketAddress{}) == "(no address)");
     CHECK(SocketAddress{}.port() == 0);
 
@@ -128,7 +128,7 @@ TEST_CASE("addresses without host and port are named for what they are") {
     CHECK(to_string(from(specific, sizeof specific)) == "(address family 99)");
 }
 
-TEST_CASE("both ends of a connection can be asked from the kernel") {
+TEST_CASE("the kernel gives both ends of a connection") {
     const Fd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     REQUIRE(listener);
     auto wanted = resolve(endpoint("127.0.0.1", 0), Transport::tcp, Family::any, true);

@@ -51,7 +51,7 @@ TEST_CASE("scheme, host and port are read, and print back to the same text") {
     }
 }
 
-TEST_CASE("only the client may leave the port out") {
+TEST_CASE("only the client may omit the port") {
     CHECK(parse_endpoint("tcp://[::1]", client_rules) == Endpoint{Transport::tcp, "::1", 7001});
     CHECK(parse_endpoint("server", client_rules) == Endpoint{std::nullopt, "server", 7001});
     CHECK(parse_endpoint("server:9", client_rules) == Endpoint{std::nullopt, "server", 9});
@@ -69,7 +69,7 @@ TEST_CASE("only the daemon may listen on every address") {
         "6: '*' is for listening only; write the host to send to");
 }
 
-TEST_CASE("a bad endpoint is refused where the fault stands, with what to do about it") {
+TEST_CASE("a bad endpoint is refused at the position of the fault, with the remedy") {
     const std::vector<std::pair<std::string, std::string_view>> cases{
         {"", "0: the address is empty; write one like tcp://127.0.0.1:7001"},
         {"http://host:1", "0: unknown scheme 'http'; use tcp:// or udp://"},
@@ -124,7 +124,7 @@ TEST_CASE("a bad endpoint is refused where the fault stands, with what to do abo
         CHECK(error_of(text, daemon_rules) == message);
 }
 
-TEST_CASE("what a resolver would read as an address, and we do not, is refused") {
+TEST_CASE("a host that a resolver would read as an address, and we would not, is refused") {
     // inet_aton(3) takes all of these for addresses.
     for (const std::string_view host :
          {"0x7f000001", "0X7F000001", "127.0x1", "127.1", "127.0.0.0x1", "0x7f.1", "0177.0.0.1",
@@ -141,7 +141,7 @@ TEST_CASE("what a resolver would read as an address, and we do not, is refused")
     }
 }
 
-TEST_CASE("an IPv4-mapped address is refused, with the address that it stands for") {
+TEST_CASE("an IPv4-mapped address is refused, with the IPv4 address that it means") {
     CHECK(
         error_of("tcp://[::ffff:1.2.3.4]:1", daemon_rules) ==
         "7: '::ffff:1.2.3.4' is an IPv4-mapped address, which no packet carries; write 1.2.3.4");
@@ -151,7 +151,7 @@ TEST_CASE("an IPv4-mapped address is refused, with the address that it stands fo
     CHECK_FALSE(parse_host("::ffff:127.0.0.1").has_value());
 }
 
-TEST_CASE("a host stands alone where no port can be") {
+TEST_CASE("a host is read alone where a port is not allowed") {
     for (const auto& [text, host] : std::vector<std::pair<std::string_view, std::string_view>>{
              {"127.0.0.1", "127.0.0.1"},
              {"::1", "::1"},

@@ -17,7 +17,7 @@ TEST_CASE("printable ASCII is shown as it is, everything else as an escape") {
     CHECK(escape("\xc3\xa9\xff") == "\\xc3\\xa9\\xff");
 }
 
-TEST_CASE("no byte leaves escape() that a terminal or a log could take for a command") {
+TEST_CASE("escape() returns no byte that a terminal or a log could take for a command") {
     for (int value = 0; value < 256; value++) {
         const char byte = static_cast<char>(value);
         for (const char c : escape(std::string_view(&byte, 1)))
@@ -25,7 +25,7 @@ TEST_CASE("no byte leaves escape() that a terminal or a log could take for a com
     }
 }
 
-TEST_CASE("a long text is cut, and what is left out is counted") {
+TEST_CASE("a long text is cut, and the omitted bytes are counted") {
     CHECK(escape("abcdef", 6) == "abcdef");
     CHECK(escape("abcdefg", 6) == "abcdef... 1 more byte");
     CHECK(escape("abcdefgh", 6) == "abcdef... 2 more bytes");
@@ -56,12 +56,12 @@ TEST_CASE("a word that would have to change by more than a third has no nearest"
     CHECK(nearest("z", letters) == "");
 }
 
-TEST_CASE("the first of two equally near words is taken") {
+TEST_CASE("of two equally near words the first one wins") {
     constexpr std::array words{"cat"sv, "car"sv};
     CHECK(nearest("cab", words) == "cat");
 }
 
-TEST_CASE("errno is told in words, and an unknown one by its number") {
+TEST_CASE("errno is printed as text, and an unknown one as its number") {
     CHECK(errno_text(EADDRINUSE) == "Address already in use");
     CHECK(errno_text(EACCES) == "Permission denied");
     CHECK(errno_text(4711) == "error 4711");

@@ -52,7 +52,7 @@ TEST_CASE("durations are read to the millisecond, a bare number is seconds") {
     }
 }
 
-TEST_CASE("what is no duration is refused with what was read and what would be right") {
+TEST_CASE("a bad duration is refused with the text and a correct example") {
     const std::vector<std::pair<std::string_view, std::string_view>> cases{
         {"", "the duration is empty; write one like 250ms, 10s or 2m"},
         {"-5s", "'-5s' is negative; write a duration like 250ms, 10s or 2m"},
@@ -116,7 +116,7 @@ TEST_CASE("fine durations are read to the microsecond, a bare number is seconds"
     }
 }
 
-TEST_CASE("what is finer than a microsecond, too long or in another unit is refused") {
+TEST_CASE("durations finer than a microsecond, too long or in another unit are refused") {
     const std::vector<std::pair<std::string_view, std::string_view>> cases{
         {"", "the duration is empty; write one like 200us, 10ms or 1s"},
         {"-5us", "'-5us' is negative; write a duration like 200us, 10ms or 1s"},
@@ -134,7 +134,7 @@ TEST_CASE("what is finer than a microsecond, too long or in another unit is refu
         CHECK(fine_duration_error(text) == message);
 }
 
-TEST_CASE("microseconds are no unit where milliseconds are meant") {
+TEST_CASE("microseconds are not a unit where milliseconds are expected") {
     CHECK(
         duration_error("5000us") ==
         "'5000us' has the unknown unit 'us'; the units are ms, s, m or h");
@@ -179,7 +179,7 @@ TEST_CASE("sizes are bytes, their units are powers of 1024") {
     }
 }
 
-TEST_CASE("what is no size is refused with what was read and what would be right") {
+TEST_CASE("a bad size is refused with the text and a correct example") {
     const std::vector<std::pair<std::string_view, std::string_view>> cases{
         {"", "the size is empty; write one like 512, 64KiB or 1MiB"},
         {"-1", "'-1' is negative; write a size like 512, 64KiB or 1MiB"},
@@ -195,7 +195,7 @@ TEST_CASE("what is no size is refused with what was read and what would be right
         CHECK(size_error(text) == message);
 }
 
-TEST_CASE("a decimal number has digits, and perhaps a point and more digits") {
+TEST_CASE("a decimal number has digits, and possibly a point and more digits") {
     const std::vector<std::pair<std::string_view, double>> cases{
         {"0", 0}, {"1000", 1000}, {"0.5", 0.5}, {"007.250", 7.25}, {"99.999", 99.999}};
     for (const auto& [text, number] : cases)
