@@ -1,5 +1,5 @@
-// What the tests of listeners share: configurations from a line of text, and sockets to be in the
-// way of them.
+// Shared by the tests of listeners: configurations from a line of text, and sockets that occupy
+// their ports.
 #pragma once
 
 #include "common/address.h"
@@ -70,8 +70,8 @@ inline uint16_t port_of(int fd) {
     return local_address(fd).port();
 }
 
-/// A socket of somebody else's on `host`, and the port that it got. `before_bind` is a
-/// socket-level option to set.
+/// Another process's socket on `host`, and the port that it got. `before_bind` is a socket-level
+/// option to set.
 inline Fd foreign_socket(const std::string& host, Transport transport, int before_bind = 0) {
     const auto address = resolve({transport, host, 0}, transport, Family::any, true);
     if (!address)

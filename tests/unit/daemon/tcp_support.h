@@ -1,4 +1,4 @@
-// Connections for the tests of what decides about them, without an engine.
+// Connections for tests of the code that decides about them, without an engine.
 #pragma once
 
 #include "daemon/tcp/connection.h"
@@ -14,7 +14,7 @@ inline Connection opened_connection() {
     return c;
 }
 
-/// So many bytes are pending, in one buffer.
+/// Makes this many bytes pending, in one buffer.
 inline void set_pending(Connection& c, uint32_t bytes) {
     const BufferId buffer = bytes > 0 ? BufferId{0} : no_buffer;
     c.pending = {.head = buffer, .tail = buffer, .bytes = bytes};

@@ -20,7 +20,7 @@ std::vector<Cidr> prefixes(std::initializer_list<std::string_view> texts) {
     return prefixes;
 }
 
-/// The key of a peer: an address without a length is the whole of it.
+/// The key of a peer: an address without a prefix length.
 SourceKey key(std::string_view text) {
     return parse_cidr(text).value().network;
 }
@@ -32,13 +32,13 @@ Acl lists(
 
 } // namespace
 
-TEST_CASE("without lists there is nothing to ask") {
+TEST_CASE("without lists there is no check") {
     CHECK(make_acl({}) == nullptr);
     CHECK(make_acl({prefixes({"::1"}), {}}) != nullptr);
     CHECK(make_acl({{}, prefixes({"::1"})}) != nullptr);
 }
 
-TEST_CASE("without an allow list everybody is let in who is not denied") {
+TEST_CASE("without an allow list every peer that is not denied is allowed") {
     const Acl some = lists({}, {"192.0.2.0/24", "2001:db8::/32"});
     CHECK_FALSE(some.permits(key("192.0.2.0")));
     CHECK_FALSE(some.permits(key("192.0.2.255")));
@@ -48,7 +48,7 @@ TEST_CASE("without an allow list everybody is let in who is not denied") {
     CHECK(some.permits(key("2001:db9::1")));
 }
 
-TEST_CASE("with an allow list only those are let in who are in it") {
+TEST_CASE("with an allow list only the peers in it are allowed") {
     const Acl some = lists({"192.0.2.0/24"}, {});
     CHECK(some.permits(key("192.0.2.7")));
     CHECK_FALSE(some.permits(key("192.0.3.7")));
@@ -58,15 +58,15 @@ TEST_CASE("with an allow list only those are let in who are in it") {
 TEST_CASE("the longest prefix decides, and of equal ones deny") {
     const Acl nested = lists(
         {"10.0.0.0/8", "10.1.2.0/24", "10.9.0.0/16"}, {"10.1.0.0/16", "10.1.2.3", "10.9.0.0/16"});
-    CHECK(nested.permits(key("10.2.0.1")));        // /8 alone
+    CHECK(nested.permits(key("10.2.0.1")));        // only /8
     CHECK_FALSE(nested.permits(key("10.1.1.1")));  // /16 denies
-    CHECK(nested.permits(key("10.1.2.1")));        // /24 lets in again
-    CHECK_FALSE(nested.permits(key("10.1.2.3")));  // but for this one
+    CHECK(nested.permits(key("10.1.2.1")));        // /24 allows again
+    CHECK_FALSE(nested.permits(key("10.1.2.3")));  // except this one
     CHECK_FALSE(nested.permits(key("10.9.0.1")));  // both say /16
     CHECK_FALSE(nested.permits(key("192.0.2.1"))); // in neither
 }
 
-TEST_CASE("all of one family can be denied, and the other is not meant") {
+TEST_CASE("all of one family can be denied without denying the other") {
     const Acl no_ipv4 = lists({}, {"0.0.0.0/0"});
     CHECK_FALSE(no_ipv4.permits(key("192.0.2.1")));
     CHECK_FALSE(no_ipv4.permits(key("::ffff:192.0.2.1")));
@@ -76,7 +76,7 @@ TEST_CASE("all of one family can be denied, and the other is not meant") {
     CHECK_FALSE(only_ipv6.permits(key("192.0.2.1")));
 }
 
-TEST_CASE("IPv4 is the same in both ways of writing, and as it comes on both kinds of socket") {
+TEST_CASE("IPv4 is the same in both notations, and on both kinds of socket") {
     const Acl mapped = lists({"::ffff:192.0.2.0/120"}, {"192.0.2.66"});
     for (const char* text : {"::ffff:192.0.2.1", "::ffff:192.0.2.66"}) {
         sockaddr_in6 v6{};
@@ -97,7 +97,7 @@ TEST_CASE("IPv4 is the same in both ways of writing, and as it comes on both kin
     }
 }
 
-TEST_CASE("a peer with a zone is judged by its address") {
+TEST_CASE("a peer with a zone is checked by its address") {
     const Acl local = lists({"fe80::/64"}, {"fe80::66"});
     for (const uint32_t zone : {0U, 1U, 7U}) {
         sockaddr_in6 v6{};
@@ -113,19 +113,19 @@ TEST_CASE("a peer with a zone is judged by its address") {
     }
 }
 
-TEST_CASE("an address that the kernel could not tell is refused") {
+TEST_CASE("an unknown address is refused") {
     CHECK_FALSE(lists({}, {"192.0.2.1"}).permits(source_key(SocketAddress{})));
     CHECK_FALSE(lists({"::/0"}, {}).permits(source_key(SocketAddress{})));
 }
 
-TEST_CASE("random lists decide as the rule says when it is written out") {
+TEST_CASE("random lists decide as a literal form of the rule does") {
     std::mt19937 random(6);
     uint32_t let_in = 0;
     for (int round = 0; round < 2000; ++round) {
         AclConfig config;
         for (auto* list : {&config.allow, &config.deny}) {
             for (auto left = random() % 6; left > 0; --left) {
-                // Few different bits, so that prefixes nest and meet.
+                // Few different bits, so that prefixes nest and overlap.
                 SourceKey address = key("10.0.0.0");
                 address[13] = static_cast<uint8_t>(random() % 4);
                 address[15] = static_cast<uint8_t>(random() % 4);

@@ -17,7 +17,7 @@ using namespace riposte;
 
 namespace {
 
-/// What `body` wrote to the log, at the level info.
+/// The lines that `body` wrote to the log, at the level info.
 std::string log_of(const std::function<void()>& body) {
     return test::in_child([&] {
         test::forget_service_manager();
@@ -33,7 +33,7 @@ std::string log_of(const std::function<void()>& body) {
     });
 }
 
-/// In log_of(), where a CHECK would be another process's.
+/// For log_of(), where a CHECK would fail in another process.
 void expect(bool holds, std::source_location where = std::source_location::current()) {
     if (!holds)
         ::dprintf(STDERR_FILENO, "line %u does not hold\n", where.line());
@@ -62,7 +62,7 @@ std::string line(std::string_view rest) {
     return std::string(log_head) + std::string(rest) + "\n";
 }
 
-/// "0123": the datagrams of these that are told of, when they come in such parts.
+/// "0123": which of these datagrams are logged if they arrive in such parts.
 std::string sampled(uint32_t every, std::initializer_list<uint32_t> trains) {
     AccessLog log;
     log.set({.datagrams_every = every}, 0);
@@ -78,7 +78,7 @@ std::string sampled(uint32_t every, std::initializer_list<uint32_t> trains) {
 
 } // namespace
 
-TEST_CASE("a connection is told of once, with what it sent, took and how it ended") {
+TEST_CASE("a connection is logged once, with the bytes that it sent and read, and how it ended") {
     CHECK(log_of([] {
               AccessLog log;
               log.set({.connections = true}, 2);
@@ -93,7 +93,7 @@ TEST_CASE("a connection is told of once, with what it sent, took and how it ende
           }) == line("10 bytes in, 10 out, 2.045 s, finished: \"hello, you\""));
 }
 
-TEST_CASE("the first bytes of a connection are shown, escaped, however they come") {
+TEST_CASE("the first bytes of a connection are shown, escaped, however they arrive") {
     const std::string text = log_of([] {
         AccessLog log;
         log.set({.connections = true, .bytes = 5}, 3);
@@ -113,7 +113,7 @@ TEST_CASE("the first bytes of a connection are shown, escaped, however they come
                     line("5 bytes in, 0 out, 0.000 s, finished: \"12345\""));
 }
 
-TEST_CASE("no bytes are shown if none are asked for") {
+TEST_CASE("no bytes are shown if none are requested") {
     CHECK(
         log_of([] {
             AccessLog log;
@@ -128,7 +128,7 @@ TEST_CASE("no bytes are shown if none are asked for") {
                   line("datagram of 0 bytes, refused: \"\""));
 }
 
-TEST_CASE("the first reason that was noted is how it ended") {
+TEST_CASE("the first noted reason is how the connection ended") {
     CHECK(
         log_of([] {
             AccessLog log;
@@ -137,13 +137,14 @@ TEST_CASE("the first reason that was noted is how it ended") {
             log.note(0, "idle");
             log.note(0, "drained");
             log.ended(0, peer(), "finished", 1);
-            log.opened(0, 1); // nothing of the one before is left
+            log.opened(0, 1); // nothing is left of the previous one
             log.ended(0, peer(), "finished", 1);
         }) == line("0 bytes in, 0 out, 0.001 s, idle: \"\"") +
                   line("0 bytes in, 0 out, 0.000 s, finished: \"\""));
 }
 
-TEST_CASE("off, nobody is told of, and who came meanwhile is not when it is switched on") {
+TEST_CASE(
+    "while off nothing is logged, nor are connections opened meanwhile after it is switched on") {
     CHECK(log_of([] {
               AccessLog log;
               log.set({}, 4);
@@ -153,7 +154,7 @@ TEST_CASE("off, nobody is told of, and who came meanwhile is not when it is swit
               log.set({.connections = true}, 4);
               expect(!log.told_of(0));
               log.opened(1, 0);
-              log.grow(100); // keeps what is there
+              log.grow(100); // keeps the records
               expect(log.told_of(1));
               log.opened(99, 0);
               log.set({.connections = true, .rate = 5}, 100);
@@ -164,7 +165,7 @@ TEST_CASE("off, nobody is told of, and who came meanwhile is not when it is swit
           }).empty());
 }
 
-TEST_CASE("one datagram in so many is told of, however they come together") {
+TEST_CASE("every Nth datagram is logged, however they arrive together") {
     CHECK(sampled(0, {1, 5, 1000}).empty());
     CHECK(sampled(1, {1, 3}) == "0 1 2 3 ");
     CHECK(sampled(3, {1, 1, 1, 1, 1, 1, 1}) == "2 5 ");
@@ -173,7 +174,7 @@ TEST_CASE("one datagram in so many is told of, however they come together") {
     CHECK(sampled(1'000'000'000, {64, 64}).empty());
 }
 
-TEST_CASE("no more than its rate is written, and how many were left out is said a second later") {
+TEST_CASE("at most the rate is written, and the number of dropped lines a second later") {
     const std::string text = log_of([] {
         AccessLog log;
         log.set({.datagrams_every = 1, .rate = 2}, 0);
@@ -195,7 +196,7 @@ TEST_CASE("no more than its rate is written, and how many were left out is said 
     CHECK(text == x + x + "<6>access: 8 lines left out\n" + y + y + "<6>access: 1 line left out\n");
 }
 
-TEST_CASE("at the level warning nothing is written, and nothing was left out") {
+TEST_CASE("at the level warning nothing is written, and nothing counts as dropped") {
     CHECK(log_of([] {
               AccessLog log;
               log.set({.connections = true, .datagrams_every = 1, .rate = 1}, 1);
@@ -210,7 +211,7 @@ TEST_CASE("at the level warning nothing is written, and nothing was left out") {
           }).empty());
 }
 
-TEST_CASE("each worker has its share of the rate, and a line a second at least") {
+TEST_CASE("each worker has its share of the rate, and at least one line a second") {
     CHECK(worker_share(AccessLogConfig{.rate = 100}, 4).rate == 25);
     CHECK(worker_share(AccessLogConfig{.rate = 3}, 4).rate == 1);
     CHECK(worker_share(AccessLogConfig{.connections = true, .bytes = 7}, 2).bytes == 7);
@@ -229,7 +230,7 @@ std::string refused_access_log(std::string_view toml) {
 
 } // namespace
 
-TEST_CASE("every key of [access_log] is read, and printed as what it is") {
+TEST_CASE("every key of [access_log] is read, and printed as read") {
     const auto config = parse_config(
         "[access_log]\nconnections = true\ndatagrams_every = 1000\nrate = 20\nbytes = 0\n", "f");
     REQUIRE(config);
@@ -244,7 +245,7 @@ TEST_CASE("every key of [access_log] is read, and printed as what it is") {
     CHECK(default_config().access_log.datagrams_every == 0);
 }
 
-TEST_CASE("what is wrong in [access_log] is refused at its place") {
+TEST_CASE("a fault in [access_log] is refused at its position") {
     CHECK(
         refused_access_log("connections = 1") ==
         "riposted.toml:2:15: 'connections' is an integer; it must "

@@ -29,7 +29,7 @@ struct Gate {
 
 } // namespace
 
-TEST_CASE_FIXTURE(Gate, "an admission that does not complete gives back what it has counted") {
+TEST_CASE_FIXTURE(Gate, "an admission that does not complete undoes its counts") {
     for (int i = 0; i < 10; ++i) {
         const auto ticket = admission.ask(source_number(1), listener);
         REQUIRE(ticket.has_value());
@@ -48,7 +48,7 @@ TEST_CASE_FIXTURE(Gate, "a ticket that was moved is undone once") {
     CHECK(listener.load->open() == 0);
 }
 
-TEST_CASE_FIXTURE(Gate, "a completed admission holds its places until the connection leaves") {
+TEST_CASE_FIXTURE(Gate, "a completed admission keeps its places until the connection leaves") {
     for (int i = 0; i < 2; ++i)
         admission.ask(source_number(1), listener)->complete();
     CHECK(listener.load->open() == 2);
@@ -84,7 +84,8 @@ TEST_CASE_FIXTURE(Gate, "a connection over its limits is counted until it has en
     CHECK(listener.load->open() == 0);
 }
 
-TEST_CASE_FIXTURE(Gate, "what is one source may change, and is then counted anew") {
+TEST_CASE_FIXTURE(
+    Gate, "a reload may change the prefix of a source, and sources are then recounted") {
     ConnectionTable table;
     table.grow(4);
     for (const uint8_t last : {uint8_t{1}, uint8_t{2}}) {
@@ -101,12 +102,12 @@ TEST_CASE_FIXTURE(Gate, "what is one source may change, and is then counted anew
     CHECK(!admission.ask(source_number(3), listener).has_value()); // two of its prefix are open
 }
 
-TEST_CASE("the room for connections ends where a token does") {
+TEST_CASE("the number of connections is bounded by the width of a token") {
     CHECK(Admission::connections_max({.connections_max = 7}) == 7);
     CHECK(Admission::connections_max({.connections_max = UINT32_MAX}) == Token::max - 1);
 }
 
-TEST_CASE("a slot is taken, named by its generation, and used again after it was given back") {
+TEST_CASE("a slot is taken, named by its generation, and reused after its release") {
     ConnectionTable table;
     table.grow(2);
     const uint32_t first = table.take(10, {}, 1);

@@ -36,7 +36,7 @@ TEST_CASE("the buffers of a pool do not overlap") {
             REQUIRE(byte == static_cast<std::byte>(id));
 }
 
-TEST_CASE("a pool that memory can not hold is an error that says what to do") {
+TEST_CASE("a pool too large for memory is an error that names the remedy") {
     auto pool = BufferPool::create(1u << 20, 1u << 31);
     REQUIRE_FALSE(pool);
     CHECK(pool.error().exit == Exit::os);
@@ -46,8 +46,7 @@ TEST_CASE("a pool that memory can not hold is an error that says what to do") {
                                 "'buffer_memory' or raise the memory limit");
 }
 
-TEST_CASE(
-    "a trimmed pool has given back what was free, but for the warm buffers, and nothing else") {
+TEST_CASE("a trimmed pool releases the free buffers except the warm ones, and nothing else") {
     constexpr uint32_t bytes = 16'384;
     auto pool = BufferPool::create(8, bytes);
     REQUIRE(pool);
@@ -65,12 +64,12 @@ TEST_CASE(
     CHECK_FALSE(pool->used_since_trim());
     for (size_t i = 0; i < taken.size(); ++i) {
         CAPTURE(i);
-        // What the system gives anew is zero.
+        // Memory that the system provides again is zero.
         const std::byte expected = i < 3 ? std::byte{0} : std::byte{0x5a};
         const auto all = pool->bytes(taken[i]);
         CHECK(std::ranges::count(all, expected) == bytes);
     }
-    // Everything is still there to be taken, the warm one first.
+    // All buffers can still be taken, the warm one first.
     CHECK(pool->take(Owner::backend) == taken[3]);
     CHECK(pool->held(Owner::pool) == 5);
     pool->move(taken[4], Owner::worker, Owner::pool);
@@ -81,7 +80,7 @@ TEST_CASE(
     CHECK(pool->bytes(taken[5])[0] == std::byte{0x5a});
 }
 
-TEST_CASE("what is freed after a trim is there for the next one, though nobody takes any more") {
+TEST_CASE("buffers freed after a trim are released by the next one, even if none is taken again") {
     auto pool = BufferPool::create(8, 16'384);
     REQUIRE(pool);
     const BufferId buffer = pool->take(Owner::worker);
@@ -96,7 +95,7 @@ TEST_CASE("what is freed after a trim is there for the next one, though nobody t
     CHECK(pool->bytes(buffer)[0] == std::byte{0});
 }
 
-TEST_CASE("a trimmed pool of buffers that share pages leaves what is in use alone") {
+TEST_CASE("trimming a pool of buffers that share pages keeps those in use") {
     for (const uint32_t bytes : {100u, 4096u + 100u, 3u * 4096u - 8u}) {
         CAPTURE(bytes);
         auto pool = BufferPool::create(16, bytes);

@@ -10,7 +10,7 @@ using namespace riposte::test;
 
 namespace {
 
-/// What the kernel still has for each peer, by descriptor.
+/// The bytes that the kernel still has for each peer, by descriptor.
 class KernelBuffers final : public Host {
 public:
     uint64_t now_ns() noexcept override { return 0; }
@@ -47,7 +47,7 @@ struct Shortage {
         relief.wake(table, [&](uint32_t slot) { slots.push_back(slot); });
         return slots;
     }
-    /// The first that is found within `ms`, in one round after the other.
+    /// The first one found within `ms`, in successive rounds.
     uint32_t longest_after(uint64_t ms) {
         for (const uint64_t end_ms = now_ms + ms; now_ms < end_ms;) {
             now_ms += BufferRelief::pause_ms;
@@ -65,13 +65,13 @@ struct Shortage {
 
 } // namespace
 
-TEST_CASE_FIXTURE(Shortage, "without a starved connection there is nothing to wait for") {
+TEST_CASE_FIXTURE(Shortage, "without a starved connection there is no deadline") {
     CHECK(relief.next_ms() == TimerWheel::never);
     CHECK(!relief.must_reset(now_ms));
     relief.starve(1, table[1], true);
     CHECK(relief.next_ms() <= now_ms);
     CHECK(relief.must_reset(now_ms));
-    relief.buffer_released(); // it will be woken instead
+    relief.buffer_released(); // it is woken instead
     CHECK(!relief.must_reset(now_ms));
 }
 
@@ -83,9 +83,10 @@ TEST_CASE_FIXTURE(Shortage, "between two rounds of resets there is a pause") {
     CHECK(relief.must_reset(now_ms + BufferRelief::pause_ms));
 }
 
-TEST_CASE_FIXTURE(Shortage, "a released buffer wakes all, readers that read everything first") {
+TEST_CASE_FIXTURE(
+    Shortage, "a released buffer wakes all connections, those whose peers read everything first") {
     relief.starve(0, table[0], false); // reads slowly, or not at all
-    relief.starve(1, table[1], true);  // was sent nothing yet
+    relief.starve(1, table[1], true);  // has been sent nothing yet
     table[2].answered = true;
     relief.starve(2, table[2], true);
     CHECK(woken().empty());
@@ -125,21 +126,21 @@ TEST_CASE_FIXTURE(
     CHECK(woken() == std::vector<uint32_t>{1});
 }
 
-TEST_CASE_FIXTURE(Shortage, "what came before a connection starved is not held against its rate") {
+TEST_CASE_FIXTURE(Shortage, "bytes before a connection starved do not count against its rate") {
     table[0].peer_sends = {.since_ms = 1, .bytes = 1};
     relief.starve(0, table[0], true);
     CHECK(table[0].peer_sends.since_ms == 0);
 }
 
-TEST_CASE_FIXTURE(Shortage, "a peer is stalled when two looks, a while apart, find the same") {
+TEST_CASE_FIXTURE(Shortage, "a peer is stalled if two checks, some time apart, find no progress") {
     relief.starve(7, table[7], true);
     hold(3);
-    CHECK(longest() == BufferRelief::none); // the first look
+    CHECK(longest() == BufferRelief::none); // the first check
     CHECK(longest_after(BufferRelief::stalled_ms) == BufferRelief::none);
     CHECK(longest_after(BufferRelief::pause_ms) == 3);
 }
 
-TEST_CASE_FIXTURE(Shortage, "the peer that read nothing for longest is the first") {
+TEST_CASE_FIXTURE(Shortage, "the peer that has read nothing for longest comes first") {
     relief.starve(7, table[7], true);
     hold(3);
     now_ms += 10;
@@ -153,7 +154,7 @@ TEST_CASE_FIXTURE(Shortage, "the peer that read nothing for longest is the first
     CHECK(longest() == 5);
 }
 
-TEST_CASE_FIXTURE(Shortage, "a peer that reads, or waits for us, is never stalled") {
+TEST_CASE_FIXTURE(Shortage, "a peer that reads or waits for us is never stalled") {
     relief.starve(7, table[7], true);
     hold(3);
     hold(4);
@@ -165,7 +166,7 @@ TEST_CASE_FIXTURE(Shortage, "a peer that reads, or waits for us, is never stalle
     }
 }
 
-TEST_CASE_FIXTURE(Shortage, "time in which this process did not look is not counted") {
+TEST_CASE_FIXTURE(Shortage, "time in which this process did not check is not counted") {
     relief.starve(7, table[7], true);
     hold(3);
     longest();
@@ -174,7 +175,7 @@ TEST_CASE_FIXTURE(Shortage, "time in which this process did not look is not coun
     CHECK(longest_after(BufferRelief::stalled_ms + BufferRelief::pause_ms) == 3);
 }
 
-TEST_CASE_FIXTURE(Shortage, "each connection that holds buffers is looked at once in a while") {
+TEST_CASE_FIXTURE(Shortage, "each connection that holds buffers is checked regularly") {
     relief.starve(7, table[7], true);
     hold(3);
     hold(4);

@@ -18,7 +18,7 @@ microseconds spin(const BusyPoll& poll, milliseconds sleep = no_deadline) {
 
 } // namespace
 
-TEST_CASE("without busy_poll a worker never looks before it sleeps") {
+TEST_CASE("without busy_poll a worker never spins before it sleeps") {
     BusyPoll poll;
     CHECK_FALSE(poll.on());
     poll.turned(1, 1'000'000);
@@ -29,7 +29,7 @@ TEST_CASE("without busy_poll a worker never looks before it sleeps") {
     CHECK_FALSE(poll.on());
 }
 
-TEST_CASE("it looks only after a turn that had events") {
+TEST_CASE("a worker spins only after a turn with events") {
     BusyPoll poll;
     poll.set(50);
     CHECK(spin(poll) == microseconds(0));
@@ -37,11 +37,11 @@ TEST_CASE("it looks only after a turn that had events") {
     CHECK(spin(poll) == microseconds(0));
     poll.turned(3, 2'000'000);
     CHECK(spin(poll) == microseconds(50));
-    poll.turned(0, 9'000'000); // it slept, and a deadline or a wake-up ended that
+    poll.turned(0, 9'000'000); // it slept until a deadline or a wake-up
     CHECK(spin(poll) == microseconds(0));
 }
 
-TEST_CASE("turns without an event use up the time since the last one, and an event renews it") {
+TEST_CASE("turns without events use up the spin time, and an event renews it") {
     BusyPoll poll;
     poll.set(50);
     poll.turned(1, 1'000);
@@ -55,7 +55,7 @@ TEST_CASE("turns without an event use up the time since the last one, and an eve
     CHECK(spin(poll) == microseconds(0));
 }
 
-TEST_CASE("it never looks beyond the next deadline") {
+TEST_CASE("a worker never spins beyond the next deadline") {
     BusyPoll poll;
     poll.set(2500);
     poll.turned(1, 1'000'000);
@@ -65,7 +65,7 @@ TEST_CASE("it never looks beyond the next deadline") {
     CHECK(spin(poll, milliseconds(0)) == microseconds(0));
 }
 
-TEST_CASE("a new length begins with the next event") {
+TEST_CASE("a new spin time takes effect with the next event") {
     BusyPoll poll;
     poll.set(50);
     poll.turned(1, 1'000);
@@ -77,7 +77,7 @@ TEST_CASE("a new length begins with the next event") {
     CHECK(spin(poll) == microseconds(10'000));
 }
 
-TEST_CASE("a look is part of the sleep, not on top of it") {
+TEST_CASE("a spin is part of the sleep, not additional") {
     CHECK(Wait{milliseconds(-1), microseconds(50)}.after_spin() < microseconds(0));
     CHECK(Wait{milliseconds(10)}.after_spin() == microseconds(10'000));
     CHECK(Wait{milliseconds(10), microseconds(50)}.after_spin() == microseconds(9'950));

@@ -51,7 +51,7 @@ TEST_CASE("several spellings are one prefix") {
     CHECK(to_string(cidr("::ffff:0:0/96")) == "0.0.0.0/0");
 }
 
-TEST_CASE("text that is not a prefix is refused, with the place of the fault and the remedy") {
+TEST_CASE("text that is not a prefix is refused, with the position of the fault and the remedy") {
     const std::array<std::tuple<std::string_view, size_t, std::string_view>, 18> wrong{{
         {"", 0, "'' is not an address prefix; write one like 192.0.2.0/24 or 2001:db8::/32"},
         {"/8", 0, "'/8' is not an address prefix"},
@@ -94,7 +94,7 @@ TEST_CASE("a prefix holds its addresses, the first and the last, and not their n
     CHECK(holds("192.0.2.0/24", "::ffff:192.0.2.9"));
 }
 
-TEST_CASE("an IPv6 prefix holds no IPv4 address, nor the other way about") {
+TEST_CASE("an IPv6 prefix holds no IPv4 address, nor vice versa") {
     CHECK_FALSE(holds("::/0", "192.0.2.1"));
     CHECK(holds("::/0", "2001:db8::1"));
     CHECK_FALSE(holds("0.0.0.0/0", "2001:db8::1"));
@@ -115,12 +115,12 @@ TEST_CASE("the longest match is found") {
     CHECK(some.longest_match(key_of("2001:db8::9")) == 32);
 }
 
-TEST_CASE("a set answers as its prefixes do one by one") {
+TEST_CASE("a set gives the same result as its prefixes one by one") {
     std::mt19937 random(6);
     for (int round = 0; round < 200; ++round) {
         std::vector<Cidr> prefixes;
         auto address = [&] {
-            // Few values in the last bytes, so that prefixes hold one another.
+            // Few values in the last bytes, so that prefixes nest.
             SourceKey made = key_of(random() % 2 == 0 ? "192.0.2.0" : "2001:db8::");
             for (size_t byte = 13; byte < made.size(); ++byte)
                 made[byte] = static_cast<uint8_t>(random() % 4 * 64);

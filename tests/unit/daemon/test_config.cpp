@@ -42,7 +42,7 @@ Config parsed(std::string_view toml) {
     return *config;
 }
 
-/// Equal in all that counts; origins differ by where something was written.
+/// Equal in everything but origins, which are positions in the text.
 void check_equal(const Config& a, const Config& b) {
     CHECK(a.backend == b.backend);
     CHECK(a.workers == b.workers);
@@ -70,7 +70,7 @@ std::string listen_with_message(size_t bytes) {
     return listen(fmt::format("address = \"a:1\"\nmessage = \"{}\"", std::string(bytes, 'x')));
 }
 
-/// A directory of its own for the files of a test.
+/// A directory for the files of one test.
 struct TemporaryDirectory {
     std::string path = "/tmp/riposte-config-XXXXXX";
     std::vector<std::string> files;
@@ -189,7 +189,7 @@ buffer_memory = "64MiB"
                              .buffer_memory_bytes = 64 << 20});
 }
 
-TEST_CASE("what is at the edge of a range is accepted") {
+TEST_CASE("values at the bounds of a range are accepted") {
     CHECK(parsed("workers = 256").workers == 256);
     CHECK(parsed("drain_timeout = 0").drain_timeout_ms == 0);
     CHECK(parsed("busy_poll = \"0\"").busy_poll_us == 0);
@@ -230,7 +230,7 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
     });
 }
 
-TEST_CASE("a key in the wrong section is told where it belongs") {
+TEST_CASE("a key in the wrong section is refused with its own section") {
     check_errors({
         {"idle_timeout = 1",
          "riposted.toml:1:1: 'idle_timeout' does not belong here; put it under [limits]"},
@@ -297,7 +297,7 @@ TEST_CASE("numbers out of range are refused with the range") {
     });
 }
 
-TEST_CASE("a bad duration is refused with the key and what would be right") {
+TEST_CASE("a bad duration is refused with the key and a correct example") {
     check_errors({
         {"drain_timeout = \"10x\"", "riposted.toml:1:17: drain_timeout: '10x' has the unknown unit "
                                     "'x'; the units are ms, s, m or h"},
@@ -323,7 +323,7 @@ TEST_CASE("a bad duration is refused with the key and what would be right") {
     });
 }
 
-TEST_CASE("a busy_poll that is no duration, too fine or too long is refused") {
+TEST_CASE("a busy_poll that is not a duration, too fine or too long is refused") {
     check_errors({
         {"busy_poll = \"50 us\"", "riposted.toml:1:13: busy_poll: '50 us' has the unknown unit "
                                   "' us'; the units are us, ms, s, m or h"},
@@ -359,7 +359,7 @@ TEST_CASE("an unknown word is refused with the nearest known one, or with all") 
     });
 }
 
-TEST_CASE("a bad address is pointed at inside its string") {
+TEST_CASE("the error of a bad address has its position inside the string") {
     check_errors({
         {listen("address = \"tcp://127.0.0.1:70001\""),
          "riposted.toml:3:28: port 70001 is out of range; write a number from 0 to 65535"},
@@ -377,7 +377,7 @@ TEST_CASE("a bad address is pointed at inside its string") {
     });
 }
 
-TEST_CASE("a bad address that is not written verbatim is pointed at where its string begins") {
+TEST_CASE("the error of a bad address that is not verbatim has the position of its string") {
     check_errors({
         {listen("address = \"a\\u003ax\""),
          "riposted.toml:3:11: 'x' is not a port; write a number from 0 to 65535"},
@@ -386,7 +386,7 @@ TEST_CASE("a bad address that is not written verbatim is pointed at where its st
     });
 }
 
-TEST_CASE("a section that lacks something is refused, and so is an empty one") {
+TEST_CASE("an incomplete section is refused, and so is an empty one") {
     check_errors({
         {"[[listen]]\naddress = \"a:1\"",
          "riposted.toml:1:1: [[listen]] lacks 'service'; it must be hello, echo, discard, "
@@ -412,7 +412,7 @@ TEST_CASE("a message is 1 to 1024 bytes, and only hello has one") {
     });
 }
 
-TEST_CASE("an address that is listened on twice is refused, naming both places") {
+TEST_CASE("a duplicate address is refused with both positions") {
     const auto pair = [](std::string_view a, std::string_view b) {
         return fmt::format(
             "[[listen]]\nservice = \"echo\"\naddress = \"{}\"\n"
@@ -465,8 +465,8 @@ TEST_CASE("a configuration without listeners is not valid") {
     CHECK(valid.error().message == "nothing to listen on; add a [[listen]] section or --listen");
 }
 
-TEST_CASE("a syntax error is told in one line with its place") {
-    // The words between are toml++'s own, and differ by its version.
+TEST_CASE("a syntax error is one line with its position") {
+    // The text between is toml++'s own and differs by its version.
     const std::vector<std::pair<std::string, std::string>> cases{
         {"workers 3", "riposted.toml:1:9: bad "},
         {"workers = 1\nbackend = \"epoll\n", "riposted.toml:2:17: bad string: "},
@@ -485,7 +485,7 @@ TEST_CASE("a syntax error is told in one line with its place") {
     }
 }
 
-TEST_CASE("a syntax error quotes neither what steers a terminal nor without end") {
+TEST_CASE("a syntax error quotes no control characters, and a bounded part of the text") {
     for (const char* character : {"\xc2\x9b", "\xe2\x80\xae", "\x7f", "\x1b"}) {
         const auto config = parse_config(fmt::format("\"a\"{} = 1", character), "riposted.toml");
         REQUIRE_FALSE(config.has_value());
@@ -560,7 +560,7 @@ listen = []
 )");
 }
 
-TEST_CASE("who may use a listener is read as one prefix or several") {
+TEST_CASE("'allow' and 'deny' are one prefix or several") {
     const auto listen = [](std::string_view lists) {
         return parsed(fmt::format("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\n{}\n", lists))
             .listen[0];
@@ -573,7 +573,7 @@ TEST_CASE("who may use a listener is read as one prefix or several") {
     CHECK(access.deny == std::vector{*parse_cidr("10.1.2.3")});
 }
 
-TEST_CASE("a prefix that is none is refused at its place") {
+TEST_CASE("a bad prefix is refused at its position") {
     const auto error = [](std::string_view line) {
         return error_of(
             fmt::format("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\n{}\n", line));
@@ -592,7 +592,7 @@ TEST_CASE("a prefix that is none is refused at its place") {
         "riposted.toml:1:1: 'allow' does not belong here; put it under [[listen]]");
 }
 
-TEST_CASE("what is printed reads back to an equal configuration") {
+TEST_CASE("the printed configuration reads back to an equal one") {
     Config config;
     config.metrics.listen = {{.path = "/run/a b"}};
     config.datagrams = {
@@ -655,7 +655,7 @@ TEST_CASE("a message with quotes, controls or letters beyond ASCII reads back to
     }
 }
 
-TEST_CASE("a file is read by its path, which stands in its errors") {
+TEST_CASE("a file is read by its path, and its errors name the path") {
     TemporaryDirectory directory;
     const auto good = load_config(directory.write("good.toml", "workers = 3\n"));
     REQUIRE(good.has_value());
@@ -668,7 +668,7 @@ TEST_CASE("a file is read by its path, which stands in its errors") {
     CHECK(bad.error().message == path + ":1:1: unknown key 'wokers'; did you mean 'workers'?");
 }
 
-TEST_CASE("a file that can not be read is refused with the reason") {
+TEST_CASE("a file that cannot be read is refused with the reason") {
     TemporaryDirectory directory;
     const std::string missing = directory.path + "/missing.toml";
     auto config = load_config(missing);
@@ -697,17 +697,17 @@ TEST_CASE("a file that can not be read is refused with the reason") {
     const std::string pipe = directory.path + "/pipe.toml";
     REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
     for (const std::string& path : {pipe, std::string("/dev/zero"), std::string("/dev/tty")}) {
-        config = load_config(path); // and nothing is waited for
+        config = load_config(path); // and the daemon does not block
         REQUIRE(!config.has_value());
         CHECK(config.error().exit == Exit::config);
-        if (path != "/dev/tty") // without a terminal there is none
+        if (path != "/dev/tty") // it does not exist without a terminal
             CHECK(
                 config.error().message ==
                 "can not read " + path + ": not a regular file; name a TOML file with -c");
     }
 }
 
-TEST_CASE("a file that was changed a moment ago may be changed again") {
+TEST_CASE("a file that changed a moment ago may change again") {
     constexpr int64_t now = 1'700'000'000'000'000'000;
     constexpr int64_t ms = 1'000'000;
     CHECK(is_just_written(now, now));
@@ -718,21 +718,21 @@ TEST_CASE("a file that was changed a moment ago may be changed again") {
     CHECK_FALSE(is_just_written("/nonexistent/a.toml"));
 }
 
-TEST_CASE("the default listeners are known as such, and nobody else's") {
+TEST_CASE("only the default listeners are recognised as the default") {
     CHECK(has_default_listeners(default_config()));
     CHECK(has_default_listeners(parsed("workers = 3\n")));
     CHECK_FALSE(has_default_listeners(
         parsed("[[listen]]\nservice = 'hello'\naddress = '127.0.0.1:7001'\n")));
 }
 
-TEST_CASE("a file that the daemon may not read is a question of permission") {
+TEST_CASE("a file that the daemon may not read is an error of permission") {
     constexpr uid_t nobody = 65534;
     TemporaryDirectory directory;
     const std::string path = directory.write("secret.toml", "workers = 3\n");
     REQUIRE(chmod(path.c_str(), 0) == 0);
     const uid_t user = geteuid();
     if (user == 0 && seteuid(nobody) != 0) // root reads everything
-        SKIP("seteuid: can not become another user");
+        SKIP("seteuid: cannot become another user");
     const auto config = load_config(path);
     REQUIRE(seteuid(user) == 0);
     REQUIRE(!config.has_value());

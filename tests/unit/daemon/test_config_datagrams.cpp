@@ -53,7 +53,7 @@ longer_answers_to = "10.0.0.0/8"
     CHECK(parsed_datagrams("rate_exempt = []").rate_exempt.empty());
 }
 
-TEST_CASE("what is at the edge of a range is accepted in [datagrams]") {
+TEST_CASE("values at the bounds of a range are accepted in [datagrams]") {
     CHECK(parsed_datagrams("prefix_ipv4 = 0\nprefix_ipv6 = 0").prefix_ipv4_bits == 0);
     CHECK(parsed_datagrams("prefix_ipv6 = 128").prefix_ipv6_bits == 128);
     CHECK(
@@ -63,7 +63,7 @@ TEST_CASE("what is at the edge of a range is accepted in [datagrams]") {
     CHECK(parsed_datagrams("bytes = \"16GiB\"").bytes == uint64_t{16} << 30);
 }
 
-TEST_CASE("what is wrong in [datagrams] is refused by its place") {
+TEST_CASE("a fault in [datagrams] is refused at its position") {
     const std::vector<std::pair<std::string_view, std::string_view>> cases{
         {"prefix_ipv4 = 33", "riposted.toml:2:15: 'prefix_ipv4' is 33; it must be from 0 to 32"},
         {"prefix_ipv6 = 129", "riposted.toml:2:15: 'prefix_ipv6' is 129; it must be from 0 to 128"},
@@ -89,7 +89,7 @@ TEST_CASE("what is wrong in [datagrams] is refused by its place") {
     };
     for (const auto& [toml, message] : cases)
         CHECK(refused_datagrams(toml) == message);
-    // A prefix that is none is shown where it goes wrong.
+    // The error of a bad prefix has the position of its fault.
     CHECK(
         refused_datagrams("port_exempt = [\"192.0.2.0/33\"]").starts_with("riposted.toml:2:26: "));
 }

@@ -46,7 +46,7 @@ TEST_CASE("addresses for metrics are TCP, or the path of a unix socket") {
     CHECK(parsed_metrics(fmt::format("'{}'", longest)) == Texts{longest});
 }
 
-TEST_CASE("what is printed of [metrics] reads back") {
+TEST_CASE("the printed [metrics] reads back") {
     const auto config =
         parse_config("[metrics]\nlisten = ['tcp://*:1', 'unix:/a\"b']\n", "riposted.toml");
     REQUIRE(config.has_value());
@@ -57,7 +57,7 @@ TEST_CASE("what is printed of [metrics] reads back") {
     CHECK(again->metrics == config->metrics);
 }
 
-TEST_CASE("what is wrong in [metrics] is refused by its place") {
+TEST_CASE("a fault in [metrics] is refused at its position") {
     const std::string no_address = "is no address for metrics; write tcp://127.0.0.1:9701 or "
                                    "unix:/run/riposte/metrics.sock";
     const std::vector<std::pair<std::string, std::string>> wrong{

@@ -24,7 +24,7 @@ Step next(const Connection& c) {
     return advance(c, window);
 }
 
-/// The kernel has 100 bytes for the peer, who takes none of them.
+/// The kernel has 100 bytes for the peer, which reads none of them.
 class StalledPeer final : public Host {
 public:
     uint64_t now_ns() noexcept override { return 0; }
@@ -35,7 +35,7 @@ public:
     uint32_t unacknowledged = 100;
 };
 
-/// The connections of a worker, of which one is open, to an echo.
+/// The connections of a worker; one is open, with the service echo.
 struct OpenConnection {
     OpenConnection() {
         at.socket.kind = ServiceKind::echo;
@@ -44,7 +44,7 @@ struct OpenConnection {
         token = turn.ops.at(0).token;
     }
 
-    /// The end of the stream, or so many bytes of it.
+    /// Receives the end of the stream, or this many bytes of it.
     void arrive(uint32_t size) {
         const BufferId buffer = size > 0 ? streams.take(Owner::worker) : no_buffer;
         connections.handle({OpKind::receive, token, static_cast<int32_t>(size), buffer, size == 0});
@@ -74,7 +74,7 @@ TEST_CASE("an open connection receives, and waits while it does") {
     CHECK(next(c) == Step::receive);
 }
 
-TEST_CASE("what is pending is sent, one send at a time") {
+TEST_CASE("pending bytes are sent, one send at a time") {
     Connection c = receiving_connection();
     set_pending(c, 10);
     CHECK(next(c) == Step::send);
@@ -82,7 +82,7 @@ TEST_CASE("what is pending is sent, one send at a time") {
     CHECK(next(c) == Step::wait);
 }
 
-TEST_CASE("a stream is armed again when half of the window is free") {
+TEST_CASE("a stream is rearmed when half of the window is free") {
     Connection c = receiving_connection();
     c.end_receive();
     set_pending(c, window / 2 + 1);
@@ -92,7 +92,7 @@ TEST_CASE("a stream is armed again when half of the window is free") {
     CHECK(next(c) == Step::receive);
 }
 
-TEST_CASE("a starved connection neither receives nor asks its service") {
+TEST_CASE("a starved connection neither receives nor calls its service") {
     for (auto member : {0, 1, 2}) {
         Connection c = receiving_connection();
         if (member == 0)
@@ -105,7 +105,7 @@ TEST_CASE("a starved connection neither receives nor asks its service") {
     }
 }
 
-TEST_CASE("a service that speaks by itself is asked when nothing is pending") {
+TEST_CASE("a service that sends unprompted is called when nothing is pending") {
     Connection c = receiving_connection();
     c.generating = true;
     CHECK(next(c) == Step::generate);
@@ -115,7 +115,7 @@ TEST_CASE("a service that speaks by itself is asked when nothing is pending") {
     CHECK(next(c) == Step::wait);
 }
 
-TEST_CASE("the service is told of the peer's FIN before ours follows") {
+TEST_CASE("the service sees the peer's FIN before ours is sent") {
     Connection c = receiving_connection();
     c.end_receive();
     c.peer_finished = c.farewell_due = true;
@@ -131,14 +131,14 @@ TEST_CASE("the service is told of the peer's FIN before ours follows") {
     CHECK(next(c) == Step::leave); // both sides are done: close sends our FIN
 }
 
-TEST_CASE("our FIN waits for what is pending, and input is read on meanwhile") {
+TEST_CASE("our FIN waits for pending bytes, and input is still read meanwhile") {
     Connection c = receiving_connection();
     c.finish_requested = true;
     set_pending(c, 5);
     c.begin_send();
     CHECK(next(c) == Step::wait);
     c.end_receive();
-    CHECK(next(c) == Step::receive); // or the peer, busy writing, would never read
+    CHECK(next(c) == Step::receive); // or a peer that only writes would never read
     c.end_send();
     set_pending(c, 0);
     CHECK(next(c) == Step::finish);
@@ -169,19 +169,19 @@ TEST_CASE("a closing connection stops its stream once and closes when nothing is
     CHECK(next(c) == Step::wait);
 }
 
-TEST_CASE("a connection that is handed off stops to receive, sends what is pending, and goes") {
+TEST_CASE("a connection that is handed off stops receiving, sends pending bytes, and leaves") {
     Connection c = receiving_connection();
     c.handing_off = true;
     CHECK(next(c) == Step::stop);
     c.begin_stop();
     CHECK(next(c) == Step::wait);
-    set_pending(c, window); // bytes that were on their way
+    set_pending(c, window); // bytes that were in flight
     CHECK(next(c) == Step::send);
     c.begin_send();
     CHECK(next(c) == Step::wait);
     c.end_receive();
     CHECK(next(c) == Step::wait);
-    set_pending(c, window / 4); // a short send: no more is read, however little is pending
+    set_pending(c, window / 4); // a short send: nothing more is read, however little is pending
     CHECK(next(c) == Step::wait);
     c.end_send();
     CHECK(next(c) == Step::send);
@@ -199,7 +199,7 @@ TEST_CASE("a connection that never received is handed off at once, starved or no
     }
 }
 
-TEST_CASE("a connection that ends before it is handed off ends as any other") {
+TEST_CASE("a connection that ends before its handoff ends like any other") {
     Connection c = receiving_connection();
     c.handing_off = true;
     c.begin_stop();
@@ -221,11 +221,11 @@ TEST_CASE("a connection that is being released waits for nothing else") {
     c.handing_off = true;
     c.release();
     CHECK(next(c) == Step::wait);
-    set_pending(c, 1); // never so
+    set_pending(c, 1); // impossible here
     CHECK(next(c) == Step::wait);
 }
 
-TEST_CASE("an aborting connection waits for what was in flight, without stopping it") {
+TEST_CASE("an aborting connection waits for operations in flight, without stopping them") {
     Connection c = receiving_connection();
     set_pending(c, 10);
     c.begin_send();
@@ -240,7 +240,7 @@ TEST_CASE("an aborting connection waits for what was in flight, without stopping
     CHECK(next(c) == Step::wait);
 }
 
-TEST_CASE("a connection is aborted once, and not while its descriptor leaves") {
+TEST_CASE("a connection is aborted once, and not while its descriptor is being released") {
     Connection c = receiving_connection();
     CHECK(c.may_abort());
     c.abort();
@@ -259,7 +259,7 @@ TEST_CASE("a connection is aborted once, and not while its descriptor leaves") {
     CHECK_FALSE(c.may_abort());
 }
 
-TEST_CASE("a slot that was used remembers nothing of the last connection but its generation") {
+TEST_CASE("a reused slot keeps nothing of its last connection but the generation") {
     Connection c = receiving_connection();
     const uint32_t generation = c.generation;
     c.service = make_service(ServiceKind::echo, {});
@@ -285,11 +285,11 @@ TEST_CASE("a slot that was used remembers nothing of the last connection but its
     CHECK(!c.peer_finished);
 }
 
-TEST_CASE_FIXTURE(OpenConnection, "a peer that takes nothing gets no more time by its FIN") {
+TEST_CASE_FIXTURE(OpenConnection, "a peer that reads nothing gains no time by its FIN") {
     arrive(10);
     turn.now_ms += 5000;
     arrive(0);
-    // What was echoed is still in flight; to look at the peer in between gives it no time, either.
+    // The echo is still in flight; checking the peer meanwhile gives it no time, either.
     while (telemetry.metrics.get(Counter::write_stall_timeouts) == 0) {
         const uint64_t next_ms = connections.next_deadline_ms();
         REQUIRE(next_ms != TimerWheel::never);
@@ -303,7 +303,7 @@ TEST_CASE_FIXTURE(OpenConnection, "a peer that takes nothing gets no more time b
 TEST_CASE_FIXTURE(
     OpenConnection, "a peer that has acknowledged everything is never cut off as stalled") {
     arrive(10);
-    environment.unacknowledged = 0; // it waits for us, who have not had the time to send
+    environment.unacknowledged = 0; // it waits for us: we have not sent yet
     while (turn.now_ms < 60'000) {
         const uint64_t next_ms = connections.next_deadline_ms();
         REQUIRE(next_ms != TimerWheel::never);
@@ -312,7 +312,7 @@ TEST_CASE_FIXTURE(
     }
     CHECK(telemetry.metrics.get(Counter::write_stall_timeouts) == 0);
     CHECK(telemetry.metrics.get(Counter::write_rates_low) == 0);
-    // From when the kernel has something that it does not take, it has its time, and no more.
+    // Its time runs from when the kernel has bytes that it does not read.
     environment.unacknowledged = 100;
     const uint64_t since_ms = turn.now_ms;
     while (telemetry.metrics.get(Counter::write_stall_timeouts) == 0) {

@@ -1,4 +1,4 @@
-// What DatagramBatch gives to sendmmsg(2) and makes of its answers, and what arrives of it.
+// How DatagramBatch calls sendmmsg(2) and handles its results, and what arrives.
 #include "daemon/io/datagram_socket.h"
 #include "daemon/listen/listen_socket.h"
 #include "tests/support/skip.h"
@@ -28,7 +28,7 @@ uint32_t segment_of(msghdr& message) {
     return 0;
 }
 
-/// A kernel that keeps what it is given, as "bytes" or "bytes/segment", and refuses at will.
+/// A kernel that records each message, as "bytes" or "bytes/segment", and refuses on request.
 struct Kernel {
     int segments_error = 0;  ///< for each message that asks for segmentation
     std::string refused{};   ///< a message with these bytes is dropped: -EAGAIN
@@ -66,7 +66,7 @@ struct Kernel {
     }
 };
 
-/// Answers to one peer, given to a batch that sends into `kernel`.
+/// Replies to one peer, in a batch that sends into `kernel`.
 struct Subject {
     Subject() { Kernel::now = &kernel; }
 
@@ -88,7 +88,7 @@ struct Subject {
              .size = static_cast<uint32_t>(text.size())});
     }
 
-    /// Sends them all; the results of their events.
+    /// Sends them all; returns the results of their events.
     std::vector<int32_t> send() {
         kernel.sent.clear();
         Outbox outbox;
@@ -120,7 +120,7 @@ using Sent = std::vector<std::string>;
 
 } // namespace
 
-TEST_CASE("answers to one peer go as one message, and each has an event of its own") {
+TEST_CASE("replies to one peer are sent as one message, and each has its own event") {
     Subject subject;
     subject.add("aaaa");
     subject.add("bbbbcccc", 4);
@@ -131,12 +131,12 @@ TEST_CASE("answers to one peer go as one message, and each has an event of its o
     CHECK(subject.kernel.calls == 1);
 }
 
-TEST_CASE("more than a batch goes in several, in order") {
+TEST_CASE("more replies than fit a batch are sent in several, in order") {
     Subject subject;
     subject.kernel.at_once = 5;
     Sent expected;
     Results results;
-    for (int i = 0; i < 150; ++i) { // sizes that can not be joined: 1, 2, ... 150
+    for (int i = 0; i < 150; ++i) { // sizes that cannot be joined: 1, 2, ... 150
         expected.push_back(
             std::string(static_cast<size_t>(i) + 1, static_cast<char>('a' + i % 26)));
         results.push_back(i + 1);
@@ -146,7 +146,7 @@ TEST_CASE("more than a batch goes in several, in order") {
     CHECK(subject.kernel.sent == expected);
 }
 
-TEST_CASE("many datagrams of one size go as messages of 64, in order") {
+TEST_CASE("many datagrams of one size are sent as messages of 64, in order") {
     Subject subject;
     std::string all;
     for (int i = 0; i < 290; ++i) {
@@ -164,7 +164,7 @@ TEST_CASE("many datagrams of one size go as messages of 64, in order") {
     CHECK(sent == all);
 }
 
-TEST_CASE("EIO: from there on this socket sends one by one, and another one still joins") {
+TEST_CASE("after EIO this socket sends one by one, and another one still joins") {
     Subject subject;
     subject.kernel.segments_error = EIO;
     subject.add("aaaabb", 4);
@@ -181,12 +181,12 @@ TEST_CASE("EIO: from there on this socket sends one by one, and another one stil
     CHECK(subject.kernel.sent == Sent{"aaaa", "bb", "cc"});
     CHECK(subject.kernel.calls == 1);
 
-    subject.add("aaaabb", 4, 2); // the descriptor used again, by a later listener
+    subject.add("aaaabb", 4, 2); // a later listener reuses the descriptor
     CHECK(subject.send() == Results{6});
     CHECK(subject.kernel.sent == Sent{"aaaabb/4"});
 }
 
-TEST_CASE("a datagram larger than the path's packets: that message goes one by one, no other") {
+TEST_CASE("a message with datagrams larger than the path MTU is sent one by one, no other is") {
     for (const int error : {EINVAL, EMSGSIZE}) {
         Subject subject;
         subject.kernel.segments_error = error;
@@ -202,7 +202,7 @@ TEST_CASE("a datagram larger than the path's packets: that message goes one by o
     }
 }
 
-TEST_CASE("of a train that goes one by one, what went is told though some did not") {
+TEST_CASE("of a train sent one by one, the sent datagrams are reported even if others failed") {
     for (const std::string refused : {"aaaa", "bbbb", "cc"}) {
         Subject subject;
         subject.kernel.segments_error = EIO;
@@ -213,7 +213,7 @@ TEST_CASE("of a train that goes one by one, what went is told though some did no
     }
 }
 
-TEST_CASE("a message that is dropped is an error of each answer in it, and of no other") {
+TEST_CASE("a dropped message is an error of each reply in it, and of no other") {
     Subject subject;
     subject.kernel.refused = "aaaabbbb";
     subject.add("aaaa");
@@ -223,7 +223,7 @@ TEST_CASE("a message that is dropped is an error of each answer in it, and of no
     CHECK(subject.kernel.sent == Sent{"ccccc"});
 }
 
-TEST_CASE("over a real socket: joined where it can be, one by one where segmentation is refused") {
+TEST_CASE("on a real socket: joined if possible, one by one if segmentation is refused") {
     SocketAddress any = with_port(any_ipv4(0), 0);
     auto* v4 = reinterpret_cast<sockaddr_in*>(any.get());
     v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -237,7 +237,7 @@ TEST_CASE("over a real socket: joined where it can be, one by one where segmenta
     DatagramPool pool = *DatagramPool::create(64);
     DatagramBatch batch(pool);
     const SocketAddress peer = local_address(client->get());
-    // A socket that leaves checksums out can not have its datagrams cut: EINVAL.
+    // The kernel does not segment for a socket without checksums: EINVAL.
     for (const int no_checksum : {0, 1}) {
         CAPTURE(no_checksum);
         REQUIRE(
@@ -276,7 +276,7 @@ TEST_CASE("over a real socket: joined where it can be, one by one where segmenta
     }
 }
 
-TEST_CASE("buffers for the next batch are kept, and used again when nothing came") {
+TEST_CASE("buffers for the next batch are kept, and reused if nothing arrived") {
     SocketAddress any = any_ipv4(0);
     const auto fd = bind_socket({Transport::udp, any}, false);
     REQUIRE(fd);

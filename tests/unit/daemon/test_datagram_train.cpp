@@ -1,4 +1,4 @@
-// Which operations go together as one message, as a function of the operations.
+// Which operations are joined into one message, as a function of the operations.
 #include "daemon/io/datagram_train.h"
 
 #include <cstring>
@@ -13,7 +13,7 @@ using namespace riposte;
 
 namespace {
 
-/// Answers that wait to be sent. Each takes the next buffer; peers are ports.
+/// Replies that wait to be sent. Each takes the next buffer; peers are ports.
 struct Answers {
     DatagramPool pool = std::move(*DatagramPool::create(300));
     std::vector<Op> ops{};
@@ -33,7 +33,7 @@ struct Answers {
         return arrival;
     }
 
-    /// All messages: "from-to: bytes by segment", a place being operation.offset.
+    /// All messages: "from-to: bytes by segment"; "from" and "to" are operation.offset.
     std::string messages(uint32_t segments_max = TrainMessage::segments_max) {
         std::string text;
         for (TrainPosition at{}; at.op < ops.size();) {
@@ -54,7 +54,7 @@ struct Answers {
 
 } // namespace
 
-TEST_CASE("a datagram alone goes as it is, whatever its size") {
+TEST_CASE("a single datagram is sent as it is, whatever its size") {
     for (const uint32_t size : {0U, 1U, 1472U, 65'401U, 65'527U}) {
         Answers answers;
         answers.add(size);
@@ -62,21 +62,21 @@ TEST_CASE("a datagram alone goes as it is, whatever its size") {
     }
 }
 
-TEST_CASE("neighbours of one size to one peer are one message, and a shorter one ends it") {
+TEST_CASE("neighbours of one size to one peer form one message, and a shorter one ends it") {
     Answers answers;
     for (const uint32_t size : {100U, 100U, 100U, 30U, 30U, 100U})
         answers.add(size);
     CHECK(answers.messages() == "0.0-4.0: 330 by 100, 4.0-5.0: 30 by 0, 5.0-6.0: 100 by 0");
 }
 
-TEST_CASE("a longer one begins another message") {
+TEST_CASE("a longer datagram begins another message") {
     Answers answers;
     for (const uint32_t size : {30U, 100U, 100U})
         answers.add(size);
     CHECK(answers.messages() == "0.0-1.0: 30 by 0, 1.0-3.0: 200 by 100");
 }
 
-TEST_CASE("an empty datagram goes by itself") {
+TEST_CASE("an empty datagram is a message of its own") {
     Answers answers;
     for (const uint32_t size : {10U, 10U, 0U, 0U, 10U, 10U})
         answers.add(size);
@@ -101,7 +101,7 @@ TEST_CASE("another peer, or another address of ours, begins another message") {
         "0.0-1.0: 10 by 0, 1.0-3.0: 20 by 10, 3.0-5.0: 20 by 10, 5.0-6.0: 10 by 0");
 }
 
-TEST_CASE("over IPv6 the address of ours and its interface tell, too") {
+TEST_CASE("over IPv6 our address and its interface distinguish messages, too") {
     Answers answers;
     const auto add = [&](const char* local, unsigned interface) {
         DatagramInfo& arrival = answers.add(10);

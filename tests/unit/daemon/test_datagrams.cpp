@@ -1,4 +1,4 @@
-// A service's replies to what arrived in one buffer, and what is counted of them.
+// A service's replies to the datagrams in one buffer, and their counters.
 #include "daemon/udp/responder.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ public:
     uint32_t unacknowledged_bytes(int) noexcept override { return 0; }
 };
 
-/// Answers as many bytes of a datagram as its first one says; 'd' drops, 'l' is too long.
+/// Replies with as many bytes of a datagram as its first byte says; 'd' drops, 'l' is too long.
 class Asked final : public Service {
 public:
     DatagramReply datagram(
@@ -76,7 +76,7 @@ struct DatagramsSubject {
         return op.segment_bytes == 0 ? text : text + "/" + std::to_string(op.segment_bytes);
     }
 
-    /// Tells that operation `index` ended like this.
+    /// Completes operation `index` with this result.
     void sent(size_t index, int32_t result) {
         const BufferId buffer = turn.ops.at(index).buffer;
         datagram_pool.buffers().move(buffer, Owner::backend, Owner::worker);
@@ -101,13 +101,13 @@ struct DatagramsSubject {
 
 } // namespace
 
-TEST_CASE("a datagram's reply goes from the buffer that it came in") {
+TEST_CASE("a reply is sent from the buffer of its request") {
     DatagramsSubject subject(1);
     subject.arrive("4abcdef", 0);
     REQUIRE(subject.turn.ops.size() == 1);
     CHECK(subject.op(0) == "4abc");
     CHECK(subject.at.replies == 1);
-    subject.at.socket.kind = ServiceKind::time; // a reload: the answer is still the first one's
+    subject.at.socket.kind = ServiceKind::time; // a reload: the reply is still the first service's
     subject.turn.now_ns += 2'000'000;
     subject.sent(0, 4);
     CHECK(subject.at.replies == 0);
@@ -126,7 +126,7 @@ TEST_CASE("a datagram's reply goes from the buffer that it came in") {
     CHECK(subject.datagram_pool.buffers().held(Owner::pool) == 1);
 }
 
-TEST_CASE("an empty datagram is one, and so is an empty reply") {
+TEST_CASE("an empty datagram counts, and so does an empty reply") {
     DatagramsSubject subject(2);
     subject.arrive("", 0);
     subject.arrive("0abc", 0);
@@ -142,7 +142,7 @@ TEST_CASE("an empty datagram is one, and so is an empty reply") {
 
 TEST_CASE("the replies to a train move together and are one train") {
     DatagramsSubject subject(1);
-    SUBCASE("as long as their questions") {
+    SUBCASE("as long as their requests") {
         subject.arrive("3aa3bb2c", 3);
         CHECK(subject.op(0) == "3aa3bb2c/3");
     }
@@ -168,7 +168,7 @@ TEST_CASE("the replies to a train move together and are one train") {
     CHECK(subject.turn.ops.size() == 1);
 }
 
-TEST_CASE("who may be sent more than was asked gets the long answer, and nobody else") {
+TEST_CASE("only peers that may be sent longer replies than their requests get one") {
     DatagramsSubject subject(3);
     UdpLimits config;
     SUBCASE("not by default") {
@@ -185,7 +185,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
         REQUIRE(subject.turn.ops.size() == 1);
         CHECK(subject.op(0) == "a long answer");
         CHECK(
-            subject.datagram_pool.buffers().held(Owner::pool) == 2); // its question's is free again
+            subject.datagram_pool.buffers().held(Owner::pool) == 2); // the request's is free again
         subject.sent(0, 13);
         CHECK(subject.count(Counter::datagrams_longer) == 1);
         CHECK(subject.count(Counter::datagrams_sent) == 1);
@@ -200,7 +200,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
         CHECK(subject.op(1) == "2a2b/2");
         CHECK(subject.at.replies == 2);
     }
-    SUBCASE("as far as there are buffers") {
+    SUBCASE("as many as there are buffers") {
         subject.datagrams.set(config, nullptr);
         subject.arrive("lxxlxxlxx", 3);
         CHECK(subject.turn.ops.size() == 2);
@@ -209,7 +209,7 @@ TEST_CASE("who may be sent more than was asked gets the long answer, and nobody 
     }
 }
 
-TEST_CASE("a train without a reply gives its buffer back") {
+TEST_CASE("a train without a reply releases its buffer") {
     DatagramsSubject subject(1);
     subject.arrive("dxxxdxxxlx", 4);
     CHECK(subject.turn.ops.empty());
@@ -227,14 +227,14 @@ TEST_CASE("a reply of another size starts a train in a buffer of its own") {
         CHECK(subject.op(0) == "2a2b/2");
         CHECK(subject.op(1) == "3cc3dd/3");
     }
-    SUBCASE("behind a shorter one") {
+    SUBCASE("after a shorter one") {
         subject.arrive("3aaa2bbb3ccc1ddd2eee", 4);
         REQUIRE(subject.turn.ops.size() == 3);
         CHECK(subject.op(0) == "3aa2b/3");
         CHECK(subject.op(1) == "3cc1/3");
         CHECK(subject.op(2) == "2e");
     }
-    SUBCASE("an empty one, and what follows it") {
+    SUBCASE("an empty one, and those after it") {
         subject.arrive("2aaa0bbb2ccc", 4);
         REQUIRE(subject.turn.ops.size() == 3);
         CHECK(subject.op(0) == "2a");
@@ -245,7 +245,7 @@ TEST_CASE("a reply of another size starts a train in a buffer of its own") {
     CHECK(subject.datagram_pool.buffers().held(Owner::backend) == subject.turn.ops.size());
 }
 
-TEST_CASE("a reply that needs a buffer and finds none is dropped and counted; the rest goes") {
+TEST_CASE("a reply that lacks a buffer is dropped and counted; the others are sent") {
     DatagramsSubject subject(1);
     subject.arrive("2aaa3bbb2ccc1ddd2eee", 4);
     REQUIRE(subject.turn.ops.size() == 1);
@@ -256,7 +256,7 @@ TEST_CASE("a reply that needs a buffer and finds none is dropped and counted; th
     CHECK(subject.count(Counter::datagrams_sent) == 3);
 }
 
-TEST_CASE("of a train that was sent, the datagrams are counted that went") {
+TEST_CASE("of a train, only the datagrams that were sent are counted") {
     struct Case {
         int32_t result;
         uint64_t went;
@@ -275,7 +275,7 @@ TEST_CASE("of a train that was sent, the datagrams are counted that went") {
     }
 }
 
-TEST_CASE("all buffers are taken when none is in the pool and none at hand of the backend") {
+TEST_CASE("all buffers are in use if neither the pool nor the backend has a free one") {
     DatagramsSubject subject(2);
     CHECK_FALSE(subject.datagrams.all_buffers_in_use(0));
     subject.arrive("1", 0);
@@ -286,10 +286,11 @@ TEST_CASE("all buffers are taken when none is in the pool and none at hand of th
     CHECK(subject.datagrams.all_buffers_in_use(1));
 }
 
-TEST_CASE("who is not let in is dropped before the service sees it, and each datagram counted") {
+TEST_CASE(
+    "datagrams of denied peers are dropped before the service sees them, and each is counted") {
     DatagramsSubject subject(2);
     subject.at.socket.access = make_acl({.allow = {}, .deny = {*parse_cidr("192.0.2.66")}});
-    subject.peer.sin_addr.s_addr = htonl(0xc0000242U); // that one
+    subject.peer.sin_addr.s_addr = htonl(0xc0000242U); // the denied one
     subject.arrive("4abcdef", 0);
     subject.arrive("", 0);
     subject.arrive("3abc3de3f", 4); // a train of three

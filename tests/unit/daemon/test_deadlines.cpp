@@ -32,7 +32,8 @@ ReadVerdict look_at(Connection& c, uint32_t unacknowledged, uint64_t after_ms) {
 
 } // namespace
 
-TEST_CASE("a silent peer is under the first-byte timeout, and one that spoke under the idle one") {
+TEST_CASE(
+    "a silent peer has the first-byte timeout, and one that has sent bytes the idle timeout") {
     Connection c = opened_connection();
     CHECK(renew(c, timeouts, {.ms = deadlines_start_ms}) == 3'000);
     CHECK(c.progress_ms == deadlines_start_ms);
@@ -41,7 +42,7 @@ TEST_CASE("a silent peer is under the first-byte timeout, and one that spoke und
     CHECK(c.progress_ms == deadlines_start_ms + 1);
 }
 
-TEST_CASE("the shorter of the first-byte and the idle timeout counts for a silent peer") {
+TEST_CASE("a silent peer has the shorter of the first-byte and the idle timeout") {
     TcpLimits other = timeouts;
     other.idle_timeout_ms = 2'000;
     Connection c = opened_connection();
@@ -51,7 +52,8 @@ TEST_CASE("the shorter of the first-byte and the idle timeout counts for a silen
     CHECK(first_byte_due(c, other));
 }
 
-TEST_CASE("while a reply is pending, each quarter of the write-stall timeout is a look") {
+TEST_CASE(
+    "while a reply is pending, the peer is checked every quarter of the write-stall timeout") {
     for (auto reason : {0, 1, 2}) {
         CAPTURE(reason);
         Connection c = opened_connection();
@@ -65,7 +67,7 @@ TEST_CASE("while a reply is pending, each quarter of the write-stall timeout is 
     }
 }
 
-TEST_CASE("a short rate window is looked at before a quarter of the write-stall timeout") {
+TEST_CASE("a short rate window is checked before a quarter of the write-stall timeout") {
     TcpLimits other = timeouts;
     other.rate_window_ms = 1'000;
     Connection c = opened_connection();
@@ -73,14 +75,14 @@ TEST_CASE("a short rate window is looked at before a quarter of the write-stall 
     CHECK(renew(c, other, {.ms = deadlines_start_ms}) == 1'000);
 }
 
-TEST_CASE("when nothing is pending any more, the window of what the peer reads is closed") {
+TEST_CASE("when nothing is pending any more, the write-rate window is closed") {
     Connection c = pending_connection();
     c.pending = {};
     CHECK(renew(c, timeouts, {.ms = deadlines_start_ms}) == 3'000);
     CHECK(c.peer_reads.since_ms == 0);
 }
 
-TEST_CASE("after our FIN there is the linger timeout, whatever else holds") {
+TEST_CASE("after our FIN only the linger timeout applies") {
     Connection c = opened_connection();
     c.handing_off = true;
     c.finish();
@@ -95,7 +97,7 @@ TEST_CASE("a connection that only waits for its handoff has no deadline") {
     CHECK(renew(c, timeouts, {.ms = deadlines_start_ms, .draining = true}) == 2'000);
 }
 
-TEST_CASE("a draining connection is given a moment of quiet, and after the grace none") {
+TEST_CASE("a draining connection gets a moment of quiet, and none after the grace period") {
     Connection c = opened_connection();
     const Now drain{
         .ms = deadlines_start_ms, .draining = true, .drain_grace_ms = deadlines_start_ms + 1};
@@ -103,7 +105,7 @@ TEST_CASE("a draining connection is given a moment of quiet, and after the grace
     CHECK(renew(c, timeouts, {deadlines_start_ms + 1, true, deadlines_start_ms + 1}) == 0);
 }
 
-TEST_CASE("a look sees progress only against a look before it") {
+TEST_CASE("a check finds progress only relative to an earlier check") {
     Connection c = opened_connection();
     CHECK_FALSE(record_unacknowledged(c, 100, deadlines_start_ms));
     CHECK(c.unchanged_ms == deadlines_start_ms);
@@ -114,7 +116,7 @@ TEST_CASE("a look sees progress only against a look before it") {
     CHECK(c.unchanged_ms == deadlines_start_ms + 3);
 }
 
-TEST_CASE("a peer that reads nothing has its whole timeout, and no more") {
+TEST_CASE("a peer that reads nothing has its whole timeout and no more") {
     Connection c = pending_connection();
     for (const uint64_t after_ms : {2'000u, 4'000u, 6'000u}) {
         const ReadVerdict verdict = look_at(c, 100, after_ms);
@@ -125,7 +127,7 @@ TEST_CASE("a peer that reads nothing has its whole timeout, and no more") {
     CHECK((look_at(c, 100, 8'000).reading == Reading::not_at_all));
 }
 
-TEST_CASE("each byte that the peer acknowledges begins its time anew") {
+TEST_CASE("each byte that the peer acknowledges restarts its timeout") {
     Connection c = pending_connection();
     look_at(c, 100, 2'000);
     CHECK((look_at(c, 99, 7'999).reading == Reading::steadily));
@@ -133,12 +135,12 @@ TEST_CASE("each byte that the peer acknowledges begins its time anew") {
     CHECK((look_at(c, 99, 15'999).reading == Reading::not_at_all));
 }
 
-TEST_CASE("the next look is never after the end of the timeout") {
+TEST_CASE("the next check is never after the end of the timeout") {
     Connection c = pending_connection();
     CHECK(look_at(c, 100, 7'000).next_look_ms == deadlines_start_ms + 8'000);
 }
 
-TEST_CASE("a first look that comes too late says that this process was late") {
+TEST_CASE("a first check that is too late shows that this process was late") {
     Connection c = pending_connection();
     CHECK((look_at(c, 100, 9'000).reading == Reading::steadily));
     CHECK(c.progress_ms == deadlines_start_ms + 9'000);
@@ -151,7 +153,7 @@ TEST_CASE("a peer that has acknowledged everything is never stalled: it waits fo
         CHECK((look_at(c, 0, after_ms).reading == Reading::steadily));
 }
 
-TEST_CASE("a peer that reads, but less than the rate, reads too slowly") {
+TEST_CASE("a peer that reads below the rate reads too slowly") {
     TcpLimits other = timeouts;
     other.write_rate_min = 10;
     other.rate_window_ms = 4'000;
@@ -161,7 +163,7 @@ TEST_CASE("a peer that reads, but less than the rate, reads too slowly") {
     const auto judge = [&](uint32_t unacknowledged, uint64_t after_ms) {
         return judge_reading(c, other, unacknowledged, deadlines_start_ms + after_ms).reading;
     };
-    CHECK((judge(1'000, 4'000) == Reading::steadily)); // says only what the kernel has
+    CHECK((judge(1'000, 4'000) == Reading::steadily)); // only records what the kernel has
     CHECK((judge(960, 8'000) == Reading::steadily));
     CHECK((judge(921, 12'000) == Reading::too_slowly)); // 39 bytes in four seconds
 }

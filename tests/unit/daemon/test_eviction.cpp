@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t full_since_ms = 50'000;
 
-/// A table of ten slots, of which the first five are taken: idle, the last one longest.
+/// A table of ten slots. The first five are taken: idle, the last one for longest.
 struct FullTable {
     FullTable() {
         table.grow(10);
@@ -32,7 +32,8 @@ struct FullTable {
 
 } // namespace
 
-TEST_CASE("a connection is idle while nothing is pending, and while only its peer's FIN lacks") {
+TEST_CASE(
+    "a connection is idle while nothing is pending, and while only its peer's FIN is missing") {
     Connection c = opened_connection();
     c.progress_ms = 7;
     CHECK(Eviction::idle_since_ms(c) == 7);
@@ -51,7 +52,7 @@ TEST_CASE("a connection is idle while nothing is pending, and while only its pee
     CHECK(Eviction::idle_since_ms(c) == LongestWaiting::not_waiting);
 }
 
-TEST_CASE("slots beyond the limit are there only to make way, and at most as many as the limit") {
+TEST_CASE("slots beyond the limit are for evictions only, and at most as many as the limit") {
     const TcpLimits refuse{.when_full = WhenFull::refuse};
     const TcpLimits close{.when_full = WhenFull::close_idle};
     CHECK(Eviction::slots_beyond(refuse, 1000) == 0);
@@ -59,7 +60,7 @@ TEST_CASE("slots beyond the limit are there only to make way, and at most as man
     CHECK(Eviction::slots_beyond(close, 3) == 3);
 }
 
-TEST_CASE_FIXTURE(FullTable, "the connection that is idle for longest makes way, then the next") {
+TEST_CASE_FIXTURE(FullTable, "the longest idle connection is evicted, then the next") {
     CHECK(choose() == 4);
     CHECK(choose() == 3);
     const bool is_marked = table[4].evicted;
@@ -69,30 +70,30 @@ TEST_CASE_FIXTURE(FullTable, "the connection that is idle for longest makes way,
     CHECK(chosen().empty());
 }
 
-TEST_CASE_FIXTURE(FullTable, "a connection that did something since is passed over") {
+TEST_CASE_FIXTURE(FullTable, "a connection that was active meanwhile is skipped") {
     CHECK(choose() == 4);
     table[3].progress_ms = full_since_ms;
     set_pending(table[2], 1);
     CHECK(choose() == 1);
 }
 
-TEST_CASE_FIXTURE(FullTable, "a place is free again when the connection that made way is gone") {
+TEST_CASE_FIXTURE(FullTable, "a place is free again when the evicted connection has closed") {
     CHECK(choose() == 4);
     CHECK(chosen().size() == 1);
-    eviction.forget(table[3]); // it made no way
+    eviction.forget(table[3]); // it was not evicted
     CHECK(eviction.leaving() == 1);
     eviction.forget(table[4]);
     CHECK(eviction.leaving() == 0);
 }
 
-TEST_CASE_FIXTURE(FullTable, "no connection makes way if there is no slot for the one that comes") {
+TEST_CASE_FIXTURE(FullTable, "no connection is evicted without a slot for the new one") {
     while (table.free() > 0)
         table.take(10, {}, 1);
     CHECK(choose() == Eviction::none);
     CHECK(eviction.leaving() == 0);
 }
 
-TEST_CASE("only so many connections are on their way out at a time") {
+TEST_CASE("the number of evictions in progress is limited") {
     ConnectionTable table;
     Eviction eviction;
     table.grow(Eviction::at_once_max + 10);

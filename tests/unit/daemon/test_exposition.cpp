@@ -13,7 +13,7 @@ using namespace riposte;
 
 namespace {
 
-/// What an echo on TCP and UDP did.
+/// The figures of an echo on TCP and UDP.
 Snapshot small() {
     Counters metrics;
     metrics.add(ServiceKind::echo, Counter::connections_accepted, 3);
@@ -57,7 +57,7 @@ std::string name_of_sample(const std::string& line) {
 
 } // namespace
 
-TEST_CASE("the text says what was counted, to the unit") {
+TEST_CASE("the text has the exact counts") {
     const std::string text = exposition(small(), ExpositionFormat::prometheus);
     for (const char* line :
          {R"(riposte_build_info{version="1.2.3",backend="mixed"} 1)",
@@ -85,7 +85,7 @@ TEST_CASE("the text says what was counted, to the unit") {
         CAPTURE(line);
         CHECK(has(text, line));
     }
-    CHECK(text.find("process_open_fds") == std::string::npos); // not known, and not 0
+    CHECK(text.find("process_open_fds") == std::string::npos); // unknown, not 0
     CHECK(text.find("EOF") == std::string::npos);
     CHECK(text.find("UNIT") == std::string::npos);
 }
@@ -104,7 +104,7 @@ TEST_CASE("OpenMetrics names families of counters without their suffix, and has 
     CHECK(text.find("# EOF") == text.size() - 6);
 }
 
-TEST_CASE("each family has one HELP and one TYPE, before its samples, and no two samples are one") {
+TEST_CASE("each family has one HELP and one TYPE, before its samples, and no sample twice") {
     for (const auto format : {ExpositionFormat::prometheus, ExpositionFormat::openmetrics}) {
         std::map<std::string, int> helps;
         std::map<std::string, int> types;
@@ -134,7 +134,7 @@ TEST_CASE("each family has one HELP and one TYPE, before its samples, and no two
     }
 }
 
-TEST_CASE("buckets are cumulative, in order, and as many as they are") {
+TEST_CASE("buckets are cumulative, in order, and complete") {
     const std::string text = exposition(small(), ExpositionFormat::prometheus);
     double last = 0;
     size_t buckets = 0;
@@ -158,13 +158,13 @@ TEST_CASE("buckets are cumulative, in order, and as many as they are") {
     CHECK(count == 4);
 }
 
-TEST_CASE("no address is in the text, be it of a listener") {
+TEST_CASE("the text has no address, not even of a listener") {
     const std::string text = exposition(small(), ExpositionFormat::prometheus);
     CHECK(text.find("192.0.2") == std::string::npos);
     CHECK(text.find("://") == std::string::npos);
 }
 
-TEST_CASE("a service without listener is shown as long as it has counted something") {
+TEST_CASE("a service without a listener is shown if it has counted something") {
     Snapshot snapshot = small();
     snapshot.listeners.clear();
     CHECK(
@@ -183,7 +183,7 @@ TEST_CASE("values of labels are escaped") {
             R"(riposte_build_info{version="a\\b\"c\nd",backend="mixed"} 1)"));
 }
 
-TEST_CASE("each counter is in the text once, under its family, by the word of its row") {
+TEST_CASE("each counter is in the text once, in its family, with the token of its row") {
     for (const CounterRow& row : counter_rows()) {
         Counters metrics;
         metrics.add(ServiceKind::echo, row.counter, 987);

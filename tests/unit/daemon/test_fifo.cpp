@@ -6,7 +6,7 @@
 
 using namespace riposte;
 
-TEST_CASE("a fifo gives back what it took, in order, by one and by several") {
+TEST_CASE("a fifo returns items in order, one by one and several at a time") {
     Fifo<int> fifo;
     int in = 0;
     int out = 0;

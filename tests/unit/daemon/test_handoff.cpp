@@ -24,7 +24,7 @@ bool is_open_descriptor(int fd) {
 
 } // namespace
 
-TEST_CASE("another process can go on with a connection that neither side has ended") {
+TEST_CASE("another process can continue a connection that neither side has ended") {
     Connection c = served_connection(ServiceKind::echo);
     CHECK(handoff::is_possible(c));
     c.peer_finished = true;
@@ -37,12 +37,12 @@ TEST_CASE("another process can go on with a connection that neither side has end
     CHECK(!handoff::is_possible(c));
 }
 
-TEST_CASE("a connection whose service is in the middle of something ends here") {
+TEST_CASE("a connection whose service is in the middle of a reply ends here") {
     CHECK(!handoff::is_possible(served_connection(ServiceKind::chargen)));
     CHECK(handoff::is_possible(served_connection(ServiceKind::discard)));
 }
 
-TEST_CASE("no more connections are handed off than the quota says, each counted once") {
+TEST_CASE("at most the quota of connections is handed off, each counted once") {
     handoff::Quota quota;
     Connection first = served_connection(ServiceKind::echo);
     Connection second = first;
@@ -57,7 +57,7 @@ TEST_CASE("no more connections are handed off than the quota says, each counted 
     CHECK(!third.handing_off);
 }
 
-TEST_CASE("a connection that ends here after all leaves its place to another one") {
+TEST_CASE("a connection that ends here after all frees its place for another one") {
     handoff::Quota quota;
     quota.set(1);
     Connection first = served_connection(ServiceKind::echo);

@@ -1,4 +1,5 @@
-// Between two processes: what is inherited under which name, who goes on with it, what is stored.
+// Between two processes: which connections are inherited under which name, which worker continues
+// them, and which are stored.
 #include "build_features.h"
 #include "common/address.h"
 #include "daemon/supervisor/fd_store.h"
@@ -20,7 +21,7 @@ using namespace riposte::test;
 
 namespace {
 
-/// A TCP connection on loopback, by way of a listener.
+/// A TCP connection on loopback, accepted by a listener.
 struct Pair {
     Fd listener = foreign_socket("127.0.0.1", Transport::tcp);
     Fd client;
@@ -41,7 +42,7 @@ std::vector<systemd::InheritedSocket> one(std::string name, Fd fd) {
     return sockets;
 }
 
-/// What is said of one descriptor of that name.
+/// The problem that is reported for one descriptor of that name.
 std::string verdict(std::string name, Fd fd) {
     auto sockets = one(std::move(name), std::move(fd));
     const Inheritance taken = take_connections(sockets);
@@ -59,7 +60,7 @@ ListenerSpec listener(uint64_t id, ServiceKind kind, int fd) {
 
 } // namespace
 
-TEST_CASE("a connection of a service is taken out of what was inherited, as accept leaves one") {
+TEST_CASE("a service's connection is taken out of the inherited sockets, with accept's options") {
     Pair pair;
     const int fd = pair.server.get();
     auto sockets = one("connection-echo", std::move(pair.server));
@@ -78,7 +79,7 @@ TEST_CASE("a connection of a service is taken out of what was inherited, as acce
     CHECK(option(fd, SOL_SOCKET, SO_OOBINLINE) == 1);
 }
 
-TEST_CASE("each name is removed from the store once, whatever was found under it") {
+TEST_CASE("each name is removed from the store once, whatever was stored under it") {
     std::vector<systemd::InheritedSocket> sockets;
     for (int i = 0; i < 3; ++i) {
         sockets.push_back({Fd(Pair().server.release()), "connection-echo"});
@@ -91,7 +92,8 @@ TEST_CASE("each name is removed from the store once, whatever was found under it
                                                    "'connection-ecko': no such service"});
 }
 
-TEST_CASE("what is no TCP connection is closed, and said; one that was reset is only counted") {
+TEST_CASE(
+    "a descriptor other than TCP is closed and reported; a reset connection is only counted") {
     const auto closed = [](std::string_view name, std::string_view why) {
         return fmt::format(
             "0 taken, 0 ended; closed 1 inherited descriptor named '{}': {}", name, why);
@@ -122,7 +124,8 @@ TEST_CASE("what is no TCP connection is closed, and said; one that was reset is 
     CHECK(verdict("connection-echo", std::move(gone.server)) == "0 taken, 1 ended; ");
 }
 
-TEST_CASE("workers take turns, and each connection goes to its service, best on its own port") {
+TEST_CASE(
+    "workers take turns, and each connection goes to its service, preferably on its own port") {
     Pair first;
     Pair second;
     Pair third;
@@ -137,9 +140,10 @@ TEST_CASE("workers take turns, and each connection goes to its service, best on 
     const std::vector plans{plan(10), plan(20)};
     const std::vector fds{first.server.get(), second.server.get(), third.server.get()};
     std::vector<handoff::Stored> connections;
-    connections.push_back({std::move(third.server), ServiceKind::echo}); // its port is nobody's
+    connections.push_back({std::move(third.server), ServiceKind::echo}); // no listener has its port
     connections.push_back({std::move(second.server), ServiceKind::echo});
-    connections.push_back({std::move(first.server), ServiceKind::time}); // nobody serves it
+    connections.push_back(
+        {std::move(first.server), ServiceKind::time}); // no listener has its service
     const auto placed = place_connections(std::move(connections), plans);
     REQUIRE(placed.size() == 2);
     REQUIRE(placed[0].size() == 2);
@@ -153,7 +157,7 @@ TEST_CASE("workers take turns, and each connection goes to its service, best on 
     CHECK((placed[0][1].kind == ServiceKind::time));
 }
 
-TEST_CASE("finished connections get FIN, and no reset for what they still say") {
+TEST_CASE("finished connections get FIN, and no reset for bytes that they still send") {
     Pair pair;
     const std::string said(100'000, 'x');
     REQUIRE(::send(pair.client.get(), said.data(), 1000, MSG_NOSIGNAL) == 1000);
@@ -170,7 +174,7 @@ TEST_CASE("finished connections get FIN, and no reset for what they still say") 
 
 namespace {
 
-/// What becomes of connections where nobody listens for them.
+/// The outcome of connections without a listener.
 std::string stored_for_nobody(size_t echoes, size_t discards) {
     return in_child([&] {
         forget_service_manager();
@@ -194,13 +198,13 @@ std::string stored_for_nobody(size_t echoes, size_t discards) {
 
 } // namespace
 
-TEST_CASE("what the manager can not be told is left, and why is said") {
+TEST_CASE("connections that cannot be stored are left, with the reason") {
     CHECK(
         stored_for_nobody(300, 2) ==
         "0 stored, 302 left: the service manager was not told: No such file or directory");
 }
 
-TEST_CASE("the room in the store is what the manager says, and what an environment can name") {
+TEST_CASE("the store's capacity is what the manager says, as far as the variable is valid") {
     const auto capacity = [](const char* fdstore, bool manager) {
         return in_child([&] {
             forget_service_manager();

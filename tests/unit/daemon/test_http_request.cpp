@@ -37,7 +37,7 @@ std::string path_of(std::string_view target) {
 
 } // namespace
 
-TEST_CASE("a request is the same in whatever pieces it comes") {
+TEST_CASE("a request reads the same in pieces of any size") {
     const std::string text = "GET /metrics?name=x HTTP/1.1\r\nHost: localhost:9701\r\n"
                              "Accept: application/json\r\nUser-Agent: a b (c)\r\n\r\nand a body";
     const size_t head = text.find("and a body");
@@ -57,19 +57,19 @@ TEST_CASE("a request is the same in whatever pieces it comes") {
     CHECK(request.path() == "/metrics");
 }
 
-TEST_CASE("a line may end without CR, and one empty line may stand in front") {
+TEST_CASE("a line may end without CR, and one empty line may come first") {
     CHECK(state_of("GET / HTTP/1.0\n\n") == State::complete);
     CHECK(state_of("GET / HTTP/1.1\nHost: a\n\n") == State::complete);
     CHECK(state_of("\r\nGET / HTTP/1.0\r\n\r\n") == State::complete);
     CHECK(state_of("\r\n\r\nGET / HTTP/1.0\r\n\r\n") == State::bad);
 }
 
-TEST_CASE("the path is the target without its query, and without what names a server") {
+TEST_CASE("the path is the target without its query and server") {
     CHECK(path_of("/metrics") == "/metrics");
     CHECK(path_of("/metrics?") == "/metrics");
     CHECK(path_of("/metrics?a=/b?c") == "/metrics");
     CHECK(path_of("/") == "/");
-    CHECK(path_of("/%6detrics") == "/%6detrics"); // nothing of ours is written so
+    CHECK(path_of("/%6detrics") == "/%6detrics"); // none of our paths has an escape
     CHECK(path_of("http://localhost:9701/metrics?a") == "/metrics");
     CHECK(path_of("HTTP://localhost") == "/");
     CHECK(path_of("http://localhost?a=/metrics") == "/");
@@ -77,7 +77,7 @@ TEST_CASE("the path is the target without its query, and without what names a se
     CHECK(path_of("?") == "/");
 }
 
-TEST_CASE("what is no request line is bad, at its end or sooner") {
+TEST_CASE("a bad request line is refused at its end or sooner") {
     for (const std::string_view line :
          {"GET", "GET ", "GET /", "GET / ", " / HTTP/1.1", "GET  HTTP/1.1", "GET / HTTP/1.1 ",
           "GET /a b HTTP/1.1", "G(T / HTTP/1.1", "GET /\xc3\xa4 HTTP/1.1", "GET / http/1.1",
@@ -92,7 +92,7 @@ TEST_CASE("what is no request line is bad, at its end or sooner") {
     CHECK(state_of("GET /\rx") == State::bad);
 }
 
-TEST_CASE("another version of HTTP is told from what is none") {
+TEST_CASE("another version of HTTP differs from a bad request") {
     CHECK(state_of("PRI * HTTP/2.0\r\n") == State::wrong_version);
     CHECK(state_of("GET / HTTP/1.2\r\n") == State::wrong_version);
     CHECK(state_of("GET / HTTP/0.9\r\n") == State::wrong_version);
@@ -121,7 +121,7 @@ TEST_CASE("HTTP/1.1 has one Host, HTTP/1.0 at most one") {
     CHECK(state_of("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n") == State::bad);
 }
 
-TEST_CASE("a head of 8192 bytes is read, of 8193 it is too long") {
+TEST_CASE("a head of 8192 bytes is read, one of 8193 is too long") {
     const std::string begin = "GET / HTTP/1.0\r\nA: ";
     const std::string end = "\r\n\r\n";
     const std::string filler(HttpRequest::head_bytes_max - begin.size() - end.size(), 'x');
@@ -131,7 +131,7 @@ TEST_CASE("a head of 8192 bytes is read, of 8193 it is too long") {
     CHECK(state_of(std::string(HttpRequest::head_bytes_max + 1, 'x')) == State::too_long);
 }
 
-TEST_CASE("what was decided stays decided") {
+TEST_CASE("a decision is final") {
     HttpRequest request = whole("GET\x01");
     CHECK(request.feed(" / HTTP/1.0\r\n\r\n") == State::bad);
     request = whole("GET /a HTTP/1.0\r\n\r\n");
@@ -139,7 +139,7 @@ TEST_CASE("what was decided stays decided") {
     CHECK(request.path() == "/a");
 }
 
-TEST_CASE("the representation is the one that is wanted most") {
+TEST_CASE("the representation is the most preferred one") {
     using enum Representation;
     struct Row {
         std::string_view accept;
@@ -185,7 +185,7 @@ TEST_CASE("the representation is the one that is wanted most") {
     }
 }
 
-TEST_CASE("what Prometheus asks for is OpenMetrics, unless it is told otherwise") {
+TEST_CASE("Prometheus gets OpenMetrics, unless it asks for another format") {
     CHECK(
         negotiate("application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
                   "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1") ==
@@ -198,7 +198,7 @@ TEST_CASE("what Prometheus asks for is OpenMetrics, unless it is told otherwise"
     CHECK(negotiate("text/plain;version=0.0.4;q=0.6,*/*;q=0.5") == Representation::text);
 }
 
-TEST_CASE("several Accept fields are one") {
+TEST_CASE("several Accept fields count as one") {
     const HttpRequest request =
         whole("GET / HTTP/1.0\r\nAccept: text/plain;q=0.1\r\naccept: application/json\r\n\r\n");
     CHECK(request.representation() == Representation::json);

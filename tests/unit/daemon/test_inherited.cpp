@@ -1,5 +1,5 @@
-// Sockets that a service manager handed over: recognised by name and type, shared by all workers,
-// and everything else refused.
+// Sockets from a service manager: recognised by name and type, shared by all workers; all others
+// are refused.
 #include "daemon/listen/listen_socket.h"
 #include "daemon/listen/listeners.h"
 #include "tests/support/skip.h"
@@ -37,7 +37,7 @@ Named udp(std::string name) {
     return {foreign_socket("127.0.0.1", Transport::udp), std::move(name)};
 }
 
-/// The message about a socket that is refused, its number as N.
+/// The message of a refused socket, with its number as N.
 std::string refusal(Fd fd, std::string name) {
     const int number = fd.get();
     REQUIRE(number >= 0);
@@ -53,7 +53,7 @@ std::string refusal(Fd fd, std::string name) {
 
 } // namespace
 
-TEST_CASE("a socket's name is its service, or that of the unit for it; unnamed ones are hello") {
+TEST_CASE("a socket's name is its service or that service's unit; unnamed sockets are hello") {
     struct Case {
         const char* name;
         ServiceKind kind;
@@ -84,7 +84,7 @@ TEST_CASE("a socket's name is its service, or that of the unit for it; unnamed o
     }
 }
 
-TEST_CASE("a name that is no service is refused with those that are") {
+TEST_CASE("a name that is not a service is refused with the list of services") {
     const std::string known = "FileDescriptorName= must be one of hello, echo, discard, daytime, "
                               "chargen, time, metrics";
     CHECK(
@@ -108,7 +108,7 @@ TEST_CASE("a name that is no service is refused with those that are") {
         "exit 78: inherited socket N 'x\\ny': no such service; " + known);
 }
 
-TEST_CASE("what is no listening stream and no datagram socket is refused") {
+TEST_CASE("a socket that is neither a listening stream nor a datagram socket is refused") {
     CHECK(
         refusal(Fd(::open("/dev/null", O_RDWR | O_CLOEXEC)), "echo") ==
         "exit 78: inherited socket N 'echo': not a socket");
@@ -211,7 +211,7 @@ TEST_CASE("an address that was inherited twice has one label") {
     CHECK(listeners->labels().size() == 1);
 }
 
-TEST_CASE("an inherited service is told what the first section for it says, also on a reload") {
+TEST_CASE("an inherited service uses the first section for it, also after a reload") {
     const Sections one = Sections({
         listen_on(ServiceKind::echo, {"tcp://127.0.0.1:0"}),
         listen_on(ServiceKind::hello, {"tcp://127.0.0.1:0"}, "one"),

@@ -23,7 +23,7 @@ TEST_CASE("latency bounds grow by the square root of 2, from 2^-20 to 16 seconds
             doctest::Approx(std::sqrt(2.0)));
 }
 
-TEST_CASE("a latency at a bound lies in the bucket below, one nanosecond more in the next") {
+TEST_CASE("a latency at a bound is in the bucket below, one nanosecond more in the next") {
     CHECK(latency_bucket(0) == 0);
     CHECK(latency_bucket(1) == 0);
     for (size_t i = 0; i < latency_bounds; ++i) {
@@ -49,7 +49,7 @@ TEST_CASE("latencies of several workers add up") {
     CHECK(totals.buckets[latency_bucket(2'000'000'000)] == 1);
 }
 
-TEST_CASE("a quantile is the bound of the bucket that it lies in") {
+TEST_CASE("a quantile is the bound of its bucket") {
     Latency latency;
     LatencyTotals none;
     none.add(latency);

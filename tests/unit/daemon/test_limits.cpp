@@ -24,7 +24,7 @@ SourceKey key(uint32_t number) {
 
 } // namespace
 
-TEST_CASE("a source is refused at its limit and let in again below it") {
+TEST_CASE("a source is refused at its limit and admitted again below it") {
     SourceTable table(8);
     SourceKey a = key(1);
     SourceKey b = key(2);
@@ -78,7 +78,7 @@ TEST_CASE("a listener is full at its limit, and has room again below it") {
     CHECK(load.open() == 3);
 }
 
-TEST_CASE("several workers never have more connections of a listener than it may have") {
+TEST_CASE("several workers together never exceed a listener's limit") {
     constexpr uint32_t max = 3;
     ListenerLoad load;
     std::atomic<uint32_t> most{0};
@@ -94,7 +94,7 @@ TEST_CASE("several workers never have more connections of a listener than it may
                 for (uint32_t open = load.open(), seen = most; open > seen;)
                     if (most.compare_exchange_weak(seen, open))
                         break;
-                std::this_thread::yield(); // so that they meet, with few CPUs, too
+                std::this_thread::yield(); // so that they collide with few CPUs, too
                 load.leave();
             }
         });
@@ -115,12 +115,12 @@ TEST_CASE("addresses that agree in the bits of a prefix are one source") {
     CHECK(table.enter(address("2001:db8:0:1::1"), 1));
     CHECK_FALSE(table.enter(address("2001:db8:0:1:ffff::"), 1));
     CHECK(table.enter(address("2001:db8:0:2::1"), 1));
-    table.leave(address("192.0.2.255")); // whoever of them goes makes room
+    table.leave(address("192.0.2.255")); // any of them that leaves makes room
     CHECK(table.enter(address("192.0.2.7"), 2));
     CHECK_FALSE(table.enter(address("192.0.2.1"), 2));
 }
 
-TEST_CASE("a prefix of no bits is all of its family, and never the other") {
+TEST_CASE("a prefix of no bits is all of its family, but not of the other one") {
     const auto address = [](std::string_view text) { return parse_cidr(text)->network; };
     SourceTable table(16, {.ipv4_bits = 0, .ipv6_bits = 0});
     CHECK(table.enter(address("192.0.2.1"), 1));
@@ -134,7 +134,7 @@ TEST_CASE("a prefix of no bits is all of its family, and never the other") {
     CHECK(single.enter(address("2001:db8::"), 1));
 }
 
-TEST_CASE("limits of the process are shared out, rounded up") {
+TEST_CASE("limits of the process are divided, rounded up") {
     TcpLimits limits{.connections_max = 10, .connections_per_source_max = 3};
     TcpLimits share = worker_share(limits, 4);
     CHECK(share.connections_max == 3);

@@ -1,4 +1,4 @@
-// One bound socket: its options, and each way in which it can not be had.
+// One bound socket: its options, and each reason why it cannot be opened.
 #include "daemon/listen/listen_socket.h"
 #include "tests/support/child.h"
 #include "tests/support/skip.h"
@@ -43,7 +43,7 @@ Opened open_one(const std::string& address) {
     return {std::move(*listeners), plan[0].fd, port_of(plan[0].fd), plan[0].label};
 }
 
-/// From here on, this process gets no IPv6 sockets: socket(2) says EAFNOSUPPORT.
+/// Denies this process IPv6 sockets: socket(2) says EAFNOSUPPORT.
 bool forbid_ipv6() {
     std::array<sock_filter, 6> program{{
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -67,7 +67,7 @@ int sysctl(const std::string& name) {
 
 } // namespace
 
-TEST_CASE("a tcp socket listens, does not block, is not inherited and does not delay") {
+TEST_CASE("a tcp socket listens, does not block, is close-on-exec and has TCP_NODELAY") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     for (const std::string address : {"tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp://*:0"}) {
@@ -82,7 +82,7 @@ TEST_CASE("a tcp socket listens, does not block, is not inherited and does not d
     }
 }
 
-TEST_CASE("accepted sockets do not delay either") {
+TEST_CASE("accepted sockets have TCP_NODELAY as well") {
     const Opened opened = open_one("tcp://127.0.0.1:0");
     REQUIRE(connect_error("127.0.0.1", opened.port) == 0);
     const Fd accepted(::accept4(opened.fd, nullptr, nullptr, SOCK_CLOEXEC));
@@ -91,7 +91,7 @@ TEST_CASE("accepted sockets do not delay either") {
     CHECK(option(accepted.get(), SOL_SOCKET, SO_OOBINLINE) == 1);
 }
 
-TEST_CASE("a udp socket does not block, takes trains and shares its port with nobody") {
+TEST_CASE("a udp socket does not block, receives trains and does not share its port") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     for (const std::string address : {"udp://127.0.0.1:0", "udp://[::1]:0", "udp://*:0"}) {
@@ -105,7 +105,7 @@ TEST_CASE("a udp socket does not block, takes trains and shares its port with no
     }
 }
 
-TEST_CASE("a udp socket tells the address asked, unless it is bound to that one") {
+TEST_CASE("a udp socket reports the destination address, unless it is bound to that one") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     const auto tells = [](const char* address) {
@@ -124,7 +124,7 @@ TEST_CASE("a udp socket tells the address asked, unless it is bound to that one"
     CHECK(tells("udp://[::1]:0") == 0);
 }
 
-TEST_CASE("an IPv6 address is IPv6 only, and the star is both") {
+TEST_CASE("an IPv6 address is IPv6 only, and the star is both families") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     CHECK(option(open_one("tcp://[::]:0").fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1);
@@ -136,7 +136,7 @@ TEST_CASE("an IPv6 address is IPv6 only, and the star is both") {
     CHECK(connect_error("::1", both.port) == 0);
 }
 
-TEST_CASE("on a dual-stack udp socket IPv4 comes and goes by the packet information of both") {
+TEST_CASE("on a dual-stack udp socket IPv4 uses the packet information of both families") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     const Opened server = open_one("udp://*:0");
@@ -209,7 +209,7 @@ TEST_CASE("a port that another process holds is refused, with any number of work
     }
 }
 
-TEST_CASE("a port that is held at one address of a name is refused with that address") {
+TEST_CASE("a port in use at one address of a name is refused with that address") {
     const Fd foreign = foreign_socket("127.0.0.1", Transport::tcp);
     const uint16_t port = port_of(foreign.get());
     CHECK(
@@ -221,7 +221,7 @@ TEST_CASE("a port that is held at one address of a name is refused with that add
             port));
 }
 
-TEST_CASE("a privileged port without the privilege is exit 77, with what to do") {
+TEST_CASE("a privileged port without the privilege is exit 77, with the remedy") {
     if (sysctl("net/ipv4/ip_unprivileged_port_start") <= 7)
         SKIP("net.ipv4.ip_unprivileged_port_start makes no port privileged");
     for (const std::string address : {"tcp://127.0.0.1:7", "udp://127.0.0.1:7"}) {
@@ -229,7 +229,7 @@ TEST_CASE("a privileged port without the privilege is exit 77, with what to do")
         CHECK(
             in_child([&]() -> std::string {
                 if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0)
-                    return "(can not drop privileges)";
+                    return "(cannot drop privileges)";
                 return open_outcome(hello_on({address}));
             }) == "exit 77: riposted.toml:12:1: " + address +
                       ": permission denied; ports below 1024 are privileged: grant "
@@ -239,7 +239,7 @@ TEST_CASE("a privileged port without the privilege is exit 77, with what to do")
 }
 
 TEST_CASE("a host that does not resolve is a configuration error") {
-    // Too long for a name: refused by the resolver itself, without a question to the network.
+    // Too long for a name: the resolver itself refuses it, without a query to the network.
     const std::string host(64, 'x');
     ListenerConfig listen = listen_on(ServiceKind::hello, {});
     listen.addresses.push_back({Transport::tcp, host, 7001});
@@ -269,7 +269,7 @@ TEST_CASE("a link-local address without its zone is refused with an example") {
         "one needs its zone: [fe80::1%eth0])");
 }
 
-TEST_CASE("no descriptor left is an operating system error that says how to get more") {
+TEST_CASE("a lack of descriptors is an operating system error that says how to get more") {
     CHECK(
         in_child([] {
             const rlimit limit{20, 20};
@@ -304,12 +304,12 @@ TEST_CASE("without IPv6 the star is all of IPv4, and an IPv6 address is refused"
         "exit 71: riposted.toml:12:1: tcp://[::1]:0: address family not supported by this system");
 }
 
-TEST_CASE("this machine has IPv6 or it has not, as the kernel says") {
+TEST_CASE("the check for IPv6 agrees with the kernel") {
     const Fd fd = foreign_socket("::1", Transport::udp);
     CHECK(has_ipv6() == (fd.get() >= 0));
 }
 
-TEST_CASE("addresses overlap if one port can not serve both") {
+TEST_CASE("addresses overlap if one port cannot serve both") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     const auto address = [](const std::string& text) {

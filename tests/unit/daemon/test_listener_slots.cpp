@@ -11,7 +11,7 @@ namespace {
 
 constexpr int lent_fd = 9;
 
-/// The listeners of a worker that lends what its turn gives to no backend.
+/// The listeners of a worker whose turns pass nothing to a backend.
 struct Lent {
     explicit Lent(Transport transport = Transport::tcp) : transport_of_all(transport) {}
 
@@ -22,7 +22,7 @@ struct Lent {
         return specs;
     }
     std::vector<Op> given() { return std::exchange(turn.ops, {}); }
-    /// The stream of this listener has ended.
+    /// Ends the stream of this listener.
     ListenerSlot& end_stream(uint64_t id) {
         ListenerSlot& at = *listeners.find(id);
         at.armed = false;
@@ -39,7 +39,7 @@ struct Lent {
 
 } // namespace
 
-TEST_CASE("a planned listener is armed once, with the stream of its transport") {
+TEST_CASE("a planned listener is armed once, for its transport") {
     for (const Transport transport : {Transport::tcp, Transport::udp}) {
         Lent lent(transport);
         lent.listeners.apply(lent.plan({1}));
@@ -76,7 +76,7 @@ TEST_CASE("a listener that the plan lacks is stopped, and settled when its strea
     CHECK(!gone.used);
 }
 
-TEST_CASE("a place is used again only when the last connection of its listener is gone") {
+TEST_CASE("a place is reused only when the last connection of its listener has closed") {
     Lent lent;
     lent.listeners.apply(lent.plan({1}));
     ListenerSlot& first = lent.end_stream(1);
@@ -84,14 +84,14 @@ TEST_CASE("a place is used again only when the last connection of its listener i
     const uint32_t generation = first.generation;
     lent.listeners.apply(lent.plan({2}));
     CHECK(lent.listeners.find(2) != &first);
-    CHECK(lent.listeners.settled()); // a connection is nothing in flight on the listener
+    CHECK(lent.listeners.settled()); // a connection is not in flight on the listener
     first.connections = 0;
     lent.listeners.apply(lent.plan({2, 3}));
     CHECK(lent.listeners.find(3) == &first);
     CHECK(first.generation == generation + 1);
 }
 
-TEST_CASE("a pause ends with its time, or when a descriptor is free again") {
+TEST_CASE("a pause ends after its time, or when a descriptor is free again") {
     Lent lent;
     lent.listeners.apply(lent.plan({1}));
     lent.given();

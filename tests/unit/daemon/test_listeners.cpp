@@ -1,5 +1,5 @@
-// Listeners as a whole: what a configuration opens, and what a reload keeps. Single sockets,
-// errors and inherited ones: test_listen_socket.cpp, test_inherited.cpp.
+// Listeners as a whole: those that a configuration opens, and those that a reload keeps. Single
+// sockets, errors and inherited ones: test_listen_socket.cpp, test_inherited.cpp.
 #include "daemon/listen/listen_socket.h"
 #include "daemon/listen/listeners.h"
 #include "tests/support/skip.h"
@@ -28,7 +28,7 @@ Listeners open_ok(const Sections& sections, uint32_t workers = 1) {
 
 } // namespace
 
-TEST_CASE("port 0 binds a free port, and the label tells which") {
+TEST_CASE("port 0 binds a free port, and the label names it") {
     const Listeners listeners = open_ok(hello_on({"tcp://127.0.0.1:0", "udp://127.0.0.1:0"}));
     const auto plan = listeners.plan(0);
     REQUIRE(plan.size() == 2);
@@ -58,7 +58,7 @@ TEST_CASE("each address of each section is opened with its own service") {
         CHECK(listener.service != nullptr);
 }
 
-TEST_CASE("a name is listened on at each of its addresses, on one port where that is free") {
+TEST_CASE("a name opens each of its addresses, on one port if that is free") {
     const Listeners listeners = open_ok(hello_on({"tcp://localhost:0"}));
     const auto addresses =
         resolve({Transport::tcp, "localhost", 0}, Transport::tcp, Family::any, true);
@@ -116,7 +116,7 @@ TEST_CASE("overlapping addresses of one configuration are a configuration error"
     }
 }
 
-TEST_CASE("the same port on tcp and udp, on two addresses and on both families is no conflict") {
+TEST_CASE("the same port on tcp and udp, on two addresses or on both families is not a conflict") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     const auto port = port_of(open_ok(hello_on({"tcp://*:0"})).plan(0)[0].fd);
@@ -147,7 +147,7 @@ TEST_CASE("an error opens nothing and leaks nothing") {
     CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("listeners close their sockets when they go") {
+TEST_CASE("listeners close their sockets when they are destroyed") {
     const size_t before = open_descriptors();
     {
         Listeners first = open_ok(hello_on({"tcp://127.0.0.1:0"}), 2);
@@ -212,7 +212,7 @@ TEST_CASE("a changed message or service keeps the socket and its id") {
     CHECK(service[1].service == before[1].service);
 }
 
-TEST_CASE("the kernel keeps a connection until its first message for hello, and for hello alone") {
+TEST_CASE("the kernel defers a connection until its first message for hello only") {
     const auto deferred = [](const Listeners& listeners, uint32_t worker) {
         std::vector<bool> found;
         for (const ListenerSpec& listener : listeners.plan(worker)) {
@@ -257,7 +257,7 @@ TEST_CASE("a reload adds listeners with new ids, in the order of the configurati
     }
 }
 
-TEST_CASE("what a reload removes stays open until close_removed") {
+TEST_CASE("listeners that a reload removes stay open until close_removed") {
     Listeners listeners = open_ok(hello_on({"tcp://127.0.0.1:0", "udp://127.0.0.1:0"}));
     const auto before = listeners.plan(0);
     const uint16_t port = port_of(before[0].fd);
@@ -273,7 +273,7 @@ TEST_CASE("what a reload removes stays open until close_removed") {
     CHECK(connect_error("127.0.0.1", port) == ECONNREFUSED);
     CHECK(::fcntl(before[1].fd, F_GETFD) >= 0);
 
-    // Its id is not given again, though its address is.
+    // Its id is not reused, though its address is.
     REQUIRE(
         outcome(listeners.apply(hello_on({"tcp://127.0.0.1:0", "udp://127.0.0.1:0"}))) ==
         "applied");
@@ -307,7 +307,7 @@ TEST_CASE("a reload that fails changes nothing and leaks nothing") {
     }
 }
 
-TEST_CASE("a reload can not replace an address by one that overlaps it, and says so") {
+TEST_CASE("a reload cannot replace an address by one that overlaps it, and says so") {
     if (!has_ipv6())
         SKIP("no IPv6 here");
     for (const uint32_t workers : {1U, 2U}) {
@@ -327,7 +327,7 @@ TEST_CASE("a reload can not replace an address by one that overlaps it, and says
         Listeners listeners = open_ok(narrow, workers);
         CHECK(outcome(listeners.apply(wide)) == refused);
 
-        // Once it has gone and been closed, the port is free; before that it is not.
+        // The port is free after the listener is removed and closed, not before.
         REQUIRE(outcome(listeners.apply(hello_on({"udp://127.0.0.1:0"}))) == "applied");
         CHECK(outcome(listeners.apply(wide)) == refused);
         listeners.close_removed();

@@ -24,7 +24,7 @@ using namespace riposte;
 
 namespace {
 
-/// Standard error as a file of its own; what was written to it comes back.
+/// Redirects standard error to a file and returns its contents.
 std::string stderr_of(const std::function<void()>& body) {
     return test::in_child([&] {
         test::forget_service_manager();
@@ -59,7 +59,7 @@ std::string stderr_identity() {
     return fmt::format("{}:{}", status.st_dev, status.st_ino);
 }
 
-/// The sink that open() chooses after `prepare`.
+/// The sink that open() selects after `prepare`.
 std::string chosen_sink(const std::function<void()>& prepare) {
     return stderr_of([&] {
         prepare();
@@ -115,7 +115,7 @@ TEST_CASE("prefixed lines carry the priority as sd-daemon(3) has it, and fields 
     CHECK(text == "<3>one\n<4>two\n<6>three\n<7>four\n<6>five\n");
 }
 
-TEST_CASE("the level keeps back what is less urgent") {
+TEST_CASE("the level suppresses less urgent messages") {
     CHECK(stderr_of([] {
               log::open(log::Sink::prefixed);
               log::set_level(LogLevel::warning);
@@ -139,7 +139,7 @@ TEST_CASE("nothing is enabled and nothing is written without a sink") {
           }).empty());
 }
 
-TEST_CASE("a message is one line, whatever is in it") {
+TEST_CASE("a message is one line, whatever it contains") {
     CHECK(stderr_of([] {
               log::open(log::Sink::plain);
               log::info(
@@ -148,11 +148,11 @@ TEST_CASE("a message is one line, whatever is in it") {
           }) == "riposted: a\\nriposted: forged\\r\\t\\x1b[31m\\x7f\\n \u00fc\\x00\n");
 }
 
-/// A pipe as standard error that nobody reads; `body` fills it, and its reading end comes along.
+/// Runs `body` with a pipe that is not read as standard error; `body` also gets the reading end.
 std::string pipe_of(const std::function<void(int)>& body) {
     return test::in_child([&] {
         test::forget_service_manager();
-        // Who waits for a reader waits for ever.
+        // A log that waits for a reader would wait forever.
         ::alarm(static_cast<unsigned>(test::patience_ms() / 1000));
         int ends[2];
         if (::pipe2(ends, O_CLOEXEC) != 0)
@@ -171,7 +171,7 @@ void read_all(int pipe) {
     REQUIRE(::read(pipe, text.data(), text.size()) > 0);
 }
 
-TEST_CASE("a full pipe is not waited for: lines are lost, counted, and that is said once") {
+TEST_CASE("the log does not wait for a full pipe: lines are dropped and counted, reported once") {
     constexpr int lines = 5000;
     size_t taken = 0;
     const std::string text = pipe_of([&](int end) {
@@ -195,7 +195,7 @@ TEST_CASE("a full pipe is not waited for: lines are lost, counted, and that is s
     CHECK(text == head + std::to_string(taken) + tail);
 }
 
-TEST_CASE("a line that is longer than a pipe takes at once does not run into the next one") {
+TEST_CASE("a line longer than an atomic write to a pipe does not run into the next one") {
     const std::string text = pipe_of([&](int end) {
         log::open(log::Sink::plain);
         log::info(log::Event::stopped, {}, "{}", std::string(100'000, 'x'));
@@ -252,7 +252,7 @@ TEST_CASE("each sign of a service manager makes the sink prefixed") {
         CAPTURE(name);
         CHECK(chosen_sink([name] { test::set_environment(name, "x"); }) == "prefixed");
     }
-    SUBCASE("a journal that standard error is not connected to") {
+    SUBCASE("a journal that is not connected to standard error") {
         for (const char* stream : {"1:1", "", "x", "99999999999999999999:1"}) {
             CAPTURE(stream);
             CHECK(chosen_sink([stream] {
@@ -262,7 +262,7 @@ TEST_CASE("each sign of a service manager makes the sink prefixed") {
     }
 }
 
-TEST_CASE("a journal that standard error is connected to is written to as such") {
+TEST_CASE("a journal that is connected to standard error gets native entries") {
     const char* const expected = RIPOSTE_HAVE_SYSTEMD ? "journal" : "prefixed";
     CHECK(chosen_sink([] {
               test::set_environment("JOURNAL_STREAM", stderr_identity());
@@ -273,7 +273,7 @@ TEST_CASE("a journal that standard error is connected to is written to as such")
           }) == expected);
 }
 
-TEST_CASE("a terminal is for people, whatever it inherited") {
+TEST_CASE("a terminal gets plain lines, whatever the environment") {
     const std::string text = test::in_child([]() -> std::string {
         test::forget_service_manager();
         test::set_environment("INVOCATION_ID", "x");
@@ -294,9 +294,9 @@ TEST_CASE("a terminal is for people, whatever it inherited") {
     CHECK(text == "plain");
 }
 
-TEST_CASE("a journal that is not there makes its lines prefixed ones, and none is lost") {
+TEST_CASE("without its journal the log writes prefixed lines, and none is lost") {
     if (::access("/run/systemd/journal/socket", F_OK) == 0)
-        SKIP("a journal is there, and would take them");
+        SKIP("a journal exists and would take them");
     CHECK(stderr_of([] {
               log::open(log::Sink::journal);
               log::write(LogLevel::warning, "no journal", {{"PEER", "127.0.0.1"}});
@@ -305,7 +305,7 @@ TEST_CASE("a journal that is not there makes its lines prefixed ones, and none i
 
 #if RIPOSTE_HAVE_SYSTEMD
 
-/// In a mount namespace of its own: what a journal of the test's own gets from `body`.
+/// In a private mount namespace: what the test's journal gets from `body`.
 std::string journal_of(const std::function<std::string(int journal)>& body) {
     return test::in_child([&]() -> std::string {
         test::forget_service_manager();
@@ -351,7 +351,7 @@ TEST_CASE("the journal gets message, priority, identifier and fields, and no cod
                     "\nRIPOSTE_EVENT=stopped\nPEER=x\n");
 }
 
-TEST_CASE("a journal that does not read is not waited for, and hears afterwards what it missed") {
+TEST_CASE("the log does not wait for a journal that does not read, and reports the loss later") {
     const std::string text = journal_of([](int journal) {
         constexpr int lines = 5000;
         for (int i = 0; i < lines; ++i)
@@ -373,7 +373,7 @@ TEST_CASE("a journal that does not read is not waited for, and hears afterwards 
 
 #endif
 
-TEST_CASE("a closed standard error is survived") {
+TEST_CASE("the log works with a closed standard error") {
     CHECK(test::in_child([] {
               test::forget_service_manager();
               ::close(STDERR_FILENO);
@@ -385,7 +385,7 @@ TEST_CASE("a closed standard error is survived") {
           }) == "survived");
 }
 
-TEST_CASE("a limit lets a burst through in each interval and counts the rest") {
+TEST_CASE("a limit permits a burst in each interval and counts the rest") {
     log::Limit limit(2, 1000);
     uint64_t suppressed = 99;
     CHECK(limit.allow(5000, suppressed));

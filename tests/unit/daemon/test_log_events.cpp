@@ -20,7 +20,7 @@ struct Entry {
     std::string text;
 };
 
-/// By id; each id that is there twice in `twice`.
+/// By id; duplicate ids are in `twice`.
 std::map<std::string, Entry> read_catalog(std::vector<std::string>& twice) {
     std::ifstream file(RIPOSTE_CATALOG);
     std::map<std::string, Entry> catalog;
@@ -50,7 +50,7 @@ std::map<std::string, Entry> read_catalog(std::vector<std::string>& twice) {
 
 } // namespace
 
-TEST_CASE("each event is once in the catalog, by its name and id, and nothing else is there") {
+TEST_CASE("the catalog has each event once, by name and id, and nothing else") {
     std::vector<std::string> twice;
     const auto catalog = read_catalog(twice);
     CHECK(twice.empty());
@@ -67,7 +67,7 @@ TEST_CASE("each event is once in the catalog, by its name and id, and nothing el
     CHECK(catalog.size() == log::event_names.size());
 }
 
-TEST_CASE("each entry of the catalog says what it is, whose, and what to do, on 80 columns") {
+TEST_CASE("each entry of the catalog has its text, support link and remedy, on 80 columns") {
     std::vector<std::string> twice;
     for (const auto& [id, entry] : read_catalog(twice)) {
         CAPTURE(entry.comment);
@@ -91,7 +91,7 @@ TEST_CASE("each entry of the catalog says what it is, whose, and what to do, on 
     }
 }
 
-TEST_CASE("an error's place is found where its message begins with one") {
+TEST_CASE("an error's position is found if its message begins with one") {
     auto place = [](std::string_view message) {
         const auto found = leading_place(message);
         return found ? std::string(found->file) + '|' + std::string(found->line) + '|' +

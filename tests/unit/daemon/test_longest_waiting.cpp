@@ -14,7 +14,7 @@ constexpr uint64_t wait_start_ms = 1'000'000;
 
 struct Slots {
     std::vector<uint64_t> since;
-    uint32_t looks = 0; ///< at a slot
+    uint32_t looks = 0; ///< checks of a slot
     uint64_t now_ms = wait_start_ms;
     LongestWaiting waiting{};
 
@@ -28,7 +28,7 @@ struct Slots {
 
 } // namespace
 
-TEST_CASE("where no slot waits none is found") {
+TEST_CASE("if no slot waits, none is found") {
     Slots none{.since = {}};
     CHECK(none.longest() == LongestWaiting::none);
     Slots busy{.since = std::vector(10, LongestWaiting::not_waiting)};
@@ -39,16 +39,17 @@ TEST_CASE("where no slot waits none is found") {
     CHECK(busy.longest() == LongestWaiting::none);
 }
 
-TEST_CASE("the longest waiting is found, whichever slots came, went or spoke meanwhile") {
+TEST_CASE(
+    "the longest waiting slot is found, whichever slots came, left or were active meanwhile") {
     std::mt19937 random(5);
     for (const uint32_t count : {1U, 7U, 255U, 256U, 257U, 3000U}) {
         CAPTURE(count);
         Slots slots{.since = std::vector(count, LongestWaiting::not_waiting)};
-        for (uint64_t& since : slots.since) // more than are kept, if there are so many
+        for (uint64_t& since : slots.since) // more than are kept, if there are enough
             since = wait_start_ms - random() % 5000;
         uint32_t found = 0;
         for (int step = 0; step < 2000; ++step) {
-            slots.now_ms += count / 2000 + 1; // each may look
+            slots.now_ms += count / 2000 + 1; // each may check
             for (uint32_t i = random() % 4; i > 0; --i)
                 slots.since[random() % count] =
                     random() % 4 == 0 ? LongestWaiting::not_waiting : slots.now_ms;
@@ -65,7 +66,7 @@ TEST_CASE("the longest waiting is found, whichever slots came, went or spoke mea
     }
 }
 
-TEST_CASE("to look for the longest waiting costs little, however often it is asked") {
+TEST_CASE("the search for the longest waiting is cheap, however frequent") {
     constexpr uint32_t count = 100'000;
     Slots idle{.since = std::vector<uint64_t>(count, wait_start_ms)};
     for (uint32_t i = 0; i < LongestWaiting::kept_max; ++i) {

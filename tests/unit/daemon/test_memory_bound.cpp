@@ -20,14 +20,14 @@ Config config_with(uint32_t connections, uint64_t buffer_memory_bytes) {
 
 } // namespace
 
-TEST_CASE("the bound is what its parts come to, in whole MiB, rounded up") {
+TEST_CASE("the bound is the sum of its parts, in whole MiB, rounded up") {
     CHECK(describe({.base = 3 * mib}) == "at most 3 MiB with this configuration");
     CHECK(describe({.base = 3 * mib, .listeners = 1}) == "at most 4 MiB with this configuration");
     const MemoryBound bound{1, 2, 4, 8, 16, 32, 64, 128};
     CHECK(bound.total() == 255);
 }
 
-TEST_CASE("buffers are those of the process, whatever the number of workers") {
+TEST_CASE("buffers count per process, whatever the number of workers") {
     const Config config = config_with(100, 64 * mib);
     const uint64_t one = memory_bound(config, 1).stream_buffers;
     CHECK(one > 64 * mib);
@@ -35,14 +35,14 @@ TEST_CASE("buffers are those of the process, whatever the number of workers") {
     CHECK(memory_bound(config, 4).stream_buffers == one);
 }
 
-TEST_CASE("a worker has a few buffers at least, and the bound says so") {
+TEST_CASE("a worker has at least a few buffers, and the bound includes them") {
     const Config config = config_with(100, mib);
     const TcpLimits share = worker_share(config.limits, 64);
     CHECK(WorkerThread::stream_buffers(share) == 16);
     CHECK(memory_bound(config, 64).stream_buffers > 64 * mib);
 }
 
-TEST_CASE("what grows with connections, and what does not") {
+TEST_CASE("some parts grow with connections, and others do not") {
     const MemoryBound few = memory_bound(config_with(1000, mib), 1);
     const MemoryBound many = memory_bound(config_with(100'000, mib), 1);
     CHECK(many.connections > 50 * few.connections);
@@ -61,7 +61,7 @@ TEST_CASE("the access log of connections has a record for each, and none while i
     CHECK(memory_bound(config, 1).connections > off + uint64_t{100'000} * 2 * 256);
 }
 
-TEST_CASE("the dearest backend that is permitted is counted") {
+TEST_CASE("the largest permitted backend is counted") {
     Config config = config_with(10'000, mib);
     const auto backends = [&](BackendChoice choice) {
         config.backend = choice;
@@ -72,7 +72,7 @@ TEST_CASE("the dearest backend that is permitted is counted") {
     CHECK(either >= backends(BackendChoice::io_uring));
 }
 
-TEST_CASE("the table of rates and the prefixes of lists are counted") {
+TEST_CASE("the table of datagram rates and the prefixes of lists are counted") {
     Config config = config_with(100, mib);
     const MemoryBound without = memory_bound(config, 2);
     CHECK(

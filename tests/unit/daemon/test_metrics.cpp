@@ -20,7 +20,7 @@ TEST_CASE("totals are the sum over workers") {
     CHECK(totals.connections_open() == 4);
 }
 
-TEST_CASE("what came from the process before is open, and what went to the next is not") {
+TEST_CASE("connections from the previous process are open, and those for the next one are not") {
     Counters metrics;
     metrics.add(ServiceKind::echo, Counter::connections_accepted, 4);
     metrics.add(ServiceKind::echo, Counter::connections_adopted, 20);
@@ -40,7 +40,7 @@ TEST_CASE("a reader that sees a close before its accept counts none, not a huge 
     CHECK(totals.connections_open() == 0);
 }
 
-TEST_CASE("the statistics line names what is not everyday only if it happened") {
+TEST_CASE("the statistics line names exceptions only if they happened") {
     Counters metrics;
     metrics.add(ServiceKind::echo, Counter::connections_accepted, 3);
     metrics.add(ServiceKind::echo, Counter::connections_closed, 1);
@@ -65,7 +65,7 @@ TEST_CASE("the statistics line names what is not everyday only if it happened") 
     CHECK(eventful.connections_over_limits() == 6);
 }
 
-TEST_CASE("an exception stands in the statistics line with its number and its text") {
+TEST_CASE("an exception is in the statistics line with its number and its text") {
     for (const CounterRow& row : counter_rows()) {
         Counters metrics;
         metrics.add(ServiceKind::echo, row.counter, 987);
@@ -77,7 +77,7 @@ TEST_CASE("an exception stands in the statistics line with its number and its te
     }
 }
 
-TEST_CASE("only datagrams that no service was asked about count as refused") {
+TEST_CASE("only datagrams that no service saw count as refused") {
     const auto refused = [](Counter counter) {
         Counters metrics;
         metrics.add(ServiceKind::echo, counter);
@@ -92,7 +92,7 @@ TEST_CASE("only datagrams that no service was asked about count as refused") {
     CHECK_FALSE(refused(Counter::connections_denied));
 }
 
-TEST_CASE("an error of accept has its counter, and any other the common one") {
+TEST_CASE("each error of accept has its counter, and unknown ones share one") {
     CHECK(accept_error(EMFILE) == Counter::accept_emfile);
     CHECK(accept_error(ENOMEM) == Counter::accept_enomem);
     CHECK(accept_error(EPROTO) == Counter::accept_other);

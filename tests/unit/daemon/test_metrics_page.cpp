@@ -1,5 +1,5 @@
-// riposted-metrics(7) against what the daemon exposes: whoever adds a metric, a label or a reason
-// explains it there, and what the page names is to be had.
+// Compares riposted-metrics(7) with the metrics that the daemon exposes: the page must explain each
+// metric, label and reason, and name no others.
 #include "daemon/telemetry/openmetrics.h"
 
 #include <fstream>
@@ -32,7 +32,7 @@ std::vector<std::string> page_lines(const std::string& text) {
     return lines;
 }
 
-/// A family as the page heads it: type, and labels in the order in which they are written.
+/// A family's heading in the page: type, and labels in written order.
 struct Form {
     std::string type{};
     std::vector<std::string> labels{};
@@ -48,7 +48,7 @@ doctest::String toString(const Form& form) {
     return text.c_str();
 }
 
-/// With a sample of each family.
+/// A snapshot with a sample of each family.
 Snapshot full() {
     Snapshot snapshot{.version = "1.2.3", .backend = "epoll", .workers = 1};
     snapshot.listeners.push_back({ServiceKind::echo, Transport::tcp, "tcp://192.0.2.1:7"});
@@ -69,14 +69,14 @@ std::vector<std::string> labels_of(const std::string& sample) {
     static const std::regex label("[{,]([a-z_]+)=\"");
     std::vector<std::string> labels;
     for (std::sregex_iterator at(sample.begin(), sample.end(), label), end; at != end; ++at)
-        if ((*at)[1] != "le") // of every histogram
+        if ((*at)[1] != "le") // every histogram has it
             labels.push_back((*at)[1]);
     return labels;
 }
 
 struct Exposed {
     Forms forms{};
-    std::set<std::string> names{}; ///< of families and of samples, which a histogram has more of
+    std::set<std::string> names{}; ///< of families and of samples: a histogram has several
 };
 
 Exposed exposed() {
@@ -99,7 +99,7 @@ Exposed exposed() {
     return found;
 }
 
-/// `*riposte_connections*{_service_}, gauge` heads each; what it means stands below it.
+/// Each has a heading like `*riposte_connections*{_service_}, gauge`, and its text below.
 Forms explained() {
     static const std::regex head(R"(\*([a-z_]+)\*(?:\{([a-z_,]+)\})?, ([a-z]+))");
     Forms forms;
@@ -120,7 +120,7 @@ Forms explained() {
     return forms;
 }
 
-/// What the section has a paragraph for, `_denied_`, in order: "denied refused ".
+/// The paragraphs of the section, like `_denied_`, in order: "denied refused ".
 std::string terms_of(const std::string& section) {
     static const std::regex term("_([A-Za-z_]+)_");
     std::string terms;
@@ -160,7 +160,7 @@ TEST_CASE("the page explains each metric with its type and labels, and no other"
     }
 }
 
-TEST_CASE("what the pages name beside that is exposed, too") {
+TEST_CASE("other names in the pages are exposed, too") {
     static const std::regex metric("(?:riposte|process)_[a-z_]+[a-z]");
     const std::set<std::string> names = exposed().names;
     for (const std::string path : {page_path, RIPOSTE_MAN_DIR "/riposted.8.scd"}) {

@@ -1,4 +1,5 @@
-// What the service manager is told, and that nobody waits for one that does not read.
+// The notifications to the service manager, and that the daemon does not wait for one that does not
+// read.
 #include "build_features.h"
 #include "daemon/supervisor/notifier.h"
 #include "tests/support/child.h"
@@ -28,7 +29,7 @@ std::string texts(Unsent unsent) {
 
 } // namespace
 
-TEST_CASE("what could not be sent is merged into what is still true") {
+TEST_CASE("unsent notifications are merged into the current state") {
     Unsent unsent;
     unsent.add(Unsent::Kind::ready, "ready1");
     unsent.add(Unsent::Kind::status, "status1");
@@ -38,7 +39,7 @@ TEST_CASE("what could not be sent is merged into what is still true") {
     unsent.add(Unsent::Kind::other, "remove2");
     unsent.add(Unsent::Kind::other, "remove1");
     CHECK(texts(unsent) == "ready1 remove1 status2 remove2 ");
-    SUBCASE("a reload begins after what came before it") {
+    SUBCASE("a reload comes after earlier messages") {
         for (int i = 0; i < 100; ++i) {
             unsent.add(Unsent::Kind::reloading, "reloading");
             unsent.add(Unsent::Kind::ready, "ready2");
@@ -48,7 +49,7 @@ TEST_CASE("what could not be sent is merged into what is still true") {
         unsent.add(Unsent::Kind::stopping, "stopping");
         CHECK(texts(unsent) == "remove1 remove2 ready2 stopping ");
     }
-    SUBCASE("the end says what the status was") {
+    SUBCASE("the stop carries the last status") {
         unsent.add(Unsent::Kind::stopping, "stopping1");
         unsent.add(Unsent::Kind::stopping, "stopping2");
         CHECK(texts(unsent) == "ready1 remove1 remove2 stopping2 ");
@@ -59,7 +60,7 @@ TEST_CASE("what could not be sent is merged into what is still true") {
 
 namespace {
 
-/// A service manager's end, and the environment of whoever it starts.
+/// The service manager's socket, and the environment of the processes that it starts.
 class Manager {
 public:
     Manager() : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
@@ -77,7 +78,7 @@ public:
             "@" + std::string(address.sun_path + 1, size - sizeof(sa_family_t) - 1));
     }
 
-    /// What has come, each datagram in brackets; what descriptors came with it are closed.
+    /// The received datagrams, each in brackets; descriptors in them are closed.
     std::string read() const {
         std::string text;
         char bytes[4096];
@@ -87,7 +88,7 @@ public:
         return text;
     }
 
-    /// Fills its queue with signs of life.
+    /// Fills its queue with watchdog messages.
     static void fill(Notifier& notifier) {
         for (int i = 0; i < 100'000; ++i)
             notifier.tell_watchdog();
@@ -97,7 +98,7 @@ private:
     Fd socket_;
 };
 
-/// What `body` has the manager read.
+/// The messages that the manager reads while `body` runs.
 std::string notified(const std::function<void(Notifier&)>& body) {
     return test::in_child([&] {
         const Manager manager;
@@ -146,13 +147,14 @@ TEST_CASE("a reload is announced with the monotonic time in microseconds") {
     CHECK(std::stoull(number) > 0);
 }
 
-TEST_CASE("a status can not bring in another variable") {
+TEST_CASE("a status cannot inject another variable") {
     CHECK(notified([](Notifier& to) {
               to.tell_status("bad\nMAINPID=1");
           }) == "[STATUS=bad MAINPID=1]");
 }
 
-TEST_CASE("a manager that does not read is not waited for, and is told what is true when it does") {
+TEST_CASE(
+    "the daemon does not wait for a manager that does not read, and reports the state later") {
     CHECK(test::in_child([] {
               const Manager manager;
               Notifier notifier;
@@ -178,7 +180,7 @@ TEST_CASE("a manager that does not read is not waited for, and is told what is t
           }) == "[RELOADING=1\nMONOTONIC_USEC=][READY=1\nSTATUS=done][STATUS=idle]");
 }
 
-TEST_CASE("what is stored is waited for, until the time is over or somebody interrupts") {
+TEST_CASE("storing waits for the manager, until its time is over or an interrupt comes") {
     CHECK(
         test::in_child([] {
             const Manager manager;
@@ -199,7 +201,7 @@ TEST_CASE("what is stored is waited for, until the time is over or somebody inte
         }) == "0[FDSTORE=1\nFDNAME=a] true true true true");
 }
 
-TEST_CASE("what was told is confirmed when the manager has read it all") {
+TEST_CASE("notifications are confirmed when the manager has read all of them") {
     CHECK(test::in_child([] {
               const Manager manager;
               Notifier notifier;

@@ -28,7 +28,7 @@ Options accepted(const Words& words) {
     return *options;
 }
 
-/// The message without its end, which every usage error has.
+/// The message without the common end of usage errors.
 std::string usage_error(const Words& words) {
     constexpr std::string_view end = " try 'riposted --help'";
     const auto options = parse(words);
@@ -40,12 +40,12 @@ std::string usage_error(const Words& words) {
     return message.substr(0, message.size() - (message.ends_with(end) ? end.size() : 0));
 }
 
-/// What --help or --version print; empty if there is nothing to answer.
+/// The output of --help or --version; empty without them.
 std::string answer(const Words& words) {
     return accepted(words).answer.value_or("");
 }
 
-/// A file that is gone at the end of the test.
+/// A file that is removed at the end of the test.
 struct TemporaryFile {
     std::string path = "/tmp/riposte-options-XXXXXX";
 
@@ -103,7 +103,7 @@ TEST_CASE("the configuration file has a short and a long name") {
     CHECK(accepted({"-c", "name with spaces"}).config_path == "name with spaces");
 }
 
-TEST_CASE("every word is taken as it is written, whatever it may mean to a parser of options") {
+TEST_CASE("every word is taken literally, whatever it means to a parser of options") {
     for (const char* word :
          {"++",  "{}",    "[]",  "[a]",      "[a,b]", "[a b]", "{a,b}",   "%%",
           "a,b", "\"q\"", "'q'", "`q`",      "true",  "a=b",   "=",       "/x",
@@ -117,7 +117,7 @@ TEST_CASE("every word is taken as it is written, whatever it may mean to a parse
         CHECK(usage_error({word}) == fmt::format("unexpected argument '{}';", word));
     for (const char* word : {"--", "-h", "--check", "++"})
         CHECK(usage_error({"--", word}) == fmt::format("unexpected argument '{}';", word));
-    // A listener's brackets are its address's.
+    // Brackets in a listener belong to its address.
     CHECK(accepted({"--listen", "echo=tcp://[::1]:7"}).listen.size() == 1);
     CHECK(usage_error({"--listen", "[echo=*:1,time=*:2]"})
               .starts_with("--listen '[echo=*:1,time=*:2]'"));
@@ -160,14 +160,14 @@ TEST_CASE("a flag takes no value") {
     CHECK(usage_error({"--help=all"}) == "--help takes no value;");
 }
 
-TEST_CASE("an option that may stand once is refused twice") {
+TEST_CASE("an option that may be given once is refused the second time") {
     CHECK(
         usage_error({"--workers", "1", "--workers", "2"}) ==
         "--workers is given 2 times; give it once;");
     CHECK(usage_error({"-c", "a", "--config", "b"}) == "--config is given 2 times; give it once;");
 }
 
-TEST_CASE("a bad value is refused with what is allowed") {
+TEST_CASE("a bad value is refused with the permitted values") {
     CHECK(usage_error({"--workers", "-1"}) == "--workers: '-1' is not a number from 0 to 256;");
     CHECK(usage_error({"--workers", "257"}) == "--workers: '257' is not a number from 0 to 256;");
     CHECK(
@@ -212,7 +212,7 @@ TEST_CASE("a bad listener is refused with the column in its value") {
         "--listen: udp://A:1 is listed twice; remove one;");
 }
 
-TEST_CASE("help and version are answers, whatever else is there") {
+TEST_CASE("--help and --version are answered, whatever else is given") {
     for (const Words& words :
          {Words{"--help"}, Words{"-h"}, Words{"--help", "--wokers"},
           Words{"--workers", "x", "--help"}, Words{"--help", "--version"}})
@@ -248,7 +248,7 @@ TEST_CASE("the help fits a terminal and names every option") {
         CHECK(help.find(name) != std::string::npos);
 }
 
-TEST_CASE("without a file and flags the embedded default is in effect") {
+TEST_CASE("without a file and flags the embedded default applies") {
     const auto config = effective_config(Options{});
     REQUIRE(config.has_value());
     CHECK(print_config(*config) == print_config(default_config()));

@@ -32,7 +32,7 @@ uint64_t descriptors() {
 
 } // namespace
 
-TEST_CASE("a process's figures are the kernel's") {
+TEST_CASE("a process's figures agree with the kernel") {
     const ProcessFigureReader reader;
     std::vector<Fd> more;
     more.reserve(300);
@@ -65,7 +65,7 @@ TEST_CASE("time on the CPU grows with use") {
     CHECK(reader.read().cpu_seconds.value() >= enough);
 }
 
-TEST_CASE("without /proc what is not known is not 0") {
+TEST_CASE("without /proc an unknown figure is empty, not 0") {
     const ProcessFigures figures = ProcessFigureReader("/nonexistent").read();
     CHECK_FALSE(figures.cpu_seconds.has_value());
     CHECK_FALSE(figures.start_time_seconds.has_value());
@@ -73,10 +73,10 @@ TEST_CASE("without /proc what is not known is not 0") {
     CHECK_FALSE(figures.virtual_bytes.has_value());
     CHECK_FALSE(figures.open_descriptors.has_value());
     CHECK_FALSE(figures.threads.has_value());
-    CHECK(figures.descriptors_max.has_value()); // that one is asked of the kernel otherwise
+    CHECK(figures.descriptors_max.has_value()); // that one comes from a system call
 }
 
-TEST_CASE("the name of a process may look like fields") {
+TEST_CASE("the name of a process may look like other fields") {
     ProcessStat stat;
     CHECK(parse_process_stat(
         "12 (a) 9 (b) c)) S 1 2 3 4 5 6 7 8 9 10 100 20 0 0 20 0 3 0 5000 4096 7 rest\n", stat));

@@ -1,4 +1,4 @@
-// Token buckets for each prefix: at their edges, with a clock of the test's own, and under floods.
+// Token buckets for each prefix: at their limits, with the test's own clock, and under floods.
 #include "daemon/udp/responder.h"
 #include "daemon/udp/response_rate_limit.h"
 
@@ -35,7 +35,7 @@ struct Limited {
         limit.set(config);
     }
 
-    /// How many are answered of `count`.
+    /// How many of `count` are answered.
     uint32_t ask(const SourceKey& source, uint32_t count = 1, uint32_t bytes = 0) {
         const ResponseRateLimit::Grant grant = limit.ask(source, count, bytes, now_ms);
         limit.charge(grant.datagrams, uint64_t{grant.datagrams} * bytes);
@@ -84,7 +84,7 @@ TEST_CASE("a prefix gets a second's worth at once, and then its rate") {
     CHECK(subject.ask("192.0.2.1", 10'000) == 5'000);
 }
 
-TEST_CASE("a rate that no millisecond divides is kept over time") {
+TEST_CASE("a rate that is not whole per millisecond is kept over time") {
     for (const uint64_t rate : {1U, 3U, 7U, 999U, 1'001U, 4'999U}) {
         CAPTURE(rate);
         Limited subject(of(rate, 1'000'000));
@@ -96,7 +96,7 @@ TEST_CASE("a rate that no millisecond divides is kept over time") {
     }
 }
 
-TEST_CASE("bytes are counted besides the answers") {
+TEST_CASE("bytes are limited as well as answers") {
     UdpLimits config;
     config.bytes_per_prefix = 65'536;
     Limited subject(config);
@@ -109,7 +109,7 @@ TEST_CASE("bytes are counted besides the answers") {
     CHECK(subject.ask("198.51.100.1", 100, 1'000) == 65);
 }
 
-TEST_CASE("what was granted and not answered is not charged") {
+TEST_CASE("a datagram that was granted and not answered is not charged") {
     Limited subject(of(10, 1'000));
     for (int i = 0; i < 100; ++i) {
         CHECK(subject.limit.ask(address("192.0.2.1"), 10, 100, subject.now_ms).datagrams == 10);
@@ -118,7 +118,7 @@ TEST_CASE("what was granted and not answered is not charged") {
     CHECK(subject.ask("192.0.2.1", 11) == 10);
 }
 
-TEST_CASE("addresses of one prefix share, those of another do not") {
+TEST_CASE("addresses of one prefix share a bucket, those of another do not") {
     Limited subject(of(100, 10'000));
     CHECK(subject.ask("192.0.2.1", 60) == 60);
     CHECK(subject.ask("192.0.2.255", 60) == 40);
@@ -129,7 +129,7 @@ TEST_CASE("addresses of one prefix share, those of another do not") {
     CHECK(subject.ask("2001:db8:0:100::1", 60) == 60);
 }
 
-TEST_CASE("the lengths of prefixes are the configuration's") {
+TEST_CASE("the configuration sets the lengths of prefixes") {
     UdpLimits config = of(100, 10'000);
     config.prefix_ipv4_bits = 32;
     config.prefix_ipv6_bits = 128;
@@ -144,13 +144,13 @@ TEST_CASE("the lengths of prefixes are the configuration's") {
     CHECK(subject.ask("203.0.113.1", 100) == 0);
 }
 
-TEST_CASE("who is exempt has no rate, by default loopback") {
+TEST_CASE("exempt peers have no rate limit, by default loopback") {
     Limited subject(of(1, 2));
     CHECK(subject.ask("127.0.0.1", 100'000, 65'507) == 100'000);
     CHECK(subject.ask("127.255.255.255", 100'000) == 100'000);
     CHECK(subject.ask("::1", 100'000) == 100'000);
     CHECK(subject.ask("128.0.0.1", 2) == 1);
-    CHECK(subject.ask("126.255.255.255", 2) == 0); // the newcomers' half was one
+    CHECK(subject.ask("126.255.255.255", 2) == 0); // the half for new prefixes was one
     UdpLimits config = of(1, 2);
     config.rate_exempt = {*parse_cidr("128.0.0.0/8")};
     subject.limit.set(config);
@@ -158,7 +158,7 @@ TEST_CASE("who is exempt has no rate, by default loopback") {
     CHECK(subject.ask("127.0.0.1", 1'000) == 0);
 }
 
-TEST_CASE("a reload changes the rates and forgets no debt") {
+TEST_CASE("a reload changes the rates and keeps each prefix's debt") {
     Limited subject(of(100, 10'000));
     CHECK(subject.ask("192.0.2.1", 200) == 100);
     subject.limit.set(of(200, 10'000));
@@ -167,7 +167,7 @@ TEST_CASE("a reload changes the rates and forgets no debt") {
     CHECK(subject.ask("192.0.2.1", 200) == 100);
 }
 
-TEST_CASE("newcomers have half of the total, the established all of it") {
+TEST_CASE("new prefixes have half of the total, established ones all of it") {
     Limited subject(of(5'000, 10'000));
     const SourceKey regular = address("192.0.2.1");
     subject.establish(regular);
@@ -178,13 +178,13 @@ TEST_CASE("newcomers have half of the total, the established all of it") {
     CHECK(answered == 5'000);
     CHECK(subject.refusal == over_newcomers);
     CHECK(subject.ask(regular, 2'500) == 2'500);
-    // Beyond half of its own bucket it is treated like a newcomer.
+    // Beyond half of its own bucket it is treated like a new prefix.
     CHECK(subject.ask(regular, 1) == 1);
     CHECK(subject.ask(regular, 1) == 0);
     CHECK(subject.refusal == over_newcomers);
 }
 
-TEST_CASE("newcomers find a tenth of a second's worth, or what one prefix may ask for") {
+TEST_CASE("new prefixes get a tenth of a second's worth, or the burst of one prefix") {
     const auto answered_at_once = [](uint64_t of_one, uint64_t all) {
         Limited subject(of(of_one, all));
         const auto ask_many = [&] {
@@ -196,7 +196,7 @@ TEST_CASE("newcomers find a tenth of a second's worth, or what one prefix may as
         const uint32_t at_once = ask_many();
         CHECK(subject.refusal == over_newcomers);
         CHECK(ask_many() == 0);
-        subject.now_ms += 1; // what comes back is the rate, whatever the depth
+        subject.now_ms += 1; // it refills at the rate, whatever the depth
         CHECK(ask_many() == all / 2'000);
         subject.now_ms += 5'000;
         CHECK(ask_many() == at_once);
@@ -209,7 +209,7 @@ TEST_CASE("newcomers find a tenth of a second's worth, or what one prefix may as
     CHECK(answered_at_once(5'000, 2'000) == 1'000);
 }
 
-TEST_CASE("and of bytes the same") {
+TEST_CASE("new prefixes get the same share of bytes") {
     const auto answered_at_once = [](uint64_t of_one, uint64_t all) {
         UdpLimits config;
         config.bytes_per_prefix = of_one;
@@ -227,7 +227,7 @@ TEST_CASE("and of bytes the same") {
     CHECK(answered_at_once(65'536, 131'072) == 65); // half of it, a second's worth
 }
 
-TEST_CASE("all together get no more than the total") {
+TEST_CASE("all prefixes together get at most the total") {
     Limited subject(of(5'000, 6'000));
     for (uint32_t i = 0; i < 4; ++i)
         subject.establish(ipv4(net_10 + (i << 8)));
@@ -239,7 +239,7 @@ TEST_CASE("all together get no more than the total") {
     CHECK(subject.refusal == over_all);
 }
 
-TEST_CASE("a table of live entries evicts none, and newcomers share one rate") {
+TEST_CASE("a table of live entries evicts none, and new prefixes share one rate") {
     Limited subject(of(100, 1'000'000), ResponseRateLimit::ways); // a single set
     for (int times = 0; times < 2; ++times, ++subject.now_ms)
         for (uint32_t i = 0; i < ResponseRateLimit::ways; ++i)
@@ -252,18 +252,18 @@ TEST_CASE("a table of live entries evicts none, and newcomers share one rate") {
         CHECK(subject.refusal == over_prefix);
     }
     subject.now_ms += ResponseRateLimit::newcomer_idle_ms;
-    CHECK(subject.ask(ipv4(net_10), 100) == 100); // still there, and so are all
+    CHECK(subject.ask(ipv4(net_10), 100) == 100); // still there, like all others
     CHECK(subject.ask("192.0.2.1", 101) == 100);
-    ++subject.now_ms; // all but that one have been idle too long
+    ++subject.now_ms; // all others have been idle too long
     CHECK(subject.ask("192.0.2.1", 101) == 100);
     CHECK(subject.refusal == over_prefix);
 }
 
-TEST_CASE("who was seen once makes room sooner, in some of the places") {
+TEST_CASE("a prefix that was seen once is evicted sooner, from some of the places") {
     Limited subject(of(5'000, 1'000'000), ResponseRateLimit::ways);
     for (uint32_t i = 0; i < ResponseRateLimit::ways; ++i)
         CHECK(subject.ask(ipv4(net_10 + (i << 8))) == 1);
-    const auto places = [&] { // how many of ten others find one
+    const auto places = [&] { // how many of ten others find a place
         uint32_t count = 0;
         for (uint32_t i = 100; i < 110; ++i) {
             subject.ask(ipv4(net_10 + (i << 8)), 5'001);
@@ -289,7 +289,7 @@ TEST_CASE("an entry is kept until its buckets are full") {
     CHECK(subject.refusal == over_prefix);
 }
 
-TEST_CASE("an established entry outlives a newcomer's") {
+TEST_CASE("an established entry outlives a new prefix's") {
     Limited subject(of(5'000, 1'000'000), ResponseRateLimit::ways);
     const SourceKey regular = address("192.0.2.1");
     subject.establish(regular);
@@ -306,7 +306,7 @@ TEST_CASE("an established entry outlives a newcomer's") {
     CHECK(subject.refusal == crowd);
 }
 
-TEST_CASE("no flood lets a prefix have more than twice its rate") {
+TEST_CASE("in no flood does a prefix get more than twice its rate") {
     Limited subject(of(100, 1'000'000), 1'024);
     std::mt19937 random(7001);
     uint64_t answered = 0;
@@ -320,15 +320,15 @@ TEST_CASE("no flood lets a prefix have more than twice its rate") {
 
 namespace {
 
-/// A million datagrams a second, each from an address made up anew, for `seconds`; every 10 ms the
-/// honest one asks. Returns which of its questions were answered.
+/// A million datagrams a second, each from a new spoofed address, for `seconds`; every 10 ms the
+/// honest client asks. Returns which of its requests were answered.
 std::vector<bool> flood(Limited& subject, const SourceKey& honest, uint32_t seconds) {
     uint32_t forged = 7001;
     std::vector<bool> answers;
     for (uint32_t ms = 0; ms < seconds * 1'000; ++ms, ++subject.now_ms) {
         for (int i = 0; i < 1'000; ++i) {
             forged = forged * 1'664'525 +
-                     1'013'904'223; // each number once, in a disorder that is enough here
+                     1'013'904'223; // each number once, in an order random enough here
             subject.ask(ipv4(forged >> 24 == 127 ? forged ^ 1U << 31 : forged), 1, 64);
             if (ms % 10 == 0 && i == 500)
                 answers.push_back(subject.ask(honest, 1, 64) == 1);
@@ -339,7 +339,7 @@ std::vector<bool> flood(Limited& subject, const SourceKey& honest, uint32_t seco
 
 } // namespace
 
-TEST_CASE("a million random sources a second take nothing from who was there") {
+TEST_CASE("a million random sources a second take nothing from an established prefix") {
     Limited subject;
     const SourceKey honest = address("192.0.2.1");
     subject.establish(honest);
@@ -348,7 +348,7 @@ TEST_CASE("a million random sources a second take nothing from who was there") {
     CHECK(std::ranges::count(answers, false) == 0);
 }
 
-TEST_CASE("who begins amid a million random sources a second is soon established") {
+TEST_CASE("a prefix that begins amid a million random sources a second is soon established") {
     constexpr uint32_t tries = 3; // two million datagrams each
     uint32_t latest = 0;
     uint64_t sum = 0;
@@ -361,9 +361,7 @@ TEST_CASE("who begins amid a million random sources a second is soon established
         latest = std::max(latest, lost);
         sum += lost;
     }
-    MESSAGE(
-        "nothing lost any more after ", sum * 10 / tries, " ms on average, ", latest * 10,
-        " ms at most");
+    MESSAGE("no loss after ", sum * 10 / tries, " ms on average, ", latest * 10, " ms at most");
     CHECK(latest < 50); // half a second, and from then on none was lost
     CHECK(sum / tries < 25);
 }

@@ -1,5 +1,5 @@
-// What is forbidden is tried from inside: in a child that has opened a backend and sealed itself as
-// the daemon does.
+// Tries forbidden calls from inside: in a child that has opened a backend and sealed itself as the
+// daemon does.
 #include "build_features.h"
 #include "common/fd.h"
 #include "daemon/io/open_backend.h"
@@ -42,13 +42,13 @@ namespace {
 
 constexpr sandbox::Needs everything{true, true, true};
 
-/// One try: what it is called, and a system call's result.
+/// One attempt: its name, and the result of a system call.
 struct Attempt {
     std::string name;
     std::function<long()> call;
 };
 
-/// For every daemon, whatever it needs.
+/// For every daemon, whatever its configuration.
 const std::vector<Attempt>& forbidden() {
     static const std::vector<Attempt> attempts = {
         {"a new ring",
@@ -121,7 +121,7 @@ const std::vector<Attempt>& forbidden() {
          [] { return long{::setsockopt(-1, IPPROTO_TCP, SO_LINGER, nullptr, 0)}; }},
         {"another upper layer",
          [] { return long{::setsockopt(-1, IPPROTO_TCP, TCP_ULP, "tls", 3)}; }},
-#if !RIPOSTE_INSTRUMENTED // needs these itself
+#if !RIPOSTE_INSTRUMENTED // instrumentation needs these itself
         {"open to write",
          [] { return ::syscall(SYS_openat, AT_FDCWD, "/dev/null", O_WRONLY | O_CLOEXEC); }},
         {"open to read and write",
@@ -144,7 +144,7 @@ const std::vector<Attempt>& forbidden() {
     return attempts;
 }
 
-/// The names of those that did anything else than fail with EPERM.
+/// The names of the calls that did not fail with EPERM.
 std::string not_refused(const std::vector<Attempt>& attempts) {
     std::string names;
     for (const Attempt& attempt : attempts) {
@@ -176,7 +176,7 @@ std::string sealed_child(
     return in_child([&] { return sealed(choice, needs, body); });
 }
 
-/// What was refused although it is needed.
+/// The needed calls that were refused.
 std::string needed(const char* name, bool worked) {
     return worked ? "" : fmt::format("{}: errno {}; ", name, errno);
 }
@@ -212,7 +212,7 @@ std::vector<BackendChoice> kinds() {
         CHECK(outcome == "");                                                                      \
     } while (false)
 
-TEST_CASE("a sealed process is refused what it is not for, on both backends") {
+TEST_CASE("a sealed process is refused calls that it does not need, on both backends") {
     for (const BackendChoice choice : kinds()) {
         CAPTURE(to_string(choice));
         CHECK_SEALED(sealed_child(choice, everything, [] { return not_refused(forbidden()); }));
@@ -220,7 +220,7 @@ TEST_CASE("a sealed process is refused what it is not for, on both backends") {
     }
 }
 
-TEST_CASE("what tries the forbidden finds it when nothing is sealed") {
+TEST_CASE("the attempts succeed without a seal") {
     const std::string found = in_child([] {
         const std::vector<Attempt>& all = forbidden();
         return not_refused({all.begin(), all.begin() + 3});
@@ -229,7 +229,7 @@ TEST_CASE("what tries the forbidden finds it when nothing is sealed") {
     CHECK(found.find("a unix stream: ") != std::string::npos);
 }
 
-TEST_CASE("without a file there is nothing to open, and without listeners of its own no socket") {
+TEST_CASE("without a file no open is permitted, and without own listeners no socket") {
     const std::vector<Attempt> of_files = {
         {"open", [] { return long{::open("/dev/null", O_RDONLY | O_CLOEXEC)}; }}};
     const std::vector<Attempt> of_sockets = {
@@ -254,7 +254,7 @@ TEST_CASE("without a file there is nothing to open, and without listeners of its
         sealed_child(BackendChoice::epoll, needs, [&] { return not_refused(of_messages); }));
 }
 
-TEST_CASE("a daemon that made a unix socket may remove a file by its path, and no directory") {
+TEST_CASE("a daemon with a unix socket may remove a file by its path, but no directory") {
     CHECK_SEALED(sealed_child(BackendChoice::epoll, {.remove_sockets = true}, [] {
         errno = 0;
         ::unlinkat(AT_FDCWD, "/nonexistent/a", 0);
@@ -276,7 +276,7 @@ TEST_CASE("the time of day opens no file once it is sealed") {
     }));
 }
 
-TEST_CASE("what a reload needs is still there") {
+TEST_CASE("a sealed process can still reload") {
     CHECK_SEALED(sealed_child(BackendChoice::epoll, everything, [] {
         std::string missing =
             needed("open", Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)).get() >= 0);
@@ -312,7 +312,7 @@ TEST_CASE("a sealed process can reset a connection") {
     }));
 }
 
-TEST_CASE("an address of two bytes connects to nobody") {
+TEST_CASE("an address of two bytes connects to no peer") {
     CHECK_SEALED(in_child([]() -> std::string {
         std::array<Fd, 3> sockets = {
             Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
@@ -332,9 +332,9 @@ TEST_CASE("an address of two bytes connects to nobody") {
     }));
 }
 
-TEST_CASE("threads that run already are sealed too") {
+TEST_CASE("threads that already run are sealed too") {
     CHECK_SEALED(in_child([]() -> std::string {
-        std::atomic<bool> runs{false}; // a thread's own start is past: that makes calls too
+        std::atomic<bool> runs{false}; // a thread's start makes calls, too: it must be over
         std::atomic<bool> go{false};
         std::string found;
         std::thread thread([&] {
@@ -357,13 +357,13 @@ TEST_CASE("a broken invariant still ends a sealed process with SIGABRT") {
     if (pid == 0) {
         const rlimit none{};
         ::setrlimit(RLIMIT_CORE, &none);
-        ::signal(SIGABRT, SIG_DFL); // the test's own would write a report
+        ::signal(SIGABRT, SIG_DFL); // the test framework's handler would write a report
         ::_exit(sandbox::seal({}) ? (std::abort(), 0) : 77);
     }
     int status = 0;
     REQUIRE(::waitpid(pid, &status, 0) == pid);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-        SKIP("seccomp is not to be had");
+        SKIP("seccomp is not available");
     CHECK(WIFSIGNALED(status));
     CHECK(WTERMSIG(status) == SIGABRT);
 }

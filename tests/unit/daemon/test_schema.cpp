@@ -28,7 +28,7 @@ std::string text_of(const char* path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// A file that says nothing but this.
+/// A file with this key only.
 std::string file_with(const Key& key, const std::string& value) {
     const std::string line = fmt::format("{} = {}\n", key.name, value);
     if (key.section == Section::top)
@@ -88,11 +88,11 @@ std::string another_value(const Key& key) {
 
 // -- the page -------------------------------------------------------------------------------------
 
-/// What the page says of one key, or of several that it explains together.
+/// The page's paragraph on one key, or on several that it explains together.
 struct Paragraph {
     std::vector<std::string> names;
-    std::vector<std::string> forms; ///< what stands behind `*name* = `
-    std::string text;               ///< without the marks of scdoc
+    std::vector<std::string> forms; ///< the text after `*name* = `
+    std::string text;               ///< without scdoc markup
 };
 
 std::map<std::string, std::vector<Paragraph>> paragraphs() {
@@ -100,7 +100,7 @@ std::map<std::string, std::vector<Paragraph>> paragraphs() {
     std::map<std::string, std::vector<Paragraph>> page;
     std::istringstream lines(text_of(RIPOSTE_MAN_DIR "/riposted.toml.5.scd"));
     std::string section;
-    bool together = false; // the line before ended in ++
+    bool together = false; // the previous line ended in ++
     for (std::string line; std::getline(lines, line);) {
         std::smatch match;
         if (line.starts_with("# ")) {
@@ -126,7 +126,7 @@ std::string heading_of(Section section) {
     return section == Section::top ? "TOP LEVEL" : std::string(schema::row_of(section).written);
 }
 
-/// Of a row that the page explains: the paragraph, and its place there.
+/// The paragraph of a row, and the row's place there.
 std::pair<Paragraph, size_t> explained(const Key& key) {
     const std::vector<Paragraph> section = paragraphs()[heading_of(key.section)];
     for (const Paragraph& paragraph : section) {
@@ -142,7 +142,7 @@ std::string without_marks(std::string text) {
     return text;
 }
 
-/// `*8192*` behind "Default:"; of several keys in their order, or one for all.
+/// `*8192*` after "Default:"; for several keys in order, or one for all.
 std::string default_of(const Paragraph& paragraph, size_t place) {
     static const std::regex term(R"(\*([^*]+)\*)");
     const size_t from = paragraph.text.find("Default: ");
@@ -157,7 +157,7 @@ std::string default_of(const Paragraph& paragraph, size_t place) {
     return found;
 }
 
-/// How the page writes what a key may be.
+/// The page's form of a key's permitted values.
 std::string form_of(const Key& key) {
     Config config;
     ListenerConfig listen;
@@ -196,7 +196,7 @@ std::string form_of(const Key& key) {
 
 } // namespace
 
-TEST_CASE("a number at its bounds is accepted, and beyond them refused with them") {
+TEST_CASE("a number at its bounds is accepted, and beyond them refused with the bounds") {
     for (const Key& key : schema::keys()) {
         if (key.unit == Unit::none)
             continue;
@@ -207,7 +207,7 @@ TEST_CASE("a number at its bounds is accepted, and beyond them refused with them
         if (key.min > 0)
             CHECK(verdict(key, number(key, key.min - 1)).ends_with(must_be));
         const bool has_own_bound = key.unit != Unit::milliseconds && key.max < uint64_t{1} << 40;
-        if (has_own_bound) // beyond, the parsers of units refuse
+        if (has_own_bound) // beyond them, the parsers of units refuse it
             CHECK(verdict(key, number(key, key.max + 1)).ends_with(must_be));
     }
 }
@@ -226,7 +226,7 @@ TEST_CASE("each key is read, printed, and read back") {
     }
 }
 
-TEST_CASE("what only a restart can change stays, and is named") {
+TEST_CASE("keys that only a restart can change stay, and are named") {
     for (const Key& key : schema::keys()) {
         if (key.section == Section::listen)
             continue;
@@ -240,7 +240,7 @@ TEST_CASE("what only a restart can change stays, and is named") {
     }
 }
 
-TEST_CASE("a key is named with its section where its name has several meanings") {
+TEST_CASE("a key is named with its section if several sections have its name") {
     const auto name = [](Section section, std::string_view key) {
         return schema::quoted(*schema::find_key(section, key));
     };

@@ -1,5 +1,5 @@
-// A server on loopback and on a unix socket, with clients in the same thread and a clock of the
-// test's own: what it may wait for, it waits for in turns.
+// A server on loopback and on a unix socket, with clients in the same thread and the test's own
+// clock; server and clients run in turns.
 #include "daemon/telemetry/scrape_server.h"
 #include "tests/support/child.h"
 #include "tests/support/patience.h"
@@ -36,11 +36,11 @@ Fd listen_on_loopback(sockaddr_in& address) {
     return fd;
 }
 
-/// An abstract address, which leaves nothing behind.
+/// An abstract address, which leaves no file behind.
 Fd listen_on_unix(sockaddr_un& address, socklen_t& size) {
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     address.sun_family = AF_UNIX;
-    size = sizeof(sa_family_t); // the kernel finds a name
+    size = sizeof(sa_family_t); // the kernel chooses a name
     REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
     REQUIRE(::listen(fd.get(), 512) == 0);
     size = sizeof address;
@@ -91,13 +91,13 @@ struct Bench {
         return fd;
     }
 
-    /// Whatever there is to do now; by what the descriptor says, as the owner sees it.
+    /// Runs the server as its owner does, as its descriptor and its deadline say.
     void turn() const {
         for (int i = 0; i < 1000 && readable(server->fd(), 0); ++i)
             server->on_ready(now_us);
     }
 
-    /// What comes until the end; ends with "<RST>" if that is one.
+    /// The bytes until the end; they end with "<RST>" after a reset.
     std::string receive(const Fd& client) const {
         std::string text;
         std::array<char, 65536> chunk{};
@@ -148,7 +148,7 @@ bool answer_has(const std::string& answer, std::string_view line) {
     return answer.find(fmt::format("\r\n{}\r\n", line)) != std::string::npos;
 }
 
-/// A peer that was reset, or told that there is no more.
+/// True if the peer got a reset or FIN.
 bool is_ended(const Fd& client) {
     char byte = 0;
     return readable(client.get()) && ::recv(client.get(), &byte, 1, MSG_DONTWAIT) <= 0 &&
@@ -157,7 +157,7 @@ bool is_ended(const Fd& client) {
 
 } // namespace
 
-TEST_CASE("a scrape has its document, in what it accepts, over TCP and a unix socket") {
+TEST_CASE("a scrape gets the document in an accepted format, over TCP and a unix socket") {
     Bench bench;
     for (const bool over_tcp : {true, false}) {
         const std::string text = bench.ask(get("/metrics"), over_tcp);
@@ -191,7 +191,7 @@ TEST_CASE("HEAD is GET without the body") {
     CHECK(body(answer) == "");
 }
 
-TEST_CASE("its health is ok, and draining when it is told so") {
+TEST_CASE("/healthz is ok, and draining during a drain") {
     Bench bench;
     CHECK(body(bench.ask(get("/healthz"))) == "ok\n");
     bench.server->set_draining();
@@ -201,7 +201,7 @@ TEST_CASE("its health is ok, and draining when it is told so") {
     CHECK(status_line(bench.ask(get("/metrics"))) == "HTTP/1.1 200 OK");
 }
 
-TEST_CASE("what is no scrape is refused by its status") {
+TEST_CASE("a request other than a scrape is refused with its status") {
     Bench bench;
     CHECK(status_line(bench.ask(get("/"))) == "HTTP/1.1 404 Not Found");
     CHECK(status_line(bench.ask(get("/metrics/"))) == "HTTP/1.1 404 Not Found");
@@ -220,7 +220,7 @@ TEST_CASE("what is no scrape is refused by its status") {
     CHECK(bench.renders == 0);
 }
 
-TEST_CASE("a request may come byte by byte, and an answer leave as it is read") {
+TEST_CASE("a request may arrive byte by byte, and an answer leaves as the peer reads it") {
     Bench bench;
     bench.document_bytes = size_t{16} << 20;
     const Fd client = bench.connect();
@@ -228,12 +228,12 @@ TEST_CASE("a request may come byte by byte, and an answer leave as it is read") 
         Bench::send(client, {&c, 1});
         bench.turn();
     }
-    CHECK(bench.server->counts().answered.empty()); // more than the kernel takes at once
+    CHECK(bench.server->counts().answered.empty()); // larger than the kernel takes at once
     CHECK(body(bench.receive(client)).size() == bench.document_bytes);
     CHECK(bench.server->counts().answered.at(200) == 1);
 }
 
-TEST_CASE("a peer that ends early is forgotten, wherever it was") {
+TEST_CASE("a peer that ends early is forgotten, at any stage") {
     Bench bench;
     bench.document_bytes = size_t{16} << 20;
     for (const std::string& request : {std::string(), std::string("GET /met"), get("/metrics")}) {
@@ -254,7 +254,7 @@ TEST_CASE("a peer that ends early is forgotten, wherever it was") {
     }
 }
 
-TEST_CASE("nobody stays longer than his time, whatever he does") {
+TEST_CASE("no connection outlives its lifetime, whatever its peer does") {
     Bench bench;
     bench.document_bytes = size_t{16} << 20;
     std::vector<Fd> clients;
@@ -281,7 +281,7 @@ TEST_CASE("nobody stays longer than his time, whatever he does") {
     CHECK(bench.receive(clients[2]).ends_with("<RST>"));
 }
 
-TEST_CASE("one more than there may be takes the oldest one's place") {
+TEST_CASE("a connection over the limit evicts the oldest one") {
     Bench bench;
     const std::vector<Fd> clients = bench.connect_many(ScrapeServer::connections_max);
     readable(bench.server->fd());
@@ -292,7 +292,7 @@ TEST_CASE("one more than there may be takes the oldest one's place") {
     CHECK(!readable(clients[1].get(), 0));
     CHECK(bench.server->counts().crowded == 1);
 
-    // Who only has to end goes first, though he came later.
+    // One that only lingers is evicted first, though it is newer.
     const Fd answered = bench.connect();
     Bench::send(answered, get("/healthz"));
     readable(bench.server->fd());
@@ -305,7 +305,7 @@ TEST_CASE("one more than there may be takes the oldest one's place") {
     CHECK(!readable(clients[2].get(), 0));
 }
 
-TEST_CASE("a hundred a second are accepted, and nothing is polled meanwhile") {
+TEST_CASE("a hundred a second are accepted, and listeners are not polled meanwhile") {
     Bench bench;
     const uint64_t burst = ScrapeServer::accepts_per_second;
     const std::vector<Fd> clients = bench.connect_many(burst + 20);
@@ -321,7 +321,7 @@ TEST_CASE("a hundred a second are accepted, and nothing is polled meanwhile") {
     CHECK(!readable(bench.server->fd(), 0));
 }
 
-TEST_CASE("who comes over one listener does not keep those of another one waiting") {
+TEST_CASE("a flood on one listener does not delay connections on another") {
     Bench bench;
     const std::vector<Fd> flood = bench.connect_many(150);
     const Fd client = bench.connect(false);
@@ -331,7 +331,7 @@ TEST_CASE("who comes over one listener does not keep those of another one waitin
     CHECK(body(bench.receive(client)) == "ok\n");
 }
 
-TEST_CASE("twenty documents a second are made, and then the last one is sent again") {
+TEST_CASE("twenty documents a second are rendered, and then the last one is sent again") {
     Bench bench;
     for (uint32_t i = 1; i <= 30; ++i) {
         const std::string text = body(bench.ask(get("/metrics")));
@@ -343,7 +343,7 @@ TEST_CASE("twenty documents a second are made, and then the last one is sent aga
     CHECK(body(bench.ask(get("/metrics"))).starts_with("0 22 "));
 }
 
-TEST_CASE("who sends without end is reset") {
+TEST_CASE("a peer that sends endlessly is reset") {
     Bench bench;
     const Fd client = bench.connect();
     const std::string chunk(65536, 'x');
@@ -361,7 +361,7 @@ TEST_CASE("who sends without end is reset") {
     CHECK(bench.server->counts().answered.at(431) == 1);
 }
 
-TEST_CASE("without a descriptor accepting pauses, and goes on when there is one") {
+TEST_CASE("without a descriptor accepting pauses, and resumes when there is one") {
     const std::string outcome = in_child([]() -> std::string {
         Bench bench;
         const Fd client = bench.connect();
@@ -369,7 +369,7 @@ TEST_CASE("without a descriptor accepting pauses, and goes on when there is one"
         rlimit limit{};
         ::getrlimit(RLIMIT_NOFILE, &limit);
         const rlim_t had = limit.rlim_cur;
-        limit.rlim_cur = 3; // all that are open stay
+        limit.rlim_cur = 3; // all open ones stay
         ::setrlimit(RLIMIT_NOFILE, &limit);
         readable(bench.server->fd());
         bench.turn();

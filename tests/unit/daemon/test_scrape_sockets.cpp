@@ -1,4 +1,4 @@
-// Where metrics can be had: bound as configured, or inherited by name; and what is refused.
+// The sockets for metrics: bound as configured, or inherited by name; and those that are refused.
 #include "daemon/supervisor/scrape_sockets.h"
 #include "tests/support/skip.h"
 #include "tests/unit/daemon/listen_support.h"
@@ -82,7 +82,7 @@ std::vector<systemd::InheritedSocket> inherit(Fd fd, std::string name) {
 
 } // namespace
 
-TEST_CASE("metrics are served where the configuration says, and the port is told") {
+TEST_CASE("metrics are served where the configuration says, and the address has the port") {
     const auto sockets = bind_scrape_sockets(metrics_on({"tcp://127.0.0.1:0", "tcp://*:0"}));
     REQUIRE_MESSAGE(sockets.has_value(), outcome(sockets));
     REQUIRE(sockets->size() == 2);
@@ -98,7 +98,7 @@ TEST_CASE("metrics are served where the configuration says, and the port is told
     CHECK(outcome(bind_scrape_sockets({})) == "");
 }
 
-TEST_CASE("a unix socket is there for everybody, and gone at the end") {
+TEST_CASE("a unix socket is open to all users, and removed at the end") {
     const Directory directory;
     const std::string path = directory / "metrics.sock";
     const mode_t mask = ::umask(0077);
@@ -112,10 +112,10 @@ TEST_CASE("a unix socket is there for everybody, and gone at the end") {
         CHECK(connect_unix(path) == 0);
     }
     CHECK(!fs::exists(path));
-    CHECK(::umask(mask) == 0077); // as it was
+    CHECK(::umask(mask) == 0077); // unchanged
 }
 
-TEST_CASE("an old socket on which nobody answers is replaced") {
+TEST_CASE("an old socket on which no process answers is replaced") {
     const Directory directory;
     const std::string path = directory / "metrics.sock";
     {
@@ -161,13 +161,13 @@ TEST_CASE("a socket file that was replaced meanwhile is not removed") {
     {
         const auto sockets = bind_scrape_sockets(metrics_on({"unix:" + path}));
         REQUIRE(sockets.has_value());
-        fs::rename(path, path + ".old"); // so that the inode is not used again
+        fs::rename(path, path + ".old"); // so that the inode is not reused
         other = unix_socket(SOCK_STREAM, path);
     }
     CHECK(fs::exists(path));
 }
 
-TEST_CASE("when one address can not be had, none is") {
+TEST_CASE("if one address cannot be bound, none is") {
     const Directory directory;
     const std::string path = directory / "metrics.sock";
     const Fd taken = foreign_socket("127.0.0.1", Transport::tcp);
@@ -179,7 +179,7 @@ TEST_CASE("when one address can not be had, none is") {
     CHECK(!fs::exists(path));
 }
 
-TEST_CASE("inherited sockets named metrics are taken, and the others left") {
+TEST_CASE("inherited sockets named metrics are taken, and the others stay") {
     for (const char* name : {"metrics", "riposted-metrics.socket"}) {
         Fd fd = foreign_socket("127.0.0.1", Transport::tcp);
         const uint16_t port = port_of(fd.get());
@@ -203,7 +203,7 @@ TEST_CASE("inherited sockets named metrics are taken, and the others left") {
     CHECK(fs::exists(path)); // the service manager's
 }
 
-TEST_CASE("an inherited socket that can not serve metrics is refused by name") {
+TEST_CASE("an inherited socket that cannot serve metrics is refused by name") {
     const auto refusal = [](Fd fd) {
         const int number = fd.get();
         auto inherited = inherit(std::move(fd), "metrics");
@@ -224,7 +224,7 @@ TEST_CASE("an inherited socket that can not serve metrics is refused by name") {
         "a stream that does not listen (a socket unit needs Accept=no)");
 }
 
-TEST_CASE("more sockets than are asked in turn are refused") {
+TEST_CASE("too many sockets are refused") {
     std::vector<systemd::InheritedSocket> inherited;
     for (size_t i = 0; i <= scrape_sockets_max; ++i)
         inherited.push_back({foreign_socket("127.0.0.1", Transport::tcp), "metrics"});

@@ -40,7 +40,7 @@ struct Fixture {
 
 } // namespace
 
-TEST_CASE_FIXTURE(Fixture, "a small arrival is copied behind the last chunk") {
+TEST_CASE_FIXTURE(Fixture, "a small arrival is copied after the last chunk") {
     append("abc");
     append("def");
     CHECK(pool.held(Owner::worker) == 1);
@@ -93,7 +93,7 @@ TEST_CASE_FIXTURE(Fixture, "any mix of appends and short sends keeps the bytes a
         }
         REQUIRE(queue.bytes == in.size() - out.size());
         REQUIRE(in.compare(0, out.size(), out) == 0);
-        // The bound: of two neighbours, one is at least half full (but for what was sent of the
+        // The bound: of two neighbours, one is at least half full (not counting sent bytes of the
         // first).
         REQUIRE(pool.held(Owner::worker) <= 2 * (queue.bytes / buffer_bytes + 1) + 1);
     }

@@ -46,7 +46,7 @@ Datagram datagram(const Service& service, std::string_view bytes) {
 
 } // namespace
 
-TEST_CASE("who may go on in another process, and who may not") {
+TEST_CASE("which services another process may continue, and which not") {
     for (const ServiceKind kind : {ServiceKind::echo, ServiceKind::discard}) {
         const auto service = make_service(kind, {});
         StreamState state;
@@ -62,7 +62,7 @@ TEST_CASE("who may go on in another process, and who may not") {
     std::vector<std::byte> buffer(100);
     CHECK(hello->resumable(state));
     hello->arrived(context, state, buffer, 1);
-    CHECK_FALSE(hello->resumable(state)); // its first message came
+    CHECK_FALSE(hello->resumable(state)); // its first message has arrived
 }
 
 TEST_CASE("each service has a name that reads back") {
@@ -77,7 +77,7 @@ TEST_CASE("each service has a name that reads back") {
     CHECK_FALSE(parse_service(""));
 }
 
-TEST_CASE("hello answers whatever came first with its message and finishes") {
+TEST_CASE("hello answers the first bytes with its message and finishes") {
     auto hello = make_service(ServiceKind::hello, {});
     CHECK_FALSE(hello->speaks_first());
     for (std::string_view message :
@@ -89,7 +89,7 @@ TEST_CASE("hello answers whatever came first with its message and finishes") {
     CHECK(arrived(*make_service(ServiceKind::hello, {.message = "moin"}), "hi").bytes == "moin");
 }
 
-TEST_CASE("hello answers a client that half-closes without a word") {
+TEST_CASE("hello answers a client that half-closes silently") {
     auto hello = make_service(ServiceKind::hello, {});
     std::array<std::byte, 2048> buffer{};
     StreamState state;
@@ -104,7 +104,7 @@ TEST_CASE("hello sends a datagram back as it is, an empty one too") {
     CHECK(datagram(*hello, "").verdict == DatagramReply::Verdict::send);
 }
 
-TEST_CASE("echo leaves what arrived where it lies") {
+TEST_CASE("echo leaves the received bytes in place") {
     auto echo = make_service(ServiceKind::echo, {});
     std::string all(256, '\0');
     for (size_t i = 0; i < all.size(); ++i)
@@ -116,7 +116,7 @@ TEST_CASE("echo leaves what arrived where it lies") {
     CHECK(datagram(*echo, "").verdict == DatagramReply::Verdict::send);
 }
 
-TEST_CASE("discard answers nothing") {
+TEST_CASE("discard does not answer") {
     auto discard = make_service(ServiceKind::discard, {});
     CHECK(arrived(*discard, "anything").bytes.empty());
     CHECK_FALSE(arrived(*discard, "anything").finish);
@@ -143,7 +143,7 @@ TEST_CASE("daytime writes one UTC line and finishes") {
     CHECK(finish);
 }
 
-TEST_CASE("daytime over UDP answers only a question that is long enough") {
+TEST_CASE("daytime over UDP answers only a request that is long enough") {
     auto daytime = make_service(ServiceKind::daytime, {});
     constexpr size_t line = 40;
     CHECK(datagram(*daytime, "").verdict == DatagramReply::Verdict::too_long);
@@ -155,8 +155,7 @@ TEST_CASE("daytime over UDP answers only a question that is long enough") {
     CHECK(datagram(*daytime, std::string(line + 1, 'x')).bytes.size() == line);
 }
 
-TEST_CASE(
-    "daytime and time have an answer that is longer than its question, and no other service") {
+TEST_CASE("only daytime and time have an answer longer than its request") {
     for (const ServiceKind kind :
          {ServiceKind::hello, ServiceKind::echo, ServiceKind::discard, ServiceKind::daytime,
           ServiceKind::chargen, ServiceKind::time}) {
@@ -214,7 +213,7 @@ TEST_CASE("chargen sends RFC 864's pattern, the same for any size of buffer") {
     }
 }
 
-TEST_CASE("chargen over UDP is never longer than the question, nor than 512 bytes") {
+TEST_CASE("chargen over UDP is never longer than the request, nor than 512 bytes") {
     auto chargen = make_service(ServiceKind::chargen, {});
     for (size_t size : {0u, 1u, 73u, 511u, 512u, 513u, 65'507u}) {
         auto reply = datagram(*chargen, std::string(size, 'x'));

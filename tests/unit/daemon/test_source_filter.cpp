@@ -1,4 +1,4 @@
-// Which datagrams are answered at all: each rule at its edges.
+// Which datagrams may be answered: each rule at its limits.
 #include "daemon/udp/source_filter.h"
 
 #include <initializer_list>
@@ -20,7 +20,7 @@ DatagramInfo from_ipv4(const std::string& address, uint16_t port) {
     return arrival;
 }
 
-/// `asked` is what the kernel tells of our address; "": nothing.
+/// `asked` is our address as the kernel reports it; "": none.
 DatagramInfo from_ipv6(const std::string& address, uint16_t port, const std::string& asked = "") {
     DatagramInfo arrival{};
     arrival.peer.v6.sin6_family = AF_INET6;
@@ -41,7 +41,7 @@ struct ReflectionSubject {
         return refusal ? std::string(row_of(counter_of(*refusal)).text) : "answered";
     }
 
-    /// From this port of a host, over IPv4 and IPv6.
+    /// A datagram from this port of a host, over IPv4 and IPv6.
     std::string port(uint16_t port) {
         const std::string outcome = refuses(from_ipv4("192.0.2.1", port));
         CHECK(refuses(from_ipv6("2001:db8::1", port)) == outcome);
@@ -103,7 +103,7 @@ TEST_CASE_FIXTURE(ReflectionSubject, "an exception is for reserved ports only") 
     CHECK(refuses(from_ipv6("2001:db9::", 123)) == reserved);
 }
 
-TEST_CASE_FIXTURE(ReflectionSubject, "an address that is no host's gets no answer") {
+TEST_CASE_FIXTURE(ReflectionSubject, "an address that is not a host's gets no answer") {
     for (const char* address :
          {"0.0.0.0", "0.255.255.255", "224.0.0.0", "224.0.0.1", "239.255.255.255", "255.0.0.0",
           "255.255.255.255"}) {
@@ -133,20 +133,22 @@ TEST_CASE_FIXTURE(ReflectionSubject, "an address that is no host's gets no answe
     }
 }
 
-TEST_CASE_FIXTURE(ReflectionSubject, "a v4-mapped address is believed only where IPv4 carried it") {
+TEST_CASE_FIXTURE(ReflectionSubject, "a v4-mapped address is accepted only if IPv4 carried it") {
     const std::string mapped = "::ffff:192.0.2.1";
     CHECK(refuses(from_ipv6(mapped, 5000, "::ffff:192.0.2.9")) == is_answered);
     CHECK(refuses(from_ipv6(mapped, 5000, "2001:db8::9")) == no_host);
     CHECK(refuses(from_ipv6(mapped, 5000)) == no_host); // bound to one address, which is IPv6
 }
 
-TEST_CASE_FIXTURE(ReflectionSubject, "what was sent to many gets no answer") {
+TEST_CASE_FIXTURE(
+    ReflectionSubject, "a datagram to a multicast or broadcast address gets no answer") {
     DatagramInfo arrival = from_ipv4("192.0.2.1", 5000);
     arrival.to_group = true;
     CHECK(refuses(arrival) == group);
 }
 
-TEST_CASE_FIXTURE(ReflectionSubject, "what is not whole, or from nowhere, gets no answer") {
+TEST_CASE_FIXTURE(
+    ReflectionSubject, "a truncated datagram, or one without a source, gets no answer") {
     DatagramInfo cut = from_ipv4("192.0.2.1", 5000);
     cut.cut = true;
     CHECK(refuses(cut) == malformed);
@@ -162,7 +164,7 @@ TEST_CASE_FIXTURE(ReflectionSubject, "what is not whole, or from nowhere, gets n
     CHECK(refuses(ipv6) == malformed);
 }
 
-TEST_CASE_FIXTURE(ReflectionSubject, "who asked is told along with the verdict") {
+TEST_CASE_FIXTURE(ReflectionSubject, "the verdict comes with the source") {
     SourceKey source;
     CHECK_FALSE(rules.check(from_ipv4("192.0.2.1", 5000), source));
     CHECK(to_string(source_address(source, 1)) == "192.0.2.1:1");

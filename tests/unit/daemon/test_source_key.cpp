@@ -40,12 +40,12 @@ TEST_CASE("an IPv4 address and its v4-mapped form are one source, whatever the p
     CHECK(source_key(ipv6("2001:db8::1")) != source_key(ipv6("2001:db8::2")));
 }
 
-TEST_CASE("a source's address can be shown again") {
+TEST_CASE("a source's address can be printed from its key") {
     CHECK(to_string(source_address(source_key(ipv4("192.0.2.7")), 80)) == "192.0.2.7:80");
     CHECK(to_string(source_address(source_key(ipv6("2001:db8::1")), 80)) == "[2001:db8::1]:80");
 }
 
-TEST_CASE("what is no internet address has the key of nobody") {
+TEST_CASE("an address that is not IP has the key of no source") {
     SocketAddress local;
     local.storage.ss_family = AF_UNIX;
     CHECK(source_key(local) == SourceKey{});

@@ -8,7 +8,7 @@
 using namespace riposte;
 using nlohmann::json;
 
-TEST_CASE("the status document says what the daemon does") {
+TEST_CASE("the status document has the daemon's figures") {
     Counters metrics;
     metrics.add(ServiceKind::hello, Counter::connections_accepted, 3);
     metrics.add(ServiceKind::hello, Counter::datagrams_over_prefix_rate, 7);
@@ -52,7 +52,7 @@ TEST_CASE("the status document says what the daemon does") {
     CHECK(
         document["limits"][0] ==
         json{{"name", "connections"}, {"used", 3}, {"max", 8192}, {"unit", ""}});
-    CHECK(document["limits"][2] == json{{"name", "descriptors"}, {"unit", ""}}); // not known
+    CHECK(document["limits"][2] == json{{"name", "descriptors"}, {"unit", ""}}); // unknown
     CHECK(document["limits"][3] == json{{"name", "memory"}, {"max", 5000}, {"unit", "bytes"}});
     CHECK(document["listeners"][0]["address"] == "tcp://127.0.0.1:7001");
     CHECK(document["listeners"][0]["inherited"] == true);
@@ -70,7 +70,7 @@ TEST_CASE("the status document says what the daemon does") {
     CHECK(document["scrapes"]["rejected"] == 2);
 }
 
-TEST_CASE("of many listeners the first are listed, and how many more there are is said") {
+TEST_CASE("of many listeners the first are listed, with the number of the others") {
     Snapshot snapshot;
     for (size_t i = 0; i < status_listeners_max + 5; ++i)
         snapshot.listeners.push_back({ServiceKind::echo, Transport::udp, "udp://[::1]:7"});

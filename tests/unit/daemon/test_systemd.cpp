@@ -21,10 +21,10 @@ struct Host {
     std::string pid = "self";
     std::string fds;
     const char* names = nullptr;
-    int open = 2; ///< descriptors 3 and up that really are there
+    int open = 2; ///< descriptors from 3 on that are really open
 };
 
-/// What take_inherited_sockets() says to that, as text.
+/// The result of take_inherited_sockets(), as text.
 std::string take(const Host& environment) {
     return test::in_child([&] {
         test::forget_service_manager();
@@ -79,7 +79,7 @@ TEST_CASE("sockets meant for another process are left alone, and the variables c
     CHECK(take({"", "2", nullptr, 2}).empty());
 }
 
-TEST_CASE("what is meant for another process is named, each thing once") {
+TEST_CASE("variables meant for another process are named, each once") {
     const auto told = [](const char* pid, const char* watchdog_pid) {
         return test::in_child([=] {
             test::forget_service_manager();
@@ -99,14 +99,14 @@ TEST_CASE("what is meant for another process is named, each thing once") {
     };
     CHECK(told(nullptr, nullptr).empty());
     CHECK(told("self", "self").empty());
-    CHECK(told("x", "").empty()); // that is refused elsewhere, or means nothing
+    CHECK(told("x", "").empty()); // refused elsewhere, or without a meaning
     CHECK(told("1", "self") == "LISTEN_FDS=2 is for process 1; ");
     CHECK(
         told("1", "1") ==
         "LISTEN_FDS=2 is for process 1; WATCHDOG_USEC=1000000 is for process 1; ");
 }
 
-TEST_CASE("no sockets are no sockets") {
+TEST_CASE("LISTEN_FDS=0 passes no sockets") {
     CHECK(with_pid("0").empty());
     CHECK(with_pid("0", "").empty());
 }
@@ -153,7 +153,7 @@ TEST_CASE("sockets are taken with their names, close-on-exec, and the variables 
     CHECK(with_pid("2") == "3=unknown 4=unknown");
 }
 
-TEST_CASE("the watchdog's interval is this process's own") {
+TEST_CASE("the watchdog's interval is for this process only") {
     const auto interval = [](const std::function<void()>& prepare) {
         return test::in_child([&] {
             test::forget_service_manager();
@@ -178,7 +178,7 @@ TEST_CASE("the watchdog's interval is this process's own") {
 
 #else
 
-TEST_CASE("a build without libsystemd refuses sockets that it can not take") {
+TEST_CASE("a build without libsystemd refuses sockets that it cannot take") {
     CHECK(
         with_pid("2", "hello:echo") ==
         "exit 78: LISTEN_FDS=2: sockets were passed, but this build lacks libsystemd, which is "

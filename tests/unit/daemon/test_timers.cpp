@@ -7,7 +7,7 @@
 
 using riposte::TimerWheel;
 
-TEST_CASE("an empty wheel asks for no wake-up") {
+TEST_CASE("an empty wheel needs no wake-up") {
     TimerWheel timers(4);
     CHECK(timers.next_ms() == TimerWheel::never);
     CHECK(timers.expired(1'000'000) == TimerWheel::none);
@@ -28,7 +28,7 @@ TEST_CASE("a deadline never expires early and at most one tick late") {
     }
 }
 
-TEST_CASE("a deadline that moves later expires at its new time, and earlier likewise") {
+TEST_CASE("a deadline that is moved expires at its new time, later or earlier") {
     TimerWheel timers(2);
     timers.set(0, 1000);
     timers.set(0, 5000);

@@ -8,7 +8,7 @@ using namespace riposte::test;
 
 namespace {
 
-constexpr uint64_t rates_start_ms = 1001; // odd, as every window's beginning
+constexpr uint64_t rates_start_ms = 1001; // odd, like the start of every window
 
 constexpr TcpLimits rate_limits{.rate_min = 100, .write_rate_min = 100, .rate_window_ms = 10'000};
 
@@ -17,42 +17,42 @@ bool sends_slowly(
     return transfer_rate::sends_too_slowly(c, of, size, now_ms);
 }
 
-/// The window of what it reads begins, with `kernel_has` bytes in the kernel.
+/// Opens the write-rate window, with `kernel_has` bytes in the kernel.
 Connection reading_connection(uint32_t kernel_has) {
     Connection c = opened_connection();
     CHECK(
         transfer_rate::open_read_window(c, rate_limits, rates_start_ms) ==
         rate_limits.rate_window_ms);
     c.unacknowledged = kernel_has;
-    // The first window says only how much the kernel has.
+    // The first window only records how much the kernel has.
     CHECK_FALSE(transfer_rate::reads_too_slowly(c, rate_limits, rates_start_ms + 10'000));
     return c;
 }
 
 } // namespace
 
-TEST_CASE("the rate of what comes is judged by the first arrival after its window") {
+TEST_CASE("the read rate is judged by the first arrival after its window") {
     Connection c = opened_connection();
     CHECK_FALSE(sends_slowly(c, 1, rates_start_ms));
     CHECK_FALSE(sends_slowly(c, 1, rates_start_ms + 9'998));
     CHECK(sends_slowly(c, 997, rates_start_ms + 10'000)); // 999 bytes in ten seconds
 }
 
-TEST_CASE("the arrival that ends a window counts, because it may have waited for us") {
+TEST_CASE("the arrival that ends a window counts, because we may have read it late") {
     Connection c = opened_connection();
     CHECK_FALSE(sends_slowly(c, 1, rates_start_ms));
     CHECK_FALSE(sends_slowly(c, 999, rates_start_ms + 10'000));
-    // A new window, of which it is no part.
+    // A new window, which does not include it.
     CHECK(sends_slowly(c, 999, rates_start_ms + 20'000));
 }
 
-TEST_CASE("a long pause counts against a peer that goes on sending") {
+TEST_CASE("a long pause counts against a peer that continues to send") {
     Connection c = opened_connection();
     CHECK_FALSE(sends_slowly(c, 1000, rates_start_ms));
     CHECK(sends_slowly(c, 1, rates_start_ms + 20'000));
 }
 
-TEST_CASE("where no rate is asked for, none is too low") {
+TEST_CASE("without a required rate, none is too low") {
     constexpr TcpLimits none{.rate_min = 0, .write_rate_min = 0, .rate_window_ms = 10'000};
     Connection c = opened_connection();
     CHECK_FALSE(sends_slowly(c, 1, rates_start_ms, none));
@@ -60,7 +60,7 @@ TEST_CASE("where no rate is asked for, none is too low") {
     CHECK(c.peer_sends.since_ms == 0);
 }
 
-TEST_CASE("a count of bytes stays at its maximum, and is then never too low") {
+TEST_CASE("a byte count stops at its maximum, and is then never too low") {
     uint32_t bytes = transfer_rate::bytes_max - 1;
     transfer_rate::add(bytes, 5);
     CHECK(bytes == transfer_rate::bytes_max);
@@ -87,14 +87,14 @@ TEST_CASE("a window lasts across the end of the clock's low bits") {
     CHECK(sends_slowly(c, 1, late_ms + 10'001));
 }
 
-TEST_CASE("the window of what a peer reads is opened once, and says when it is to be judged") {
+TEST_CASE("the write-rate window is opened once, and has the time of its judgement") {
     Connection c = opened_connection();
     CHECK(transfer_rate::open_read_window(c, rate_limits, rates_start_ms) == 10'000);
     CHECK(transfer_rate::open_read_window(c, rate_limits, rates_start_ms + 4'000) == 6'000);
     CHECK(transfer_rate::open_read_window(c, rate_limits, rates_start_ms + 12'000) == 0);
 }
 
-TEST_CASE("what a peer reads is what was sent less what the kernel still has") {
+TEST_CASE("the bytes that a peer has read are those sent minus those still in the kernel") {
     for (const bool slow : {false, true}) {
         CAPTURE(slow);
         Connection c = reading_connection(5'000);
@@ -110,7 +110,7 @@ TEST_CASE("a peer that has acknowledged everything does not read too slowly") {
     CHECK_FALSE(transfer_rate::reads_too_slowly(c, rate_limits, rates_start_ms + 20'000));
 }
 
-TEST_CASE("a judgement that comes much too late says nothing of the peer") {
+TEST_CASE("a judgement that is much too late does not count against the peer") {
     for (const uint64_t late_ms : {4'998u, 5'002u}) {
         CAPTURE(late_ms);
         Connection c = reading_connection(5'000);
@@ -120,7 +120,7 @@ TEST_CASE("a judgement that comes much too late says nothing of the peer") {
     }
 }
 
-TEST_CASE("nothing is judged before the window is over, or when none is open") {
+TEST_CASE("nothing is judged before the window ends, or if none is open") {
     Connection c = reading_connection(5'000);
     CHECK_FALSE(transfer_rate::reads_too_slowly(c, rate_limits, rates_start_ms + 19'998));
     c.peer_reads = {};

@@ -1,5 +1,6 @@
-// No seccomp filter sees what goes through a ring: what ours refuses is asked of it here. In a
-// child, since the kernel takes a ring down later, and interrupts the thread that had it meanwhile.
+// No seccomp filter sees operations of a ring, so these tests ask the ring itself which ones it
+// refuses. They run in a child, since the kernel destroys a ring later and then interrupts the
+// thread that had it.
 #include "daemon/io/uring_backend.h"
 #include "tests/support/child.h"
 #include "tests/support/patience.h"
@@ -45,7 +46,7 @@ int result_of(io_uring& ring, unsigned opcode, unsigned flags = 0) {
     return no_completion;
 }
 
-/// What `body` finds with the ring of a backend of the daemon's own.
+/// The result of `body` with the ring of the daemon's own backend.
 template<class Body>
 std::string with_ring(Body body) {
     return in_child([&]() -> std::string {
@@ -111,7 +112,7 @@ TEST_CASE("the ring refuses every registration") {
         const auto fd = static_cast<unsigned>(ring.ring_fd);
         for (unsigned opcode = 0; opcode <= IORING_REGISTER_PBUF_RING; ++opcode) {
             const int result = io_uring_register(fd, opcode, nullptr, 0);
-            // The one that is permitted is over and done with.
+            // The permitted one has been used up.
             const int refusal = opcode == IORING_REGISTER_ENABLE_RINGS ? -EBADFD : -EACCES;
             if (result != refusal)
                 wrong += fmt::format("{}: {}; ", opcode, result);

@@ -1,5 +1,5 @@
-// More completions at once than the ring's queue holds: the kernel keeps what is over
-// (IORING_FEAT_NODROP), says so in a flag, and hands it out when there is room again.
+// More completions at once than the ring's queue holds: the kernel keeps the rest
+// (IORING_FEAT_NODROP), sets a flag, and delivers them when there is room again.
 #include "daemon/io/uring_backend.h"
 #include "tests/support/child.h"
 #include "tests/support/skip.h"
@@ -67,8 +67,8 @@ std::string close_all(UringBackend& backend, bool deferred) {
     for (uint32_t i = 0; i < count; ++i)
         if (told[i] != 1)
             return fmt::format(
-                "{}: {} of {} was told {} times", deferred ? "deferred" : "as it comes", i, count,
-                told[i]);
+                "{}: {} of {} was reported {} times", deferred ? "deferred" : "as it comes", i,
+                count, told[i]);
     return "";
 }
 
@@ -83,7 +83,7 @@ std::string close_all(bool deferred) {
 
 } // namespace
 
-TEST_CASE("what does not fit the completion queue is told later, once") {
+TEST_CASE("completions that do not fit the queue are delivered later, once") {
     for (const bool deferred : {true, false}) {
         CAPTURE(deferred);
         const std::string outcome = close_all(deferred);

@@ -4,7 +4,7 @@
 
 using namespace riposte;
 
-TEST_CASE("what the workers run on is said of all of them, not of the first") {
+TEST_CASE("the report of the backends covers all workers, not only the first") {
     const WorkerBackends::Worker on_uring{BackendChoice::io_uring, "", "", 12, ""};
     const WorkerBackends::Worker fell_back{BackendChoice::epoll, "no memory", "", 0, ""};
     const WorkerBackends::Worker on_epoll{BackendChoice::epoll, "", "", 0, ""};
@@ -15,7 +15,7 @@ TEST_CASE("what the workers run on is said of all of them, not of the first") {
     CHECK(backends.reason().empty());
     CHECK(backends.ring_operations() == 12);
 
-    SUBCASE("one falls back, whichever") {
+    SUBCASE("any one falls back") {
         backends.add(fell_back);
         backends.add(fell_back);
         CHECK(backends.name() == "mixed");
@@ -25,12 +25,12 @@ TEST_CASE("what the workers run on is said of all of them, not of the first") {
         CHECK(backends.on_epoll() == 2);
         CHECK(backends.ring_operations() == 12);
     }
-    SUBCASE("one ring that takes everything is one too many") {
+    SUBCASE("one unlimited ring is reported") {
         backends.add({BackendChoice::io_uring, "", "", 0, "an old kernel"});
         CHECK(backends.ring_operations() == 0);
         CHECK(backends.ring_unlimited() == "an old kernel");
     }
-    SUBCASE("what the kernel lacks is a reason, too") {
+    SUBCASE("a lack in the kernel is a reason, too") {
         backends.add({BackendChoice::io_uring, "", "send_zc", 12, ""});
         CHECK(backends.reason() == "lacks send_zc");
     }

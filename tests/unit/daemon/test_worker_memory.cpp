@@ -1,5 +1,4 @@
-// A plan that was reserved is carried out without memory; one that could not be has changed
-// nothing.
+// A reserved plan is applied without allocations; a failed reservation changes nothing.
 #include "daemon/worker/worker.h"
 #include "tests/support/failing_new.h"
 
@@ -19,7 +18,7 @@ public:
     uint32_t unacknowledged_bytes(int) noexcept override { return 0; }
 };
 
-/// Takes what it is given, and nothing ever happens.
+/// Accepts every operation and never completes one.
 class MemoryBackend final : public Backend {
 public:
     MemoryBackend() : Backend(16) {}
@@ -49,7 +48,7 @@ WorkerPlan small_plan() {
     return plan;
 }
 
-/// Larger in everything that a plan can be larger in.
+/// Larger in every respect in which a plan can grow.
 WorkerPlan large_plan() {
     WorkerPlan plan;
     plan.listeners = {
@@ -73,7 +72,7 @@ struct MemorySubject {
     Worker worker{clock, backend, {streams, datagrams}, small_plan()};
 };
 
-/// Reserves with so many allocations at most. Was that enough?
+/// Reserves with at most this many allocations; true if they were enough.
 bool reserve(Worker& worker, const WorkerPlan& plan, uint64_t allocations) {
     const test::FailAllocations fail(allocations);
     try {
@@ -87,7 +86,7 @@ bool reserve(Worker& worker, const WorkerPlan& plan, uint64_t allocations) {
 } // namespace
 
 TEST_CASE(
-    "whichever allocation of a plan fails, the worker goes on, and what is reserved suffices") {
+    "whichever allocation of a plan fails, the worker continues, and a reservation suffices") {
     uint64_t allocations = 0;
     for (bool reserved = false; !reserved; ++allocations) {
         REQUIRE(allocations < 1'000);
@@ -96,11 +95,11 @@ TEST_CASE(
         const WorkerPlan plan = large_plan();
         reserved = reserve(subject.worker, plan, allocations);
         CHECK(subject.worker.turn());
-        CHECK(subject.backend.given == 1); // the one listener that it has
+        CHECK(subject.backend.given == 1); // its only listener
         if (!reserved) {
             subject.worker.apply(small_plan());
             CHECK(subject.worker.turn());
-            CHECK(subject.backend.given == 1); // as before
+            CHECK(subject.backend.given == 1); // unchanged
             continue;
         }
         WorkerPlan given = plan;

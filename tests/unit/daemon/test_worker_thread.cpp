@@ -1,4 +1,4 @@
-// The mailbox between the main thread and a worker's, with real sockets. Also run under
+// The mailbox between the main thread and a worker's, with real sockets. Also runs under
 // ThreadSanitizer.
 
 #include "build_features.h"
@@ -68,7 +68,7 @@ std::string exchange(const Fd& client, std::string_view message) {
 struct Running {
     Fd news{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 
-    /// Sleeps on the news until `done` is true.
+    /// Waits for news until `done` is true.
     void wait_until(auto done) {
         while (!done()) {
             pollfd fd{news.get(), POLLIN, 0};
@@ -79,7 +79,7 @@ struct Running {
     }
 };
 
-/// Starts a worker; null, with the reason said, if the backend can not be had here.
+/// Starts a worker; null, with a message, if the backend is not available here.
 std::unique_ptr<WorkerThread> start(
     BackendChoice backend, WorkerPlan plan, const Running& fixture, std::string& why) {
     auto worker = std::make_unique<WorkerThread>(0, backend, std::move(plan), fixture.news.get());
@@ -102,13 +102,13 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
     Fd client = first.connect();
     CHECK(exchange(client, "before") == "before");
 
-    // A reload takes the first listener away and adds another; the connection goes on.
+    // A reload removes the first listener and adds another; the connection continues.
     worker->apply({{second.lend(2, ServiceKind::hello, {.message = "moin"})}, limits}, 7);
     fixture.wait_until([&] { return worker->settled() == 7; });
     CHECK(exchange(second.connect(), "x") == "moin");
     CHECK(exchange(client, "after") == "after");
 
-    // And one that changes nothing settles too, although nothing happens on any socket.
+    // A reload without changes settles as well, although no socket has an event.
     worker->apply({{second.lend(2, ServiceKind::hello, {.message = "moin"})}, limits}, 8);
     fixture.wait_until([&] { return worker->settled() == 8; });
 
@@ -136,7 +136,7 @@ void live_and_die(BackendChoice backend, bool by_force, std::string& skip) {
     CHECK(worker->metrics().get(Counter::connections_closed) == 2);
 }
 
-/// Two workers, one after the other, and a conversation that the first begins.
+/// Two workers, one after the other, and a connection that the first one accepts.
 void pass_on(BackendChoice backend, std::string& skip) {
     ListenerSlot socket;
     Running fixture;
@@ -183,7 +183,7 @@ void pass_on(BackendChoice backend, std::string& skip) {
 
 } // namespace
 
-TEST_CASE("what a worker on epoll hands over, the next one goes on with") {
+TEST_CASE("the next worker continues a connection that a worker on epoll hands over") {
     std::string skip;
     pass_on(BackendChoice::epoll, skip);
     CHECK(skip.empty());
@@ -195,7 +195,7 @@ TEST_CASE("a worker on epoll serves, adopts a plan, answers a ping, drains") {
     CHECK(skip.empty());
 }
 
-TEST_CASE("a worker on epoll ends by force") {
+TEST_CASE("a worker on epoll can be aborted") {
     std::string skip;
     live_and_die(BackendChoice::epoll, true, skip);
     CHECK(skip.empty());
@@ -210,14 +210,14 @@ TEST_CASE("a worker on io_uring serves, adopts a plan, answers a ping, drains") 
         SKIP(skip);
 }
 
-TEST_CASE("what a worker on io_uring hands over, the next one goes on with") {
+TEST_CASE("the next worker continues a connection that a worker on io_uring hands over") {
     std::string skip;
     pass_on(BackendChoice::io_uring, skip);
     if (!skip.empty())
         SKIP(skip);
 }
 
-TEST_CASE("a worker on io_uring ends by force") {
+TEST_CASE("a worker on io_uring can be aborted") {
     std::string skip;
     live_and_die(BackendChoice::io_uring, true, skip);
     if (!skip.empty())
