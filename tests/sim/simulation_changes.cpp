@@ -134,7 +134,7 @@ bool Simulation::restart() {
     if (kind_ == Kind::changes)
         limits_ = choose_limits();
     start_process();
-    // What the process before accepted in its last turn was not accepted under these limits.
+    // The previous process did not accept under these limits: its last turn does not count.
     accepted_ = totals()[Counter::connections_accepted];
     std::vector<handoff::Adopted> adopted;
     for (const Between& each : std::exchange(handed_over_, {}))
