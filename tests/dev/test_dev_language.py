@@ -71,6 +71,7 @@ def test_in_cpp_only_what_people_read_is_looked_at():
     assert not found("c.owed.bytes = nobody(whoever, owed);\n", "a.cpp")
     assert not found("const char quote = '\"'; int nobody = 0; // plain\n", "a.cpp")
     assert found("log(\"can not read\");\n", "a.cpp") == ["a.cpp:1: 'can not': cannot"]
+    assert found("int x = 1'000; // can not, the peer's\n", "a.cpp") == ["a.cpp:1: 'can not': cannot"]
     assert found("int x; // can not\n", "a.cpp") and found("/* whoever */ int x;\n", "a.cpp")
     assert found("auto text = R\"(\n\"whoever\" reads)\";\n", "a.cpp")[0].startswith("a.cpp:2:")
 

@@ -59,15 +59,15 @@ HEADLESS_ADVICE = "begin with the actor: 'Peers that ...', 'Connections opened w
 PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging", "meson.build", "client",
           "common", "daemon/acl", "daemon/core", "daemon/io", "daemon/listen", "daemon/log", "daemon/main.cpp",
           "daemon/platform", "daemon/services", "daemon/tcp", "daemon/udp", "daemon/worker", "tests/bench",
-          "tests/conformance", "tests/link", "tests/sim", "tests/soak"]
+          "tests/conformance", "tests/link", "tests/sim", "tests/soak", "tests/unit/client", "tests/unit/common"]
 SUFFIXES = {".md", ".scd", ".toml", ".conf", ".yml", ".json", ".service", ".socket", ".catalog", ".fish", ".bash",
             ".h", ".cpp", ".build", ""}
 
 _PATTERNS = [(re.compile(r"(?<![\w/-])(?:" + pattern + r")(?![\w-])", re.IGNORECASE), advice)
              for pattern, advice in PHRASES.items()]
-#: A comment or a string literal of C++; a raw string is one, too.
+#: A comment or a string literal of C++; a raw string is one, too. A digit separator (1'000) does not begin one.
 _CPP = re.compile(r'R"(?P<end>\w*)\((?P<raw>.*?)\)(?P=end)"|"(?P<text>(?:\\.|[^"\\\n])*)"'
-                  r"|'(?:\\.|[^'\\\n])*'|(?P<line>//[^\n]*)|(?P<block>/\*.*?\*/)", re.DOTALL)
+                  r"|(?<![0-9A-Fa-f])'(?:\\.|[^'\\\n])*'|(?P<line>//[^\n]*)|(?P<block>/\*.*?\*/)", re.DOTALL)
 _MARKDOWN_CODE = re.compile(r"^```.*?^```|``[^`\n]*``|`[^`]*`", re.DOTALL | re.MULTILINE)
 #: Stands for what is not searched: no phrase goes on over it.
 _CUT = "\x01"
