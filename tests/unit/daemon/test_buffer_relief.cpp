@@ -84,7 +84,7 @@ TEST_CASE_FIXTURE(Shortage, "between two rounds of resets there is a pause") {
 }
 
 TEST_CASE_FIXTURE(
-    Shortage, "a released buffer wakes all connections, those whose peers read everything first") {
+    Shortage, "a released buffer wakes all, first those whose peers read everything") {
     relief.starve(0, table[0], false); // reads slowly, or not at all
     relief.starve(1, table[1], true);  // has been sent nothing yet
     table[2].answered = true;

@@ -150,7 +150,7 @@ TEST_CASE("exempt peers have no rate limit, by default loopback") {
     CHECK(subject.ask("127.255.255.255", 100'000) == 100'000);
     CHECK(subject.ask("::1", 100'000) == 100'000);
     CHECK(subject.ask("128.0.0.1", 2) == 1);
-    CHECK(subject.ask("126.255.255.255", 2) == 0); // the half for new prefixes was one
+    CHECK(subject.ask("126.255.255.255", 2) == 0); // new prefixes have half of 2, already used
     UdpLimits config = of(1, 2);
     config.rate_exempt = {*parse_cidr("128.0.0.0/8")};
     subject.limit.set(config);
