@@ -55,6 +55,13 @@ def test_a_wrong_command_fails_before_anything_is_installed_or_built(arguments, 
     assert done.stderr == f"./dev: {line}\n"
 
 
+@pytest.mark.parametrize("benchmark", [(), ("compare",), ("generator",), ("truth",)])
+def test_the_help_of_a_benchmark_builds_nothing(benchmark):
+    done = dev("bench", *benchmark, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
+
+
 def test_the_shell_part_only_finds_python():
     text = (TOP / "dev").read_text()
     assert len(text.splitlines()) <= 40

@@ -14,6 +14,8 @@ SOAK = Tree("soak", stages.UNITY)
 FUZZ = Tree("fuzz", stages.ASAN.options, CLANG)
 #: Inputs that fuzzing found are kept when the tree is made anew; the next run adds to them.
 FUZZ_FOUND = ROOM / "fuzz-found"
+BENCHMARKS = {"compare": "tests/bench/compare.py", "generator": "tests/bench/generator.py",
+              "truth": "tests/bench/known_link.py"}
 
 
 def build(arguments):
@@ -28,28 +30,30 @@ def build(arguments):
 
 def bench(arguments):
     name = arguments[0] if arguments and not arguments[0].startswith("-") else "compare"
-    if name not in ("compare", "generator", "truth"):
-        raise Failure(f"unknown benchmark '{name}'; known are: compare, generator, truth")
+    if name not in BENCHMARKS:
+        raise Failure(f"unknown benchmark '{name}'; known are: {', '.join(BENCHMARKS)}")
     rest = arguments[1:] if arguments[:1] == [name] else arguments
+    if {"-h", "--help"} & set(rest):
+        return _python(BENCHMARKS[name], "--help")
     packages.need(packages.BUILD + ["util-linux"])
     if name == "generator":
         header(f"Building the programs and the yardsticks in {RELEASE.path}/")
         RELEASE.build("daemon/riposted", "client/riposte", "tests/bench/plain_load")
-        return _python("tests/bench/generator.py", "--riposted", RELEASE.path / "daemon/riposted",
+        return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
                        "--riposte", RELEASE.path / "client/riposte",
                        "--plain", RELEASE.path / "tests/bench/plain_load", *rest)
     if name == "truth":
         need_available(packages.BENCH_TRUTH, "its row")
         header(f"Building the programs and the link in {RELEASE.path}/")
         RELEASE.build("daemon/riposted", "client/riposte", "tests/link/link")
-        return _python("tests/bench/known_link.py", "--riposted", RELEASE.path / "daemon/riposted",
+        return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
                        "--riposte", RELEASE.path / "client/riposte",
                        "--link", RELEASE.path / "tests/link/link", *rest)
     need_available([package for package in packages.BENCH
                     if package != "nodejs" or not process.output(["node", "--version"])], "its server")
     header(f"Building the programs, their peers and the generators in {BENCH.path}/")
     BENCH.build()
-    return _python("tests/bench/compare.py", "--riposted", BENCH.path / "daemon/riposted",
+    return _python(BENCHMARKS[name], "--riposted", BENCH.path / "daemon/riposted",
                    "--riposte", BENCH.path / "client/riposte", "--tools", BENCH.path / "tests/bench",
                    "--peers", BENCH.path / "tests/bench/peers", *rest)
 
