@@ -7,6 +7,7 @@
 #include "common/address.h"
 #include "daemon/listen/listener_slot.h"
 #include "daemon/log/log.h"
+#include "daemon/tcp/admission.h"
 #include "daemon/tcp/connection.h"
 #include "daemon/telemetry/access_log.h"
 
@@ -25,13 +26,13 @@ class ConnectionLog {
 public:
     explicit ConnectionLog(AccessLog& access_log) : access_log_(access_log) {}
 
-    /// A warning: what was done to a peer, and why.
+    /// A warning: what was done to a peer, and why. The counter's token goes into RIPOSTE_REASON.
     void warn(
         log::Event event, std::string_view what, const SocketAddress& peer,
-        const ListenerSpec* listener, std::string_view why, uint64_t now_ms);
+        const ListenerSpec* listener, const Refusal& reason, uint64_t now_ms);
     /// The same, of a connection that has a slot.
     void warn(
-        log::Event event, std::string_view what, const Connection& c, std::string_view why,
+        log::Event event, std::string_view what, const Connection& c, const Refusal& reason,
         uint64_t now_ms);
 
     /// At debug: "connection from PEER WHAT DETAIL".

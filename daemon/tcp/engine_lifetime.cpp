@@ -108,7 +108,7 @@ bool Engine::make_way() {
         count(c, Counter::connections_evicted);
         log_.warn(
             log::Event::connection_evicted, "closed an idle connection", c,
-            "the limit 'connections' is reached", turn_.now_ms);
+            {Counter::connections_evicted, "the limit 'connections' is reached"}, turn_.now_ms);
     }
     return table_.free() > 0;
 }
@@ -120,7 +120,7 @@ void Engine::refuse(
     telemetry_.metrics.add(listener.kind, refusal.reason);
     ListenerCounts::add(listener.counts->refused);
     log_.warn(
-        log::Event::connection_refused, "refused a connection", peer, &listener, refusal.why,
+        log::Event::connection_refused, "refused a connection", peer, &listener, refusal,
         turn_.now_ms);
     push(OpKind::close, {refused_slot, 0}, fd);
 }
@@ -170,7 +170,7 @@ void Engine::adopt(handoff::Adopted connection, ListenerSlot* listener) {
         count(c, refusal.reason);
         log_.warn(
             log::Event::adopted_finished, "finished an adopted connection", peer, listener_of(c),
-            refusal.why, turn_.now_ms);
+            refusal, turn_.now_ms);
         push(OpKind::finish, token_of(slot), c.fd);
         c.finish();
         telemetry_.access_log.note(slot, refusal.why);
@@ -318,7 +318,8 @@ void Engine::reset_stalled() {
         count(c, Counter::stalls_relieved);
         log_.warn(
             log::Event::connection_stalled, "reset a connection", c,
-            "it reads nothing, and 'buffer_memory' is used up", turn_.now_ms);
+            {Counter::stalls_relieved, "it reads nothing, and 'buffer_memory' is used up"},
+            turn_.now_ms);
         fail(slot, "it took nothing, and others need its buffers");
         run(slot);
     }
