@@ -17,7 +17,7 @@ namespace {
 using Bytes = std::vector<std::byte>;
 
 constexpr size_t stream_probe_bytes = 56;
-constexpr PingSettings stream_settings{
+const PingSettings stream_settings{
     .session = 0xbeef,
     .payload_bytes = stream_probe_bytes,
     .timeout_ns = 1'000'000'000,

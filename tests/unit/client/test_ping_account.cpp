@@ -43,10 +43,10 @@ using Bytes = std::vector<std::byte>;
 
 using riposte::test::ms;
 constexpr uint64_t timeout = 1000 * ms;
-constexpr PingSettings settings{
+const PingSettings settings{
     .session = 0xc0ffee, .payload_bytes = 56, .timeout_ns = timeout, .window = 1024};
 
-constexpr PingSettings patient{
+const PingSettings patient{
     .session = 0xc0ffee, .payload_bytes = 56, .timeout_ns = 5000 * ms, .window = 1024};
 
 PingSettings of_size(uint32_t payload_bytes) {
