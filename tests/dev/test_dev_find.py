@@ -44,7 +44,7 @@ def test_a_test_is_found_by_part_of_its_name():
     assert [(test.path, test.group, test.case) for test in tests] == [
         ("tests/integration/test_backpressure.py", "LateReader",
          "test_a_slow_reader_is_not_reset_while_it_reads")]
-    assert sources(["AN EMPTY wheel_asks"]) == {"tests/unit/daemon/test_timers.cpp"}
+    assert sources(["AN EMPTY wheel_needs"]) == {"tests/unit/daemon/test_timers.cpp"}
 
 
 def test_words_add_up_and_a_word_without_tests_is_named():
