@@ -126,6 +126,7 @@ private:
     /// On a narrow terminal names are cut, and the table folds.
     void add_narrow_table(std::vector<std::vector<std::string>> rows) {
         std::vector<std::string> names;
+        names.reserve(rows.size());
         for (const auto& row : rows)
             names.push_back(row.front());
         const std::vector<std::string> cut_names = shorten_all(names, look_.columns / 2);
