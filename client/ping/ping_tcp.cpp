@@ -1,37 +1,14 @@
-// Probes over TCP: one connection for all of them, made when a probe is due and there is none; or
-// with --reconnect one for each.
-//
-// A connection (a slot of `streams_`) goes through
-//
-//     free -> connecting -> open -> free               closed, reset, spoilt, done with
-//                            |        ^
-//                            +-> draining               a probe on it has timed out
-//
-// While it connects, the probes that come due wait as due times, and are accounted for only when
-// they leave, or when it is known that they cannot. New probes go to `current_`; one that times
-// out makes its connection draining: its pending answers are read until the last of its probes is
-// answered or given up, and the next probe begins a new connection.
-//
-// A probe's bytes leave whole and in order. What the socket does not take is not copied: the
-// account can write any probe in its window again, so that a place in the sequence is enough.
+// The probes of a TCP prober on its open connections (ping_tcp.h).
+#include "client/ping/ping_tcp.h"
+
 #include "client/net/receive_time.h"
-#include "client/ping/answer_stream.h"
-#include "client/ping/ping_stream.h"
-#include "client/ping/prober.h"
-#include "client/ping/queue.h"
-#include "client/show/report.h"
 #include "common/clock.h"
-#include "common/text.h"
 
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <vector>
 
-#include <fmt/format.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
@@ -39,80 +16,8 @@ namespace riposte::client {
 namespace {
 
 constexpr int reads_max = 64; ///< of one connection, before another one's turn
-constexpr size_t no_slot = SIZE_MAX;
 
-/// The kernel knows to a tick (of 4 or 10 ms) when the peer last acknowledged: times older than a
-/// few ticks are taken from there.
-constexpr uint64_t ticks_ns = 50'000'000;
-
-/// When a connection was made that is found to be there at `now_ns`: the peer has sent its SYN
-/// then, and nothing else. A connection that was begun just now was made just now.
-uint64_t connected_ns(int fd, uint64_t began_ns, uint64_t now_ns) {
-    if (now_ns - began_ns < ticks_ns)
-        return now_ns;
-    tcp_info info{};
-    socklen_t size = sizeof(info);
-    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-        return now_ns;
-    const uint64_t ago_ns = uint64_t{info.tcpi_last_ack_recv} * 1'000'000;
-    return ago_ns < ticks_ns ? now_ns : now_ns - std::min(ago_ns, now_ns - began_ns);
-}
-
-/// Has connecting succeeded or failed yet?
-bool is_decided(int fd) {
-    pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
-    return ::poll(&wait, 1, 0) > 0;
-}
-
-class TcpProber final : public Prober {
-public:
-    TcpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
-        : Prober(std::move(given), its_loop, its_listener), slots_(settings().ping.window, no_slot),
-          chunk_(AnswerStream::chunk_bytes) {
-        on_answer_ = [this](const ProbeOutcome& arrival, ReceiveClock clock) {
-            arrived(arrival, clock);
-        };
-    }
-
-    Result<void> prepare() override { return {}; } // connecting is measured with the first probe
-    Result<void> send(uint64_t due_ns) override;
-    Result<void> ready(ProberTag tag, uint32_t events) override;
-    Result<void> expire(uint64_t now_ns) override;
-    uint64_t next_deadline_ns() const override;
-    void finish() override;
-    void update() override;
-
-private:
-    Result<void> begin(Queue<uint64_t>&& due);
-    size_t free_slot();
-    uint64_t tag_of(size_t slot) const;
-    Result<void> connect_failed(Queue<uint64_t>& due, const Failure& failure);
-    static std::string_view advice(int error);
-    Result<void> connected(size_t slot);
-    void lose(Queue<uint64_t>& due, uint64_t at_ns);
-    void transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns);
-    void write(size_t slot);
-    void want_room(size_t slot, bool wanted);
-    void read(size_t slot, uint64_t until_ns);
-    void settle(size_t slot);
-    void end_stream(size_t slot, int error = 0);
-    void close(size_t slot);
-    void expire_probes(uint64_t now_ns);
-    void expire_front(size_t slot);
-    Result<void> expire_attempts(uint64_t now_ns);
-    uint64_t attempt_deadline_ns(const PingStream& stream) const;
-    bool is_connecting(const Attempt& attempt) const;
-
-    std::vector<PingStream> streams_;
-    std::vector<size_t> free_;
-    std::vector<size_t> slots_; ///< of the probes in the window, by sequence number
-    Queue<Attempt> attempts_;   ///< in the order in which they began; some have ended
-    size_t current_ = no_slot;  ///< connecting or open; none with --reconnect
-    bool echo_seen_ = false;
-    std::vector<std::byte> chunk_;
-    AnswerStream::Listener on_answer_;
-    TcpTotals ended_; ///< of the connections that are no more
-};
+} // namespace
 
 Result<void> TcpProber::send(uint64_t due_ns) {
     if (current_ != no_slot && streams_[current_].state == PingStream::State::open) {
@@ -142,109 +47,6 @@ uint64_t TcpProber::tag_of(size_t slot) const {
     return ProberTag{
         .endpoint = settings().endpoint, .generation = streams_[slot].generation, .slot = slot}
         .pack();
-}
-
-/// A connection for the probes that were due at these times.
-Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
-    const uint64_t began_ns = monotonic_ns();
-    auto fd = begin_connect(settings().target, settings().address);
-    if (!fd)
-        return connect_failed(due, fd.error());
-    enable_receive_stamps(fd->get());
-    const size_t slot = free_slot();
-    PingStream& stream = streams_[slot];
-    assert(stream.state == PingStream::State::free);
-    stream.generation++;
-    if (const int error = loop().add(fd->get(), EPOLLOUT, tag_of(slot)); error != 0)
-        return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
-    stream.fd = std::move(*fd);
-    stream.state = PingStream::State::connecting;
-    stream.began_ns = began_ns;
-    stream.connect_ns = 0;
-    stream.heard = false;
-    stream.due = std::move(due);
-    stream.waits_for_room = true;
-    stream.answers.open(echo_seen_);
-    stream.clock = ArrivalClock();
-    stream.read_until_ns = 0;
-    attempts_.push({.slot = slot, .generation = stream.generation});
-    if (!settings().reconnect)
-        current_ = slot;
-    return {};
-}
-
-/// What to do when this machine has run out of something.
-std::string_view TcpProber::advice(int error) {
-    switch (shortage_of(error)) {
-    case Shortage::descriptors:
-        return "; choose a longer -i or a shorter -W, or raise ulimit -n";
-    case Shortage::ports:
-        return "; no local port is left: choose a longer -i";
-    case Shortage::buffers:
-    case Shortage::none:
-        break;
-    }
-    return "";
-}
-
-/// The probes that waited for this connection are not sent. Only a --source that cannot be bound
-/// ends the run.
-Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& failure) {
-    if (failure.at_source)
-        return std::unexpected(connect_error(settings().target, std::span(&failure, 1)));
-    const Outcome outcome = outcome_of(failure);
-    const Cause cause = cause_of(failure);
-    if (outcome == Outcome::local)
-        report_not_sent(failure.error, advice(failure.error));
-    for (; !due.empty(); due.pop()) {
-        const uint64_t sequence = account().send(due.front(), due.front());
-        failed(
-            {.sequence = sequence, .outcome = outcome, .cause = cause, .took_ns = failure.took_ns});
-    }
-    return {};
-}
-
-Result<void> TcpProber::connected(size_t slot) {
-    PingStream& stream = streams_[slot];
-    const uint64_t made_ns = connected_ns(stream.fd.get(), stream.began_ns, monotonic_ns());
-    const Cause cause = finish_connect(stream.fd.get(), settings().address);
-    if (cause.error == EINPROGRESS)
-        return {};
-    Queue<uint64_t> due = std::move(stream.due);
-    stream.due = {};
-    if (cause.error != 0) {
-        const uint64_t took_ns = monotonic_ns() - stream.began_ns;
-        close(slot);
-        return connect_failed(
-            due, {.address = settings().address,
-                  .error = cause.error,
-                  .heard = true,
-                  .cause = cause,
-                  .took_ns = took_ns});
-    }
-    stream.state = PingStream::State::open;
-    want_room(slot, false);
-    const uint64_t connect_ns = made_ns - stream.began_ns;
-    stream.connect_ns = std::max(connect_ns, uint64_t{1});
-    ended_.note_connected(stream.fd.get(), connect_ns);
-    account().note_connected(connect_ns);
-    lose(due, made_ns);
-    // The connection was opened for the probe that was due before it; that one may have been given
-    // up already.
-    for (; !due.empty() && streams_[slot].state == PingStream::State::open; due.pop())
-        transmit(slot, due.front(), due.front() <= stream.began_ns ? connect_ns : 0);
-    if (streams_[slot].state == PingStream::State::open)
-        settle(slot);
-    return due.empty() ? Result<void>{} : begin(std::move(due));
-}
-
-/// Those that had waited for their connection as long as for an answer, at that time.
-void TcpProber::lose(Queue<uint64_t>& due, uint64_t at_ns) {
-    for (; !due.empty() && account().give_up_ns(due.front()) <= at_ns; due.pop())
-        failed(
-            {.sequence = account().send(due.front(), due.front()),
-             .outcome = Outcome::lost,
-             .cause = {.kind = CauseKind::no_connection}});
 }
 
 /// The probe leaves, or queues up behind those that the socket has no room for.
@@ -420,47 +222,6 @@ void TcpProber::expire_front(size_t slot) {
         settle(slot);
 }
 
-uint64_t TcpProber::attempt_deadline_ns(const PingStream& stream) const {
-    const uint64_t first_ns =
-        stream.due.empty() ? stream.began_ns : std::min(stream.began_ns, stream.due.front());
-    return account().give_up_ns(first_ns);
-}
-
-bool TcpProber::is_connecting(const Attempt& attempt) const {
-    const PingStream& stream = streams_[attempt.slot];
-    return stream.state == PingStream::State::connecting && stream.generation == attempt.generation;
-}
-
-/// A probe waits for its connection as long as for an answer. A connection that could not be made
-/// in that time is begun anew for those that came due meanwhile.
-Result<void> TcpProber::expire_attempts(uint64_t now_ns) {
-    while (!attempts_.empty()) {
-        const Attempt attempt = attempts_.front();
-        if (!is_connecting(attempt)) {
-            attempts_.pop();
-            continue;
-        }
-        PingStream& stream = streams_[attempt.slot];
-        if (attempt_deadline_ns(stream) > now_ns)
-            return {};
-        if (is_decided(stream.fd.get())) {
-            if (auto done = connected(attempt.slot); !done)
-                return done;
-            continue;
-        }
-        lose(stream.due, now_ns);
-        if (!stream.due.empty() && account().give_up_ns(stream.began_ns) > now_ns)
-            return {};
-        Queue<uint64_t> due = std::move(stream.due);
-        stream.due = {};
-        close(attempt.slot);
-        if (!due.empty())
-            if (auto begun = begin(std::move(due)); !begun)
-                return begun;
-    }
-    return {};
-}
-
 uint64_t TcpProber::next_deadline_ns() const {
     uint64_t deadline_ns = next_expiry_ns();
     if (!attempts_.empty() && is_connecting(attempts_.front()))
@@ -489,8 +250,6 @@ void TcpProber::finish() {
             account().send(stream.due.front(), stream.due.front());
     }
 }
-
-} // namespace
 
 std::unique_ptr<Prober> make_tcp_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener) {
