@@ -5,7 +5,6 @@
 #include "daemon/log/log.h"
 #include "daemon/platform/sandbox.h"
 #include "daemon/platform/systemd.h"
-#include "daemon/supervisor/memory_bound.h"
 #include "daemon/supervisor/signals.h"
 #include "daemon/supervisor/worker_count.h"
 
@@ -50,9 +49,9 @@ void raise_descriptor_limit(uint32_t connections_max) {
 }
 
 /// A report for which there is no memory is dropped and counted; the work continues.
-void tell_with_memory(auto tell) {
+void report_with_memory(auto report) {
     try {
-        tell();
+        report();
     } catch (const std::bad_alloc&) {
         log::lose_line();
     }
@@ -100,9 +99,9 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
 }
 
 Supervisor::Supervisor(const Options& options, const Config& config, Listeners listeners)
-    : options_(options), config_(config), listeners_(std::move(listeners)),
-      worker_count_(worker_count(config.workers)), handover_max_(systemd::store_capacity()),
-      labels_(listeners_.labels()) {}
+    : options_(options), deployment_(config, std::move(listeners)),
+      handover_max_(systemd::store_capacity()),
+      reload_(options_, deployment_, workers_, notifier_, [this] { report_ready(); }) {}
 
 Supervisor::~Supervisor() {
     // Workers still run here only after a failed start.
@@ -124,42 +123,24 @@ Result<void> Supervisor::open_channels() {
 }
 
 Result<void> Supervisor::start_workers() {
-    for (uint32_t index = 0; index < worker_count_; ++index) {
-        auto worker =
-            std::make_unique<WorkerThread>(index, config_.backend, plan(index), news_.get());
+    for (uint32_t index = 0; index < deployment_.workers(); ++index) {
+        auto worker = std::make_unique<WorkerThread>(
+            index, deployment_.config().backend, deployment_.plan(index), news_.get());
         auto started = worker->started();
         if (!started)
             return std::unexpected(started.error());
         workers_.push_back(std::move(worker));
         backends_.add(*started);
     }
-    tell_backends();
+    log_backends();
     return {};
-}
-
-void Supervisor::tell_backends() const {
-    const std::string& reason = backends_.fallback_reason();
-    if (!reason.empty())
-        log::warning(
-            log::Event::backend_fallback, {{"RIPOSTE_REASON", reason}},
-            "io_uring is not available{} ({}); using epoll",
-            backends_.on_uring() == 0
-                ? ""
-                : fmt::format(
-                      " to {} of {}", backends_.on_epoll(), plural(worker_count_, "worker")),
-            reason);
-    const std::string& lacking = backends_.lacking();
-    if (!lacking.empty())
-        log::info(
-            log::Event::ring_lacks, {{"RIPOSTE_REASON", lacking}},
-            "this kernel's io_uring lacks {}; the next best way is used", lacking);
 }
 
 void Supervisor::seal() {
     const bool reads = !options_.config_path.empty(); // without a file a reload changes nothing
     const auto sealed = sandbox::seal(
         {.read_files = reads,
-         .open_sockets = reads && !listeners_.inherited(),
+         .open_sockets = reads && !deployment_.listeners().inherited(),
          .notify_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
          .remove_sockets = owns_socket_files()});
     const std::string& unlimited = backends_.ring_unlimited();
@@ -173,7 +154,7 @@ void Supervisor::seal() {
             log::Event::seccomp_off, {{"RIPOSTE_REASON", sealed.error()}}, "sandbox: {}", sandbox_);
         return;
     }
-    listeners_.expect_no_name_service();
+    deployment_.expect_no_name_service();
     const uint32_t operations = backends_.ring_operations();
     sandbox_ = fmt::format(
         "seccomp on{}",
@@ -200,12 +181,12 @@ void Supervisor::take_over(Inheritance inheritance) {
             "kept: {}; those that end here may look open to their peers",
             errno_text(error));
     std::vector<std::vector<ListenerSpec>> plans;
-    plans.reserve(worker_count_);
-    for (uint32_t index = 0; index < worker_count_; ++index)
-        plans.push_back(listeners_.plan(index));
+    plans.reserve(workers_.size());
+    for (uint32_t index = 0; index < workers_.size(); ++index)
+        plans.push_back(deployment_.listeners().plan(index));
     const size_t count = inheritance.connections.size();
     auto placed = place_connections(std::move(inheritance.connections), plans);
-    for (uint32_t index = 0; index < worker_count_; ++index)
+    for (size_t index = 0; index < workers_.size(); ++index)
         workers_[index]->adopt(std::move(placed[index]));
     log::info(
         log::Event::adopted,
@@ -215,34 +196,25 @@ void Supervisor::take_over(Inheritance inheritance) {
         inheritance.ended > 0 ? fmt::format(", {} had ended", inheritance.ended) : "");
 }
 
-void Supervisor::tell_missing_ipv6() {
-    const auto tell = [](const std::string& note) {
-        log::warning(log::Event::ipv6_missing, {{"RIPOSTE_REASON", note}}, "{}", note);
-    };
-    std::ranges::for_each(listeners_.take_notes(), tell);
-    for (ScrapeSocket& socket : scrape_sockets_)
-        if (const std::string note = std::exchange(socket.note, ""); !note.empty())
-            tell(fmt::format("metrics on {}: {}", socket.address, note));
-}
-
 void Supervisor::report_start() {
-    tell_missing_ipv6();
-    for (const std::string& label : labels_)
-        tell_listener(log::Event::listening, label);
-    for (const ScrapeSocket& socket : scrape_sockets_)
-        tell_listener(log::Event::listening, fmt::format("metrics on {}", socket.address));
-    tell_memory_bound();
+    deployment_.log_listeners();
+    for (ScrapeSocket& socket : scrape_sockets_) {
+        if (const std::string note = std::exchange(socket.note, ""); !note.empty())
+            log_missing_ipv6(fmt::format("metrics on {}: {}", socket.address, note));
+        log_listener(log::Event::listening, fmt::format("metrics on {}", socket.address));
+    }
+    deployment_.log_memory_bound();
+    const size_t listeners = deployment_.labels().size();
     log::info(
         log::Event::ready,
         {{"RIPOSTE_BACKEND", backends_.name()},
-         {"RIPOSTE_WORKERS", fmt::to_string(worker_count_)},
-         {"RIPOSTE_LISTENERS", fmt::to_string(labels_.size())}},
-        "ready: backend {}, {}, {}", backends_.text(), plural(worker_count_, "worker"),
-        plural(labels_.size(), "listener"));
+         {"RIPOSTE_WORKERS", fmt::to_string(workers_.size())},
+         {"RIPOSTE_LISTENERS", fmt::to_string(listeners)}},
+        "ready: backend {}, {}, {}", backends_.text(), plural(workers_.size(), "worker"),
+        plural(listeners, "listener"));
     start_seconds_ = wall_time_seconds();
-    reload_report_.time_seconds = reload_report_.success_seconds = start_seconds_;
-    told_status_ = status();
-    notifier_.tell_ready(told_status_);
+    reload_.set_start(start_seconds_);
+    report_ready();
     if (const auto interval_us = systemd::watchdog_interval_us())
         watchdog_.start(*interval_us, monotonic_us());
 }
@@ -252,7 +224,7 @@ void Supervisor::report_start() {
 Exit Supervisor::run() {
     auto stopped = [](const auto& worker) { return worker->stopped(); };
     while (!std::ranges::all_of(workers_, stopped)) {
-        tell_with_memory([&] { wait(); }); // a log line, or an answer to a scrape
+        report_with_memory([&] { wait(); }); // a log line, or an answer to a scrape
     }
     hand_over();
     log_statistics();
@@ -275,14 +247,14 @@ void Supervisor::wait() {
     ::ppoll(fds, std::size(fds), deadline_us ? &timeout : nullptr, nullptr);
     if (fds[0].revents != 0)
         on_signals();
-    if (fds[1].revents != 0)
-        on_news();
+    if (fds[1].revents != 0) {
+        uint64_t count = 0;
+        [[maybe_unused]] const ssize_t n = ::read(news_.get(), &count, sizeof count);
+        reload_.on_news();
+    }
     if (watchdog_.is_due(monotonic_us()))
         on_tick();
-    if (reload_at_us_ > 0 && monotonic_us() >= reload_at_us_)
-        reload();
-    if (plans_at_us_ > 0 && monotonic_us() >= plans_at_us_)
-        send_plans();
+    reload_.on_time(monotonic_us());
     if (const auto retry_us = notifier_.retry_us(); retry_us && monotonic_us() >= *retry_us)
         notifier_.retry();
     if (scrapes_ && (fds[2].revents != 0 || scrapes_->deadline_us()))
@@ -298,10 +270,8 @@ std::optional<uint64_t> Supervisor::deadline_us() const {
         no_later_than(*tick_us);
     if (const auto retry_us = notifier_.retry_us())
         no_later_than(*retry_us);
-    if (reload_at_us_ > 0)
-        no_later_than(reload_at_us_);
-    if (plans_at_us_ > 0)
-        no_later_than(plans_at_us_);
+    if (const auto reload_us = reload_.deadline_us())
+        no_later_than(*reload_us);
     return deadline_us;
 }
 
@@ -316,7 +286,7 @@ void Supervisor::on_signals() {
             stop("SIGINT");
             break;
         case SIGHUP:
-            reload();
+            reload_.request();
             break;
         case SIGUSR1:
             log_statistics();
@@ -327,26 +297,11 @@ void Supervisor::on_signals() {
     }
 }
 
-void Supervisor::on_news() {
-    uint64_t count = 0;
-    [[maybe_unused]] ssize_t n = ::read(news_.get(), &count, sizeof count);
-    auto settled = [&](const auto& worker) {
-        return worker->stopped() || worker->settled() == plan_sequence_;
-    };
-    const auto prepared = [&](const auto& worker) {
-        return worker->stopped() || worker->prepared(prepare_sequence_).has_value();
-    };
-    if (wanted_ && std::ranges::all_of(workers_, prepared))
-        on_prepared();
-    if (reloading_ && plans_at_us_ == 0 && std::ranges::all_of(workers_, settled))
-        finish_reload();
-}
-
 void Supervisor::on_tick() {
     if (!watchdog_.tick(workers_, monotonic_us()))
         return;
     notifier_.tell_watchdog();
-    tell_status();
+    report_status();
     watchdog_.ping(workers_);
 }
 
@@ -355,9 +310,11 @@ void Supervisor::on_tick() {
 void Supervisor::stop(const char* signal) {
     if (phase_ == Phase::running) {
         phase_ = Phase::draining;
+        reload_.stop();
+        const Config& config = deployment_.config();
         if (scrapes_)
             scrapes_->set_draining();
-        tell_with_memory([&] {
+        report_with_memory([&] {
             const uint64_t open = totals().connections_open();
             log::info(
                 log::Event::draining,
@@ -365,16 +322,17 @@ void Supervisor::stop(const char* signal) {
                 "draining: {}", plural(open, "connection"));
             notifier_.tell_stopping(
                 fmt::format("draining {}", plural(open, "connection")),
-                (uint64_t{config_.drain_timeout_ms} + config_.limits.linger_timeout_ms) * 1000 +
+                (uint64_t{config.drain_timeout_ms} + config.limits.linger_timeout_ms) * 1000 +
                     stop_margin_us);
         });
-        for (uint32_t index = 0; index < worker_count_; ++index) {
-            const uint32_t rest = index < handover_max_ % worker_count_ ? 1 : 0;
-            workers_[index]->drain(config_.drain_timeout_ms, handover_max_ / worker_count_ + rest);
+        const uint32_t count = deployment_.workers();
+        for (uint32_t index = 0; index < count; ++index) {
+            const uint32_t rest = index < handover_max_ % count ? 1 : 0;
+            workers_[index]->drain(config.drain_timeout_ms, handover_max_ / count + rest);
         }
     } else if (phase_ == Phase::draining) {
         phase_ = Phase::aborting;
-        tell_with_memory([&] {
+        report_with_memory([&] {
             const uint64_t open = totals().connections_open();
             log::warning(
                 log::Event::aborting,
@@ -404,21 +362,7 @@ void Supervisor::hand_over() {
     log::info(
         log::Event::handed_over, {{"RIPOSTE_CONNECTIONS", fmt::to_string(stored.count)}},
         "handed over {}", plural(stored.count, "connection"));
-    finish_connections(std::move(stored.left), config_.limits.linger_timeout_ms);
-}
-
-// Reports -----------------------------------------------------------------------------------------
-
-WorkerPlan Supervisor::plan(uint32_t index) const {
-    return {
-        .listeners = listeners_.plan(index),
-        .limits = worker_share(config_.limits, worker_count_),
-        .busy_poll_us = config_.busy_poll_us,
-        .datagrams = worker_share(config_.datagrams, worker_count_),
-        .access_log = worker_share(config_.access_log, worker_count_),
-        .served = std::make_shared<const PortSet>(listeners_.datagram_ports()),
-        .descriptors_max = descriptors_of(config_),
-        .rate_entries = ResponseRateLimit::entries_of_worker(worker_count_)};
+    finish_connections(std::move(stored.left), deployment_.config().limits.linger_timeout_ms);
 }
 
 } // namespace riposte

@@ -1,6 +1,6 @@
-// What the main thread reports of the daemon: the status line for the service manager, the
-// statistics in the log, and the snapshot from which metrics and status are written; and it serves
-// the scrapes of those.
+// What the main thread reports of the daemon: its backends and statistics in the log, the status
+// line for the service manager, and the snapshot from which metrics and status are written; and it
+// serves the scrapes of those.
 
 #include "build_features.h"
 #include "common/clock.h"
@@ -18,6 +18,24 @@
 
 namespace riposte {
 
+void Supervisor::log_backends() const {
+    const std::string& reason = backends_.fallback_reason();
+    if (!reason.empty())
+        log::warning(
+            log::Event::backend_fallback, {{"RIPOSTE_REASON", reason}},
+            "io_uring is not available{} ({}); using epoll",
+            backends_.on_uring() == 0
+                ? ""
+                : fmt::format(
+                      " to {} of {}", backends_.on_epoll(), plural(workers_.size(), "worker")),
+            reason);
+    const std::string& lacking = backends_.lacking();
+    if (!lacking.empty())
+        log::info(
+            log::Event::ring_lacks, {{"RIPOSTE_REASON", lacking}},
+            "this kernel's io_uring lacks {}; the next best way is used", lacking);
+}
+
 Totals Supervisor::totals() const {
     Totals totals;
     for (const auto& worker : workers_)
@@ -34,25 +52,25 @@ void Supervisor::log_statistics() const {
 
 std::string Supervisor::status() const {
     std::string line = fmt::format(
-        "{}, {}, {}, {}", backends_.text(), plural(worker_count_, "worker"),
-        plural(labels_.size(), "listener"), plural(totals().connections_open(), "connection"));
-    if (!reload_report_.ok)
-        line += fmt::format("; reload failed: {}", reload_report_.error);
+        "{}, {}, {}, {}", backends_.text(), plural(workers_.size(), "worker"),
+        plural(deployment_.labels().size(), "listener"),
+        plural(totals().connections_open(), "connection"));
+    if (!reload_.report().ok)
+        line += fmt::format("; reload failed: {}", reload_.report().error);
     return line;
 }
 
-void Supervisor::tell_status() {
-    std::string line = status();
-    if (phase_ != Phase::running || line == told_status_)
-        return;
-    told_status_ = std::move(line);
-    notifier_.tell_status(told_status_);
+void Supervisor::report_ready() {
+    reported_status_ = status();
+    notifier_.tell_ready(reported_status_);
 }
 
-void Supervisor::tell_listener(log::Event event, const std::string& label) {
-    log::info(
-        event, {{"RIPOSTE_LISTENER", label}}, "{}: {}",
-        event == log::Event::listening ? "listening" : "no longer listening", label);
+void Supervisor::report_status() {
+    std::string line = status();
+    if (phase_ != Phase::running || line == reported_status_)
+        return;
+    reported_status_ = std::move(line);
+    notifier_.tell_status(reported_status_);
 }
 
 Snapshot Supervisor::snapshot() const {
@@ -70,18 +88,18 @@ Snapshot Supervisor::snapshot() const {
         .pid = ::getpid(),
         .time_seconds = wall_time_seconds(),
         .start_seconds = start_seconds_,
-        .workers = worker_count_,
-        .connections_max = config_.limits.connections_max,
+        .workers = deployment_.workers(),
+        .connections_max = deployment_.config().limits.connections_max,
         .buffer_used_bytes = sums.buffers_used() * WorkerThread::stream_buffer_bytes,
-        .memory_bound_bytes = memory_bound_bytes_,
-        .inherited = listeners_.inherited(),
-        .listeners = listeners_.reports(),
-        .reload = reload_report_,
+        .memory_bound_bytes = deployment_.memory_bound_bytes(),
+        .inherited = deployment_.listeners().inherited(),
+        .listeners = deployment_.listeners().reports(),
+        .reload = reload_.report(),
         .totals = sums,
         .process = process_.read()};
-    const TcpLimits share = worker_share(config_.limits, worker_count_);
+    const TcpLimits share = worker_share(deployment_.config().limits, deployment_.workers());
     snapshot.buffer_max_bytes = uint64_t{WorkerThread::stream_buffers(share)} *
-                                WorkerThread::stream_buffer_bytes * worker_count_;
+                                WorkerThread::stream_buffer_bytes * deployment_.workers();
     if (!scrapes_)
         return snapshot;
     const ScrapeCounts& counts = scrapes_->counts();
