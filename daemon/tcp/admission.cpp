@@ -34,23 +34,21 @@ void Admission::recount(const ConnectionTable& connections) {
     sources_ = std::move(sources);
 }
 
-std::optional<Refusal> Admission::denial(
+std::optional<RefusalReason> Admission::denial(
     const SourceKey& source, const ListenerSpec& listener) noexcept {
     const Acl* access = listener.access.get();
     if (access != nullptr && !access->permits(source))
-        return Refusal{Counter::connections_denied, "'allow' and 'deny' do not let it in"};
+        return RefusalReason::denied;
     return std::nullopt;
 }
 
-std::expected<AdmissionTicket, Refusal> Admission::ask(
+std::expected<AdmissionTicket, RefusalReason> Admission::ask(
     const SourceKey& source, const ListenerSpec& listener) noexcept {
     if (!sources_.enter(source, per_source_max_))
-        return std::unexpected(Refusal{
-            Counter::connections_over_source, "its source has reached 'connections_per_source'"});
+        return std::unexpected(RefusalReason::over_source);
     if (!listener.load->enter(listener.connections_max)) {
         sources_.leave(source);
-        return std::unexpected(Refusal{
-            Counter::connections_over_listener, "its listener has reached its 'connections'"});
+        return std::unexpected(RefusalReason::over_listener);
     }
     return AdmissionTicket(sources_, source, *listener.load);
 }

@@ -9,24 +9,17 @@
 
 #include "daemon/listen/listener_spec.h"
 #include "daemon/tcp/connection_table.h"
+#include "daemon/tcp/refusal_reason.h"
 #include "daemon/tcp/source_table.h"
 #include "daemon/tcp/tcp_limits.h"
-#include "daemon/telemetry/counters.h"
 
 #include <cassert>
 #include <cstdint>
 #include <expected>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 namespace riposte {
-
-/// Why a connection is not let in, and under which counter.
-struct Refusal {
-    Counter reason;
-    std::string_view why; ///< static
-};
 
 /// Holds the places of a connection that is being let in, until complete().
 class AdmissionTicket {
@@ -60,11 +53,6 @@ private:
 
 class Admission {
 public:
-    static constexpr Refusal full{
-        Counter::connections_refused, "the limit 'connections' is reached"};
-    static constexpr Refusal no_service{
-        Counter::connections_refused, "its service is no longer there"};
-
     explicit Admission(const TcpLimits& limits)
         : sources_(limits.connections_max, source_prefixes(limits)) {}
 
@@ -82,10 +70,10 @@ public:
     static uint32_t connections_max(const TcpLimits& limits) noexcept;
 
     /// By `allow` and `deny`: none if the source may use this listener.
-    static std::optional<Refusal> denial(
+    static std::optional<RefusalReason> denial(
         const SourceKey& source, const ListenerSpec& listener) noexcept;
     /// A place of the source and one of the listener, or which of them has none.
-    std::expected<AdmissionTicket, Refusal> ask(
+    std::expected<AdmissionTicket, RefusalReason> ask(
         const SourceKey& source, const ListenerSpec& listener) noexcept;
     /// Counts an adopted connection that was refused until it has ended. No listener if `load` is
     /// null.

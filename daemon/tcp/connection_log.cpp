@@ -1,7 +1,7 @@
 #include "daemon/tcp/connection_log.h"
 
 #include "common/text.h"
-#include "daemon/telemetry/counters.h"
+#include "daemon/tcp/refusals.h"
 
 #include <utility>
 
@@ -18,22 +18,22 @@ std::string peer_of(const Connection& c) {
 
 void ConnectionLog::warn(
     log::Event event, std::string_view what, const SocketAddress& address,
-    const ListenerSpec* listener, const Refusal& reason, uint64_t now_ms) {
+    const ListenerSpec* listener, RefusalReason reason, uint64_t now_ms) {
     uint64_t suppressed = 0;
     if (!refused_limit_.allow(now_ms, suppressed))
         return;
     const std::string peer = to_string(address);
     log::write(
         LogLevel::warning, event,
-        fmt::format("{} from {}: {}{}", what, peer, reason.why, log::left_out(suppressed)),
+        fmt::format("{} from {}: {}{}", what, peer, row_of(reason).why, log::left_out(suppressed)),
         {{"RIPOSTE_PEER", peer},
          {"RIPOSTE_LISTENER", listener != nullptr ? listener->label : "none"},
-         {"RIPOSTE_REASON", std::string(row_of(reason.reason).token)},
+         {"RIPOSTE_REASON", std::string(token_of(reason))},
          {"RIPOSTE_LEFT_OUT", fmt::to_string(suppressed)}});
 }
 
 void ConnectionLog::warn(
-    log::Event event, std::string_view what, const Connection& c, const Refusal& reason,
+    log::Event event, std::string_view what, const Connection& c, RefusalReason reason,
     uint64_t now_ms) {
     warn(event, what, source_address(c.source, c.source_port), listener_of(c), reason, now_ms);
 }

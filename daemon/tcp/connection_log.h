@@ -7,8 +7,8 @@
 #include "common/address.h"
 #include "daemon/listen/listener_slot.h"
 #include "daemon/log/log.h"
-#include "daemon/tcp/admission.h"
 #include "daemon/tcp/connection.h"
+#include "daemon/tcp/refusal_reason.h"
 #include "daemon/telemetry/access_log.h"
 
 #include <cstdint>
@@ -26,13 +26,13 @@ class ConnectionLog {
 public:
     explicit ConnectionLog(AccessLog& access_log) : access_log_(access_log) {}
 
-    /// A warning: what was done to a peer, and why. The counter's token goes into RIPOSTE_REASON.
+    /// A warning: what was done to a peer, and why (refusals.h).
     void warn(
         log::Event event, std::string_view what, const SocketAddress& peer,
-        const ListenerSpec* listener, const Refusal& reason, uint64_t now_ms);
+        const ListenerSpec* listener, RefusalReason reason, uint64_t now_ms);
     /// The same, of a connection that has a slot.
     void warn(
-        log::Event event, std::string_view what, const Connection& c, const Refusal& reason,
+        log::Event event, std::string_view what, const Connection& c, RefusalReason reason,
         uint64_t now_ms);
 
     /// At debug: "connection from PEER WHAT DETAIL".

@@ -128,11 +128,11 @@ private:
     // engine_lifetime.cpp
     static uint32_t slots_for(const TcpLimits& limits) noexcept;
     void grow(uint32_t slots);
-    std::expected<AdmissionTicket, Refusal> ask_admission(
+    std::expected<AdmissionTicket, RefusalReason> ask_admission(
         const SourceKey& source, const ListenerSpec& listener);
     bool make_way();
     void refuse(
-        int fd, const SocketAddress& peer, const Refusal& refusal, const ListenerSpec& listener);
+        int fd, const SocketAddress& peer, RefusalReason refusal, const ListenerSpec& listener);
     uint32_t open_slot(
         int fd, const SocketAddress& peer, const SourceKey& source, ListenerSlot* listener);
     void vacate_slot(uint32_t slot);

@@ -3,6 +3,7 @@
 
 #include "daemon/tcp/deadlines.h"
 #include "daemon/tcp/engine.h"
+#include "daemon/tcp/refusals.h"
 
 #include <algorithm>
 #include <cassert>
@@ -87,11 +88,11 @@ void Engine::admit(int fd, ListenerSlot& listener) {
 }
 
 /// Places for one more connection of this source and listener, and a slot; or why that cannot be.
-std::expected<AdmissionTicket, Refusal> Engine::ask_admission(
+std::expected<AdmissionTicket, RefusalReason> Engine::ask_admission(
     const SourceKey& source, const ListenerSpec& listener) {
     auto ticket = admission_.ask(source, listener);
     if (ticket && !make_way()) // last: no connection has to go for one that cannot stay
-        return std::unexpected(Admission::full);
+        return std::unexpected(RefusalReason::full);
     return ticket;
 }
 
@@ -105,19 +106,19 @@ bool Engine::make_way() {
         if (slot == Eviction::none)
             return false;
         const Connection& c = table_[slot];
-        count(c, Counter::connections_evicted);
+        count(c, row_of(RefusalReason::evicted).counter);
         log_.warn(
-            log::Event::connection_evicted, "closed an idle connection", c,
-            {Counter::connections_evicted, "the limit 'connections' is reached"}, turn_.now_ms);
+            log::Event::connection_evicted, "closed an idle connection", c, RefusalReason::evicted,
+            turn_.now_ms);
     }
     return table_.free() > 0;
 }
 
 /// It never gets a slot: its descriptor is closed, and until then only counted.
 void Engine::refuse(
-    int fd, const SocketAddress& peer, const Refusal& refusal, const ListenerSpec& listener) {
+    int fd, const SocketAddress& peer, RefusalReason refusal, const ListenerSpec& listener) {
     ++refused_;
-    telemetry_.metrics.add(listener.kind, refusal.reason);
+    telemetry_.metrics.add(listener.kind, row_of(refusal).counter);
     ListenerCounts::add(listener.counts->refused);
     log_.warn(
         log::Event::connection_refused, "refused a connection", peer, &listener, refusal,
@@ -148,9 +149,9 @@ void Engine::make_room(uint32_t connections) {
 void Engine::adopt(handoff::Adopted connection, ListenerSlot* listener) {
     const SocketAddress peer = turn_.host.peer_address(connection.fd.get());
     const SourceKey source = source_key(peer);
-    std::expected<AdmissionTicket, Refusal> ticket = listener != nullptr
-                                                         ? ask_admission(source, listener->socket)
-                                                         : std::unexpected(Admission::no_service);
+    std::expected<AdmissionTicket, RefusalReason> ticket =
+        listener != nullptr ? ask_admission(source, listener->socket)
+                            : std::unexpected(RefusalReason::no_service);
     if (!ticket) // it counts until it has ended
         admission_.count_over_limits(
             source, listener != nullptr ? listener->socket.load.get() : nullptr);
@@ -166,14 +167,14 @@ void Engine::adopt(handoff::Adopted connection, ListenerSlot* listener) {
     } else if (!ticket) {
         // In the middle of a conversation, a close could meet unread input: FIN, and the rest of
         // the way of any finished connection.
-        const Refusal& refusal = ticket.error();
-        count(c, refusal.reason);
+        const RefusalReason refusal = ticket.error();
+        count(c, row_of(refusal).counter);
         log_.warn(
             log::Event::adopted_finished, "finished an adopted connection", peer, listener_of(c),
             refusal, turn_.now_ms);
         push(OpKind::finish, token_of(slot), c.fd);
         c.finish();
-        telemetry_.access_log.note(slot, refusal.why);
+        telemetry_.access_log.note(slot, row_of(refusal).why);
     }
     renew_deadline(slot);
     run(slot);
@@ -315,10 +316,9 @@ void Engine::reset_stalled() {
             return;
         const Connection& c = table_[slot];
         coming += c.sending();
-        count(c, Counter::stalls_relieved);
+        count(c, row_of(RefusalReason::stalled).counter);
         log_.warn(
-            log::Event::connection_stalled, "reset a connection", c,
-            {Counter::stalls_relieved, "it reads nothing, and 'buffer_memory' is used up"},
+            log::Event::connection_stalled, "reset a connection", c, RefusalReason::stalled,
             turn_.now_ms);
         fail(slot, "it took nothing, and others need its buffers");
         run(slot);

@@ -1,5 +1,6 @@
 #include "daemon/tcp/admission.h"
 #include "daemon/tcp/connection_table.h"
+#include "daemon/tcp/refusals.h"
 
 #include <utility>
 
@@ -54,7 +55,7 @@ TEST_CASE_FIXTURE(Gate, "a completed admission keeps its places until the connec
     CHECK(listener.load->open() == 2);
     const auto third = admission.ask(source_number(1), listener);
     REQUIRE(!third.has_value());
-    CHECK((third.error().reason == Counter::connections_over_source));
+    CHECK((third.error() == RefusalReason::over_source));
     CHECK(admission.ask(source_number(2), listener).has_value());
     admission.leave(source_number(1), listener.load.get());
     CHECK(admission.ask(source_number(1), listener).has_value());
@@ -66,7 +67,7 @@ TEST_CASE_FIXTURE(Gate, "a full listener refuses, and the source is not counted 
     for (int i = 0; i < 10; ++i) {
         const auto ticket = admission.ask(source_number(1), listener);
         REQUIRE(!ticket.has_value());
-        CHECK((ticket.error().reason == Counter::connections_over_listener));
+        CHECK((ticket.error() == RefusalReason::over_listener));
     }
     listener.connections_max = 10;
     CHECK(admission.ask(source_number(1), listener).has_value());
@@ -100,6 +101,25 @@ TEST_CASE_FIXTURE(
     admission.recount(table);
     CHECK(!admission.must_recount());
     CHECK(!admission.ask(source_number(3), listener).has_value()); // two of its prefix are open
+}
+
+TEST_CASE_FIXTURE(Gate, "'allow' and 'deny' decide by source") {
+    CHECK(!Admission::denial(source_number(1), listener).has_value()); // no lists
+    listener.access = make_acl({.allow = {{source_number(1), 128}}, .deny = {}});
+    CHECK(!Admission::denial(source_number(1), listener).has_value());
+    CHECK((Admission::denial(source_number(2), listener) == RefusalReason::denied));
+}
+
+TEST_CASE("each reason of a refusal has a counter of dropped connections, and its token") {
+    for (const RefusalRow& row : refusal_rows) {
+        CAPTURE(row.why);
+        const CounterRow& counter = row_of(row.counter);
+        CHECK((counter.family == CounterFamily::dropped));
+        CHECK((counter.transport == Transport::tcp));
+        CHECK(token_of(row.reason) == counter.token);
+    }
+    CHECK(token_of(RefusalReason::over_source) == "over_source");
+    CHECK(token_of(RefusalReason::stalled) == "buffers");
 }
 
 TEST_CASE("the number of connections is bounded by the width of a token") {
