@@ -97,6 +97,11 @@ std::string errno_text(int error) {
     return text != nullptr ? text : fmt::format("error {}", error);
 }
 
+std::string errno_name(int error) {
+    const char* name = strerrorname_np(error);
+    return name != nullptr ? name : fmt::format("E{}", error);
+}
+
 std::string reason(int error) {
     std::string text = errno_text(error);
     const auto upper = [&](size_t at) {

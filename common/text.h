@@ -30,7 +30,10 @@ std::string byte_count(uint64_t count);
 /// errno's text, thread-safe: "Address already in use".
 std::string errno_text(int error);
 
-/// The same as it reads in the middle of a line: "connection refused".
+/// errno's name: "EADDRINUSE".
+std::string errno_name(int error);
+
+/// Its text as it reads in the middle of a line: "connection refused".
 std::string reason(int error);
 
 } // namespace riposte

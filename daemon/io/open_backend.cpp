@@ -9,7 +9,7 @@
 namespace riposte {
 namespace {
 
-std::expected<OpenedBackend, std::string> open_uring([[maybe_unused]] Pools pools) {
+std::expected<OpenedBackend, Reason> open_uring([[maybe_unused]] Pools pools) {
 #if RIPOSTE_HAVE_IO_URING
     auto opened = UringBackend::open(pools);
     if (!opened)
@@ -22,14 +22,14 @@ std::expected<OpenedBackend, std::string> open_uring([[maybe_unused]] Pools pool
     uring.backend = std::move(*opened);
     return uring;
 #else
-    return std::unexpected("this build has no liburing");
+    return std::unexpected(Reason{.token = "not_built", .text = "this build has no liburing"});
 #endif
 }
 
 } // namespace
 
 Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools) {
-    std::string reason;
+    Reason reason;
     if (choice != BackendChoice::epoll) {
         auto uring = open_uring(pools);
         if (uring)
@@ -41,7 +41,7 @@ Result<OpenedBackend> open_backend(BackendChoice choice, Pools pools) {
                 fmt::format(
                     "io_uring is not available ({}); with backend = \"auto\", riposted would use "
                     "epoll",
-                    reason));
+                    reason.text));
     }
     auto epoll = EpollBackend::open(pools);
     if (!epoll)

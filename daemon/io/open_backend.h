@@ -3,23 +3,23 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/reason.h"
 #include "daemon/io/backend.h"
 #include "daemon/io/backend_choice.h"
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 namespace riposte {
 
 struct OpenedBackend {
     std::unique_ptr<Backend> backend;
     BackendChoice kind = BackendChoice::epoll; ///< never `automatic`
-    std::string fallback_reason;               ///< why `automatic` did not get io_uring; or ""
-    std::string lacking; ///< features that this kernel's io_uring lacks, with a substitute in use
+    Reason fallback_reason;                    ///< why `automatic` did not get io_uring; or empty
+    Reason lacking; ///< features that this kernel's io_uring lacks, with a substitute in use
     uint32_t ring_operations = 0; ///< how many kinds of operations the ring permits; 0: all, or
                                   ///< there is no ring
-    std::string ring_unlimited;   ///< why the ring permits all operations; "" if it does not
+    Reason ring_unlimited;        ///< why the ring permits all operations; empty if it does not
 };
 
 /// Call it on the thread that will use the backend (an io_uring ring belongs to one). The error is

@@ -33,6 +33,7 @@
 #pragma once
 
 #include "common/fd.h"
+#include "common/reason.h"
 #include "daemon/io/backend.h"
 #include "daemon/io/datagram_socket.h"
 #include "daemon/io/outbox.h"
@@ -61,7 +62,7 @@ public:
     };
 
     /// The error is the reason, for one line of log: the call, the errno, the likely cause.
-    static std::expected<std::unique_ptr<UringBackend>, std::string> open(
+    static std::expected<std::unique_ptr<UringBackend>, Reason> open(
         Pools pools, Features permitted = {true, true});
     ~UringBackend() override;
 
@@ -73,13 +74,13 @@ public:
     void reserve(uint32_t descriptors, uint32_t datagram_sockets) override;
     void wake() noexcept override;
 
-    /// The features that the kernel lacks, for which a substitute is in use; "" if none.
-    std::string lacking() const;
+    /// The features that the kernel lacks, for which a substitute is in use; empty if none.
+    Reason lacking() const;
 
     /// How many kinds of operations the ring permits; 0 if the kernel did not restrict it, and then
     /// unlimited() is the reason.
     uint32_t operations() const noexcept;
-    const std::string& unlimited() const noexcept { return unlimited_; }
+    const Reason& unlimited() const noexcept { return unlimited_; }
 
     /// For the tests alone, which try what the ring must refuse.
     io_uring& ring() noexcept { return ring_; }
@@ -99,12 +100,12 @@ private:
     };
 
     UringBackend(Pools pools, Features permitted);
-    std::expected<void, std::string> set_up();
-    std::expected<void, std::string> set_up_ring();
-    std::expected<void, std::string> set_up_buffer_ring();
-    std::expected<void, std::string> restrict_and_enable();
-    std::string probe_restrictions();
-    std::expected<void, std::string> self_test();
+    std::expected<void, Reason> set_up();
+    std::expected<void, Reason> set_up_ring();
+    std::expected<void, Reason> set_up_buffer_ring();
+    std::expected<void, Reason> restrict_and_enable();
+    Reason probe_restrictions();
+    std::expected<void, Reason> self_test();
     /// Runs one receive of the self-test: its first completion, or the error of the wait.
     int32_t try_receive(int fd, uint32_t cap, bool& ended);
 
@@ -131,7 +132,7 @@ private:
     Features permitted_;
     bool deferred_ = false; ///< DEFER_TASKRUN: completions appear only in calls of ours
     bool capped_ = true;    ///< multishot receive with a byte cap works
-    std::string unlimited_; ///< why the ring permits every operation; "" if it is restricted
+    Reason unlimited_;      ///< why the ring permits every operation; empty if it is restricted
     /// The provided-buffer ring: buffers of the backend that the kernel receives into.
     io_uring_buf_ring* buffer_ring_ = nullptr;
     uint32_t ring_buffers_ = 0; ///< buffers in it

@@ -53,15 +53,17 @@ std::string likely_cause(int error) {
     }
 }
 
-std::unexpected<std::string> denied(std::string_view call, int error) {
+std::unexpected<Reason> denied(std::string_view call, int error) {
     std::string cause = likely_cause(error);
-    return std::unexpected(
-        fmt::format("{}: {}{}{}", call, errno_text(error), cause.empty() ? "" : "; ", cause));
+    return std::unexpected(Reason{
+        .token = errno_name(error),
+        .text =
+            fmt::format("{}: {}{}{}", call, errno_text(error), cause.empty() ? "" : "; ", cause)});
 }
 
 } // namespace
 
-std::expected<std::unique_ptr<UringBackend>, std::string> UringBackend::open(
+std::expected<std::unique_ptr<UringBackend>, Reason> UringBackend::open(
     Pools pools, Features permitted) {
     std::unique_ptr<UringBackend> backend(new UringBackend(pools, permitted));
     auto done = backend->set_up();
@@ -84,7 +86,7 @@ UringBackend::~UringBackend() {
     pools_.datagrams.buffers().reclaim(Owner::backend);
 }
 
-std::expected<void, std::string> UringBackend::set_up() {
+std::expected<void, Reason> UringBackend::set_up() {
     if (auto done = set_up_ring(); !done)
         return done;
     if (auto done = set_up_buffer_ring(); !done)
@@ -100,7 +102,7 @@ std::expected<void, std::string> UringBackend::set_up() {
     return {};
 }
 
-std::expected<void, std::string> UringBackend::set_up_ring() {
+std::expected<void, Reason> UringBackend::set_up_ring() {
     // From the best down. SUBMIT_ALL: one bad entry does not stop the submission of the others.
     // DEFER_TASKRUN (6.1): completion work runs only in our calls and interrupts nothing else.
     // TASKRUN_FLAG: a flag in memory shows pending completion work. R_DISABLED: see
@@ -138,7 +140,7 @@ std::expected<void, std::string> UringBackend::set_up_ring() {
 static_assert(
     offsetof(io_uring_buf_ring, bufs) == 0, "the ring's tail lies within its first entry");
 
-std::expected<void, std::string> UringBackend::set_up_buffer_ring() {
+std::expected<void, Reason> UringBackend::set_up_buffer_ring() {
     // At most half of the pool: services that write first (chargen) need buffers, too.
     ring_buffers_max_ = std::max(std::min(buffer_ring_entries, pools_.streams.count() / 2), 1u);
     ring_buffers_target_ = std::min(ring_buffers_at_start, ring_buffers_max_);
@@ -163,7 +165,7 @@ std::expected<void, std::string> UringBackend::set_up_buffer_ring() {
 
 /// Uses io_uring_register() itself, because liburing 2.3 declares functions for both steps and
 /// exports neither.
-std::expected<void, std::string> UringBackend::restrict_and_enable() {
+std::expected<void, Reason> UringBackend::restrict_and_enable() {
     std::array<io_uring_restriction, operations_allowed.size() + 2> restrictions{};
     for (size_t i = 0; i < operations_allowed.size(); ++i) {
         restrictions[i].opcode = IORING_RESTRICTION_SQE_OP;
@@ -179,7 +181,9 @@ std::expected<void, std::string> UringBackend::restrict_and_enable() {
     int result = io_uring_register(
         fd, IORING_REGISTER_RESTRICTIONS, restrictions.data(), restrictions.size());
     if (result != 0) // the ring works anyway; the supervisor logs the consequence
-        unlimited_ = fmt::format("io_uring_register: {}", errno_text(-result));
+        unlimited_ = {
+            .token = errno_name(-result),
+            .text = fmt::format("io_uring_register: {}", errno_text(-result))};
     result = io_uring_register(fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
     if (result != 0)
         return denied("io_uring_register", -result);
@@ -189,28 +193,37 @@ std::expected<void, std::string> UringBackend::restrict_and_enable() {
 }
 
 /// Tries what the ring must refuse, and undoes it, because the meaning of restrictions may change
-/// between kernels, as it did in 7.0. Returns what the ring accepted, or "".
-std::string UringBackend::probe_restrictions() {
+/// between kernels, as it did in 7.0. Returns what the ring accepted, if it did.
+Reason UringBackend::probe_restrictions() {
     const auto fd = static_cast<unsigned>(ring_.ring_fd);
     const int personality = io_uring_register(fd, IORING_REGISTER_PERSONALITY, nullptr, 0);
     if (personality >= 0) {
         io_uring_register(
             fd, IORING_UNREGISTER_PERSONALITY, nullptr, static_cast<unsigned>(personality));
-        return "the kernel accepted the registration of a personality despite its restrictions";
+        return {
+            .token = "personality",
+            .text =
+                "the kernel accepted the registration of a personality despite its restrictions"};
     }
     const int no_file = -1;
     if (io_uring_register(fd, IORING_REGISTER_FILES, &no_file, 1) >= 0) {
         io_uring_register(fd, IORING_UNREGISTER_FILES, nullptr, 0);
-        return "the kernel accepted the registration of files despite its restrictions";
+        return {
+            .token = "files",
+            .text = "the kernel accepted the registration of files despite its restrictions"};
     }
     io_uring_prep_nop(io_uring_get_sqe(&ring_));
     io_uring_cqe* cqe = nullptr;
     __kernel_timespec second{.tv_sec = 1, .tv_nsec = 0};
     if (io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &second, nullptr) < 0 || cqe == nullptr)
-        return ""; // the self-test reports it
+        return {}; // the self-test reports it
     const int result = cqe->res;
     io_uring_cqe_seen(&ring_, cqe);
-    return result >= 0 ? "the kernel accepted a forbidden operation despite its restrictions" : "";
+    if (result < 0)
+        return {};
+    return {
+        .token = "operation",
+        .text = "the kernel accepted a forbidden operation despite its restrictions"};
 }
 
 uint32_t UringBackend::operations() const noexcept {
@@ -235,7 +248,7 @@ int32_t UringBackend::try_receive(int fd, uint32_t cap, bool& ended) {
     return result;
 }
 
-std::expected<void, std::string> UringBackend::self_test() {
+std::expected<void, Reason> UringBackend::self_test() {
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
         return denied("socketpair", errno);
@@ -261,12 +274,16 @@ std::expected<void, std::string> UringBackend::self_test() {
     return denied("self-test of receive", EINVAL);
 }
 
-std::string UringBackend::lacking() const {
-    std::string list;
-    if (!deferred_)
-        list = "deferred task run";
-    if (!capped_)
-        list += std::string(list.empty() ? "" : ", ") + "capped multishot receive";
+Reason UringBackend::lacking() const {
+    Reason list;
+    const auto add = [&](bool lacks, std::string_view token, std::string_view text) {
+        if (!lacks)
+            return;
+        list.token += fmt::format("{}{}", list.empty() ? "" : ",", token);
+        list.text += fmt::format("{}{}", list.empty() ? "" : ", ", text);
+    };
+    add(!deferred_, "deferred_task_run", "deferred task run");
+    add(!capped_, "capped_receive", "capped multishot receive");
     return list;
 }
 

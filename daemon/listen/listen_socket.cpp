@@ -208,8 +208,10 @@ bool lacks_ipv6(int error, const SocketAddress& address) {
     return IN6_IS_ADDR_LOOPBACK(&specific.sin6_addr) || !has_ipv6_address();
 }
 
-std::string ipv6_missing(int error) {
-    return fmt::format("no IPv6 here ({})", errno_text(error));
+Reason ipv6_missing(int error, std::string_view consequence) {
+    return {
+        .token = errno_name(error),
+        .text = fmt::format("no IPv6 here ({}): {}", errno_text(error), consequence)};
 }
 
 void accept_with_first_bytes(int fd, bool defer) {

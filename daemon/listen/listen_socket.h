@@ -7,6 +7,7 @@
 #include "common/address.h"
 #include "common/error.h"
 #include "common/fd.h"
+#include "common/reason.h"
 #include "daemon/services/service.h"
 
 #include <cstdint>
@@ -40,7 +41,7 @@ SocketAddress any_ipv4(uint16_t port);
 bool lacks_ipv6(int error, const SocketAddress& address);
 
 /// "no IPv6 here (...)", for such an error.
-std::string ipv6_missing(int error);
+Reason ipv6_missing(int error, std::string_view consequence);
 
 /// Opens a socket for a worker: non-blocking, close-on-exec, listening if it is a stream. The error
 /// is an errno.

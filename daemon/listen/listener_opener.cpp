@@ -119,7 +119,7 @@ Result<void> ListenerOpener::bind_all(
         ListenAddress address{entry.transport, with_port(resolved, port), is_wildcard};
         auto bound = bind(address);
         if (!bound && is_wildcard && lacks_ipv6(bound.error(), resolved)) {
-            add_note(entry, fmt::format("{}: IPv4 alone is served", ipv6_missing(bound.error())));
+            add_note(entry, ipv6_missing(bound.error(), "IPv4 alone is served"));
             address = {entry.transport, any_ipv4(port), false};
             bound = bind(address);
         }
@@ -130,8 +130,8 @@ Result<void> ListenerOpener::bind_all(
         }
         if (!bound && is_name && lacks_ipv6(bound.error(), resolved)) {
             add_note(
-                entry, fmt::format(
-                           "{}: {} is left out", ipv6_missing(bound.error()), to_string(resolved)));
+                entry,
+                ipv6_missing(bound.error(), fmt::format("{} is left out", to_string(resolved))));
             left_out = open_error(bound.error(), address, entry, own);
             continue;
         }
@@ -145,11 +145,12 @@ Result<void> ListenerOpener::bind_all(
     return {};
 }
 
-void ListenerOpener::add_note(const ListenerEntry& entry, std::string_view text) {
-    notes_.push_back(fmt::format("{}: {}: {}", entry.origin, entry.key, text));
+void ListenerOpener::add_note(const ListenerEntry& entry, Reason note) {
+    note.text = fmt::format("{}: {}: {}", entry.origin, entry.key, note.text);
+    notes_.push_back(std::move(note));
 }
 
-std::vector<std::string> ListenerOpener::take_notes() {
+std::vector<Reason> ListenerOpener::take_notes() {
     return std::exchange(notes_, {});
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/endpoint.h"
 #include "common/error.h"
+#include "common/reason.h"
 #include "daemon/listen/listener_config.h"
 #include "daemon/listen/listener_entry.h"
 #include "daemon/platform/systemd.h"
@@ -40,8 +41,8 @@ public:
     Result<ListenerEntry> open(
         const Endpoint& endpoint, const ListenerConfig& section, OwnEntries own);
 
-    /// Returns and clears the notes: one line for each address that was left out.
-    std::vector<std::string> take_notes();
+    /// Returns and clears the notes: the text is a line for each address that was left out.
+    std::vector<Reason> take_notes();
 
     /// From now on names are looked up in files alone (sandbox.h), and errors mention it.
     void expect_no_name_service() noexcept { name_service_ = false; }
@@ -52,12 +53,12 @@ private:
     Result<void> bind_all(
         ListenerEntry& entry, const Endpoint& endpoint, const std::vector<SocketAddress>& addresses,
         OwnEntries own);
-    void add_note(const ListenerEntry& entry, std::string_view text);
+    void add_note(const ListenerEntry& entry, Reason note);
 
     uint32_t workers_;
     bool name_service_ = true; ///< the resolver may query one
     uint64_t next_id_ = 1;
-    std::vector<std::string> notes_;
+    std::vector<Reason> notes_;
 };
 
 } // namespace riposte

@@ -160,7 +160,7 @@ bool Listeners::loses_any(const std::vector<ListenerConfig>& sections) const {
            });
 }
 
-std::vector<std::string> Listeners::take_notes() {
+std::vector<Reason> Listeners::take_notes() {
     return impl_->opener.take_notes();
 }
 

@@ -13,6 +13,7 @@
 #include "common/address.h"
 #include "common/error.h"
 #include "common/fd.h"
+#include "common/reason.h"
 #include "daemon/acl/port_set.h"
 #include "daemon/listen/listener_config.h"
 #include "daemon/listen/listener_spec.h"
@@ -49,9 +50,9 @@ public:
     /// Would apply() remove an address?
     bool loses_any(const std::vector<ListenerConfig>& sections) const;
 
-    /// Returns and clears the notes: one line for each address that open() or apply() could not
-    /// bind and left out.
-    std::vector<std::string> take_notes();
+    /// Returns and clears the notes: the text is a line for each address that open() or apply()
+    /// could not bind and left out.
+    std::vector<Reason> take_notes();
 
     /// From now on names are looked up in files alone (sandbox.h), and errors mention it.
     void expect_no_name_service() noexcept;

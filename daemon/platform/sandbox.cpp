@@ -155,12 +155,14 @@ public:
             return;
         const int result = seccomp_attr_set(context_.get(), attribute, value);
         if (result == -EOPNOTSUPP && attribute == SCMP_FLTATR_CTL_TSYNC)
-            error_ = "this kernel has no seccomp(2) for all threads, or a filter refuses it";
+            error_ = {
+                .token = errno_name(EOPNOTSUPP),
+                .text = "this kernel has no seccomp(2) for all threads, or a filter refuses it"};
         else if (result != 0 && result != -EOPNOTSUPP)
             fail("seccomp_attr_set", -result);
     }
 
-    std::expected<void, std::string> load() {
+    std::expected<void, Reason> load() {
         if (error_.empty()) {
             const int result = seccomp_load(context_.get());
             if (result != 0)
@@ -173,14 +175,15 @@ public:
 
 private:
     void fail(std::string_view what, int error) {
-        error_ = fmt::format("{}: {}", what, errno_text(error));
+        error_ = {
+            .token = errno_name(error), .text = fmt::format("{}: {}", what, errno_text(error))};
     }
 
     struct Release {
         void operator()(void* context) const { seccomp_release(context); }
     };
     std::unique_ptr<void, Release> context_;
-    std::string error_;
+    Reason error_;
 };
 
 void allow_socket(Filter& filter, int family, int type) {
@@ -236,7 +239,7 @@ void allow_removal(Filter& filter) {
 
 } // namespace
 
-std::expected<void, std::string> seal(Needs needs) {
+std::expected<void, Reason> seal(Needs needs) {
     ::tzset(); // gmtime_r(3) would open the zone's file at its first call
     Filter filter;
     filter.set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM)); // 32-bit calls of a 64-bit process
@@ -264,8 +267,8 @@ std::expected<void, std::string> seal(Needs needs) {
 
 namespace riposte::sandbox {
 
-std::expected<void, std::string> seal(Needs /*needs*/) {
-    return std::unexpected("this build has no libseccomp");
+std::expected<void, Reason> seal(Needs /*needs*/) {
+    return std::unexpected(Reason{.token = "not_built", .text = "this build has no libseccomp"});
 }
 
 } // namespace riposte::sandbox

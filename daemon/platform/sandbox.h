@@ -11,8 +11,9 @@
 // (io/uring_backend.h), set before this filter forbids the creation of another ring.
 #pragma once
 
+#include "common/reason.h"
+
 #include <expected>
-#include <string>
 
 namespace riposte::sandbox {
 
@@ -24,8 +25,8 @@ struct Needs {
     bool remove_sockets = false; ///< the daemon unlinks its unix sockets when it stops
 };
 
-/// Installs the filter for every thread of the process, present and future. The error is the
-/// reason, for one log line; nothing has changed then.
-std::expected<void, std::string> seal(Needs needs);
+/// Installs the filter for every thread of the process, present and future. On an error
+/// nothing has changed.
+std::expected<void, Reason> seal(Needs needs);
 
 } // namespace riposte::sandbox

@@ -132,24 +132,25 @@ Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid
     return *count;
 }
 
-std::vector<std::string> variables_for_other_processes() {
+std::vector<Reason> variables_for_other_processes() {
     const auto own_pid = static_cast<unsigned>(::getpid());
-    std::vector<std::string> lines;
-    const auto check = [&](const char* pid_name, const char* what_name,
+    std::vector<Reason> found;
+    const auto check = [&](const char* pid_name, const char* what_name, std::string_view token,
                            std::string_view consequence) {
         const auto pid = environment(pid_name);
         const auto what = environment(what_name);
         const auto number = pid ? parse_number(*pid) : std::nullopt;
         if (what && number && *number != 0 && *number != own_pid)
-            lines.push_back(fmt::format(
-                "{}={} is for process {} ({}), but this is process {}: {}; start riposted "
-                "directly, "
-                "or from a shell with exec",
-                what_name, escape(*what), *number, pid_name, own_pid, consequence));
+            found.push_back(
+                {std::string(token),
+                 fmt::format(
+                     "{}={} is for process {} ({}), but this is process {}: {}; start riposted "
+                     "directly, or from a shell with exec",
+                     what_name, escape(*what), *number, pid_name, own_pid, consequence)});
     };
-    check("LISTEN_PID", "LISTEN_FDS", "riposted inherits no socket");
-    check("WATCHDOG_PID", "WATCHDOG_USEC", "riposted has no watchdog");
-    return lines;
+    check("LISTEN_PID", "LISTEN_FDS", "sockets", "riposted inherits no socket");
+    check("WATCHDOG_PID", "WATCHDOG_USEC", "watchdog", "riposted has no watchdog");
+    return found;
 }
 
 Result<std::vector<InheritedSocket>> take_inherited_sockets() {

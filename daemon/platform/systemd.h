@@ -6,6 +6,7 @@
 
 #include "common/error.h"
 #include "common/fd.h"
+#include "common/reason.h"
 
 #include <cstdint>
 #include <optional>
@@ -36,7 +37,7 @@ Result<unsigned> count_passed(const ListenVariables& variables, unsigned own_pid
 /// A log line for each feature that the environment has for another process (LISTEN_PID,
 /// WATCHDOG_PID), because an operator may expect it here. riposted ignores such variables, as
 /// sd_listen_fds(3) and sd_watchdog_enabled(3) do.
-std::vector<std::string> variables_for_other_processes();
+std::vector<Reason> variables_for_other_processes();
 
 /// Takes over the descriptors of LISTEN_FDS, sets close-on-exec, and clears the variables. Empty if
 /// there are none. Malformed variables are Exit::config, and in a build without libsystemd so is

@@ -19,8 +19,8 @@ void log_listener(log::Event event, const std::string& label) {
         event == log::Event::listening ? "listening" : "no longer listening", label);
 }
 
-void log_missing_ipv6(const std::string& note) {
-    log::warning(log::Event::ipv6_missing, {{"RIPOSTE_REASON", note}}, "{}", note);
+void log_missing_ipv6(const Reason& note) {
+    log::warning(log::Event::ipv6_missing, {{"RIPOSTE_REASON", note.token}}, "{}", note.text);
 }
 
 Deployment::Deployment(const Config& config, Listeners listeners)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/reason.h"
 #include "daemon/config/config.h"
 #include "daemon/listen/listeners.h"
 #include "daemon/log/log_events.h"
@@ -17,7 +18,7 @@ namespace riposte {
 /// Logs that a socket is served from now on (Event::listening), or no more (not_listening).
 void log_listener(log::Event event, const std::string& label);
 /// Logs the note about an address that was left out.
-void log_missing_ipv6(const std::string& note);
+void log_missing_ipv6(const Reason& note);
 
 class Deployment {
 public:

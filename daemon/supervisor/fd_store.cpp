@@ -35,17 +35,26 @@ std::optional<int> get_option(int fd, int name) {
     return value;
 }
 
-/// "" if it is a TCP connection, alive or not.
-std::string_view fault(int fd) {
+/// Why a descriptor is not continued.
+struct Fault {
+    std::string_view token;
+    std::string_view text;
+
+    auto operator<=>(const Fault&) const = default;
+};
+constexpr Fault no_service{"no_service", "no such service"};
+
+/// None if it is a TCP connection, alive or not.
+std::optional<Fault> fault(int fd) {
     const auto family = get_option(fd, SO_DOMAIN);
     if (!family)
-        return "not a socket";
+        return Fault{"not_a_socket", "not a socket"};
     if ((*family != AF_INET && *family != AF_INET6) || get_option(fd, SO_TYPE) != SOCK_STREAM ||
         get_option(fd, SO_PROTOCOL) != IPPROTO_TCP)
-        return "not TCP";
+        return Fault{"not_tcp", "not TCP"};
     if (get_option(fd, SO_ACCEPTCONN) != 0)
-        return "a socket that listens";
-    return "";
+        return Fault{"listening", "a socket that listens"};
+    return std::nullopt;
 }
 
 /// Sets the options that accepted connections have. Close-on-exec is set already.
@@ -91,7 +100,7 @@ std::string stored_name(ServiceKind kind) {
 
 Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited) {
     Inheritance taken;
-    std::map<std::pair<std::string, std::string_view>, uint32_t> closed; // by name and reason
+    std::map<std::pair<std::string, Fault>, uint32_t> closed; // by name and reason
     for (systemd::InheritedSocket& each : inherited) {
         if (!each.name.starts_with(name_prefix))
             continue;
@@ -100,11 +109,11 @@ Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited) {
             taken.names.push_back(each.name);
         const auto kind = parse_service(std::string_view(each.name).substr(name_prefix.size()));
         if (!kind) {
-            ++closed[{each.name, "no such service"}];
+            ++closed[{each.name, no_service}];
             continue;
         }
-        if (const std::string_view why = fault(fd.get()); !why.empty())
-            ++closed[{each.name, why}];
+        if (const auto why = fault(fd.get()))
+            ++closed[{each.name, *why}];
         else if (peer_address(fd.get()).size == 0 || !prepare(fd.get()))
             ++taken.ended;
         else
@@ -113,9 +122,11 @@ Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited) {
     std::erase_if(
         inherited, [](const auto& socket) { return socket.name.starts_with(name_prefix); });
     for (const auto& [what, count] : closed)
-        taken.problems.push_back(fmt::format(
-            "closed {} inherited descriptor{} named '{}': {}", count, count == 1 ? "" : "s",
-            escape(what.first), what.second));
+        taken.problems.push_back(
+            {.token = std::string(what.second.token),
+             .text = fmt::format(
+                 "closed {} inherited descriptor{} named '{}': {}", count, count == 1 ? "" : "s",
+                 escape(what.first), what.second.text)});
     return taken;
 }
 
@@ -152,17 +163,21 @@ StoreOutcome store_connections(
             continue;
         }
         if (stored.problem.empty())
-            stored.problem = fmt::format(
-                "the service manager was not told: {}{}", errno_text(error),
-                error == ETOOMANYREFS ? "; raise LimitNOFILE=" : "");
+            stored.problem = {
+                .token = errno_name(error),
+                .text = fmt::format(
+                    "the service manager did not take them: {}{}", errno_text(error),
+                    error == ETOOMANYREFS ? "; raise LimitNOFILE=" : "")};
         for (size_t i = begin; i < begin + message.size(); ++i)
             stored.left.push_back(std::move(connections[i].fd));
     }
     // The manager identifies the unit by our process: it must read the messages before we exit.
     const int error = stored.count > 0 ? manager.await_processed(confirm_us, interrupt) : 0;
     if (error != 0 && stored.problem.empty())
-        stored.problem = fmt::format(
-            "the service manager did not confirm that it has them: {}", errno_text(error));
+        stored.problem = {
+            .token = "unconfirmed",
+            .text = fmt::format(
+                "the service manager did not confirm that it has them: {}", errno_text(error))};
     return stored;
 }
 

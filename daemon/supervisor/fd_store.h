@@ -12,6 +12,7 @@
 #pragma once
 
 #include "common/fd.h"
+#include "common/reason.h"
 #include "daemon/listen/listener_spec.h"
 #include "daemon/platform/systemd.h"
 #include "daemon/services/service.h"
@@ -32,7 +33,7 @@ std::string stored_name(ServiceKind kind);
 struct Inheritance {
     std::vector<handoff::Stored> connections; ///< connected TCP, as accept leaves them
     std::vector<std::string> names;           ///< of everything from the store, each once
-    std::vector<std::string> problems;        ///< what was closed and why, in a few lines
+    std::vector<Reason> problems;             ///< what was closed and why, in a few lines
     uint32_t ended = 0;                       ///< reset by their peers meanwhile
 };
 
@@ -45,12 +46,12 @@ Inheritance take_connections(std::vector<systemd::InheritedSocket>& inherited);
 std::vector<std::vector<handoff::Adopted>> place_connections(
     std::vector<handoff::Stored> connections, std::span<const std::vector<ListenerSpec>> plans);
 
-/// The outcome of storing: `problem` is "", or the reason why the connections in `left` were not
+/// The outcome of storing: `problem` is empty, or the reason why the connections in `left` were not
 /// stored, or may not have been.
 struct StoreOutcome {
     uint32_t count = 0;
     std::vector<Fd> left;
-    std::string problem;
+    Reason problem;
 };
 
 /// Stores them with the service manager and waits until it has them: for at most some seconds, or

@@ -164,18 +164,18 @@ Result<void> bind_tcp(const Endpoint& endpoint, std::vector<ScrapeSocket>& socke
     const bool is_wildcard = endpoint.host == "*";
     const bool is_name = !is_wildcard && !endpoint.host.contains(':');
     std::optional<Error> lacking;
-    std::string note;
+    Reason note;
     const size_t before = sockets.size();
     for (const SocketAddress& resolved : *addresses) {
         ListenAddress address{Transport::tcp, resolved, is_wildcard};
         auto fd = bind_socket(address, false);
         if (!fd && is_wildcard && lacks_ipv6(fd.error(), resolved)) {
-            note = fmt::format("{}: IPv4 alone is served", ipv6_missing(fd.error()));
+            note = ipv6_missing(fd.error(), "IPv4 alone is served");
             address = {Transport::tcp, any_ipv4(endpoint.port), false};
             fd = bind_socket(address, false);
         }
         if (!fd && is_name && lacks_ipv6(fd.error(), resolved)) {
-            note = fmt::format("{}: {} is left out", ipv6_missing(fd.error()), to_string(resolved));
+            note = ipv6_missing(fd.error(), fmt::format("{} is left out", to_string(resolved)));
             lacking = bind_error(fd.error(), address);
             continue;
         }

@@ -8,6 +8,7 @@
 
 #include "common/error.h"
 #include "common/fd.h"
+#include "common/reason.h"
 #include "daemon/platform/systemd.h"
 #include "daemon/telemetry/scrape_address.h"
 
@@ -51,7 +52,7 @@ struct ScrapeSocket {
     Fd fd;               ///< non-blocking, listening
     std::string address; ///< "tcp://127.0.0.1:9701", with the port that the kernel gave
     SocketFile file{};
-    std::string note{}; ///< which address is missing and why, or ""
+    Reason note{}; ///< which address is missing and why, or empty
 };
 
 /// True for the FileDescriptorName= of a socket for metrics.

@@ -67,8 +67,8 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     raise_descriptor_limit(
         config.limits.connections_max + (evicts ? Eviction::at_once_max : 0) +
         (config.metrics.listen.empty() ? 0 : uint32_t{ScrapeServer::connections_max}));
-    for (const std::string& line : systemd::variables_for_other_processes())
-        log::warning(log::Event::wrong_process, {{"RIPOSTE_REASON", line}}, "{}", line);
+    for (const Reason& each : systemd::variables_for_other_processes())
+        log::warning(log::Event::wrong_process, {{"RIPOSTE_REASON", each.token}}, "{}", each.text);
     auto inherited = systemd::take_inherited_sockets();
     if (!inherited)
         return std::unexpected(inherited.error());
@@ -143,15 +143,16 @@ void Supervisor::seal() {
          .open_sockets = reads && !deployment_.listeners().inherited(),
          .notify_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
          .remove_sockets = owns_socket_files()});
-    const std::string& unlimited = backends_.ring_unlimited();
+    const Reason& unlimited = backends_.ring_unlimited();
     if (!unlimited.empty())
         log::warning(
-            log::Event::ring_not_limited, {{"RIPOSTE_REASON", unlimited}},
-            "sandbox: io_uring takes every operation ({})", unlimited);
+            log::Event::ring_not_limited, {{"RIPOSTE_REASON", unlimited.token}},
+            "sandbox: io_uring takes every operation ({})", unlimited.text);
     if (!sealed) {
-        sandbox_ = fmt::format("seccomp is off ({})", sealed.error());
+        sandbox_ = fmt::format("seccomp is off ({})", sealed.error().text);
         log::warning(
-            log::Event::seccomp_off, {{"RIPOSTE_REASON", sealed.error()}}, "sandbox: {}", sandbox_);
+            log::Event::seccomp_off, {{"RIPOSTE_REASON", sealed.error().token}}, "sandbox: {}",
+            sandbox_);
         return;
     }
     deployment_.expect_no_name_service();
@@ -166,8 +167,9 @@ void Supervisor::seal() {
 }
 
 void Supervisor::take_over(Inheritance inheritance) {
-    for (const std::string& problem : inheritance.problems)
-        log::warning(log::Event::adoption_problem, {{"RIPOSTE_REASON", problem}}, "{}", problem);
+    for (const Reason& problem : inheritance.problems)
+        log::warning(
+            log::Event::adoption_problem, {{"RIPOSTE_REASON", problem.token}}, "{}", problem.text);
     if (inheritance.names.empty())
         return;
     // Only after everything that can fail: after an earlier failure, the next start finds them
@@ -198,9 +200,11 @@ void Supervisor::take_over(Inheritance inheritance) {
 
 void Supervisor::report_start() {
     deployment_.log_listeners();
-    for (ScrapeSocket& socket : scrape_sockets_) {
-        if (const std::string note = std::exchange(socket.note, ""); !note.empty())
-            log_missing_ipv6(fmt::format("metrics on {}: {}", socket.address, note));
+    for (const ScrapeSocket& socket : scrape_sockets_) {
+        if (!socket.note.empty())
+            log_missing_ipv6(
+                {socket.note.token,
+                 fmt::format("metrics on {}: {}", socket.address, socket.note.text)});
         log_listener(log::Event::listening, fmt::format("metrics on {}", socket.address));
     }
     deployment_.log_memory_bound();
@@ -356,9 +360,9 @@ void Supervisor::hand_over() {
         log::warning(
             log::Event::not_handed_over,
             {{"RIPOSTE_CONNECTIONS", fmt::to_string(stored.left.size())},
-             {"RIPOSTE_REASON", stored.problem}},
-            "{} can not go on in the next process: {}", plural(stored.left.size(), "connection"),
-            stored.problem);
+             {"RIPOSTE_REASON", stored.problem.token}},
+            "{} cannot continue in the next process: {}", plural(stored.left.size(), "connection"),
+            stored.problem.text);
     log::info(
         log::Event::handed_over, {{"RIPOSTE_CONNECTIONS", fmt::to_string(stored.count)}},
         "handed over {}", plural(stored.count, "connection"));

@@ -19,21 +19,21 @@
 namespace riposte {
 
 void Supervisor::log_backends() const {
-    const std::string& reason = backends_.fallback_reason();
+    const Reason& reason = backends_.fallback_reason();
     if (!reason.empty())
         log::warning(
-            log::Event::backend_fallback, {{"RIPOSTE_REASON", reason}},
+            log::Event::backend_fallback, {{"RIPOSTE_REASON", reason.token}},
             "io_uring is not available{} ({}); using epoll",
             backends_.on_uring() == 0
                 ? ""
                 : fmt::format(
                       " to {} of {}", backends_.on_epoll(), plural(workers_.size(), "worker")),
-            reason);
-    const std::string& lacking = backends_.lacking();
+            reason.text);
+    const Reason& lacking = backends_.lacking();
     if (!lacking.empty())
         log::info(
-            log::Event::ring_lacks, {{"RIPOSTE_REASON", lacking}},
-            "this kernel's io_uring lacks {}; the next best way is used", lacking);
+            log::Event::ring_lacks, {{"RIPOSTE_REASON", lacking.token}},
+            "this kernel's io_uring lacks {}; the next best way is used", lacking.text);
 }
 
 Totals Supervisor::totals() const {

@@ -144,7 +144,7 @@ void Worker::on_accept(const Event& event) {
             log::warning(
                 log::Event::accepting_paused,
                 {{"RIPOSTE_LISTENER", at.socket.label},
-                 {"RIPOSTE_REASON", errno_text(-event.result)},
+                 {"RIPOSTE_REASON", errno_name(-event.result)},
                  {"ERRNO", fmt::to_string(-event.result)}},
                 "accepting pauses on {}: {}; raise LimitNOFILE= or lower 'connections'{}",
                 at.socket.label, errno_text(-event.result), log::left_out(suppressed));
@@ -221,7 +221,7 @@ void Worker::on_datagram_error(ListenerSlot& at, int error) {
         log::warning(
             log::Event::receiving_paused,
             {{"RIPOSTE_LISTENER", at.socket.label},
-             {"RIPOSTE_REASON", errno_text(error)},
+             {"RIPOSTE_REASON", errno_name(error)},
              {"ERRNO", fmt::to_string(error)}},
             "receiving pauses on {}: {}{}", at.socket.label, errno_text(error),
             log::left_out(suppressed));

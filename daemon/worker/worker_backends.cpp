@@ -9,9 +9,9 @@
 namespace riposte {
 
 void WorkerBackends::add(const Worker& worker) {
-    const auto keep_first = [](std::string& kept, const std::string& text) {
+    const auto keep_first = [](Reason& kept, const Reason& reason) {
         if (kept.empty())
-            kept = text;
+            kept = reason;
     };
     keep_first(fallback_reason_, worker.fallback_reason);
     keep_first(lacking_, worker.lacking);
@@ -39,10 +39,10 @@ std::string WorkerBackends::reason() const {
     if (on_epoll_ > 0 && on_uring_ > 0)
         return fmt::format(
             "epoll in {} of {}: {}", on_epoll_, plural(on_uring_ + on_epoll_, "worker"),
-            fallback_reason_);
+            fallback_reason_.text);
     if (!fallback_reason_.empty())
-        return fallback_reason_;
-    return lacking_.empty() ? "" : "lacks " + lacking_;
+        return fallback_reason_.text;
+    return lacking_.empty() ? "" : "lacks " + lacking_.text;
 }
 
 } // namespace riposte

@@ -2,6 +2,7 @@
 // the next must fall back, for instance when the memory that may be locked is used up.
 #pragma once
 
+#include "common/reason.h"
 #include "daemon/io/open_backend.h"
 
 #include <cstdint>
@@ -14,10 +15,10 @@ public:
     /// The backend of one worker; see OpenedBackend for the texts.
     struct Worker {
         BackendChoice backend;
-        std::string fallback_reason;
-        std::string lacking;
+        Reason fallback_reason;
+        Reason lacking;
         uint32_t ring_operations;
-        std::string ring_unlimited;
+        Reason ring_unlimited;
     };
     void add(const Worker& worker);
 
@@ -31,23 +32,23 @@ public:
     /// Why not every worker has io_uring, or what it lacks on this kernel; "" if neither.
     std::string reason() const;
 
-    /// Why a worker fell back to epoll (the first one's reason); "" if none did.
-    const std::string& fallback_reason() const noexcept { return fallback_reason_; }
-    const std::string& lacking() const noexcept { return lacking_; }
+    /// Why a worker fell back to epoll (the first one's reason); empty if none did.
+    const Reason& fallback_reason() const noexcept { return fallback_reason_; }
+    const Reason& lacking() const noexcept { return lacking_; }
     /// How many kinds of operations every ring permits; 0: there is no ring, or one permits all.
     uint32_t ring_operations() const noexcept {
         return ring_unlimited_.empty() ? ring_operations_ : 0;
     }
-    /// Why a ring permits every operation (the first one's reason); "" if none does.
-    const std::string& ring_unlimited() const noexcept { return ring_unlimited_; }
+    /// Why a ring permits every operation (the first one's reason); empty if none does.
+    const Reason& ring_unlimited() const noexcept { return ring_unlimited_; }
 
 private:
     uint32_t on_uring_ = 0;
     uint32_t on_epoll_ = 0;
     uint32_t ring_operations_ = 0;
-    std::string fallback_reason_;
-    std::string lacking_;
-    std::string ring_unlimited_;
+    Reason fallback_reason_;
+    Reason lacking_;
+    Reason ring_unlimited_;
 };
 
 } // namespace riposte

@@ -230,8 +230,8 @@ public:
     std::string open() override {
         auto opened = UringBackend::open(pools(), {deferred_task_run_, capped_receive_});
         if (!opened)
-            return opened.error();
-        const std::string lacking = (*opened)->lacking();
+            return opened.error().text;
+        const std::string lacking = (*opened)->lacking().text;
         INFO("lacking: ", lacking);
         if (!deferred_task_run_)
             CHECK(lacking.find("deferred task run") != std::string::npos);

@@ -113,8 +113,8 @@ void name_stored(const std::vector<std::string>& names) {
         "the rest stays, in its order");
     for (const auto& each : inherited)
         require(!is_stored(each.name), "a stored connection is not a listener", each.name);
-    for (const std::string& problem : taken.problems)
-        fuzz::require_one_line(problem);
+    for (const Reason& problem : taken.problems)
+        fuzz::require_one_line(problem.text);
     require(taken.problems.empty() == (stored == 0), "what was closed is said");
     for (const std::string& name : taken.names)
         require(std::ranges::count(taken.names, name) == 1 && is_stored(name), "each once", name);

@@ -317,8 +317,8 @@ class NoHandoff(RiposteTest):
             self.assertEqual(receive_all(client), b"")
             client.close()
         self.assertEqual(first.wait(), 0)
-        self.assertRegex(first.log(), "3 connections can not go on in the next process: the service "
-                                      "manager was not told: ")
+        self.assertRegex(first.log(), "3 connections cannot continue in the next process: the service "
+                                      "manager did not take them: ")
 
     def test_adopted_connections_over_a_limit_are_finished_and_the_log_says_why(self):
         manager = Manager(self)

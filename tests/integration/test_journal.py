@@ -66,7 +66,7 @@ class Events(RiposteTest):
         self.journal.bind(os.path.join(self.directory, "journal", "socket"))
         self.entries = []
 
-    def start(self, *arguments, **options):
+    def start(self, *arguments, environment={}, **options):
         """Starts a daemon that takes its standard error for this journal."""
         log = os.path.join(self.directory, "log")
         with open(log, "ab"):
@@ -86,7 +86,8 @@ class Events(RiposteTest):
             mount(b"/proc/self/fd/%d" % keep, b"/run/systemd/journal", None, MS_BIND)
             os.close(keep)
         return self.daemon(*arguments, ready=False, directory=self.directory, in_child=own_journal,
-                           environment={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, **options)
+                           environment={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}", **environment},
+                           **options)
 
     def read_journal(self):
         while True:
@@ -180,6 +181,15 @@ class Events(RiposteTest):
         entry = self.event("start_failed")
         self.assertEqual((entry["RIPOSTE_EXIT"], entry["RIPOSTE_LINE"], entry["PRIORITY"]),
                          ("78", "1", "3"))
+
+    def test_a_reason_is_one_word_and_the_message_says_why(self):
+        for_another = {"LISTEN_FDS": "1", "LISTEN_PID": "1"}
+        daemon = self.start("--listen", "echo=tcp://127.0.0.1:0", environment=for_another)
+        entry = self.event("wrong_process")
+        self.assertEqual(entry["RIPOSTE_REASON"], "sockets")
+        self.assertIn("LISTEN_FDS=1 is for process 1 ", entry["MESSAGE"])
+        self.event("ready")
+        daemon.stop()
 
     def test_a_low_descriptor_limit_is_logged(self):
         if resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 1000000:

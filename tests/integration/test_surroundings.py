@@ -236,7 +236,7 @@ class UnresponsiveManager(Notified):
         self.assertEqual(receive_all(client), b"")
         client.close()
         self.assertEqual(daemon.wait(), 0)
-        daemon.wait_log("can not go on in the next process: the service manager was not told: ")
+        daemon.wait_log("cannot continue in the next process: the service manager did not take them: ")
 
 
 @unittest.skipIf(SANITIZER != "none", "a sanitizer's own memory has no such bound")

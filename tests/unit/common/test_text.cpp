@@ -65,4 +65,6 @@ TEST_CASE("errno is printed as text, and an unknown one as its number") {
     CHECK(errno_text(EADDRINUSE) == "Address already in use");
     CHECK(errno_text(EACCES) == "Permission denied");
     CHECK(errno_text(4711) == "error 4711");
+    CHECK(errno_name(EADDRINUSE) == "EADDRINUSE");
+    CHECK(errno_name(4711) == "E4711");
 }

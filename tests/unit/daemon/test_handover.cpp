@@ -12,7 +12,6 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <fmt/ranges.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -48,9 +47,12 @@ std::string verdict(std::string name, Fd fd) {
     const Inheritance taken = take_connections(sockets);
     CHECK(sockets.empty());
     CHECK(taken.names.size() == 1);
+    REQUIRE(taken.problems.size() <= 1);
     return fmt::format(
         "{} taken, {} ended; {}", taken.connections.size(), taken.ended,
-        fmt::join(taken.problems, "; "));
+        taken.problems.empty()
+            ? ""
+            : fmt::format("{}: {}", taken.problems[0].token, taken.problems[0].text));
 }
 
 ListenerSpec listener(uint64_t id, ServiceKind kind, int fd) {
@@ -87,36 +89,39 @@ TEST_CASE("each name is removed from the store once, whatever was stored under i
     }
     const Inheritance taken = take_connections(sockets);
     CHECK(taken.names == std::vector<std::string>{"connection-echo", "connection-ecko"});
+    REQUIRE(taken.problems.size() == 1);
+    CHECK(taken.problems[0].token == "no_service");
     CHECK(
-        taken.problems == std::vector<std::string>{"closed 3 inherited descriptors named "
-                                                   "'connection-ecko': no such service"});
+        taken.problems[0].text ==
+        "closed 3 inherited descriptors named 'connection-ecko': no such service");
 }
 
 TEST_CASE(
     "a descriptor other than TCP is closed and reported; a reset connection is only counted") {
-    const auto closed = [](std::string_view name, std::string_view why) {
+    const auto closed = [](std::string_view name, std::string_view token, std::string_view why) {
         return fmt::format(
-            "0 taken, 0 ended; closed 1 inherited descriptor named '{}': {}", name, why);
+            "0 taken, 0 ended; {}: closed 1 inherited descriptor named '{}': {}", token, name, why);
     };
     for (const char* name : {"connection-", "connection-Echo", "connection-echo "}) {
         Pair pair;
-        CHECK(verdict(name, std::move(pair.server)) == closed(name, "no such service"));
+        CHECK(
+            verdict(name, std::move(pair.server)) == closed(name, "no_service", "no such service"));
     }
     CHECK(
         verdict("connection-e\n", Fd(::open("/dev/null", O_RDWR | O_CLOEXEC))) ==
-        closed("connection-e\\n", "no such service"));
+        closed("connection-e\\n", "no_service", "no such service"));
     CHECK(
         verdict("connection-echo", Fd(::open("/dev/null", O_RDWR | O_CLOEXEC))) ==
-        closed("connection-echo", "not a socket"));
+        closed("connection-echo", "not_a_socket", "not a socket"));
     CHECK(
         verdict("connection-echo", Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0))) ==
-        closed("connection-echo", "not TCP"));
+        closed("connection-echo", "not_tcp", "not TCP"));
     CHECK(
         verdict("connection-echo", foreign_socket("127.0.0.1", Transport::udp)) ==
-        closed("connection-echo", "not TCP"));
+        closed("connection-echo", "not_tcp", "not TCP"));
     CHECK(
         verdict("connection-echo", foreign_socket("127.0.0.1", Transport::tcp)) ==
-        closed("connection-echo", "a socket that listens"));
+        closed("connection-echo", "listening", "a socket that listens"));
     Pair gone;
     const linger at_close{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(gone.client.get(), SOL_SOCKET, SO_LINGER, &at_close, sizeof at_close);
@@ -192,7 +197,7 @@ std::string stored_for_nobody(size_t echoes, size_t discards) {
             open = open && ::fcntl(fd.get(), F_GETFD) >= 0;
         return fmt::format(
             "{} stored, {} left{}: {}", stored.count, stored.left.size(), open ? "" : " CLOSED",
-            stored.problem);
+            stored.problem.text);
     });
 }
 
@@ -201,7 +206,7 @@ std::string stored_for_nobody(size_t echoes, size_t discards) {
 TEST_CASE("connections that cannot be stored are left, with the reason") {
     CHECK(
         stored_for_nobody(300, 2) ==
-        "0 stored, 302 left: the service manager was not told: No such file or directory");
+        "0 stored, 302 left: the service manager did not take them: No such file or directory");
 }
 
 TEST_CASE("the store's capacity is what the manager says, as far as the variable is valid") {
@@ -212,7 +217,7 @@ TEST_CASE("the store's capacity is what the manager says, as far as the variable
             if (fdstore != nullptr)
                 set_environment("FDSTORE", fdstore);
             if (manager)
-                set_environment("NOTIFY_SOCKET", "@somebody");
+                set_environment("NOTIFY_SOCKET", "@manager");
             return std::to_string(systemd::store_capacity());
         });
     };

@@ -167,7 +167,7 @@ std::string sealed(
     if (!backend)
         return "skip: " + backend.error().message;
     if (const auto done = sandbox::seal(needs); !done)
-        return "skip: " + done.error();
+        return "skip: " + done.error().text;
     return body();
 }
 
@@ -301,7 +301,7 @@ TEST_CASE("a sealed process can reset a connection") {
             return "no connection";
         const Fd ours(::accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
         if (const auto done = sandbox::seal({}); !done)
-            return "skip: " + done.error();
+            return "skip: " + done.error().text;
         sockaddr nobody{};
         nobody.sa_family = AF_UNSPEC;
         std::string missing =
@@ -319,7 +319,7 @@ TEST_CASE("an address of two bytes connects to no peer") {
             Fd(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
             Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0))};
         if (const auto done = sandbox::seal(everything); !done)
-            return "skip: " + done.error();
+            return "skip: " + done.error().text;
         std::string found;
         for (const int family : {AF_INET, AF_INET6, AF_UNIX})
             for (const Fd& fd : sockets) {
@@ -348,7 +348,7 @@ TEST_CASE("threads that already run are sealed too") {
         go = true;
         go.notify_all();
         thread.join();
-        return done ? found : "skip: " + done.error();
+        return done ? found : "skip: " + done.error().text;
     }));
 }
 

@@ -92,18 +92,18 @@ TEST_CASE("variables meant for another process are named, each once") {
                 test::set_environment(
                     "WATCHDOG_PID", std::string_view(watchdog_pid) == "self" ? own : watchdog_pid);
             std::string text;
-            for (const std::string& line : systemd::variables_for_other_processes())
-                text += line.substr(0, line.find(" (")) + "; ";
+            for (const Reason& each : systemd::variables_for_other_processes())
+                text += each.token + ": " + each.text.substr(0, each.text.find(" (")) + "; ";
             return text;
         });
     };
     CHECK(told(nullptr, nullptr).empty());
     CHECK(told("self", "self").empty());
     CHECK(told("x", "").empty()); // refused elsewhere, or without a meaning
-    CHECK(told("1", "self") == "LISTEN_FDS=2 is for process 1; ");
+    CHECK(told("1", "self") == "sockets: LISTEN_FDS=2 is for process 1; ");
     CHECK(
-        told("1", "1") ==
-        "LISTEN_FDS=2 is for process 1; WATCHDOG_USEC=1000000 is for process 1; ");
+        told("1", "1") == "sockets: LISTEN_FDS=2 is for process 1; watchdog: WATCHDOG_USEC=1000000 "
+                          "is for process 1; ");
 }
 
 TEST_CASE("LISTEN_FDS=0 passes no sockets") {

@@ -54,11 +54,11 @@ std::string with_ring(Body body) {
         auto datagrams = DatagramPool::create(8);
         auto backend = UringBackend::open({*streams, *datagrams});
         if (!backend)
-            return "skip: " + backend.error();
-        if ((*backend)->unlimited().starts_with("io_uring_register: "))
-            return "skip: " + (*backend)->unlimited();
+            return "skip: " + backend.error().text;
+        if ((*backend)->unlimited().text.starts_with("io_uring_register: "))
+            return "skip: " + (*backend)->unlimited().text;
         if (!(*backend)->unlimited().empty())
-            return (*backend)->unlimited();
+            return (*backend)->unlimited().text;
         return body((*backend)->ring());
     });
 }

@@ -77,7 +77,7 @@ std::string close_all(bool deferred) {
         auto streams = BufferPool::create(64, 4096);
         auto datagrams = DatagramPool::create(8);
         auto backend = UringBackend::open({*streams, *datagrams}, {deferred, true});
-        return backend ? close_all(**backend, deferred) : "skip: " + backend.error();
+        return backend ? close_all(**backend, deferred) : "skip: " + backend.error().text;
     });
 }
 
