@@ -109,7 +109,7 @@ Result<void> validate(const Config& config) {
             if (auto took = taken.take(endpoint, listen.origin); !took)
                 return took;
     }
-    for (const ScrapeAddress& address : config.metrics.listen) {
+    for (const HttpAddress& address : config.metrics.listen) {
         const std::string written = to_string(address);
         auto took = address.is_unix() ? taken.take(written, escape(written), config.metrics.origin)
                                       : taken.take(address.endpoint, config.metrics.origin);

@@ -224,7 +224,7 @@ struct ReadMember {
             add_address(listen, std::move(endpoint));
         return {};
     }
-    Result<void> operator()(std::vector<ScrapeAddress>* target) const {
+    Result<void> operator()(std::vector<HttpAddress>* target) const {
         config.metrics.origin = value.document.at(value.node.source().begin);
         const auto* array = value.node.as_array();
         if (array != nullptr && array->size() > key.max)
@@ -233,7 +233,7 @@ struct ReadMember {
                 key.max));
         return read_list(
             value, fmt::format("an element of '{}'", key.name), "tcp://127.0.0.1:9701",
-            parse_scrape_address, *target);
+            parse_http_address, *target);
     }
 };
 

@@ -289,7 +289,7 @@ Result<ServiceKind> inherited_service(int fd, std::string_view name) {
     if (const auto kind = service_of_name(name))
         return *kind;
     std::vector<std::string_view> names(service_names().begin(), service_names().end());
-    names.emplace_back("metrics"); // valid, but such sockets do not get here (scrape_sockets.h)
+    names.emplace_back("metrics"); // valid, but such sockets do not get here (http_sockets.h)
     const std::string_view near = nearest(name, names);
     return refuse(
         fd, name,

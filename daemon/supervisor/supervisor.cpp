@@ -66,20 +66,20 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     const bool evicts = config.limits.when_full == WhenFull::close_idle;
     raise_descriptor_limit(
         config.limits.connections_max + (evicts ? Eviction::at_once_max : 0) +
-        (config.metrics.listen.empty() ? 0 : uint32_t{ScrapeServer::connections_max}));
+        (config.metrics.listen.empty() ? 0 : uint32_t{HttpServer::connections_max}));
     for (const Reason& each : systemd::variables_for_other_processes())
         log::warning(log::Event::wrong_process, {{"RIPOSTE_REASON", each.token}}, "{}", each.text);
     auto inherited = systemd::take_inherited_sockets();
     if (!inherited)
         return std::unexpected(inherited.error());
     if (!config.metrics.listen.empty() &&
-        std::ranges::any_of(*inherited, is_scrape_name, &systemd::InheritedSocket::name))
+        std::ranges::any_of(*inherited, is_metrics_name, &systemd::InheritedSocket::name))
         log::info(
             log::Event::metrics_inherited, {},
             "metrics: an inherited socket is named so, '[metrics] listen' is not used");
-    auto scrape_sockets = open_scrape_sockets(config.metrics, *inherited);
-    if (!scrape_sockets)
-        return std::unexpected(scrape_sockets.error());
+    auto http_sockets = open_http_sockets(config.metrics, *inherited);
+    if (!http_sockets)
+        return std::unexpected(http_sockets.error());
     Inheritance inheritance = take_connections(*inherited);
     auto listeners =
         Listeners::open(config.listen, std::move(*inherited), worker_count(config.workers));
@@ -88,7 +88,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     std::unique_ptr<Supervisor> supervisor(new Supervisor(options, config, std::move(*listeners)));
     if (auto done = supervisor->open_channels(); !done)
         return std::unexpected(done.error());
-    if (auto done = supervisor->open_scrapes(std::move(*scrape_sockets)); !done)
+    if (auto done = supervisor->open_http(std::move(*http_sockets)); !done)
         return std::unexpected(done.error());
     if (auto done = supervisor->start_workers(); !done)
         return std::unexpected(done.error());
@@ -200,7 +200,7 @@ void Supervisor::take_over(Inheritance inheritance) {
 
 void Supervisor::report_start() {
     deployment_.log_listeners();
-    for (const ScrapeSocket& socket : scrape_sockets_) {
+    for (const HttpSocket& socket : http_sockets_) {
         if (!socket.note.empty())
             log_missing_ipv6(
                 {socket.note.token,
@@ -228,7 +228,7 @@ void Supervisor::report_start() {
 Exit Supervisor::run() {
     auto stopped = [](const auto& worker) { return worker->stopped(); };
     while (!std::ranges::all_of(workers_, stopped)) {
-        report_with_memory([&] { wait(); }); // a log line, or an answer to a scrape
+        report_with_memory([&] { wait(); }); // a log line, or an HTTP response
     }
     hand_over();
     log_statistics();
@@ -237,8 +237,8 @@ Exit Supervisor::run() {
 }
 
 void Supervisor::wait() {
-    const int scrapes = scrapes_ ? scrapes_->fd() : -1; // -1: poll(2) ignores it
-    pollfd fds[] = {{signals_.get(), POLLIN, 0}, {news_.get(), POLLIN, 0}, {scrapes, POLLIN, 0}};
+    const int http = http_ ? http_->fd() : -1; // -1: poll(2) ignores it
+    pollfd fds[] = {{signals_.get(), POLLIN, 0}, {news_.get(), POLLIN, 0}, {http, POLLIN, 0}};
     timespec timeout{};
     const auto deadline_us = this->deadline_us();
     if (deadline_us) {
@@ -261,12 +261,12 @@ void Supervisor::wait() {
     reload_.on_time(monotonic_us());
     if (const auto retry_us = notifier_.retry_us(); retry_us && monotonic_us() >= *retry_us)
         notifier_.retry();
-    if (scrapes_ && (fds[2].revents != 0 || scrapes_->deadline_us()))
-        scrapes_->on_ready(monotonic_us());
+    if (http_ && (fds[2].revents != 0 || http_->deadline_us()))
+        http_->on_ready(monotonic_us());
 }
 
 std::optional<uint64_t> Supervisor::deadline_us() const {
-    auto deadline_us = scrapes_ ? scrapes_->deadline_us() : std::nullopt;
+    auto deadline_us = http_ ? http_->deadline_us() : std::nullopt;
     const auto no_later_than = [&](uint64_t time_us) {
         deadline_us = std::min(deadline_us.value_or(UINT64_MAX), time_us);
     };
@@ -316,8 +316,8 @@ void Supervisor::stop(const char* signal) {
         phase_ = Phase::draining;
         reload_.stop();
         const Config& config = deployment_.config();
-        if (scrapes_)
-            scrapes_->set_draining();
+        if (http_)
+            http_->set_draining();
         report_with_memory([&] {
             const uint64_t open = totals().connections_open();
             log::info(

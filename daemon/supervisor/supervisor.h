@@ -5,7 +5,7 @@
 //   SIGHUP            reload (reload.h)
 //   SIGUSR1           statistics to the log
 //
-// It also serves the daemon's metrics (telemetry/scrape_server.h) in its own loop until it ends,
+// It also serves the daemon's metrics (telemetry/http_server.h) in its own loop until it ends,
 // during a drain as well.
 //
 // The manager's watchdog is notified only while every worker's loop turns (watchdog.h).
@@ -23,11 +23,11 @@
 #include "daemon/listen/listeners.h"
 #include "daemon/supervisor/deployment.h"
 #include "daemon/supervisor/fd_store.h"
+#include "daemon/supervisor/http_sockets.h"
 #include "daemon/supervisor/notifier.h"
 #include "daemon/supervisor/reload.h"
-#include "daemon/supervisor/scrape_sockets.h"
 #include "daemon/supervisor/watchdog.h"
-#include "daemon/telemetry/scrape_server.h"
+#include "daemon/telemetry/http_server.h"
 #include "daemon/telemetry/snapshot.h"
 #include "daemon/worker/worker_thread.h"
 
@@ -55,7 +55,7 @@ public:
 private:
     Supervisor(const Options& options, const Config& config, Listeners listeners);
     Result<void> open_channels();
-    Result<void> open_scrapes(std::vector<ScrapeSocket> sockets);
+    Result<void> open_http(std::vector<HttpSocket> sockets);
     Result<void> start_workers();
     void log_backends() const;
     void seal();
@@ -72,7 +72,7 @@ private:
 
     void log_statistics() const;
     Snapshot snapshot() const;
-    std::string scrape_document(Representation representation) const;
+    std::string http_document(Representation representation) const;
     Totals totals() const;
     std::string status() const;
     void report_ready();
@@ -96,8 +96,8 @@ private:
     std::string sandbox_;         ///< "seccomp on", or why it is off
     double start_seconds_ = 0;    ///< when the start ended, since 1970
 
-    std::vector<ScrapeSocket> scrape_sockets_; ///< the server owns their descriptors
-    std::unique_ptr<ScrapeServer> scrapes_;    ///< null: metrics are not served
+    std::vector<HttpSocket> http_sockets_; ///< the server owns their descriptors
+    std::unique_ptr<HttpServer> http_;     ///< null: metrics are not served
 };
 
 } // namespace riposte

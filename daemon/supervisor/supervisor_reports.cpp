@@ -100,9 +100,9 @@ Snapshot Supervisor::snapshot() const {
     const TcpLimits share = worker_share(deployment_.config().limits, deployment_.workers());
     snapshot.buffer_max_bytes = uint64_t{WorkerThread::stream_buffers(share)} *
                                 WorkerThread::stream_buffer_bytes * deployment_.workers();
-    if (!scrapes_)
+    if (!http_)
         return snapshot;
-    const ScrapeCounts& counts = scrapes_->counts();
+    const HttpCounts& counts = http_->counts();
     for (const auto& [code, count] : counts.answered)
         snapshot.scrapes.emplace_back(std::to_string(code), count);
     snapshot.scrapes_rejected = {
@@ -113,31 +113,31 @@ Snapshot Supervisor::snapshot() const {
     return snapshot;
 }
 
-// Scrapes -----------------------------------------------------------------------------------------
+// HTTP --------------------------------------------------------------------------------------------
 
-Result<void> Supervisor::open_scrapes(std::vector<ScrapeSocket> sockets) {
+Result<void> Supervisor::open_http(std::vector<HttpSocket> sockets) {
     if (sockets.empty())
         return {};
     std::vector<Fd> listeners;
     listeners.reserve(sockets.size());
-    for (ScrapeSocket& socket : sockets)
+    for (HttpSocket& socket : sockets)
         listeners.push_back(std::move(socket.fd));
-    scrape_sockets_ = std::move(sockets);
-    auto server = ScrapeServer::create(std::move(listeners), [this](Representation representation) {
-        return scrape_document(representation);
+    http_sockets_ = std::move(sockets);
+    auto server = HttpServer::create(std::move(listeners), [this](Representation representation) {
+        return http_document(representation);
     });
     if (!server)
         return fail(Exit::os, fmt::format("metrics: {}", errno_text(server.error())));
-    scrapes_ = std::move(*server);
+    http_ = std::move(*server);
     return {};
 }
 
 bool Supervisor::owns_socket_files() const {
     return std::ranges::any_of(
-        scrape_sockets_, [](const ScrapeSocket& socket) { return static_cast<bool>(socket.file); });
+        http_sockets_, [](const HttpSocket& socket) { return static_cast<bool>(socket.file); });
 }
 
-std::string Supervisor::scrape_document(Representation representation) const {
+std::string Supervisor::http_document(Representation representation) const {
     switch (representation) {
     case Representation::json:
         return status_document(snapshot());

@@ -1,4 +1,4 @@
-// The head of one HTTP request, as far as a scrape needs it: method, path, version, and which of
+// The head of one HTTP request, as far as the metrics need it: method, path, version, and which of
 // our representations its Accept fields ask for. RFC 9110 and 9112.
 //
 // A request is fed as its bytes arrive. The sizes of the pieces make no difference: each byte is

@@ -18,7 +18,7 @@ std::vector<std::string> parsed_metrics(std::string_view listen) {
         parse_config(fmt::format("[metrics]\nlisten = {}", listen), "riposted.toml");
     REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().message));
     std::vector<std::string> addresses;
-    for (const ScrapeAddress& address : config->metrics.listen)
+    for (const HttpAddress& address : config->metrics.listen)
         addresses.push_back(to_string(address));
     return addresses;
 }

@@ -182,7 +182,7 @@ std::string form_of(const Key& key) {
     if (std::holds_alternative<std::vector<Cidr>*>(member))
         return "_prefix_ | [_prefix_, ...]";
     if (std::holds_alternative<std::vector<Endpoint>*>(member) ||
-        std::holds_alternative<std::vector<ScrapeAddress>*>(member))
+        std::holds_alternative<std::vector<HttpAddress>*>(member))
         return "_address_ | [_address_, ...]";
     const auto names = std::holds_alternative<BackendChoice*>(member) ? backend_choice_names()
                        : std::holds_alternative<WhenFull*>(member)    ? when_full_names()

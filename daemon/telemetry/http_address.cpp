@@ -1,4 +1,4 @@
-#include "daemon/telemetry/scrape_address.h"
+#include "daemon/telemetry/http_address.h"
 
 #include "common/text.h"
 
@@ -15,7 +15,7 @@ std::unexpected<EndpointError> refuse_address(size_t offset, std::string message
     return std::unexpected(EndpointError{offset, std::move(message)});
 }
 
-std::expected<ScrapeAddress, EndpointError> parse_path(std::string_view path, size_t offset) {
+std::expected<HttpAddress, EndpointError> parse_path(std::string_view path, size_t offset) {
     if (!path.starts_with('/'))
         return refuse_address(
             offset, fmt::format(
@@ -37,12 +37,12 @@ std::expected<ScrapeAddress, EndpointError> parse_path(std::string_view path, si
         return refuse_address(
             offset + static_cast<size_t>(control - path.begin()),
             "the path of a unix socket has a control byte; leave it out");
-    return ScrapeAddress{.path = std::string(path)};
+    return HttpAddress{.path = std::string(path)};
 }
 
 } // namespace
 
-std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_view text) {
+std::expected<HttpAddress, EndpointError> parse_http_address(std::string_view text) {
     if (text.starts_with(unix_scheme))
         return parse_path(text.substr(unix_scheme.size()), unix_scheme.size());
     auto endpoint = parse_endpoint(text, {.wildcard = true, .default_port = std::nullopt});
@@ -54,10 +54,10 @@ std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_vie
                    "'{}' is no address for metrics; write tcp://127.0.0.1:9701 or "
                    "unix:/run/riposte/metrics.sock",
                    escape(text, 40)));
-    return ScrapeAddress{.endpoint = *std::move(endpoint)};
+    return HttpAddress{.endpoint = *std::move(endpoint)};
 }
 
-std::string to_string(const ScrapeAddress& address) {
+std::string to_string(const HttpAddress& address) {
     return address.is_unix() ? fmt::format("{}{}", unix_scheme, address.path)
                              : to_string(address.endpoint);
 }

@@ -1,6 +1,6 @@
 // A server on loopback and on a unix socket, with clients in the same thread and the test's own
 // clock; server and clients run in turns.
-#include "daemon/telemetry/scrape_server.h"
+#include "daemon/telemetry/http_server.h"
 #include "tests/support/child.h"
 #include "tests/support/patience.h"
 
@@ -60,13 +60,13 @@ struct Bench {
     sockaddr_in tcp{};
     sockaddr_un local{};
     socklen_t local_size = 0;
-    std::unique_ptr<ScrapeServer> server;
+    std::unique_ptr<HttpServer> server;
 
     Bench() {
         std::vector<Fd> listeners;
         listeners.push_back(listen_on_loopback(tcp));
         listeners.push_back(listen_on_unix(local, local_size));
-        auto created = ScrapeServer::create(std::move(listeners), [this](Representation kind) {
+        auto created = HttpServer::create(std::move(listeners), [this](Representation kind) {
             std::string text = fmt::format("{} {} ", static_cast<int>(kind), ++renders);
             text.resize(document_bytes, '.');
             return text;
@@ -266,8 +266,8 @@ TEST_CASE("no connection outlives its lifetime, whatever its peer does") {
         bench.turn();
     }
     CHECK(bench.server->connections() == 4);
-    CHECK(bench.server->deadline_us() == start_us + ScrapeServer::lifetime_us);
-    bench.now_us += ScrapeServer::lifetime_us - 1;
+    CHECK(bench.server->deadline_us() == start_us + HttpServer::lifetime_us);
+    bench.now_us += HttpServer::lifetime_us - 1;
     bench.server->on_ready(bench.now_us);
     CHECK(bench.server->connections() == 4);
     bench.now_us += 1;
@@ -283,10 +283,10 @@ TEST_CASE("no connection outlives its lifetime, whatever its peer does") {
 
 TEST_CASE("a connection over the limit evicts the oldest one") {
     Bench bench;
-    const std::vector<Fd> clients = bench.connect_many(ScrapeServer::connections_max);
+    const std::vector<Fd> clients = bench.connect_many(HttpServer::connections_max);
     readable(bench.server->fd());
     bench.turn();
-    CHECK(bench.server->connections() == ScrapeServer::connections_max);
+    CHECK(bench.server->connections() == HttpServer::connections_max);
     CHECK(body(bench.ask(get("/healthz"))) == "ok\n");
     CHECK(is_ended(clients.front()));
     CHECK(!readable(clients[1].get(), 0));
@@ -300,24 +300,24 @@ TEST_CASE("a connection over the limit evicts the oldest one") {
     const Fd next = bench.connect();
     readable(bench.server->fd());
     bench.turn();
-    CHECK(bench.server->connections() == ScrapeServer::connections_max);
+    CHECK(bench.server->connections() == HttpServer::connections_max);
     CHECK(bench.server->counts().crowded == 1);
     CHECK(!readable(clients[2].get(), 0));
 }
 
 TEST_CASE("a hundred a second are accepted, and listeners are not polled meanwhile") {
     Bench bench;
-    const uint64_t burst = ScrapeServer::accepts_per_second;
+    const uint64_t burst = HttpServer::accepts_per_second;
     const std::vector<Fd> clients = bench.connect_many(burst + 20);
     readable(bench.server->fd());
     bench.turn();
-    CHECK(bench.server->counts().crowded == burst - ScrapeServer::connections_max);
+    CHECK(bench.server->counts().crowded == burst - HttpServer::connections_max);
     CHECK(!readable(bench.server->fd(), 0)); // no spin
     CHECK(bench.server->deadline_us() == start_us + 1'000'000 / burst);
     bench.now_us += 50'000;
     bench.server->on_ready(bench.now_us);
     bench.turn();
-    CHECK(bench.server->counts().crowded == burst + 5 - ScrapeServer::connections_max);
+    CHECK(bench.server->counts().crowded == burst + 5 - HttpServer::connections_max);
     CHECK(!readable(bench.server->fd(), 0));
 }
 
@@ -377,11 +377,11 @@ TEST_CASE("without a descriptor accepting pauses, and resumes when there is one"
             return "it did not fail";
         if (readable(bench.server->fd(), 0))
             return "it is polled";
-        if (bench.server->deadline_us() != start_us + ScrapeServer::pause_us)
+        if (bench.server->deadline_us() != start_us + HttpServer::pause_us)
             return "it does not come back";
         limit.rlim_cur = had;
         ::setrlimit(RLIMIT_NOFILE, &limit);
-        bench.now_us += ScrapeServer::pause_us;
+        bench.now_us += HttpServer::pause_us;
         bench.server->on_ready(bench.now_us);
         const std::string answer = body(bench.receive(client));
         return answer == "ok\n" ? "" : answer;

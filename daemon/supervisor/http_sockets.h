@@ -10,7 +10,7 @@
 #include "common/fd.h"
 #include "common/reason.h"
 #include "daemon/platform/systemd.h"
-#include "daemon/telemetry/scrape_address.h"
+#include "daemon/telemetry/http_address.h"
 
 #include <cstdint>
 #include <string>
@@ -48,7 +48,7 @@ private:
     ino_t inode_ = 0;
 };
 
-struct ScrapeSocket {
+struct HttpSocket {
     Fd fd;               ///< non-blocking, listening
     std::string address; ///< "tcp://127.0.0.1:9701", with the port that the kernel gave
     SocketFile file{};
@@ -56,22 +56,21 @@ struct ScrapeSocket {
 };
 
 /// True for the FileDescriptorName= of a socket for metrics.
-bool is_scrape_name(std::string_view name);
+bool is_metrics_name(std::string_view name);
 
 /// Takes the sockets named "metrics" out of `inherited`. A socket that is not a listening stream of
 /// IPv4, IPv6 or AF_UNIX is refused (Exit::config).
-Result<std::vector<ScrapeSocket>> take_scrape_sockets(
-    std::vector<systemd::InheritedSocket>& inherited);
+Result<std::vector<HttpSocket>> take_http_sockets(std::vector<systemd::InheritedSocket>& inherited);
 
 /// Binds all, or none. Call it before threads start: it changes the umask for a moment, so that all
 /// users may connect to a unix socket.
-Result<std::vector<ScrapeSocket>> bind_scrape_sockets(const MetricsConfig& config);
+Result<std::vector<HttpSocket>> bind_http_sockets(const MetricsConfig& config);
 
 /// More are an error: the server polls each in turn.
-inline constexpr size_t scrape_sockets_max = 64;
+inline constexpr size_t http_sockets_max = 64;
 
 /// The inherited sockets; if there are none, those of the configuration.
-Result<std::vector<ScrapeSocket>> open_scrape_sockets(
+Result<std::vector<HttpSocket>> open_http_sockets(
     const MetricsConfig& config, std::vector<systemd::InheritedSocket>& inherited);
 
 } // namespace riposte

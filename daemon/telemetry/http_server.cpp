@@ -1,4 +1,4 @@
-// The connections of the server; its listeners are in scrape_accept.cpp.
+// The connections of the server; its listeners are in http_accept.cpp.
 //
 //   - An event carries the index of a listener or the id of a connection, which is greater than any
 //     index.
@@ -7,7 +7,7 @@
 //   - A connection is polled for input or for output, never for both, so that input that is not
 //     read yet does not wake the thread.
 
-#include "daemon/telemetry/scrape_server.h"
+#include "daemon/telemetry/http_server.h"
 
 #include "daemon/core/reset.h"
 #include "daemon/telemetry/http_answer.h"
@@ -32,7 +32,7 @@ bool would_block(ssize_t result) {
 
 } // namespace
 
-std::expected<std::unique_ptr<ScrapeServer>, int> ScrapeServer::create(
+std::expected<std::unique_ptr<HttpServer>, int> HttpServer::create(
     std::vector<Fd> listeners, Render render) {
     assert(listeners.size() < first_connection_id);
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
@@ -45,21 +45,21 @@ std::expected<std::unique_ptr<ScrapeServer>, int> ScrapeServer::create(
             return std::unexpected(errno);
         polled.push_back({std::move(listener)});
     }
-    std::unique_ptr<ScrapeServer> server(
-        new ScrapeServer(std::move(epoll), std::move(polled), std::move(render)));
+    std::unique_ptr<HttpServer> server(
+        new HttpServer(std::move(epoll), std::move(polled), std::move(render)));
     server->next_id_ = first_connection_id;
     server->connections_.reserve(connections_max);
     return server;
 }
 
-std::optional<uint64_t> ScrapeServer::deadline_us() const {
+std::optional<uint64_t> HttpServer::deadline_us() const {
     std::optional<uint64_t> deadline = paused_until_us_;
     if (!connections_.empty()) // the oldest is the first to end
         deadline = std::min(deadline.value_or(UINT64_MAX), connections_.front().deadline_us);
     return deadline;
 }
 
-void ScrapeServer::on_ready(uint64_t now_us) {
+void HttpServer::on_ready(uint64_t now_us) {
     std::array<epoll_event, 64> events{};
     const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), 0);
     for (int i = 0; i < count; ++i) {
@@ -79,7 +79,7 @@ void ScrapeServer::on_ready(uint64_t now_us) {
 }
 
 /// Advances as far as possible without blocking.
-void ScrapeServer::advance(Connection& connection, uint64_t now_us) {
+void HttpServer::advance(Connection& connection, uint64_t now_us) {
     if (connection.phase == Phase::reading)
         read_request(connection, now_us);
     if (connection.phase == Phase::writing)
@@ -88,7 +88,7 @@ void ScrapeServer::advance(Connection& connection, uint64_t now_us) {
         linger(connection);
 }
 
-void ScrapeServer::read_request(Connection& connection, uint64_t now_us) {
+void HttpServer::read_request(Connection& connection, uint64_t now_us) {
     std::array<char, HttpRequest::head_bytes_max> chunk; // NOLINT(*-member-init): recv fills it
     while (connection.request.state() == HttpRequest::State::reading) {
         const ssize_t size = ::recv(connection.fd.get(), chunk.data(), chunk.size(), 0);
@@ -102,7 +102,7 @@ void ScrapeServer::read_request(Connection& connection, uint64_t now_us) {
     connection.phase = Phase::writing;
 }
 
-void ScrapeServer::prepare_answer(Connection& connection, uint64_t now_us) {
+void HttpServer::prepare_answer(Connection& connection, uint64_t now_us) {
     HttpAnswer answer = answer_to(connection.request, draining_);
     connection.body = answer.document ? document(connection.request.representation(), now_us)
                                       : std::make_shared<const std::string>(std::move(answer.body));
@@ -114,7 +114,7 @@ void ScrapeServer::prepare_answer(Connection& connection, uint64_t now_us) {
 }
 
 /// Sends the head and then the body, as much as the kernel takes.
-void ScrapeServer::write_answer(Connection& connection) {
+void HttpServer::write_answer(Connection& connection) {
     const std::string_view head = connection.head;
     const std::string_view body = connection.body ? *connection.body : std::string_view();
     while (connection.sent < head.size() + body.size()) {
@@ -138,7 +138,7 @@ void ScrapeServer::write_answer(Connection& connection) {
     watch(connection, EPOLLIN, EPOLL_CTL_MOD);
 }
 
-void ScrapeServer::linger(Connection& connection) {
+void HttpServer::linger(Connection& connection) {
     std::array<char, 65536> chunk; // NOLINT(*-member-init): recv fills it
     const ssize_t size = ::recv(connection.fd.get(), chunk.data(), chunk.size(), 0);
     if (would_block(size))
@@ -153,31 +153,31 @@ void ScrapeServer::linger(Connection& connection) {
         cut(connection, answered);
 }
 
-void ScrapeServer::expire(uint64_t now_us) {
+void HttpServer::expire(uint64_t now_us) {
     for (Connection& connection : connections_)
         if (connection.phase != Phase::gone && now_us >= connection.deadline_us)
             cut(connection, counts_.slow);
 }
 
 /// Resets it. It counts for `reason`, unless it has been answered.
-void ScrapeServer::cut(Connection& connection, uint64_t& reason) {
+void HttpServer::cut(Connection& connection, uint64_t& reason) {
     if (connection.phase != Phase::lingering)
         ++reason;
     reset_connection(connection.fd.get());
     connection.phase = Phase::gone;
 }
 
-void ScrapeServer::sweep() {
+void HttpServer::sweep() {
     std::erase_if(
         connections_, [](const Connection& connection) { return connection.phase == Phase::gone; });
 }
 
-void ScrapeServer::watch(const Connection& connection, uint32_t events, int operation) {
+void HttpServer::watch(const Connection& connection, uint32_t events, int operation) {
     epoll_event event{.events = events, .data = {.u64 = connection.id}};
     ::epoll_ctl(epoll_.get(), operation, connection.fd.get(), &event);
 }
 
-std::shared_ptr<const std::string> ScrapeServer::document(
+std::shared_ptr<const std::string> HttpServer::document(
     Representation representation, uint64_t now_us) {
     auto& last = documents_[static_cast<size_t>(representation)];
     uint64_t& oldest_us = rendered_us_[renders_ % renders_per_second];

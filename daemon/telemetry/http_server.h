@@ -1,14 +1,14 @@
-// Answers scrapes: a small HTTP/1.1 server in the main thread, which also has other work. The
-// server never blocks: its sockets are in an epoll of its own, whose descriptor the owner polls;
-// the owner calls on_ready() when that is readable or the deadline has come. The owner passes in
-// the time.
+// A small HTTP/1.1 server for metrics, status and health, in the main thread, which also has other
+// work. The server never blocks: its sockets are in an epoll of its own, whose descriptor the owner
+// polls; the owner calls on_ready() when that is readable or the deadline has come. The owner
+// passes in the time.
 //
 // One connection is one request: read the head, answer, send FIN, then discard input until the
 // peer's FIN (with unread input a close would send RST, and the peer might lose the answer).
 //
 //     reading -> writing -> lingering -> gone
 //
-// Scrapers may be hostile, or many. The limits:
+// Clients may be hostile, or many. The limits:
 //   - `connections_max` at once; one more evicts the oldest that only lingers, else the oldest;
 //   - `lifetime_us` from accept to end, whatever the peer does; a connection cut off is reset;
 //   - 8 KiB of head (http_request.h), and `linger_bytes_max` discarded;
@@ -36,7 +36,7 @@
 namespace riposte {
 
 /// The outcomes of connections: each accepted one is counted once, at its end.
-struct ScrapeCounts {
+struct HttpCounts {
     std::map<int, uint64_t> answered; ///< by status code; the kernel has the whole answer
     // Ended before or during the answer:
     uint64_t crowded = 0; ///< evicted for a newer connection
@@ -46,7 +46,7 @@ struct ScrapeCounts {
     uint64_t accept_failed = 0; ///< no descriptor or no memory: accepting pauses
 };
 
-class ScrapeServer {
+class HttpServer {
 public:
     static constexpr size_t connections_max = 32;
     static constexpr uint64_t lifetime_us = 5'000'000;
@@ -60,7 +60,7 @@ public:
 
     /// `listeners` are non-blocking, listening streams of IPv4, IPv6 or AF_UNIX. The error is an
     /// errno.
-    static std::expected<std::unique_ptr<ScrapeServer>, int> create(
+    static std::expected<std::unique_ptr<HttpServer>, int> create(
         std::vector<Fd> listeners, Render render);
 
     int fd() const { return epoll_.get(); } ///< readable: call on_ready()
@@ -71,7 +71,7 @@ public:
     /// From now on /healthz reports that the daemon drains.
     void set_draining() { draining_ = true; }
 
-    const ScrapeCounts& counts() const { return counts_; }
+    const HttpCounts& counts() const { return counts_; }
     size_t connections() const { return connections_.size(); }
 
 private:
@@ -96,10 +96,10 @@ private:
         bool polled = true; ///< it is in the epoll
     };
 
-    ScrapeServer(Fd epoll, std::vector<Listener> listeners, Render render)
+    HttpServer(Fd epoll, std::vector<Listener> listeners, Render render)
         : epoll_(std::move(epoll)), listeners_(std::move(listeners)), render_(std::move(render)) {}
 
-    // Connections, scrape_server.cpp
+    // Connections, http_server.cpp
     void advance(Connection& connection, uint64_t now_us);
     void read_request(Connection& connection, uint64_t now_us);
     void write_answer(Connection& connection);
@@ -111,7 +111,7 @@ private:
     void prepare_answer(Connection& connection, uint64_t now_us);
     std::shared_ptr<const std::string> document(Representation representation, uint64_t now_us);
 
-    // Listeners, scrape_accept.cpp
+    // Listeners, http_accept.cpp
     void accept_waiting(uint64_t now_us);
     void accept_one(Listener& listener, uint64_t now_us);
     void make_room();
@@ -124,7 +124,7 @@ private:
     bool draining_ = false;
     std::vector<Connection> connections_{}; ///< the oldest first
     uint64_t next_id_ = 0;
-    ScrapeCounts counts_{};
+    HttpCounts counts_{};
 
     size_t turn_ = 0;                         ///< the listener to accept from next
     std::optional<uint64_t> paused_until_us_; ///< some listener is not polled

@@ -1,4 +1,4 @@
-#include "daemon/supervisor/scrape_sockets.h"
+#include "daemon/supervisor/http_sockets.h"
 
 #include "common/address.h"
 #include "common/text.h"
@@ -19,8 +19,8 @@
 namespace riposte {
 namespace {
 
-/// How many connections may wait in the kernel; more would wait for longer than a scraper does.
-constexpr int scrape_backlog = 128;
+/// How many connections may wait in the kernel; more would wait for longer than a client does.
+constexpr int http_backlog = 128;
 
 sockaddr_un unix_address(std::string_view path) {
     sockaddr_un address{};
@@ -58,7 +58,7 @@ std::string inherited_address(int fd, int family) {
 }
 
 /// Moves the descriptor and keeps the name.
-Result<ScrapeSocket> adopt(systemd::InheritedSocket& socket) {
+Result<HttpSocket> adopt(systemd::InheritedSocket& socket) {
     const int fd = socket.fd.get();
     const int family = option(fd, SO_DOMAIN);
     if (family < 0)
@@ -79,7 +79,7 @@ Result<ScrapeSocket> adopt(systemd::InheritedSocket& socket) {
         ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return refuse_inherited(
             fd, socket.name, fmt::format("can not set its flags: {}", errno_text(errno)), Exit::os);
-    return ScrapeSocket{.fd = std::move(socket.fd), .address = inherited_address(fd, family)};
+    return HttpSocket{.fd = std::move(socket.fd), .address = inherited_address(fd, family)};
 }
 
 // A unix socket of ours --------------------------------------------------------------------------
@@ -132,7 +132,7 @@ std::optional<Error> clear_away(const std::string& path) {
     return std::nullopt;
 }
 
-Result<ScrapeSocket> bind_unix(const std::string& path) {
+Result<HttpSocket> bind_unix(const std::string& path) {
     if (auto problem = clear_away(path))
         return std::unexpected(*std::move(problem));
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -146,9 +146,9 @@ Result<ScrapeSocket> bind_unix(const std::string& path) {
     if (bound != 0)
         return std::unexpected(bind_unix_error(error));
     SocketFile file(path);
-    if (::listen(fd.get(), scrape_backlog) != 0)
+    if (::listen(fd.get(), http_backlog) != 0)
         return std::unexpected(bind_unix_error(errno));
-    return ScrapeSocket{
+    return HttpSocket{
         .fd = std::move(fd),
         .address = fmt::format("unix:{}", escape(path)),
         .file = std::move(file)};
@@ -156,7 +156,7 @@ Result<ScrapeSocket> bind_unix(const std::string& path) {
 
 // TCP --------------------------------------------------------------------------------------------
 
-Result<void> bind_tcp(const Endpoint& endpoint, std::vector<ScrapeSocket>& sockets) {
+Result<void> bind_tcp(const Endpoint& endpoint, std::vector<HttpSocket>& sockets) {
     auto addresses = resolve(endpoint, Transport::tcp, Family::any, true);
     if (!addresses)
         return fail(Exit::config, addresses.error());
@@ -181,7 +181,7 @@ Result<void> bind_tcp(const Endpoint& endpoint, std::vector<ScrapeSocket>& socke
         }
         if (!fd)
             return std::unexpected(bind_error(fd.error(), address));
-        ::listen(fd->get(), scrape_backlog); // shrinks the backlog
+        ::listen(fd->get(), http_backlog); // shrinks the backlog
         const ListenAddress bound{Transport::tcp, local_address(fd->get()), address.dual_stack};
         sockets.push_back({.fd = std::move(*fd), .address = to_string(bound)});
     }
@@ -211,28 +211,28 @@ SocketFile::~SocketFile() {
         ::unlinkat(AT_FDCWD, path_.c_str(), 0); // the call that the sandbox permits (sandbox.cpp)
 }
 
-bool is_scrape_name(std::string_view name) {
+bool is_metrics_name(std::string_view name) {
     return name == "metrics" || name == "riposted-metrics.socket";
 }
 
-Result<std::vector<ScrapeSocket>> take_scrape_sockets(
+Result<std::vector<HttpSocket>> take_http_sockets(
     std::vector<systemd::InheritedSocket>& inherited) {
-    std::vector<ScrapeSocket> sockets;
+    std::vector<HttpSocket> sockets;
     for (systemd::InheritedSocket& socket : inherited) {
-        if (!is_scrape_name(socket.name))
+        if (!is_metrics_name(socket.name))
             continue;
         auto adopted = adopt(socket);
         if (!adopted)
             return std::unexpected(adopted.error());
         sockets.push_back(std::move(*adopted));
     }
-    std::erase_if(inherited, [](const auto& socket) { return is_scrape_name(socket.name); });
+    std::erase_if(inherited, [](const auto& socket) { return is_metrics_name(socket.name); });
     return sockets;
 }
 
-Result<std::vector<ScrapeSocket>> bind_scrape_sockets(const MetricsConfig& config) {
-    std::vector<ScrapeSocket> sockets;
-    const auto open = [&](const ScrapeAddress& address) -> Result<void> {
+Result<std::vector<HttpSocket>> bind_http_sockets(const MetricsConfig& config) {
+    std::vector<HttpSocket> sockets;
+    const auto open = [&](const HttpAddress& address) -> Result<void> {
         if (!address.is_unix())
             return bind_tcp(address.endpoint, sockets);
         auto socket = bind_unix(address.path);
@@ -241,7 +241,7 @@ Result<std::vector<ScrapeSocket>> bind_scrape_sockets(const MetricsConfig& confi
         sockets.push_back(std::move(*socket));
         return {};
     };
-    for (const ScrapeAddress& address : config.listen) {
+    for (const HttpAddress& address : config.listen) {
         const auto opened = open(address);
         if (!opened)
             return fail(
@@ -252,16 +252,16 @@ Result<std::vector<ScrapeSocket>> bind_scrape_sockets(const MetricsConfig& confi
     return sockets;
 }
 
-Result<std::vector<ScrapeSocket>> open_scrape_sockets(
+Result<std::vector<HttpSocket>> open_http_sockets(
     const MetricsConfig& config, std::vector<systemd::InheritedSocket>& inherited) {
-    auto sockets = take_scrape_sockets(inherited);
+    auto sockets = take_http_sockets(inherited);
     if (sockets && sockets->empty())
-        sockets = bind_scrape_sockets(config);
-    if (sockets && sockets->size() > scrape_sockets_max)
+        sockets = bind_http_sockets(config);
+    if (sockets && sockets->size() > http_sockets_max)
         return fail(
             Exit::config, fmt::format(
                               "{} sockets for metrics; pass or configure at most {}",
-                              sockets->size(), scrape_sockets_max));
+                              sockets->size(), http_sockets_max));
     return sockets;
 }
 

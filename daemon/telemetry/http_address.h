@@ -14,26 +14,26 @@
 
 namespace riposte {
 
-struct ScrapeAddress {
+struct HttpAddress {
     Endpoint endpoint{}; ///< TCP; not used if there is a path
     std::string path{};
 
     bool is_unix() const { return !path.empty(); }
-    bool operator==(const ScrapeAddress&) const = default;
+    bool operator==(const HttpAddress&) const = default;
 };
 
 /// The room for a path in an address (unix(7)), without the final null byte.
 inline constexpr size_t unix_path_bytes_max = 107;
 
-std::expected<ScrapeAddress, EndpointError> parse_scrape_address(std::string_view text);
+std::expected<HttpAddress, EndpointError> parse_http_address(std::string_view text);
 
-/// The canonical spelling, which parse_scrape_address() reads back.
-std::string to_string(const ScrapeAddress& address);
+/// The canonical spelling, which parse_http_address() reads back.
+std::string to_string(const HttpAddress& address);
 
-/// Where the daemon serves its metrics; see telemetry/scrape_server.h.
+/// Where the daemon serves its metrics; see telemetry/http_server.h.
 struct MetricsConfig {
-    std::vector<ScrapeAddress> listen{}; ///< none: nowhere
-    std::string origin{};                ///< "riposted.toml:12:1" of `listen`, for errors
+    std::vector<HttpAddress> listen{}; ///< none: nowhere
+    std::string origin{};              ///< "riposted.toml:12:1" of `listen`, for errors
 
     bool operator==(const MetricsConfig& other) const { return listen == other.listen; }
 };

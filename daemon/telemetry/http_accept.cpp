@@ -4,7 +4,7 @@
 // hundredth of a second, and the bucket is empty when that time is a whole burst ahead. While
 // accepting pauses, listeners are removed from the epoll, because they would stay readable.
 
-#include "daemon/telemetry/scrape_server.h"
+#include "daemon/telemetry/http_server.h"
 
 #include <algorithm>
 #include <cassert>
@@ -17,13 +17,13 @@ namespace riposte {
 namespace {
 
 constexpr uint64_t second_us = 1'000'000;
-constexpr uint64_t accept_us = second_us / ScrapeServer::accepts_per_second;
+constexpr uint64_t accept_us = second_us / HttpServer::accepts_per_second;
 constexpr uint64_t burst_us = second_us; // as many at once as in one second
 
 } // namespace
 
 /// Accepts one from each listener in turn, so that a flooded listener does not delay the others.
-void ScrapeServer::accept_waiting(uint64_t now_us) {
+void HttpServer::accept_waiting(uint64_t now_us) {
     while (std::ranges::any_of(listeners_, &Listener::ready)) {
         accepts_full_us_ = std::max(accepts_full_us_, now_us);
         if (accepts_full_us_ + accept_us > now_us + burst_us)
@@ -34,7 +34,7 @@ void ScrapeServer::accept_waiting(uint64_t now_us) {
     }
 }
 
-void ScrapeServer::accept_one(Listener& listener, uint64_t now_us) {
+void HttpServer::accept_one(Listener& listener, uint64_t now_us) {
     Fd fd(::accept4(listener.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {
         if (errno == ECONNABORTED)
@@ -55,7 +55,7 @@ void ScrapeServer::accept_one(Listener& listener, uint64_t now_us) {
     sweep();
 }
 
-void ScrapeServer::make_room() {
+void HttpServer::make_room() {
     if (connections_.size() < connections_max)
         return;
     auto oldest = std::ranges::find(connections_, Phase::lingering, &Connection::phase);
@@ -66,7 +66,7 @@ void ScrapeServer::make_room() {
     assert(connections_.size() < connections_max);
 }
 
-void ScrapeServer::pause(uint64_t until_us) {
+void HttpServer::pause(uint64_t until_us) {
     paused_until_us_ = until_us;
     for (Listener& listener : listeners_) {
         if (listener.polled)
@@ -76,7 +76,7 @@ void ScrapeServer::pause(uint64_t until_us) {
 }
 
 /// If memory is short, a listener that cannot be added to the epoll is tried again later.
-void ScrapeServer::resume(uint64_t now_us) {
+void HttpServer::resume(uint64_t now_us) {
     if (!paused_until_us_ || now_us < *paused_until_us_)
         return;
     paused_until_us_.reset();
