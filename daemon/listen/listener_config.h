@@ -19,7 +19,7 @@ struct ListenerConfig {
     ServiceKind service = ServiceKind::hello;
     std::vector<Endpoint> addresses{}; ///< with transport: one without a scheme became two
     ServiceOptions options{};          ///< the service's own options (message)
-    AclConfig access{};                ///< which peers may use it
+    AclConfig acl{};                   ///< which peers may use it
     uint32_t connections_max = connections_most; ///< open at once on each of its TCP addresses
     std::string origin{}; ///< "riposted.toml:12:1", "--listen", "default": for errors
 };

@@ -14,7 +14,7 @@ EntrySettings make_settings(const ListenerEntry& entry, const ListenerConfig& se
         .kind = section.service,
         .options = section.options,
         .service = same ? entry.service : make_service(section.service, section.options),
-        .access = make_acl(section.access),
+        .acl = make_acl(section.acl),
         .connections_max = section.connections_max};
 }
 
@@ -22,7 +22,7 @@ void apply_settings(ListenerEntry& entry, EntrySettings settings) noexcept {
     entry.kind = settings.kind;
     entry.options = std::move(settings.options);
     entry.service = std::move(settings.service);
-    entry.access = std::move(settings.access);
+    entry.acl = std::move(settings.acl);
     entry.connections_max = settings.connections_max;
 }
 

@@ -43,7 +43,7 @@ struct ListenerEntry {
     ServiceKind kind = ServiceKind::hello;
     ServiceOptions options;
     std::shared_ptr<const Service> service;
-    std::shared_ptr<const Acl> access;
+    std::shared_ptr<const Acl> acl;
     std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
     uint32_t connections_max = connections_most;
     std::vector<BoundAddress> bound;
@@ -56,7 +56,7 @@ struct EntrySettings {
     ServiceKind kind;
     ServiceOptions options;
     std::shared_ptr<const Service> service;
-    std::shared_ptr<const Acl> access;
+    std::shared_ptr<const Acl> acl;
     uint32_t connections_max;
 };
 

@@ -21,7 +21,7 @@ struct ListenerSpec {
     Transport transport = Transport::tcp;
     ServiceKind kind = ServiceKind::hello;
     std::shared_ptr<const Service> service{};
-    std::shared_ptr<const Acl> access{}; ///< null: every peer is permitted
+    std::shared_ptr<const Acl> acl{}; ///< null: every peer is permitted
     /// Open connections of the address in all workers; the same object for the same id.
     std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
     uint32_t connections_max = connections_most; ///< limit of `load`

@@ -124,7 +124,7 @@ std::vector<ListenerSpec> Listeners::plan(uint32_t index) const {
                  .transport = entry.transport,
                  .kind = entry.kind,
                  .service = entry.service,
-                 .access = entry.access,
+                 .acl = entry.acl,
                  .load = entry.load,
                  .connections_max = entry.connections_max,
                  .counts = bound.counts[index],

@@ -78,7 +78,7 @@ uint64_t list_bytes(const Config& config, uint32_t workers) {
         workers * (config.datagrams.rate_exempt.size() + config.datagrams.port_exempt.size() +
                    config.datagrams.longer_answers_to.size());
     for (const ListenerConfig& listen : config.listen)
-        prefixes += listen.access.allow.size() + listen.access.deny.size();
+        prefixes += listen.acl.allow.size() + listen.acl.deny.size();
     return prefixes * prefix_bytes;
 }
 

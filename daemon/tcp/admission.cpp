@@ -36,8 +36,8 @@ void Admission::recount(const ConnectionTable& connections) {
 
 std::optional<RefusalReason> Admission::denial(
     const SourceKey& source, const ListenerSpec& listener) noexcept {
-    const Acl* access = listener.access.get();
-    if (access != nullptr && !access->permits(source))
+    const Acl* acl = listener.acl.get();
+    if (acl != nullptr && !acl->permits(source))
         return RefusalReason::denied;
     return std::nullopt;
 }

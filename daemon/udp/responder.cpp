@@ -90,7 +90,7 @@ uint32_t UdpResponder::admit(
     ResponseRateLimit::Grant grant{};
     if (const auto refusal = source_filter_.check(info, source))
         grant = {0, *refusal};
-    else if (at.socket.access != nullptr && !at.socket.access->permits(source))
+    else if (at.socket.acl != nullptr && !at.socket.acl->permits(source))
         grant = {0, DropReason::denied};
     else
         grant = rates_.ask(source, count, size, turn_.now_ms);

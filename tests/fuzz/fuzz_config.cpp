@@ -43,7 +43,7 @@ void require_refusal(const Error& error, std::string_view text) {
 
 bool same(const ListenerConfig& a, const ListenerConfig& b) {
     return a.service == b.service && a.addresses == b.addresses && a.options == b.options &&
-           a.access == b.access;
+           a.acl == b.acl;
 }
 
 /// Compares everything except places in the text.

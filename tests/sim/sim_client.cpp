@@ -118,7 +118,7 @@ void SimClient::connect(World& world) {
     const SocketAddress peer = number_ % 3 == 0 && script_.source == 0 ? ipv6_address(source, port)
                                                                        : ipv4_address(source, port);
     const std::optional<StreamId> stream = world.network.connect(listener_, peer);
-    denied_ = access_ != nullptr && !access_->permits(source_key(peer));
+    denied_ = acl_ != nullptr && !acl_->permits(source_key(peer));
     connected_ = stream.has_value();
     stream_ = stream.value_or(0);
     first_message_ = world.messages.size() - 1;
@@ -134,8 +134,8 @@ void SimClient::reset(World& world) {
     over_ = true;
 }
 
-void SimClient::access_changed(const World& world, const SimListener& listener) {
-    access_ = listener.access;
+void SimClient::acl_changed(const World& world, const SimListener& listener) {
+    acl_ = listener.acl;
     if (denied_)
         denied_ = connected_ && listener.denies(world.network.stream(stream_).peer);
 }
@@ -358,7 +358,7 @@ void SimAskers::ask(World& world, Random& random, const SimListener& listener) {
     refused_ += refused ? deliveries * questions_.back().count() : 0;
 }
 
-void SimAskers::access_changed(const SimListener& listener) {
+void SimAskers::acl_changed(const SimListener& listener) {
     for (Question& question : questions_)
         if (question.listener_id == listener.id && question.refused && !question.forged)
             question.refused = listener.denies(question.datagram.peer);

@@ -35,14 +35,14 @@ struct SimListener {
     int fd = -1;
     Transport transport = Transport::tcp;
     ServiceKind kind = ServiceKind::echo;
-    std::shared_ptr<const Acl> access{};
+    std::shared_ptr<const Acl> acl{};
     uint32_t connections_max = connections_most;
     std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
     bool removed = false; ///< no longer in the plan
     bool closed = false;
 
     bool denies(const SocketAddress& peer) const {
-        return access != nullptr && !access->permits(source_key(peer));
+        return acl != nullptr && !acl->permits(source_key(peer));
     }
 };
 
@@ -110,7 +110,7 @@ class SimClient {
 public:
     SimClient(uint32_t number, const SimListener& listener, const Script& script)
         : number_(number), listener_(listener.fd), listener_id_(listener.id), kind_(listener.kind),
-          script_(script), access_(listener.access) {}
+          script_(script), acl_(listener.acl) {}
 
     /// Acts as far as it can now. `random` decides how much.
     void step(World& world, Random& random);
@@ -134,7 +134,7 @@ public:
     /// Its listener denied it when it connected, and has denied it ever since.
     bool denied() const { return denied_; }
     /// The listener has another access list from now on.
-    void access_changed(const World& world, const SimListener& listener);
+    void acl_changed(const World& world, const SimListener& listener);
 
 private:
     void connect(World& world);
@@ -152,7 +152,7 @@ private:
     uint64_t listener_id_;
     ServiceKind kind_;
     Script script_;
-    std::shared_ptr<const Acl> access_;
+    std::shared_ptr<const Acl> acl_;
     StreamId stream_ = 0;      ///< if connected_
     size_t first_message_ = 0; ///< hello's message when it connected
     size_t connected_at_ = 0;  ///< in the history of the wall clock
@@ -186,7 +186,7 @@ public:
     void ask(World& world, Random& random, const SimListener& listener);
     /// The listener has another access list from now on: queued requests of peers that it denied
     /// before may be answered.
-    void access_changed(const SimListener& listener);
+    void acl_changed(const SimListener& listener);
     /// Removes the replies that came, and checks each.
     void check_answers(World& world);
     /// Datagrams without a reply yet, dropped ones included.

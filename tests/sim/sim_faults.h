@@ -41,7 +41,7 @@ enum class Fault : uint8_t {
     little_memory,   ///< for a while: accept, and receiving datagrams, fail
     no_plan_memory,  ///< one of the allocations of a plan failed
     reload,
-    changed_access,
+    changed_acl,
     drain,
     abort,
     restart,

@@ -120,7 +120,7 @@ private:
     UdpLimits choose_rates();
     uint32_t choose_stock();
     std::string choose_message();
-    std::shared_ptr<const Acl> choose_access();
+    std::shared_ptr<const Acl> choose_acl();
     SimListener& open_listener(ServiceKind kind, Transport transport);
     void choose_listeners();
     void choose_clients();
@@ -134,7 +134,7 @@ private:
     void refuse_plan();
     void reload();
     void reload_kindly();
-    void change_access();
+    void change_acl();
     void drain(uint32_t timeout_ms, uint32_t handoff_max);
     bool restart();
     /// A connection between two processes. Its descriptor is the simulated network's, and no

@@ -71,7 +71,7 @@ void Simulation::reload() {
     if (random_.chance(40))
         listeners_[random_.below(static_cast<uint32_t>(listeners_.size()))].removed = true;
     if (random_.chance(30))
-        change_access();
+        change_acl();
     if (random_.chance(40)) {
         const SimListener& listener =
             open_listener(choose_kind(), random_.chance(30) ? Transport::udp : Transport::tcp);
@@ -84,14 +84,14 @@ void Simulation::reload() {
     worker_->apply(plan());
 }
 
-void Simulation::change_access() {
+void Simulation::change_acl() {
     SimListener& listener = listeners_[random_.below(static_cast<uint32_t>(listeners_.size()))];
-    network_.faults().add(Fault::changed_access);
-    listener.access = random_.chance(70) ? choose_access() : nullptr;
-    askers_.access_changed(listener);
+    network_.faults().add(Fault::changed_acl);
+    listener.acl = random_.chance(70) ? choose_acl() : nullptr;
+    askers_.acl_changed(listener);
     for (SimClient& client : clients_)
         if (client.listener_id() == listener.id)
-            client.access_changed(world_, listener);
+            client.acl_changed(world_, listener);
 }
 
 /// A reload that no peer may notice, except for hello's message and an additional listener.

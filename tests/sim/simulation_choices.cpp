@@ -89,13 +89,13 @@ std::string Simulation::choose_message() {
 }
 
 /// Peers have the numbers 1 to 5 (sim_client.cpp): one of each family is denied.
-std::shared_ptr<const Acl> Simulation::choose_access() {
-    AclConfig access;
+std::shared_ptr<const Acl> Simulation::choose_acl() {
+    AclConfig acl;
     for (const SocketAddress& peer :
          {ipv4_address(static_cast<uint8_t>(random_.between(1, 5)), 0),
           ipv6_address(static_cast<uint8_t>(random_.between(1, 5)), 0)})
-        access.deny.push_back({source_key(peer), 128});
-    return make_acl(access);
+        acl.deny.push_back({source_key(peer), 128});
+    return make_acl(acl);
 }
 
 SimListener& Simulation::open_listener(ServiceKind kind, Transport transport) {
@@ -104,7 +104,7 @@ SimListener& Simulation::open_listener(ServiceKind kind, Transport transport) {
     listeners_.push_back(
         {.id = listeners_.size() + 1, .fd = fd, .transport = transport, .kind = kind});
     if (!peaceful() && random_.chance(15))
-        listeners_.back().access = choose_access();
+        listeners_.back().acl = choose_acl();
     if (!peaceful() && random_.chance(30))
         listeners_.back().connections_max = random_.between(1, 5);
     return listeners_.back();
@@ -182,7 +182,7 @@ WorkerPlan Simulation::plan() const {
              .transport = listener.transport,
              .kind = listener.kind,
              .service = make_service(listener.kind, {.message = world_.messages.back()}),
-             .access = listener.access,
+             .acl = listener.acl,
              .load = listener.load,
              .connections_max = listener.connections_max,
              .label = fmt::format("listener {}", listener.id)});

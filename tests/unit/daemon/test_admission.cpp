@@ -105,7 +105,7 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(Gate, "'allow' and 'deny' decide by source") {
     CHECK(!Admission::denial(source_number(1), listener).has_value()); // no lists
-    listener.access = make_acl({.allow = {{source_number(1), 128}}, .deny = {}});
+    listener.acl = make_acl({.allow = {{source_number(1), 128}}, .deny = {}});
     CHECK(!Admission::denial(source_number(1), listener).has_value());
     CHECK((Admission::denial(source_number(2), listener) == RefusalReason::denied));
 }

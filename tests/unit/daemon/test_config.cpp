@@ -57,7 +57,7 @@ void check_equal(const Config& a, const Config& b) {
         CHECK(a.listen[i].service == b.listen[i].service);
         CHECK(a.listen[i].addresses == b.listen[i].addresses);
         CHECK(a.listen[i].options == b.listen[i].options);
-        CHECK(a.listen[i].access == b.listen[i].access);
+        CHECK(a.listen[i].acl == b.listen[i].acl);
         CHECK(a.listen[i].connections_max == b.listen[i].connections_max);
     }
 }
@@ -565,12 +565,11 @@ TEST_CASE("'allow' and 'deny' are one prefix or several") {
         return parsed(fmt::format("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\n{}\n", lists))
             .listen[0];
     };
-    CHECK(listen("").access == AclConfig{});
-    CHECK(listen("allow = []\ndeny = []").access == AclConfig{});
-    const AclConfig access =
-        listen("allow = [\"10.0.0.0/8\", \"::1\"]\ndeny = \"10.1.2.3\"").access;
-    CHECK(access.allow == std::vector{*parse_cidr("10.0.0.0/8"), *parse_cidr("::1")});
-    CHECK(access.deny == std::vector{*parse_cidr("10.1.2.3")});
+    CHECK(listen("").acl == AclConfig{});
+    CHECK(listen("allow = []\ndeny = []").acl == AclConfig{});
+    const AclConfig acl = listen("allow = [\"10.0.0.0/8\", \"::1\"]\ndeny = \"10.1.2.3\"").acl;
+    CHECK(acl.allow == std::vector{*parse_cidr("10.0.0.0/8"), *parse_cidr("::1")});
+    CHECK(acl.deny == std::vector{*parse_cidr("10.1.2.3")});
 }
 
 TEST_CASE("a bad prefix is refused at its position") {
@@ -634,7 +633,7 @@ TEST_CASE("the printed configuration reads back to an equal one") {
                  {{Transport::tcp, "*", port++},
                   {Transport::udp, "fe80::1%eth0", port++},
                   {Transport::tcp, "localhost", 0}},
-             .access =
+             .acl =
                  {.allow = {*parse_cidr("192.0.2.0/24"), *parse_cidr("2001:db8::/32")},
                   .deny = {*parse_cidr("192.0.2.66")}},
              .connections_max = 5,

@@ -289,7 +289,7 @@ TEST_CASE("all buffers are in use if neither the pool nor the backend has a free
 TEST_CASE(
     "datagrams of denied peers are dropped before the service sees them, and each is counted") {
     DatagramsSubject subject(2);
-    subject.at.socket.access = make_acl({.allow = {}, .deny = {*parse_cidr("192.0.2.66")}});
+    subject.at.socket.acl = make_acl({.allow = {}, .deny = {*parse_cidr("192.0.2.66")}});
     subject.peer.sin_addr.s_addr = htonl(0xc0000242U); // the denied one
     subject.arrive("4abcdef", 0);
     subject.arrive("", 0);

@@ -78,6 +78,6 @@ TEST_CASE("the table of datagram rates and the prefixes of lists are counted") {
     CHECK(
         without.rates >=
         ResponseRateLimit::memory_bytes(ResponseRateLimit::entries_of_all_workers));
-    config.listen[0].access.deny.resize(10'000);
+    config.listen[0].acl.deny.resize(10'000);
     CHECK(memory_bound(config, 2).listeners >= without.listeners + size_t{20'000} * sizeof(Cidr));
 }
