@@ -23,7 +23,7 @@ std::unexpected<Error> refuse_file(const std::string& path, int error, std::stri
     return fail(
         denied ? Exit::permission : Exit::config,
         fmt::format(
-            "can not read {}: {}; {}", escape(path, 4096), reason,
+            "cannot read {}: {}; {}", escape(path, 4096), reason,
             denied ? "let the daemon's user read it" : "name a TOML file with -c"));
 }
 

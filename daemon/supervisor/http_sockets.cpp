@@ -78,7 +78,7 @@ Result<HttpSocket> adopt(systemd::InheritedSocket& socket) {
     if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return refuse_inherited(
-            fd, socket.name, fmt::format("can not set its flags: {}", errno_text(errno)), Exit::os);
+            fd, socket.name, fmt::format("cannot set its flags: {}", errno_text(errno)), Exit::os);
     return HttpSocket{.fd = std::move(socket.fd), .address = inherited_address(fd, family)};
 }
 
@@ -128,7 +128,7 @@ std::optional<Error> clear_away(const std::string& path) {
                                   "another path",
                                   status.st_uid)};
     if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-        return Error{Exit::os, fmt::format("can not remove an old socket: {}", errno_text(errno))};
+        return Error{Exit::os, fmt::format("cannot remove an old socket: {}", errno_text(errno))};
     return std::nullopt;
 }
 

@@ -1,6 +1,5 @@
 // What the main thread reports of the daemon: its backends and statistics in the log, the status
-// line for the service manager, and the snapshot from which metrics and status are written; and it
-// serves the scrapes of those.
+// line for the service manager, and over HTTP the snapshot as metrics and status.
 
 #include "build_features.h"
 #include "common/clock.h"

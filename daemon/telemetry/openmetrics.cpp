@@ -137,7 +137,8 @@ void write_build(Writer& out, const Snapshot& snapshot) {
     out.sample({{"backend", "io_uring"}}, snapshot.workers_on_uring);
     out.sample({{"backend", "epoll"}}, snapshot.workers_on_epoll);
     out.single(
-        {"riposte_draining", Type::gauge, "1 while the daemon stops and finishes what is owed."},
+        {"riposte_draining", Type::gauge,
+         "1 while the daemon stops and sends its pending replies."},
         snapshot.state == DaemonState::running ? 0 : 1);
     out.single(
         {"riposte_config_last_reload_successful", Type::gauge,

@@ -328,7 +328,7 @@ class Full(LimitsTest):
         self.assertEqual(receive_all(first), b"")
         for client in (third, fourth, fifth):
             self.assert_still(client)
-        self.assertEqual(self.counted(daemon, "closed for newcomers"), 2)
+        self.assertEqual(self.counted(daemon, "closed for new connections"), 2)
         self.assertEqual(self.counted(daemon, "refused"), 0)
         self.assert_logged_now_and_then(
             daemon, "closed an idle connection from 127.0.0.1:.*'connections'", began)
@@ -342,7 +342,7 @@ class Full(LimitsTest):
         for client in clients:
             receive_exactly(client, 100_000)
         self.assertEqual(self.counted(daemon, "refused"), 1)
-        self.assertEqual(self.counted(daemon, "closed for newcomers"), 0)
+        self.assertEqual(self.counted(daemon, "closed for new connections"), 0)
 
     def test_a_connection_that_has_its_reply_and_stays_open_is_evicted(self):
         daemon, address = self.serve(
@@ -351,7 +351,7 @@ class Full(LimitsTest):
             client = self.connect(address)
             client.send(b"x")
             self.assertEqual(receive_all(client), ANSWER)
-        self.assertEqual(self.counted(daemon, "closed for newcomers"), 18)
+        self.assertEqual(self.counted(daemon, "closed for new connections"), 18)
         self.assertEqual(self.counted(daemon, "refused"), 0)
 
     def test_nothing_is_evicted_for_a_connection_that_another_limit_refuses(self):
@@ -362,7 +362,7 @@ class Full(LimitsTest):
             self.assertTrue(self.refused(address, source="127.0.0.1"))
         for client in clients:
             self.assert_still(client)
-        self.assertEqual(self.counted(daemon, "closed for newcomers"), 0)
+        self.assertEqual(self.counted(daemon, "closed for new connections"), 0)
         self.assertEqual(self.counted(daemon, "refused over their source's limit"), 50)
 
     def test_a_storm_of_connections_is_all_accepted_and_none_is_left_open(self):
@@ -371,7 +371,7 @@ class Full(LimitsTest):
         for _ in range(1000):
             client = self.established(address)
             self.assertLessEqual(daemon.fds(), before + 41)
-        self.assertEqual(self.counted(daemon, "closed for newcomers"), 980)
+        self.assertEqual(self.counted(daemon, "closed for new connections"), 980)
         self.assertEqual(self.open_connections(daemon), 20)
         self.assert_still(client)
 

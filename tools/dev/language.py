@@ -57,9 +57,10 @@ HEADLESS_ADVICE = "begin with the actor: 'Peers that ...', 'Connections opened w
 
 #: What is searched: files, and folders with all that is text in them.
 PLACES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "packaging", "meson.build", "client",
-          "common", "daemon/acl", "daemon/core", "daemon/io", "daemon/listen", "daemon/log", "daemon/main.cpp",
-          "daemon/platform", "daemon/services", "daemon/tcp", "daemon/udp", "daemon/worker", "tests/bench",
-          "tests/conformance", "tests/link", "tests/sim", "tests/soak", "tests/unit/client", "tests/unit/common"]
+          "common", "daemon", "tests/bench", "tests/conformance", "tests/fuzz", "tests/link", "tests/sim", "tests/soak",
+          "tests/unit"]
+#: Inputs of fuzzers are bytes, not prose.
+NOT_SEARCHED = pathlib.PurePath("tests/fuzz/corpus")
 SUFFIXES = {".md", ".scd", ".toml", ".conf", ".yml", ".json", ".service", ".socket", ".catalog", ".fish", ".bash",
             ".h", ".cpp", ".build", ""}
 
@@ -124,7 +125,8 @@ def files(top=".", places=None):
     for place in PLACES if places is None else places:
         path = pathlib.Path(top, place)
         below = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (each for each in below if each.is_file() and each.suffix in SUFFIXES)
+        yield from (each for each in below if each.is_file() and each.suffix in SUFFIXES
+                    and not each.relative_to(top).is_relative_to(NOT_SEARCHED))
 
 
 def findings(top=".", places=None):

@@ -675,14 +675,14 @@ TEST_CASE("a file that cannot be read is refused with the reason") {
     CHECK(config.error().exit == Exit::config);
     CHECK(
         config.error().message ==
-        "can not read " + missing + ": No such file or directory; name a TOML file with -c");
+        "cannot read " + missing + ": No such file or directory; name a TOML file with -c");
 
     config = load_config(directory.path);
     REQUIRE(!config.has_value());
     CHECK(config.error().exit == Exit::config);
     CHECK(
         config.error().message ==
-        "can not read " + directory.path + ": Is a directory; name a TOML file with -c");
+        "cannot read " + directory.path + ": Is a directory; name a TOML file with -c");
 
     CHECK(load_config(directory.write("full.toml", std::string(1024 * 1024, '\n'))).has_value());
     const std::string large = directory.write("large.toml", std::string(1024 * 1024 + 1, '\n'));
@@ -691,7 +691,7 @@ TEST_CASE("a file that cannot be read is refused with the reason") {
     CHECK(config.error().exit == Exit::config);
     CHECK(
         config.error().message ==
-        "can not read " + large + ": larger than 1 MiB; name a TOML file with -c");
+        "cannot read " + large + ": larger than 1 MiB; name a TOML file with -c");
 
     const std::string pipe = directory.path + "/pipe.toml";
     REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
@@ -702,7 +702,7 @@ TEST_CASE("a file that cannot be read is refused with the reason") {
         if (path != "/dev/tty") // it does not exist without a terminal
             CHECK(
                 config.error().message ==
-                "can not read " + path + ": not a regular file; name a TOML file with -c");
+                "cannot read " + path + ": not a regular file; name a TOML file with -c");
     }
 }
 
@@ -738,5 +738,5 @@ TEST_CASE("a file that the daemon may not read is an error of permission") {
     CHECK(config.error().exit == Exit::permission);
     CHECK(
         config.error().message ==
-        "can not read " + path + ": Permission denied; let the daemon's user read it");
+        "cannot read " + path + ": Permission denied; let the daemon's user read it");
 }

@@ -104,7 +104,7 @@ TEST_CASE("an error's position is found if its message begins with one") {
     CHECK(place("a:b.toml:3:1: no: 1:2: x") == "a:b.toml|3|1");
     for (const char* message :
          {"", ":", "::", "3:1: x", ":3:1: x", "f:3: x", "f:3:1", "f:x:1: x", "f:3:: x",
-          "can not read /etc/x: No such file", "tcp://[::1]:7001: in use", "f::1: x"}) {
+          "cannot read /etc/x: No such file", "tcp://[::1]:7001: in use", "f::1: x"}) {
         CAPTURE(message);
         CHECK(place(message) == "none");
     }

@@ -63,7 +63,7 @@ UdpLimits of(uint64_t rate_per_prefix, uint64_t rate) {
 }
 
 const std::string over_prefix = "datagrams over their prefix's rate";
-const std::string over_newcomers = "datagrams over the newcomers' rate";
+const std::string over_new_prefixes = "datagrams over the rate of new prefixes";
 const std::string over_all = "datagrams over the rate of all";
 const std::string crowd = "datagrams over the rate of the crowd";
 
@@ -176,12 +176,12 @@ TEST_CASE("new prefixes have half of the total, established ones all of it") {
     for (uint32_t i = 0; i < 20; ++i)
         answered += subject.ask(ipv4(net_10 + (i << 8)), 1'000);
     CHECK(answered == 5'000);
-    CHECK(subject.refusal == over_newcomers);
+    CHECK(subject.refusal == over_new_prefixes);
     CHECK(subject.ask(regular, 2'500) == 2'500);
     // Beyond half of its own bucket it is treated like a new prefix.
     CHECK(subject.ask(regular, 1) == 1);
     CHECK(subject.ask(regular, 1) == 0);
-    CHECK(subject.refusal == over_newcomers);
+    CHECK(subject.refusal == over_new_prefixes);
 }
 
 TEST_CASE("new prefixes get a tenth of a second's worth, or the burst of one prefix") {
@@ -194,7 +194,7 @@ TEST_CASE("new prefixes get a tenth of a second's worth, or the burst of one pre
             return answered;
         };
         const uint32_t at_once = ask_many();
-        CHECK(subject.refusal == over_newcomers);
+        CHECK(subject.refusal == over_new_prefixes);
         CHECK(ask_many() == 0);
         subject.now_ms += 1; // it refills at the rate, whatever the depth
         CHECK(ask_many() == all / 2'000);
@@ -218,7 +218,7 @@ TEST_CASE("new prefixes get the same share of bytes") {
         uint32_t answered = 0;
         for (uint32_t i = 0; i < 1'000; ++i)
             answered += subject.ask(ipv4(net_10 + (i << 8)), 1, 1'000);
-        CHECK(subject.refusal == over_newcomers);
+        CHECK(subject.refusal == over_new_prefixes);
         return answered;
     };
     CHECK(answered_at_once(65'536, 2'000'000) == 100); // a tenth of half of it
