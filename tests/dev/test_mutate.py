@@ -1,19 +1,23 @@
 """mutate.py, with a toy tree and a toy builder: its verdicts on mutants, and the state of the tree afterwards."""
 
+import _thread
+import concurrent.futures
 import io
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import unittest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
-from tools.dev import mutate  # pylint: disable=wrong-import-position
+from tools.dev import mutate, process  # pylint: disable=wrong-import-position
 
 SUM = "def add(a, b):\n    return a + b\n\n\ndef double(a):\n    return add(a, a)\n"
 TESTS = textwrap.dedent("""\
@@ -190,6 +194,37 @@ class Trees(MutateTest):
         self.assertEqual(self.builder.built, [
             ("check", ["check toy adds", "check toy doubles"]),
             ("check", ["check toy adds"]), ("check", ["check toy doubles"])])
+
+
+class Interrupted(MutateTest):
+    def test_an_interrupted_run_ends_its_test_and_plants_no_further_fault(self):
+        self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
+        self.plant("zero", patch_of("a + b", "0"), "check toy adds")
+        run, ended, runs = self.builder.run, threading.Event(), []
+
+        def interrupt_the_first_fault(stage, words, tree, seconds):
+            runs.append((tree / "product.py").read_text() != SUM)
+            if not runs[-1]:
+                return run(stage, words, tree, seconds)
+            _thread.interrupt_main()
+            self.assertTrue(ended.wait(30), "nothing ended the running test")
+            return mutate.Outcome([], [])
+        self.builder.run, self.builder.end_all = interrupt_the_first_fault, ended.set
+        out = io.StringIO()
+        with self.assertRaises(KeyboardInterrupt):
+            mutate.main([], self.builder, self.top, out)
+        self.assertEqual(runs, [False, True])
+        self.assertEqual((self.copy() / "product.py").read_text(), SUM)
+        self.assertEqual(out.getvalue(), "")
+
+    def test_ending_all_commands_kills_a_session_and_what_it_started(self):
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            done = pool.submit(process.run_in_session, ["sh", "-c", f"sleep 1000 & echo >{self.top}/on; wait"],
+                               self.top)
+            while not (self.top / "on").exists():
+                os.sched_yield()
+            process.end_all()
+            self.assertEqual(done.result(60).returncode, -signal.SIGKILL)
 
 
 class Files(MutateTest):

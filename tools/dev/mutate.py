@@ -1,16 +1,6 @@
 """Plants faults, and checks that the tests find them: `./dev mutate [NAME...] [--list|--page]`.
 
-Model. A mutant is a file tests/mutants/NAME.patch: a unified diff that breaks the product, and above
-it what the fault would cost and which tests find it.
-
-    Fault: one sentence; further lines are indented.
-    Caught-by: STAGE PROGRAM [BACKEND] CASE...
-
-STAGE is one of `stages`. PROGRAM is a program of C++ tests (sim_worker) or a module (test_echo),
-BACKEND is epoll or io_uring where the module runs on both, and CASE is a part of the test's name, to
-the end of the line. The stage tidy names its checks instead: "tidy FILE", "format FILE", "every
-source is built". Each Caught-by names a test that must fail.
-
+Model. mutants.py reads the patches of tests/mutants, each with a fault and the tests that must find it.
 The developer's own tree is not changed. Each stage has a copy of it below build-dev/mutate/, which is
 brought up to date first, so that only changes are built again. There each named test runs once without
 any fault, and must pass; then, for each mutant, its patch is applied, the named test is built and run,
@@ -26,7 +16,6 @@ import dataclasses
 import filecmp
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -34,8 +23,9 @@ import threading
 import time
 import typing
 
+from tools.dev.mutants import BadMutant, Mutant, Test, page, print_list, read_mutants, stages
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
-stages = ("check", "asan", "threads", "minimal", "tidy", "package")
 
 # The limit of a test without a fault. With a fault, a test that takes ten times as long as without, and
 # at least SECONDS_MIN, counts as hanging.
@@ -49,24 +39,6 @@ NO_COMPILE = "does not compile"
 NO_APPLY = "does not apply"
 NOT_RUN = "the test did not run"
 FAILS_ALWAYS = "fails without the fault"
-
-
-def plain(text):
-    return " ".join(re.sub(r"[_\W]+", " ", text.lower()).split())
-
-
-@dataclasses.dataclass(frozen=True)
-class Test:
-    stage: str
-    words: tuple  # ("test_echo", "io_uring", "a", "late", "reader")
-
-    def __str__(self):
-        return " ".join((self.stage, *self.words))
-
-    def is_named(self, name):
-        """Whether that is the name of this test; blanks and underscores are equal."""
-        case = [word for word in self.words[1:] if word not in ("epoll", "io_uring")]
-        return all(plain(part) in plain(name) for part in (self.words[0], " ".join(case)))
 
 
 @dataclasses.dataclass
@@ -88,45 +60,8 @@ class Stages(typing.Protocol):
         """Runs the tests that the words name, and possibly others. A test that crashes or exceeds
         `seconds` has failed. A name begins with its program: "test_echo: Stream: a late reader"."""
 
-
-@dataclasses.dataclass
-class Mutant:
-    name: str
-    path: pathlib.Path
-    fault: str
-    tests: list
-
-
-class BadMutant(Exception):
-    pass
-
-
-def read_mutant(path):
-    head = re.split(r"(?m)^(?=diff |--- )", path.read_text(encoding="utf-8"), maxsplit=1)
-    if len(head) != 2:
-        raise BadMutant(f"{path}: has no diff")
-    fields = re.findall(r"(?m)^([A-Z][a-z-]+): (.*(?:\n[ \t]+\S.*)*)", head[0])
-    faults = [" ".join(value.split()) for key, value in fields if key == "Fault"]
-    tests = [Test(words[0], tuple(words[1:])) for words in
-             (value.split() for key, value in fields if key == "Caught-by")]
-    if len(faults) != 1 or not tests or len(faults) + len(tests) != len(fields):
-        raise BadMutant(f"{path}: needs one 'Fault: ...' and a 'Caught-by: ...' for each test")
-    for test in tests:
-        if test.stage not in stages or not test.words:
-            raise BadMutant(f"{path}: 'Caught-by: {test}' does not begin with one of "
-                            f"{', '.join(stages)}, followed by a test")
-    return Mutant(path.stem, path, faults[0], tests)
-
-
-def read_mutants(directory, names=()):
-    paths = {path.stem: path for path in sorted(directory.glob("*.patch"))}
-    unknown = [name for name in names if name not in paths]
-    if unknown:
-        raise BadMutant(f"unknown mutant: {', '.join(unknown)}; --list prints the names")
-    mutants = [read_mutant(paths[name]) for name in (names or paths)]
-    if not mutants:
-        raise BadMutant(f"{directory} has no mutants")
-    return mutants
+    def end_all(self):
+        """Ends every build and test that runs now; called from another thread."""
 
 
 # --- A copy of the tree ---------------------------------------------------------------------------
@@ -242,7 +177,7 @@ def make_room(top):
 
 
 def run_stage(stage, pairs, builder, tree, report):
-    """The verdicts on (mutant, test) of one stage."""
+    """The verdicts on (mutant, test) of one stage; `report` raises Interrupted if the command was interrupted."""
     tree.sync()
     tests = sorted({test for _, test in pairs}, key=str)
     errors = builder.build(stage, tests, tree.path)
@@ -270,7 +205,22 @@ def run_all(mutants, builder, top, directory, report):
         futures = [pool.submit(run_stage, stage, pairs[stage], builder,
                                Tree(top, directory / stage), report)
                    for stage in stages if pairs[stage]]
-        return [verdict for future in futures for verdict in future.result()]
+        try:
+            return [verdict for future in futures for verdict in future.result()]
+        except BaseException:
+            report.interrupted = True
+            end_stages(futures, builder)
+            raise
+
+
+def end_stages(futures, builder):
+    """Ends what the threads of the stages run, until they have ended: a thread may start one command more before it
+    asks whether it shall end."""
+    for future in futures:
+        future.cancel()
+    while not all(future.done() for future in futures):
+        builder.end_all()
+        concurrent.futures.wait(futures, timeout=0.1)
 
 
 # --- Reporting ------------------------------------------------------------------------------------
@@ -291,14 +241,21 @@ def advice(verdict):
     return ""
 
 
+class Interrupted(Exception):
+    pass
+
+
 class Reporter:
-    """Prints each verdict as it comes, from several threads, and all of them at the end."""
+    """Prints each verdict as it comes, from several threads, and all of them at the end. An interrupted test has
+    none."""
 
     def __init__(self, out):
-        self.out, self.lock = out, threading.Lock()
+        self.out, self.lock, self.interrupted = out, threading.Lock(), False
 
     def __call__(self, verdict):
         with self.lock:
+            if self.interrupted:
+                raise Interrupted
             print(f"{verdict.verdict:<24}{verdict.seconds:6.1f} s  {verdict.mutant.name}: "
                   f"{verdict.test}", file=self.out, flush=True)
         return verdict
@@ -317,51 +274,6 @@ class Reporter:
                   f"{verdict.test}", file=self.out)
         print(f"{len(verdicts) - len(missed)} of {len(verdicts)} caught", file=self.out)
         return 1 if missed else 0
-
-
-def print_list(mutants, out):
-    for mutant in mutants:
-        print(f"{mutant.name}\n    {mutant.fault}", file=out)
-        for test in mutant.tests:
-            print(f"    caught by: {test}", file=out)
-
-
-PAGE_HEAD = """\
-# Planted faults
-
-A test that has never failed may check nothing. Each row is a mistake that a developer could make, kept as a patch in
-`tests/mutants`, and the tests that must fail when it is planted. `./dev mutate` plants one after the other in a copy
-of the tree, builds what the test needs, and runs just that test; `./dev mutate NAME` plants one. A fault counts as
-caught only if the named test fails, not if the tree does not compile or another test fails.
-
-The first word of a test is the build in which it runs: `check` (GCC), `asan` (Clang with AddressSanitizer and
-UndefinedBehaviorSanitizer), `threads` (ThreadSanitizer), `minimal` (without optional libraries), `tidy` (formatter and
-linters) or `package` (the Debian packages).
-
-`./dev mutate --page > docs/planted-faults.md` writes this page from the patches; a test compares the two. A change that
-adds a promise adds a fault that breaks it.
-"""
-
-
-def room_of(mutant):
-    """The folder of the first file that it changes: "daemon/tcp", "client/load", "common"."""
-    changed = re.search(r"(?m)^\+\+\+ b/(\S+)", mutant.path.read_text(encoding="utf-8"))
-    folders = pathlib.PurePath(changed[1]).parts[:-1] if changed else ()
-    return "/".join(folders[:2])
-
-
-def page(mutants):
-    """docs/planted-faults.md."""
-    lines = [PAGE_HEAD]
-    for room in sorted({room_of(mutant) for mutant in mutants}):
-        lines += [f"## {room}\n", "| fault | what it does | caught by |", "|---|---|---|"]
-        for mutant in mutants:
-            if room_of(mutant) == room:
-                tests = "<br>".join(f"`{test}`" for test in mutant.tests)
-                fault = mutant.fault.replace("|", "\\|")
-                lines.append(f"| [{mutant.name}](../tests/mutants/{mutant.name}.patch) | {fault} | {tests} |")
-        lines.append("")
-    return "\n".join(lines)
 
 
 def main(arguments, builder=None, top=TOP, out=sys.stdout):

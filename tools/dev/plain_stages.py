@@ -11,10 +11,11 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 
+from tools.dev import process
 from tools.dev.mutate import Outcome, Tree
+from tools.dev.process import run_in_session as run
 
 PYTHON = "/usr/bin/python3"  # Debian's own has pytest
 CLANG = {"CC": "clang-19", "CXX": "clang++-19"}
@@ -36,24 +37,6 @@ environments = {
 }
 
 
-def run(command, cwd, seconds=None, **environment):
-    """Runs a command; after `seconds` it is killed, with every process that it started."""
-    with subprocess.Popen(
-            [str(word) for word in command], cwd=cwd, start_new_session=True,
-            env={**os.environ, **{name: str(value) for name, value in environment.items()}},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="backslashreplace") as process:
-        try:
-            output, _ = process.communicate(timeout=seconds)
-        except BaseException as problem:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            if not isinstance(problem, subprocess.TimeoutExpired):
-                raise
-            output += f"\nkilled after {seconds:.0f} s\n"
-    return subprocess.CompletedProcess(command, process.returncode, output)
-
-
 def outcome_of(rows, done, program, case):
     """The Outcome of rows (result, name); if the program crashed, the case that it was started for failed."""
     ran = [f"{program}: {name}" for result, name in rows if result != "skipped"]
@@ -70,6 +53,9 @@ def rows_of_tap(text):
 
 
 class PlainStages:
+    def end_all(self):
+        process.end_all()
+
     def build(self, stage, tests, tree):
         if stage == "package":
             return self.pack(tree)

@@ -14,6 +14,7 @@ import time
 from tools.dev.console import say
 
 _running = set()
+_sessions = set()
 _lock = threading.Lock()
 _local = threading.local()
 
@@ -56,6 +57,30 @@ def run(command, log=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
     cpu = usage.ru_utime + usage.ru_stime
     charge(cpu)
     return Done(child.returncode, time.monotonic() - began, cpu)
+
+
+def run_in_session(command, cwd, seconds=None, **environment):
+    """Runs a command in a session of its own, and returns its output. After `seconds`, or when every command is to
+    end, the session is killed: the command and what it started."""
+    with subprocess.Popen(
+            [str(word) for word in command], cwd=cwd, start_new_session=True,
+            env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="backslashreplace") as child:
+        with _lock:
+            _sessions.add(child)
+        try:
+            output, _ = child.communicate(timeout=seconds)
+        except BaseException as problem:
+            os.killpg(child.pid, signal.SIGKILL)
+            output, _ = child.communicate()
+            if not isinstance(problem, subprocess.TimeoutExpired):
+                raise
+            output += f"\nkilled after {seconds:.0f} s\n"
+        finally:
+            with _lock:
+                _sessions.discard(child)
+    return subprocess.CompletedProcess(command, child.returncode, output)
 
 
 def charge(cpu):
@@ -111,8 +136,11 @@ def output(command, **options):
 
 
 def end_all(number=signal.SIGTERM):
-    """Sends every running command a signal to end; the commands end their own children."""
+    """Sends every running command a signal to end; the commands end their own children. Sessions are killed."""
     with _lock:
+        for child in _sessions:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
         for child in _running:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(number)
