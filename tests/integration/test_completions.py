@@ -6,6 +6,7 @@ fish by `complete -C`. Tests of a shell that is not installed are skipped, with 
 """
 
 import atexit
+import fcntl
 import functools
 import os
 import pathlib
@@ -262,10 +263,23 @@ class Fish(Completion, Base):
 
 @functools.cache
 def zsh_dump():
-    """The cache of compinit: building it takes half a second, so all tests read this file."""
-    directory = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return os.path.join(directory, "zcompdump")
+    """The cache of compinit. Writing it takes a second of CPU time, so the first test does it for the whole run,
+    whose processes share the file."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    dump = pathlib.Path(tempfile.gettempdir(), f"riposte-zcompdump-{run}")
+    made = dump.with_suffix(".made")
+    with open(f"{dump}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            subprocess.run(["zsh", "-f", "-c", COMPINIT.replace("DUMP", str(dump))], check=True,
+                           stdin=subprocess.DEVNULL, timeout=SECONDS_MAX)
+            made.touch()
+    for path in (dump, made, lock.name):
+        atexit.register(pathlib.Path(path).unlink, missing_ok=True)
+    return dump
+
+
+COMPINIT = f"fpath=({COMPLETIONS} $fpath); autoload -U compinit; compinit -u -d DUMP"
 
 
 class Zsh(Completion, Base):
@@ -273,8 +287,7 @@ class Zsh(Completion, Base):
 
     # Records every match that is added, but not calls that only filter (-O, -A, -D).
     SETUP = """
-        fpath=(COMPLETIONS $fpath)
-        autoload -U compinit; compinit -u -d DUMP
+        COMPINIT
         zstyle ':completion:*' use-cache no
         zstyle ':completion:*:hosts' hosts example
         compadd() {
@@ -298,7 +311,7 @@ class Zsh(Completion, Base):
 
     def start(self):
         """One shell for all lines of a test."""
-        setup = self.SETUP.replace("COMPLETIONS", str(COMPLETIONS)).replace("DUMP", zsh_dump())
+        setup = self.SETUP.replace("COMPINIT", COMPINIT).replace("DUMP", str(zsh_dump()))
         (self.directory / "setup.zsh").write_text(setup)
         self.terminal = Terminal(["zsh", "-f", "-i"], self.directory)
         self.addCleanup(self.terminal.close)
