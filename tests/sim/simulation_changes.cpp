@@ -136,6 +136,9 @@ bool Simulation::restart() {
     start_process();
     // The previous process did not accept under these limits: its last turn does not count.
     accepted_ = totals()[Counter::connections_accepted];
+    // A draining process hands off one connection after the other, in sum perhaps more than may be
+    // open at once. The next one adopts them all, and finishes those above its limit.
+    connections_max_ = std::max(connections_max_, static_cast<uint32_t>(handed_over_.size()));
     std::vector<handoff::Adopted> adopted;
     for (const Between& each : std::exchange(handed_over_, {}))
         adopted.push_back(adopt(each));
