@@ -17,7 +17,8 @@ def test_excluding_a_module_that_does_not_exist_fails():
         stages.modules_but(["no_such_module"])
 
 
-@pytest.mark.parametrize("names", [stages.NOT_UNDER_ASAN, stages.THREADED_MODULES, stages.MINIMAL_MODULES])
+@pytest.mark.parametrize("names", [stages.NOT_UNDER_ASAN, stages.LEAK_MODULES, stages.THREADED_MODULES,
+                                   stages.MINIMAL_MODULES])
 def test_a_list_is_sorted_and_names_modules_that_exist(names):
     assert names == sorted(set(names))
     stages.modules_but(names)

@@ -16,9 +16,9 @@ import subprocess
 from tools.dev import process
 from tools.dev.mutate import Outcome, Tree
 from tools.dev.process import run_in_session as run
+from tools.dev.trees import CLANG
 
 PYTHON = "/usr/bin/python3"  # Debian's own has pytest
-CLANG = {"CC": "clang-19", "CXX": "clang++-19"}
 
 # The build options of each stage, and the environment of its programs.
 options = {
