@@ -10,7 +10,7 @@ from tools.dev.trees import TOP
 
 HELP = """./dev demo                      build, start riposted, query it over TCP and UDP, stop it
 ./dev build                     build riposted and riposte in build-dev/release
-./dev test                      the tests that every change must pass: about 15 minutes
+./dev test                      the tests that every change must pass: about half an hour
            --all                the long form, before a release
            --stage STAGE        one stage: check asan threads minimal deb root system lint; in
                                 the long form also sanitize whole
