@@ -14,6 +14,7 @@ import argparse
 import concurrent.futures
 import dataclasses
 import filecmp
+import itertools
 import os
 import pathlib
 import shutil
@@ -182,8 +183,9 @@ def run_stage(stage, pairs, builder, tree, report):
     tests = sorted({test for _, test in pairs}, key=str)
     errors = builder.build(stage, tests, tree.path)
     if errors:
-        return [report(Verdict(mutant, test, NO_COMPILE, 0.0, "without the fault:\n" + errors))
-                for mutant, test in pairs]
+        reasons = itertools.chain(["without the fault:\n" + errors], itertools.repeat("as the others of its stage"))
+        return [report(Verdict(mutant, test, NO_COMPILE, 0.0, reason))
+                for (mutant, test), reason in zip(pairs, reasons)]
     sound = {test: run_test(test, builder, tree, SECONDS_MAX) for test in tests}
     verdicts = []
     for mutant, test in pairs:

@@ -1,4 +1,6 @@
 // Which datagrams may be answered: each rule at its limits.
+#include "daemon/telemetry/counters.h"
+#include "daemon/udp/responder.h"
 #include "daemon/udp/source_filter.h"
 
 #include <initializer_list>
