@@ -8,6 +8,7 @@ namespace riposte::client {
 void AnswerStream::open(bool echo_seen) {
     front_ = 0;
     end_ = 0;
+    answered_ = 0;
     echo_seen_ = echo_seen;
     unasked_bytes_ = 0;
     answer_.clear();
@@ -156,6 +157,7 @@ void AnswerStream::resolve(
         listener(account.answer(front_, answer, received.ns), received.clock);
     }
     front_++;
+    answered_++;
     drop(bytes);
 }
 

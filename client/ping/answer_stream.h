@@ -42,9 +42,10 @@ public:
     /// A probe was given to the connection. Sequence numbers are consecutive on one connection.
     void expect(uint64_t sequence);
 
-    bool idle() const { return front_ == end_; } ///< no probe is unanswered
-    uint64_t front() const { return front_; }    ///< the oldest unanswered one, unless idle
-    uint64_t end() const { return end_; }        ///< one past the last
+    bool idle() const { return front_ == end_; }    ///< no probe is unanswered
+    uint64_t front() const { return front_; }       ///< the oldest unanswered one, unless idle
+    uint64_t end() const { return end_; }           ///< one past the last
+    uint64_t answered() const { return answered_; } ///< how many probes had an answer
     bool has_partial() const { return !answer_.empty(); }
     bool echo_seen() const { return echo_seen_; }
 
@@ -79,6 +80,7 @@ private:
     uint32_t session_;
     uint64_t front_ = 0;
     uint64_t end_ = 0;
+    uint64_t answered_ = 0;
     bool echo_seen_ = false;
     size_t unasked_bytes_ = 0;
     std::vector<std::byte> answer_; ///< of the front, as far as it came

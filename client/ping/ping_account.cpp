@@ -85,15 +85,23 @@ uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t conne
         .sent_ns = now_ns,
         .connect_ns = connect_ns,
         .rtt_ns = 0,
-        .older = newest_waiting_,
+        .older = 0,
         .newer = 0,
         .outcome = Outcome::pending,
         .late_seen = false};
-    (newest_waiting_ != 0 ? slot(newest_waiting_).newer : oldest_waiting_) = last_;
-    newest_waiting_ = last_;
+    begin_waiting(probe);
     ++result_.counts.sent;
     result_.lateness.record(since(intended_ns + connect_ns, now_ns));
     return last_;
+}
+
+void PingAccount::send_again(uint64_t sequence, uint64_t now_ns, uint64_t connect_ns) {
+    Probe& probe = slot(sequence);
+    assert(waits(sequence));
+    leave_waiting(probe);
+    probe.sent_ns = now_ns;
+    probe.connect_ns = connect_ns;
+    begin_waiting(probe);
 }
 
 std::span<const std::byte> PingAccount::payload(uint64_t sequence) {
@@ -357,10 +365,21 @@ void PingAccount::count_order(ProbeOutcome& arrival) {
     highest_answered_ = std::max(highest_answered_, arrival.sequence);
 }
 
-void PingAccount::end_waiting(Probe& probe, Outcome outcome) {
-    assert(probe.outcome == Outcome::pending && outcome != Outcome::pending);
+void PingAccount::begin_waiting(Probe& probe) {
+    probe.older = newest_waiting_;
+    probe.newer = 0;
+    (newest_waiting_ != 0 ? slot(newest_waiting_).newer : oldest_waiting_) = probe.sequence;
+    newest_waiting_ = probe.sequence;
+}
+
+void PingAccount::leave_waiting(Probe& probe) {
     (probe.older != 0 ? slot(probe.older).newer : oldest_waiting_) = probe.newer;
     (probe.newer != 0 ? slot(probe.newer).older : newest_waiting_) = probe.older;
+}
+
+void PingAccount::end_waiting(Probe& probe, Outcome outcome) {
+    assert(probe.outcome == Outcome::pending && outcome != Outcome::pending);
+    leave_waiting(probe);
     probe.outcome = outcome;
     result_.counts.add(outcome);
     if (outcome != Outcome::answered && result_.series)

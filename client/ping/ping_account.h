@@ -58,6 +58,9 @@ public:
     /// A probe is about to be sent: its sequence number. `connect_ns` is the time that connecting
     /// for it took: it is no part of its lateness.
     uint64_t send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns = 0);
+    /// A probe that waits is about to be sent again, since the peer cannot have taken it: its round
+    /// trip counts from now on. How late it first left is recorded already.
+    void send_again(uint64_t sequence, uint64_t now_ns, uint64_t connect_ns);
     /// The probe's bytes, valid until the next call of a member. It must be in the window.
     std::span<const std::byte> payload(uint64_t sequence);
 
@@ -113,7 +116,7 @@ private:
         uint64_t sent_ns = 0;
         uint64_t connect_ns = 0;
         uint64_t rtt_ns = 0; ///< once it is answered; 0: no round trip
-        uint64_t older = 0;  ///< of those that wait, by sequence number; 0: none
+        uint64_t older = 0;  ///< of those that wait, in the order of sending; 0: none
         uint64_t newer = 0;
         Outcome outcome = Outcome::pending;
         bool late_seen = false;
@@ -135,6 +138,8 @@ private:
     ProbeOutcome settle_other(Probe* probe, bool order_known, ProbeOutcome arrival);
     ProbeOutcome count_stray(ProbeOutcome arrival);
     void count_order(ProbeOutcome& arrival);
+    void begin_waiting(Probe& probe);
+    void leave_waiting(Probe& probe);
     void end_waiting(Probe& probe, Outcome outcome);
     void record_rtt(Probe& probe, uint64_t rtt_ns);
     void update_wait();

@@ -25,6 +25,7 @@ struct PingStream {
     uint64_t connect_ns = 0;     ///< how long it took
     bool heard = false;          ///< something has come on it
     Queue<uint64_t> due;         ///< of the probes that wait for the connection
+    uint64_t again = 0;          ///< the probe that is sent a second time on it; 0: none
     AnswerStream answers;        ///< for the probes that were given to it
     ArrivalClock clock;          ///< of what comes
     uint64_t read_until_ns = 0;  ///< all that came by then was read

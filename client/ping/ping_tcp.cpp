@@ -20,17 +20,24 @@ constexpr int reads_max = 64; ///< of one connection, before another one's turn
 } // namespace
 
 Result<void> TcpProber::send(uint64_t due_ns) {
-    if (current_ != no_slot && streams_[current_].state == PingStream::State::open) {
-        transmit(current_, due_ns, 0);
-        return {};
-    }
     if (current_ != no_slot) {
-        streams_[current_].due.push(due_ns);
-        return {};
+        PingStream& stream = streams_[current_];
+        if (stream.state == PingStream::State::connecting && !replies_once_) {
+            stream.due.push(due_ns);
+            return {};
+        }
+        if (stream.state == PingStream::State::open && takes_probe(stream)) {
+            transmit(current_, due_ns, 0);
+            return send_stranded();
+        }
     }
     Queue<uint64_t> due;
     due.push(due_ns);
     return begin(std::move(due));
+}
+
+bool TcpProber::takes_probe(const PingStream& stream) const {
+    return !replies_once_ || stream.answers.idle();
 }
 
 size_t TcpProber::free_slot() {
@@ -54,7 +61,20 @@ void TcpProber::transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns) {
     PingStream& stream = streams_[slot];
     if (!stream.answers.idle()) // what is under way may be under repair
         ended_.observe(stream.fd.get());
-    const uint64_t sequence = account().send(due_ns, monotonic_ns(), connect_ns);
+    put(slot, account().send(due_ns, monotonic_ns(), connect_ns));
+}
+
+/// The probe that this connection was made for, unless it was given up meanwhile.
+void TcpProber::transmit_again(size_t slot, uint64_t connect_ns) {
+    const uint64_t sequence = std::exchange(streams_[slot].again, 0);
+    if (sequence == 0 || !account().waits(sequence))
+        return;
+    account().send_again(sequence, monotonic_ns(), connect_ns);
+    put(slot, sequence);
+}
+
+void TcpProber::put(size_t slot, uint64_t sequence) {
+    PingStream& stream = streams_[slot];
     slots_[sequence % slots_.size()] = slot;
     stream.answers.expect(sequence);
     if (stream.waits_for_room) {
@@ -113,7 +133,7 @@ Result<void> TcpProber::ready(ProberTag tag, uint32_t events) {
         read(tag.slot, 0);
     if (stream.state != PingStream::State::free && stream.waits_for_room)
         write(tag.slot);
-    return {};
+    return send_stranded();
 }
 
 /// Reads what has arrived: everything until `until_ns`, however much it is, and some of the rest.
@@ -130,13 +150,17 @@ void TcpProber::read(size_t slot, uint64_t until_ns) {
         if (size == -EAGAIN)
             return;
         if (size <= 0) {
-            end_stream(slot, static_cast<int>(-size));
+            peer_ended(slot, static_cast<int>(-size));
             return;
         }
         stream.heard = true;
         const auto bytes = room.first(static_cast<size_t>(size));
         const bool useful = stream.answers.take(bytes, received, account(), on_answer_);
         echo_seen_ = echo_seen_ || stream.answers.echo_seen();
+        if (stream.answers.answered() > 1) {
+            replied_twice_ = true;
+            replies_once_ = false;
+        }
         if (!useful)
             end_stream(slot);
         else
@@ -144,13 +168,32 @@ void TcpProber::read(size_t slot, uint64_t until_ns) {
     }
 }
 
-/// Closes a connection that is no longer needed.
+/// Closes a connection that is no longer needed: one is kept for the next probe.
 void TcpProber::settle(size_t slot) {
     PingStream& stream = streams_[slot];
-    const bool is_last = settings().reconnect || stream.state == PingStream::State::draining;
     const AnswerStream& answers = stream.answers;
+    const bool is_open = stream.state == PingStream::State::open;
+    if (current_ == no_slot && is_open && answers.idle() && !settings().reconnect)
+        current_ = slot;
+    const bool is_last = current_ != slot;
     if (is_last && (answers.idle() || !account().waits(answers.end() - 1)))
         close(slot);
+}
+
+/// What the peer's end of the connection means for those that wait on it: after the first reply it
+/// did not take them.
+void TcpProber::peer_ended(size_t slot, int error) {
+    PingStream& stream = streams_[slot];
+    AnswerStream& answers = stream.answers;
+    const bool is_close = error == 0 || error == ECONNRESET;
+    if (!is_close || replied_twice_ || answers.answered() != 1 || answers.has_partial())
+        return end_stream(slot, error);
+    replies_once_ = true;
+    const uint64_t end = answers.idle() ? answers.front() : answers.end();
+    for (uint64_t sequence = answers.front(); sequence < end; sequence++)
+        if (account().waits(sequence))
+            stranded_.push(sequence);
+    close(slot);
 }
 
 /// The peer ended the connection, or reset it (`error`), or it is out of step: its pending probes
@@ -179,6 +222,8 @@ void TcpProber::close(size_t slot) {
 
 Result<void> TcpProber::expire(uint64_t now_ns) {
     expire_probes(now_ns);
+    if (auto sent = send_stranded(); !sent)
+        return sent;
     return expire_attempts(now_ns);
 }
 

@@ -12,6 +12,11 @@
 // out makes its connection draining: its pending answers are read until the last of its probes is
 // answered or given up, and the next probe begins a new connection.
 //
+// A peer that closes after its first reply, as the service hello does, takes one probe from each
+// connection. Once that was seen, a connection is shared only while no probe waits on it; probes
+// that were on one which ended so are sent again, each on a connection of its own. That ends when
+// a peer replies twice on one connection: then its end is the failure of all that wait on it.
+//
 // A probe's bytes leave whole and in order. What the socket does not take is not copied: the
 // account can write any probe in its window again, so that a place in the sequence is enough.
 //
@@ -53,18 +58,24 @@ public:
 private:
     static constexpr size_t no_slot = SIZE_MAX;
 
-    Result<void> begin(Queue<uint64_t>&& due);
+    Result<void> begin(Queue<uint64_t>&& due, uint64_t again = 0);
+    Result<void> begin_each(Queue<uint64_t>&& due);
+    Result<void> send_stranded();
     size_t free_slot();
     uint64_t tag_of(size_t slot) const;
-    Result<void> connect_failed(Queue<uint64_t>& due, const Failure& failure);
+    Result<void> connect_failed(Queue<uint64_t>& due, uint64_t again, const Failure& failure);
     static std::string_view advice(int error);
     Result<void> connected(size_t slot);
     void lose(Queue<uint64_t>& due, uint64_t at_ns);
+    bool takes_probe(const PingStream& stream) const;
     void transmit(size_t slot, uint64_t due_ns, uint64_t connect_ns);
+    void transmit_again(size_t slot, uint64_t connect_ns);
+    void put(size_t slot, uint64_t sequence);
     void write(size_t slot);
     void want_room(size_t slot, bool wanted);
     void read(size_t slot, uint64_t until_ns);
     void settle(size_t slot);
+    void peer_ended(size_t slot, int error);
     void end_stream(size_t slot, int error = 0);
     void close(size_t slot);
     void expire_probes(uint64_t now_ns);
@@ -77,8 +88,11 @@ private:
     std::vector<size_t> free_;
     std::vector<size_t> slots_; ///< of the probes in the window, by sequence number
     Queue<Attempt> attempts_;   ///< in the order in which they began; some have ended
-    size_t current_ = no_slot;  ///< connecting or open; none with --reconnect
+    size_t current_ = no_slot;  ///< connecting or open, for the next probe; none with --reconnect
     bool echo_seen_ = false;
+    bool replies_once_ = false;  ///< the peer has closed a connection after its first reply
+    bool replied_twice_ = false; ///< on one connection
+    Queue<uint64_t> stranded_;   ///< probes to be sent again
     std::vector<std::byte> chunk_;
     AnswerStream::Listener on_answer_;
     TcpTotals ended_; ///< of the connections that are no more

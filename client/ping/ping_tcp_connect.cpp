@@ -44,12 +44,12 @@ bool is_decided(int fd) {
 
 } // namespace
 
-/// A connection for the probes that were due at these times.
-Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
+/// A connection for the probes that were due at these times, or for one that is sent again.
+Result<void> TcpProber::begin(Queue<uint64_t>&& due, uint64_t again) {
     const uint64_t began_ns = monotonic_ns();
     auto fd = begin_connect(settings().target, settings().address);
     if (!fd)
-        return connect_failed(due, fd.error());
+        return connect_failed(due, again, fd.error());
     enable_receive_stamps(fd->get());
     const size_t slot = free_slot();
     PingStream& stream = streams_[slot];
@@ -63,13 +63,36 @@ Result<void> TcpProber::begin(Queue<uint64_t>&& due) {
     stream.connect_ns = 0;
     stream.heard = false;
     stream.due = std::move(due);
+    stream.again = again;
     stream.waits_for_room = true;
     stream.answers.open(echo_seen_);
     stream.clock = ArrivalClock();
     stream.read_until_ns = 0;
     attempts_.push({.slot = slot, .generation = stream.generation});
-    if (!settings().reconnect)
+    if (!settings().reconnect && current_ == no_slot)
         current_ = slot;
+    return {};
+}
+
+/// A connection for all of them, or for each if the peer takes no more than one.
+Result<void> TcpProber::begin_each(Queue<uint64_t>&& due) {
+    if (!replies_once_)
+        return due.empty() ? Result<void>{} : begin(std::move(due));
+    for (; !due.empty(); due.pop()) {
+        Queue<uint64_t> one;
+        one.push(due.front());
+        if (auto begun = begin(std::move(one)); !begun)
+            return begun;
+    }
+    return {};
+}
+
+/// Sends those again that the peer did not take.
+Result<void> TcpProber::send_stranded() {
+    for (; !stranded_.empty(); stranded_.pop())
+        if (account().waits(stranded_.front()))
+            if (auto begun = begin({}, stranded_.front()); !begun)
+                return begun;
     return {};
 }
 
@@ -89,18 +112,22 @@ std::string_view TcpProber::advice(int error) {
 
 /// The probes that waited for this connection are not sent. Only a --source that cannot be bound
 /// ends the run.
-Result<void> TcpProber::connect_failed(Queue<uint64_t>& due, const Failure& failure) {
+Result<void> TcpProber::connect_failed(
+    Queue<uint64_t>& due, uint64_t again, const Failure& failure) {
     if (failure.at_source)
         return std::unexpected(connect_error(settings().target, std::span(&failure, 1)));
     const Outcome outcome = outcome_of(failure);
     const Cause cause = cause_of(failure);
     if (outcome == Outcome::local)
         report_not_sent(failure.error, advice(failure.error));
-    for (; !due.empty(); due.pop()) {
-        const uint64_t sequence = account().send(due.front(), due.front());
+    const auto fail_probe = [&](uint64_t sequence) {
         failed(
             {.sequence = sequence, .outcome = outcome, .cause = cause, .took_ns = failure.took_ns});
-    }
+    };
+    if (again != 0)
+        fail_probe(again);
+    for (; !due.empty(); due.pop())
+        fail_probe(account().send(due.front(), due.front()));
     return {};
 }
 
@@ -116,11 +143,12 @@ Result<void> TcpProber::connected(size_t slot) {
         const uint64_t took_ns = monotonic_ns() - stream.began_ns;
         close(slot);
         return connect_failed(
-            due, {.address = settings().address,
-                  .error = cause.error,
-                  .heard = true,
-                  .cause = cause,
-                  .took_ns = took_ns});
+            due, std::exchange(stream.again, 0),
+            {.address = settings().address,
+             .error = cause.error,
+             .heard = true,
+             .cause = cause,
+             .took_ns = took_ns});
     }
     stream.state = PingStream::State::open;
     want_room(slot, false);
@@ -131,11 +159,15 @@ Result<void> TcpProber::connected(size_t slot) {
     lose(due, made_ns);
     // The connection was opened for the probe that was due before it; that one may have been given
     // up already.
-    for (; !due.empty() && streams_[slot].state == PingStream::State::open; due.pop())
+    transmit_again(slot, connect_ns);
+    for (; !due.empty() && stream.state == PingStream::State::open && takes_probe(stream);
+         due.pop())
         transmit(slot, due.front(), due.front() <= stream.began_ns ? connect_ns : 0);
-    if (streams_[slot].state == PingStream::State::open)
+    if (stream.state == PingStream::State::open)
         settle(slot);
-    return due.empty() ? Result<void>{} : begin(std::move(due));
+    if (auto begun = begin_each(std::move(due)); !begun)
+        return begun;
+    return send_stranded();
 }
 
 /// Those that had waited for their connection as long as for an answer, at that time.
@@ -180,10 +212,10 @@ Result<void> TcpProber::expire_attempts(uint64_t now_ns) {
             return {};
         Queue<uint64_t> due = std::move(stream.due);
         stream.due = {};
+        stream.again = 0; // it has expired, too
         close(attempt.slot);
-        if (!due.empty())
-            if (auto begun = begin(std::move(due)); !begun)
-                return begun;
+        if (auto begun = begin_each(std::move(due)); !begun)
+            return begun;
     }
     return {};
 }

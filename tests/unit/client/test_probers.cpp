@@ -385,6 +385,78 @@ TEST_CASE("TCP: if the peer closes, unanswered probes are closed, and the next p
     CHECK(engine.counts().answered == 1);
 }
 
+TEST_CASE("TCP: a peer that closes after its first reply loses no probe that waits behind it") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    engine.send();
+    engine.send();
+    {
+        const Fd connection = peer.accept();
+        const Buffer first = receive(connection);
+        receive(connection);
+        receive(connection);
+        answer(connection, view(first));
+    }
+    engine.until_connected(3);
+    for (int i = 0; i < 2; i++) { // each on a connection of its own
+        const Fd connection = peer.accept();
+        answer(connection, view(receive(connection)));
+    }
+    engine.until_known();
+    CHECK(engine.counts().answered == 3);
+    CHECK(engine.counts().closed == 0);
+    CHECK(engine.counts().sent == 3);
+    engine.send();
+    engine.send(); // known by now: it does not wait behind the other one
+    engine.until_connected(5);
+    for (int i = 0; i < 2; i++) {
+        const Fd connection = peer.accept();
+        answer(connection, view(receive(connection)));
+    }
+    engine.until_known();
+    CHECK(engine.counts().answered == 5);
+}
+
+TEST_CASE("TCP: a peer that replied twice on one connection has failed those that it closes on") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    {
+        const Fd connection = peer.accept();
+        answer(connection, view(receive(connection)));
+        engine.until_known();
+        engine.send();
+        answer(connection, view(receive(connection)));
+        engine.until_known();
+        engine.send();
+        receive(connection);
+    }
+    engine.until_known();
+    CHECK(engine.counts().answered == 2);
+    CHECK(engine.counts().closed == 1);
+}
+
+TEST_CASE("TCP: a probe that is sent again is refused if the peer listens no more") {
+    Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    engine.send();
+    {
+        const Fd connection = peer.accept();
+        const Buffer first = receive(connection);
+        receive(connection);
+        peer.fd.reset();
+        answer(connection, view(first));
+    }
+    engine.until_known();
+    CHECK(engine.counts().answered == 1);
+    CHECK(engine.counts().refused == 1);
+}
+
 TEST_CASE("TCP: a probe that times out leaves its connection to those still waiting on it") {
     const Peer peer(SOCK_STREAM);
     Engine engine(peer, Transport::tcp, long_ns);
