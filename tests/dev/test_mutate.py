@@ -1,6 +1,5 @@
 """mutate.py, with a toy tree and a toy builder: its verdicts on mutants, and the state of the tree afterwards."""
 
-import _thread
 import concurrent.futures
 import io
 import os
@@ -200,20 +199,20 @@ class Interrupted(MutateTest):
     def test_an_interrupted_run_ends_its_test_and_plants_no_further_fault(self):
         self.plant("minus", patch_of("a + b", "a - b"), "check toy adds")
         self.plant("zero", patch_of("a + b", "0"), "check toy adds")
-        run, ended, runs = self.builder.run, threading.Event(), []
+        run, ended, runs, waits = self.builder.run, threading.Event(), [], []
 
         def interrupt_the_first_fault(stage, words, tree, seconds):
             runs.append((tree / "product.py").read_text() != SUM)
             if not runs[-1]:
                 return run(stage, words, tree, seconds)
-            _thread.interrupt_main()
-            self.assertTrue(ended.wait(30), "nothing ended the running test")
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            waits.append(ended.wait(300))
             return mutate.Outcome([], [])
         self.builder.run, self.builder.end_all = interrupt_the_first_fault, ended.set
         out = io.StringIO()
         with self.assertRaises(KeyboardInterrupt):
             mutate.main([], self.builder, self.top, out)
-        self.assertEqual(runs, [False, True])
+        self.assertEqual((runs, waits), ([False, True], [True]))
         self.assertEqual((self.copy() / "product.py").read_text(), SUM)
         self.assertEqual(out.getvalue(), "")
 
