@@ -214,7 +214,24 @@ class Trains(RiposteTest):
             self.skipTest(f"this kernel does not join datagrams: {problem}")
         return client
 
+    def loopback_joins(self):
+        """Whether this kernel's loopback interface delivers a train as one; that of 5.10 takes it apart."""
+        receiver = self.joining_socket()
+        self.send_train(receiver, b"abcdef", 3, receiver.getsockname())
+        return self.receive_train(receiver)[1] == 3
+
+    def receive_whole(self, client, size, segment, address):
+        """What came back of a train, in as many parts as the kernel made of it."""
+        answer = b""
+        while len(answer) < size:
+            part, part_segment, server = self.receive_train(client)
+            self.assertIn(part_segment, (0, segment))
+            self.assertEqual(server[:2], address)
+            answer += part
+        return answer
+
     def check(self, service="echo", host="127.0.0.1"):
+        joins = self.loopback_joins()
         daemon, address = self.serve(service, transport="udp", host=host)
         single = self.datagram_socket((address[0], 0))
         joining = self.joining_socket((address[0], 0))
@@ -226,6 +243,9 @@ class Trains(RiposteTest):
                 self.assertTrue(answer == expected, f"datagram {index} of {size} by {segment}")
                 self.assertEqual(server[:2], address)
             self.send_train(joining, data, segment, address)
+            if not joins:
+                self.assertTrue(self.receive_whole(joining, size, segment, address) == data, f"{size} by {segment}")
+                continue
             answer, answer_segment, server = self.receive_train(joining)
             self.assertTrue(answer == data, f"{size} by {segment}: {len(answer)} bytes came back")
             self.assertEqual((answer_segment, server[:2]), (segment, address))

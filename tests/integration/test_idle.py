@@ -23,8 +23,12 @@ ROUNDS = 5
 CPU_SHARE_MAX = 0.01
 
 
+#: Where the vDSO has no clock (User Mode Linux), to read one is a system call. It means no work and no wait.
+CLOCKS = {"clock_gettime", "gettimeofday", "time"}
+
+
 class Trace:
-    """The names of the system calls that a daemon's threads make.
+    """The names of the system calls that a daemon's threads make, without those of clocks.
 
     The first one of each thread is not counted: it is the wait in which strace found it."""
 
@@ -58,7 +62,8 @@ class Trace:
             calls = [found.groups() for line in file
                      if (found := re.match(r"(\d+)\s+(\w+)\(", line))]
         waiting = set()
-        return [name for task, name in calls if task in waiting or waiting.add(task)]
+        return [name for task, name in calls
+                if name not in CLOCKS and (task in waiting or waiting.add(task))]
 
 
 @needs_program("strace")

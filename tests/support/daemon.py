@@ -52,9 +52,14 @@ _LISTENING = re.compile(
     r"listening: (?P<service>\w+) on (?P<transport>tcp|udp)://(?P<host>.*):(?P<port>\d+)$", re.M)
 
 
+#: Of io_uring_setup(2): SUBMIT_ALL, COOP_TASKRUN, TASKRUN_FLAG. riposted needs what came with the last of them,
+#: in 5.19; before that a ring can be set up, but not used.
+RING_FLAGS = 1 << 7 | 1 << 8 | 1 << 9
+
+
 def io_uring_refusal():
-    """Why this process may not use io_uring, or None."""
-    parameters = ctypes.create_string_buffer(120)
+    """Why riposted may not use io_uring in this process, or None."""
+    parameters = ctypes.create_string_buffer(struct.pack("3I", 0, 0, RING_FLAGS), 120)
     fd = libc.syscall(IO_URING_SETUP, 4, parameters)
     if fd < 0:
         return f"io_uring_setup: {os.strerror(ctypes.get_errno())}"

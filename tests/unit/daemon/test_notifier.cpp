@@ -88,10 +88,20 @@ public:
         return text;
     }
 
-    /// Fills its queue with watchdog messages.
-    static void fill(Notifier& notifier) {
-        for (int i = 0; i < 100'000; ++i)
-            notifier.tell_watchdog();
+    /// Fills its queue with watchdog messages. What one socket may send is limited, too: when even
+    /// the first message of a new socket is refused, the queue is full.
+    void fill() const {
+        constexpr std::string_view message = "WATCHDOG=1";
+        sockaddr_un address{};
+        socklen_t size = sizeof address;
+        auto* generic = reinterpret_cast<sockaddr*>(&address);
+        ::getsockname(socket_.get(), generic, &size);
+        for (bool took = true; took;) {
+            const Fd sender(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+            took = false;
+            while (::sendto(sender.get(), message.data(), message.size(), 0, generic, size) > 0)
+                took = true;
+        }
     }
 
 private:
@@ -158,7 +168,8 @@ TEST_CASE(
     CHECK(test::in_child([] {
               const Manager manager;
               Notifier notifier;
-              Manager::fill(notifier);
+              manager.fill();
+              notifier.tell_watchdog();
               if (notifier.retry_us())
                   return std::string("a sign of life was kept");
               for (int i = 0; i < 1'000; ++i) {
@@ -191,7 +202,7 @@ TEST_CASE("storing waits for the manager, until its time is over or an interrupt
             std::string text =
                 std::to_string(notifier.store("a", std::span(&number, 1), 1'000, -1));
             text += manager.read();
-            Manager::fill(notifier);
+            manager.fill();
             text += fmt::format(
                 " {} {} {} {}", notifier.store("a", std::span(&number, 1), 1'000, -1) == ETIMEDOUT,
                 notifier.store("a", std::span(&number, 1), 1'000'000'000, interrupt.get()) == EINTR,
@@ -205,7 +216,7 @@ TEST_CASE("notifications are confirmed when the manager has read all of them") {
     CHECK(test::in_child([] {
               const Manager manager;
               Notifier notifier;
-              Manager::fill(notifier);
+              manager.fill();
               notifier.remove_stored("a");
               std::string text;
               std::thread reader([&] {
