@@ -12,12 +12,14 @@ HELP = """./dev demo                      build, start riposted, query it over T
 ./dev build                     build riposted and riposte in build-dev/release
 ./dev test                      the tests that every change must pass: about half an hour
            --all                the long form, before a release
-           --stage STAGE        one stage: check asan threads minimal deb root system lint; in
-                                the long form also sanitize whole
+           --stage STAGE        one stage: check asan threads minimal deb root system kernels
+                                lint; in the long form also sanitize whole
 ./dev test WORD...              single tests: 'timers', 'test_handover', 'a slow reader'
            [-k TEXT] [--list] [--durations N] [--repeat N] [--load N]
 ./dev mutate [NAME...]          plant faults, and check that the tests catch each of them
            [--list] [--page]    list the faults; print docs/planted-faults.md
+./dev kernels [KERNEL...]       conformance and more on kernels that users run, booted here
+           run KERNEL [COMMAND] a command, or a shell, in one of them; --list names them
 ./dev lint                      clang-format, shellcheck, clang-tidy, include directions, language
 ./dev soak MINUTES              storms of 10,000 peers, attacks and simulated faults, round after
                                 round, with a table of what honest clients lost
@@ -37,10 +39,10 @@ are in build-dev/. ./dev writes nowhere else, and removes only what it made."""
 
 def commands():
     # pylint: disable=import-outside-toplevel
-    from tools.dev import commands as small, debs, demo
+    from tools.dev import commands as small, debs, demo, kernel_commands
     return {"demo": demo.command, "build": small.build, "test": small.test, "lint": small.lint_all,
-            "soak": small.soak, "deb": debs.command, "bench": small.bench, "fuzz": small.fuzz,
-            "mutate": small.mutate_all, "packages": small.install,
+            "kernels": kernel_commands.command, "soak": small.soak, "deb": debs.command,
+            "bench": small.bench, "fuzz": small.fuzz, "mutate": small.mutate_all, "packages": small.install,
             "quick_debs": lambda arguments: debs.build_quick(*arguments)}
 
 

@@ -23,7 +23,7 @@ TREE = Tree("dev", ("-Doptimization=0", "-Ddebug=false"))
 
 PYTHON_ROOMS = ("tests/integration", "tests/support", "tests/dev")
 #: Tests that need more than a build tree run only in their stage.
-STAGE_ROOMS = {"deb": "tests/package", "system": "tests/system"}
+STAGE_ROOMS = {"deb": "tests/package", "kernels": "tests/kernels", "system": "tests/system"}
 CPP_ROOMS = ("tests/unit", "tests/conformance", "tests/sim", "tests/fuzz")
 #: doctest's macro, and our own macros that are based on it.
 _CASE = re.compile(r'(?m)^[A-Z_]*_CASE(?:_[A-Z]+)?\(\s*(?:[A-Za-z_:]+,\s*)?((?:"(?:[^"\\]|\\.)*"\s*)+)')

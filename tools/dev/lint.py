@@ -17,7 +17,8 @@ from tools.dev.trees import CLANG, ROOM, Tree
 TREE = Tree("tidy", ("-Dunity=on", "-Dunity_size=24", "-Doptimization=0", "-Ddebug=false"), CLANG)
 SCRIPTS = ["dev", ".ci/run", "packaging/build-deb", "packaging/lint-deb",
            "packaging/debian/tests/programs", "packaging/debian/tests/socket",
-           "packaging/man/with-tables", "tests/system/boot"]
+           "packaging/man/with-tables", "tests/kernels/init", "tests/kernels/start",
+           "tests/kernels/suites", "tests/system/boot"]
 #: Files that are also checked when a generated unit includes them.
 HEADERS = r".*/(common|daemon|client|tests)/.*\.(h|cpp)$"
 FAST = "-clang-analyzer-*,-bugprone-suspicious-include"

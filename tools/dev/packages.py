@@ -36,10 +36,12 @@ SUITES = PYTEST + sorted({package for packages in MODULES.values() for package i
 DEB = ["build-essential", "debhelper"]
 DEB_TESTS = ["iproute2", "lintian", "mmdebstrap", "util-linux"]
 SYSTEM = ["mmdebstrap", "systemd-container", "util-linux"]
+#: What fetches, unpacks and starts the kernels of the stage `kernels`.
+KERNELS = ["debian-archive-keyring", "iproute2", "kmod", "mawk", "util-linux"]
 #: Clang with its sanitizers and libFuzzer, and the symbolizer of their stack traces.
 CLANG = ["clang-19", "libclang-rt-19-dev", "llvm-19"]
 LINT = ["clang-format-19", "clang-tidy-19", "shellcheck"]
-ALL = BUILD + SUITES + DEB + DEB_TESTS + SYSTEM + CLANG + LINT
+ALL = BUILD + SUITES + DEB + DEB_TESTS + SYSTEM + KERNELS + CLANG + LINT
 #: The servers that the benchmark compares with; it prints and leaves out those that are not available.
 BENCH = ["libasio-dev", "libevent-dev", "libuv1-dev", "golang-go", "librust-tokio-dev", "cargo", "rustc",
          "nodejs", "irtt", "sockperf", "xinetd"]

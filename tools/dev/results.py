@@ -73,6 +73,14 @@ def read(path):
     return rows
 
 
+def of_pytest(path):
+    """The rows that tests/support/runner/results.py wrote: outcome, name, reason, seconds; no stage."""
+    path = pathlib.Path(path)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    fields = [(line.split("\t") + [""] * 3)[:4] for line in lines]
+    return [Row(outcome, "", name, reason, float(seconds or 0)) for outcome, name, reason, seconds in fields]
+
+
 def tap_results(program, text):
     """(outcome, name, reason, the comment lines before it) of each test in a TAP stream."""
     comments = []

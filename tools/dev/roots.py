@@ -49,6 +49,11 @@ def refusal():
         return "needs root"
     if not shutil.which("mmdebstrap"):
         return "mmdebstrap is not installed"
+    return no_namespaces()
+
+
+def no_namespaces():
+    """The reason why a root, or a guest, cannot be entered here, or None."""
     if process.output(["unshare", "--mount", "--pid", "--fork", "true"]) is None:
         return "this machine permits no mount namespaces"
     return None

@@ -14,7 +14,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Callable
 
-from tools.dev import debs, lint, packages, process, results, roots, suites
+from tools.dev import debs, guest_suites, kernels, lint, packages, process, results, roots, suites
 from tools.dev.schedule import Step
 from tools.dev.trees import CLANG, ROOM, Tree
 
@@ -212,6 +212,23 @@ def system_steps(found):
                        ("system: build for the other Debian",))]
 
 
+def guest_steps(found, rows, long):
+    """Each guest keeps a processor busy: they run beside tests that wait."""
+    def programs():
+        good = CHECK.configure() and CHECK.compile(*guest_suites.TARGETS)
+        if not good:
+            found.add("failed", "kernels", "compile the programs")
+        return good
+    return [Step("kernels", "fetch", lambda: guest_suites.fetch(rows), ("packages: install",), waiting=1),
+            Step("kernels", "compile", programs, ("packages: install",), cpu=os.cpu_count()),
+            *(tests_step("kernels", row.series, lambda row=row: guest_suites.run(found, row, CHECK, long), 3,
+                         ("kernels: fetch", "kernels: compile")) for row in rows)]
+
+
+def kernels_steps(found):
+    return guest_steps(found, kernels.of_every_run(), long=False)
+
+
 def lint_steps(found):
     def configure():
         return lint.TREE.configure() or bool(found.add("failed", "lint", "configure")) and False
@@ -307,6 +324,8 @@ STAGES = {stage.name: stage for stage in (
     Stage("root", "./dev demo in a fresh root of the other Debian", root_steps, packages.SYSTEM),
     Stage("system", "Debian 12 and 13 booted: restarts, crashes, upgrades under load", system_steps,
           packages.SYSTEM + packages.PYTEST),
+    Stage("kernels", "the kernels that users run, booted: conformance, and where the kernel matters", kernels_steps,
+          packages.KERNELS + packages.SUITES),
     Stage("lint", "formatter, shellcheck, clang-tidy", lint_steps, packages.LINT + packages.CLANG),
     Stage("sanitize", "GCC's ASan and UBSan: every suite", sanitize_steps, packages.SUITES, fast=False),
     Stage("whole", "the long form of the stages above", whole_steps, packages.ALL, fast=False),

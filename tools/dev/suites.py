@@ -90,14 +90,11 @@ def _parallel(at_once):
 
 
 def _collect_rows(found, stage, path):
-    """Adds the lines that conftest.py wrote: outcome, name, reason, seconds."""
-    count = 0
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            outcome, name, reason, seconds = (line.split("\t") + [""] * 3)[:4]
-            found.add(outcome, stage, name, reason, float(seconds or 0))
-            count += 1
-    return count
+    """Adds the lines that pytest's runs wrote; returns how many there were."""
+    rows = results.of_pytest(path)
+    for row in rows:
+        found.add(row.outcome, stage, row.name, row.reason, row.seconds)
+    return len(rows)
 
 
 def _show_failures(log):
