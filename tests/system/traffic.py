@@ -17,8 +17,8 @@ Failures are counted in the phase in which they began. The test names the phases
     progress            answered once each kind, and each echo connection, has got new replies
     stop                begin nothing new, wait for pending replies, print the books as JSON
 
-The rates are kept as far as a busy machine allows: clients that could not begin in time are not made up
-for, and the sums say how many began. This program judges nothing.
+The rates are kept as far as a busy machine allows: clients that could not begin in time, or while IN_FLIGHT_MAX
+others wait, are not made up for, and the sums say how many began. This program judges nothing.
 """
 
 import asyncio
@@ -132,7 +132,7 @@ class Traffic:
 
         def begin(number):
             if self.in_flight >= IN_FLIGHT_MAX:
-                self.books.add(self.books.phase, "hello held back")
+                self.books.add(self.books.phase, "hello not begun")
                 return
             task = asyncio.create_task(self.hello(number))
             tasks.add(task)
