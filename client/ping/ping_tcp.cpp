@@ -36,8 +36,11 @@ Result<void> TcpProber::send(uint64_t due_ns) {
     return begin(std::move(due));
 }
 
+/// Probes that wait on one connection have consecutive numbers: once one has left on another
+/// connection, as after a close or for a peer that replies once, no more are added.
 bool TcpProber::takes_probe(const PingStream& stream) const {
-    return !replies_once_ || stream.answers.idle();
+    const uint64_t next = account().result().counts.sent + 1;
+    return stream.answers.idle() || (!replies_once_ && stream.answers.end() == next);
 }
 
 size_t TcpProber::free_slot() {

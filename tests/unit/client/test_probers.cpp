@@ -16,6 +16,7 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -437,6 +438,41 @@ TEST_CASE("TCP: a peer that replied twice on one connection has failed those tha
     engine.until_known();
     CHECK(engine.counts().answered == 2);
     CHECK(engine.counts().closed == 1);
+}
+
+TEST_CASE("TCP: no probe shares a connection that others have overtaken") {
+    const Peer peer(SOCK_STREAM);
+    Engine engine(peer, Transport::tcp, long_ns);
+    engine.send();
+    engine.until_connected(1);
+    {
+        const Fd connection = peer.accept();
+        answer(connection, view(receive(connection)));
+    }
+    engine.until_known();
+    engine.send();
+    engine.until_connected(2);
+    const Fd slow = peer.accept();
+    answer(slow, view(receive(slow)));
+    engine.until_known();
+
+    engine.send();
+    engine.send(); // on a connection of its own, which is not known to be made yet
+    answer(slow, view(receive(slow))); // a second reply on one connection: it can be shared again
+    while (engine.counts().answered < 3)
+        for (const epoll_event& event : engine.loop->wait(monotonic_ns() + long_ns))
+            if ((event.events & EPOLLIN) != 0)
+                REQUIRE(engine.prober->ready(ProberTag::unpack(event.data.u64), event.events));
+    engine.send();
+    engine.until_connected(3); // its probe overtakes what comes next on the other one
+    engine.send();
+    engine.until_connected(4);
+    const Fd own = peer.accept();
+    const Fd last = peer.accept();
+    for (const Fd* each : std::array{&slow, &own, &last})
+        answer(*each, view(receive(*each)));
+    engine.until_known();
+    CHECK(engine.counts().answered == 6);
 }
 
 TEST_CASE("TCP: a probe that is sent again is refused if the peer listens no more") {
