@@ -1,5 +1,5 @@
 // Which words are options and which are operands (arguments.h), and of which command. What they
-// mean is in options_read.cpp.
+// mean is in options_COMMAND.cpp.
 #include "client/options/options.h"
 
 #include "build_features.h"

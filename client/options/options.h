@@ -2,9 +2,10 @@
 //
 // What every subcommand takes is in CommonOptions; what only one takes is in its own struct, and
 // the struct in `command` says which one was given. Everything is validated here: the commands
-// never see an invalid endpoint, a zero timeout or an unset transport. Four
-// files: options.cpp splits the line into words, options_read.cpp says what they mean,
-// options_conditions.cpp which conditions a command takes, options_help.cpp has the texts.
+// never see an invalid endpoint, a zero timeout or an unset transport. By file: options.cpp splits
+// the line into words; options_COMMAND.cpp says what they mean, with what is common to all of them
+// in options_values.cpp; options_conditions.cpp says which conditions a command takes;
+// help_COMMAND.cpp has the text of --help.
 #pragma once
 
 #include "client/measure/fail_if.h"

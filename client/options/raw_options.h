@@ -1,4 +1,4 @@
-// Between the two halves of the command line: options.cpp splits it into words, options_read.cpp
+// Between the two halves of the command line: options.cpp splits it into words, options_COMMAND.cpp
 // says what they mean. Values stand here as they were written; absent ones have not been given.
 #pragma once
 
@@ -84,7 +84,7 @@ Result<Options> read_ping(const RawPing& words);
 Result<Options> read_load(const RawLoad& words);
 Result<Options> read_status(const RawStatus& words);
 
-/// The texts of --help: options_help.cpp.
+/// The texts of --help: options_help.cpp, help_COMMAND.cpp.
 extern const std::string_view root_help;
 extern const std::string_view send_help;
 extern const std::string_view ping_help;

@@ -142,7 +142,7 @@ struct Cells {
 std::vector<Cells> figure_cells(std::span<const Curve> curves) {
     struct Counted {
         std::string_view head;
-        uint64_t PlottedCounts::* count;
+        uint64_t PlottedCounts::*count;
     };
     constexpr std::array<Counted, 4> counted{
         {{"sent", &PlottedCounts::sent},
@@ -181,7 +181,7 @@ std::vector<Cells> figure_cells(std::span<const Curve> curves) {
 std::string table(std::span<const Curve> curves, double& y) {
     constexpr double swatch = 34;
     constexpr double row = 20;
-    constexpr size_t name_columns_min = 8;
+    constexpr size_t curve_name_columns_min = 8;
     const std::vector<Cells> cells = figure_cells(curves);
     double left = panel_left + panel_width;
     std::string text;
@@ -195,14 +195,15 @@ std::string table(std::span<const Curve> curves, double& y) {
     }
     const double name_left = panel_left + swatch + 8;
     const auto name_columns = std::max(
-        static_cast<size_t>(std::max((left - name_left) / text_width("x"), 0.0)), name_columns_min);
+        static_cast<size_t>(std::max((left - name_left) / text_width("x"), 0.0)),
+        curve_name_columns_min);
     for (const Curve& curve : curves) {
         y += row;
         const std::string number = curve.is_numbered ? fmt::format("{} ", curve.number + 1) : "";
         const std::string remark = curve.plotted->histogram->empty() ? " (no answer)" : "";
         const size_t taken = number.size() + remark.size();
         const size_t room =
-            std::max(name_columns - std::min(name_columns, taken), name_columns_min);
+            std::max(name_columns - std::min(name_columns, taken), curve_name_columns_min);
         text += svg_line({panel_left, y}, {panel_left + swatch, y}, "line " + curve.line());
         const std::string name =
             fmt::format("{}{}{}", number, shorten(curve.plotted->name, room), remark);

@@ -33,7 +33,7 @@ Result<Fd> connect_unix(const std::string& path, uint32_t timeout_ms, const Even
     };
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.data(), path.size()); // options_read.cpp has measured it
+    std::memcpy(address.sun_path, path.data(), path.size()); // options_status.cpp has measured it
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd)
         return fail(Exit::usage, fmt::format("socket: {}", reason(errno)));

@@ -1,0 +1,58 @@
+// What `riposte ping --help` prints, 80 columns wide.
+#include "client/options/raw_options.h"
+
+namespace riposte::client {
+
+const std::string_view ping_help = R"(Usage: riposte ping [OPTION]... ENDPOINT...
+
+Sends probes at a fixed pace and prints a line for each answer. At the end (-c,
+-w or Ctrl-C) it prints a summary: losses, refusals, damage and round trips.
+
+ENDPOINT is [tcp://|udp://]HOST[:PORT]; several are probed at once and compared.
+HOST is a name, an IPv4 address or [IPv6]. The port defaults to 7001, the scheme
+to TCP. TIME is 200us, 10ms, 1.5s, 2m; a bare number is seconds.
+
+Options:
+  -c, --count N        end after N probes to each ENDPOINT
+  -i, --interval TIME  the time between probes; at least 100us [1s]
+  -W, --timeout TIME   a probe without an answer by then is lost; whole ms [5s]
+  -w, --deadline TIME  stop sending after this time
+  -s, --size BYTES     the size of each probe, 24 to 65507 [56]
+      --reconnect      TCP: a connection for each probe
+      --df             UDP: no fragments; a probe that does not fit is too big
+  -u                   UDP, unless ENDPOINT says tcp:// or udp://
+  -4, -6               IPv4 only, IPv6 only
+      --source ADDR    send from this local address
+  -q, --quiet          print only the summary, or the table of several endpoints
+  -D, --timestamps     print the time in front of each line
+  -j, --json           print one JSON document (riposte/ping/2) and nothing else
+      --histogram      draw the round trips as bars on a logarithmic scale
+      --hist FILE      write their distribution in the format of HdrHistogram
+      --plot FILE      plot them over time and by percentile, as SVG
+      --fail-if CONDITIONS
+                       exit with 1 if one is met: 'p99>2ms,loss>0.1%'
+      --color WHEN     auto, always or never [auto]
+  -h, --help           print this help and exit
+      --version        print the version and exit
+
+After the last probe ping waits for the answers in flight: 4 times the largest
+round trip, at least 1s, at most -W. A probe without an answer by then is lost.
+
+Signals: INT and TERM stop the sending; a second one ends the wait as well. QUIT
+(Ctrl-\) prints a line with the figures so far.
+
+Exit status:
+  0  every probe answered correctly, no condition of --fail-if met
+  1  loss, refusal, wrong answer, probe not sent, or a condition met
+  2  usage or local error
+
+Examples:
+  riposte ping localhost                  one probe a second over TCP
+  riposte ping -c 10 -i 100ms udp://server:7
+                                          ten datagrams in a second
+  riposte ping udp://a:7 udp://b:7        compare two servers
+  riposte ping -q -c 1000 -i 1ms --fail-if 'p99>2ms,loss>0.1%' -u server:7
+                                          a check for a script
+)";
+
+} // namespace riposte::client

@@ -1,0 +1,38 @@
+// What `riposte send --help` prints, 80 columns wide.
+#include "client/options/raw_options.h"
+
+namespace riposte::client {
+
+const std::string_view send_help = R"(Usage: riposte send [OPTION]... ENDPOINT [MESSAGE|-]
+
+Sends one message and prints the answer byte for byte on standard output.
+
+ENDPOINT is [tcp://|udp://]HOST[:PORT]. HOST is a name, an IPv4 address or
+[IPv6]. The port defaults to 7001, the scheme to TCP. Without MESSAGE, riposte
+sends a greeting; - reads the message from standard input. Write a MESSAGE that
+begins with a dash after --.
+
+Options:
+  -u                   UDP, unless ENDPOINT says tcp:// or udp://
+  -4, -6               IPv4 only, IPv6 only
+  -W, --timeout TIME   the longest wait to connect, and for more of the answer:
+                       500ms, 10s, 2m; a bare number is seconds [5s]
+      --source ADDR    send from this local address
+      --color WHEN     auto, always or never, on standard error [auto]
+  -v, --verbose        log each step on standard error
+  -h, --help           print this help and exit
+      --version        print the version and exit
+
+Exit status:
+  0  answered
+  1  refused, timed out, reset, or closed without an answer
+  2  usage or local error
+
+Examples:
+  riposte send tcp://127.0.0.1:7001       the greeting, over TCP
+  riposte send -u localhost hello         one datagram, to port 7001
+  riposte send -v 'tcp://[::1]:7' hello   log each step
+  riposte send server:7 - <file >copy     a file through an echo service
+)";
+
+} // namespace riposte::client

@@ -1,0 +1,107 @@
+// What the words of `riposte ping` mean.
+#include "client/measure/probe.h"
+#include "client/options/options_conditions.h"
+#include "client/options/options_values.h"
+#include "client/options/raw_options.h"
+#include "common/units.h"
+
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace riposte::client {
+
+namespace {
+
+constexpr uint64_t waiting_max = uint64_t{1} << 19; ///< half of PingAccount's largest window
+
+Result<void> check_df(const Endpoint& endpoint) {
+    if (endpoint.transport == Transport::udp)
+        return {};
+    return usage(fmt::format(
+        "--df is for UDP (-u); over TCP, to {}, a probe is cut to fit", to_string(endpoint)));
+}
+
+Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
+    if (auto read = all_of(
+            {read_number("--count", words.count, 1, count_max, ping.count),
+             read_duration_ms("--deadline", words.deadline, false, ping.deadline_ms),
+             read_payload(words.size, probe_header_bytes, payload_bytes_max, ping.payload_bytes)});
+        !read)
+        return read;
+    if (!words.interval)
+        return {};
+    const auto microseconds = parse_duration_us(*words.interval);
+    if (!microseconds)
+        return usage(fmt::format("--interval: {}", microseconds.error()));
+    if (*microseconds < ping_interval_us_min)
+        return usage(fmt::format(
+            "--interval: must be at least {}; for more, use riposte load",
+            format_duration_us(ping_interval_us_min)));
+    ping.interval_us = *microseconds;
+    return {};
+}
+
+/// A probe stays in memory until it is answered or lost.
+Result<void> check_waiting(const PingOptions& ping, uint32_t timeout_ms) {
+    const uint64_t interval_us = ping.interval_us;
+    const uint64_t timeout_us = uint64_t{timeout_ms} * 1000;
+    const uint64_t waiting = (timeout_us + interval_us - 1) / interval_us * ping.endpoints.size();
+    if (waiting <= waiting_max)
+        return {};
+    return usage(fmt::format(
+        "--interval {} and --timeout {}: {} probes could wait at once, and {} may; "
+        "raise -i or lower -W",
+        format_duration_us(interval_us), format_duration(timeout_ms), grouped(waiting),
+        grouped(waiting_max)));
+}
+
+} // namespace
+
+Result<Options> read_ping(const RawPing& words) {
+    auto common = read_common(words.common);
+    if (!common)
+        return std::unexpected(common.error());
+    if (words.endpoints.empty())
+        return no_endpoint("ping");
+    PingOptions ping;
+    ping.quiet = words.quiet;
+    ping.timestamps = words.timestamps;
+    ping.reconnect = words.reconnect;
+    ping.df = words.df;
+    std::string before;
+    for (const std::string& text : words.endpoints) {
+        auto endpoint = read_endpoint(text, words.common.udp);
+        if (const std::string meant = endpoint || before.empty() ? "" : with_port(before, text);
+            !meant.empty())
+            return usage(
+                fmt::format("'{0}' is not an endpoint; for port {0} write {1}", text, meant));
+        if (!endpoint)
+            return std::unexpected(endpoint.error());
+        before = text;
+        ping.endpoints.push_back(std::move(*endpoint));
+    }
+    if (ping.endpoints.size() > ping_endpoints_max)
+        return usage(fmt::format("at most {} ENDPOINTs at once", ping_endpoints_max));
+    if (auto read = read_ping_numbers(words, ping); !read)
+        return std::unexpected(read.error());
+    if (auto checked = check_waiting(ping, common->timeout_ms); !checked)
+        return std::unexpected(checked.error());
+    auto report = read_report(words.report);
+    if (!report)
+        return std::unexpected(report.error());
+    ping.report = std::move(*report);
+    for (const Endpoint& endpoint : ping.endpoints) {
+        const Result<void> checked = all_of(
+            {ping.reconnect ? check_reconnect(endpoint) : Result<void>{},
+             ping.df ? check_df(endpoint) : Result<void>{}});
+        if (!checked)
+            return std::unexpected(checked.error());
+    }
+    if (auto checked = check_conditions(ping); !checked)
+        return std::unexpected(checked.error());
+    return Options{.common = std::move(*common), .command = std::move(ping)};
+}
+
+} // namespace riposte::client
