@@ -149,7 +149,7 @@ void PingRun::start(bool with_series) {
         const uint64_t first_ns = start_ns_ + interval_ns * i / lanes_.size();
         lanes_[i].schedule = PingSchedule(first_ns, interval_ns, options_.count);
         lanes_[i].prober->begin(
-            static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9,
+            static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9, start_ns_,
             with_series ? std::make_unique<Series>(start_ns_) : nullptr);
     }
 }
@@ -179,6 +179,7 @@ Result<void> PingRun::run(bool with_series) {
         if (cut_short_)
             lane.prober->linger(monotonic_ns(), true);
         lane.prober->finish();
+        lane.prober->end();
         lane.prober->update();
     }
     return {};
@@ -219,6 +220,7 @@ Result<void> PingRun::send_due(Lane& lane) {
             continue;
         }
         lane.schedule.advance();
+        lane.prober->note_due(due_ns);
         if (auto sent = lane.prober->send(due_ns); !sent)
             return sent;
     }
@@ -331,6 +333,14 @@ PlottedCounts plotted_counts(const OutcomeCounts& counts) {
         .sent = counts.sent, .answered = counts.answered, .lost = counts.lost, .failed = failed};
 }
 
+std::vector<PlottedSpan> plotted_outages(const PingResult& result) {
+    std::vector<PlottedSpan> spans;
+    const uint64_t start_ns = result.started_ns;
+    for (const Outage& outage : result.outages.list())
+        spans.push_back({outage.began_ns - start_ns, outage.ended_ns - start_ns});
+    return spans;
+}
+
 /// The summary, the pictures and the exit code.
 Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMeasured>& missing) {
     Exit exit = missing.empty() ? Exit::ok : Exit::failed;
@@ -343,7 +353,8 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
             {.name = result.name,
              .histogram = &result.rtt,
              .series = result.series.get(),
-             .counts = plotted_counts(result.counts)});
+             .counts = plotted_counts(result.counts),
+             .outages = plotted_outages(result)});
         if (verdict(result, options_.report.fail_if) != Exit::ok)
             exit = Exit::failed;
     }

@@ -60,9 +60,12 @@ PingAccount::PingAccount(const PingSettings& settings)
     result_.wait_ns = settings.timeout_ns;
 }
 
-void PingAccount::begin(double started_at, std::unique_ptr<Series> series) {
+void PingAccount::begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series) {
     result_.started_at = started_at;
+    result_.started_ns = started_ns;
     result_.series = std::move(series);
+    if (result_.series)
+        result_.outages.keep_list();
 }
 
 void PingAccount::note_connected(uint64_t connect_ns) {
@@ -382,6 +385,7 @@ void PingAccount::end_waiting(Probe& probe, Outcome outcome) {
     leave_waiting(probe);
     probe.outcome = outcome;
     result_.counts.add(outcome);
+    result_.outages.decide(probe.intended_ns, outcome);
     if (outcome != Outcome::answered && result_.series)
         result_.series->record_failure(probe.sent_ns);
 }

@@ -94,8 +94,13 @@ public:
     /// When it was sent; 0 if it is not remembered.
     uint64_t sent_ns(uint64_t sequence) const;
 
-    /// The run begins: when, in seconds since 1970, and with --plot a series.
-    void begin(double started_at, std::unique_ptr<Series> series);
+    /// The run begins: when, in seconds since 1970 and on the clock of all times here, and with
+    /// --plot a series.
+    void begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series);
+    /// A probe is due; send() follows, at once or when it has a connection.
+    void note_due(uint64_t due_ns) { result_.outages.due(due_ns); }
+    /// The run is over.
+    void end() { result_.outages.finish(); }
     void set_elapsed(uint64_t elapsed_ns) { result_.elapsed_ns = elapsed_ns; }
     void set_clock(ReceiveClock clock) { result_.clock = clock; }
     /// Why a probe got no answer.

@@ -30,6 +30,18 @@ Json counts_json(const OutcomeCounts& counts) {
     return each;
 }
 
+Json outages_json(const PingResult& result) {
+    Json each;
+    each["count"] = result.outages.count();
+    if (const auto longest = result.outages.longest())
+        each["longest"] = Json{
+            {"probes", longest->probes},
+            {"began_at", utc_time(result.wall_seconds(longest->began_ns))},
+            {"duration", to_seconds(longest->ended_ns - longest->began_ns)},
+            {"over", longest->is_over}};
+    return each;
+}
+
 std::string_view clock_key(ReceiveClock clock) {
     switch (clock) {
     case ReceiveClock::kernel:
@@ -64,6 +76,7 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
         each["clock"] = clock_key(result.clock);
     each["counts"] = counts_json(counts);
     set_number(each, "loss_percent", loss_percent(counts));
+    each["outages"] = outages_json(result);
     set_distribution(each, "rtt", result.rtt);
     set_distribution(each, "lateness", result.lateness);
     set_distribution(each, "connect", result.connect);

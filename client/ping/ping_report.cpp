@@ -367,6 +367,7 @@ std::string ping_other_service_line(const PingResult& result, const PingStyle& s
 std::string ping_summary(const PingResult& result, const PingStyle& style) {
     std::string text = title_line(result.name, "ping statistics", style.look());
     text += counts_text(result, style);
+    text += outages_text(result, style);
     text += path_text(result, style);
     if (result.counts.answered == 0)
         text += flow("", no_answer(result), Ink::failure, style.look());

@@ -46,6 +46,10 @@ std::string ping_other_service_line(const PingResult& result, const PingStyle& s
 std::string ping_summary(const PingResult& result, const PingStyle& style);
 std::string ping_interim(const PingResult& result, const PingStyle& style);
 
+/// "2 outages; the longest: 12 probes in a row, 1.2 s from 2025-03-09 14:05:59 UTC"; empty if there
+/// was none.
+std::string outages_text(const PingResult& result, const PingStyle& style);
+
 /// A row an endpoint: loss, min, median, p95, p99, max, mean ipdv.
 std::string ping_comparison(std::span<const PingResult* const> results, const PingStyle& style);
 

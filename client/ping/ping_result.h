@@ -10,6 +10,7 @@
 #include "client/measure/above_least.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "client/measure/outages.h"
 #include "client/measure/outcome.h"
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
@@ -31,8 +32,9 @@ struct PingResult {
     uint32_t payload_bytes = 0;
     uint64_t interval_ns = 0;
     uint64_t timeout_ns = 0;
-    uint64_t wait_ns = 0;  ///< what a probe is waited for: the timeout, or less in the lingering
-    double started_at = 0; ///< seconds since 1970
+    uint64_t wait_ns = 0;    ///< what a probe is waited for: the timeout, or less in the lingering
+    double started_at = 0;   ///< seconds since 1970
+    uint64_t started_ns = 0; ///< the same moment of CLOCK_MONOTONIC
     uint64_t elapsed_ns = 0;
 
     OutcomeCounts counts;
@@ -47,6 +49,7 @@ struct PingResult {
     AboveLeast delay_variation;   ///< the round trips again, for pdv()
     double rfc3550_jitter_ns = 0; ///< section 6.4.1: smoothed over the answers, as they came
     uint64_t connections = 0;
+    Outages outages;
     CauseTally causes; ///< of those that got no answer, without Outcome::lost on a connection
     TcpTotals tcp;     ///< what the kernel says of the connections
     std::optional<uint32_t> path_mtu; ///< UDP: as far as this machine knows it, in bytes
@@ -59,6 +62,12 @@ struct PingResult {
     /// round trips.
     Histogram pdv() const {
         return delay_variation.count() < 2 ? Histogram() : delay_variation.histogram();
+    }
+
+    /// The time of day, in seconds since 1970, at which the run's clock read so.
+    double wall_seconds(uint64_t monotonic_ns) const {
+        return started_at +
+               (static_cast<double>(monotonic_ns) - static_cast<double>(started_ns)) / 1e9;
     }
 };
 

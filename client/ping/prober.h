@@ -94,9 +94,13 @@ public:
     virtual void finish() = 0;
     /// What the kernel knows of the connections goes into the result, as it is now.
     virtual void update() {}
-    void begin(double started_at, std::unique_ptr<Series> series) {
-        account_.begin(started_at, std::move(series));
+    void begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series) {
+        account_.begin(started_at, started_ns, std::move(series));
     }
+    /// A probe is due; send() follows.
+    void note_due(uint64_t due_ns) { account_.note_due(due_ns); }
+    /// After finish(): what is pending stays undecided.
+    void end() { account_.end(); }
     void set_elapsed(uint64_t elapsed_ns) { account_.set_elapsed(elapsed_ns); }
 
     const PingResult& result() const { return account_.result(); }

@@ -54,6 +54,7 @@ text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu S
 .dots{fill:none;stroke-width:2.6;stroke-linecap:round;opacity:.5}
 .points{fill:none;stroke-width:6;stroke-linecap:round}
 .band{stroke:none;opacity:.18}
+.outage{stroke:none;opacity:.13}
 .spread{fill:none;stroke-width:2;opacity:.3}
 .d1{stroke-dasharray:7 4}
 .d2{stroke-dasharray:1 4}
@@ -84,6 +85,7 @@ text{fill:#c4c9cf}
 .fine{stroke:#23272d}
 .frame{stroke:#7d848d}
 .band{opacity:.26}
+.outage{opacity:.22}
 .failed{fill:#ff6f61}
 .k{stroke:#a3a9b1}.kf{fill:#a3a9b1}
 .s0{stroke:#4fa8e8}.f0{fill:#4fa8e8}

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace riposte::client {
 
@@ -20,12 +21,19 @@ struct PlottedCounts {
     uint64_t failed = 0; ///< otherwise: refused, closed, wrong ...
 };
 
+/// From the start of the run.
+struct PlottedSpan {
+    uint64_t from_ns;
+    uint64_t to_ns;
+};
+
 /// One curve: an endpoint.
 struct Plotted {
     std::string name;
     const Histogram* histogram;
     const Series* series;
     PlottedCounts counts = {};
+    std::vector<PlottedSpan> outages = {}; ///< runs of failures, shaded
 };
 
 /// What stands above the curves, beside a line of each of them.

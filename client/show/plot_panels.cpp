@@ -54,6 +54,7 @@ struct TimePanel {
         return {
             area.x(time.place(middle_ns)), area.y(latency.place(static_cast<double>(value_ns)))};
     }
+    std::string outages(const Curve& curve, bool is_only) const;
     std::string bands(const Curve& curve) const;
     std::string lines(const Curve& curve) const;
     std::string failures(const Curve& curve, double top, double height, bool is_only) const;
@@ -65,6 +66,21 @@ Columns answered(const Columns& columns) {
         return column.count > 0;
     });
     return some;
+}
+
+/// The whole height of the panel: there was no answer, at no latency.
+std::string TimePanel::outages(const Curve& curve, bool is_only) const {
+    constexpr double width_min = 2;
+    const std::string ink = is_only ? "failed" : curve.fill();
+    std::string text;
+    for (const PlottedSpan& span : curve.plotted->outages) {
+        const double from = area.x(time.place(static_cast<double>(span.from_ns)));
+        const double to = area.x(time.place(static_cast<double>(span.to_ns)));
+        const double width = std::max(to - from, width_min);
+        const double left = std::min(from, area.x(1) - width);
+        text += svg_rect({left, area.top}, width, panel_height, fmt::format("outage {}", ink));
+    }
+    return text;
 }
 
 std::string TimePanel::bands(const Curve& curve) const {
@@ -195,6 +211,8 @@ std::string key(double y, std::span<const Curve> curves, bool has_bands, bool ha
     const std::string_view failed = "failed, of all in its time: 0.01% to 100%, log scale";
     if (has_failures)
         names.push_back(failed);
+    if (std::ranges::any_of(curves, &Curve::has_outages))
+        names.emplace_back("outage");
     double x = panel_left + panel_width + key_gap;
     for (const std::string_view name : names)
         x -= swatch + 6 + text_width(name) + key_gap;
@@ -209,6 +227,8 @@ std::string key(double y, std::span<const Curve> curves, bool has_bands, bool ha
             for (const double step : {3.0, 10.0, 17.0})
                 dots.dot({x + step, y - 4});
             text += dots.element("dots " + stroke);
+        } else if (name == "outage") {
+            text += svg_rect({x, y - 9}, swatch, 10, is_only ? "outage failed" : "outage " + fill);
         } else {
             text += svg_rect({x + 2, y - 8}, swatch - 4, 8, is_only ? "failed" : fill);
         }
@@ -237,6 +257,8 @@ Drawn draw_over_time(
     text += lower_axis(area, time.ticks(), time.title(), strips);
     if (std::ranges::none_of(curves, &Curve::has_answer))
         text += svg_text({area.x(0.5), area.y(0.5)}, "no answer", "none");
+    for (const Curve& curve : curves)
+        text += panel.outages(curve, curves.size() == 1);
     if (has_bands)
         for (const Curve& curve : curves)
             text += panel.bands(curve);

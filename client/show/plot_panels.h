@@ -36,6 +36,7 @@ struct Curve {
     bool has_answer() const;
     bool has_several() const; ///< is there a column with more than one answer?
     bool has_failures() const;
+    bool has_outages() const { return !plotted->outages.empty(); }
 };
 
 /// Axes, curves, failures and their key, from the heading on; `top` is that of the area of the

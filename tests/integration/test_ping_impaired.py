@@ -92,6 +92,34 @@ class OneFault(Impaired):
         self.exactly([Fate(drop=True, there=True), *clean(4), Fate(drop=True), Fate(drop=True)],
                      lost=3)
 
+    def test_outages_are_runs_of_probes_in_the_order_in_which_they_were_due(self):
+        # Outcomes become known in another order: a lost probe is given up after later ones are answered. A single
+        # loss is no outage, and a damaged reply is no end of one.
+        schedule = [Fate(), Fate(drop=True), Fate(), Fate(drop=True), Fate(flips=(30,)),
+                    Fate(drop=True, there=True), Fate(), Fate(drop=True), Fate(drop=True), *clean(5)]
+
+        def measure():
+            proxy = self.proxy(schedule)
+            done = parse_json(self.start(proxy).finish())
+            found = done.json["endpoints"][0]
+            self.assertEqual(self.counts(done, ("lost", "corrupted")), {"lost": 5, "corrupted": 1},
+                             proxy.raw_log())
+            self.assertEqual(found["outages"]["count"], 2)
+            longest = found["outages"]["longest"]
+            self.assertEqual((longest["probes"], longest["over"]), (3, True))
+            self.assertAlmostEqual(longest["duration"], 0.03)
+        self.patiently(measure)
+
+    def test_an_outage_that_does_not_end_says_so(self):
+        def measure():
+            proxy = self.proxy([*clean(3), *[Fate(drop=True)] * 4])
+            with self.start(proxy) as client:
+                longest = parse_json(client.finish()).json["endpoints"][0]["outages"]["longest"]
+            self.assertEqual((longest["probes"], longest["over"]), (4, False))
+            text = run("ping", "-q", "-c", 7, "-i", "10ms", "-W", "500ms", self.proxy(proxy.schedule).endpoint)
+            self.assertRegex(text.stdout, r"\n1 outage: 4 probes in a row, from [-\d]+ [:\d]+ UTC to the\s+end\n")
+        self.patiently(measure)
+
     def test_copies_made_there_and_back(self):
         # One extra of the second, two extra of the third: correct replies are no failure.
         self.exactly([Fate(), Fate(copies=2, there=True), Fate(copies=3)], code=0, duplicated=3)

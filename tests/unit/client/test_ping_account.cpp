@@ -648,7 +648,7 @@ TEST_CASE(
 
 TEST_CASE("the series holds the answers and the failures by the time of sending") {
     PingAccount account(settings);
-    account.begin(0, std::make_unique<Series>(0, 10 * ms));
+    account.begin(0, 0, std::make_unique<Series>(0, 10 * ms));
     std::vector<Bytes> probes;
     probes.reserve(6);
     for (uint64_t at = 0; at < 6; ++at) {

@@ -64,6 +64,24 @@ PingResult typical() {
     return result;
 }
 
+/// So many probes in a row without an answer, with one that is answered before each run and, if
+/// `is_over`, behind the last.
+void lose(PingResult& result, const std::vector<size_t>& runs, bool is_over = true) {
+    uint64_t due_ns = result.started_ns;
+    const auto probe = [&](Outcome outcome) {
+        result.outages.due(due_ns);
+        result.outages.decide(due_ns, outcome);
+        due_ns += 400'000'000;
+    };
+    for (const size_t run : runs) {
+        probe(Outcome::answered);
+        for (size_t at = 0; at < run; at++)
+            probe(Outcome::lost);
+    }
+    if (is_over)
+        probe(Outcome::answered);
+}
+
 ProbeOutcome arrived() {
     ProbeOutcome arrival;
     arrival.outcome = Outcome::answered;
@@ -113,6 +131,23 @@ bool ascii_fits(const std::string& text) {
 }
 
 } // namespace
+
+TEST_CASE("the summary has the longest outage, and how many there were") {
+    PingResult result = typical();
+    result.started_ns = 5'000'000'000;
+    CHECK(outages_text(result, plain).empty());
+    lose(result, {3});
+    CHECK(
+        outages_text(result, plain) ==
+        "1 outage: 3 probes in a row, 1.200 s from 2025-11-01 12:26:40 UTC\n");
+    PingResult several_outages = typical();
+    lose(several_outages, {3, 2, 4}, false);
+    const std::string text =
+        "3 outages; the longest: 4 probes in a row, from 2025-11-01 12:26:43 UTC to the end\n";
+    CHECK(outages_text(several_outages, {.columns = 100}) == text);
+    CHECK(ascii_fits(outages_text(several_outages, plain)));
+    CHECK(ping_summary(several_outages, {.columns = 100}).find('\n' + text) != std::string::npos);
+}
 
 TEST_CASE("the header names the address only if the endpoint does not") {
     CHECK(ping_header(udp()) == "PING udp://127.0.0.1:7001: 56 bytes of payload, every 10ms\n");
@@ -542,6 +577,7 @@ TEST_CASE(
     full.path_mtu = 1400;
     full.fragmented = true;
     full.refusal.record(50'000);
+    lose(full, {2, 3});
     full.causes.note(icmp(3, 4, EMSGSIZE));
     Cause too_big = icmp(3, 4, EMSGSIZE);
     too_big.mtu = 1400;

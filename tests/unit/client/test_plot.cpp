@@ -32,6 +32,7 @@ struct Measured {
     Histogram histogram{};
     Series series{0};
     PlottedCounts counts{};
+    std::vector<PlottedSpan> outages{};
 
     void record(uint64_t at_ns, uint64_t value_ns) {
         histogram.record(value_ns);
@@ -45,7 +46,7 @@ std::string plot(
     std::vector<Plotted> curves;
     curves.reserve(measured.size());
     for (const Measured& each : measured)
-        curves.push_back({each.name, &each.histogram, &each.series, each.counts});
+        curves.push_back({each.name, &each.histogram, &each.series, each.counts, each.outages});
     return render_svg({.title = title, .subtitle = subtitle, .started_at = 1741529159.2}, curves);
 }
 
@@ -430,6 +431,28 @@ TEST_CASE("failures are bars below the panel of time, as high as their share") {
     CHECK(heights[1] == doctest::Approx(heights[2] * 3 / 4).epsilon(0.02));
     CHECK(heights[3] < heights[0]);
     CHECK(heights[3] > 1); // visible nevertheless
+}
+
+TEST_CASE("outages are shaded over the whole height of the panel of time") {
+    auto measured = several(1);
+    measured[0].outages = {{2 * second, 4 * second}, {10 * second, 10 * second}};
+    const std::string svg = plot(measured);
+    CHECK(occurrences(svg, ">outage<") == 1);
+    std::vector<Element> shades;
+    const auto elements = elements_of(svg);
+    REQUIRE(elements.has_value());
+    for (const Element& each : *elements)
+        if (each.name == "rect" && each.has_class("outage") && each.number("height") > 100)
+            shades.push_back(each);
+    REQUIRE(shades.size() == 2);
+    CHECK(shades[0].has_class("failed"));
+    CHECK(shades[0].number("width") > 100);
+    CHECK(shades[1].number("width") == 2);
+    CHECK(shades[1].number("x") + 2 <= 84 + 852 + 0.1);
+    measured.push_back(some("other", 90'000, 7));
+    CHECK(plot(measured).find("\"outage f0\"") != std::string::npos);
+    measured[0].outages.clear();
+    CHECK(plot(measured).find(">outage<") == std::string::npos);
 }
 
 TEST_CASE("a line is cut where no answer came for long") {
