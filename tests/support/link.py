@@ -18,27 +18,19 @@ time stamp of a packet's arrival, and the receiver's stamp is between `out_befor
 Figures are compared with these, never with the configured delay, because a busy machine changes both alike.
 """
 
-import array
 import contextlib
-import ctypes
 import dataclasses
-import errno
-import fcntl
 import os
 import signal
-import socket
 import struct
 import subprocess
 import tempfile
 import typing
-import unittest
 
+from namespaces import Side, inside, ip_batch, new_namespace, no_offload, silent_ipv6
 from patience import RUN, WAIT
 
 LINK = os.path.abspath(os.environ.get("LINK", "build/tests/link/link"))
-
-CLONE_NEWNET = 0x40000000
-SIOCETHTOOL, ETHTOOL_STXCSUM, ETHTOOL_SGSO = 0x8946, 0x17, 0x24
 
 FORWARD, BACKWARD = 0, 1
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
@@ -52,8 +44,6 @@ COPY, HELD, HOLD_ENDED, SLOW, CORRUPTED, BAD_CHECKSUM, RESIZED, MADE_HERE, FRAGM
 TCP_FIN, TCP_SYN = 1, 2
 
 PROBE_MAGIC = b"RiPo"
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,56 +191,6 @@ def _before(one, other):
     return ((one - other) & 0xffffffff) > 0x7fffffff
 
 
-class Side:
-    """A namespace at an end of the link. Inside `with side:` the calling thread is in it."""
-
-    def __init__(self, namespace, ipv4, ipv6):
-        self.namespace = namespace
-        self.ipv4 = ipv4
-        self.ipv6 = ipv6
-        self._before = []
-        self._started = []
-
-    def address(self, family):
-        return self.ipv4 if family == 4 else self.ipv6
-
-    def __enter__(self):
-        self._before.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY))
-        _enter(self.namespace)
-        return self
-
-    def __exit__(self, *_):
-        before = self._before.pop()
-        _enter(before)
-        os.close(before)
-
-    def run(self, command, timeout=RUN, **options):
-        with self:
-            return subprocess.run([str(word) for word in command], capture_output=True, text=True,
-                                  stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)
-
-    def start(self, command, **options):
-        """Starts a process that is ended with the link, if it has not ended before."""
-        with self:
-            process = subprocess.Popen([str(word) for word in command], **options)
-        self._started.append(process)
-        return process
-
-    def socket(self, family, kind):
-        """A socket of this side; 4 or 6."""
-        with self:
-            return socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, kind)
-
-    def close(self):
-        for process in self._started:
-            process.kill()
-            process.wait(WAIT)
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe:
-                    pipe.close()
-        os.close(self.namespace)
-
-
 class Link:
     def __init__(self, forward=Faults(), backward=Faults(), seed=1, packets_max=500_000,
                  seconds_max=2 * RUN, mtu=1500):
@@ -298,39 +238,31 @@ class Link:
             raise AssertionError(f"the link says '{answer}' to '{line}'; its status is {self.process.poll()}")
 
     def _open(self):
-        middle, client, server = (self._namespace() for _ in range(3))
+        middle, client, server = (new_namespace() for _ in range(3))
         self._resources.callback(os.close, middle)
         self.client = Side(client, "192.0.2.2", "fd00:1::2")
         self._resources.callback(self.client.close)
         self.server = Side(server, "203.0.113.2", "fd00:2::2")
         self._resources.callback(self.server.close)
-        with _inside(middle):
+        with inside(middle):
             for end, namespace in ((1, client), (2, server)):
-                _ip(f"link add side{end} address 02:00:00:00:00:0{end} mtu {self.device_mtu} type veth "
+                ip_batch(f"link add side{end} address 02:00:00:00:00:0{end} mtu {self.device_mtu} type veth "
                     f"peer name link{end} address 02:00:00:00:01:0{end} mtu {self.device_mtu}")
-                _no_offload(f"side{end}")
-                _silent_ipv6(f"link{end}")
-                _ip(f"link set link{end} up",
+                no_offload(f"side{end}")
+                silent_ipv6(f"link{end}")
+                ip_batch(f"link set link{end} up",
                     f"link set side{end} netns /proc/{os.getpid()}/fd/{namespace}")
         self._configure(self.client, 1, "192.0.2.1", "fd00:1::1")
         self._configure(self.server, 2, "203.0.113.1", "fd00:2::1")
-        with _inside(middle):
+        with inside(middle):
             self._start()
-
-    def _namespace(self):
-        """A new namespace, which only a descriptor refers to."""
-        with _inside(os.open("/proc/thread-self/ns/net", os.O_RDONLY), close=True):
-            if _libc.unshare(CLONE_NEWNET) != 0:
-                raise unittest.SkipTest("this machine permits no network namespace: "
-                                        + os.strerror(ctypes.get_errno()))
-            return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
     @staticmethod
     def _configure(side, end, gateway4, gateway6):
         device, gateway = f"side{end}", f"lladdr 02:00:00:00:01:0{end} dev side{end} nud permanent"
         with side:
-            _silent_ipv6(device, disable=False)
-            _ip("link set lo up", f"link set {device} up",
+            silent_ipv6(device, disable=False)
+            ip_batch("link set lo up", f"link set {device} up",
                 f"address add {side.ipv4}/24 dev {device}", f"address add {side.ipv6}/64 dev {device} nodad",
                 f"neighbour add {gateway4} {gateway}", f"neighbour add {gateway6} {gateway}",
                 f"route add default via {gateway4}", f"route add default via {gateway6}")
@@ -356,58 +288,3 @@ class Link:
             self.process.wait(WAIT)
         self.process.stdout.close()
         self.process.stderr.close()
-
-
-def _enter(namespace):
-    if _libc.setns(namespace, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-@contextlib.contextmanager
-def _inside(namespace, close=False):
-    """Moves the calling thread into a namespace, and back afterwards."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        _enter(namespace)
-        yield
-    finally:
-        _enter(before)
-        os.close(before)
-        if close:
-            os.close(namespace)
-
-
-def _ip(*commands):
-    done = subprocess.run(["ip", "-batch", "-"], input="\n".join(commands) + "\n", capture_output=True,
-                          text=True, check=False)
-    if done.returncode == 0:
-        return
-    if "not permitted" in done.stderr or "not supported" in done.stderr or "Unknown device type" in done.stderr:
-        raise unittest.SkipTest(f"this machine permits no link between namespaces: {done.stderr.strip()}")
-    raise AssertionError(f"ip: {commands}: {done.stderr}")
-
-
-def _no_offload(device):
-    """Checksums and segmentation are done before a packet leaves: the link sees packets as on a real network."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        for feature in (ETHTOOL_STXCSUM, ETHTOOL_SGSO):
-            value = array.array("I", [feature, 0])
-            request = struct.pack("16sP16x", device.encode(), value.buffer_info()[0])
-            try:
-                fcntl.ioctl(control, SIOCETHTOOL, request)
-            except OSError as problem:
-                if problem.errno != errno.EOPNOTSUPP:
-                    raise
-
-
-def _silent_ipv6(device, disable=True):
-    """Prevents router solicitations and automatic addresses; with `disable`, IPv6 altogether."""
-    keys = {"disable_ipv6": 1} if disable else {"accept_ra": 0, "router_solicitations": 0, "accept_dad": 0}
-    for key, value in keys.items():
-        path = f"/proc/sys/net/ipv6/conf/{device}/{key}"
-        try:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(str(value))
-        except OSError as problem:
-            raise unittest.SkipTest(f"this machine permits no IPv6 settings: {path}: "
-                                    f"{problem.strerror}") from None
