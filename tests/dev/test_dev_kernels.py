@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tools.dev import guest_suites, guests, kernels, mirror, results, stages
+from tools.dev import guest_networks, guest_suites, guests, kernels, mirror, results, stages
 from tools.dev.console import Failure
 
 ROW = kernels.Kernel("6.1", "Debian 12", "bookworm", "test", "io_uring", "", "", 6)
@@ -63,6 +63,23 @@ def test_the_modules_in_a_guest_exist():
     assert guest_suites.MODULES == sorted(guest_suites.MODULES)
     assert set(guest_suites.ON_EPOLL_TOO + guest_suites.MODULES_SHORT) <= set(guest_suites.MODULES)
     stages.modules_but(guest_suites.MODULES)
+
+
+def test_the_tests_of_a_guest_exist():
+    written = {path.name for path in guest_networks.DIRECTORY.glob("test_*.py")}
+    assert written == {*guest_networks.EVERYWHERE, *guest_networks.NETWORKS}
+    for name in guest_networks.NETWORKS_SHORT:
+        file, cases, case = name.split("::")
+        text = (guest_networks.DIRECTORY / file).read_text(encoding="utf-8")
+        assert f"class {cases}(" in text and f"    def {case}(self" in text, name
+
+
+def test_networks_are_tested_in_each_guest_of_the_long_form_and_in_the_newest_one_of_the_short_form():
+    newest = next(row for row in kernels.of_every_run() if row.series == guest_networks.newest())
+    old = next(row for row in kernels.of_every_run() if row is not newest)
+    with_networks = [len(guest_networks.tests(row, long)) > len(guest_networks.EVERYWHERE)
+                     for row, long in ((newest, True), (newest, False), (old, True), (old, False))]
+    assert with_networks == [True, True, True, False]
 
 
 def test_the_short_form_runs_on_the_backend_of_the_kernel_the_long_form_on_both():

@@ -1,12 +1,13 @@
 """What runs in a guest, and the rows of it: `KERNEL suite: case`.
 
 A guest runs the conformance suite, the daemon's unit tests, and the integration modules in which the kernel
-matters; those that are the same for every backend run on io_uring only. The tests of tests/kernels, which need a
-guest, compare what riposted says with the table of kernels. `./dev test` runs a few of the modules, because a test
-that starts daemons takes seconds of CPU in a guest; `./dev kernels` runs all of them.
+matters; those that are the same for every backend run on io_uring only. The tests of tests/kernels need a guest:
+they compare what riposted says with the table of kernels, and make networks (guest_networks.py). `./dev test` runs a
+few of the modules, because a test that starts daemons takes seconds of CPU in a guest; `./dev kernels` runs all of
+them.
 """
 
-from tools.dev import guests, kernels, results
+from tools.dev import guest_networks, guests, kernels, results
 from tools.dev.console import say
 from tools.dev.suites import LINES_SHOWN
 
@@ -66,6 +67,7 @@ def job(row, series, tree, long):
     environment = {"RIPOSTE_KERNEL": row.series, "RIPOSTE_KERNEL_SERIES": series,
                    "RIPOSTE_TEST_PATIENCE": PATIENCE,
                    "RIPOSTE_MODULES": " ".join(MODULES if long else MODULES_SHORT),
+                   "RIPOSTE_KERNEL_TESTS": " ".join(guest_networks.tests(row, long)),
                    "RIPOSTE_MODULES_EPOLL": " ".join(ON_EPOLL_TOO)}
     runs = " ".join(runs_of(row, long))
     return guests.job([f"sh tests/kernels/suites {tree.path.resolve()} /run/riposte {runs}"], environment)
