@@ -118,6 +118,7 @@ void describe_run(
     result.name = target.name;
     result.address = to_string(address);
     result.transport = target.transport;
+    result.path = target.path;
     result.payload_bytes = options.payload_bytes;
     result.connections = options.connections;
     const bool is_bounded = target.transport == Transport::tcp || !options.rate;

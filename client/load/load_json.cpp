@@ -91,6 +91,7 @@ std::string load_json(
     document["payload_bytes"] = result.payload_bytes;
     if (result.counts.answered > 0)
         document["service"] = result.answering == Answering::echo ? "echo" : "other";
+    set_path(document, result.path);
     document["mode"] = mode_json(result);
     document["warmup"] = to_seconds(result.warmup_ns);
     document["elapsed"] = to_seconds(result.elapsed_ns);

@@ -8,6 +8,7 @@
 #include "client/measure/outcome.h"
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
+#include "client/options/path_options.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
@@ -41,6 +42,7 @@ struct LoadResult {
     std::string name;    ///< the endpoint's canonical spelling
     std::string address; ///< the one address that is loaded: "127.0.0.1:7001"
     Transport transport = Transport::tcp;
+    PathOptions path; ///< as it was asked for
     uint32_t payload_bytes = 0;
     uint32_t connections = 0;   ///< sockets, with UDP
     uint32_t depth = 0;         ///< outstanding requests, each connection; 0: without a bound

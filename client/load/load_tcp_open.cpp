@@ -112,8 +112,8 @@ void TcpLoad::open_some(uint64_t now_ns) {
 void TcpLoad::opening_failed(const Failure& failure) {
     opening_->failures.push_back(failure);
     // One that times out costs seconds, and one for lack of descriptors or ports fails for all.
-    opening_->gives_up |=
-        failure.error == ETIMEDOUT || failure.at_source || outcome_of(failure) == Outcome::local;
+    opening_->gives_up |= failure.error == ETIMEDOUT || !failure.option.empty() ||
+                          outcome_of(failure) == Outcome::local;
 }
 
 Result<void> TcpLoad::judge_opening() const {

@@ -205,8 +205,12 @@ bool UdpLoad::take_error(Socket& socket) {
     const ReceiveTime received = socket.errors_clock.take(queued->stamp_ns);
     if (received.clock == ReceiveClock::kernel)
         expire(socket, received.ns);
-    if (queued->cause.kind != CauseKind::local)
-        last_error_ = queued->cause;
+    if (queued->cause.error == EMSGSIZE)
+        too_small_ = queued->cause;
+    // What this machine says of itself belongs to the call that failed, which knows its request.
+    if (queued->cause.kind == CauseKind::local)
+        return true;
+    last_error_ = queued->cause;
     const auto header =
         read_probe_header(std::span<const std::byte>(quoted).first(queued->quoted_bytes));
     auto times = header ? socket.tracker.fail(*header) : std::nullopt;
@@ -241,9 +245,20 @@ void UdpLoad::pause(Socket& socket, uint64_t now_ns) {
 
 // ---- What never comes.
 
+/// With --df: has a router reported that it does not forward packets of this size? It does so about
+/// once a second, so that a request which is silently lost after it is too big as well.
+bool UdpLoad::is_known_too_big() const {
+    return setup.target.path.df && too_small_.error == EMSGSIZE && !sockets_.empty() &&
+           packet_bytes(sockets_.front().fd.get(), setup.address.family(), setup.request_bytes) >
+               too_small_.mtu;
+}
+
 void UdpLoad::expire(Socket& socket, uint64_t now_ns) {
     socket.tracker.expire(now_ns, timeout_ns(), [&](const RequestTimes& times, uint64_t kept_ns) {
-        account.failed(times, Outcome::lost);
+        if (is_known_too_big())
+            account.failed(times, too_small_);
+        else
+            account.failed(times, Outcome::lost);
         if (!schedule.is_open_loop())
             account.kept_by_lost(
                 times,
@@ -284,7 +299,9 @@ void UdpLoad::finish() {
     const int fd = sockets_.front().fd.get();
     const int family = setup.address.family();
     const auto mtu = path_mtu(fd, family);
-    account.set_path(mtu, mtu && packet_bytes(fd, family, setup.request_bytes) > *mtu);
+    const bool may_fragment = !setup.target.path.df;
+    account.set_path(
+        mtu, may_fragment && mtu && packet_bytes(fd, family, setup.request_bytes) > *mtu);
 }
 
 } // namespace riposte::client

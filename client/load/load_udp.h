@@ -93,6 +93,7 @@ private:
     void receive_all(Socket& socket, bool to_the_end, uint64_t now_ns);
     void take(Socket& socket, std::span<const std::byte> bytes, uint64_t received_ns);
     void expire(Socket& socket, uint64_t now_ns);
+    bool is_known_too_big() const;
     bool take_error(Socket& socket);
     void take_errors(Socket& socket, int error, uint64_t now_ns);
     void has_room(Socket& socket);
@@ -112,6 +113,7 @@ private:
     std::vector<ProbeHeader> probes_; ///< of the messages in `out_`
     std::vector<std::byte> scratch_;
     Cause last_error_; ///< the latest ICMP error
+    Cause too_small_;  ///< the latest error with the MTU of a link that is too small
     RoundRobin ready_; ///< open loop: sockets with room
     RetryQueue retries_;
     std::priority_queue<Look, std::vector<Look>, std::greater<>> looks_;

@@ -124,8 +124,11 @@ void UdpLoad::send_batch(Socket& socket, size_t count) {
                 continue;
             }
         }
+        Cause cause = last_error_.error == error ? last_error_ : cause_of(error);
+        if (error == EMSGSIZE && too_small_.kind == CauseKind::local && too_small_.error == error)
+            cause = too_small_;
         if (const auto times = socket.tracker.fail(probes_[sent]))
-            account.failed(*times, last_error_.error == error ? last_error_ : cause_of(error));
+            account.failed(*times, cause);
         pause(socket, monotonic_ns());
         sent++;
         attempts = 0;

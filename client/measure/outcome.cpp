@@ -65,6 +65,7 @@ constexpr std::array meanings{
         .meaning = "prohibited by a route of this machine"},
     machine_means(EPERM, Shortage::none, "prohibited by a firewall on this machine"),
     machine_means(EADDRNOTAVAIL, Shortage::ports, "no free port or source address on this machine"),
+    machine_means(EADDRINUSE, Shortage::ports, "the local port is in use on this machine"),
     machine_means(EMFILE, Shortage::descriptors),
     machine_means(ENFILE, Shortage::descriptors),
     machine_means(EAGAIN, Shortage::buffers),

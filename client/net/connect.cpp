@@ -1,6 +1,7 @@
 #include "client/net/connect.h"
 
 #include "client/net/error_queue.h"
+#include "client/net/path_shape.h"
 #include "client/show/figures.h"
 #include "common/clock.h"
 #include "common/text.h"
@@ -41,8 +42,8 @@ bool is_multicast(const SocketAddress& address) {
 
 /// An address that means something on one link only, without the zone that says on which (RFC 4007,
 /// section 6): the kernel refuses it as an invalid argument.
-bool lacks_zone(const SocketAddress& address) {
-    if (address.family() != AF_INET6)
+bool lacks_zone(const SocketAddress& address, const PathOptions& path) {
+    if (address.family() != AF_INET6 || !path.interface.empty())
         return false;
     const sockaddr_in6 specific = ipv6_of(address);
     const in6_addr& host = specific.sin6_addr;
@@ -54,12 +55,14 @@ bool lacks_zone(const SocketAddress& address) {
 /// Which addresses are a network's broadcast address only the routing table knows: a datagram
 /// socket is refused to be connected to one (EACCES, as with a prohibited route) unless it asks for
 /// it (SO_BROADCAST, socket(7)). Nothing is sent.
-bool is_broadcast(const SocketAddress& address) {
+bool is_broadcast(const SocketAddress& address, const PathOptions& path) {
     if (address.family() != AF_INET)
         return false;
     if (ipv4_of(address).s_addr == INADDR_BROADCAST)
         return true;
     const Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (fd)
+        shape_path(fd.get(), AF_INET, false, path, {}); // which decides about the route
     if (!fd || ::connect(fd.get(), address.get(), address.size) == 0 || errno != EACCES)
         return false;
     const int on = 1;
@@ -69,8 +72,10 @@ bool is_broadcast(const SocketAddress& address) {
 
 /// Has this machine no address to send from, since IPv6 is switched off? That is no route, but the
 /// kernel says of it what it says of TCP when all ports are taken.
-bool lacks_source(const SocketAddress& address) {
+bool lacks_source(const SocketAddress& address, const PathOptions& path) {
     const Fd fd(::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (fd)
+        shape_path(fd.get(), address.family(), false, path, {});
     return fd && ::connect(fd.get(), address.get(), address.size) < 0 && errno == EADDRNOTAVAIL;
 }
 
@@ -86,12 +91,12 @@ std::string zone_advice(const SocketAddress& address) {
 }
 
 /// Why there is no single host to be asked at that address; empty if there may be one.
-std::string find_unfit(const SocketAddress& address, Transport transport) {
-    if (lacks_zone(address))
+std::string find_unfit(const SocketAddress& address, Transport transport, const PathOptions& path) {
+    if (lacks_zone(address, path))
         return zone_advice(address);
     const std::string text = to_string(address);
     const std::string host = text.substr(0, text.rfind(':'));
-    if (is_broadcast(address))
+    if (is_broadcast(address, path))
         return fmt::format(
             "{} is a broadcast address, of all hosts of a network; write the address of one", host);
     if (transport == Transport::tcp && is_multicast(address))
@@ -101,10 +106,11 @@ std::string find_unfit(const SocketAddress& address, Transport transport) {
 }
 
 /// Takes those out that are unfit; why, if nothing is left.
-std::string remove_unfit(std::vector<SocketAddress>& addresses, Transport transport) {
+std::string remove_unfit(
+    std::vector<SocketAddress>& addresses, Transport transport, const PathOptions& path) {
     std::string why;
     const auto is_unfit = [&](const SocketAddress& address) {
-        std::string unfit = find_unfit(address, transport);
+        std::string unfit = find_unfit(address, transport, path);
         const bool found = !unfit.empty();
         if (why.empty())
             why = std::move(unfit);
@@ -114,9 +120,7 @@ std::string remove_unfit(std::vector<SocketAddress>& addresses, Transport transp
     return addresses.empty() ? why : "";
 }
 
-std::string_view hint(const Failure& failure, Transport transport) {
-    if (failure.at_source)
-        return failure.error == EADDRNOTAVAIL ? "; it is not an address of this machine" : "";
+std::string_view hint(const Failure& failure, Transport transport, const PathOptions& path) {
     switch (outcome_of(failure)) {
     case Outcome::refused:
         return "; is riposted running there?";
@@ -130,15 +134,19 @@ std::string_view hint(const Failure& failure, Transport transport) {
         return failure.error == EACCES ? "; a firewall on the way forbids it"
                                        : "; is the address right, and is there a route to it?";
     case Outcome::local:
+        if (path.source_port != 0 && shortage_of(failure.error) == Shortage::ports)
+            return "; another connection to it has the port of --source, or had it in the last "
+                   "minute (TIME_WAIT): choose another port";
         return failure.error == EACCES || failure.error == EPERM
                    ? "; does a local firewall forbid it?"
                    : "";
+    case Outcome::too_big:
+        return path.df ? "; send less, or leave out --df" : "";
     case Outcome::pending:
     case Outcome::answered:
     case Outcome::corrupted:
     case Outcome::wrong_size:
     case Outcome::closed:
-    case Outcome::too_big:
         break;
     }
     return "";
@@ -155,17 +163,6 @@ std::string describe(const Failure& failure, Transport transport) {
     return fmt::format("{} in {} ms", what, milliseconds(static_cast<double>(failure.took_ns)));
 }
 
-/// Binds to the source of the address's family, if there is one; 0 or errno.
-int bind_source(int fd, std::span<const SocketAddress> sources, int family) {
-    const auto source = std::ranges::find(sources, family, &SocketAddress::family);
-    if (source == sources.end())
-        return 0;
-    // The port is chosen by connect(2), when the peer is known: one port then serves many peers.
-    const int on = 1;
-    ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    return ::bind(fd, source->get(), source->size) < 0 ? errno : 0;
-}
-
 } // namespace
 
 TargetLookup::TargetLookup(const Endpoint& endpoint, const CommonOptions& common)
@@ -173,12 +170,15 @@ TargetLookup::TargetLookup(const Endpoint& endpoint, const CommonOptions& common
           .name = to_string(endpoint),
           .transport = endpoint.transport.value_or(Transport::tcp),
           .timeout_ms = common.timeout_ms,
-          .source = common.source,
+          .path = common.path,
           .sources = {},
           .addresses = {}},
       addresses_(endpoint, target_.transport, common.family) {
-    const Endpoint local{.transport = target_.transport, .host = common.source, .port = 0};
-    if (!common.source.empty())
+    const Endpoint local{
+        .transport = target_.transport,
+        .host = common.path.source,
+        .port = common.path.source_port};
+    if (!common.path.source.empty())
         sources_.emplace(local, target_.transport, common.family);
 }
 
@@ -187,7 +187,8 @@ Result<Target> TargetLookup::wait(const Patience& patience, std::string_view lim
     if (!addresses)
         return fail(Exit::usage, addresses.error());
     target_.addresses = std::move(*addresses);
-    if (const std::string why = remove_unfit(target_.addresses, target_.transport); !why.empty())
+    if (const std::string why = remove_unfit(target_.addresses, target_.transport, target_.path);
+        !why.empty())
         return fail(Exit::usage, fmt::format("{}: {}", target_.name, why));
     if (!sources_)
         return std::move(target_);
@@ -196,7 +197,7 @@ Result<Target> TargetLookup::wait(const Patience& patience, std::string_view lim
     if (!sources)
         return fail(Exit::usage, fmt::format("--source: {}", sources.error()));
     target_.sources = std::move(*sources);
-    if (lacks_zone(target_.sources.front()))
+    if (lacks_zone(target_.sources.front(), target_.path))
         return fail(Exit::usage, fmt::format("--source: {}", zone_advice(target_.sources.front())));
     const auto has_no_source = [&](const SocketAddress& address) {
         return std::ranges::find(target_.sources, address.family(), &SocketAddress::family) ==
@@ -205,9 +206,9 @@ Result<Target> TargetLookup::wait(const Patience& patience, std::string_view lim
     std::erase_if(target_.addresses, has_no_source);
     if (target_.addresses.empty())
         return fail(
-            Exit::usage,
-            fmt::format(
-                "--source {}: {} has no address of that family", target_.source, target_.name));
+            Exit::usage, fmt::format(
+                             "--source {}: {} has no address of that family", target_.path.source,
+                             target_.name));
     return std::move(target_);
 }
 
@@ -234,19 +235,18 @@ Outcome outcome_of(const Failure& failure) {
 
 std::string what_failed(const Failure& failure) {
     const CauseKind kind = failure.cause.kind;
-    const bool is_icmp = kind == CauseKind::icmp || kind == CauseKind::icmpv6;
-    return failure.cause.error != 0 && is_icmp ? describe(failure.cause) : reason(failure.error);
+    const bool says_more =
+        kind == CauseKind::icmp || kind == CauseKind::icmpv6 || failure.cause.error == EMSGSIZE;
+    return failure.cause.error != 0 && says_more ? describe(failure.cause) : reason(failure.error);
 }
 
 Error connect_error(const Target& target, std::span<const Failure> failures) {
     const Failure& last = failures.back();
-    const Exit exit = last.at_source ? Exit::usage
-                      : last.heard   ? Exit::failed
-                                     : exit_of(cause_of(last));
+    if (!last.option.empty())
+        return {Exit::usage, describe(RefusedOption{last.option, last.error}, target.path)};
+    const Exit exit = last.heard ? Exit::failed : exit_of(cause_of(last));
     const std::string what = describe(last, target.transport);
-    const std::string_view advice = hint(last, target.transport);
-    if (last.at_source)
-        return {exit, fmt::format("--source {}: {}{}", target.source, what, advice)};
+    const std::string_view advice = hint(last, target.transport, target.path);
     if (failures.size() == 1)
         return {exit, fmt::format("{}: {}{}", name_of(target, last.address), what, advice)};
     std::vector<std::string> each;
@@ -264,16 +264,17 @@ bool is_self_connected(int fd) {
 
 std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address) {
     const uint64_t began_ns = monotonic_ns();
-    const auto failure = [&](int error, bool at_source = false) {
-        return std::unexpected(Failure{.address = address, .error = error, .at_source = at_source});
+    const auto failure = [&](int error, std::string_view option = {}) {
+        return std::unexpected(Failure{.address = address, .error = error, .option = option});
     };
     const bool stream = target.transport == Transport::tcp;
     const int type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
     Fd fd(::socket(address.family(), type, 0));
     if (!fd)
         return failure(errno);
-    if (const int error = bind_source(fd.get(), target.sources, address.family()); error != 0)
-        return failure(error, true);
+    if (const auto refused =
+            shape_path(fd.get(), address.family(), stream, target.path, target.sources))
+        return failure(refused->error, refused->name);
     if (stream) {
         const int on = 1;
         ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -287,7 +288,8 @@ std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddre
     if (cause.error == 0 && error == ECONNREFUSED)
         cause = cause_of(error, address);
     if (cause.error == 0)
-        return failure(error == EADDRNOTAVAIL && lacks_source(address) ? ENETUNREACH : error);
+        return failure(
+            error == EADDRNOTAVAIL && lacks_source(address, target.path) ? ENETUNREACH : error);
     return std::unexpected(Failure{
         .address = address,
         .error = cause.error,

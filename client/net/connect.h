@@ -25,8 +25,8 @@ struct Target {
     std::string name; ///< the endpoint's canonical spelling, for people
     Transport transport;
     uint32_t timeout_ms;
-    std::string source;                 ///< --source as written
-    std::vector<SocketAddress> sources; ///< at most one per family; empty: the kernel chooses
+    PathOptions path;                   ///< as its sockets shall be
+    std::vector<SocketAddress> sources; ///< path.source: at most one per family, with its port
     std::vector<SocketAddress> addresses;
 };
 
@@ -54,7 +54,7 @@ Result<Target> resolve_target(
 struct Failure {
     SocketAddress address;
     int error = 0;
-    bool at_source = false; ///< --source could not be bound
+    std::string_view option = {}; ///< the one that this machine refused (path_shape.h)
     uint32_t waited_ms = 0;
     bool heard = false;   ///< the network reported it, in reply to what was sent
     Cause cause = {};     ///< what exactly, and its sender; no `error`: `error` above is all
@@ -76,9 +76,9 @@ Error connect_error(const Target& target, std::span<const Failure> failures);
 /// "tcp://localhost:7001 (127.0.0.1:7001)", or without the brackets where the name says it already.
 std::string name_of(const Target& target, const SocketAddress& address);
 
-/// A non-blocking socket whose connecting to one address has begun, TCP with TCP_NODELAY, with
-/// errors of the network queued (error_queue.h). It is writable when it is connected, or has failed
-/// (UDP is connected at once).
+/// A non-blocking socket, shaped as the target's path, whose connecting to one address has begun,
+/// TCP with TCP_NODELAY, with errors of the network queued (error_queue.h). It is writable when it
+/// is connected, or has failed (UDP is connected at once).
 std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address);
 
 /// The result of connecting a TCP socket to `peer`, after poll(2) returned an event for it. `error`

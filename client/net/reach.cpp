@@ -86,7 +86,10 @@ private:
             note_connected(tried);
             tried.begun_ns = monotonic_ns();
             if (const int error = send(tried); error != 0) {
-                fail(tried, {.address = address, .error = error});
+                Cause cause = take_queued_error(tried.fd.get()); // with the MTU, if it is too big
+                if (cause.error != error)
+                    cause = {};
+                fail(tried, {.address = address, .error = error, .cause = cause});
                 return;
             }
             report_.note(fmt::format("sent {}", byte_count(trial_.datagram.size())));
@@ -165,7 +168,8 @@ private:
         if (cause.error == 0 && error != 0)
             cause = cause_of(error, address_of(tried));
         // The path's MTU has just been learned: the next one is sent in fragments that fit.
-        if (cause.error == EMSGSIZE && tried.times_too_big++ < hops_too_small_max) {
+        if (cause.error == EMSGSIZE && !target_.path.df &&
+            tried.times_too_big++ < hops_too_small_max) {
             send(tried);
             return {.error = EINPROGRESS};
         }

@@ -30,7 +30,13 @@ Options:
   -W, --timeout TIME   the longest wait to connect, and for each answer [5s]
   -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
-      --source ADDR    send from this local address
+  -I, --interface NAME send by this interface, or in this VRF
+      --source ADDR[:PORT]
+                       send from this local address, and this port
+      --mark N         the firewall mark, for policy routing (SO_MARK)
+      --dscp NAME|N    the traffic class: be, le, cs0-7, af11-43, ef, va, 0-63
+      --ttl N          the time to live, or hop limit, 1 to 255
+      --df             UDP: no fragments; a request that does not fit is too big
   -j, --json           print one JSON document (riposte/load/2) and nothing else
       --histogram      draw the latency as bars on a logarithmic scale
       --hist FILE      write its distribution in the format of HdrHistogram

@@ -19,10 +19,15 @@ Options:
   -w, --deadline TIME  stop sending after this time
   -s, --size BYTES     the size of each probe, 24 to 65507 [56]
       --reconnect      TCP: a connection for each probe
-      --df             UDP: no fragments; a probe that does not fit is too big
   -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
-      --source ADDR    send from this local address
+  -I, --interface NAME send by this interface, or in this VRF
+      --source ADDR[:PORT]
+                       send from this local address, and this port
+      --mark N         the firewall mark, for policy routing (SO_MARK)
+      --dscp NAME|N    the traffic class: be, le, cs0-7, af11-43, ef, va, 0-63
+      --ttl N          the time to live, or hop limit, 1 to 255
+      --df             UDP: no fragments; a probe that does not fit is too big
   -q, --quiet          print only the summary, or the table of several endpoints
   -D, --timestamps     print the time in front of each line
   -j, --json           print one JSON document (riposte/ping/2) and nothing else

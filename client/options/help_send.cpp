@@ -17,7 +17,13 @@ Options:
   -4, -6               IPv4 only, IPv6 only
   -W, --timeout TIME   the longest wait to connect, and for more of the answer:
                        500ms, 10s, 2m; a bare number is seconds [5s]
-      --source ADDR    send from this local address
+  -I, --interface NAME send by this interface, or in this VRF
+      --source ADDR[:PORT]
+                       send from this local address, and this port
+      --mark N         the firewall mark, for policy routing (SO_MARK)
+      --dscp NAME|N    the traffic class: be, le, cs0-7, af11-43, ef, va, 0-63
+      --ttl N          the time to live, or hop limit, 1 to 255
+      --df             UDP: no fragments; a message that does not fit is refused
       --color WHEN     auto, always or never, on standard error [auto]
   -v, --verbose        log each step on standard error
   -h, --help           print this help and exit

@@ -56,6 +56,12 @@ Bindings bind(RawCommon& words) {
         value(0, "color", words.color)};
 }
 
+Bindings bind(RawPath& words) {
+    return {
+        value('I', "interface", words.interface), value(0, "mark", words.mark),
+        value(0, "dscp", words.dscp), value(0, "ttl", words.ttl), flag(0, "df", words.df)};
+}
+
 Bindings bind(RawReport& words) {
     return {
         flag('j', "json", words.json), flag(0, "histogram", words.histogram),
@@ -76,8 +82,7 @@ Bindings bind(RawPing& words) {
         value('s', "size", words.size),
         flag('q', "quiet", words.quiet),
         flag('D', "timestamps", words.timestamps),
-        flag(0, "reconnect", words.reconnect),
-        flag(0, "df", words.df)};
+        flag(0, "reconnect", words.reconnect)};
 }
 
 Bindings bind(RawLoad& words) {
@@ -210,8 +215,9 @@ RawValue operand(const SplitArguments& given, size_t place) {
 
 Result<Options> parse_send(std::span<const char* const> arguments) {
     RawSend words;
-    const auto given =
-        read_words("send", send_help, arguments, 2, joined({bind(words.common), bind(words)}));
+    const auto given = read_words(
+        "send", send_help, arguments, 2,
+        joined({bind(words.common), bind(words.path), bind(words)}));
     if (!given)
         return given.error();
     words.endpoint = operand(*given, 0);
@@ -224,7 +230,7 @@ Result<Options> parse_ping(std::span<const char* const> arguments) {
     RawPing words;
     auto given = read_words(
         "ping", ping_help, arguments, SIZE_MAX,
-        joined({bind(words.common), bind(words.report), bind(words)}));
+        joined({bind(words.common), bind(words.path), bind(words.report), bind(words)}));
     if (!given)
         return given.error();
     words.endpoints = std::move(given->operands);
@@ -235,7 +241,7 @@ Result<Options> parse_load(std::span<const char* const> arguments) {
     RawLoad words;
     const auto given = read_words(
         "load", load_help, arguments, 1,
-        joined({bind(words.common), bind(words.report), bind(words)}));
+        joined({bind(words.common), bind(words.path), bind(words.report), bind(words)}));
     if (!given)
         return given.error();
     words.endpoint = operand(*given, 0);

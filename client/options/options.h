@@ -4,11 +4,12 @@
 // the struct in `command` says which one was given. Everything is validated here: the commands
 // never see an invalid endpoint, a zero timeout or an unset transport. By file: options.cpp splits
 // the line into words; options_COMMAND.cpp says what they mean, with what is common to all of them
-// in options_values.cpp; options_conditions.cpp says which conditions a command takes;
-// help_COMMAND.cpp has the text of --help.
+// in options_values.cpp, and where packets go in options_path.cpp; options_conditions.cpp says
+// which conditions a command takes; help_COMMAND.cpp has the text of --help.
 #pragma once
 
 #include "client/measure/fail_if.h"
+#include "client/options/path_options.h"
 #include "common/address.h"
 #include "common/endpoint.h"
 #include "common/error.h"
@@ -29,8 +30,8 @@ enum class Color : uint8_t { automatic, always, never };
 struct CommonOptions {
     Family family = Family::any;
     uint32_t timeout_ms = 5000;
-    std::string source; ///< a local address without a port; empty: the kernel chooses
     Color color = Color::automatic;
+    PathOptions path; ///< of status only the source, without a port
 };
 
 /// --help, --version: print it on standard output, exit 0.
@@ -70,7 +71,6 @@ struct PingOptions {
     bool quiet = false;
     bool timestamps = false; ///< -D: the time in front of each line
     bool reconnect = false;  ///< TCP: a connection for each probe
-    bool df = false;         ///< UDP: no fragments
     ReportOptions report;
 };
 

@@ -93,7 +93,12 @@ Result<Options> read_load(const RawLoad& words) {
     if (!report)
         return std::unexpected(report.error());
     load.report = std::move(*report);
-    if (auto checked = check_load(load, words.depth.has_value()); !checked)
+    if (auto read = read_path(words.common, words.path, common->path); !read)
+        return std::unexpected(read.error());
+    if (auto checked = all_of(
+            {check_load(load, words.depth.has_value()), check_df(common->path, load.endpoint),
+             check_source_port(load, common->path)});
+        !checked)
         return std::unexpected(checked.error());
     return Options{.common = std::move(*common), .command = std::move(load)};
 }

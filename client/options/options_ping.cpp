@@ -16,13 +16,6 @@ namespace {
 
 constexpr uint64_t waiting_max = uint64_t{1} << 19; ///< half of PingAccount's largest window
 
-Result<void> check_df(const Endpoint& endpoint) {
-    if (endpoint.transport == Transport::udp)
-        return {};
-    return usage(fmt::format(
-        "--df is for UDP (-u); over TCP, to {}, a probe is cut to fit", to_string(endpoint)));
-}
-
 Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
     if (auto read = all_of(
             {read_number("--count", words.count, 1, count_max, ping.count),
@@ -69,7 +62,6 @@ Result<Options> read_ping(const RawPing& words) {
     ping.quiet = words.quiet;
     ping.timestamps = words.timestamps;
     ping.reconnect = words.reconnect;
-    ping.df = words.df;
     std::string before;
     for (const std::string& text : words.endpoints) {
         auto endpoint = read_endpoint(text, words.common.udp);
@@ -92,13 +84,17 @@ Result<Options> read_ping(const RawPing& words) {
     if (!report)
         return std::unexpected(report.error());
     ping.report = std::move(*report);
+    if (auto read = read_path(words.common, words.path, common->path); !read)
+        return std::unexpected(read.error());
     for (const Endpoint& endpoint : ping.endpoints) {
         const Result<void> checked = all_of(
             {ping.reconnect ? check_reconnect(endpoint) : Result<void>{},
-             ping.df ? check_df(endpoint) : Result<void>{}});
+             check_df(common->path, endpoint)});
         if (!checked)
             return std::unexpected(checked.error());
     }
+    if (auto checked = check_source_port(ping, common->path); !checked)
+        return std::unexpected(checked.error());
     if (auto checked = check_conditions(ping); !checked)
         return std::unexpected(checked.error());
     return Options{.common = std::move(*common), .command = std::move(ping)};

@@ -19,6 +19,10 @@ Result<Options> read_send(const RawSend& words) {
     auto endpoint = read_endpoint(*words.endpoint, words.common.udp);
     if (!endpoint)
         return std::unexpected(endpoint.error());
+    if (auto read = read_path(words.common, words.path, common->path); !read)
+        return std::unexpected(read.error());
+    if (auto checked = check_df(common->path, *endpoint); !checked)
+        return std::unexpected(checked.error());
     const std::string_view greeting =
         endpoint->transport == Transport::udp ? "Hello!" : "Hello, i'm client!";
     SendOptions send{

@@ -42,6 +42,8 @@ Result<Options> read_status(const RawStatus& words) {
     auto common = read_common(words.common);
     if (!common)
         return std::unexpected(common.error());
+    if (auto read = read_source(words.common.source, false, common->path); !read)
+        return std::unexpected(read.error());
     StatusOptions status;
     status.json = words.json;
     status.watch = words.watch;

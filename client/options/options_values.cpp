@@ -64,14 +64,6 @@ Result<CommonOptions> read_common(const RawCommon& words) {
         return std::unexpected(read.error());
     if (auto read = read_color(words.color, common.color); !read)
         return std::unexpected(read.error());
-    if (!words.source)
-        return common;
-    auto source = parse_host(*words.source);
-    if (!source)
-        return usage(fmt::format(
-            "--source '{}', column {}: {}", escape(*words.source), source.error().offset + 1,
-            source.error().message));
-    common.source = std::move(*source);
     return common;
 }
 

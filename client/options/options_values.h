@@ -63,11 +63,21 @@ Result<void> read_duration_ms(
 Result<void> read_payload(const RawValue& word, uint64_t min, uint64_t max, uint32_t& target);
 /// The name of a file to write; standard output is taken.
 Result<void> read_file(std::string_view name, const RawValue& word, std::string& target);
+/// All but the source.
 Result<CommonOptions> read_common(const RawCommon& words);
+/// --source: ADDR or ADDR:PORT.
+Result<void> read_source(const RawValue& word, bool may_have_port, PathOptions& path);
+/// Where packets go, with the source.
+Result<void> read_path(const RawCommon& common, const RawPath& words, PathOptions& path);
 /// The transport and the port are set.
 Result<Endpoint> read_endpoint(const std::string& text, bool udp, uint16_t port = default_port);
 Result<ReportOptions> read_report(const RawReport& words);
 
+/// --df is for UDP.
+Result<void> check_df(const PathOptions& path, const Endpoint& endpoint);
+/// A local port serves one connection to a peer at a time.
+Result<void> check_source_port(const PingOptions& ping, const PathOptions& path);
+Result<void> check_source_port(const LoadOptions& load, const PathOptions& path);
 /// --reconnect is for TCP.
 Result<void> check_reconnect(const Endpoint& endpoint);
 std::unexpected<Error> no_endpoint(std::string_view command);

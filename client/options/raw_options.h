@@ -22,8 +22,18 @@ struct RawCommon {
     RawValue color;
 };
 
+/// Where packets go; the source is in RawCommon.
+struct RawPath {
+    RawValue interface;
+    RawValue mark;
+    RawValue dscp;
+    RawValue ttl;
+    bool df = false;
+};
+
 struct RawSend {
     RawCommon common;
+    RawPath path;
     RawValue endpoint;
     RawValue message;
     bool message_marked = false; ///< it stands behind --
@@ -48,7 +58,7 @@ struct RawPing {
     bool quiet = false;
     bool timestamps = false;
     bool reconnect = false;
-    bool df = false;
+    RawPath path;
     RawReport report;
 };
 
@@ -64,6 +74,7 @@ struct RawLoad {
     RawValue warmup;
     bool reconnect = false;
     bool no_verify = false;
+    RawPath path;
     RawReport report;
 };
 

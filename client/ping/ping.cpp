@@ -126,14 +126,14 @@ void PingRun::add(Target target, const SocketAddress& address) {
         .name = target.name,
         .address = to_string(address),
         .transport = transport,
-        .interval_ns = interval_ns};
+        .interval_ns = interval_ns,
+        .path = target.path};
     ProberSettings settings{
         .target = std::move(target),
         .address = address,
         .ping = std::move(ping),
         .endpoint = lanes_.size(),
-        .reconnect = options_.reconnect,
-        .df = options_.df};
+        .reconnect = options_.reconnect};
     const auto make = transport == Transport::udp ? make_udp_prober : make_tcp_prober;
     lanes_.push_back(
         {.prober = make(std::move(settings), loop_, *this),

@@ -52,6 +52,7 @@ PingAccount::PingAccount(const PingSettings& settings)
     assert(std::has_single_bit(settings.window));
     assert(settings.payload_bytes >= probe_header_bytes);
     result_.name = settings.name;
+    result_.path = settings.path;
     result_.address = settings.address;
     result_.transport = settings.transport;
     result_.interval_ns = settings.interval_ns;

@@ -46,6 +46,7 @@ struct PingSettings {
     std::string address = {};
     Transport transport = Transport::udp;
     uint64_t interval_ns = 0;
+    PathOptions path = {};
 };
 
 /// At least twice as many probes as can be waiting at once, as a power of two: 1,024 to 2^20.

@@ -67,6 +67,7 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
     each["address"] = result.address;
     each["transport"] = to_string(result.transport);
     each["payload_bytes"] = result.payload_bytes;
+    set_path(each, result.path);
     each["interval"] = to_seconds(result.interval_ns);
     each["timeout"] = to_seconds(result.timeout_ns);
     each["elapsed"] = to_seconds(result.elapsed_ns);

@@ -15,6 +15,7 @@
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
 #include "client/net/receive_time.h"
+#include "client/options/path_options.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
@@ -29,6 +30,7 @@ struct PingResult {
     std::string name;    ///< the endpoint's canonical spelling
     std::string address; ///< the one address that is measured: "127.0.0.1:7001"
     Transport transport = Transport::udp;
+    PathOptions path; ///< as it was asked for
     uint32_t payload_bytes = 0;
     uint64_t interval_ns = 0;
     uint64_t timeout_ns = 0;

@@ -64,7 +64,7 @@ private:
     size_t free_slot();
     uint64_t tag_of(size_t slot) const;
     Result<void> connect_failed(Queue<uint64_t>& due, uint64_t again, const Failure& failure);
-    static std::string_view advice(int error);
+    std::string_view advice(int error) const;
     Result<void> connected(size_t slot);
     void lose(Queue<uint64_t>& due, uint64_t at_ns);
     bool takes_probe(const PingStream& stream) const;

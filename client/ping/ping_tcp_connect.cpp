@@ -97,11 +97,13 @@ Result<void> TcpProber::send_stranded() {
 }
 
 /// What to do when this machine has run out of something.
-std::string_view TcpProber::advice(int error) {
+std::string_view TcpProber::advice(int error) const {
     switch (shortage_of(error)) {
     case Shortage::descriptors:
         return "; choose a longer -i or a shorter -W, or raise ulimit -n";
     case Shortage::ports:
+        if (settings().target.path.source_port != 0)
+            return "; an earlier connection still has the port of --source";
         return "; no local port is left: choose a longer -i";
     case Shortage::buffers:
     case Shortage::none:
@@ -110,11 +112,11 @@ std::string_view TcpProber::advice(int error) {
     return "";
 }
 
-/// The probes that waited for this connection are not sent. Only a --source that cannot be bound
-/// ends the run.
+/// The probes that waited for this connection are not sent. Only an option that this
+/// machine refuses ends the run.
 Result<void> TcpProber::connect_failed(
     Queue<uint64_t>& due, uint64_t again, const Failure& failure) {
-    if (failure.at_source)
+    if (!failure.option.empty())
         return std::unexpected(connect_error(settings().target, std::span(&failure, 1)));
     const Outcome outcome = outcome_of(failure);
     const Cause cause = cause_of(failure);

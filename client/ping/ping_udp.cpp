@@ -77,13 +77,11 @@ Result<Cause> UdpProber::open() {
         return Cause{};
     auto fd = begin_connect(settings().target, settings().address);
     if (!fd) {
-        if (fd.error().at_source)
+        if (!fd.error().option.empty())
             return std::unexpected(connect_error(settings().target, std::span(&fd.error(), 1)));
         return cause_of(fd.error());
     }
     enable_receive_stamps(fd->get());
-    if (settings().df)
-        forbid_fragments(fd->get(), settings().address.family());
     ::setsockopt(
         fd->get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
     const ProberTag tag{.endpoint = settings().endpoint};
@@ -221,7 +219,7 @@ bool UdpProber::read_error() {
 
 /// With --df: has a router reported that it does not forward packets of this size?
 bool UdpProber::is_known_too_big() const {
-    return settings().df && path_too_small_ && fd_ &&
+    return settings().target.path.df && path_too_small_ && fd_ &&
            packet_bytes(fd_.get(), settings().address.family(), settings().ping.payload_bytes) >
                path_too_small_->mtu;
 }
@@ -261,7 +259,8 @@ void UdpProber::update() {
     const int family = settings().address.family();
     const auto mtu = path_mtu(fd_.get(), family);
     const uint64_t bytes = packet_bytes(fd_.get(), family, settings().ping.payload_bytes);
-    account().set_path(mtu, !settings().df && mtu && bytes > *mtu && result().counts.sent > 0);
+    account().set_path(
+        mtu, !settings().target.path.df && mtu && bytes > *mtu && result().counts.sent > 0);
 }
 
 void UdpProber::finish() {

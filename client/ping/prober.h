@@ -62,7 +62,6 @@ struct ProberSettings {
     PingSettings ping;
     uint64_t endpoint = 0;  ///< its number, for the tags
     bool reconnect = false; ///< TCP: a connection for each probe
-    bool df = false;        ///< UDP: no probe is sent, or passed on, in fragments
 };
 
 class Prober {

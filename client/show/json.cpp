@@ -86,6 +86,27 @@ Json tcp_json(const TcpTotals& totals) {
     return each;
 }
 
+void set_path(Json& document, const PathOptions& path) {
+    if (path == PathOptions{})
+        return;
+    Json each;
+    if (!path.interface.empty())
+        each["interface"] = path.interface;
+    if (!path.source.empty())
+        each["source"] = path.source;
+    if (path.source_port != 0)
+        each["source_port"] = path.source_port;
+    if (path.mark)
+        each["mark"] = *path.mark;
+    if (path.dscp)
+        each["dscp"] = *path.dscp;
+    if (path.ttl)
+        each["ttl"] = *path.ttl;
+    if (path.df)
+        each["df"] = true;
+    document["path"] = std::move(each);
+}
+
 Json checks_json(const std::vector<Check>& checks) {
     Json all = Json::array();
     for (const Check& check : checks) {

@@ -6,6 +6,7 @@
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
 #include "client/measure/tcp_info.h"
+#include "client/options/path_options.h"
 #include "client/show/figures.h"
 #include "common/error.h"
 
@@ -38,6 +39,10 @@ void set_number(Json& document, std::string_view key, std::optional<double> valu
 Json causes_json(const CauseTally& causes, uint64_t lost);
 /// {connections, retransmits, ...}
 Json tcp_json(const TcpTotals& totals);
+
+/// Sets `document["path"]` to the options in force that say where packets go, unless there are
+/// none.
+void set_path(Json& document, const PathOptions& path);
 
 /// [{condition, value, met}, ...]
 Json checks_json(const std::vector<Check>& checks);

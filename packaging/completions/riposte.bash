@@ -34,10 +34,25 @@ _riposte_reply() {
     done < <(compgen "$@" -- "$value")
 }
 
+# The names of the traffic classes.
+_riposte_classes() {
+    printf '%s\n' be le cs{0..7} af{1..4}{1..3} ef va
+}
+
+# The network interfaces of this machine.
+_riposte_interfaces() {
+    local each
+    for each in /sys/class/net/*; do
+        [[ -e $each ]] && printf '%s\n' "${each##*/}"
+    done
+}
+
 # _riposte_value OPTION PREFIX: completes the option's value, where there is something to offer.
 _riposte_value() {
     case $1 in
         --color) _riposte_reply "$2" -W 'auto always never' ;;
+        --dscp) _riposte_reply "$2" -W "$(_riposte_classes)" ;;
+        -I | --interface) _riposte_reply "$2" -W "$(_riposte_interfaces)" ;;
         --hist | --plot)
             compopt -o filenames 2>/dev/null
             _riposte_reply "$2" -f
@@ -57,18 +72,24 @@ _riposte() {
 
     # Of each command: options that take a value, and those that take none.
     local valued='-W --timeout --source --color' flags='-u -4 -6 -h --help --version'
+    local path='-I --interface --mark --dscp --ttl'
     command=${words[1]}
     case $command in
-        send) flags+=' -v --verbose' ;;
+        send)
+            valued+=" $path"
+            flags+=' --df -v --verbose'
+            ;;
         ping)
+            valued+=" $path"
             valued+=' --hist --plot --fail-if -s --size'
             valued+=' -c --count -i --interval -w --deadline'
             flags+=' -j --json --histogram --reconnect --df -q --quiet -D --timestamps'
             ;;
         load)
+            valued+=" $path"
             valued+=' --hist --plot --fail-if -s --size'
             valued+=' -c --connections -d --duration -n --count -r --rate --depth --warmup'
-            flags+=' -j --json --histogram --reconnect --no-verify'
+            flags+=' -j --json --histogram --reconnect --df --no-verify'
             ;;
         status)
             valued+=' -i --interval'

@@ -19,12 +19,16 @@ function __riposte_wants_endpoint
     for word in $words[3..]
         if test $skip -eq 1
             set skip 0
-        else if contains -- $word -W --timeout --source --color
+        else if contains -- $word -W --timeout --source --color -I --interface --mark --dscp --ttl
             set skip 1
         else if not string match -q -- '-*' $word
             return 1
         end
     end
+end
+
+function __riposte_interfaces
+    string replace -r '.*/' '' /sys/class/net/*
 end
 
 complete -c riposte -f
@@ -45,6 +49,12 @@ complete -c riposte -n $any -s 6 -d 'IPv6 only'
 complete -c riposte -n $any -s W -l timeout -x -d 'The longest wait, like 500ms or 10s'
 complete -c riposte -n $any -l source -x -d 'Send from this local address'
 complete -c riposte -n $any -l color -x -a 'auto always never' -d Colour
+
+complete -c riposte -n $asks -s I -l interface -x -a '(__riposte_interfaces)' -d 'Send by this interface, or in this VRF'
+complete -c riposte -n $asks -l mark -x -d 'Firewall mark, for policy routing'
+complete -c riposte -n $asks -l dscp -x -a 'be le cs{0,1,2,3,4,5,6,7} af{1,2,3,4}{1,2,3} ef va' -d 'Traffic class'
+complete -c riposte -n $asks -l ttl -x -d 'Time to live, or hop limit'
+complete -c riposte -n $asks -l df -d 'UDP: never fragment'
 
 complete -c riposte -n '__riposte_command send' -s v -l verbose -d 'Report each step'
 
@@ -68,7 +78,6 @@ complete -c riposte -n $ping -s i -l interval -x -d 'Time between probes, like 2
 complete -c riposte -n $ping -s w -l deadline -x -d 'Stop sending after this time'
 complete -c riposte -n $ping -s q -l quiet -d 'Print only the summary'
 complete -c riposte -n $ping -s D -l timestamps -d 'Print the time before each line'
-complete -c riposte -n $ping -l df -d 'UDP: never fragment'
 
 set -l load '__riposte_command load'
 complete -c riposte -n $load -s c -l connections -x -d 'Connections, or sockets'

@@ -249,7 +249,7 @@ class BashInATerminal(Base):
         self.assertEqual(self.typed("riposte ping tc\thost"), ["riposte", "ping", "tcp://host"])
 
     def test_an_option_is_followed_by_a_blank(self):
-        self.assertEqual(self.typed("riposte ping --inter\t1"), ["riposte", "ping", "--interval", "1"])
+        self.assertEqual(self.typed("riposte ping --dead\t1"), ["riposte", "ping", "--deadline", "1"])
 
 
 class Fish(Completion, Base):

@@ -374,7 +374,7 @@ class Unavailable(LoadCase):
         self.assertEqual(
             self.refuses("-n", 10, "--source", "192.0.2.1", self.echo(), code=2),
             "riposte: --source 192.0.2.1: cannot assign requested address; it is not an address of "
-            "this machine\n")
+            "this machine: `ip address` lists those\n")
 
 
 if __name__ == "__main__":

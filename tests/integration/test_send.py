@@ -480,7 +480,7 @@ class Local(Case):
         self.check(
             riposte("send", "--source", "192.0.2.1", "tcp://127.0.0.1:9"), 2, b"",
             "riposte: --source 192.0.2.1: cannot assign requested address; it is not an address "
-            "of this machine\n")
+            "of this machine: `ip address` lists those\n")
 
     def test_a_port_given_alone_gets_a_hint_how_to_write_it(self):
         # As one writes it for nc(1). Other processes may serve port 7001 here, but not at 127.9.0.77.

@@ -223,6 +223,22 @@ class Link:
         """Waits until no packet is in flight; a side may still send on its own later."""
         self._ask("settled")
 
+    #: The addresses of detour(), of the client and the server.
+    DETOUR = {4: ("198.18.0.1", "198.18.0.2"), 6: ("fd00:3::1", "fd00:3::2")}
+
+    def detour(self, mtu=1500):
+        """A second way between the sides, without faults: a pair of devices, way1 at the client and way2 at the
+        server. The server is reached by it at its own address if a route says so."""
+        with self.client:
+            ip_batch(f"link add way1 mtu {mtu} type veth peer name way2 mtu {mtu}",
+                     f"link set way2 netns /proc/{os.getpid()}/fd/{self.server.namespace}")
+        for end, side in enumerate((self.client, self.server)):
+            with side:
+                silent_ipv6(f"way{end + 1}", disable=False)
+                ip_batch(f"link set way{end + 1} up",
+                         f"address add {self.DETOUR[4][end]}/24 dev way{end + 1}",
+                         f"address add {self.DETOUR[6][end]}/64 dev way{end + 1} nodad")
+
     def change(self, forward=None, backward=None):
         """Changes the faults from the next packet on; the numbering continues."""
         if forward is not None:

@@ -73,7 +73,7 @@ Target target_of(Transport transport, const std::vector<Fd>& sockets) {
         .name = "host:7001",
         .transport = transport,
         .timeout_ms = 30000, // a test that passes never waits for it
-        .source = "",
+        .path = {},
         .sources = {},
         .addresses = {}};
     for (const Fd& fd : sockets)

@@ -413,6 +413,14 @@ TEST_CASE("the JSON document matches its schema, and the schema has nothing else
     CHECK(faults(closed_udp) == std::vector<std::string>{});
     udp.path_mtu = 1400;
     udp.fragmented = true;
+    udp.path = {
+        .interface = "eth0",
+        .source = "192.0.2.1",
+        .source_port = 5000,
+        .mark = 23,
+        .dscp = 46,
+        .ttl = 9,
+        .df = true};
     Cause too_big{.kind = CauseKind::icmp, .type = 3, .code = 4, .error = EMSGSIZE, .mtu = 1400};
     too_big.from.size = sizeof(sockaddr_in);
     too_big.from.storage.ss_family = AF_INET;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 using namespace riposte;
 using namespace riposte::client;
@@ -229,17 +230,14 @@ TEST_CASE("-4 and -6 choose the family and exclude each other") {
 }
 
 TEST_CASE("the source is an address, in brackets or not") {
-    CHECK(common_options({"send", "host"}).source.empty());
-    CHECK(common_options({"send", "--source", "127.0.0.2", "host"}).source == "127.0.0.2");
-    CHECK(common_options({"send", "--source=::1", "host"}).source == "::1");
-    CHECK(common_options({"send", "--source=[::1]", "host"}).source == "::1");
+    CHECK(common_options({"send", "host"}).path.source.empty());
+    CHECK(common_options({"send", "--source", "127.0.0.2", "host"}).path.source == "127.0.0.2");
+    CHECK(common_options({"send", "--source=::1", "host"}).path.source == "::1");
+    CHECK(common_options({"send", "--source=[::1]", "host"}).path.source == "::1");
     CHECK(
         refusal({"send", "--source=0x7f000001", "host"}) ==
         "--source '0x7f000001', column 1: '0x7f000001' is not an IPv4 address; write four numbers "
         "from 0 to 255, like 127.0.0.1");
-    CHECK(
-        refusal({"ping", "--source", "127.0.0.1:80", "host"}) ==
-        "--source '127.0.0.1:80', column 10: a port cannot be chosen; write the address alone");
     CHECK(
         refusal({"load", "--source", "*", "host"}).find("cannot contain '*'") != std::string::npos);
 }
@@ -379,8 +377,8 @@ TEST_CASE("a mistyped option is refused with the nearest one of its own command"
         refusal({"load", "--conections", "5", "h"}) ==
         "unknown option '--conections'; did you mean --connections?");
     CHECK(
-        refusal({"load", "--interval", "5", "h"}) ==
-        "unknown option '--interval'; see 'riposte load --help'");
+        refusal({"load", "--deadline", "5", "h"}) ==
+        "unknown option '--deadline'; see 'riposte load --help'");
     CHECK(refusal({"ping", "-n", "5", "h"}) == "unknown option '-n'; see 'riposte ping --help'");
     CHECK(refusal({"send", "-q", "h"}) == "unknown option '-q'; see 'riposte send --help'");
 }
@@ -584,11 +582,102 @@ TEST_CASE("--reconnect is for TCP") {
 }
 
 TEST_CASE("--df is for UDP") {
-    CHECK(ping_options({"ping", "-u", "--df", "b"}).df);
-    CHECK_FALSE(ping_options({"ping", "-u", "b"}).df);
+    CHECK(common_options({"ping", "-u", "--df", "b"}).path.df);
+    CHECK(common_options({"load", "-u", "--df", "b"}).path.df);
+    CHECK(common_options({"send", "-u", "--df", "b"}).path.df);
+    CHECK_FALSE(common_options({"ping", "-u", "b"}).path.df);
+    for (const char* command : {"ping", "load", "send"})
+        CHECK(
+            refusal({command, "--df", "a"}) ==
+            "--df is for UDP (-u); over TCP, to tcp://a:7001, data is cut to fit");
     CHECK(
         refusal({"ping", "--df", "udp://b:9", "a"}) ==
-        "--df is for UDP (-u); over TCP, to tcp://a:7001, a probe is cut to fit");
+        "--df is for UDP (-u); over TCP, to tcp://a:7001, data is cut to fit");
+}
+
+TEST_CASE("ping, load and send say where packets go and how they are marked") {
+    for (const char* command : {"ping", "load", "send"}) {
+        CHECK(common_options({command, "host"}).path == PathOptions{});
+        const PathOptions path = common_options({command, "-I", "eth0", "--mark", "0x17", "--dscp",
+                                                 "ef", "--ttl", "3", "host"})
+                                     .path;
+        CHECK(path.interface == "eth0");
+        CHECK(path.mark == 23);
+        CHECK(path.dscp == 46);
+        CHECK(path.ttl == 3);
+    }
+    CHECK(common_options({"send", "--interface=eth0", "host"}).path.interface == "eth0");
+    CHECK(common_options({"send", "--mark", "4294967295", "host"}).path.mark == 0xffff'ffff);
+    CHECK(common_options({"send", "--mark", "0XfFffFfFf", "host"}).path.mark == 0xffff'ffff);
+    CHECK(refusal({"status", "-I", "eth0"}) == "unknown option '-I'; see 'riposte status --help'");
+}
+
+TEST_CASE("a traffic class is a name or a number") {
+    const auto dscp = [](const char* word) {
+        return common_options({"send", "--dscp", word, "host"}).path.dscp;
+    };
+    CHECK(dscp("be") == 0);
+    CHECK(dscp("CS0") == 0);
+    CHECK(dscp("cs7") == 56);
+    CHECK(dscp("le") == 1);
+    CHECK(dscp("va") == 44);
+    CHECK(dscp("AF43") == 38);
+    CHECK(dscp("0") == 0);
+    CHECK(dscp("63") == 63);
+    CHECK(dscp("0x2e") == 46);
+    for (const char* bad : {"64", "-1", "cs8", "af14", "af44", "", "e", "0x", "46 "})
+        CHECK(
+            refusal({"send", "--dscp", bad, "host"}) ==
+            fmt::format(
+                "--dscp: '{}' is none of be, le, cs0 to cs7, af11 to af43, ef, va, and no number "
+                "from 0 to 63",
+                bad));
+}
+
+TEST_CASE("a bad interface, mark or hop limit is refused") {
+    for (const char* bad : {"", "sixteen-letters1"})
+        CHECK(
+            refusal({"ping", "-I", bad, "host"}) ==
+            fmt::format(
+                "--interface '{}': a name of an interface has 1 to 15 bytes (`ip link` lists them)",
+                bad));
+    for (const char* bad : {"4294967296", "-1", "0x100000000", "", "0x", "1k"})
+        CHECK(
+            refusal({"ping", "--mark", bad, "host"}) ==
+            fmt::format(
+                "--mark: '{}' is not a number from 0 to 4294967295; write it like 23 or 0x17",
+                bad));
+    CHECK(refusal({"ping", "--ttl", "0", "host"}) == "--ttl: must be from 1 to 255");
+    CHECK(refusal({"ping", "--ttl", "256", "host"}) == "--ttl: must be from 1 to 255");
+}
+
+TEST_CASE("the source may have a port, where one connection at a time needs it") {
+    const auto source = [](const char* word) {
+        const PathOptions path = common_options({"send", "--source", word, "host"}).path;
+        return fmt::format("{} {}", path.source, path.source_port);
+    };
+    CHECK(source("127.0.0.2:5000") == "127.0.0.2 5000");
+    CHECK(source("[::1]:5000") == "::1 5000");
+    CHECK(source("[fe80::1%eth0]:1") == "fe80::1%eth0 1");
+    CHECK(source("fe80::1") == "fe80::1 0");
+    CHECK(
+        refusal({"send", "--source", "127.0.0.2:0", "host"}) ==
+        "--source, the port: must be from 1 to 65,535");
+    CHECK(
+        refusal({"send", "--source", "127.0.0.2:", "host"}) ==
+        "--source, the port: '' is not a whole number");
+    CHECK(
+        refusal({"status", "--source", "127.0.0.2:5000"}) ==
+        "--source '127.0.0.2:5000', column 10: a port cannot be chosen; write the address alone");
+    CHECK(common_options({"load", "-c", "1", "--source", "127.0.0.2:5000", "a"}).path.source_port);
+    CHECK(common_options({"ping", "--source", "127.0.0.2:5000", "a", "b"}).path.source_port);
+    for (const auto& line : std::vector<std::vector<const char*>>{
+             {"load", "--source", "127.0.0.2:5000", "a"},
+             {"load", "-u", "-c", "2", "--source", "127.0.0.2:5000", "a"},
+             {"load", "-c", "1", "--reconnect", "--source", "127.0.0.2:5000", "a"},
+             {"ping", "--reconnect", "--source", "127.0.0.2:5000", "a"},
+             {"ping", "-u", "--source", "127.0.0.2:5000", "a", "b"}})
+        CHECK(refusal(line).find("write the address alone") != std::string::npos);
 }
 
 TEST_CASE("load runs ten connections for ten seconds in a closed loop, by default") {

@@ -576,6 +576,14 @@ TEST_CASE(
     full.rtt.record(62'100, 1000); // enough for a p99.9
     full.path_mtu = 1400;
     full.fragmented = true;
+    full.path = {
+        .interface = "eth0",
+        .source = "192.0.2.1",
+        .source_port = 5000,
+        .mark = 23,
+        .dscp = 46,
+        .ttl = 9,
+        .df = true};
     full.refusal.record(50'000);
     lose(full, {2, 3});
     full.causes.note(icmp(3, 4, EMSGSIZE));

@@ -79,7 +79,7 @@ public:
                 {.name = "the peer",
                  .transport = transport,
                  .timeout_ms = static_cast<uint32_t>(timeout_ns / ms),
-                 .source = "",
+                 .path = {},
                  .sources = {},
                  .addresses = {peer.address}},
             .address = peer.address,

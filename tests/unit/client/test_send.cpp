@@ -81,7 +81,7 @@ Target target_of(std::vector<SocketAddress> addresses) {
         .name = "tcp://host:7001",
         .transport = Transport::tcp,
         .timeout_ms = 5000,
-        .source = "",
+        .path = {},
         .sources = {},
         .addresses = std::move(addresses)};
 }
@@ -302,13 +302,13 @@ TEST_CASE("a refusal by a firewall on the way is not a local error") {
 
 TEST_CASE("a refusal by this machine is a local error") {
     Target target = target_of({loopback(7001)});
-    target.source = "192.0.2.1";
-    Failure failure{.address = loopback(7001), .error = EADDRNOTAVAIL, .at_source = true};
+    target.path.source = "192.0.2.1";
+    Failure failure{.address = loopback(7001), .error = EADDRNOTAVAIL, .option = "--source"};
     const Error source = connect_error(target, std::span(&failure, 1));
     CHECK(source.exit == Exit::usage);
     CHECK(
         source.message == "--source 192.0.2.1: cannot assign requested address; it is not an "
-                          "address of this machine");
+                          "address of this machine: `ip address` lists those");
     failure = {.address = loopback(7001), .error = EMFILE};
     const Error files = connect_error(target, std::span(&failure, 1));
     CHECK(files.exit == Exit::usage);
@@ -345,7 +345,7 @@ TEST_CASE("the next address is tried when one refuses") {
 TEST_CASE("the source must have an address of the endpoint's family") {
     const Endpoint endpoint{Transport::tcp, "127.0.0.1", 7001};
     CommonOptions common;
-    common.source = "::1";
+    common.path.source = "::1";
     const Patience patience{.deadline_ms = monotonic_ms() + long_ms};
     const auto target = resolve_target(endpoint, common, patience);
     REQUIRE_FALSE(target.has_value());
@@ -353,7 +353,7 @@ TEST_CASE("the source must have an address of the endpoint's family") {
     CHECK(
         target.error().message ==
         "--source ::1: tcp://127.0.0.1:7001 has no address of that family");
-    common.source = "127.0.0.2";
+    common.path.source = "127.0.0.2";
     const auto right = resolve_target(endpoint, common, patience);
     REQUIRE_MESSAGE(right.has_value(), right.error().message);
     CHECK(to_string(right->sources.at(0)) == "127.0.0.2:0");
