@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tools.dev import guest_networks, guest_suites, guests, kernels, mirror, results, stages
+from tools.dev import guest_networks, guest_suites, guest_system, guests, kernels, mirror, results, stages
 from tools.dev.console import Failure
 
 ROW = kernels.Kernel("6.1", "Debian 12", "bookworm", "test", "io_uring", "", "", 6)
@@ -67,7 +67,8 @@ def test_the_modules_in_a_guest_exist():
 
 def test_the_tests_of_a_guest_exist():
     written = {path.name for path in guest_networks.DIRECTORY.glob("test_*.py")}
-    assert written == {*guest_networks.EVERYWHERE, *guest_networks.NETWORKS}
+    own_guest = pathlib.PurePath(guest_system.TESTS).name
+    assert written == {*guest_networks.EVERYWHERE, *guest_networks.NETWORKS, own_guest}
     for name in guest_networks.NETWORKS_SHORT:
         file, cases, case = name.split("::")
         text = (guest_networks.DIRECTORY / file).read_text(encoding="utf-8")

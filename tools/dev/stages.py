@@ -14,7 +14,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Callable
 
-from tools.dev import debs, guest_suites, kernels, lint, packages, process, results, roots, suites
+from tools.dev import (debs, guest_suites, guest_system, kernels, lint, packages, process, results, roots,
+                       suites)
 from tools.dev.schedule import Step
 from tools.dev.trees import CLANG, ROOM, Tree
 
@@ -219,10 +220,13 @@ def guest_steps(found, rows, long):
         if not good:
             found.add("failed", "kernels", "compile the programs")
         return good
+    ready = ("kernels: fetch", "kernels: compile")
     return [Step("kernels", "fetch", lambda: guest_suites.fetch(rows), ("packages: install",), waiting=1),
             Step("kernels", "compile", programs, ("packages: install",), cpu=os.cpu_count()),
             *(tests_step("kernels", row.series, lambda row=row: guest_suites.run(found, row, CHECK, long), 3,
-                         ("kernels: fetch", "kernels: compile")) for row in rows)]
+                         ready) for row in rows),
+            *(tests_step("kernels", f"{row.series} with systemd",
+                         lambda row=row: guest_system.run(found, row, CHECK), 3, ready) for row in rows if long)]
 
 
 def kernels_steps(found):
