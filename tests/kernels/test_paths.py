@@ -220,6 +220,38 @@ class Vrf(PathsCase):
                     self.assertEqual(inside.json["endpoints"][0]["counts"]["answered"], COUNT)
                     self.assertGreaterEqual(self.crossed()[0][0], before + COUNT)
 
+    def test_interface_selects_a_vrf_or_a_device_in_it(self):
+        self.open(wires=1)
+        wire = self.wires[0]
+        self.make_vrf(self.client, wire.device)
+        with self.client:
+            ip_batch(f"route add {INNER4} via {wire.router4[0]} vrf red", f"route add {INNER6} via {wire.router6[0]} "
+                     "vrf red")
+        for family in (4, 6):
+            for name in ("red", wire.device):
+                with self.subTest(family=family, name=name):
+                    before = self.crossed()[0][0]
+                    self.assertEqual(self.ping("-I", name, ENDPOINTS[family])["answered"], COUNT)
+                    self.assertEqual(self.crossed()[0][0], before + COUNT)
+                    done = self.start("ping", "-c", COUNT, "-i", "5ms", "-I", name,
+                                      ENDPOINTS[family].replace("udp", "tcp")).finish()
+                    self.assertEqual(done.returncode, 0, str(done))
+
+    def test_interface_selects_the_second_link(self):
+        """The routes go by the first link, which loses everything."""
+        self.open(wires=2)
+        first, second = self.wires
+        self.route(first)
+        with self.client:
+            ip_batch(f"route add {INNER4} via {second.router4[0]} dev {second.device} metric 100",
+                     f"route add {INNER6} via {second.router6[0]} dev {second.device} metric 2000")
+        first.change(FORWARD, "loss 100%")
+        for family in (4, 6):
+            with self.subTest(family=family):
+                before = self.crossed()
+                self.assertEqual(self.ping("-I", second.device, ENDPOINTS[family])["answered"], COUNT)
+                self.assertEqual(self.crossed(), [before[0], (before[1][0] + COUNT, before[1][1])])
+
 
 if __name__ == "__main__":
     unittest.main()
