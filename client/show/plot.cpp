@@ -144,7 +144,7 @@ struct Cells {
 std::vector<Cells> figure_cells(std::span<const Curve> curves) {
     struct Counted {
         std::string_view head;
-        uint64_t PlottedCounts::*count;
+        uint64_t PlottedCounts::* count;
     };
     constexpr std::array<Counted, 4> counted{
         {{"sent", &PlottedCounts::sent},
