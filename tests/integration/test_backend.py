@@ -3,13 +3,13 @@
 import errno
 import json
 import os
-import resource
 
 import pytest
 
 from daemon import (ANSWER, FEATURES, RiposteTest, become_nobody, free_port, io_uring_refusal,
                     needs_root, receive_all, receive_exactly, refuse_io_uring, refuse_system_calls,
                     run_riposte)
+from preparation import IO_URING_REGISTER, become, limit
 
 pytestmark = pytest.mark.backends
 
@@ -72,7 +72,7 @@ class Fallback(RiposteTest):
         if "io_uring" not in FEATURES:
             self.skipTest("built without liburing")
         self.check_falls_back("(?i)not permitted|EPERM",
-                              lambda: refuse_system_calls((427,), errno.EPERM))
+                              refuse_system_calls((IO_URING_REGISTER,), errno.EPERM))
 
     def test_two_workers_fall_back_with_one_line(self):
         if "io_uring" not in FEATURES:
@@ -89,13 +89,8 @@ class Fallback(RiposteTest):
         if "io_uring" not in FEATURES or io_uring_refusal():
             self.skipTest("no io_uring here")
         for kib in range(16, 1024, 16):
-            def poor(limit=kib << 10):
-                resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-                # A user that no other process has: locked memory is charged to the user, and released late.
-                user = 1_000_000 + os.getpid() * 64 + limit // 16384
-                os.setgroups([])
-                os.setresgid(user, user, user)
-                os.setresuid(user, user, user)
+            # A user that no other process has: locked memory is charged to the user, and released late.
+            poor = limit("MEMLOCK", kib << 10) + become(1_000_000 + os.getpid() * 64 + kib // 16)
             metrics = free_port()
             daemon = self.daemon(*LISTEN, "--workers", "2", backend="auto", in_child=poor,
                                  config=f"[metrics]\nlisten = ['tcp://127.0.0.1:{metrics}']\n")
@@ -128,13 +123,8 @@ class Fallback(RiposteTest):
     @needs_root
     def test_it_still_serves_with_little_lockable_memory(self):
         """Without CAP_IPC_LOCK a ring counts against RLIMIT_MEMLOCK."""
-        def poor(limit):
-            def prepare():
-                resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-                become_nobody()
-            return prepare
-        for limit in (8 << 20, 1 << 20, 128 << 10, 64 << 10, 4096, 0):
-            daemon = self.daemon(*LISTEN, backend="auto", in_child=poor(limit))
+        for count in (8 << 20, 1 << 20, 128 << 10, 64 << 10, 4096, 0):
+            daemon = self.daemon(*LISTEN, backend="auto", in_child=limit("MEMLOCK", count) + become_nobody)
             Choice.works(self, daemon)
             if daemon.lines("ready: backend epoll"):
                 self.assertEqual(len(daemon.lines("io_uring")), 1, daemon.log())
@@ -143,12 +133,10 @@ class Fallback(RiposteTest):
 
     @needs_root
     def test_io_uring_required_without_lockable_memory_works_or_exits_69(self):
-        def poor():
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
-            become_nobody()
         if "io_uring" not in FEATURES or io_uring_refusal():
             self.skipTest("no io_uring here")
-        daemon = self.daemon(*LISTEN, backend="io_uring", in_child=poor, ready=False)
+        daemon = self.daemon(*LISTEN, backend="io_uring", in_child=limit("MEMLOCK", 0) + become_nobody,
+                             ready=False)
         daemon.expected = (0, 69)
         try:
             daemon.ready()

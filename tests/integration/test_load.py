@@ -13,6 +13,7 @@ from client import comment, parse_json
 from daemon import await_true, needs_ipv6
 from load_case import NO_ANSWER, LoadCase, echo_one
 from peers import spelled
+from preparation import limit
 
 pytestmark = pytest.mark.backends
 
@@ -188,8 +189,7 @@ class ManyConnections(Case):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard < 2 * CONNECTIONS:
             self.skipTest(f"only {hard} open files are allowed here")
-        wide = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        narrow = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+        wide, narrow = limit("NOFILE", hard), limit("NOFILE", min(soft, 1024), hard)
         daemon, endpoint = self.service(config=LIMITS, in_child=wide)
         port = daemon.port("echo", "tcp")
         # It needs more descriptors than its soft limit, and raises that as far as it may.

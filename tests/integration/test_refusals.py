@@ -204,7 +204,7 @@ class RefusedByThisMachine(RiposteTest):
         self.addCleanup(peer.close)
         done, found = self.ping(
             "-c", "3", "-i", "20ms", peer.endpoint,
-            preexec=lambda: refuse_system_calls((self.SENDTO,), errno.EPERM))
+            preexec=refuse_system_calls((self.SENDTO,), errno.EPERM))
         self.assertEqual((found["counts"]["local"], found["counts"]["sent"]), (3, 3), str(done))
         self.assertNotIn("loss_percent", found)
         self.assertEqual(found["errors"], [
@@ -214,7 +214,7 @@ class RefusedByThisMachine(RiposteTest):
             "(such probes do not count as lost)\n")
         # The first request of load uses another system call than requests that are sent together.
         done = run_json("load", "-j", "-d", "300ms", "-c", "1", "--depth", "8", peer.endpoint,
-                        preexec=lambda: refuse_system_calls((self.SENDMMSG,), errno.EPERM))
+                        preexec=refuse_system_calls((self.SENDMMSG,), errno.EPERM))
         self.assertEqual(done.returncode, 1, str(done))
         self.assertGreater(done.json["counts"]["local"], 0)
         self.assertEqual((done.json["counts"]["unreachable"], done.json["counts"]["lost"]), (0, 0), str(done))
@@ -222,7 +222,7 @@ class RefusedByThisMachine(RiposteTest):
 
     def test_the_text_reports_a_local_firewall_in_a_line_and_a_hint(self):
         done = run("ping", "-c", "1", "udp://127.0.0.1:9",
-                   preexec=lambda: refuse_system_calls((self.SENDTO,), errno.EPERM))
+                   preexec=refuse_system_calls((self.SENDTO,), errno.EPERM))
         self.assertIn("\nseq=1 not sent: prohibited by a firewall on this machine\n", done.stdout)
         self.assertIn("\n1 not sent by this machine\n", done.stdout)
         self.assertIn("\nthis machine sent nothing: prohibited by a firewall on this machine\n", done.stdout)

@@ -2,7 +2,6 @@
 is refused, and where sealing is not available one line says why. The unit tests try forbidden calls from inside."""
 
 import contextlib
-import ctypes
 import errno
 import os
 import platform
@@ -10,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import tempfile
 import unittest
@@ -18,34 +16,25 @@ import unittest
 import pytest
 
 from daemon import (FEATURES, SANITIZER, WAIT, RiposteTest, await_true, become_nobody,
-                    free_port, libc, listen_section, needs_ipv6, needs_program, needs_root, needs_systemd,
+                    free_port, listen_section, needs_ipv6, needs_program, needs_root, needs_systemd,
                     receive_all, receive_exactly, refuse_system_calls, reset)
 from manager import Manager
+from preparation import ARGUMENT_1, IO_URING_REGISTER, refuse_call_with
 
 pytestmark = pytest.mark.backends
 
 SEALED = {"io_uring": r"^riposted: sandbox: seccomp on, io_uring limited to 6 operations$",
           "epoll": r"^riposted: sandbox: seccomp on$"}
 SECCOMP = {"x86_64": 317, "aarch64": 277}.get(platform.machine())
-IO_URING_REGISTER, REGISTER_RESTRICTIONS, REGISTER_ENABLE_RINGS = 427, 11, 12
+REGISTER_RESTRICTIONS, REGISTER_ENABLE_RINGS = 11, 12
 
 
 def needs_seccomp(test):
     return unittest.skipUnless("seccomp" in FEATURES, "built without libseccomp")(test)
 
 
-def refuse_call_with(number, argument, error):
-    """For in_child: the call `number` fails with `error` if the low half of its second argument is
-    `argument`. For little-endian machines."""
-    def install():
-        code = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 24), (0x15, 0, 1, argument),
-                (0x06, 0, 0, 0x00050000 | error), (0x06, 0, 0, 0x7FFF0000)]
-        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
-        header = ctypes.create_string_buffer(
-            struct.pack("HxxxxxxP", len(code), ctypes.addressof(program)))
-        if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, header):
-            raise OSError(ctypes.get_errno(), "seccomp")
-    return install
+def refuse_register(operation, error):
+    return refuse_call_with(IO_URING_REGISTER, ARGUMENT_1, operation, error)
 
 
 class SandboxTest(RiposteTest):
@@ -120,7 +109,7 @@ class Sealed(SandboxTest):
             self.skipTest(f"the number of seccomp(2) on {platform.machine()} is not known here")
         for error in (errno.EPERM, errno.ENOSYS):
             daemon = self.daemon("--listen", "echo=127.0.0.1:0",
-                                 in_child=lambda: refuse_system_calls((SECCOMP,), error))
+                                 in_child=refuse_system_calls((SECCOMP,), error))
             found = daemon.lines("sandbox: ")
             self.assertEqual(len(found), 1, daemon.log())
             reason = ".+" if "seccomp" in FEATURES else "this build has no libseccomp"
@@ -134,7 +123,7 @@ class Ring(SandboxTest):
     def test_if_the_ring_cannot_be_limited_it_serves_and_warns(self):
         daemon = self.daemon(
             "--listen", "echo=127.0.0.1:0",
-            in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, errno.EINVAL))
+            in_child=refuse_register(REGISTER_RESTRICTIONS, errno.EINVAL))
         self.assertEqual(daemon.lines("sandbox: io_uring"), [
             "riposted: warning: sandbox: io_uring takes every operation (io_uring_register: "
             "Invalid argument)"])
@@ -145,7 +134,7 @@ class Ring(SandboxTest):
     def test_a_ring_that_is_limited_in_name_only_is_detected(self):
         """One kernel gave the call another meaning: it succeeds, and every operation is accepted."""
         daemon = self.daemon("--listen", "echo=127.0.0.1:0",
-                             in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_RESTRICTIONS, 0))
+                             in_child=refuse_register(REGISTER_RESTRICTIONS, 0))
         self.assertEqual(daemon.lines("sandbox: io_uring"), [
             "riposted: warning: sandbox: io_uring takes every operation (the kernel accepted the "
             "registration of a personality despite its restrictions)"])
@@ -154,7 +143,7 @@ class Ring(SandboxTest):
     def test_if_the_ring_cannot_be_enabled_auto_uses_epoll(self):
         daemon = self.daemon(
             "--listen", "echo=127.0.0.1:0", backend="auto",
-            in_child=refuse_call_with(IO_URING_REGISTER, REGISTER_ENABLE_RINGS, errno.EPERM))
+            in_child=refuse_register(REGISTER_ENABLE_RINGS, errno.EPERM))
         self.assertEqual(len(daemon.lines("warning: io_uring is not available")), 1)
         self.assert_answers(daemon)
 

@@ -25,7 +25,7 @@ import time
 import pytest
 
 from client import Running
-from daemon import (RIPOSTED, SANITIZER, WAIT, RiposteTest, await_true, needs_program, needs_root,
+from daemon import (RIPOSTED, SANITIZER, WAIT, RiposteTest, await_true, limit_descriptors, needs_program, needs_root,
                     receive_exactly)
 from honest import PATIENCE, Honest
 from network import enter_network, ip
@@ -72,10 +72,6 @@ def bound_mib(daemon):
     return int(re.search(r"at most (\d+) MiB", done.stdout)[1])
 
 
-def enough_descriptors():
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-
-
 class Storms(RiposteTest):
     host = "127.0.0.1"
 
@@ -88,7 +84,7 @@ class Storms(RiposteTest):
     def begin(self, limits="idle_timeout = '30s'\nwrite_stall_timeout = '5s'"):
         self.subject = self.daemon(
             config=CONFIG.format(host=self.host, limits=limits, drain=DRAIN_SECONDS),
-            in_child=enough_descriptors)
+            in_child=limit_descriptors(DESCRIPTORS))
         self.bound = bound_mib(self.subject)
         self.fds_before = self.subject.fds()
         self.ports = {name: self.subject.port(name, "tcp") for name in ("echo", "chargen", "hello")}

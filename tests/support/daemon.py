@@ -6,18 +6,17 @@ status 0 and without a sanitizer's report in its log.
 
 The environment (tests/support/runner/build.py sets it):
     RIPOSTED, RIPOSTE     the two programs
+    LAUNCH                the one that starts riposted; see ../launch/main.cpp
     RIPOSTE_SANITIZER     none, address,undefined or thread: bounds on memory and time are wider then
     RIPOSTE_FEATURES      what the build has: "io_uring seccomp systemd"
 """
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import random
 import re
-import resource
 import select
 import shutil
 import signal
@@ -31,10 +30,13 @@ import unittest
 
 from patience import RUN, SANITIZER, WAIT  # noqa: F401
 from ports import free_port  # noqa: F401
+from preparation import (IO_URING_SETUP, Preparation, become_nobody, libc, limit_descriptors,  # noqa: F401
+                         refuse_io_uring, refuse_ipv6_sockets, refuse_system_calls)
 from queues import queues_at
 
 RIPOSTED = os.environ.get("RIPOSTED", "build/daemon/riposted")
 RIPOSTE = os.environ.get("RIPOSTE", "build/client/riposte")
+LAUNCH = os.path.abspath(os.environ.get("LAUNCH", "build/tests/launch/launch"))
 FEATURES = os.environ.get("RIPOSTE_FEATURES", "io_uring seccomp systemd").split()
 
 #: In seconds: a test that fails even with this timeout has failed (RiposteTest.never_timed_out).
@@ -43,9 +45,6 @@ LONGEST_TIMEOUT = 16
 GREETING = b"Hello, i'm client!"
 ANSWER = b"Hello, i'm server!"
 
-libc = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG = 1
-IO_URING_SETUP, IO_URING_REGISTER = 425, 427
 _SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
                       "WARNING: ThreadSanitizer", "Assertion `", "terminate called")
 _LISTENING = re.compile(
@@ -90,7 +89,8 @@ def descriptors_of(pid):
 
 
 class Daemon:
-    """One riposted. `sockets` are (socket, name) to inherit; `in_child` runs between fork and exec."""
+    """One riposted. `sockets` are (socket, name) to inherit; `in_child` is what it does before: a
+    Preparation, or a function that runs between fork and exec. (Prefer the former: see ../launch/main.cpp.)"""
 
     def __init__(self, *arguments, config=None, backend=None, sockets=(), notify=False,
                  environment=None, in_child=None, directory=None):
@@ -130,42 +130,42 @@ class Daemon:
         env["NOTIFY_SOCKET"] = path
 
     def _spawn(self, argv, env, sockets, in_child):
-        log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
-        parent = os.getpid()
+        preparation = in_child if isinstance(in_child, Preparation) else Preparation()
+        words = [LAUNCH, *preparation.words]
+        if sockets:
+            words += ["--sockets", str(len(sockets)), ":".join(name for _, name in sockets)]
+        if "WATCHDOG_USEC" in env:
+            words += ["--watchdog"]
+        words += ["--parent", str(os.getpid()), "--", *argv]
+        with contextlib.ExitStack() as stack:
+            log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+            null = os.open("/dev/null", os.O_RDWR)
+            high = []  # beyond all targets, so that none is replaced before it is used
+            for fd in [null, null, log, *(item[0].fileno() for item in sockets)]:
+                high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100))
+                stack.callback(os.close, high[-1])
+            os.close(log)
+            os.close(null)
+            if in_child is None or preparation is in_child:
+                return os.posix_spawn(LAUNCH, words, env, file_actions=[
+                    (os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(high)])
+            return self._fork(words, env, high, in_child)
+
+    @staticmethod
+    def _fork(words, env, descriptors, in_child):
         pid = os.fork()
         if pid:
-            os.close(log)
             return pid
         try:
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(120)
-            self._lay_out_descriptors(log, [item[0].fileno() for item in sockets])
-            if sockets:
-                env["LISTEN_PID"] = str(os.getpid())
-                env["LISTEN_FDS"] = str(len(sockets))
-                env["LISTEN_FDNAMES"] = ":".join(item[1] for item in sockets)
-            if "WATCHDOG_USEC" in env:
-                env["WATCHDOG_PID"] = str(os.getpid())
-            for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, a shell does not
-                signal.signal(ignored, signal.SIG_DFL)
-            if in_child:
-                in_child()
-            os.execve(argv[0], argv, env)
+            for target, fd in enumerate(descriptors):
+                os.dup2(fd, target)
+            os.closerange(len(descriptors), 65536)
+            in_child()
+            os.execve(LAUNCH, words, env)
         except BaseException as problem:  # pylint: disable=broad-except
             os.write(2, f"cannot start: {problem!r}\n".encode())
         finally:
             os._exit(121)
-
-    @staticmethod
-    def _lay_out_descriptors(log, inherited):
-        """0 and 1 become /dev/null, 2 the log, inherited sockets start at 3; all others are closed."""
-        count = len(inherited)
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in [log] + inherited]
-        null = fcntl.fcntl(os.open("/dev/null", os.O_RDWR), fcntl.F_DUPFD, 100)
-        for target, fd in zip((0, 1, 2, *range(3, 3 + count)), [null, null] + high):
-            os.dup2(fd, target)
-        os.closerange(3 + count, 65536)
 
     def ready(self):
         """Waits for the ready line."""
@@ -527,58 +527,6 @@ def run_riposted(*arguments, timeout=RUN, **options):
     """Runs a riposted that ends by itself: --check, --print-config, a usage error."""
     return subprocess.run([os.path.abspath(RIPOSTED), *arguments], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options)
-
-
-_LOAD, _EQUAL, _GIVE = 0x20, 0x15, 0x06
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
-
-
-def _statement(code, jump_true, jump_false, value):
-    return struct.pack("HBBI", code, jump_true, jump_false, value)
-
-
-def _filter(program):
-    """Installs a seccomp filter for this process."""
-    buffer = ctypes.create_string_buffer(program)
-    header = ctypes.create_string_buffer(
-        struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer)))
-    set_no_new_privileges, set_seccomp, mode_filter = 38, 22, 2
-    if libc.prctl(set_no_new_privileges, 1, 0, 0, 0) or libc.prctl(set_seccomp, mode_filter, header):
-        raise OSError(ctypes.get_errno(), "seccomp")
-
-
-def refuse_system_calls(numbers, error):
-    """For in_child: these calls fail with `error`."""
-    program = _statement(_LOAD, 0, 0, 0)
-    for index, number in enumerate(numbers):
-        program += _statement(_EQUAL, len(numbers) - index, 0, number)
-    _filter(program + _statement(_GIVE, 0, 0, _ALLOW) + _statement(_GIVE, 0, 0, _REFUSE | error))
-
-
-def refuse_ipv6_sockets():
-    """For in_child: behaves like a kernel that was built or started without IPv6."""
-    socket_call = {"x86_64": 41}.get(os.uname().machine, 198)
-    number, argument_0 = 0, 16  # in struct seccomp_data
-    _filter(_statement(_LOAD, 0, 0, number) + _statement(_EQUAL, 0, 3, socket_call)
-            + _statement(_LOAD, 0, 0, argument_0) + _statement(_EQUAL, 0, 1, socket.AF_INET6)
-            + _statement(_GIVE, 0, 0, _REFUSE | errno.EAFNOSUPPORT) + _statement(_GIVE, 0, 0, _ALLOW))
-
-
-def refuse_io_uring(error=errno.EPERM):
-    """For in_child."""
-    return lambda: refuse_system_calls((425, 426, 427), error)
-
-
-def become_nobody():
-    """For in_child: uid and gid 65534, no capabilities."""
-    os.setgroups([])
-    os.setresgid(65534, 65534, 65534)
-    os.setresuid(65534, 65534, 65534)
-
-
-def limit_descriptors(count):
-    """For in_child."""
-    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
 
 
 def needs_root(test):

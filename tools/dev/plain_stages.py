@@ -78,7 +78,7 @@ class PlainStages:
                      if target["name"] == program and target["type"] == "executable"]
             return [os.path.relpath(found[0]["filename"][0], tree / "build")] if found else [program]
         text = (tree / f"tests/integration/{program}.py").read_text(encoding="utf-8")
-        names = {"riposted": "daemon/riposted"}
+        names = {"riposted": "daemon/riposted", "launch": "tests/launch/launch"}
         if re.search(r"(?m)^(from|import) (client|truth_case)\b|\bRIPOSTE\b", text):
             names["riposte"] = "client/riposte"
         for word, target in (("PLAIN_LOAD", "tests/bench/plain_load"), ("FORGE", "tests/soak/forge"),
