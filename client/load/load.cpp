@@ -138,7 +138,7 @@ void describe_service(LoadResult& result, const LoadSetup& setup, const Prefligh
 /// With -j there is a document of a run that measured nothing, too, unless the fault is on this
 /// machine. Returns `error`, or why the document could not be written.
 Error document_failure(const LoadOptions& options, LoadResult& result, Error error) {
-    if (!options.report.json || error.exit != Exit::failed)
+    if (!options.report.is_json() || error.exit != Exit::failed)
         return error;
     if (result.started_at == 0)
         result.started_at = wall_time_seconds();
@@ -219,7 +219,7 @@ Result<void> show(
              .started_at = result.started_at},
             curves);
     };
-    if (options.report.json) { // which says how this ends
+    if (options.report.is_json()) { // which says how this ends
         const auto written = write_files();
         exit = written ? exit : written.error().exit;
         const auto printed = print(load_json(result, options.report.fail_if, exit));
@@ -276,7 +276,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     LoadResult result;
     describe_run(result, options, setup.target, setup.address);
     describe_service(result, setup, *found);
-    if (!options.report.json)
+    if (!options.report.is_json())
         if (const auto printed = print(load_header(result, {false, output_columns()})); !printed)
             return std::unexpected(printed.error());
 
@@ -287,7 +287,11 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     LoadAccount account(result, options.rate.has_value());
     LoadContext context{.setup = setup, .loop = *loop, .schedule = schedule, .account = account};
     const auto engine = make_engine(context, reconnect);
-    if (auto run = LoadRun(context, *engine, plan, files->wants_series(), result).run(); !run) {
+    const Look look{colors_output(common.color), output_columns()};
+    if (auto run =
+            LoadRun(context, *engine, plan, files->wants_series(), result, options.report, look)
+                .run();
+        !run) {
         result.interrupted = loop->interrupted();
         return std::unexpected(document_failure(options, result, std::move(run.error())));
     }

@@ -25,6 +25,8 @@ void LoadAccount::failed(const RequestTimes& times, Outcome outcome, uint64_t by
     if (result_.series)
         result_.series->record_failure(times.intended_ns);
     counts.add(outcome);
+    if (intervals_ != nullptr)
+        intervals_->decide(0, times.intended_ns, outcome);
 }
 
 void LoadAccount::failed(const RequestTimes& times, const Cause& cause, uint64_t bytes) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "client/load/load_result.h"
+#include "client/measure/intervals.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -29,6 +30,8 @@ public:
 
     /// Requests count that are intended at this time or later; none before it is called.
     void measure_from(uint64_t ns) { measured_from_ns_ = ns; }
+    /// From now on the outcomes of requests go there, too; it outlives this.
+    void count_in(Intervals& intervals) { intervals_ = &intervals; }
     bool counts(const RequestTimes& times) const { return times.intended_ns >= measured_from_ns_; }
 
     /// `count` requests of `bytes` each leave.
@@ -37,6 +40,8 @@ public:
             return;
         result_.counts.sent += count;
         result_.counts.bytes_sent += count * bytes;
+        if (intervals_ != nullptr)
+            intervals_->due(0, times.intended_ns, count);
         if (result_.transport == Transport::udp)
             result_.windows.sent(times.sent_ns - std::min(times.sent_ns, measured_from_ns_), count);
     }
@@ -63,6 +68,10 @@ public:
         last_answer_ns_ = std::max(last_answer_ns_, now_ns);
         const uint64_t latency_ns = since(times.intended_ns, now_ns);
         recent_.record(latency_ns, count);
+        if (intervals_ != nullptr) {
+            intervals_->arrived(0, now_ns, count);
+            intervals_->decide(0, times.intended_ns, Outcome::answered, latency_ns, count);
+        }
         if (open_loop_)
             result_.latency_from_send.record(round_trip_ns, count);
         if (result_.transport == Transport::udp)
@@ -133,6 +142,7 @@ private:
     uint64_t greatest_round_trip_ns_ = 0;
     int local_error_ = 0;
     Histogram recent_;
+    Intervals* intervals_ = nullptr; ///< with --every
 };
 
 } // namespace riposte::client

@@ -2,6 +2,7 @@
 
 #include "client/load/load_report.h"
 #include "client/measure/linger.h"
+#include "client/show/measurement_output.h"
 #include "client/show/report.h"
 #include "common/clock.h"
 
@@ -33,9 +34,9 @@ uint64_t cpu_ns() {
 
 LoadRun::LoadRun(
     LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series,
-    LoadResult& result)
-    : context_(context), engine_(engine), plan_(plan), wants_series_(wants_series),
-      result_(result) {}
+    LoadResult& result, const ReportOptions& report, Look look)
+    : context_(context), engine_(engine), plan_(plan), wants_series_(wants_series), result_(result),
+      report_(report), look_(look) {}
 
 Result<void> LoadRun::run() {
     if (auto opened = engine_.open(); !opened)
@@ -47,6 +48,12 @@ Result<void> LoadRun::run() {
     context_.account.measure_from(context_.schedule.measured_from_ns());
     if (wants_series_)
         result_.series = std::make_unique<Series>(context_.schedule.measured_from_ns());
+    if (report_.every_ms) {
+        intervals_.emplace(
+            result_, context_.schedule, *report_.every_ms, context_.setup.timeout_ns,
+            report_.json_lines, look_);
+        context_.account.count_in(intervals_->intervals());
+    }
     if (context_.schedule.phase() != LoadPhase::warming_up)
         begin_measuring(now);
     context_.loop.handle_second(true);
@@ -59,7 +66,9 @@ Result<void> LoadRun::run() {
     engine_.finish();
     context_.account.finish();
     live_.erase();
-    return {};
+    if (intervals_)
+        print_lines(intervals_->take_last());
+    return printed_;
 }
 
 void LoadRun::begin_measuring(uint64_t now_ns) {
@@ -90,7 +99,7 @@ void LoadRun::send_and_receive() {
              // While all connections are full, an answer wakes us up.
              schedule.due() > 0 ? UINT64_MAX : schedule.next_due_ns()});
         const uint64_t now = turn(deadline);
-        if (context_.loop.interrupted()) {
+        if (context_.loop.interrupted() || !printed_) {
             result_.interrupted = true;
             schedule.stop(now);
         }
@@ -113,7 +122,7 @@ void LoadRun::await_answers() {
     const uint64_t timeout_ns = context_.setup.timeout_ns;
     const bool is_counted = plan_.count && account.pending() > 0;
     engine_.take_arrivals(monotonic_ns());
-    while (account.pending() > 0) {
+    while (account.pending() > 0 && printed_) {
         const bool is_cut_short = context_.loop.interrupts() > 1;
         const uint64_t round_trip_ns = account.greatest_round_trip_ns();
         engine_.set_timeout(
@@ -142,8 +151,19 @@ void LoadRun::tick(uint64_t now_ns) {
         live_.erase();
         write_all(STDERR_FILENO, load_interim(result_));
     }
+    if (intervals_ && measuring_)
+        print_lines(intervals_->take(now_ns));
     if (now_ns - shown_ns_ >= show_ns)
         show(now_ns);
+}
+
+/// The line at the bottom of the terminal makes room for them. After an error the run ends.
+void LoadRun::print_lines(const std::string& lines) {
+    if (lines.empty() || !printed_)
+        return;
+    live_.erase();
+    const MayBlock guard(context_.loop);
+    printed_ = print(lines);
 }
 
 void LoadRun::show(uint64_t now_ns) {

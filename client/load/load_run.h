@@ -6,22 +6,29 @@
 #pragma once
 
 #include "client/load/load_engine.h"
+#include "client/load/load_intervals.h"
 #include "client/load/load_result.h"
+#include "client/options/options.h"
+#include "client/show/table.h"
 #include "client/show/terminal.h"
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 namespace riposte::client {
 
 class LoadRun {
 public:
     /// `wants_series`: the result gets one.
-    /// `result` is the account's, too: the run writes when it was and how it ended.
+    /// `result` is the account's, too: the run writes when it was and how it ended. `report` and
+    /// `look`: of the lines of --every.
     LoadRun(
         LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series,
-        LoadResult& result);
+        LoadResult& result, const ReportOptions& report, Look look);
 
-    /// Everything is in the result afterwards. An error: nothing was measured.
+    /// Everything is in the result afterwards. An error: nothing was measured, or standard output
+    /// failed.
     Result<void> run();
 
 private:
@@ -31,6 +38,7 @@ private:
     uint64_t turn(uint64_t deadline_ns);
     void tick(uint64_t now_ns);
     void show(uint64_t now_ns);
+    void print_lines(const std::string& lines);
     void begin_measuring(uint64_t now_ns);
 
     LoadContext& context_;
@@ -38,7 +46,11 @@ private:
     LoadPlan plan_;
     bool wants_series_;
     LoadResult& result_;
+    const ReportOptions& report_;
+    Look look_;
     LiveLine live_;
+    std::optional<LoadIntervals> intervals_; ///< with --every
+    Result<void> printed_;
     bool measuring_ = false;
     uint64_t next_tick_ns_ = 0;
     uint64_t shown_ns_ = 0;

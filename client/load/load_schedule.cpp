@@ -114,6 +114,23 @@ DueRequest LoadSchedule::take_due(uint64_t now_ns) {
     return request;
 }
 
+uint64_t LoadSchedule::next_untaken_ns() const {
+    const bool is_over = phase_ == LoadPhase::over && taken_ >= due_;
+    if (!is_open_loop() || is_over || taken_ >= limit_)
+        return UINT64_MAX;
+    return intended_ns(taken_);
+}
+
+uint64_t LoadSchedule::untaken_before(uint64_t ns) const {
+    if (due() == 0 || ns <= base_ns_)
+        return 0;
+    const auto before = static_cast<uint64_t>(static_cast<double>(ns - base_ns_) / period_ns_) + 1;
+    uint64_t end = std::clamp(before, taken_, due_);
+    while (end > taken_ && intended_ns(end - 1) >= ns)
+        end--;
+    return end - taken_;
+}
+
 uint64_t LoadSchedule::next_due_ns() const {
     if (!is_open_loop() || phase_ == LoadPhase::over || due_ >= limit_)
         return UINT64_MAX;

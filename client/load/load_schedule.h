@@ -75,6 +75,11 @@ public:
     /// Open loop: when the next one falls due; UINT64_MAX if none will.
     uint64_t next_due_ns() const;
     uint64_t unsent() const { return unsent_; }
+    /// Open loop: when the next request that is not taken is due, or was; UINT64_MAX: there is
+    /// none, or the loop is closed.
+    uint64_t next_untaken_ns() const;
+    /// Open loop: how many are due and not taken whose time was before `ns`.
+    uint64_t untaken_before(uint64_t ns) const;
 
 private:
     uint64_t intended_ns(uint64_t index) const {

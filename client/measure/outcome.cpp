@@ -124,6 +124,32 @@ std::optional<double> loss_percent(const OutcomeCounts& counts) {
     return 100 * static_cast<double>(counts.unanswered()) / static_cast<double>(all);
 }
 
+std::string_view to_key(Outcome outcome) {
+    switch (outcome) {
+    case Outcome::answered:
+        return "answered";
+    case Outcome::lost:
+        return "lost";
+    case Outcome::corrupted:
+        return "corrupted";
+    case Outcome::wrong_size:
+        return "wrong_size";
+    case Outcome::refused:
+        return "refused";
+    case Outcome::unreachable:
+        return "unreachable";
+    case Outcome::closed:
+        return "closed";
+    case Outcome::too_big:
+        return "too_big";
+    case Outcome::local:
+        return "local";
+    case Outcome::pending:
+        return "pending";
+    }
+    std::unreachable();
+}
+
 bool is_unanswered(Outcome outcome) {
     switch (outcome) {
     case Outcome::lost:

@@ -74,6 +74,9 @@ struct OutcomeCounts {
 /// none of these.
 std::optional<double> loss_percent(const OutcomeCounts& counts);
 
+/// "answered", "wrong_size": as JSON names it.
+std::string_view to_key(Outcome outcome);
+
 /// Ended without any answer, so that the first one may still come.
 bool is_unanswered(Outcome outcome);
 

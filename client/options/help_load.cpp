@@ -38,6 +38,9 @@ Options:
       --ttl N          the time to live, or hop limit, 1 to 255
       --df             UDP: no fragments; a request that does not fit is too big
   -j, --json           print one JSON document (riposte/load/2) and nothing else
+      --json-lines     print each interval of --every as JSON, a line each; the
+                       last line is what -j prints
+      --every TIME     print a line of figures for each interval of this length
       --histogram      draw the latency as bars on a logarithmic scale
       --hist FILE      write its distribution in the format of HdrHistogram
       --plot FILE      plot it over time and by percentile, as SVG

@@ -50,11 +50,18 @@ struct SendOptions {
 /// How ping and load show what they measured.
 struct ReportOptions {
     bool json = false;
-    bool histogram = false;     ///< as a chart in the terminal
-    std::string histogram_file; ///< --hist: the distribution as a table; empty: none
-    std::string plot_file;      ///< --plot: an SVG; empty: none
+    bool json_lines = false;          ///< what happens as lines of JSON, and the document last
+    std::optional<uint32_t> every_ms; ///< --every: a line of figures for each interval
+    bool histogram = false;           ///< as a chart in the terminal
+    std::string histogram_file;       ///< --hist: the distribution as a table; empty: none
+    std::string plot_file;            ///< --plot: an SVG; empty: none
     FailIf fail_if;
+
+    /// Is standard output nothing but JSON?
+    bool is_json() const { return json || json_lines; }
 };
+
+inline constexpr uint32_t every_ms_min = 100;
 
 /// The limits of the pace and the size: probe.h, ping_account.h.
 inline constexpr uint64_t ping_interval_us_min = 100;

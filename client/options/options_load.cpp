@@ -69,6 +69,9 @@ Result<void> check_load(const LoadOptions& load, bool has_depth) {
             return usage(
                 "--reconnect and --depth exclude each other; a connection has one request then");
     }
+    if (load.report.json_lines && !load.report.every_ms)
+        return usage(
+            "--json-lines needs --every with load: a line for each interval, not for each request");
     return check_conditions(load);
 }
 

@@ -50,6 +50,15 @@ Result<void> check_waiting(const PingOptions& ping, uint32_t timeout_ms) {
         grouped(waiting_max)));
 }
 
+/// An interval in which no probe is due has nothing to print.
+Result<void> check_every(const PingOptions& ping) {
+    if (!ping.report.every_ms || uint64_t{*ping.report.every_ms} * 1000 >= ping.interval_us)
+        return {};
+    return usage(fmt::format(
+        "--every {} is shorter than the time between probes, {}; shorten -i, or raise --every",
+        format_duration(*ping.report.every_ms), format_duration_us(ping.interval_us)));
+}
+
 } // namespace
 
 Result<Options> read_ping(const RawPing& words) {
@@ -86,6 +95,8 @@ Result<Options> read_ping(const RawPing& words) {
     ping.report = std::move(*report);
     if (auto read = read_path(words.common, words.path, common->path); !read)
         return std::unexpected(read.error());
+    if (auto checked = check_every(ping); !checked)
+        return std::unexpected(checked.error());
     for (const Endpoint& endpoint : ping.endpoints) {
         const Result<void> checked = all_of(
             {ping.reconnect ? check_reconnect(endpoint) : Result<void>{},

@@ -107,6 +107,8 @@ Result<ReportOptions> read_report(const RawReport& words) {
     report.histogram = words.histogram;
     if (report.json && report.histogram)
         return usage("-j and --histogram exclude each other; -j prints nothing but JSON");
+    if (auto read = read_meanwhile(words, report); !read)
+        return std::unexpected(read.error());
     if (auto read = read_file("--hist", words.histogram_file, report.histogram_file); !read)
         return std::unexpected(read.error());
     if (auto read = read_file("--plot", words.plot_file, report.plot_file); !read)

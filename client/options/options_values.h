@@ -78,6 +78,9 @@ Result<void> check_df(const PathOptions& path, const Endpoint& endpoint);
 /// A local port serves one connection to a peer at a time.
 Result<void> check_source_port(const PingOptions& ping, const PathOptions& path);
 Result<void> check_source_port(const LoadOptions& load, const PathOptions& path);
+/// What is shown while a run goes on: options_meanwhile.cpp.
+Result<void> read_meanwhile(const RawReport& words, ReportOptions& report);
+
 /// --reconnect is for TCP.
 Result<void> check_reconnect(const Endpoint& endpoint);
 std::unexpected<Error> no_endpoint(std::string_view command);

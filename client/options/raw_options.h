@@ -42,6 +42,8 @@ struct RawSend {
 
 struct RawReport {
     bool json = false;
+    bool json_lines = false;
+    RawValue every;
     bool histogram = false;
     RawValue histogram_file;
     RawValue plot_file;

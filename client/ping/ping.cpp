@@ -14,6 +14,7 @@
 #include "client/ping/ping.h"
 
 #include "client/net/receive_time.h"
+#include "client/ping/ping_intervals.h"
 #include "client/ping/ping_report.h"
 #include "client/ping/ping_schedule.h"
 #include "client/ping/ping_targets.h"
@@ -28,6 +29,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -73,7 +75,7 @@ public:
               .several = options.endpoints.size() > 1,
               .color = colors_output(common.color),
               .columns = output_columns()},
-          prints_lines_(!options.quiet && !options.report.json), deadline_ns_(end_ns) {}
+          prints_lines_(!options.quiet && !options.report.is_json()), deadline_ns_(end_ns) {}
 
     void add(Target target, const SocketAddress& address);
     Result<void> run(bool with_series);
@@ -81,17 +83,20 @@ public:
 
     void on_arrival(const PingResult& result, const ProbeOutcome& arrival) override;
     void on_failure(const PingResult& result, const ProbeFailure& failure) override;
+    void on_fate(size_t endpoint, const ProbeFate& fate) override;
     void on_trouble(const PingResult& result, const std::string& line) override;
 
 private:
     /// -q with several endpoints: only their table is printed.
     bool shows_table_alone() const { return options_.quiet && lanes_.size() > 1; }
+    std::vector<const PingResult*> results() const;
     void start(bool with_series);
     Result<void> turn();
     Result<void> send_due(Lane& lane);
     bool is_sending() const;
     void report_skipped(const Lane& lane, uint64_t skipped);
     void stop();
+    uint64_t next_due_ns() const;
     uint64_t next_deadline_ns() const;
     void print_interim();
     Result<void> write_files(MeasurementFiles& files, const std::vector<Plotted>& curves);
@@ -105,7 +110,8 @@ private:
     PingStyle style_;
     bool prints_lines_;
     std::vector<Lane> lanes_;
-    std::string output_; ///< lines of this turn
+    std::optional<PingIntervals> intervals_; ///< with --every
+    std::string output_;                     ///< lines of this turn
     uint64_t start_ns_ = 0;
     uint64_t last_event_ns_ = 0; ///< something was still to be sent, or an answer came
     uint64_t deadline_ns_;       ///< of sending
@@ -140,6 +146,14 @@ void PingRun::add(Target target, const SocketAddress& address) {
          .schedule = PingSchedule(0, interval_ns, options_.count)});
 }
 
+std::vector<const PingResult*> PingRun::results() const {
+    std::vector<const PingResult*> all;
+    all.reserve(lanes_.size());
+    for (const Lane& lane : lanes_)
+        all.push_back(&lane.prober->result());
+    return all;
+}
+
 /// The endpoints' probes are spread evenly over the interval.
 void PingRun::start(bool with_series) {
     const Clocks now = read_clocks();
@@ -151,14 +165,18 @@ void PingRun::start(bool with_series) {
         lanes_[i].prober->begin(
             static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9, start_ns_,
             with_series ? std::make_unique<Series>(start_ns_) : nullptr);
+        if (options_.report.every_ms || options_.report.json_lines)
+            lanes_[i].prober->watch_fates();
     }
+    if (options_.report.every_ms)
+        intervals_.emplace(options_, results(), style_);
 }
 
 Result<void> PingRun::run(bool with_series) {
     for (const Lane& lane : lanes_)
         if (auto prepared = lane.prober->prepare(); !prepared)
             return prepared;
-    if (!options_.report.json && !shows_table_alone())
+    if (!options_.report.is_json() && !shows_table_alone())
         for (const Lane& lane : lanes_)
             output_ += ping_header(lane.prober->result(), style_.look());
     if (auto flushed = flush(); !flushed)
@@ -182,7 +200,9 @@ Result<void> PingRun::run(bool with_series) {
         lane.prober->end();
         lane.prober->update();
     }
-    return {};
+    if (intervals_)
+        output_ += intervals_->take_last(start_ns_ + lanes_.front().prober->result().elapsed_ns);
+    return flush();
 }
 
 Result<void> PingRun::turn() {
@@ -204,6 +224,8 @@ Result<void> PingRun::turn() {
     }
     if (std::exchange(is_sending_, is_sending()))
         last_event_ns_ = monotonic_ns();
+    if (intervals_)
+        output_ += intervals_->take(now_ns, next_due_ns());
     if (loop_.take_interim())
         print_interim();
     return flush();
@@ -221,6 +243,8 @@ Result<void> PingRun::send_due(Lane& lane) {
         }
         lane.schedule.advance();
         lane.prober->note_due(due_ns);
+        if (intervals_)
+            intervals_->due(static_cast<size_t>(&lane - lanes_.data()), due_ns);
         if (auto sent = lane.prober->send(due_ns); !sent)
             return sent;
     }
@@ -233,9 +257,15 @@ void PingRun::report_skipped(const Lane& lane, uint64_t skipped) {
         lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
 }
 
+uint64_t PingRun::next_due_ns() const {
+    uint64_t next_ns = UINT64_MAX;
+    for (const Lane& lane : lanes_)
+        next_ns = std::min(next_ns, lane.schedule.next_due_ns());
+    return next_ns;
+}
+
 bool PingRun::is_sending() const {
-    return std::ranges::any_of(
-        lanes_, [](const Lane& lane) { return lane.schedule.next_due_ns() != UINT64_MAX; });
+    return next_due_ns() != UINT64_MAX;
 }
 
 /// Nothing more is sent.
@@ -247,7 +277,7 @@ void PingRun::stop() {
 }
 
 uint64_t PingRun::next_deadline_ns() const {
-    uint64_t next_ns = deadline_ns_;
+    uint64_t next_ns = intervals_ ? std::min(deadline_ns_, intervals_->next_ns()) : deadline_ns_;
     for (const Lane& lane : lanes_) {
         const uint64_t due_ns = lane.schedule.next_due_ns();
         next_ns = std::min(
@@ -270,6 +300,13 @@ void PingRun::on_arrival(const PingResult& result, const ProbeOutcome& arrival) 
 void PingRun::on_failure(const PingResult& result, const ProbeFailure& failure) {
     if (prints_lines_)
         put(ping_failure_line(result, failure, style_));
+}
+
+void PingRun::on_fate(size_t endpoint, const ProbeFate& fate) {
+    if (options_.report.json_lines && !options_.quiet)
+        output_ += ping_probe_json(lanes_[endpoint].prober->result(), fate);
+    if (intervals_)
+        intervals_->decide(endpoint, fate);
 }
 
 void PingRun::on_trouble(const PingResult&, const std::string& line) {
@@ -344,11 +381,10 @@ std::vector<PlottedSpan> plotted_outages(const PingResult& result) {
 /// The summary, the pictures and the exit code.
 Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMeasured>& missing) {
     Exit exit = missing.empty() ? Exit::ok : Exit::failed;
-    std::vector<const PingResult*> results;
+    const std::vector<const PingResult*> results = this->results();
     std::vector<Plotted> curves;
     for (const Lane& lane : lanes_) {
         const PingResult& result = lane.prober->result();
-        results.push_back(&result);
         curves.push_back(
             {.name = result.name,
              .histogram = &result.rtt,
@@ -361,7 +397,7 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
     if (cut_short_)
         exit = Exit::interrupted;
     Result<void> written;
-    if (options_.report.json) { // which says how this ends
+    if (options_.report.is_json()) { // which says how this ends
         written = write_files(files, curves);
         exit = written ? exit : written.error().exit;
         output_ += ping_json(results, options_.report.fail_if, exit, missing);
@@ -376,7 +412,7 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
     }
     if (auto flushed = flush(); !flushed)
         return std::unexpected(flushed.error());
-    if (!options_.report.json)
+    if (!options_.report.is_json())
         written = write_files(files, curves);
     if (!written)
         return std::unexpected(written.error());

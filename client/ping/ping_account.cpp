@@ -145,12 +145,12 @@ ProbeOutcome PingAccount::answer(
     return settle_damaged(*probe, bytes, arrival);
 }
 
-bool PingAccount::fail(uint64_t sequence, Outcome outcome) {
+bool PingAccount::fail(uint64_t sequence, Outcome outcome, const Cause* cause) {
     assert(is_unanswered(outcome));
     Probe* const probe = find(sequence);
     if (probe == nullptr || probe->outcome != Outcome::pending)
         return false;
-    end_waiting(*probe, outcome);
+    end_waiting(*probe, outcome, 0, cause);
     return true;
 }
 
@@ -308,7 +308,7 @@ ProbeOutcome PingAccount::settle(Probe& probe, Outcome outcome, const ProbeOutco
         arrival.rtt_ns >= give_up_ns(probe.sent_ns) - probe.sent_ns)
         end_waiting(probe, Outcome::lost);
     if (probe.outcome == Outcome::pending) {
-        end_waiting(probe, outcome);
+        end_waiting(probe, outcome, outcome == Outcome::answered ? arrival.rtt_ns : 0);
         settled.outcome = outcome;
         if (outcome == Outcome::answered)
             record_rtt(probe, arrival.rtt_ns);
@@ -381,7 +381,7 @@ void PingAccount::leave_waiting(Probe& probe) {
     (probe.newer != 0 ? slot(probe.newer).older : newest_waiting_) = probe.older;
 }
 
-void PingAccount::end_waiting(Probe& probe, Outcome outcome) {
+void PingAccount::end_waiting(Probe& probe, Outcome outcome, uint64_t rtt_ns, const Cause* cause) {
     assert(probe.outcome == Outcome::pending && outcome != Outcome::pending);
     leave_waiting(probe);
     probe.outcome = outcome;
@@ -389,6 +389,15 @@ void PingAccount::end_waiting(Probe& probe, Outcome outcome) {
     result_.outages.decide(probe.intended_ns, outcome);
     if (outcome != Outcome::answered && result_.series)
         result_.series->record_failure(probe.sent_ns);
+    if (fates_ != nullptr)
+        fates_->on_fate(
+            {.sequence = probe.sequence,
+             .due_ns = probe.intended_ns,
+             .sent_ns = probe.sent_ns,
+             .connect_ns = probe.connect_ns,
+             .outcome = outcome,
+             .rtt_ns = rtt_ns,
+             .cause = cause});
 }
 
 void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {

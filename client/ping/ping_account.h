@@ -9,6 +9,7 @@
 
 #include "client/measure/probe.h"
 #include "client/ping/ping_result.h"
+#include "client/ping/probe_fate.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -71,8 +72,9 @@ public:
     /// or for a service that is not an echo its first byte's.
     ProbeOutcome answer(uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns);
     /// Something other than an answer ended the wait: refused, unreachable, closed, or lost when
-    /// no connection was made in time. No effect (false) unless the probe waits.
-    bool fail(uint64_t sequence, Outcome outcome);
+    /// no connection was made in time. No effect (false) unless the probe waits. `cause`: for the
+    /// fate, if it is known.
+    bool fail(uint64_t sequence, Outcome outcome, const Cause* cause = nullptr);
     /// The probe that an ICMP error quotes, if it can be identified.
     std::optional<uint64_t> quoted(std::span<const std::byte> bytes) const;
 
@@ -98,6 +100,8 @@ public:
     /// The run begins: when, in seconds since 1970 and on the clock of all times here, and with
     /// --plot a series.
     void begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series);
+    /// From now on `listener`, which outlives this, gets the fate of each probe.
+    void report_fates_to(FateListener& listener) { fates_ = &listener; }
     /// A probe is due; send() follows, at once or when it has a connection.
     void note_due(uint64_t due_ns) { result_.outages.due(due_ns); }
     /// The run is over.
@@ -146,7 +150,8 @@ private:
     void count_order(ProbeOutcome& arrival);
     void begin_waiting(Probe& probe);
     void leave_waiting(Probe& probe);
-    void end_waiting(Probe& probe, Outcome outcome);
+    void end_waiting(
+        Probe& probe, Outcome outcome, uint64_t rtt_ns = 0, const Cause* cause = nullptr);
     void record_rtt(Probe& probe, uint64_t rtt_ns);
     void update_wait();
 
@@ -162,6 +167,7 @@ private:
     uint64_t highest_answered_ = 0;
     bool echo_seen_ = false;              ///< an answer was verified
     std::optional<uint64_t> last_rtt_ns_; ///< of the answer before, for RFC 3550's jitter
+    FateListener* fates_ = nullptr;
     PingResult result_;
 };
 

@@ -16,10 +16,11 @@ void Prober::arrived(const ProbeOutcome& arrival, ReceiveClock clock) {
 }
 
 void Prober::failed(const ProbeFailure& failure) {
-    if (!account_.fail(failure.sequence, failure.outcome))
+    const bool has_cause =
+        failure.outcome != Outcome::lost || failure.cause.kind == CauseKind::no_connection;
+    if (!account_.fail(failure.sequence, failure.outcome, has_cause ? &failure.cause : nullptr))
         return;
-    const bool has_cause = failure.outcome != Outcome::lost;
-    if (has_cause || failure.cause.kind == CauseKind::no_connection)
+    if (has_cause)
         account_.note_cause(failure.cause);
     if (failure.outcome == Outcome::refused && failure.took_ns > 0)
         account_.note_refusal(failure.took_ns);

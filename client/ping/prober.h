@@ -24,6 +24,8 @@ class ProbeListener {
 public:
     virtual void on_arrival(const PingResult& result, const ProbeOutcome& arrival) = 0;
     virtual void on_failure(const PingResult& result, const ProbeFailure& failure) = 0;
+    /// Each probe's, before the above; only after Prober::watch_fates().
+    virtual void on_fate(size_t /*endpoint*/, const ProbeFate& /*fate*/) {}
     /// An error of this machine that does not end the run: one line, once for each endpoint.
     virtual void on_trouble(const PingResult& result, const std::string& line) = 0;
 
@@ -64,7 +66,7 @@ struct ProberSettings {
     bool reconnect = false; ///< TCP: a connection for each probe
 };
 
-class Prober {
+class Prober : private FateListener {
 public:
     Prober(ProberSettings settings, EventLoop& loop, ProbeListener& listener)
         : settings_(std::move(settings)), loop_(loop), listener_(listener),
@@ -96,6 +98,8 @@ public:
     void begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series) {
         account_.begin(started_at, started_ns, std::move(series));
     }
+    /// From now on the listener has on_fate().
+    void watch_fates() { account_.report_fates_to(*this); }
     /// A probe is due; send() follows.
     void note_due(uint64_t due_ns) { account_.note_due(due_ns); }
     /// After finish(): what is pending stays undecided.
@@ -121,6 +125,8 @@ protected:
     void report_not_sent(int error, std::string_view advice = "");
 
 private:
+    void on_fate(const ProbeFate& fate) final { listener_.on_fate(settings_.endpoint, fate); }
+
     ProberSettings settings_;
     EventLoop& loop_;
     ProbeListener& listener_;

@@ -143,12 +143,25 @@ std::string elapsed_time(uint64_t nanoseconds) {
     return fmt::format("{}h {:02}m {:02}s", minutes / 60, minutes % 60, seconds % 60);
 }
 
-std::string utc_time(double seconds) {
-    const auto milliseconds = static_cast<int64_t>(std::floor(seconds * 1000 + 0.5));
-    const tm parts = utc_parts(milliseconds / 1000);
+namespace {
+
+/// With so many `decimals` of a second, of which there are `units` in it.
+std::string utc_text(double seconds, int64_t units, int decimals) {
+    const auto count = static_cast<int64_t>(std::floor(seconds * static_cast<double>(units) + 0.5));
+    const tm parts = utc_parts(count / units);
     return fmt::format(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
-        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, milliseconds % 1000);
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:0{}}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, count % units, decimals);
+}
+
+} // namespace
+
+std::string utc_time(double seconds) {
+    return utc_text(seconds, 1000, 3);
+}
+
+std::string utc_time_fine(double seconds) {
+    return utc_text(seconds, 1'000'000, 6);
 }
 
 std::string utc_clock(double seconds) {

@@ -37,6 +37,8 @@ std::string elapsed_time(uint64_t nanoseconds);
 
 /// "2025-03-09T14:05:59.250Z" (RFC 3339); `seconds` since 1970.
 std::string utc_time(double seconds);
+/// With microseconds: "2025-03-09T14:05:59.250123Z".
+std::string utc_time_fine(double seconds);
 /// For people: "2025-03-09 14:05:59 UTC".
 std::string utc_clock(double seconds);
 

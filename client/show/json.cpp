@@ -15,9 +15,9 @@ Json document_head(std::string_view schema, double started_at, Exit exit) {
     return document;
 }
 
-void set_distribution(Json& document, std::string_view key, const Histogram& histogram) {
-    if (histogram.empty())
-        return;
+namespace {
+
+Json figures_json(const Histogram& histogram) {
     const Figures of = figures(histogram);
     Json each;
     each["count"] = histogram.count();
@@ -33,6 +33,20 @@ void set_distribution(Json& document, std::string_view key, const Histogram& his
     set_percentile("p99_9", of.p999_ns);
     each["max"] = of.max_ns / 1e9;
     each["stddev"] = of.stddev_ns / 1e9;
+    return each;
+}
+
+} // namespace
+
+void set_figures(Json& document, std::string_view key, const Histogram& histogram) {
+    if (!histogram.empty())
+        document[std::string(key)] = figures_json(histogram);
+}
+
+void set_distribution(Json& document, std::string_view key, const Histogram& histogram) {
+    if (histogram.empty())
+        return;
+    Json each = figures_json(histogram);
     Json buckets = Json::array();
     for (const Histogram::Bucket& bucket : histogram.buckets())
         buckets.push_back(
@@ -44,6 +58,22 @@ void set_distribution(Json& document, std::string_view key, const Histogram& his
 void set_number(Json& document, std::string_view key, std::optional<double> value) {
     if (value && std::isfinite(*value))
         document[std::string(key)] = *value;
+}
+
+Json interval_counts_json(const OutcomeCounts& counts) {
+    Json each;
+    each["sent"] = counts.sent;
+    each["answered"] = counts.answered;
+    each["lost"] = counts.lost;
+    each["corrupted"] = counts.corrupted;
+    each["wrong_size"] = counts.wrong_size;
+    each["refused"] = counts.refused;
+    each["unreachable"] = counts.unreachable;
+    each["closed"] = counts.closed;
+    each["too_big"] = counts.too_big;
+    each["local"] = counts.local;
+    each["pending"] = counts.undecided();
+    return each;
 }
 
 Json causes_json(const CauseTally& causes, uint64_t lost) {

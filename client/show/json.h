@@ -5,6 +5,7 @@
 #include "client/measure/cause.h"
 #include "client/measure/fail_if.h"
 #include "client/measure/histogram.h"
+#include "client/measure/outcome.h"
 #include "client/measure/tcp_info.h"
 #include "client/options/path_options.h"
 #include "client/show/figures.h"
@@ -31,6 +32,10 @@ Json document_head(std::string_view schema, double started_at, Exit exit);
 /// Sets `document[key]` to all figures of the histogram and its buckets, unless it is empty; a
 /// percentile that does not exist is absent.
 void set_distribution(Json& document, std::string_view key, const Histogram& histogram);
+/// The same without the buckets, for documents of a line each.
+void set_figures(Json& document, std::string_view key, const Histogram& histogram);
+/// {sent, answered, lost, ..., pending}: of an interval while the run goes on.
+Json interval_counts_json(const OutcomeCounts& counts);
 /// Sets it if there is a value, which is finite.
 void set_number(Json& document, std::string_view key, std::optional<double> value);
 

@@ -81,15 +81,15 @@ _riposte() {
             ;;
         ping)
             valued+=" $path"
-            valued+=' --hist --plot --fail-if -s --size'
+            valued+=' --every --hist --plot --fail-if -s --size'
             valued+=' -c --count -i --interval -w --deadline'
-            flags+=' -j --json --histogram --reconnect --df -q --quiet -D --timestamps'
+            flags+=' -j --json --json-lines --histogram --reconnect --df -q --quiet -D --timestamps'
             ;;
         load)
             valued+=" $path"
-            valued+=' --hist --plot --fail-if -s --size'
+            valued+=' --every --hist --plot --fail-if -s --size'
             valued+=' -c --connections -d --duration -n --count -r --rate --depth --warmup'
-            flags+=' -j --json --histogram --reconnect --df --no-verify'
+            flags+=' -j --json --json-lines --histogram --reconnect --df --no-verify'
             ;;
         status)
             valued+=' -i --interval'

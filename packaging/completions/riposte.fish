@@ -60,6 +60,8 @@ complete -c riposte -n '__riposte_command send' -s v -l verbose -d 'Report each 
 
 set -l measures '__riposte_command ping load'
 complete -c riposte -n $measures -s j -l json -d 'Print one JSON document and nothing else'
+complete -c riposte -n $measures -l json-lines -d 'Print what happens as lines of JSON'
+complete -c riposte -n $measures -l every -x -d 'Print a line of figures for each interval, like 10s'
 complete -c riposte -n $measures -l histogram -d 'Show a histogram in the terminal'
 complete -c riposte -n $measures -l hist -r -F -d 'Write the distribution in HdrHistogram format'
 complete -c riposte -n $measures -l plot -r -F -d 'Write latency over time and by percentile as SVG'

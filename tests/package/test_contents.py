@@ -23,7 +23,10 @@ SHARED = {
 CLIENT = {
     "/usr/share/man/man1/riposte.1.gz",
     "/usr/share/riposte/schema/riposte-load-2.schema.json",
+    "/usr/share/riposte/schema/riposte-load-interval-1.schema.json",
     "/usr/share/riposte/schema/riposte-ping-2.schema.json",
+    "/usr/share/riposte/schema/riposte-ping-interval-1.schema.json",
+    "/usr/share/riposte/schema/riposte-ping-probe-1.schema.json",
     "/usr/share/riposte/schema/riposte-status-1.schema.json",
 }
 DAEMON = {
@@ -94,6 +97,8 @@ class Files(unittest.TestCase):
                     "schema/riposte-ping-2.schema.json",
                 "usr/share/riposte/schema/riposte-load-2.schema.json":
                     "schema/riposte-load-2.schema.json",
+                "usr/share/riposte/schema/riposte-ping-probe-1.schema.json":
+                    "schema/riposte-ping-probe-1.schema.json",
             },
         }
         for name, table in pairs.items():

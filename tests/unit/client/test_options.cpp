@@ -315,11 +315,23 @@ TEST_CASE("--help of send names every option and operand, and gives examples") {
         CHECK_MESSAGE(text.find(word) != std::string::npos, word);
 }
 
+TEST_CASE("what is printed while a run goes on is the same for ping and load") {
+    const auto ping = ping_options({"ping", "--every", "10s", "--json-lines", "host"}).report;
+    const auto load = load_options({"load", "--every=100ms", "host"}).report;
+    CHECK(ping.every_ms == 10'000);
+    CHECK(ping.json_lines);
+    CHECK(ping.is_json());
+    CHECK(load.every_ms == 100);
+    CHECK_FALSE(load.is_json());
+    CHECK_FALSE(ping_options({"ping", "host"}).report.every_ms.has_value());
+}
+
 TEST_CASE("--help of ping and load names every option, and gives examples") {
     const std::vector<const char*> common{
-        "-u ",        "-4,",       "-6 ",      "-W, --timeout", "--source",     "--color",
-        "--plot",     "--fail-if", "--hist ",  "--histogram",   "--reconnect",  "-j, --json",
-        "-h, --help", "--version", "Signals:", "Examples:",     "Exit status:", "-s, --size"};
+        "-u ",         "-4,",        "-6 ",       "-W, --timeout", "--source",
+        "--color",     "--plot",     "--fail-if", "--hist ",       "--histogram",
+        "--reconnect", "-j, --json", "--every",   "--json-lines",  "-h, --help",
+        "--version",   "Signals:",   "Examples:", "Exit status:",  "-s, --size"};
     const std::vector<const char*> ping{"ENDPOINT...",    "-c, --count", "-i, --interval",
                                         "-w, --deadline", "-q, --quiet", "-D, --timestamps"};
     const std::vector<const char*> load{"ENDPOINT\n",  "-c, --connections", "-d, --duration",
@@ -493,7 +505,18 @@ TEST_CASE("ping's numbers have limits") {
          "--hist: standard output has the results already; name a file ('--hist ./-' for one that "
          "is called -)"},
         {{"-j", "--histogram"},
-         "-j and --histogram exclude each other; -j prints nothing but JSON"}};
+         "-j and --histogram exclude each other; -j prints nothing but JSON"},
+        {{"-j", "--json-lines"},
+         "-j and --json-lines exclude each other; the last line of --json-lines is what -j prints"},
+        {{"-j", "--every=1"},
+         "-j and --every exclude each other; --json-lines prints intervals as JSON, too"},
+        {{"--json-lines", "--histogram"},
+         "--json-lines and --histogram exclude each other; --json-lines prints nothing but JSON"},
+        {{"--every=99ms"}, "--every: must be at least 100ms"},
+        {{"--every", "0"}, "--every: must be more than zero"},
+        {{"--every=500ms"},
+         "--every 500ms is shorter than the time between probes, 1s; shorten -i, or raise "
+         "--every"}};
     for (const auto& [words, message] : cases) {
         std::vector<const char*> line{"ping", "host"};
         line.insert(line.end(), words.begin(), words.end());
@@ -782,6 +805,8 @@ TEST_CASE("load's numbers have limits") {
         {{"-s", "16777217"}, "--size: must be at most 16,777,216 bytes"},
         {{"-u", "-s", "23"}, "--size: must be at least 24, which the probe's header takes"},
         {{"-u", "-s", "65508"}, "--size: must be at most 65,507 bytes"},
+        {{"--json-lines"},
+         "--json-lines needs --every with load: a line for each interval, not for each request"},
         {{"-j", "--histogram"},
          "-j and --histogram exclude each other; -j prints nothing but JSON"}};
     for (const auto& [words, message] : cases) {
