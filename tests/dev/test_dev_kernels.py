@@ -1,6 +1,7 @@
 """The kernels of the stage `kernels`: the table and the README, the cache with a mirror that is a script, and the
 rows that come of what a guest leaves."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from tools.dev import guest_networks, guest_suites, guest_system, guests, kernels, mirror, results, stages
+from tools.dev import emulated, guest_networks, guest_suites, guest_system, guests, kernels, mirror, results, stages
 from tools.dev.console import Failure
 
 ROW = kernels.Kernel("6.1", "Debian 12", "bookworm", "test", "io_uring", "", "", 6)
@@ -263,3 +264,56 @@ def test_a_job_keeps_its_words(tmp_path):
 def test_the_guest_s_scripts_are_there_and_executable():
     for name in (guests.START, guests.INIT, "tests/kernels/suites"):
         assert os.access(name, os.X_OK), name
+
+
+# Emulated machines
+
+def test_the_newest_package_of_a_series_is_taken_by_its_numbers():
+    names = ["linux-image-6.17.8+deb13-cloud-amd64", "linux-image-6.17.13+deb13-cloud-amd64",
+             "linux-image-6.1.9+deb13-cloud-amd64", "linux-image-7.3.4+deb13-cloud-amd64",
+             "linux-image-7.3.4+deb13-amd64", "linux-image-cloud-amd64"]
+    assert emulated.newest_package(names, "6.17") == "6.17.13+deb13-cloud-amd64"
+    assert emulated.newest_package(names, "6.1") == "6.1.9+deb13-cloud-amd64"
+    assert emulated.newest_package(names, emulated.NEWEST) == "7.3.4+deb13-cloud-amd64"
+    assert emulated.newest_package(names, "6.16") is None
+
+
+def test_the_names_of_emulated_machines_are_no_series():
+    names = [row.name for row in emulated.table()]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("emulated-") for name in names)
+
+
+def test_what_an_emulated_machine_says_is_compared_with_its_row():
+    row = emulated.Emulated("emulated-6.16", "6.16", "suite", 2, "capped multishot receive", 6)
+    log = ("6.16.12+deb13-cloud-amd64\n2\n"
+           "riposted: this kernel's io_uring lacks capped multishot receive; it works without\n"
+           "riposted: sandbox: seccomp on, io_uring limited to 6 operations\n"
+           "riposted: ready: backend io_uring, 2 workers, 1 listener\nriposted 0\n")
+    assert not any(emulated.expectations(row, log).values())
+    for changed in ("6.17.1\n", "1\n", "epoll", "nothing", "limited to 7", "riposted 1"):
+        old = {"6.17.1\n": "6.16.12+deb13-cloud-amd64\n", "1\n": "2\n", "epoll": "backend io_uring",
+               "nothing": "capped multishot receive", "limited to 7": "limited to 6", "riposted 1": "riposted 0"}
+        assert any(emulated.expectations(row, log.replace(old[changed], changed, 1)).values()), changed
+    assert all(emulated.expectations(row, "").values())
+
+
+def test_a_memory_image_is_what_cpio_reads(tmp_path):
+    (tmp_path / "file").write_text("content")
+    with contextlib.closing(emulated.Image(tmp_path / "image")) as image:
+        image.add_file(tmp_path / "file", "a/b/file")
+        image.add_file(tmp_path / "file", "a/b/file")
+    data = (tmp_path / "image").read_bytes()
+    assert len(data) % 4 == 0 and data.count(b"070701") == 4
+    positions = [data.index(name) for name in (b"a\0", b"a/b\0", b"a/b/file\0", b"content", b"TRAILER!!!\0")]
+    assert positions == sorted(positions)
+
+
+def test_a_machine_without_qemu_skips_by_name_and_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(guests, "refusal", lambda: None)
+    monkeypatch.setattr(emulated.shutil, "which", lambda name: None)
+    found = results.Results(tmp_path / "results")
+    emulated.run(found, emulated.table()[0], None)
+    (row,) = found.rows
+    assert (row.outcome, row.name) == ("skipped", f"{emulated.table()[0].name} every suite")
+    assert "qemu-system-x86" in row.reason

@@ -1,16 +1,16 @@
-"""`./dev kernels [KERNEL...]`: all suites in guests, also in kernels that `./dev test` leaves out; and
-`./dev kernels run KERNEL [COMMAND...]`: a command, or a shell, in a guest."""
+"""`./dev kernels [KERNEL...]`: all suites in guests, also in kernels that `./dev test` leaves out, and in machines that
+qemu emulates; and `./dev kernels run KERNEL [COMMAND...]`: a command, or a shell, in a guest."""
 
 import os
 import shlex
 import sys
 import time
 
-from tools.dev import guests, kernels, packages, process, results, schedule, stages, trees
+from tools.dev import emulated, guests, kernels, packages, process, results, schedule, stages, trees
 from tools.dev.console import Failure, header, say
 from tools.dev.trees import ROOM
 
-USAGE = """./dev kernels [--list] [KERNEL...]
+USAGE = """./dev kernels [--list | --all] [KERNEL...]
        ./dev kernels run KERNEL [COMMAND...]"""
 #: The limit of a command in a guest.
 SECONDS_MAX = 24 * 3600
@@ -31,21 +31,28 @@ def show_table():
     """The kernels, and what the tests know of each."""
     for row in kernels.table():
         backend = row.backend + (f", without {row.lacks}" if row.lacks else "")
-        say(f"{row.series:<6}{row.origin:<17}{'./dev test' if row.form == 'test' else '':<12}{backend}")
+        say(f"{row.series:<21}{row.origin:<17}{'./dev test' if row.form == 'test' else '':<12}{backend}")
+    for row in emulated.table():
+        lacks = f"without {row.lacks}" if row.lacks else ""
+        processors = "two processors" if row.processors == 2 else ""
+        say(f"{row.name:<21}{row.suite:<17}{'qemu':<12}{', '.join(filter(None, (lacks, processors)))}")
     return 0
 
 
 def suites(names):
-    """The suites in each of these kernels; in those of `./dev test` if no name is given."""
-    rows = kernels.chosen(names) if names else kernels.of_every_run()
+    """The suites in each of these kernels; in those of `./dev test` if no name is given. --all adds those that are
+    emulated, which take most of an hour each."""
+    machines = [row for row in emulated.table() if row.name in names or names == ["--all"]]
+    named = [name for name in names if name != "--all" and name not in {row.name for row in machines}]
+    rows = kernels.chosen(named) if named else [] if machines and names != ["--all"] else kernels.of_every_run()
     refusal = guests.refusal()
     if refusal:
         raise Failure(f"guests cannot run here: {refusal}")
     trees.make_room()
     found = results.Results(ROOM / "results.tsv")
-    needed = packages.BUILD + packages.KERNELS + packages.SUITES
+    needed = packages.BUILD + packages.KERNELS + packages.SUITES + (emulated.PACKAGES if machines else [])
     steps = [schedule.Step("packages", "install", lambda: packages.need(needed)),
-             *stages.guest_steps(found, rows, long=True)]
+             *stages.guest_steps(found, rows, long=True), *stages.emulated_steps(found, machines)]
     plan = schedule.Schedule(steps, found.add)
     began = time.monotonic()
     plan.run()

@@ -5,6 +5,7 @@ a version: mirrors forget versions.
 """
 
 import pathlib
+import re
 
 from tools.dev import process
 from tools.dev.console import Failure
@@ -48,6 +49,11 @@ class Suite:
         # Without the option, apt takes old lists for good if the mirror does not answer.
         if not self._apt_get("update", "-o", "APT::Update::Error-Mode=any").ok:
             raise Unreachable(f"the mirror's lists of {self.name} cannot be fetched: {self._error()}")
+
+    def names(self, expression):
+        """The names of packages that match a regular expression."""
+        found = process.output([*self._command("apt-cache"), "pkgnames"]) or ""
+        return sorted(name for name in found.split() if re.search(expression, name))
 
     def fetch(self, packages, into):
         """Downloads and unpacks packages; returns the version of the first."""

@@ -14,7 +14,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Callable
 
-from tools.dev import (debs, guest_suites, guest_system, kernels, lint, packages, process, results, roots,
+from tools.dev import (debs, emulated, guest_suites, guest_system, kernels, lint, packages, process, results, roots,
                        suites)
 from tools.dev.schedule import Step
 from tools.dev.trees import CLANG, ROOM, Tree
@@ -227,6 +227,11 @@ def guest_steps(found, rows, long):
                          ready) for row in rows),
             *(tests_step("kernels", f"{row.series} with systemd",
                          lambda row=row: guest_system.run(found, row, CHECK), 3, ready) for row in rows if long)]
+
+
+def emulated_steps(found, rows):
+    return [Step("kernels", row.name, lambda row=row: emulated.run(found, row, CHECK), ("kernels: compile",),
+                 cpu=min(row.processors, os.cpu_count())) for row in rows]
 
 
 def kernels_steps(found):
