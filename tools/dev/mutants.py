@@ -9,14 +9,15 @@ fault would cost and which tests find it.
 STAGE is one of `stages`. PROGRAM is a program of C++ tests (sim_worker) or a module (test_echo),
 BACKEND is epoll or io_uring where the module runs on both, and CASE is a part of the test's name, to
 the end of the line. The stage tidy names its checks instead: "tidy FILE", "format FILE", "every
-source is built". Each Caught-by names a test that must fail.
+source is built". A stage guest-SERIES runs its test in a guest with that kernel. Each Caught-by names a test that
+must fail.
 """
 
 import dataclasses
 import pathlib
 import re
 
-stages = ("check", "asan", "threads", "minimal", "tidy", "package")
+stages = ("check", "asan", "threads", "minimal", "tidy", "package", "guest-6.1", "guest-7.2")
 
 
 def plain(text):
@@ -94,7 +95,7 @@ caught only if the named test fails, not if the tree does not compile or another
 
 The first word of a test is the build in which it runs: `check` (GCC), `asan` (Clang with AddressSanitizer and
 UndefinedBehaviorSanitizer), `threads` (ThreadSanitizer), `minimal` (without optional libraries), `tidy` (formatter and
-linters) or `package` (the Debian packages).
+linters), `package` (the Debian packages), or `guest-SERIES` (built as `check`, and run in a guest with that kernel).
 
 `./dev mutate --page > docs/planted-faults.md` writes this page from the patches; a test compares the two. A change that
 adds a promise adds a fault that breaks it.

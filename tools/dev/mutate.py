@@ -200,13 +200,15 @@ def run_stage(stage, pairs, builder, tree, report):
 
 
 def run_all(mutants, builder, top, directory, report):
-    """The verdicts of all stages. As many stages run side by side as there are processors: tests mostly wait."""
-    pairs = {stage: [(mutant, test) for mutant in mutants for test in mutant.tests
-                     if test.stage == stage] for stage in stages}
+    """The verdicts of all stages. As many stages run side by side as there are processors: tests mostly wait. Stages
+    that differ only behind a dash share a copy of the tree and its build."""
+    copies = dict.fromkeys(stage.partition("-")[0] for stage in stages)
+    pairs = {copy: [(mutant, test) for mutant in mutants for test in mutant.tests
+                    if test.stage.partition("-")[0] == copy] for copy in copies}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = [pool.submit(run_stage, stage, pairs[stage], builder,
                                Tree(top, directory / stage), report)
-                   for stage in stages if pairs[stage]]
+                   for stage in copies if pairs[stage]]
         try:
             return [verdict for future in futures for verdict in future.result()]
         except BaseException:

@@ -10,10 +10,11 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 
-from tools.dev import process
+from tools.dev import guest_stages, process
 from tools.dev.mutate import Outcome, Tree
 from tools.dev.process import run_in_session as run
 from tools.dev.trees import CLANG
@@ -47,6 +48,23 @@ def outcome_of(rows, done, program, case):
     return Outcome(ran, failed, done.stdout)
 
 
+def module(program, tree):
+    """The file of a module of tests."""
+    directories = ("tests/integration", "tests/kernels")
+    return next((path for path in (f"{directory}/{program}.py" for directory in directories)
+                 if (tree / path).exists()), f"{directories[0]}/{program}.py")
+
+
+def pytest_command(results, options, case, path):
+    return [PYTHON, "-B", "-m", "pytest", "--results", str(results), *options, "-k", re.sub(r"\W", "_", case), path]
+
+
+def rows_of_file(path):
+    """The rows (result, name) that a run of pytest wrote."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [line.split("\t")[:2] for line in lines]
+
+
 def rows_of_tap(text):
     for no, name in re.findall(r"(?m)^(not )?ok \d+ - (.*)$", text):
         yield ("failed" if no else "skipped" if " # SKIP " in name else "passed"), name
@@ -62,7 +80,7 @@ class PlainStages:
         if not (tree / "build/build.ninja").exists():
             shutil.rmtree(tree / "build", ignore_errors=True)
             done = run(["meson", "setup", "build", "-Doptimization=0", "-Ddebug=false",
-                        *options[stage]], tree, **compilers.get(stage, {}))
+                        *options.get(stage, [])], tree, **compilers.get(stage, {}))
             if done.returncode != 0:
                 return done.stdout
         if stage == "tidy": # needs the list of commands only
@@ -77,15 +95,15 @@ class PlainStages:
             found = [target for target in self.introspect("targets", tree)
                      if target["name"] == program and target["type"] == "executable"]
             return [os.path.relpath(found[0]["filename"][0], tree / "build")] if found else [program]
-        text = (tree / f"tests/integration/{program}.py").read_text(encoding="utf-8")
+        text = (tree / module(program, tree)).read_text(encoding="utf-8")
         names = {"riposted": "daemon/riposted", "launch": "tests/launch/launch"}
-        if re.search(r"(?m)^(from|import) (client|truth_case)\b|\bRIPOSTE\b", text):
+        if re.search(r"(?m)^(from|import) (client|truth_case|netem_case)\b|\bRIPOSTE\b", text):
             names["riposte"] = "client/riposte"
         for word, target in (("PLAIN_LOAD", "tests/bench/plain_load"), ("FORGE", "tests/soak/forge"),
                              ("STORM", "tests/soak/storm")):
             if re.search(rf"\b{word}\b", text):
                 names[word] = target
-        if re.search(r"(?m)^from (link|truth_case) import", text):
+        if re.search(r"(?m)^from (link|truth_case|netem_case) import", text):
             names["link"] = "tests/link/link"
         return list(names.values())
 
@@ -103,25 +121,31 @@ class PlainStages:
         prefix = ["setarch", "-R"] if stage == "threads" else []
         environment = environments.get(stage, {})
         if words[0].startswith("test_"):
-            return self.run_module(f"tests/integration/{words[0]}.py", case, tree, seconds, environment,
-                                   prefix, [f"--build={tree / 'build'}",
-                                            *(f"--backends={name}" for name in backends)])
+            runs = [f"--build={tree / 'build'}", *(f"--backends={name}" for name in backends)]
+            if guest_stages.is_guest(stage):
+                return self.run_module_in_guest(stage, module(words[0], tree), case, tree, seconds, runs)
+            return self.run_module(module(words[0], tree), case, tree, seconds, environment, prefix, runs)
         for test in self.introspect("tests", tree):
             if pathlib.Path(test["cmd"][0]).name == words[0]:
                 # A replay of a corpus has no cases; in doctest's filters, a comma begins the next one.
                 arguments = test["cmd"][1:] or [case.replace(",", "?")]
-                done = run([*prefix, test["cmd"][0], *arguments], tree, seconds, **environment)
+                if guest_stages.is_guest(stage):
+                    done = guest_stages.run(stage, tree, shlex.join([test["cmd"][0], *arguments]), seconds, "tap")
+                else:
+                    done = run([*prefix, test["cmd"][0], *arguments], tree, seconds, **environment)
                 return outcome_of(list(rows_of_tap(done.stdout)), done, words[0], case)
         return Outcome([], [], f"this build has no test program {words[0]}")
 
-    def run_module(self, module, case, tree, seconds, environment, prefix=(), options=()):
+    def run_module(self, path, case, tree, seconds, environment, prefix=(), options=()):
         results = tree / "build/results.tsv"
         results.unlink(missing_ok=True)
-        done = run([*prefix, PYTHON, "-B", "-m", "pytest", "--results", results, *options,
-                    "-k", re.sub(r"\W", "_", case), module], tree, seconds, **environment)
-        lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-        rows = [line.split("\t")[:2] for line in lines]
-        return outcome_of(rows, done, pathlib.Path(module).stem, case)
+        done = run([*prefix, *pytest_command(results, options, case, path)], tree, seconds, **environment)
+        return outcome_of(rows_of_file(results), done, pathlib.Path(path).stem, case)
+
+    def run_module_in_guest(self, stage, path, case, tree, seconds, options):
+        command = shlex.join(pytest_command("/run/riposte/results.tsv", options, case, path))
+        done = guest_stages.run(stage, tree, command, seconds, "results.tsv")
+        return outcome_of(rows_of_file(tree / "build/results.tsv"), done, pathlib.Path(path).stem, case)
 
     # --- tidy -------------------------------------------------------------------------------------
 
