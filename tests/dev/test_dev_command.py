@@ -1,6 +1,8 @@
 """./dev as a command: help, errors, signals."""
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -77,3 +79,18 @@ def test_signals_that_a_shell_made_us_ignore_reach_the_programs_under_test():
                           env={**os.environ, "PYTHONPATH": str(TOP)})
     ignored = int(done.stdout, 16)
     assert not ignored & (1 << signal.SIGINT - 1 | 1 << signal.SIGQUIT - 1 | 1 << signal.SIGTERM - 1)
+
+
+def test_a_command_ends_with_a_signal_that_only_we_get():
+    program = ("from tools.dev import process; from tools.dev.__main__ import restore_signals; restore_signals(); "
+               "process.run(['sh', '-c', 'echo $$; exec sleep 1000'])")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          env={**os.environ, "PYTHONPATH": str(TOP)}) as ours:
+        command = os.pidfd_open(int(ours.stdout.readline()))
+        try:
+            ours.terminate()
+            assert select.select([command], [], [], 60)[0], "the command has not ended"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(command, signal.SIGKILL)
+            os.close(command)

@@ -50,6 +50,9 @@ def run(command, log=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
                 _running.add(child)
             try:
                 _, status, usage = os.wait4(child.pid, 0)
+            except KeyboardInterrupt:  # only we may have got the signal
+                child.terminate()
+                raise
             finally:
                 with _lock:
                     _running.discard(child)
