@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t date_width = 10; ///< "2025-03-09", and "14:05:59Z"
 constexpr size_t fine_width = 13; ///< "14:05:59.250Z"
-constexpr std::string_view unit = "in ms";
+constexpr std::string_view time_unit = "in ms";
 
 size_t time_width(bool is_fine) {
     return is_fine ? fine_width : date_width;
@@ -37,12 +37,12 @@ IntervalLines::IntervalLines(
         const size_t taken = figures + gap * (columns_.size() + 1);
         return look.columns - std::min(look.columns, taken);
     };
-    size_t longest = unit.size();
+    size_t longest = time_unit.size();
     for (const std::string& name : names)
         longest = std::max(longest, columns_of(name));
     gap_ = longest <= room(2) ? 2 : 1;
     names_ = shorten_all(names, std::max(room(gap_), name_columns_min));
-    name_width_ = unit.size();
+    name_width_ = time_unit.size();
     for (const std::string& name : names_)
         name_width_ = std::max(name_width_, columns_of(name));
 }
@@ -73,9 +73,9 @@ std::string IntervalLines::heads(double began_at) {
     cells.reserve(columns_.size());
     for (const LineColumn& column : columns_)
         cells.push_back({std::string(column.head)});
-    std::string text = line(unit, date, cells);
+    std::string text = line(time_unit, date, cells);
     if (name_width_ == 0)
-        text += fmt::format("  {}", unit);
+        text += fmt::format("  {}", time_unit);
     return (is_first ? "" : "\n") + text + '\n';
 }
 
