@@ -25,13 +25,19 @@ Options:
       --ttl N          the time to live, or hop limit, 1 to 255
       --df             UDP: no fragments; a message that does not fit is refused
       --color WHEN     auto, always or never, on standard error [auto]
-  -v, --verbose        log each step on standard error
+      --first          the answer ends with the first bytes that arrive
+      --until BYTES|TEXT|/REGEX/
+                       it ends after so many bytes, or with TEXT: --until '\n'
+      --expect TEXT|/REGEX/
+                       exit 1 unless the answer has it; alone, ends with it
+  -q, --quiet          do not print the answer
+  -v, --verbose        log each step, and how long it took, on standard error
   -h, --help           print this help and exit
       --version        print the version and exit
 
 Exit status:
   0  answered
-  1  refused, timed out, reset, or closed without an answer
+  1  refused, timed out, reset, closed without an answer, or not as expected
   2  usage or local error
 
 Examples:
@@ -39,6 +45,8 @@ Examples:
   riposte send -u localhost hello         one datagram, to port 7001
   riposte send -v 'tcp://[::1]:7' hello   log each step
   riposte send server:7 - <file >copy     a file through an echo service
+  riposte send -q --expect /^SSH-/ server:22 ''
+                                          a check: is SSH there?
 )";
 
 } // namespace riposte::client

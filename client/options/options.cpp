@@ -70,7 +70,9 @@ Bindings bind(RawReport& words) {
 }
 
 Bindings bind(RawSend& words) {
-    return {flag('u', nullptr, words.common.udp), flag('v', "verbose", words.verbose)};
+    return {flag('u', nullptr, words.common.udp), flag(0, "first", words.first),
+            value(0, "until", words.until),       value(0, "expect", words.expect),
+            flag('q', "quiet", words.quiet),      flag('v', "verbose", words.verbose)};
 }
 
 Bindings bind(RawPing& words) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "client/measure/fail_if.h"
+#include "client/measure/pattern.h"
 #include "client/options/path_options.h"
 #include "common/address.h"
 #include "common/endpoint.h"
@@ -39,12 +40,25 @@ struct Answer {
     std::string text;
 };
 
+/// Where an answer ends, if the peer does not end it, and what it must contain. At most one of the
+/// first three is given.
+struct AnswerRules {
+    bool first = false;                  ///< the first bytes to arrive, or the first datagram
+    std::optional<uint64_t> until_bytes; ///< at least 1
+    std::optional<Pattern> until;
+    std::optional<Pattern> expect; ///< alone, it ends the answer as well
+
+    bool operator==(const AnswerRules&) const = default;
+};
+
 struct SendOptions {
     Endpoint endpoint;   ///< transport and port are always set
     std::string message; ///< unused with `message_from_input`
     bool message_from_input = false;
     bool verbose = false;
-    std::string hint = {}; ///< the likely intent of an odd message; empty: none
+    bool quiet = false;      ///< the answer is not printed
+    AnswerRules answer = {}; ///< over UDP one of them is always given
+    std::string hint = {};   ///< the likely intent of an odd message; empty: none
 };
 
 /// How ping and load show what they measured.

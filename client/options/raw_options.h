@@ -38,6 +38,10 @@ struct RawSend {
     RawValue message;
     bool message_marked = false; ///< it stands behind --
     bool verbose = false;
+    bool quiet = false;
+    bool first = false;
+    RawValue until;
+    RawValue expect;
 };
 
 struct RawReport {

@@ -76,8 +76,8 @@ _riposte() {
     command=${words[1]}
     case $command in
         send)
-            valued+=" $path"
-            flags+=' --df -v --verbose'
+            valued+=" $path --until --expect"
+            flags+=' --df --first -q --quiet -v --verbose'
             ;;
         ping)
             valued+=" $path"

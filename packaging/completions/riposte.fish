@@ -19,7 +19,7 @@ function __riposte_wants_endpoint
     for word in $words[3..]
         if test $skip -eq 1
             set skip 0
-        else if contains -- $word -W --timeout --source --color -I --interface --mark --dscp --ttl
+        else if contains -- $word -W --timeout --source --color -I --interface --mark --dscp --ttl --until --expect
             set skip 1
         else if not string match -q -- '-*' $word
             return 1
@@ -56,7 +56,12 @@ complete -c riposte -n $asks -l dscp -x -a 'be le cs{0,1,2,3,4,5,6,7} af{1,2,3,4
 complete -c riposte -n $asks -l ttl -x -d 'Time to live, or hop limit'
 complete -c riposte -n $asks -l df -d 'UDP: never fragment'
 
-complete -c riposte -n '__riposte_command send' -s v -l verbose -d 'Report each step'
+set -l sends '__riposte_command send'
+complete -c riposte -n $sends -l first -d 'End with the first bytes of the reply'
+complete -c riposte -n $sends -l until -x -d 'End after so many bytes, with a text or /regex/'
+complete -c riposte -n $sends -l expect -x -d 'Exit 1 unless the reply has this text or /regex/'
+complete -c riposte -n $sends -s q -l quiet -d 'Do not print the reply'
+complete -c riposte -n $sends -s v -l verbose -d 'Report each step'
 
 set -l measures '__riposte_command ping load'
 complete -c riposte -n $measures -s j -l json -d 'Print one JSON document and nothing else'

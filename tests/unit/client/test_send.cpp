@@ -2,13 +2,15 @@
 // pair, whose far end is filled in advance or served by a thread.
 #include "client/net/connect.h"
 #include "client/net/reach.h"
-#include "client/send/send.h"
+#include "client/send/exchange.h"
 #include "common/clock.h"
 #include "common/fd.h"
 
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include <arpa/inet.h>
@@ -60,8 +62,17 @@ void put(int fd, std::string_view bytes) {
     REQUIRE(::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
 }
 
+std::optional<AnswerWatch> watch; ///< of the last exchange
+
+Exchange talk(
+    int fd, std::string_view message, uint32_t timeout_ms, int output,
+    const AnswerRules& rules = {}) {
+    watch.emplace(rules);
+    return exchange_stream(fd, message, timeout_ms, output, silent, *watch);
+}
+
 std::string line_of(const Exchange& exchange, size_t message_bytes) {
-    const auto result = judge(exchange, "tcp://host:7001", message_bytes, 5000);
+    const auto result = judge(exchange, *watch, "tcp://host:7001", message_bytes, 5000);
     REQUIRE_FALSE(result.has_value());
     return result.error().message;
 }
@@ -93,14 +104,13 @@ TEST_CASE("the answer ends with the peer's FIN, and ours follows the message") {
     put(pair.far.get(), "Hello, i'm server!");
     REQUIRE(::shutdown(pair.far.get(), SHUT_WR) == 0);
     const Output output;
-    const Exchange exchange =
-        exchange_stream(pair.near.get(), "Hello", long_ms, output.fd(), silent);
+    const Exchange exchange = talk(pair.near.get(), "Hello", long_ms, output.fd());
     CHECK(exchange.ending == Ending::finished);
     CHECK(exchange.sent == 5);
     CHECK(exchange.received == 18);
     CHECK(exchange.last == '!');
     CHECK(output.text() == "Hello, i'm server!");
-    CHECK(judge(exchange, "tcp://host:7001", 5, 5000).has_value());
+    CHECK(judge(exchange, *watch, "tcp://host:7001", 5, 5000).has_value());
     char message[16] = {};
     CHECK(::read(pair.far.get(), message, sizeof(message)) == 5);
     CHECK(::read(pair.far.get(), message, sizeof(message)) == 0);
@@ -111,7 +121,7 @@ TEST_CASE("an empty message is only half-closed") {
     put(pair.far.get(), "x\n");
     REQUIRE(::shutdown(pair.far.get(), SHUT_WR) == 0);
     const Output output;
-    const Exchange exchange = exchange_stream(pair.near.get(), "", long_ms, output.fd(), silent);
+    const Exchange exchange = talk(pair.near.get(), "", long_ms, output.fd());
     CHECK(exchange.ending == Ending::finished);
     CHECK(exchange.sent == 0);
     CHECK(output.text() == "x\n");
@@ -142,8 +152,7 @@ TEST_CASE("a message longer than all buffers is written while its echo is read")
         ::shutdown(fd, SHUT_WR);
     });
     const Output output;
-    const Exchange exchange =
-        exchange_stream(pair.near.get(), message, long_ms, output.fd(), silent);
+    const Exchange exchange = talk(pair.near.get(), message, long_ms, output.fd());
     CHECK(exchange.ending == Ending::finished);
     CHECK(exchange.sent == message.size());
     CHECK(exchange.received == message.size());
@@ -164,8 +173,7 @@ TEST_CASE("a peer that has ended its answer still gets the rest of the message")
                 read += static_cast<size_t>(size);
         });
         const Output output;
-        const Exchange exchange =
-            exchange_stream(pair.near.get(), message, long_ms, output.fd(), silent);
+        const Exchange exchange = talk(pair.near.get(), message, long_ms, output.fd());
         CHECK(exchange.ending == Ending::finished);
         CHECK(exchange.sent == message.size());
         pair.near.reset();
@@ -176,7 +184,7 @@ TEST_CASE("a peer that has ended its answer still gets the rest of the message")
 TEST_CASE("a silent peer is reported with the time waited") {
     Pair pair = socket_pair();
     const Output output;
-    Exchange exchange = exchange_stream(pair.near.get(), "Hello", short_ms, output.fd(), silent);
+    Exchange exchange = talk(pair.near.get(), "Hello", short_ms, output.fd());
     CHECK(exchange.ending == Ending::timed_out);
     exchange.connect_ms = 0.28;
     CHECK(
@@ -188,8 +196,7 @@ TEST_CASE("an answer that stops halfway is reported with the bytes received") {
     Pair pair = socket_pair();
     put(pair.far.get(), "Hel");
     const Output output;
-    const Exchange exchange =
-        exchange_stream(pair.near.get(), "Hello", short_ms, output.fd(), silent);
+    const Exchange exchange = talk(pair.near.get(), "Hello", short_ms, output.fd());
     CHECK(exchange.ending == Ending::timed_out);
     CHECK(output.text() == "Hel");
     CHECK(
@@ -201,7 +208,7 @@ TEST_CASE("a peer that stops reading is reported with the bytes sent") {
     Pair pair = socket_pair();
     const std::string message(16 << 20, 'm');
     const Output output;
-    Exchange exchange = exchange_stream(pair.near.get(), message, short_ms, output.fd(), silent);
+    Exchange exchange = talk(pair.near.get(), message, short_ms, output.fd());
     CHECK(exchange.ending == Ending::timed_out);
     CHECK(exchange.sent > 0);
     CHECK(exchange.sent < message.size());
@@ -216,7 +223,7 @@ TEST_CASE("a peer that closes at once is a failure") {
     Pair pair = socket_pair();
     REQUIRE(::shutdown(pair.far.get(), SHUT_WR) == 0);
     const Output output;
-    const Exchange exchange = exchange_stream(pair.near.get(), "x", long_ms, output.fd(), silent);
+    const Exchange exchange = talk(pair.near.get(), "x", long_ms, output.fd());
     CHECK(exchange.ending == Ending::finished);
     CHECK(
         line_of(exchange, 1) ==
@@ -228,8 +235,7 @@ TEST_CASE("bytes before a reset are copied, and the reset is reported") {
     put(pair.far.get(), "answer");
     pair.far.reset(); // writing now fails, reading what is there does not
     const Output output;
-    const Exchange exchange =
-        exchange_stream(pair.near.get(), "Hello", long_ms, output.fd(), silent);
+    const Exchange exchange = talk(pair.near.get(), "Hello", long_ms, output.fd());
     CHECK(exchange.ending == Ending::broken);
     CHECK(exchange.error == ECONNRESET);
     CHECK(output.text() == "answer");
@@ -243,8 +249,7 @@ TEST_CASE("a reset without an answer is reported as just that") {
     Pair pair = socket_pair();
     pair.far.reset();
     const Output output;
-    const Exchange exchange =
-        exchange_stream(pair.near.get(), "Hello", long_ms, output.fd(), silent);
+    const Exchange exchange = talk(pair.near.get(), "Hello", long_ms, output.fd());
     CHECK(line_of(exchange, 5) == "tcp://host:7001: connection reset by peer (0 bytes had come)");
 }
 
@@ -253,10 +258,9 @@ TEST_CASE("an answer that cannot be written is a local error") {
     put(pair.far.get(), "answer");
     const Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
     REQUIRE(full);
-    const Exchange exchange =
-        exchange_stream(pair.near.get(), "Hello", long_ms, full.get(), silent);
+    const Exchange exchange = talk(pair.near.get(), "Hello", long_ms, full.get());
     CHECK(exchange.ending == Ending::output_failed);
-    const auto result = judge(exchange, "tcp://host:7001", 5, 5000);
+    const auto result = judge(exchange, *watch, "tcp://host:7001", 5, 5000);
     REQUIRE_FALSE(result.has_value());
     CHECK(result.error().exit == Exit::usage);
     CHECK(result.error().message == "standard output: no space left on device");
