@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -141,6 +142,7 @@ std::expected<void, EndpointError> check_name(std::string_view host, size_t offs
     return {};
 }
 
+/// A number.
 std::expected<uint16_t, EndpointError> parse_port(std::string_view digits, size_t offset) {
     if (digits.empty())
         return refuse(offset, "the port is empty; write a number from 0 to 65535 after ':'");
@@ -159,6 +161,18 @@ std::expected<uint16_t, EndpointError> parse_port(std::string_view digits, size_
             fmt::format(
                 "port {} is out of range; write a number from 0 to 65535", escape(digits, 32)));
     return static_cast<uint16_t>(value);
+}
+
+/// A number, or the name of a service where the rules permit it.
+std::expected<uint16_t, EndpointError> parse_port(
+    std::string_view text, size_t offset, std::optional<Transport> transport,
+    const EndpointRules& rules) {
+    if (rules.service_port == nullptr || std::ranges::all_of(text, is_digit))
+        return parse_port(text, offset);
+    auto port = rules.service_port(text, transport.value_or(rules.transport));
+    if (!port)
+        return refuse(offset, std::move(port.error()));
+    return *port;
 }
 
 /// Takes "tcp://" or "udp://" off the front of `rest`.
@@ -225,6 +239,9 @@ std::expected<std::string_view, EndpointError> take_host(
     if (host == "*") {
         if (!rules.wildcard)
             return refuse(offset, "'*' is for listening only; write the host to send to");
+    } else if (host.empty() && colon < rest.size() && !rules.default_host.empty()) {
+        rest.remove_prefix(colon);
+        return rules.default_host;
     } else if (auto checked = check_name(host, offset); !checked) {
         return std::unexpected(checked.error());
     }
@@ -255,7 +272,7 @@ std::expected<Endpoint, EndpointError> parse_endpoint(std::string_view text, End
                 text.size(), "the port is missing; write ':' and a number from 0 to 65535");
         return endpoint;
     }
-    const auto port = parse_port(rest.substr(1), text.size() - rest.size() + 1);
+    const auto port = parse_port(rest.substr(1), text.size() - rest.size() + 1, *transport, rules);
     if (!port)
         return std::unexpected(port.error());
     endpoint.port = *port;

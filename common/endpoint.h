@@ -2,9 +2,10 @@
 //
 //     [tcp://|udp://] HOST [:PORT]      HOST = name | IPv4 | "[" IPv6 [%zone] "]" | "*"
 //
-// `*` (all addresses, dual stack) is for the daemon, a left-out port for the client only. IPv4 is
-// four decimal numbers; no other spelling of an address (127.1, 0x7f000001, [::ffff:127.0.0.1]) is
-// taken for one, nor for a name. Parsing resolves nothing: see address.h.
+// `*` (all addresses, dual stack) is for the daemon; a left-out port, a left-out host (":7") and
+// the name of a service for PORT are for the client only. IPv4 is four decimal numbers; no other
+// spelling of an address (127.1, 0x7f000001, [::ffff:127.0.0.1]) is taken for one, nor for a name.
+// Parsing resolves nothing: see address.h.
 #pragma once
 
 #include <cstddef>
@@ -30,10 +31,16 @@ struct Endpoint {
     bool operator==(const Endpoint&) const = default;
 };
 
+/// The port of a service's name over a transport, or a line that says what to write instead.
+using ServicePort = std::expected<uint16_t, std::string> (*)(std::string_view, Transport);
+
 /// Which of the two programs asks.
 struct EndpointRules {
     bool wildcard = false;                ///< may HOST be `*`?
     std::optional<uint16_t> default_port; ///< absent: the port must be written
+    std::string_view default_host = {};   ///< of ":7"; empty: HOST must be written
+    ServicePort service_port = nullptr;   ///< null: PORT is a number
+    Transport transport = Transport::tcp; ///< of a service's name without a scheme
 };
 
 /// Where in the text the fault is (0-based byte offset) and what to do about it.

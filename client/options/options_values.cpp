@@ -1,6 +1,7 @@
 #include "client/options/options_values.h"
 
 #include "client/measure/probe.h"
+#include "client/options/service_names.h"
 #include "common/text.h"
 #include "common/units.h"
 
@@ -68,7 +69,12 @@ Result<CommonOptions> read_common(const RawCommon& words) {
 }
 
 Result<Endpoint> read_endpoint(const std::string& text, bool udp, uint16_t port) {
-    auto endpoint = parse_endpoint(text, {.wildcard = false, .default_port = port});
+    auto endpoint = parse_endpoint(
+        text, {.wildcard = false,
+               .default_port = port,
+               .default_host = "localhost",
+               .service_port = service_port,
+               .transport = udp ? Transport::udp : Transport::tcp});
     if (!endpoint)
         return usage(fmt::format(
             "endpoint '{}', column {}: {}", escape(text), endpoint.error().offset + 1,

@@ -51,6 +51,36 @@ TEST_CASE("scheme, host and port are read, and print back to the same text") {
     }
 }
 
+TEST_CASE("only where the rules say so is a port a name, and a missing host a default") {
+    const EndpointRules rules{
+        .wildcard = false,
+        .default_port = 7001,
+        .default_host = "localhost",
+        .service_port = [](std::string_view name,
+                           Transport transport) -> std::expected<uint16_t, std::string> {
+            if (name == "echo")
+                return transport == Transport::tcp ? 7 : 1007;
+            return std::unexpected(fmt::format("no '{}'", name));
+        },
+        .transport = Transport::udp};
+    CHECK(parse_endpoint("a:echo", rules) == Endpoint{std::nullopt, "a", 1007});
+    CHECK(parse_endpoint("tcp://a:echo", rules) == Endpoint{Transport::tcp, "a", 7});
+    CHECK(parse_endpoint("[::1]:echo", rules) == Endpoint{std::nullopt, "::1", 1007});
+    CHECK(parse_endpoint(":echo", rules) == Endpoint{std::nullopt, "localhost", 1007});
+    CHECK(parse_endpoint("tcp://:9", rules) == Endpoint{Transport::tcp, "localhost", 9});
+    CHECK(parse_endpoint("a:8", rules) == Endpoint{std::nullopt, "a", 8});
+    CHECK(error_of("a:b", rules) == "2: no 'b'");
+    CHECK(error_of("tcp://a:65536", rules).starts_with("8: port 65536 is out of range"));
+    CHECK(error_of("tcp://", rules).starts_with("6: the host is missing"));
+    CHECK(error_of("::1", rules).starts_with("0: an IPv6 address needs brackets"));
+    for (const EndpointRules& strict : {daemon_rules, client_rules}) {
+        CHECK(
+            error_of("a:echo", strict) ==
+            "2: 'echo' is not a port; write a number from 0 to 65535");
+        CHECK(error_of(":7", strict).starts_with("0: the host is missing"));
+    }
+}
+
 TEST_CASE("only the client may omit the port") {
     CHECK(parse_endpoint("tcp://[::1]", client_rules) == Endpoint{Transport::tcp, "::1", 7001});
     CHECK(parse_endpoint("server", client_rules) == Endpoint{std::nullopt, "server", 7001});
