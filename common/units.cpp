@@ -7,6 +7,7 @@
 
 #include <array>
 #include <charconv>
+#include <numeric>
 #include <ranges>
 #include <span>
 
@@ -33,6 +34,14 @@ constexpr std::array<Unit, 6> fine_duration_units{
      {"s", 1'000'000},
      {"m", 60'000'000},
      {"h", 3'600'000'000}}};
+constexpr std::array<Unit, 7> finest_duration_units{
+    {{"", 1'000'000'000},
+     {"ns", 1},
+     {"us", 1000},
+     {"ms", 1'000'000},
+     {"s", 1'000'000'000},
+     {"m", 60'000'000'000},
+     {"h", 3'600'000'000'000}}};
 constexpr std::array<Unit, 5> size_units{
     {{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}};
 
@@ -62,6 +71,14 @@ constexpr Kind fine_duration_kind{
     "us, ms, s, m or h",
     "duration",
     "is finer than a microsecond; write whole microseconds",
+    duration_kind.too_large};
+constexpr Kind finest_duration_kind{
+    finest_duration_units,
+    duration_ms_max * 1'000'000,
+    "200us, 10ms or 1s",
+    "ns, us, ms, s, m or h",
+    "duration",
+    "is finer than a nanosecond; write whole nanoseconds",
     duration_kind.too_large};
 constexpr Kind size_kind{
     size_units,
@@ -133,14 +150,16 @@ std::expected<uint64_t, std::string> parse(std::string_view text, const Kind& ki
     uint64_t scale = 1;
     for (size_t i = 0; i < decimals.size(); i++)
         scale *= 10;
-    // At most 10^9 times the largest factor, 3.6 * 10^9: no overflow.
-    const uint64_t fraction = whole_number(decimals, scale).value_or(0) * unit->factor;
-    if (fraction % scale != 0)
+    // A factor above 10^9 is a multiple of every scale, so no product is above 10^18.
+    const uint64_t shared = std::gcd(unit->factor, scale);
+    const uint64_t fraction = whole_number(decimals, scale).value_or(0) * (unit->factor / shared);
+    if (fraction % (scale / shared) != 0)
         return refuse(kind.too_fine);
     const auto whole = whole_number(whole_digits, kind.max / unit->factor);
-    if (!whole || *whole * unit->factor + fraction / scale > kind.max)
+    const uint64_t part = fraction / (scale / shared);
+    if (!whole || *whole * unit->factor + part > kind.max)
         return refuse(kind.too_large);
-    return *whole * unit->factor + fraction / scale;
+    return *whole * unit->factor + part;
 }
 
 } // namespace
@@ -166,6 +185,10 @@ std::string format_duration(uint32_t milliseconds) {
 
 std::expected<uint64_t, std::string> parse_duration_us(std::string_view text) {
     return parse(text, fine_duration_kind);
+}
+
+std::expected<uint64_t, std::string> parse_duration_ns(std::string_view text) {
+    return parse(text, finest_duration_kind);
 }
 
 std::string format_duration_us(uint64_t microseconds) {

@@ -1,9 +1,10 @@
 // Quantities with units, as written in configuration and on command lines.
 //
-//     duration = number [us|ms|s|m|h]   a bare number is seconds: "250ms", "10s", "2m", "1.5"
+//     duration = number [ns|us|ms|s|m|h] a bare number is seconds: "250ms", "10s", "2m", "1.5"
 //     size     = number [B|KiB|MiB|GiB] a bare number is bytes:  "64KiB"
 //
-// Microseconds (us) are for measuring alone: a wait in milliseconds knows no such unit.
+// Microseconds (us) and nanoseconds (ns) are for measuring alone: a wait in milliseconds knows no
+// such unit.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,9 @@ std::string format_duration(uint32_t milliseconds);
 
 /// Microseconds; as parse_duration_ms(), with the unit us. Finer than a microsecond is refused.
 std::expected<uint64_t, std::string> parse_duration_us(std::string_view text);
+
+/// Nanoseconds; as parse_duration_us(), with the unit ns. Finer than a nanosecond is refused.
+std::expected<uint64_t, std::string> parse_duration_ns(std::string_view text);
 
 /// The shortest spelling that parse_duration_us() reads back: "200us", "1500us", "10ms", "2m".
 std::string format_duration_us(uint64_t microseconds);

@@ -288,10 +288,10 @@ private:
         if (parse_decimal(text))
             return std::unexpected(
                 fmt::format("'{0}' has no unit; write {1}{0}ms or {1}{0}s", text, head));
-        const auto microseconds = parse_duration_us(text);
-        if (!microseconds)
-            return std::unexpected(microseconds.error());
-        return static_cast<double>(*microseconds) / 1e6;
+        const auto nanoseconds = parse_duration_ns(text);
+        if (!nanoseconds)
+            return std::unexpected(nanoseconds.error());
+        return static_cast<double>(*nanoseconds) / 1e9;
     }
 
     static std::expected<double, std::string> read_percentage(

@@ -3,6 +3,7 @@
 #include "client/options/options_conditions.h"
 #include "client/options/options_values.h"
 #include "client/options/raw_options.h"
+#include "common/text.h"
 #include "common/units.h"
 
 #include <string>
@@ -25,14 +26,18 @@ Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
         return read;
     if (!words.interval)
         return {};
-    const auto microseconds = parse_duration_us(*words.interval);
-    if (!microseconds)
-        return usage(fmt::format("--interval: {}", microseconds.error()));
-    if (*microseconds < ping_interval_us_min)
+    const auto nanoseconds = parse_duration_ns(*words.interval);
+    if (!nanoseconds)
+        return usage(fmt::format("--interval: {}", nanoseconds.error()));
+    if (*nanoseconds / 1000 < ping_interval_us_min)
         return usage(fmt::format(
             "--interval: must be at least {}; for more, use riposte load",
             format_duration_us(ping_interval_us_min)));
-    ping.interval_us = *microseconds;
+    if (*nanoseconds % 1000 != 0)
+        return usage(fmt::format(
+            "--interval: '{}' is finer than a microsecond; write whole microseconds",
+            escape(*words.interval, 40)));
+    ping.interval_us = *nanoseconds / 1000;
     return {};
 }
 

@@ -26,6 +26,38 @@ std::string size_error(std::string_view text) {
 
 } // namespace
 
+TEST_CASE("nanoseconds are read with every unit, and nothing finer") {
+    const std::vector<std::pair<std::string_view, uint64_t>> cases{
+        {"500ns", 500},
+        {"1.0ns", 1},
+        {"1us", 1000},
+        {"0.001us", 1},
+        {"1.5ms", 1'500'000},
+        {"0.000000001", 1},
+        {"1.000000001s", 1'000'000'001},
+        {"0.000000001m", 60},
+        {"0.000000001h", 3600},
+        {"0.999999999h", 3'599'999'996'400},
+        {"2147483647ms", 2'147'483'647'000'000},
+        {"2147483647000000ns", 2'147'483'647'000'000}};
+    for (const auto& [text, nanoseconds] : cases) {
+        CAPTURE(text);
+        CHECK(parse_duration_ns(text) == nanoseconds);
+    }
+    CHECK(
+        parse_duration_ns("0.5ns").error() ==
+        "'0.5ns' is finer than a nanosecond; write whole nanoseconds");
+    CHECK(
+        parse_duration_ns("0.0001us").error() ==
+        "'0.0001us' is finer than a nanosecond; write whole nanoseconds");
+    CHECK(
+        parse_duration_ns("2147483647000001ns").error() ==
+        "'2147483647000001ns' is too long; the longest is 2147483647ms (24 days)");
+    CHECK(
+        parse_duration_ns("1x").error() ==
+        "'1x' has the unknown unit 'x'; the units are ns, us, ms, s, m or h");
+}
+
 TEST_CASE("durations are read to the millisecond, a bare number is seconds") {
     const std::vector<std::pair<std::string_view, uint32_t>> cases{
         {"0", 0},
