@@ -225,7 +225,8 @@ Result<void> show(
         const auto printed = print(load_json(result, options.report.fail_if, exit));
         return printed ? written : printed;
     }
-    std::string text = '\n' + load_summary(result, {color, output_columns()});
+    const Look look(color, output_columns());
+    std::string text = options.quiet ? load_line(result, look) : '\n' + load_summary(result, look);
     if (options.report.histogram)
         text += charts(curves, color);
     if (auto printed = print(text); !printed)
@@ -276,7 +277,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     LoadResult result;
     describe_run(result, options, setup.target, setup.address);
     describe_service(result, setup, *found);
-    if (!options.report.is_json())
+    if (!options.report.is_json() && !options.quiet)
         if (const auto printed = print(load_header(result, {false, output_columns()})); !printed)
             return std::unexpected(printed.error());
 
@@ -285,7 +286,12 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
         return std::unexpected(loop.error());
     LoadSchedule schedule(plan);
     LoadAccount account(result, options.rate.has_value());
-    LoadContext context{.setup = setup, .loop = *loop, .schedule = schedule, .account = account};
+    LoadContext context{
+        .setup = setup,
+        .loop = *loop,
+        .schedule = schedule,
+        .account = account,
+        .quiet = options.quiet};
     const auto engine = make_engine(context, reconnect);
     const Look look{colors_output(common.color), output_columns()};
     if (auto run =

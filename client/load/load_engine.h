@@ -49,6 +49,7 @@ struct LoadContext {
     EventLoop& loop;
     LoadSchedule& schedule;
     LoadAccount& account;
+    bool quiet = false; ///< no live line
 };
 
 /// Does this socket have an event that the loop has not delivered yet? Then nothing on it has

@@ -215,6 +215,13 @@ std::string latencies(const LoadResult& result, Look look) {
     return latency_table(rows, look);
 }
 
+std::string notes_text(const LoadResult& result, Look look) {
+    std::string text;
+    for (const std::string& line : bottlenecks(result))
+        text += flow("note: ", line, Ink::plain, look);
+    return text;
+}
+
 std::string bar(double done, size_t width, bool unicode) {
     const double share = std::clamp(done, 0.0, 1.0);
     const auto full = static_cast<size_t>(share * static_cast<double>(width));
@@ -323,9 +330,14 @@ std::string load_summary(const LoadResult& result, Look look) {
         text += "answers were not verified (--no-verify)\n";
     if (result.fragmented && result.path_mtu)
         text += flow("note: ", "a request " + fragments_text(*result.path_mtu), Ink::plain, look);
-    for (const std::string& line : bottlenecks(result))
-        text += flow("note: ", line, Ink::plain, look);
-    return text;
+    return text + notes_text(result, look);
+}
+
+std::string load_line(const LoadResult& result, Look look) {
+    std::string text = fmt::format("{}: {}", result.name, load_interim(result));
+    if (result.counts.answered == 0)
+        text += flow("", why_no_answer(result, result.counts.connections), Ink::failure, look);
+    return text + notes_text(result, look);
 }
 
 std::string load_interim(const LoadResult& result) {

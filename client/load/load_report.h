@@ -34,6 +34,8 @@ std::string load_progress(const LoadProgress& progress, size_t width, bool unico
 
 /// All figures, errors by kind, and what the figures are worth (bottlenecks()).
 std::string load_summary(const LoadResult& result, Look look);
+/// The same in one line, for -q, and below it only what is wrong with the figures.
+std::string load_line(const LoadResult& result, Look look);
 /// One line for SIGQUIT.
 std::string load_interim(const LoadResult& result);
 

@@ -168,7 +168,7 @@ void LoadRun::print_lines(const std::string& lines) {
 
 void LoadRun::show(uint64_t now_ns) {
     LoadAccount& account = context_.account;
-    if (live_.is_shown()) {
+    if (live_.is_shown() && !context_.quiet) {
         const LoadSchedule& schedule = context_.schedule;
         LoadProgress progress;
         progress.warming_up = schedule.phase() == LoadPhase::warming_up;

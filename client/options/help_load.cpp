@@ -37,6 +37,7 @@ Options:
       --dscp NAME|N    the traffic class: be, le, cs0-7, af11-43, ef, va, 0-63
       --ttl N          the time to live, or hop limit, 1 to 255
       --df             UDP: no fragments; a request that does not fit is too big
+  -q, --quiet          print one line, and notes if something limited the run
   -j, --json           print one JSON document (riposte/load/2) and nothing else
       --json-lines     print each interval of --every as JSON, a line each; the
                        last line is what -j prints

@@ -15,6 +15,7 @@ measured over one second; with --watch, over the interval.
 Options:
   -w, --watch          repeat until Ctrl-C
   -i, --interval TIME  with --watch: how often, 500ms, 10s, 2m [2s]
+  -q, --quiet          print only what needs attention: nothing if all is well
   -j, --json           print the daemon's document, riposte/status/1; with
                        --watch a line each time
   -W, --timeout TIME   the longest wait to connect, and for the answer [5s]

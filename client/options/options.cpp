@@ -92,14 +92,15 @@ Bindings bind(RawLoad& words) {
             value('d', "duration", words.duration), value('n', "count", words.count),
             value('r', "rate", words.rate),         value('s', "size", words.size),
             value(0, "depth", words.depth),         value(0, "warmup", words.warmup),
-            flag(0, "reconnect", words.reconnect),  flag(0, "no-verify", words.no_verify)};
+            flag(0, "reconnect", words.reconnect),  flag(0, "no-verify", words.no_verify),
+            flag('q', "quiet", words.quiet)};
 }
 
 /// It asks over TCP or a unix socket alone, so there is no -u.
 Bindings bind(RawStatus& words) {
     return {
-        flag('j', "json", words.json), flag('w', "watch", words.watch),
-        value('i', "interval", words.interval)};
+        flag('j', "json", words.json), flag('q', "quiet", words.quiet),
+        flag('w', "watch", words.watch), value('i', "interval", words.interval)};
 }
 
 std::string see_help(std::string_view command) {

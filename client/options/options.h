@@ -110,6 +110,7 @@ struct LoadOptions {
     uint32_t warmup_ms = 1000;
     bool reconnect = false; ///< TCP: a connection for each request (depth is 1)
     bool verify = true;
+    bool quiet = false; ///< one line of results, no live line
     ReportOptions report;
 };
 
@@ -126,6 +127,7 @@ struct StatusOptions {
     std::vector<StatusPlace> places; ///< at least one; the first that can be reached is asked
     bool usual_places = false;       ///< none was named, and these are where it usually is
     bool json = false;
+    bool quiet = false; ///< only what the operator should look at
     bool watch = false;
     uint32_t interval_ms = 2000; ///< of --watch
 };

@@ -90,12 +90,15 @@ Result<Options> read_load(const RawLoad& words) {
     load.endpoint = std::move(*endpoint);
     load.reconnect = words.reconnect;
     load.verify = !words.no_verify;
+    load.quiet = words.quiet;
     if (auto read = read_load_numbers(words, load); !read)
         return std::unexpected(read.error());
     auto report = read_report(words.report);
     if (!report)
         return std::unexpected(report.error());
     load.report = std::move(*report);
+    if (load.quiet && load.report.histogram)
+        return usage("-q and --histogram exclude each other; -q prints one line");
     if (auto read = read_path(words.common, words.path, common->path); !read)
         return std::unexpected(read.error());
     if (auto checked = all_of(

@@ -47,6 +47,9 @@ Result<Options> read_status(const RawStatus& words) {
     StatusOptions status;
     status.json = words.json;
     status.watch = words.watch;
+    status.quiet = words.quiet;
+    if (status.json && status.quiet)
+        return usage("-j and -q exclude each other; -j prints the daemon's own document");
     if (auto read = read_duration_ms("--interval", words.interval, false, status.interval_ms);
         !read)
         return std::unexpected(read.error());

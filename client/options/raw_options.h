@@ -80,6 +80,7 @@ struct RawLoad {
     RawValue warmup;
     bool reconnect = false;
     bool no_verify = false;
+    bool quiet = false;
     RawPath path;
     RawReport report;
 };
@@ -89,6 +90,7 @@ struct RawStatus {
     RawValue endpoint;
     RawValue interval;
     bool json = false;
+    bool quiet = false;
     bool watch = false;
 };
 

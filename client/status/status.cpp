@@ -193,12 +193,15 @@ private:
         if (!sample)
             return draw(error_lines(sample.error().message, Look(color_, output_columns())));
         const StatusFigures* before = before_ ? &*before_ : nullptr;
-        std::vector<std::string> lines =
-            status_lines(sample->figures, before, Look(color_, output_columns()));
+        const Look look(color_, output_columns());
+        std::vector<std::string> lines = options_.quiet
+                                             ? status_warnings(sample->figures, look)
+                                             : status_lines(sample->figures, before, look);
         before_ = std::move(sample->figures);
         if (screen_)
             return draw(std::move(lines));
-        lines.emplace_back();
+        if (!lines.empty())
+            lines.emplace_back();
         return print(joined(lines));
     }
 
@@ -235,6 +238,14 @@ Result<Exit> once(const CommonOptions& common, const StatusOptions& options) {
             return std::unexpected(printed.error());
         return Exit::ok;
     }
+    const bool color = wants_color(
+        common.color, isatty(STDOUT_FILENO) == 1, secure_getenv("NO_COLOR"), secure_getenv("TERM"));
+    const Look look(color, output_columns());
+    if (options.quiet) { // there are no rates among the warnings
+        if (auto printed = print(joined(status_warnings(first->figures, look))); !printed)
+            return std::unexpected(printed.error());
+        return Exit::ok;
+    }
     auto loop = EventLoop::open();
     if (!loop)
         return std::unexpected(loop.error());
@@ -244,10 +255,7 @@ Result<Exit> once(const CommonOptions& common, const StatusOptions& options) {
     auto second = take(source, &*loop);
     if (!second && !loop->interrupted())
         return std::unexpected(second.error());
-    const bool color = wants_color(
-        common.color, isatty(STDOUT_FILENO) == 1, secure_getenv("NO_COLOR"), secure_getenv("TERM"));
     // Interrupted, it says what it knows by then: there are no rates.
-    const Look look(color, output_columns());
     const auto lines = second ? status_lines(second->figures, &first->figures, look)
                               : status_lines(first->figures, nullptr, look);
     if (auto printed = print(joined(lines)); !printed)

@@ -109,6 +109,11 @@ public:
         return std::move(lines_);
     }
 
+    std::vector<std::string> warnings() {
+        write_warnings();
+        return std::move(lines_);
+    }
+
 private:
     bool is_earlier(const StatusFigures* before) const {
         return before != nullptr && before->pid == now_.pid &&
@@ -300,6 +305,10 @@ private:
 std::vector<std::string> status_lines(
     const StatusFigures& now, const StatusFigures* before, Look look) {
     return StatusText(now, before, look).lines();
+}
+
+std::vector<std::string> status_warnings(const StatusFigures& now, Look look) {
+    return StatusText(now, nullptr, look).warnings();
 }
 
 std::vector<std::string> fit_rows(std::vector<std::string> lines, size_t rows) {

@@ -18,6 +18,9 @@ namespace riposte::client {
 std::vector<std::string> status_lines(
     const StatusFigures& now, const StatusFigures* before, Look look);
 
+/// Only what the operator should look at, which is part of the above; nothing if all is well.
+std::vector<std::string> status_warnings(const StatusFigures& now, Look look);
+
 /// The first lines of them, as many as a terminal of `rows` rows shows: the last one says how
 /// many more there are.
 std::vector<std::string> fit_rows(std::vector<std::string> lines, size_t rows);

@@ -89,11 +89,14 @@ _riposte() {
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
             valued+=' -c --connections -d --duration -n --count -r --rate --depth --warmup'
-            flags+=' -j --json --json-lines --histogram --reconnect --df --no-verify'
+            flags+=' -j --json --json-lines --histogram --reconnect --df --no-verify -q --quiet'
             ;;
         status)
             valued+=' -i --interval'
-            flags=${flags#-u }' -j --json -w --watch'
+            flags=${flags#-u }' -j --json -q --quiet -w --watch'
+            ;;
+        help | version)
+            valued='' flags='-h --help -V --version'
             ;;
         *) return ;;
     esac

@@ -76,6 +76,7 @@ complete -c riposte -n $measures -l reconnect -d 'TCP: a connection for each pro
 
 set -l looks '__riposte_command status'
 complete -c riposte -n $looks -s j -l json -d "Print the daemon's own JSON document"
+complete -c riposte -n $looks -s q -l quiet -d 'Print only what needs attention'
 complete -c riposte -n $looks -s w -l watch -d 'Repeat until interrupted'
 complete -c riposte -n $looks -s i -l interval -x -d 'With --watch: time between reports, like 500ms or 10s'
 
@@ -94,3 +95,4 @@ complete -c riposte -n $load -s r -l rate -x -d 'Open loop: requests a second in
 complete -c riposte -n $load -l depth -x -d 'Requests in flight on each connection'
 complete -c riposte -n $load -l warmup -x -d 'Load before measuring'
 complete -c riposte -n $load -l no-verify -d 'Do not compare replies'
+complete -c riposte -n $load -s q -l quiet -d 'Print one line of results'

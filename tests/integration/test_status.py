@@ -117,6 +117,18 @@ class Shown(unittest.TestCase):
         for line in done.stdout.splitlines():
             self.assertLessEqual(len(line), 80)
 
+    def test_q_prints_only_what_needs_attention_from_one_request(self):
+        with StandIn(sends(answer_of(DOCUMENT))) as server:
+            done = client.run("status", "-q", server.endpoint)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(len(server.requests), 1)
+        limits = [{"name": "connections", "used": 8000, "max": 8192, "unit": ""}]
+        with StandIn(sends(answer_of({**DOCUMENT, "limits": limits, "state": "draining"}))) as server:
+            done = client.run("status", "-q", server.endpoint)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout, "! stopping: no new connections are accepted, pending replies are sent\n"
+                                      "! connections at 97.7% of its limit\n")
+
     def test_json_is_the_document_of_one_request(self):
         with StandIn(sends(answer_of(DOCUMENT))) as server:
             done = client.run_json("status", "-j", server.endpoint)

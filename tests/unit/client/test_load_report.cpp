@@ -289,6 +289,22 @@ TEST_CASE("the interim line is one line") {
     CHECK(load_interim(result) == "0.000 s: 0.0 requests/s, 1 error\n");
 }
 
+TEST_CASE("the quiet summary is one line, and what is wrong with it") {
+    CHECK(
+        load_line(closed_loop(), Look(false, 80)) ==
+        "tcp://127.0.0.1:7001: 10.000 s: 61234.5 requests/s, median/p99/max 0.501/0.989/1.000 ms, "
+        "no errors\n");
+    LoadResult limited = closed_loop();
+    limited.cpu_ns = limited.elapsed_ns;
+    const std::string text = load_line(limited, Look(false, 80));
+    CHECK(text.find("\nnote: ") != std::string::npos);
+    CHECK(fits(text.substr(text.find('\n') + 1)));
+    LoadResult none = closed_loop();
+    none.latency = {};
+    none.counts = {{.sent = 2, .lost = 2}};
+    CHECK(load_line(none, Look(false, 80)).find("errors\nno answer came") != std::string::npos);
+}
+
 TEST_CASE("the live line has a bar, rate, p99, errors and the time left") {
     const LoadProgress progress{
         .warming_up = false,
