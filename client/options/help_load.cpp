@@ -49,7 +49,7 @@ Options:
                        exit with 1 if one is met: 'p99>2ms,rate<10000'
       --color WHEN     auto, always or never [auto]
   -h, --help           print this help and exit
-      --version        print the version and exit
+  -V, --version        print the version and exit
 
 Signals: INT and TERM stop the sending; load waits for the answers in flight
 (about a second), and the rest is lost. A second one ends that wait. QUIT

@@ -41,7 +41,7 @@ Options:
                        exit with 1 if one is met: 'p99>2ms,loss>0.1%'
       --color WHEN     auto, always or never [auto]
   -h, --help           print this help and exit
-      --version        print the version and exit
+  -V, --version        print the version and exit
 
 After the last probe ping waits for the answers in flight: 4 times the largest
 round trip, at least 1s, at most -W. A probe without an answer by then is lost.

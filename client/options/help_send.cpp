@@ -33,7 +33,7 @@ Options:
   -q, --quiet          do not print the answer
   -v, --verbose        log each step, and how long it took, on standard error
   -h, --help           print this help and exit
-      --version        print the version and exit
+  -V, --version        print the version and exit
 
 Exit status:
   0  answered

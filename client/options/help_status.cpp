@@ -23,7 +23,7 @@ Options:
       --source ADDR    ask from this local address
       --color WHEN     auto, always or never [auto]
   -h, --help           print this help and exit
-      --version        print the version and exit
+  -V, --version        print the version and exit
 
 Metrics are off by default. Switch them on with systemctl enable --now
 riposted-metrics.socket, or without systemd in riposted.toml: [metrics]

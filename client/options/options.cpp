@@ -3,6 +3,7 @@
 #include "client/options/options.h"
 
 #include "build_features.h"
+#include "client/options/options_values.h"
 #include "client/options/raw_options.h"
 #include "common/arguments.h"
 #include "common/text.h"
@@ -46,7 +47,7 @@ struct Asked {
 using Bindings = std::vector<Binding>;
 
 Bindings bind(Asked& asked) {
-    return {flag('h', "help", asked.help), flag(0, "version", asked.version)};
+    return {flag('h', "help", asked.help), flag('V', "version", asked.version)};
 }
 
 Bindings bind(RawCommon& words) {
@@ -140,11 +141,13 @@ Error describe_fault(
 Error unexpected_operand(
     const std::vector<std::string>& operands, size_t place, std::string_view command) {
     const std::string& word = operands[place];
-    const std::string meant = place > 0 ? with_port(operands[place - 1], word) : "";
-    if (!meant.empty())
-        return {
-            Exit::usage,
-            fmt::format("unexpected operand '{}'; for port {} write {}", word, word, meant)};
+    // The port may be this word, or the one before it: send HOST PORT MESSAGE.
+    for (size_t port = place; port > 0 && port + 2 > place; port--)
+        if (const std::string meant = with_port(operands[port - 1], operands[port]); !meant.empty())
+            return {
+                Exit::usage, fmt::format(
+                                 "unexpected operand '{}'; for port {} write {}", escape(word, 40),
+                                 operands[port], meant)};
     return {
         Exit::usage, fmt::format(
                          "unexpected operand '{}'; quote what has spaces, or {}", escape(word),
@@ -261,16 +264,74 @@ Result<Options> parse_status(std::span<const char* const> arguments) {
     return read_status(words);
 }
 
+Result<Options> parse_help(std::span<const char* const> arguments);
+Result<Options> parse_version(std::span<const char* const> arguments);
+
 struct Command {
     std::string_view name;
     std::string_view help;
     Result<Options> (*parse)(std::span<const char* const>);
 };
 
-std::array<Command, 4> commands() {
+std::array<Command, 6> commands() {
     return {
-        Command{"send", send_help, parse_send}, Command{"ping", ping_help, parse_ping},
-        Command{"load", load_help, parse_load}, Command{"status", status_help, parse_status}};
+        Command{"send", send_help, parse_send},       Command{"ping", ping_help, parse_ping},
+        Command{"load", load_help, parse_load},       Command{"status", status_help, parse_status},
+        Command{"version", root_help, parse_version}, Command{"help", root_help, parse_help}};
+}
+
+/// "did you mean ping?", or where to look.
+std::string near_command(std::string_view word) {
+    const auto all = commands();
+    std::vector<std::string_view> known;
+    known.reserve(all.size());
+    for (const Command& each : all)
+        known.push_back(each.name);
+    const std::string_view near = nearest(word, known);
+    return near.empty() ? "see 'riposte --help'" : fmt::format("did you mean {}?", near);
+}
+
+/// The command line that is likely meant where the command was left out: "send host:7007"; or "".
+std::string without_command(const std::vector<std::string>& operands) {
+    const std::string& first = operands.front();
+    if (operands.size() > 1)
+        if (const std::string meant = with_port(first, operands[1]); !meant.empty())
+            return "send " + meant;
+    const bool is_endpoint = first == "localhost" || first.find_first_of(".:") != std::string::npos;
+    return is_endpoint && read_endpoint(first, false) ? "send " + first : "";
+}
+
+Error unknown_command(const std::vector<std::string>& operands) {
+    const std::string meant = without_command(operands);
+    return {
+        Exit::usage, fmt::format(
+                         "unknown command '{}'; {}", escape(operands.front()),
+                         meant.empty() ? near_command(operands.front())
+                                       : fmt::format("did you mean 'riposte {}'?", meant))};
+}
+
+/// `riposte help COMMAND` is `riposte COMMAND --help`.
+Result<Options> parse_help(std::span<const char* const> arguments) {
+    const auto given = read_words("help", root_help, arguments, 1, {});
+    if (!given)
+        return given.error();
+    if (given->operands.empty())
+        return answer(root_help);
+    const auto all = commands();
+    const std::string_view name = given->operands.front();
+    const auto* const command = std::ranges::find(all, name, &Command::name);
+    if (command == all.end())
+        return std::unexpected(Error{
+            Exit::usage,
+            fmt::format("help: unknown command '{}'; {}", escape(name), near_command(name))});
+    return answer(command->help);
+}
+
+Result<Options> parse_version(std::span<const char* const> arguments) {
+    const auto given = read_words("version", root_help, arguments, 0, {});
+    if (!given)
+        return given.error();
+    return answer(version_text);
 }
 
 /// No command stands first: --help, --version, or a fault.
@@ -294,16 +355,7 @@ Result<Options> parse_without_command(std::span<const char* const> words) {
     if (given.operands.empty())
         return fail(
             Exit::usage, "no command; try 'riposte send localhost', or see 'riposte --help'");
-    std::vector<std::string_view> known;
-    known.reserve(all.size());
-    for (const Command& each : all)
-        known.push_back(each.name);
-    const std::string_view near = nearest(first, known);
-    return fail(
-        Exit::usage,
-        fmt::format(
-            "unknown command '{}'; {}", escape(first),
-            near.empty() ? "see 'riposte --help'" : fmt::format("did you mean {}?", near)));
+    return std::unexpected(unknown_command(given.operands));
 }
 
 } // namespace

@@ -15,17 +15,19 @@ Commands:
   ping                 probes at a fixed pace: round trips, loss, jitter
   load                 full speed or a fixed rate: capacity and latency
   status               what the daemon on this machine is doing
+  help [COMMAND]       print this help, or a command's
+  version              print the version
 
 Options:
   -h, --help           print this help, or a command's, and exit
-      --version        print the version and exit
+  -V, --version        print the version and exit
 
 Examples:
   riposte send localhost                  a greeting over TCP, to port 7001
   riposte ping -u -c 5 localhost          the round trips of five datagrams
-  riposte load -d 5s localhost:7          five seconds of load on an echo
+  riposte load -d 5s localhost:echo       five seconds of load on an echo
   riposte status --watch                  the daemon's status, every 2 s
-  riposte ping --help                     more about this command
+  riposte help ping                       more about this command
 )";
 
 } // namespace riposte::client

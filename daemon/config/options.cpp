@@ -37,7 +37,7 @@ udp://127.0.0.1:7001.
       --check            validate everything, open nothing, exit 0 or 78; says
                          how much memory it takes at most
       --print-config     print the effective configuration as TOML and exit
-      --version          print the version and exit
+  -V, --version          print the version and exit
   -h, --help             print this and exit
 
 Signals: TERM, INT drain, a second one aborts; HUP reloads the configuration;
@@ -54,7 +54,7 @@ constexpr std::array<OptionName, 9> option_names{{
     {.name = "listen", .takes_value = true},
     {.name = "check"},
     {.name = "print-config"},
-    {.name = "version"},
+    {.letter = 'V', .name = "version"},
     {.letter = 'h', .name = "help"},
 }};
 

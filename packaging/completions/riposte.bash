@@ -66,12 +66,12 @@ _riposte() {
     value=${words[${#words[@]} - 1]}
     COMPREPLY=()
     if [[ ${#words[@]} -le 2 ]]; then
-        _riposte_reply '' -W 'send ping load status -h --help --version'
+        _riposte_reply '' -W 'send ping load status help version -h --help -V --version'
         return
     fi
 
     # Of each command: options that take a value, and those that take none.
-    local valued='-W --timeout --source --color' flags='-u -4 -6 -h --help --version'
+    local valued='-W --timeout --source --color' flags='-u -4 -6 -h --help -V --version'
     local path='-I --interface --mark --dscp --ttl'
     command=${words[1]}
     case $command in
@@ -123,6 +123,10 @@ _riposte() {
         [[ " $valued " == *" $option "* ]] && _riposte_value "$option" "$option="
     elif [[ -z $over && $value == -* ]]; then
         _riposte_reply '' -W "$valued $flags"
+    elif [[ $command == help ]]; then
+        [[ $operands -eq 0 ]] && _riposte_reply '' -W 'send ping load status help version'
+    elif [[ $command == version ]]; then
+        return
     elif [[ $command != send || $operands -eq 0 ]]; then # the second of send is a message
         compopt -o nospace 2>/dev/null
         if [[ $command == status ]]; then

@@ -36,8 +36,12 @@ complete -c riposte -n __riposte_command -a send -d 'Send one message and print 
 complete -c riposte -n __riposte_command -a ping -d 'Probe at a fixed pace: round trips, loss, jitter'
 complete -c riposte -n __riposte_command -a load -d 'Load at full speed or at a fixed rate: capacity and latency'
 complete -c riposte -n __riposte_command -a status -d 'Show what a daemon is doing'
+complete -c riposte -n __riposte_command -a help -d 'Print help, of a command if one is named'
+complete -c riposte -n __riposte_command -a version -d 'Print the version'
+complete -c riposte -n '__riposte_command help; and test (count (commandline -opc)) -eq 2' \
+    -a 'send ping load status help version'
 complete -c riposte -s h -l help -d 'Print help and exit'
-complete -c riposte -l version -d 'Print the version and exit'
+complete -c riposte -s V -l version -d 'Print the version and exit'
 complete -c riposte -n __riposte_wants_endpoint -a 'tcp:// udp://' -d Endpoint
 complete -c riposte -n '__riposte_command status' -a 'unix:/ tcp://' -d 'Metrics socket'
 

@@ -73,7 +73,7 @@ _riposted() {
         _riposted_value "$previous" "$previous="
     else
         _riposted_reply '' -W '-c --config --listen --backend --workers --log-level --check
-            --print-config --version -h --help'
+            --print-config -V --version -h --help'
     fi
 }
 

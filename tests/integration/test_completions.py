@@ -28,6 +28,11 @@ COMPLETIONS = pathlib.Path(__file__).resolve().parents[2] / "packaging" / "compl
 BASH_COMPLETION = pathlib.Path("/usr/share/bash-completion/bash_completion")
 
 
+#: The commands that do something, and those that only say something.
+WORKING = ("send", "ping", "load", "status")
+TELLING = ("help", "version")
+
+
 def help_of(*command):
     done = subprocess.run(
         [*command, "--help"], stdout=subprocess.PIPE, check=True, timeout=SECONDS_MAX)
@@ -110,7 +115,7 @@ class Completion:
 
     def test_every_command_of_the_help_is_offered_and_no_other(self):
         commands = commands_of_help()
-        self.assertEqual(len(commands), 4)
+        self.assertEqual(len(commands), len(WORKING) + len(TELLING))
         offered = self.complete("riposte ")
         self.assertEqual({word for word in offered if not word.startswith("-")}, commands)
         self.assert_offers("riposte lo", {"load"})
@@ -119,13 +124,14 @@ class Completion:
         self.assert_offers("riposte -", options_of(RIPOSTE))
 
     def test_the_options_of_each_command_are_those_of_its_help(self):
-        for command in sorted(commands_of_help()):
+        for command in WORKING + TELLING:
             with self.subTest(command=command):
                 options = options_of(RIPOSTE, command)
-                self.assertGreater(len(options), 10)
+                self.assertGreater(len(options), 10 if command in WORKING else 3)
                 self.assert_offers(f"riposte {command} -", options)
+                operand = {"help": "ping ", "version": ""}.get(command, "host ")
                 self.assert_offers(
-                    f"riposte {command} host --", {each for each in options if each[:2] == "--"})
+                    f"riposte {command} {operand}--", {each for each in options if each[:2] == "--"})
 
     def test_the_options_of_riposted_are_those_of_its_help(self):
         options = options_of(RIPOSTED)
@@ -138,7 +144,7 @@ class Completion:
         self.assert_offers("riposte send --warm", set())
 
     def test_the_values_of_color_are_offered(self):
-        for command in sorted(commands_of_help()):
+        for command in WORKING:
             self.assert_offers(f"riposte {command} --color ", {"auto", "always", "never"})
         self.assert_offers("riposte ping host --color a", {"auto", "always"})
         self.assert_offers("riposte ping --color=a", {"--color=auto", "--color=always"})

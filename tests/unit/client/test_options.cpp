@@ -191,6 +191,108 @@ TEST_CASE("a separate port, as nc takes it, is answered with a hint") {
         refusal({"ping", "a", "localhost", "7007"}) ==
         "'7007' is not an endpoint; for port 7007 write localhost:7007");
     CHECK(refusal({"ping", "7007"}).find("is not an IPv4 address") != std::string::npos);
+    CHECK(
+        refusal({"send", "127.0.0.1", "7007", "hello"}) ==
+        "unexpected operand 'hello'; for port 7007 write 127.0.0.1:7007");
+}
+
+TEST_CASE("a missing command is guessed from what follows") {
+    CHECK(
+        refusal({"127.0.0.1", "7007"}) ==
+        "unknown command '127.0.0.1'; did you mean 'riposte send 127.0.0.1:7007'?");
+    CHECK(
+        refusal({"localhost", "7"}) ==
+        "unknown command 'localhost'; did you mean 'riposte send localhost:7'?");
+    CHECK(
+        refusal({"udp://a:7"}) ==
+        "unknown command 'udp://a:7'; did you mean 'riposte send udp://a:7'?");
+    CHECK(refusal({":echo"}) == "unknown command ':echo'; did you mean 'riposte send :echo'?");
+    CHECK(refusal({"a:b:c"}) == "unknown command 'a:b:c'; see 'riposte --help'");
+}
+
+TEST_CASE("a port may be the name of a service, and a missing host is this one") {
+    const auto endpoint = [](const std::vector<const char*>& words) {
+        return to_string(send_options(words).endpoint);
+    };
+    CHECK(endpoint({"send", "host:echo"}) == "tcp://host:7");
+    CHECK(endpoint({"send", "-u", "host:discard"}) == "udp://host:9");
+    CHECK(endpoint({"send", "udp://[::1]:time"}) == "udp://[::1]:37");
+    CHECK(endpoint({"send", ":hello"}) == "tcp://localhost:7001");
+    CHECK(endpoint({"send", "udp://:stamp"}) == "udp://localhost:862");
+    CHECK(endpoint({"send", ":7"}) == "tcp://localhost:7");
+    CHECK(to_string(ping_options({"ping", ":echo", "a:chargen"}).endpoints[1]) == "tcp://a:19");
+    CHECK(to_string(load_options({"load", ":daytime"}).endpoint) == "tcp://localhost:13");
+    CHECK(
+        refusal({"send", "host:eco"}) ==
+        "endpoint 'host:eco', column 6: unknown service 'eco'; did you mean echo?");
+    CHECK(
+        refusal({"send", "host:no-such-service"}) ==
+        "endpoint 'host:no-such-service', column 6: 'no-such-service' is neither a port nor a "
+        "known "
+        "service; write a number from 0 to 65535, or a service like echo");
+    CHECK(
+        refusal({"send", "host:80/"}) ==
+        "endpoint 'host:80/', column 6: '80/' is not a port; write a number from 0 to 65535, or a "
+        "service like echo");
+    CHECK(refusal({"send", ":"}).starts_with("endpoint ':', column 2: the port is empty"));
+    CHECK(refusal({"send", "tcp://"}).find("the host is missing") != std::string::npos);
+    CHECK(refusal({"send", "host:99999"}).find("is out of range") != std::string::npos);
+}
+
+TEST_CASE("a service of one transport is not one of the other") {
+    // What /etc/services says, if this machine has one.
+    const auto over_tcp = parse({"send", "host:ssh"});
+    const auto over_udp = parse({"send", "-u", "host:ssh"});
+    if (over_tcp && !over_udp)
+        CHECK(
+            over_udp.error().message ==
+            "endpoint 'host:ssh', column 6: 'ssh' is a service of tcp, not of udp; write its "
+            "number, 22");
+}
+
+TEST_CASE("the answer of send ends where it says, and must have what it says") {
+    CHECK(send_options({"send", "a"}).answer == AnswerRules{});
+    CHECK(send_options({"send", "--first", "a"}).answer.first);
+    CHECK(send_options({"send", "-u", "a"}).answer.first);
+    CHECK_FALSE(send_options({"send", "-u", "--expect", "OK", "a"}).answer.first);
+    CHECK(send_options({"send", "-u", "--first", "--expect", "OK", "a"}).answer.first);
+    CHECK(send_options({"send", "--expect", "OK", "a"}).answer.expect->bytes == "OK");
+    CHECK(send_options({"send", "--expect", "/O+K/", "a"}).answer.expect->is_regex);
+    CHECK(send_options({"send", "--until", "100", "a"}).answer.until_bytes == 100);
+    CHECK(send_options({"send", "--until", "64KiB", "a"}).answer.until_bytes == 65536);
+    CHECK(send_options({"send", "--until", "1.5MiB", "a"}).answer.until_bytes == 1572864);
+    for (const char* const word : {"\n", "220 ", "200OK", "1.2.3", ".", "-1", "/100/", "0x10"}) {
+        CAPTURE(word);
+        const AnswerRules rules = send_options({"send", "--until", word, "a"}).answer;
+        CHECK_FALSE(rules.until_bytes.has_value());
+        CHECK(rules.until.has_value());
+    }
+    CHECK(
+        refusal({"send", "--until", "10k", "a"}) ==
+        "--until: '10k' has the unknown unit 'k'; the units are B, KiB, MiB or GiB; /10k/ is the "
+        "text");
+    CHECK(
+        refusal({"send", "--until", "0", "a"}) ==
+        "--until: must be at least 1 byte; /0/ is the text");
+    CHECK(refusal({"send", "--until", "0.5", "a"}).ends_with("/0.5/ is the text"));
+    CHECK(
+        refusal({"send", "--first", "--until", "x", "a"}) ==
+        "--first and --until exclude each other; each says where the answer ends");
+    CHECK(refusal({"send", "--expect", "", "a"}).starts_with("--expect: the TEXT is empty"));
+    CHECK(refusal({"send", "--expect", "/[/", "a"}).starts_with("--expect: '/[/': "));
+}
+
+TEST_CASE("-q is an option of every command") {
+    CHECK(send_options({"send", "-q", "a"}).quiet);
+    CHECK(ping_options({"ping", "--quiet", "a"}).quiet);
+    CHECK(load_options({"load", "-q", "a"}).quiet);
+    CHECK(status_options({"status", "-q"}).quiet);
+    CHECK(
+        refusal({"load", "-q", "--histogram", "a"}) ==
+        "-q and --histogram exclude each other; -q prints one line");
+    CHECK(
+        refusal({"status", "-q", "-j"}) ==
+        "-j and -q exclude each other; -j prints the daemon's own document");
 }
 
 TEST_CASE("a dash alone is standard input") {
@@ -290,14 +392,36 @@ TEST_CASE("a missing or mistyped command is refused with the list of commands") 
 
 TEST_CASE("--version names the program and its version") {
     CHECK(answer({"--version"}) == "riposte 0.2.0\n");
-    for (const char* command : {"send", "ping", "load"})
-        CHECK(answer({command, "--version"}) == "riposte 0.2.0\n");
+    for (const char* command : {"send", "ping", "load", "status", "help", "version"})
+        for (const char* option : {"--version", "-V"})
+            CHECK(answer({command, option}) == "riposte 0.2.0\n");
+    CHECK(answer({"-V"}) == "riposte 0.2.0\n");
+    CHECK(answer({"version"}) == "riposte 0.2.0\n");
+    CHECK(
+        refusal({"version", "x"}) ==
+        "unexpected operand 'x'; quote what has spaces, or see 'riposte version --help'");
+}
+
+TEST_CASE("help COMMAND is COMMAND --help") {
+    CHECK(answer({"help"}) == answer({"--help"}));
+    for (const char* command : {"send", "ping", "load", "status"}) {
+        CHECK(answer({"help", command}) == answer({command, "--help"}));
+        CHECK(answer({"help", command}).find(command) != std::string::npos);
+    }
+    CHECK(answer({"help", "help"}) == answer({"--help"}));
+    CHECK(answer({"help", "version"}) == answer({"--help"}));
+    CHECK(answer({"help", "--help"}) == answer({"--help"}));
+    CHECK(refusal({"help", "pnig"}) == "help: unknown command 'pnig'; did you mean ping?");
+    CHECK(refusal({"help", "zzz"}) == "help: unknown command 'zzz'; see 'riposte --help'");
+    CHECK(
+        refusal({"help", "ping", "load"}) ==
+        "unexpected operand 'load'; quote what has spaces, or see 'riposte help --help'");
 }
 
 TEST_CASE("--help fits 80 columns and ignores faults beside it") {
     for (const std::string& text :
          {answer({"--help"}), answer({"-h"}), answer({"send", "--help"}),
-          answer({"ping", "--help"}), answer({"load", "-h"}),
+          answer({"ping", "--help"}), answer({"load", "-h"}), answer({"help", "status"}),
           answer({"send", "-W", "soon", "--help"})}) {
         CHECK(text.starts_with("Usage: riposte "));
         CHECK(text.ends_with("\n"));
@@ -311,6 +435,7 @@ TEST_CASE("--help of send names every option and operand, and gives examples") {
     const std::string text = answer({"send", "--help"});
     for (const char* word :
          {"-u ", "-4,", "-6 ", "-W, --timeout", "--source", "--color", "-v, --verbose",
+          "-q, --quiet", "--first ", "--until BYTES|TEXT|/REGEX/", "--expect TEXT|/REGEX/",
           "-h, --help", "--version", "ENDPOINT [MESSAGE|-]", "Examples:", "Exit status:"})
         CHECK_MESSAGE(text.find(word) != std::string::npos, word);
 }
@@ -347,7 +472,8 @@ TEST_CASE("--help of ping and load names every option, and gives examples") {
 
 TEST_CASE("--help names every command") {
     const std::string text = answer({"--help"});
-    for (const char* word : {"\n  send ", "\n  ping ", "\n  load "})
+    for (const char* word :
+         {"\n  send ", "\n  ping ", "\n  load ", "\n  status ", "\n  help ", "\n  version "})
         CHECK_MESSAGE(text.find(word) != std::string::npos, word);
 }
 
@@ -392,7 +518,7 @@ TEST_CASE("a mistyped option is refused with the nearest one of its own command"
         refusal({"load", "--deadline", "5", "h"}) ==
         "unknown option '--deadline'; see 'riposte load --help'");
     CHECK(refusal({"ping", "-n", "5", "h"}) == "unknown option '-n'; see 'riposte ping --help'");
-    CHECK(refusal({"send", "-q", "h"}) == "unknown option '-q'; see 'riposte send --help'");
+    CHECK(refusal({"send", "-x", "h"}) == "unknown option '-x'; see 'riposte send --help'");
 }
 
 TEST_CASE("ping probes once a second with 56 bytes until interrupted, by default") {
