@@ -47,6 +47,32 @@ _riposte_interfaces() {
     done
 }
 
+# _riposte_endpoint SCHEMES: completes a scheme, and the host behind it. The package bash-completion
+# knows more hosts (those of ~/.ssh, as for ping) than bash, which reads /etc/hosts.
+_riposte_endpoint() {
+    local scheme='' host known
+    local -a schemes=()
+    if [[ $value == unix:* ]]; then
+        scheme=unix: value=${value#unix:}
+        _riposte_reply "$scheme" -f
+        return
+    elif [[ $value == *://* ]]; then
+        scheme=${value%%://*}://
+    else
+        _riposte_reply '' -W "$1"
+        schemes=("${COMPREPLY[@]}")
+    fi
+    host=${value#"$scheme"}
+    if declare -F _known_hosts_real >/dev/null; then
+        COMPREPLY=()
+        _known_hosts_real -- "$host" 2>/dev/null
+    else
+        mapfile -t COMPREPLY < <(compgen -A hostname -- "$host")
+    fi
+    known=$scheme
+    COMPREPLY=("${schemes[@]}" "${COMPREPLY[@]/#/${known:skip}}")
+}
+
 # _riposte_value OPTION PREFIX: completes the option's value, where there is something to offer.
 _riposte_value() {
     case $1 in
@@ -130,9 +156,9 @@ _riposte() {
     elif [[ $command != send || $operands -eq 0 ]]; then # the second of send is a message
         compopt -o nospace 2>/dev/null
         if [[ $command == status ]]; then
-            _riposte_reply '' -W 'unix:/ tcp://'
+            _riposte_endpoint 'unix:/ tcp://'
         else
-            _riposte_reply '' -W 'tcp:// udp://'
+            _riposte_endpoint 'tcp:// udp://'
         fi
     fi
 }

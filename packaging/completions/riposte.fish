@@ -31,6 +31,14 @@ function __riposte_interfaces
     string replace -r '.*/' '' /sys/class/net/*
 end
 
+# The hosts that fish knows (/etc/hosts, ~/.ssh), behind the scheme that is typed.
+function __riposte_hosts
+    set -l scheme (string match -r '^(?:tcp|udp)://' -- (commandline -ct))
+    for host in (__fish_print_hostnames)
+        printf '%s%s\tHost\n' "$scheme" $host
+    end
+end
+
 complete -c riposte -f
 complete -c riposte -n __riposte_command -a send -d 'Send one message and print the reply'
 complete -c riposte -n __riposte_command -a ping -d 'Probe at a fixed pace: round trips, loss, jitter'
@@ -43,7 +51,9 @@ complete -c riposte -n '__riposte_command help; and test (count (commandline -op
 complete -c riposte -s h -l help -d 'Print help and exit'
 complete -c riposte -s V -l version -d 'Print the version and exit'
 complete -c riposte -n __riposte_wants_endpoint -a 'tcp:// udp://' -d Endpoint
+complete -c riposte -n __riposte_wants_endpoint -a '(__riposte_hosts)'
 complete -c riposte -n '__riposte_command status' -a 'unix:/ tcp://' -d 'Metrics socket'
+complete -c riposte -n '__riposte_command status' -a '(__riposte_hosts)'
 
 set -l any '__riposte_command send ping load status'
 set -l asks '__riposte_command send ping load'

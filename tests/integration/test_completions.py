@@ -113,6 +113,9 @@ class Base(unittest.TestCase):
 class Completion:
     """What every shell must offer."""
 
+    #: A host that the shell is told of, in the file that it reads for them.
+    host = "known.example"
+
     def test_every_command_of_the_help_is_offered_and_no_other(self):
         commands = commands_of_help()
         self.assertEqual(len(commands), len(WORKING) + len(TELLING))
@@ -166,6 +169,21 @@ class Completion:
         self.assertIn("udp://", self.complete("riposte ping a u"))
         self.assertNotIn("tcp://", self.complete("riposte ping a u"))
 
+    def test_help_takes_a_command(self):
+        self.assert_offers("riposte help ", set(WORKING + TELLING))
+        self.assert_offers("riposte help p", {"ping"})
+        for line in ("riposte help ping ", "riposte version "):
+            self.assertEqual({word for word in self.complete(line) if not word.startswith("-")}, set(), line)
+
+    def test_hosts_that_the_shell_knows_are_offered(self):
+        (self.directory / "hosts").write_text(f"192.0.2.1 {self.host}\n")
+        (self.directory / ".ssh").mkdir()
+        (self.directory / ".ssh" / "known_hosts").write_text(f"{self.host} ssh-ed25519 AAAA\n")
+        for command in ("send", "ping", "load", "status"):
+            self.assertIn(self.host, self.complete(f"riposte {command} {self.host[:2]}"))
+            self.assertIn(f"tcp://{self.host}", self.complete(f"riposte {command} tcp://{self.host[:2]}"))
+        self.assertEqual({self.host}, self.complete(f"riposte ping {self.host[:5]}"))
+
     def test_the_message_of_send_is_not_completed(self):
         self.assert_offers("riposte send host ", set())
         self.assert_offers("riposte send -u host u", set())
@@ -183,7 +201,7 @@ class Completion:
 
 class Bash(Completion, Base):
     shell = "bash"
-    before = ""
+    before = "HOSTFILE=$PWD/hosts"
     breaks = ":="
 
     def complete(self, line):
@@ -290,6 +308,7 @@ COMPINIT = f"fpath=({COMPLETIONS} $fpath); autoload -U compinit; compinit -u -d 
 
 class Zsh(Completion, Base):
     shell = "zsh"
+    host = "example"  # SETUP
 
     # Records every match that is added, but not calls that only filter (-O, -A, -D).
     SETUP = """
