@@ -115,9 +115,12 @@ std::optional<uint64_t> find_receive_stamp(const msghdr& message) {
 }
 
 ssize_t receive_stamped(
-    int fd, std::span<std::byte> buffer, ArrivalClock& clock, ReceiveTime& received) {
+    int fd, std::span<std::byte> buffer, ArrivalClock& clock, ReceiveTime& received,
+    ReplyHeader* header) {
     iovec bytes{.iov_base = buffer.data(), .iov_len = buffer.size()};
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(scm_timestamping)) + 64> control;
+    alignas(cmsghdr)
+        std::array<std::byte, CMSG_SPACE(sizeof(scm_timestamping)) + reply_header_bytes>
+            control;
     msghdr message{};
     message.msg_iov = &bytes;
     message.msg_iovlen = 1;
@@ -134,6 +137,8 @@ ssize_t receive_stamped(
         return -error;
     }
     received = clock.take(find_receive_stamp(message));
+    if (header != nullptr)
+        *header = find_reply_header(message);
     return size;
 }
 

@@ -15,6 +15,7 @@
 // last (tcp_try_coalesce): over TCP a stamp says when bytes had come at the latest.
 #pragma once
 
+#include "client/net/reply_header.h"
 #include "common/fd.h"
 
 #include <cstddef>
@@ -85,8 +86,10 @@ Fd hold_receive_stamps();
 /// The stamp among a message's control data, on CLOCK_REALTIME. A zero stamp is none.
 std::optional<uint64_t> find_receive_stamp(const msghdr& message);
 
-/// recvmsg(2) into `buffer`: its size or -errno, and when the (last of the) bytes came.
+/// recvmsg(2) into `buffer`: its size or -errno, and when the (last of the) bytes came; of a
+/// datagram also its `header`, if it was asked for (enable_reply_header).
 ssize_t receive_stamped(
-    int fd, std::span<std::byte> buffer, ArrivalClock& clock, ReceiveTime& received);
+    int fd, std::span<std::byte> buffer, ArrivalClock& clock, ReceiveTime& received,
+    ReplyHeader* header = nullptr);
 
 } // namespace riposte::client

@@ -85,7 +85,8 @@ Bindings bind(RawPing& words) {
         value('s', "size", words.size),
         flag('q', "quiet", words.quiet),
         flag('D', "timestamps", words.timestamps),
-        flag(0, "reconnect", words.reconnect)};
+        flag(0, "reconnect", words.reconnect),
+        value(0, "flows", words.flows)};
 }
 
 Bindings bind(RawLoad& words) {

@@ -81,6 +81,8 @@ inline constexpr uint32_t every_ms_min = 100;
 inline constexpr uint64_t ping_interval_us_min = 100;
 inline constexpr size_t ping_endpoints_max = 256;
 inline constexpr uint32_t ping_payload_bytes = 56;
+inline constexpr uint32_t ping_flows_max = 256;
+inline constexpr uint16_t flow_port_first = 41000;   ///< unless --source names one
 inline constexpr uint32_t payload_bytes_max = 65507; ///< UDP; TCP keeps to it, too, in ping
 
 struct PingOptions {
@@ -92,6 +94,7 @@ struct PingOptions {
     bool quiet = false;
     bool timestamps = false; ///< -D: the time in front of each line
     bool reconnect = false;  ///< TCP: a connection for each probe
+    uint32_t flows = 0;      ///< UDP: local ports that take the probes in turn; 0: one, any
     ReportOptions report;
 };
 

@@ -6,6 +6,7 @@
 #include "common/text.h"
 #include "common/units.h"
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -21,7 +22,8 @@ Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
     if (auto read = all_of(
             {read_number("--count", words.count, 1, count_max, ping.count),
              read_duration_ms("--deadline", words.deadline, false, ping.deadline_ms),
-             read_payload(words.size, probe_header_bytes, payload_bytes_max, ping.payload_bytes)});
+             read_payload(words.size, probe_header_bytes, payload_bytes_max, ping.payload_bytes),
+             read_number("--flows", words.flows, 1, ping_flows_max, ping.flows)});
         !read)
         return read;
     if (!words.interval)
@@ -38,6 +40,24 @@ Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
             "--interval: '{}' is finer than a microsecond; write whole microseconds",
             escape(*words.interval, 40)));
     ping.interval_us = *nanoseconds / 1000;
+    return {};
+}
+
+Result<void> check_flows(const PingOptions& ping, const PathOptions& path) {
+    if (ping.flows == 0)
+        return {};
+    if (ping.endpoints.size() > 1)
+        return usage("--flows is for one ENDPOINT; start a riposte for each");
+    const Endpoint& endpoint = ping.endpoints.front();
+    if (endpoint.transport == Transport::tcp)
+        return usage(fmt::format(
+            "--flows is for UDP (-u); over TCP, to {}, there is one connection",
+            to_string(endpoint)));
+    const uint32_t first = path.source_port != 0 ? path.source_port : flow_port_first;
+    if (first + ping.flows > uint32_t{UINT16_MAX} + 1)
+        return usage(fmt::format(
+            "--flows {}: from port {} on there are only {}; begin lower with --source ADDR:PORT",
+            ping.flows, first, uint32_t{UINT16_MAX} + 1 - first));
     return {};
 }
 
@@ -109,7 +129,9 @@ Result<Options> read_ping(const RawPing& words) {
         if (!checked)
             return std::unexpected(checked.error());
     }
-    if (auto checked = check_source_port(ping, common->path); !checked)
+    if (auto checked =
+            all_of({check_source_port(ping, common->path), check_flows(ping, common->path)});
+        !checked)
         return std::unexpected(checked.error());
     if (auto checked = check_conditions(ping); !checked)
         return std::unexpected(checked.error());

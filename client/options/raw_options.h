@@ -64,6 +64,7 @@ struct RawPing {
     bool quiet = false;
     bool timestamps = false;
     bool reconnect = false;
+    RawValue flows;
     RawPath path;
     RawReport report;
 };

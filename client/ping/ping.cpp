@@ -139,7 +139,8 @@ void PingRun::add(Target target, const SocketAddress& address) {
         .address = address,
         .ping = std::move(ping),
         .endpoint = lanes_.size(),
-        .reconnect = options_.reconnect};
+        .reconnect = options_.reconnect,
+        .flows = options_.flows};
     const auto make = transport == Transport::udp ? make_udp_prober : make_tcp_prober;
     lanes_.push_back(
         {.prober = make(std::move(settings), loop_, *this),

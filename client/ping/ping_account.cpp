@@ -79,6 +79,11 @@ void PingAccount::set_path(std::optional<uint32_t> mtu, bool fragmented) {
     result_.fragmented = fragmented;
 }
 
+void PingAccount::set_flows(std::span<const uint16_t> ports) {
+    for (const uint16_t port : ports)
+        result_.flows.push_back({.port = port, .counts = {}, .rtt = {}});
+}
+
 uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns) {
     Probe& probe = slot(++last_);
     if (probe.sequence != 0 && probe.outcome == Outcome::pending)
@@ -95,6 +100,8 @@ uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t conne
         .late_seen = false};
     begin_waiting(probe);
     ++result_.counts.sent;
+    if (FlowResult* const flow = flow_of(probe))
+        ++flow->counts.sent;
     result_.lateness.record(since(intended_ns + connect_ns, now_ns));
     return last_;
 }
@@ -203,6 +210,13 @@ std::optional<uint64_t> PingAccount::next_expiry_ns() const {
 
 std::optional<uint64_t> PingAccount::oldest_waiting() const {
     return oldest_waiting_ != 0 ? std::optional(oldest_waiting_) : std::nullopt;
+}
+
+std::optional<uint64_t> PingAccount::oldest_waiting(uint64_t flow, uint64_t flows) const {
+    for (uint64_t sequence = oldest_waiting_; sequence != 0; sequence = slot(sequence).newer)
+        if ((sequence - 1) % flows == flow)
+            return sequence;
+    return std::nullopt;
 }
 
 std::optional<uint64_t> PingAccount::latest_waiting() const {
@@ -369,6 +383,11 @@ void PingAccount::count_order(ProbeOutcome& arrival) {
     highest_answered_ = std::max(highest_answered_, arrival.sequence);
 }
 
+FlowResult* PingAccount::flow_of(const Probe& probe) {
+    std::vector<FlowResult>& flows = result_.flows;
+    return flows.empty() ? nullptr : &flows[(probe.sequence - 1) % flows.size()];
+}
+
 void PingAccount::begin_waiting(Probe& probe) {
     probe.older = newest_waiting_;
     probe.newer = 0;
@@ -387,6 +406,8 @@ void PingAccount::end_waiting(Probe& probe, Outcome outcome, uint64_t rtt_ns, co
     probe.outcome = outcome;
     result_.counts.add(outcome);
     result_.outages.decide(probe.intended_ns, outcome);
+    if (FlowResult* const flow = flow_of(probe))
+        flow->counts.add(outcome);
     if (outcome != Outcome::answered && result_.series)
         result_.series->record_failure(probe.sent_ns);
     if (fates_ != nullptr)
@@ -406,6 +427,8 @@ void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {
         return;
     probe.rtt_ns = rtt_ns;
     result_.rtt.record(rtt_ns);
+    if (FlowResult* const flow = flow_of(probe))
+        flow->rtt.record(rtt_ns);
     result_.delay_variation.record(rtt_ns);
     update_wait();
     if (result_.series)

@@ -34,7 +34,8 @@ struct ProbeOutcome {
     uint64_t late_by_ns = 0;             ///< how late the probe was sent
     uint64_t connect_ns = 0;             ///< of the connection that this probe opened
     size_t bytes = 0;
-    size_t wrong_byte = 0; ///< corrupted: offset of the first wrong byte
+    size_t wrong_byte = 0;   ///< corrupted: offset of the first wrong byte
+    ReplyHeader header = {}; ///< UDP: of the datagram
 };
 
 struct PingSettings {
@@ -90,6 +91,8 @@ public:
     /// When the next one expires; nothing if none waits.
     std::optional<uint64_t> next_expiry_ns() const;
     std::optional<uint64_t> oldest_waiting() const;
+    /// Of the probes of a flow, which takes one of `flows` (from 0 on).
+    std::optional<uint64_t> oldest_waiting(uint64_t flow, uint64_t flows) const;
     std::optional<uint64_t> latest_waiting() const;
     bool waits(uint64_t sequence) const;
     /// When the probe expires, or has; UINT64_MAX if it is not remembered.
@@ -114,6 +117,9 @@ public:
     /// TCP: a connection was made, in that time.
     void note_connected(uint64_t connect_ns);
     void set_tcp(TcpTotals totals) { result_.tcp = std::move(totals); }
+    /// UDP: probes take these local ports in turn. Before the first one is sent.
+    void set_flows(std::span<const uint16_t> ports);
+    void note_header(const ReplyHeader& header) { result_.headers.note(header); }
     /// UDP: what this machine knows of the path.
     void set_path(std::optional<uint32_t> mtu, bool fragmented);
 
@@ -148,6 +154,7 @@ private:
     ProbeOutcome settle_other(Probe* probe, bool order_known, ProbeOutcome arrival);
     ProbeOutcome count_stray(ProbeOutcome arrival);
     void count_order(ProbeOutcome& arrival);
+    FlowResult* flow_of(const Probe& probe);
     void begin_waiting(Probe& probe);
     void leave_waiting(Probe& probe);
     void end_waiting(

@@ -60,6 +60,42 @@ std::vector<Check> checks_of(const PingResult& result, const FailIf& fail_if) {
     return check(fail_if, [&](const Metric& wanted) { return metric(result, wanted); });
 }
 
+Json replies_json(const ReplyHeaders& headers) {
+    Json each;
+    if (headers.ttl_min())
+        each["ttl"] = Json{
+            {"min", *headers.ttl_min()},
+            {"max", headers.ttl_max().value_or(0)},
+            {"changes", headers.ttl_changes()}};
+    each["dscp"] = headers.dscps();
+    const auto& ecn = headers.ecn();
+    each["ecn"] = Json{{"not_ect", ecn[0]}, {"ect1", ecn[1]}, {"ect0", ecn[2]}, {"ce", ecn[3]}};
+    return each;
+}
+
+Json flow_json(const FlowResult& flow) {
+    Json each;
+    each["port"] = flow.port;
+    each["sent"] = flow.counts.sent;
+    each["answered"] = flow.counts.answered;
+    each["unanswered"] = flow.counts.unanswered();
+    set_number(each, "loss_percent", loss_percent(flow.counts));
+    set_distribution(each, "rtt", flow.rtt);
+    return each;
+}
+
+Json verdict_json(const FlowVerdict& verdict) {
+    Json each;
+    each["lossy"] = Json::array();
+    for (const BadFlows& bad : verdict.lossy)
+        each["lossy"].push_back(Json{{"ports", bad.ports}, {"loss_percent", bad.loss_percent}});
+    each["others_loss_percent"] = verdict.others_loss_percent;
+    each["slow"] = Json::array();
+    for (const BadFlows& bad : verdict.slow)
+        each["slow"].push_back(Json{{"ports", bad.ports}, {"slower", to_seconds(bad.slower_ns)}});
+    return each;
+}
+
 Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
     const OutcomeCounts& counts = result.counts;
     Json each;
@@ -92,6 +128,14 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
         each["fragmented"] = result.fragmented;
         if (result.path_mtu)
             each["path_mtu"] = *result.path_mtu;
+    }
+    if (!result.headers.empty())
+        each["replies"] = replies_json(result.headers);
+    if (!result.flows.empty()) {
+        each["flows"] = Json::array();
+        for (const FlowResult& flow : result.flows)
+            each["flows"].push_back(flow_json(flow));
+        each["flow_verdict"] = verdict_json(judge_flows(result));
     }
     each["errors"] = causes_json(result.causes, counts.lost);
     each["fail_if"] = checks_json(checks_of(result, fail_if));

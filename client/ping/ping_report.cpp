@@ -1,6 +1,7 @@
 #include "client/ping/ping_report.h"
 
 #include "client/measure/verdict.h"
+#include "client/ping/ping_path_text.h"
 #include "client/show/causes.h"
 #include "client/show/figures.h"
 #include "client/show/report.h"
@@ -112,7 +113,7 @@ std::string path_text(const PingResult& result, const PingStyle& style) {
         text += flow(
             "", fragments_text(*result.path_mtu) + "; --df refuses fragments", Ink::plain,
             style.look());
-    return text;
+    return text + headers_text(result, style) + flows_text(result, style);
 }
 
 /// Of those that failed, a line each below the comparison: what failed, and by whom.
@@ -307,7 +308,9 @@ std::string ping_line(
     if (arrival.sequence == 0)
         what = " answers no probe of ours";
     else
-        what = fmt::format(" seq={}", arrival.sequence);
+        what = fmt::format(
+            " seq={}{}{}", arrival.sequence, flow_mark(result, arrival.sequence),
+            header_marks(arrival.header));
     std::string fault;
     if (arrival.outcome == Outcome::corrupted)
         fault = fmt::format(" corrupted at byte {}", arrival.wrong_byte);
@@ -356,6 +359,7 @@ std::string ping_failure_line(
         text = fmt::format("seq={}", sequence);
         break;
     }
+    text += flow_mark(result, sequence);
     return fmt::format("{}{}\n", prefix(result, style), paint(text, Ink::failure, style.color));
 }
 

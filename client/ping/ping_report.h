@@ -28,8 +28,9 @@ struct PingStyle {
 /// "PING udp://localhost:7001 (127.0.0.1:7001): 56 bytes of payload, every 1s"
 std::string ping_header(const PingResult& result, Look look = {});
 
-/// "56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms", with what is to be said about it behind:
-/// connect=0.1 ms, (duplicate), (out of order), (late), (sent 12.3 ms late), corrupted at byte 17
+/// "56 bytes from 127.0.0.1:7001: seq=3 ttl=64 time=0.0621 ms", with what is to be said about it
+/// behind: connect=0.1 ms, (duplicate), (out of order), (late), (sent 12.3 ms late), corrupted at
+/// byte 17
 /// ...
 std::string ping_line(
     const PingResult& result, const ProbeOutcome& arrival, const PingStyle& style);

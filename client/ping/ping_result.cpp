@@ -28,6 +28,17 @@ Histogram histogram_of(const PingResult& result, Since since) {
 
 } // namespace
 
+FlowVerdict judge_flows(const PingResult& result) {
+    std::vector<FlowFigures> figures;
+    for (const FlowResult& flow : result.flows)
+        figures.push_back(
+            {.port = flow.port,
+             .decided = flow.counts.decided_by_network(),
+             .unanswered = flow.counts.unanswered(),
+             .rtt = &flow.rtt});
+    return judge_flows(figures);
+}
+
 std::optional<double> metric(const PingResult& result, const Metric& metric) {
     const OutcomeCounts& counts = result.counts;
     const auto number = [](uint64_t count) { return static_cast<double>(count); };

@@ -9,9 +9,11 @@
 
 #include "client/measure/above_least.h"
 #include "client/measure/fail_if.h"
+#include "client/measure/flow_verdict.h"
 #include "client/measure/histogram.h"
 #include "client/measure/outages.h"
 #include "client/measure/outcome.h"
+#include "client/measure/reply_headers.h"
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
 #include "client/net/receive_time.h"
@@ -23,8 +25,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace riposte::client {
+
+/// Of the probes from one local port.
+struct FlowResult {
+    uint16_t port = 0;
+    OutcomeCounts counts; ///< what comes beside first answers is not counted here
+    Histogram rtt;
+};
 
 struct PingResult {
     std::string name;    ///< the endpoint's canonical spelling
@@ -55,6 +65,9 @@ struct PingResult {
     CauseTally causes; ///< of those that got no answer, without Outcome::lost on a connection
     TcpTotals tcp;     ///< what the kernel says of the connections
     std::optional<uint32_t> path_mtu; ///< UDP: as far as this machine knows it, in bytes
+    ReplyHeaders headers;             ///< UDP: of the answers
+    std::vector<FlowResult>
+        flows;                  ///< with --flows: probe n has that of (n - 1) modulo their number
     bool fragmented = false;    ///< UDP: probes of this size were, or must be, sent in fragments
     bool other_service = false; ///< not an echo service: answers are not verified
     ReceiveClock clock = ReceiveClock::none;
@@ -72,6 +85,9 @@ struct PingResult {
                (static_cast<double>(monotonic_ns) - static_cast<double>(started_ns)) / 1e9;
     }
 };
+
+/// Which flows are worse than the others.
+FlowVerdict judge_flows(const PingResult& result);
 
 /// The value of a metric of --fail-if, in its unit (fail_if.h); nothing if it was not measured.
 std::optional<double> metric(const PingResult& result, const Metric& metric);

@@ -1,4 +1,5 @@
-// Probes over UDP: one connected socket, so that the kernel reports ICMP errors.
+// Probes over UDP: a connected socket, so that the kernel reports ICMP errors; with --flows as many
+// as there are flows, each with a local port of its own, which take the probes in turn.
 //
 // A connected socket keeps an ICMP error until the next call on it, whatever that call is, and
 // reports it as that call's own. The error queue (IP_RECVERR) keeps each error with the datagram
@@ -16,6 +17,7 @@
 #include "client/net/error_queue.h"
 #include "client/net/path_mtu.h"
 #include "client/net/receive_time.h"
+#include "client/net/reply_header.h"
 #include "client/ping/prober.h"
 #include "client/show/report.h"
 #include "common/clock.h"
@@ -23,10 +25,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
@@ -38,9 +43,28 @@ constexpr int receive_buffer_bytes = 4 << 20;   ///< as much of it as the kernel
 constexpr int datagrams_read_max = 64;  ///< datagrams read at once, before another endpoint's turn
 constexpr int errors_in_a_row_max = 64; ///< of a read: more are no ICMP errors, which it takes away
 
+/// The address with this port in place of its own.
+SocketAddress with_port(SocketAddress address, uint16_t port) {
+    const in_port_t wire = htons(port);
+    const size_t at = address.family() == AF_INET6 ? offsetof(sockaddr_in6, sin6_port)
+                                                   : offsetof(sockaddr_in, sin_port);
+    std::memcpy(reinterpret_cast<std::byte*>(&address.storage) + at, &wire, sizeof(wire));
+    return address;
+}
+
+/// Any address of this machine, of that family.
+SocketAddress any_address(int family) {
+    SocketAddress address;
+    address.storage.ss_family = static_cast<sa_family_t>(family);
+    address.size = family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+    return address;
+}
+
 class UdpProber final : public Prober {
 public:
-    using Prober::Prober;
+    UdpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
+        : Prober(std::move(given), its_loop, its_listener), target_(settings().target),
+          sockets_(std::max(settings().flows, 1U)) {}
 
     Result<void> prepare() override;
     Result<void> send(uint64_t due_ns) override;
@@ -51,54 +75,113 @@ public:
     void update() override;
 
 private:
+    /// One flow, or all probes.
+    struct Socket {
+        Fd fd;
+        uint16_t port = 0; ///< with --flows: the local one
+        ArrivalClock datagrams_clock;
+        ArrivalClock errors_clock;
+    };
+
     /// What keeps the socket from being connected; `error` 0: nothing, it is.
-    Result<Cause> open();
+    Result<Cause> open(Socket& socket);
+    Result<void> open_flows();
+    std::expected<Fd, Failure> connect(uint16_t port);
+    Socket& socket_of(uint64_t sequence) { return sockets_[(sequence - 1) % sockets_.size()]; }
     void transmit(uint64_t sequence);
     void send_failed(uint64_t sequence, const Cause& cause);
-    void receive(uint64_t until_ns);
-    bool receive_one(ReceiveTime& received);
-    void read_errors();
-    bool read_error();
+    void receive(Socket& socket, uint64_t until_ns);
+    bool receive_one(Socket& socket, ReceiveTime& received);
+    void read_errors(Socket& socket);
+    bool read_error(Socket& socket);
     void read_waiting(uint64_t now_ns);
+    const Socket* any_open() const;
     bool is_known_too_big() const;
     void give_up_expired(uint64_t now_ns);
 
-    Fd fd_;
-    ArrivalClock datagrams_clock_;
-    ArrivalClock errors_clock_;
+    Target target_; ///< of the socket that is opened: with its port
+    std::vector<Socket> sockets_;
     std::vector<std::byte> buffer_ = std::vector<std::byte>(datagram_buffer_bytes);
     Cause last_error_;                    ///< the latest ICMP error
     std::optional<Cause> path_too_small_; ///< the latest ICMP error that said so
     uint32_t link_mtu_ = 0;               ///< of this machine's link, when it was too small
 };
 
-Result<Cause> UdpProber::open() {
-    if (fd_)
+/// `port` 0: as the target says.
+std::expected<Fd, Failure> UdpProber::connect(uint16_t port) {
+    if (port != 0) {
+        target_.sources = settings().target.sources;
+        if (target_.sources.empty())
+            target_.sources.push_back(any_address(settings().address.family()));
+        for (SocketAddress& source : target_.sources)
+            source = with_port(source, port);
+        target_.path.source_port = port;
+    }
+    return begin_connect(target_, settings().address);
+}
+
+Result<Cause> UdpProber::open(Socket& socket) {
+    if (socket.fd)
         return Cause{};
-    auto fd = begin_connect(settings().target, settings().address);
+    auto fd = connect(socket.port);
     if (!fd) {
         if (!fd.error().option.empty())
-            return std::unexpected(connect_error(settings().target, std::span(&fd.error(), 1)));
+            return std::unexpected(connect_error(target_, std::span(&fd.error(), 1)));
         return cause_of(fd.error());
     }
     enable_receive_stamps(fd->get());
+    enable_reply_header(fd->get(), settings().address.family());
     ::setsockopt(
         fd->get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
-    const ProberTag tag{.endpoint = settings().endpoint};
+    const ProberTag tag{
+        .endpoint = settings().endpoint, .slot = static_cast<uint64_t>(&socket - sockets_.data())};
     if (const int error = loop().add(fd->get(), EPOLLIN, tag.pack()); error != 0)
         return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
-    fd_ = std::move(*fd);
-    datagrams_clock_ = errors_clock_ = ArrivalClock();
+    socket.fd = std::move(*fd);
+    socket.datagrams_clock = socket.errors_clock = ArrivalClock();
     return Cause{};
 }
 
+/// Flows have the same ports in each run, so that routers send them the same ways; one that another
+/// program has is left out.
+Result<void> UdpProber::open_flows() {
+    const uint16_t given = settings().target.path.source_port;
+    uint32_t port = given != 0 ? given : flow_port_first;
+    std::vector<uint16_t> ports;
+    for (Socket& socket : sockets_) {
+        for (;; port++) {
+            if (port > UINT16_MAX)
+                return fail(
+                    Exit::usage,
+                    fmt::format(
+                        "--flows {}: no local ports are left up to {}; begin lower with --source "
+                        "ADDR:PORT",
+                        sockets_.size(), UINT16_MAX));
+            socket.port = static_cast<uint16_t>(port);
+            const auto tried = connect(socket.port); // closed again at once
+            if (tried || tried.error().error != EADDRINUSE)
+                break;
+            report_trouble(fmt::format("--flows: port {} is in use and left out", port));
+        }
+        if (const auto opened = open(socket); !opened)
+            return std::unexpected(opened.error());
+        ports.push_back(socket.port);
+        port++;
+    }
+    account().set_flows(ports);
+    return {};
+}
+
 Result<void> UdpProber::prepare() {
-    const Result<Cause> opened = open();
+    if (settings().flows > 0)
+        return open_flows();
+    const Result<Cause> opened = open(sockets_.front());
     return opened ? Result<void>{} : std::unexpected(opened.error());
 }
 
 Result<void> UdpProber::send(uint64_t due_ns) {
-    const Result<Cause> opened = open();
+    const uint64_t next = result().counts.sent + 1; // sequence numbers are consecutive
+    const Result<Cause> opened = open(socket_of(next));
     if (!opened)
         return std::unexpected(opened.error());
     const uint64_t sequence = account().send(due_ns, monotonic_ns());
@@ -117,20 +200,21 @@ void UdpProber::send_failed(uint64_t sequence, const Cause& cause) {
 }
 
 void UdpProber::transmit(uint64_t sequence) {
+    Socket& socket = socket_of(sequence);
     for (bool again = false;; again = true) {
         const std::span<const std::byte> payload = account().payload(sequence);
-        if (::send(fd_.get(), payload.data(), payload.size(), MSG_NOSIGNAL) >= 0)
+        if (::send(socket.fd.get(), payload.data(), payload.size(), MSG_NOSIGNAL) >= 0)
             return;
         const int error = errno;
         if (!again && shortage_of(error) == Shortage::none) {
-            read_errors();
+            read_errors(socket);
             continue;
         }
         // Another datagram's, once more: it says the same of this one.
         Cause cause = last_error_.error == error ? last_error_ : cause_of(error);
         if (error == EMSGSIZE) {
             link_mtu_ = 0;
-            read_errors(); // of this call, with the MTU
+            read_errors(socket); // of this call, with the MTU
             if (link_mtu_ != 0)
                 cause = {.kind = CauseKind::local, .error = error, .mtu = link_mtu_};
         }
@@ -139,60 +223,67 @@ void UdpProber::transmit(uint64_t sequence) {
     }
 }
 
-Result<void> UdpProber::ready(ProberTag, uint32_t events) {
-    if (!fd_)
+Result<void> UdpProber::ready(ProberTag tag, uint32_t events) {
+    Socket& socket = sockets_[tag.slot];
+    if (!socket.fd)
         return {};
     if ((events & EPOLLERR) != 0) {
-        read_errors();
+        read_errors(socket);
         // An error that outlives its place in the queue would end every wait at once.
         int error = 0;
         socklen_t size = sizeof(error);
-        ::getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+        ::getsockopt(socket.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     }
     if ((events & EPOLLIN) != 0)
-        receive(0);
+        receive(socket, 0);
     return {};
 }
 
 /// Reads what has arrived: everything until `until_ns`, however much it is, and some of the rest.
-void UdpProber::receive(uint64_t until_ns) {
+void UdpProber::receive(Socket& socket, uint64_t until_ns) {
     ReceiveTime received;
     for (int i = 0; i < datagrams_read_max || received.ns <= until_ns; i++)
-        if (!receive_one(received))
+        if (!receive_one(socket, received))
             return;
 }
 
 /// False: there is none.
-bool UdpProber::receive_one(ReceiveTime& received) {
+bool UdpProber::receive_one(Socket& socket, ReceiveTime& received) {
     for (int errors = 0; errors < errors_in_a_row_max; errors++) {
-        const ssize_t size = receive_stamped(fd_.get(), buffer_, datagrams_clock_, received);
+        ReplyHeader header;
+        const ssize_t size =
+            receive_stamped(socket.fd.get(), buffer_, socket.datagrams_clock, received, &header);
         if (size >= 0) {
             const std::span bytes = std::span(buffer_).first(static_cast<size_t>(size));
-            arrived(account().datagram(bytes, received.ns), received.clock);
+            ProbeOutcome arrival = account().datagram(bytes, received.ns);
+            arrival.header = header;
+            if (arrival.sequence != 0)
+                account().note_header(header);
+            arrived(arrival, received.clock);
             return true;
         }
         if (size == -EAGAIN)
             return false;
-        read_errors();
+        read_errors(socket);
     }
     return false;
 }
 
 /// Empties the error queue. Bounded, too: more than that is left for the next turn.
-void UdpProber::read_errors() {
+void UdpProber::read_errors(Socket& socket) {
     for (int i = 0; i < datagrams_read_max; i++)
-        if (!read_error())
+        if (!read_error(socket))
             return;
 }
 
 /// False: there is none.
-bool UdpProber::read_error() {
-    const auto queued = take_queued_message(fd_.get(), buffer_);
+bool UdpProber::read_error(Socket& socket) {
+    const auto queued = take_queued_message(socket.fd.get(), buffer_);
     if (!queued) {
-        errors_clock_.found_empty();
+        socket.errors_clock.found_empty();
         return false;
     }
-    const ReceiveTime received = errors_clock_.take(queued->stamp_ns);
+    const ReceiveTime received = socket.errors_clock.take(queued->stamp_ns);
     const Cause& cause = queued->cause;
     if (cause.error == EMSGSIZE && cause.kind == CauseKind::local)
         link_mtu_ = cause.mtu;
@@ -204,7 +295,8 @@ bool UdpProber::read_error() {
     // A router may quote as little as the UDP header.
     auto sequence = account().quoted(std::span(buffer_).first(queued->quoted_bytes));
     if (!sequence && queued->quoted_bytes < probe_header_bytes)
-        sequence = account().oldest_waiting();
+        sequence = account().oldest_waiting(
+            static_cast<uint64_t>(&socket - sockets_.data()), sockets_.size());
     if (!sequence)
         return true;
     const uint64_t sent_ns = account().sent_ns(*sequence);
@@ -217,21 +309,31 @@ bool UdpProber::read_error() {
     return true;
 }
 
+const UdpProber::Socket* UdpProber::any_open() const {
+    const auto found =
+        std::ranges::find_if(sockets_, [](const Socket& socket) { return bool(socket.fd); });
+    return found == sockets_.end() ? nullptr : &*found;
+}
+
 /// With --df: has a router reported that it does not forward packets of this size?
 bool UdpProber::is_known_too_big() const {
-    return settings().target.path.df && path_too_small_ && fd_ &&
-           packet_bytes(fd_.get(), settings().address.family(), settings().ping.payload_bytes) >
+    const Socket* const socket = any_open();
+    return settings().target.path.df && path_too_small_ && socket != nullptr &&
+           packet_bytes(
+               socket->fd.get(), settings().address.family(), settings().ping.payload_bytes) >
                path_too_small_->mtu;
 }
 
 /// Everything that arrived until `now_ns`. The error queue has room for no more than the socket's
 /// buffer.
 void UdpProber::read_waiting(uint64_t now_ns) {
-    if (!fd_)
-        return;
-    while (account().oldest_waiting() && read_error()) {
+    for (Socket& socket : sockets_) {
+        if (!socket.fd)
+            continue;
+        while (account().oldest_waiting() && read_error(socket)) {
+        }
+        receive(socket, now_ns);
     }
-    receive(now_ns);
 }
 
 void UdpProber::give_up_expired(uint64_t now_ns) {
@@ -254,11 +356,13 @@ Result<void> UdpProber::expire(uint64_t now_ns) {
 }
 
 void UdpProber::update() {
-    if (!fd_)
+    const Socket* const socket = any_open();
+    if (socket == nullptr)
         return;
+    const int fd = socket->fd.get();
     const int family = settings().address.family();
-    const auto mtu = path_mtu(fd_.get(), family);
-    const uint64_t bytes = packet_bytes(fd_.get(), family, settings().ping.payload_bytes);
+    const auto mtu = path_mtu(fd, family);
+    const uint64_t bytes = packet_bytes(fd, family, settings().ping.payload_bytes);
     account().set_path(
         mtu, !settings().target.path.df && mtu && bytes > *mtu && result().counts.sent > 0);
 }

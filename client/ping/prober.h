@@ -64,6 +64,7 @@ struct ProberSettings {
     PingSettings ping;
     uint64_t endpoint = 0;  ///< its number, for the tags
     bool reconnect = false; ///< TCP: a connection for each probe
+    uint32_t flows = 0;     ///< UDP: local ports that the probes take in turn; 0: one, any
 };
 
 class Prober : private FateListener {
@@ -123,6 +124,7 @@ protected:
     const PingAccount& account() const { return account_; }
     /// Once: a line about a probe that this machine did not send, with `advice` of the transport.
     void report_not_sent(int error, std::string_view advice = "");
+    void report_trouble(const std::string& line) { listener_.on_trouble(result(), line); }
 
 private:
     void on_fate(const ProbeFate& fate) final { listener_.on_fate(settings_.endpoint, fate); }

@@ -108,7 +108,7 @@ _riposte() {
         ping)
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
-            valued+=' -c --count -i --interval -w --deadline'
+            valued+=' -c --count -i --interval -w --deadline --flows'
             flags+=' -j --json --json-lines --histogram --reconnect --df -q --quiet -D --timestamps'
             ;;
         load)

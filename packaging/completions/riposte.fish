@@ -98,6 +98,7 @@ set -l ping '__riposte_command ping'
 complete -c riposte -n $ping -s c -l count -x -d 'End after this many probes'
 complete -c riposte -n $ping -s i -l interval -x -d 'Time between probes, like 200us or 10ms'
 complete -c riposte -n $ping -s w -l deadline -x -d 'Stop sending after this time'
+complete -c riposte -n $ping -l flows -x -d 'UDP: this many local ports in turn'
 complete -c riposte -n $ping -s q -l quiet -d 'Print only the summary'
 complete -c riposte -n $ping -s D -l timestamps -d 'Print the time before each line'
 

@@ -98,6 +98,47 @@ class Marks(PathTest):
             self.assertNotIn("path", parse_json(done).json["endpoints"][0])
 
 
+class Replies(PathTest):
+    """What arrived: hop limit, DSCP and ECN of replies over UDP."""
+
+    def mark(self, peer, family, hops, traffic_class):
+        level, ttl, tos = ((socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS) if family == 4 else
+                           (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS))
+        peer.setsockopt(level, ttl, hops)
+        peer.setsockopt(level, tos, traffic_class)
+
+    def test_the_header_of_replies_is_shown(self):
+        for family in (4, 6):
+            with self.subTest(family=family), self.link() as link:
+                listener = link.server.socket(family, socket.SOCK_DGRAM)
+                listener.bind((link.server.address(family), 0))
+                turns = [(57, 0xb8 | 3), (57, 0), (58, 1)]
+
+                def answer(peer, data, client, family=family, turns=turns):
+                    self.mark(peer, family, *turns[answer.count % len(turns)])
+                    answer.count += 1
+                    peer.sendto(data, client)
+
+                answer.count = 0
+                with UdpPeer(answer, listener=listener) as peer:
+                    arguments = ("-c", "3", "-i", "20ms", "--dscp", "af11", peer.endpoint)
+                    done = self.run_client(link, "ping", *arguments)
+                    self.assertIn(" seq=1 ttl=57 dscp=ef ecn=ce time=", done.stdout)
+                    self.assertIn(" seq=2 ttl=57 time=", done.stdout)
+                    self.assertIn(" seq=3 ttl=58 ecn=ect1 time=", done.stdout)
+                    self.assertIn("\nreplies: ttl 57 to 58 (changed 1 time), dscp be, ef (sent af11),\n"
+                                  "         1 marked as congested (ECN)\n", done.stdout)
+                    done = parse_json(self.run_client(link, "ping", "-j", *arguments))
+                    self.assertEqual(done.json["endpoints"][0]["replies"], {
+                        "ttl": {"min": 57, "max": 58, "changes": 1}, "dscp": [0, 46],
+                        "ecn": {"not_ect": 1, "ect1": 1, "ect0": 0, "ce": 1}})
+
+    def test_over_tcp_there_is_no_single_header(self):
+        with self.link() as link, self.echo(link, "tcp") as endpoint:
+            done = parse_json(self.run_client(link, "ping", "-j", "-c", "1", endpoint))
+            self.assertNotIn("replies", done.json["endpoints"][0])
+
+
 class Ways(PathTest):
     @contextlib.contextmanager
     def two_ways(self):

@@ -310,7 +310,7 @@ class Seeded(Impaired):
         return peer.socket.getsockname()
 
 
-LINE = re.compile(r"^56 bytes from 127\.0\.0\.1:\d+: seq=(\d+) time=([\d.]+) ms")
+LINE = re.compile(r"^56 bytes from 127\.0\.0\.1:\d+: seq=(\d+) (?:ttl=\d+ )?time=([\d.]+) ms")
 
 
 class Figures(Impaired):

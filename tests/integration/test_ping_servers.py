@@ -415,7 +415,7 @@ class Several(Case):
         text = self.text(*endpoints, count=5)
         for endpoint in endpoints:
             self.assertEqual(len(re.findall(
-                rf"^{re.escape(endpoint)}: 56 bytes from \S+: seq=\d+ time=", text, re.M)), 5, text)
+                rf"^{re.escape(endpoint)}: 56 bytes from \S+: seq=\d+ (?:ttl=\d+ )?time=", text, re.M)), 5, text)
             self.assertIn(f"--- {endpoint} ping statistics ---\n", text)
         table = re.split(r"(?m)^in ms\s+loss\s+min\s+median\s+p95\s+p99\s+max\s+ipdv$", text)[1]
         for endpoint in endpoints:

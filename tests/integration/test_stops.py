@@ -82,7 +82,7 @@ class Case(RiposteTest):
 
 
 class Ping(Case):
-    LINE = re.compile(r"56 bytes from \S+: seq=(\d+) time=([\d.]+) ms(.*)")
+    LINE = re.compile(r"56 bytes from \S+: seq=(\d+) (?:ttl=\d+ )?time=([\d.]+) ms(.*)")
     COUNT = 300
 
     def judge(self, peer, output):

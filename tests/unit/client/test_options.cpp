@@ -802,6 +802,24 @@ TEST_CASE("a bad interface, mark or hop limit is refused") {
     CHECK(refusal({"ping", "--ttl", "256", "host"}) == "--ttl: must be from 1 to 255");
 }
 
+TEST_CASE("--flows is for one endpoint over UDP, with as many ports as there are") {
+    CHECK(ping_options({"ping", "-u", "b"}).flows == 0);
+    CHECK(ping_options({"ping", "-u", "--flows", "256", "b"}).flows == 256);
+    CHECK(refusal({"ping", "-u", "--flows", "0", "b"}) == "--flows: must be from 1 to 256");
+    CHECK(refusal({"ping", "-u", "--flows", "257", "b"}) == "--flows: must be from 1 to 256");
+    CHECK(
+        refusal({"ping", "-u", "--flows", "2", "a", "b"}) ==
+        "--flows is for one ENDPOINT; start a riposte for each");
+    CHECK(
+        refusal({"ping", "--flows", "2", "b"}) ==
+        "--flows is for UDP (-u); over TCP, to tcp://b:7001, there is one connection");
+    CHECK(ping_options({"ping", "-u", "--flows", "3", "--source", "::1", "b"}).flows == 3);
+    CHECK(ping_options({"ping", "-u", "--flows", "3", "--source", "[::1]:65533", "b"}).flows == 3);
+    CHECK(
+        refusal({"ping", "-u", "--flows", "3", "--source", "[::1]:65534", "b"}) ==
+        "--flows 3: from port 65534 on there are only 2; begin lower with --source ADDR:PORT");
+}
+
 TEST_CASE("the source may have a port, where one connection at a time needs it") {
     const auto source = [](const char* word) {
         const PathOptions path = common_options({"send", "--source", word, "host"}).path;

@@ -123,6 +123,34 @@ TEST_CASE("the window holds twice as many probes as can wait, within its bounds"
     CHECK(window_for(0, UINT64_MAX) == 1 << 20);
 }
 
+TEST_CASE("flows take the probes in turn, and each has its own outcomes and round trips") {
+    PingAccount account(settings);
+    account.set_flows(std::array<uint16_t, 3>{41000, 41002, 41003});
+    for (uint64_t i = 1; i <= 7; i++)
+        account.send(i * ms, i * ms);
+    account.datagram(copy(account.payload(1)), 11 * ms);
+    account.datagram(copy(account.payload(4)), 44 * ms);
+    account.fail(2, Outcome::refused);
+    account.fail(3, Outcome::local);
+    CHECK(account.oldest_waiting(1, 3) == 5);
+    CHECK(account.oldest_waiting(2, 3) == 6);
+    CHECK(account.oldest_waiting(0, 3) == 7);
+    while (account.expire(2 * timeout)) {
+    }
+    CHECK_FALSE(account.oldest_waiting(1, 3).has_value());
+    const std::vector<FlowResult>& flows = account.result().flows;
+    REQUIRE(flows.size() == 3);
+    CHECK(flows[0].port == 41000);
+    CHECK(flows[2].port == 41003);
+    CHECK(flows[0].counts == OutcomeCounts{.sent = 3, .answered = 2, .lost = 1});
+    CHECK(flows[1].counts == OutcomeCounts{.sent = 2, .lost = 1, .refused = 1});
+    CHECK(flows[2].counts == OutcomeCounts{.sent = 2, .lost = 1, .local = 1});
+    CHECK(flows[0].rtt.min_ns() == 10 * ms);
+    CHECK(flows[0].rtt.max_ns() == 40 * ms);
+    CHECK(flows[1].rtt.empty());
+    check_identity(account);
+}
+
 TEST_CASE("a payload is the probe's wire format, with the actual send time") {
     PingAccount account(of_size(100));
     CHECK(account.send(5 * ms, 7 * ms) == 1);

@@ -1,4 +1,5 @@
 // Every text of ping, exactly, and its JSON against the schema.
+#include "client/ping/ping_path_text.h"
 #include "client/ping/ping_report.h"
 #include "client/show/json.h"
 #include "client/show/table.h"
@@ -11,10 +12,12 @@
 #include <limits>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <netinet/in.h>
 
 using namespace riposte;
@@ -166,6 +169,71 @@ TEST_CASE("an answer is one line as ping prints it") {
         ping_line(udp(), arrived(), several) ==
         "udp://127.0.0.1:7001: 56 bytes from 127.0.0.1:7001: seq=3 time=0.0621 ms\n");
     CHECK(ping_line(udp(), arrived(), colored) == ping_line(udp(), arrived(), plain));
+}
+
+TEST_CASE("an answer's line has its flow, and the header that it came with") {
+    PingResult result = udp();
+    ProbeOutcome arrival = arrived();
+    arrival.header = {.ttl = 64, .traffic_class = 0, .fragment = {}};
+    CHECK(
+        ping_line(result, arrival, plain) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 ttl=64 time=0.0621 ms\n");
+    arrival.header = {.ttl = 57, .traffic_class = 46 << 2 | 3, .fragment = {}};
+    result.flows.resize(2);
+    result.flows[0].port = 41000;
+    CHECK(
+        ping_line(result, arrival, plain) ==
+        "56 bytes from 127.0.0.1:7001: seq=3 port=41000 ttl=57 dscp=ef ecn=ce time=0.0621 ms\n");
+    arrival.header = {.ttl = {}, .traffic_class = 5 << 2 | 2, .fragment = {}};
+    arrival.sequence = 0;
+    CHECK(ping_line(result, arrival, plain).contains("answers no probe of ours"));
+    CHECK(header_marks(arrival.header) == " dscp=5 ecn=ect0");
+    CHECK(ping_failure_line(result, {.sequence = 3, .outcome = Outcome::lost}, plain)
+              .ends_with(" port=41000\n"));
+}
+
+TEST_CASE("the summary says more of the headers of replies if they changed or were asked about") {
+    PingResult result = typical();
+    const auto says = [&](std::string_view line) {
+        return ping_summary(result, plain).contains(fmt::format("\n{}\n", line));
+    };
+    result.headers.note({.ttl = 64, .traffic_class = 0, .fragment = {}});
+    CHECK_FALSE(ping_summary(result, plain).contains("replies: "));
+    result.path.dscp = 0;
+    CHECK(says("replies: ttl 64, dscp be"));
+    result.path.dscp = 46;
+    CHECK(says("replies: ttl 64, dscp be (sent ef)"));
+    result.headers.note({.ttl = 57, .traffic_class = 46 << 2 | 3, .fragment = {}});
+    CHECK(says("replies: ttl 57 to 64 (changed 1 time), dscp be, ef (sent ef),\n"
+               "         1 marked as congested (ECN)"));
+}
+
+TEST_CASE("the summary names the flows that are worse") {
+    PingResult result = typical();
+    for (uint16_t i = 0; i < 32; i++) {
+        FlowResult each;
+        each.port = static_cast<uint16_t>(41000 + i);
+        each.counts = {.sent = 100, .answered = 100};
+        each.rtt.record(20'000'000, 100);
+        result.flows.push_back(std::move(each));
+    }
+    CHECK(ping_summary(result, plain).contains("\nnone of 32 flows stands out\n"));
+    for (const size_t bad : {3UL, 19UL})
+        result.flows[bad].counts = {.sent = 100, .answered = 69, .lost = 31};
+    CHECK(ping_summary(result, plain).contains("\nflows 41003, 41019 lose 31%, all others 0%\n"));
+    result.flows[19].counts = {.sent = 100, .answered = 100};
+    result.flows[7].rtt.clear();
+    result.flows[7].rtt.record(32'000'000, 100);
+    const std::string text = ping_summary(result, plain);
+    CHECK(text.contains("\nflow 41003 loses 31%, all others 0%\n"));
+    CHECK(text.contains("\nflow 41007 is 12 ms slower than the others\n"));
+    CHECK(ascii_fits(text));
+}
+
+TEST_CASE("ports in a row are written as a range") {
+    CHECK(ports_text({}).empty());
+    CHECK(ports_text(std::vector<uint16_t>{1, 3}) == "1, 3");
+    CHECK(ports_text(std::vector<uint16_t>{1, 2, 3, 5, 6, 8, 9, 10}) == "1-3, 5, 6, 8-10");
 }
 
 TEST_CASE("remarks about an answer follow it") {
@@ -584,6 +652,15 @@ TEST_CASE(
         .dscp = 46,
         .ttl = 9,
         .df = true};
+    full.headers.note({.ttl = 64, .traffic_class = 3, .fragment = {}});
+    for (uint16_t i = 0; i < 4; i++) {
+        FlowResult flow;
+        flow.port = static_cast<uint16_t>(41000 + i);
+        const uint64_t lost = i == 1 ? 60 : 0;
+        flow.counts = {.sent = 100, .answered = 100 - lost, .lost = lost};
+        flow.rtt.record(i == 2 ? 50'000'000 : 20'000'000, 100);
+        full.flows.push_back(std::move(flow));
+    }
     full.refusal.record(50'000);
     lose(full, {2, 3});
     full.causes.note(icmp(3, 4, EMSGSIZE));
