@@ -86,7 +86,8 @@ Bindings bind(RawPing& words) {
         flag('q', "quiet", words.quiet),
         flag('D', "timestamps", words.timestamps),
         flag(0, "reconnect", words.reconnect),
-        value(0, "flows", words.flows)};
+        value(0, "flows", words.flows),
+        flag(0, "mtu", words.mtu)};
 }
 
 Bindings bind(RawLoad& words) {

@@ -94,6 +94,7 @@ struct PingOptions {
     bool quiet = false;
     bool timestamps = false; ///< -D: the time in front of each line
     bool reconnect = false;  ///< TCP: a connection for each probe
+    bool mtu = false;        ///< UDP: search for the path MTU instead
     uint32_t flows = 0;      ///< UDP: local ports that take the probes in turn; 0: one, any
     ReportOptions report;
 };

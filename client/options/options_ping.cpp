@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -61,6 +62,35 @@ Result<void> check_flows(const PingOptions& ping, const PathOptions& path) {
     return {};
 }
 
+/// --mtu chooses sizes, number and pace of the probes itself, and has one kind of result.
+Result<void> check_mtu(const PingOptions& ping, const RawPing& words) {
+    if (!ping.mtu)
+        return {};
+    for (const Endpoint& endpoint : ping.endpoints)
+        if (endpoint.transport == Transport::tcp)
+            return usage(fmt::format(
+                "--mtu is for UDP (-u); over TCP, to {}, the kernel cuts data to fit",
+                to_string(endpoint)));
+    struct Other {
+        std::string_view name;
+        bool given;
+    };
+    for (const Other& other :
+         {Other{"-c", words.count.has_value()}, Other{"-i", words.interval.has_value()},
+          Other{"-w", words.deadline.has_value()}, Other{"-s", words.size.has_value()},
+          Other{"-D", words.timestamps}, Other{"--every", words.report.every.has_value()},
+          Other{"--json-lines", words.report.json_lines}, Other{"--flows", words.flows.has_value()},
+          Other{"--histogram", words.report.histogram},
+          Other{"--hist", words.report.histogram_file.has_value()},
+          Other{"--plot", words.report.plot_file.has_value()},
+          Other{"--fail-if", words.report.fail_if.has_value()}})
+        if (other.given)
+            return usage(fmt::format(
+                "--mtu and {} exclude each other; the search chooses sizes and pace itself",
+                other.name));
+    return {};
+}
+
 /// A probe stays in memory until it is answered or lost.
 Result<void> check_waiting(const PingOptions& ping, uint32_t timeout_ms) {
     const uint64_t interval_us = ping.interval_us;
@@ -96,6 +126,7 @@ Result<Options> read_ping(const RawPing& words) {
     ping.quiet = words.quiet;
     ping.timestamps = words.timestamps;
     ping.reconnect = words.reconnect;
+    ping.mtu = words.mtu;
     std::string before;
     for (const std::string& text : words.endpoints) {
         auto endpoint = read_endpoint(text, words.common.udp);
@@ -129,8 +160,9 @@ Result<Options> read_ping(const RawPing& words) {
         if (!checked)
             return std::unexpected(checked.error());
     }
-    if (auto checked =
-            all_of({check_source_port(ping, common->path), check_flows(ping, common->path)});
+    if (auto checked = all_of(
+            {check_source_port(ping, common->path), check_flows(ping, common->path),
+             check_mtu(ping, words)});
         !checked)
         return std::unexpected(checked.error());
     if (auto checked = check_conditions(ping); !checked)

@@ -65,6 +65,7 @@ struct RawPing {
     bool timestamps = false;
     bool reconnect = false;
     RawValue flows;
+    bool mtu = false;
     RawPath path;
     RawReport report;
 };

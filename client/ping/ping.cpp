@@ -15,6 +15,7 @@
 
 #include "client/net/receive_time.h"
 #include "client/ping/ping_intervals.h"
+#include "client/ping/ping_mtu.h"
 #include "client/ping/ping_report.h"
 #include "client/ping/ping_schedule.h"
 #include "client/ping/ping_targets.h"
@@ -428,6 +429,8 @@ Result<Exit> PingRun::conclude(MeasurementFiles& files, const std::vector<NotMea
 } // namespace
 
 Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
+    if (options.mtu)
+        return ping_mtu(common, options);
     EventLoop::note_interim();
     const uint64_t begun_ms = monotonic_ms();
     const uint64_t end_ms = options.deadline_ms ? begun_ms + *options.deadline_ms : UINT64_MAX;

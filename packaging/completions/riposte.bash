@@ -109,7 +109,7 @@ _riposte() {
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
             valued+=' -c --count -i --interval -w --deadline --flows'
-            flags+=' -j --json --json-lines --histogram --reconnect --df -q --quiet -D --timestamps'
+            flags+=' -j --json --json-lines --histogram --reconnect --df --mtu -q --quiet -D --timestamps'
             ;;
         load)
             valued+=" $path"

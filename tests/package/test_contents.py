@@ -24,6 +24,7 @@ CLIENT = {
     "/usr/share/man/man1/riposte.1.gz",
     "/usr/share/riposte/schema/riposte-load-2.schema.json",
     "/usr/share/riposte/schema/riposte-load-interval-1.schema.json",
+    "/usr/share/riposte/schema/riposte-mtu-1.schema.json",
     "/usr/share/riposte/schema/riposte-ping-2.schema.json",
     "/usr/share/riposte/schema/riposte-ping-interval-1.schema.json",
     "/usr/share/riposte/schema/riposte-ping-probe-1.schema.json",

@@ -122,7 +122,7 @@ TEST_CASE("nothing is named without losses, without probes, or of one flow") {
     CHECK(all.judge().lossy.empty());
 }
 
-TEST_CASE("losses that all flows share are nobody's fault: few false verdicts in many runs") {
+TEST_CASE("losses that all flows share name none of them: few false verdicts in many runs") {
     // By the rule one run of a thousand may name a flow; 3 of 600 would be two too many.
     int wrong = 0;
     for (uint64_t seed = 1; seed <= 200; seed++)

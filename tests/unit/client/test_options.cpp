@@ -820,6 +820,23 @@ TEST_CASE("--flows is for one endpoint over UDP, with as many ports as there are
         "--flows 3: from port 65534 on there are only 2; begin lower with --source ADDR:PORT");
 }
 
+TEST_CASE("--mtu is for UDP, and chooses sizes and pace itself") {
+    CHECK(ping_options({"ping", "--mtu", "-q", "-j", "-W", "2s", "udp://a", "udp://b"}).mtu);
+    CHECK(
+        refusal({"ping", "--mtu", "udp://a", "b"}) ==
+        "--mtu is for UDP (-u); over TCP, to tcp://b:7001, the kernel cuts data to fit");
+    for (const char* other :
+         {"-c5", "-i1", "-w9", "-s99", "-D", "--every=9", "--json-lines", "--flows=2",
+          "--histogram", "--hist=a", "--plot=a", "--fail-if=loss>1%"}) {
+        std::string name = other;
+        name.resize(std::min(name.find('='), name[1] == '-' ? name.size() : 2));
+        CHECK(
+            refusal({"ping", "-u", "--mtu", other, "a"}) ==
+            fmt::format(
+                "--mtu and {} exclude each other; the search chooses sizes and pace itself", name));
+    }
+}
+
 TEST_CASE("the source may have a port, where one connection at a time needs it") {
     const auto source = [](const char* word) {
         const PathOptions path = common_options({"send", "--source", word, "host"}).path;
