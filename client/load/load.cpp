@@ -11,6 +11,7 @@
 #include "client/show/measurement_output.h"
 #include "client/show/report.h"
 #include "client/show/terminal.h"
+#include "client/show/terminal_screen.h"
 #include "common/clock.h"
 #include "common/text.h"
 
@@ -238,6 +239,9 @@ Result<void> show(
 
 Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     EventLoop::note_interim();
+    if (options.report.live)
+        if (auto checked = check_screen("load"); !checked)
+            return std::unexpected(checked.error());
     auto files = MeasurementFiles::open(options.report);
     if (!files)
         return std::unexpected(files.error());
@@ -277,7 +281,7 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     LoadResult result;
     describe_run(result, options, setup.target, setup.address);
     describe_service(result, setup, *found);
-    if (!options.report.is_json() && !options.quiet)
+    if (!options.report.is_json() && !options.quiet && !options.report.live)
         if (const auto printed = print(load_header(result, {false, output_columns()})); !printed)
             return std::unexpected(printed.error());
 

@@ -18,15 +18,15 @@ namespace {
 constexpr size_t latency_width = 7; ///< "123.456"
 constexpr size_t rate_width = 9;
 /// Requests expire in steps of a run's tick, and those that left late after their own time.
-constexpr uint64_t patience_beyond_timeout_ns = 1'000'000'000;
+constexpr uint64_t request_patience_ns = 1'000'000'000;
 
 /// The count of requests in an interval, for the width of its column.
-double expected(const LoadResult& result, uint32_t every_ms) {
+double expected_requests(const LoadResult& result, uint32_t every_ms) {
     constexpr double closed_loop_rate = 999'999;
     return result.rate.value_or(closed_loop_rate) * every_ms / 1000;
 }
 
-std::vector<LineColumn> columns(double requests) {
+std::vector<LineColumn> load_columns(double requests) {
     return {
         {"sent", count_width("sent", requests)},
         {"answers/s", rate_width},
@@ -36,7 +36,7 @@ std::vector<LineColumn> columns(double requests) {
         {"max", latency_width}};
 }
 
-std::vector<LineCell> cells(const LoadIntervalFigures& interval) {
+std::vector<LineCell> load_cells(const LoadIntervalFigures& interval) {
     const OutcomeCounts& counts = interval.figures->counts;
     const uint64_t errors = counts.decided() - counts.answered;
     std::vector<LineCell> row{
@@ -55,7 +55,7 @@ std::vector<LineCell> cells(const LoadIntervalFigures& interval) {
     return row;
 }
 
-std::string note_of(const LoadIntervalFigures& interval) {
+std::string load_note(const LoadIntervalFigures& interval) {
     std::string text;
     if (const uint64_t pending = interval.figures->counts.undecided(); pending > 0)
         text = fmt::format("{} pending", pending);
@@ -77,11 +77,10 @@ LoadIntervals::LoadIntervals(
     bool is_json, Look look)
     : result_(result), schedule_(schedule), start_ns_(schedule.measured_from_ns()),
       is_json_(is_json),
-      intervals_(
-          start_ns_, uint64_t{every_ms} * 1'000'000, timeout_ns + patience_beyond_timeout_ns),
+      intervals_(start_ns_, uint64_t{every_ms} * 1'000'000, timeout_ns + request_patience_ns),
       lines_(
-          columns(expected(result, every_ms)), std::span<const std::string>(), every_ms % 1000 != 0,
-          look) {}
+          load_columns(expected_requests(result, every_ms)), std::span<const std::string>(),
+          every_ms % 1000 != 0, look) {}
 
 /// Nothing of what came after the measured time makes an interval of its own.
 std::string LoadIntervals::text_of(Interval interval) {
@@ -97,7 +96,7 @@ std::string LoadIntervals::text_of(Interval interval) {
     if (is_json_)
         return load_interval_json(result_, figures);
     std::string text = lines_.heads(figures.began_at);
-    return text + lines_.row(0, figures.began_at, cells(figures), note_of(figures));
+    return text + lines_.row(0, figures.began_at, load_cells(figures), load_note(figures));
 }
 
 std::string LoadIntervals::take(uint64_t now_ns) {

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -41,6 +42,12 @@ LoadRun::LoadRun(
 Result<void> LoadRun::run() {
     if (auto opened = engine_.open(); !opened)
         return opened;
+    if (report_.live) {
+        auto screen = LoadLive::open(context_.loop, look_.color);
+        if (!screen)
+            return std::unexpected(screen.error());
+        screen_ = std::move(*screen);
+    }
     const uint64_t now = monotonic_ns();
     next_tick_ns_ = now + tick_ns;
     shown_ns_ = now;
@@ -62,6 +69,7 @@ Result<void> LoadRun::run() {
     send_and_receive();
     await_answers();
     context_.loop.handle_second(false);
+    screen_.reset();
     result_.cut_short = context_.loop.interrupts() > 1;
     engine_.finish();
     context_.account.finish();
@@ -144,7 +152,10 @@ void LoadRun::await_answers() {
 void LoadRun::tick(uint64_t now_ns) {
     next_tick_ns_ = now_ns + tick_ns;
     engine_.sweep(now_ns);
-    if (context_.loop.take_interim()) {
+    const bool wants_interim = context_.loop.take_interim();
+    if (wants_interim && screen_ != nullptr) {
+        screen_->redraw();
+    } else if (wants_interim) {
         context_.account.fold();
         result_.elapsed_ns = now_ns - std::min(now_ns, context_.schedule.measured_from_ns());
         const MayBlock guard(context_.loop);
@@ -166,35 +177,51 @@ void LoadRun::print_lines(const std::string& lines) {
     printed_ = print(lines);
 }
 
+LoadProgress LoadRun::progress(uint64_t now_ns) const {
+    const LoadAccount& account = context_.account;
+    const LoadSchedule& schedule = context_.schedule;
+    LoadProgress progress;
+    progress.warming_up = schedule.phase() == LoadPhase::warming_up;
+    const uint64_t from_ns = schedule.measured_from_ns();
+    const uint64_t measured_ns = now_ns - std::min(now_ns, from_ns);
+    const auto part = [&](uint64_t some, uint64_t all) {
+        progress.done = std::max(
+            progress.done.value_or(0),
+            std::min(1.0, static_cast<double>(some) / static_cast<double>(all)));
+    };
+    if (plan_.duration_ns > 0) {
+        part(measured_ns, plan_.duration_ns);
+        progress.left_ns =
+            from_ns + plan_.duration_ns - std::min(now_ns, from_ns + plan_.duration_ns);
+    }
+    if (plan_.count)
+        part(result_.counts.sent, *plan_.count);
+    progress.rate = static_cast<double>(account.answers() - shown_answers_) /
+                    (static_cast<double>(now_ns - shown_ns_) / 1e9);
+    if (account.recent().has_percentile(99))
+        progress.p99_ns = account.recent().percentile_ns(99);
+    else if (!account.recent().empty())
+        progress.max_ns = account.recent().max_ns();
+    progress.errors = result_.counts.errors();
+    return progress;
+}
+
+/// If the terminal is gone, the run ends, as after any failure of standard output.
+void LoadRun::draw(uint64_t now_ns) {
+    const LoadProgress now = progress(now_ns);
+    screen_->sample(now.rate, context_.account.recent());
+    context_.account.fold();
+    if (auto drawn = screen_->turn(now_ns, UINT64_MAX, result_, now); !drawn)
+        printed_ = drawn;
+}
+
 void LoadRun::show(uint64_t now_ns) {
     LoadAccount& account = context_.account;
-    if (live_.is_shown() && !context_.quiet) {
-        const LoadSchedule& schedule = context_.schedule;
-        LoadProgress progress;
-        progress.warming_up = schedule.phase() == LoadPhase::warming_up;
-        const uint64_t from_ns = schedule.measured_from_ns();
-        const uint64_t measured_ns = now_ns - std::min(now_ns, from_ns);
-        const auto part = [&](uint64_t some, uint64_t all) {
-            progress.done = std::max(
-                progress.done.value_or(0),
-                std::min(1.0, static_cast<double>(some) / static_cast<double>(all)));
-        };
-        if (plan_.duration_ns > 0) {
-            part(measured_ns, plan_.duration_ns);
-            progress.left_ns =
-                from_ns + plan_.duration_ns - std::min(now_ns, from_ns + plan_.duration_ns);
-        }
-        if (plan_.count)
-            part(result_.counts.sent, *plan_.count);
-        progress.rate = static_cast<double>(account.answers() - shown_answers_) /
-                        (static_cast<double>(now_ns - shown_ns_) / 1e9);
-        if (account.recent().has_percentile(99))
-            progress.p99_ns = account.recent().percentile_ns(99);
-        else if (!account.recent().empty())
-            progress.max_ns = account.recent().max_ns();
-        progress.errors = result_.counts.errors();
+    if (screen_ != nullptr) {
+        draw(now_ns);
+    } else if (live_.is_shown() && !context_.quiet) {
         const MayBlock guard(context_.loop);
-        live_.draw(load_progress(progress, live_.width(), shows_unicode()));
+        live_.draw(load_progress(progress(now_ns), live_.width(), shows_unicode()));
     }
     account.fold();
     shown_ns_ = now_ns;

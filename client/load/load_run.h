@@ -7,12 +7,15 @@
 
 #include "client/load/load_engine.h"
 #include "client/load/load_intervals.h"
+#include "client/load/load_live.h"
+#include "client/load/load_report.h"
 #include "client/load/load_result.h"
 #include "client/options/options.h"
 #include "client/show/table.h"
 #include "client/show/terminal.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -39,6 +42,8 @@ private:
     void tick(uint64_t now_ns);
     void show(uint64_t now_ns);
     void print_lines(const std::string& lines);
+    LoadProgress progress(uint64_t now_ns) const;
+    void draw(uint64_t now_ns);
     void begin_measuring(uint64_t now_ns);
 
     LoadContext& context_;
@@ -50,6 +55,7 @@ private:
     Look look_;
     LiveLine live_;
     std::optional<LoadIntervals> intervals_; ///< with --every
+    std::unique_ptr<LoadLive> screen_;       ///< with --live
     Result<void> printed_;
     bool measuring_ = false;
     uint64_t next_tick_ns_ = 0;

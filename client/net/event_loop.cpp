@@ -29,6 +29,10 @@ std::atomic<int> interrupt_count{0};
 std::atomic<bool> second_handled{false};
 std::atomic<bool> interim_wanted{false};
 std::atomic<int> wake_fd{-1};
+std::atomic<bool> resized{false};
+std::atomic<bool> suspend_wanted{false};
+std::atomic<bool> continued{false};
+std::atomic<void (*)()> exit_function{nullptr};
 
 void poke() {
     const int error = errno;
@@ -40,8 +44,19 @@ void poke() {
 
 extern "C" void on_interrupt(int) {
     const int earlier = interrupt_count.fetch_add(1);
-    if (earlier > 1 || (earlier == 1 && !second_handled))
+    if (earlier > 1 || (earlier == 1 && !second_handled)) {
+        if (auto* const function = exit_function.load(); function != nullptr)
+            function();
         _exit(interrupted_status);
+    }
+    poke();
+}
+
+extern "C" void on_screen_signal(int number) {
+    std::atomic<bool>& noted = number == SIGWINCH  ? resized
+                               : number == SIGTSTP ? suspend_wanted
+                                                   : continued;
+    noted = true;
     poke();
 }
 
@@ -169,6 +184,34 @@ int EventLoop::interrupts() const {
 
 bool EventLoop::handle_second(bool handled) {
     return second_handled.exchange(handled);
+}
+
+void EventLoop::handle_screen(bool handled) {
+    for (const int number : {SIGWINCH, SIGTSTP, SIGCONT})
+        handle(number, handled ? on_screen_signal : SIG_DFL);
+    if (!handled)
+        take_screen_events();
+}
+
+EventLoop::ScreenEvents EventLoop::take_screen_events() {
+    return {
+        .resized = resized.exchange(false),
+        .suspend = suspend_wanted.exchange(false),
+        .continued = continued.exchange(false)};
+}
+
+void EventLoop::suspend() {
+    handle(SIGTSTP, SIG_DFL);
+    ::raise(SIGTSTP);
+    handle(SIGTSTP, on_screen_signal);
+}
+
+void EventLoop::interrupt() {
+    on_interrupt(SIGINT);
+}
+
+void EventLoop::before_exit(void (*function)()) {
+    exit_function = function;
 }
 
 bool EventLoop::take_interim() {

@@ -12,6 +12,9 @@
 // All of them are handled only while an EventLoop exists; there is one at a time. SIGQUIT is
 // noted even before, while names are resolved: a user may send it before knowing whether there
 // is a loop.
+//
+// While a screen is on the terminal (handle_screen()), the signals of terminals are events as well:
+// SIGWINCH, SIGTSTP (Ctrl-Z) and SIGCONT, and SIGQUIT is taken with them.
 #pragma once
 
 #include "common/error.h"
@@ -51,6 +54,23 @@ public:
     /// when the run is concluded. Returns the previous value.
     bool handle_second(bool handled);
     bool take_interim(); ///< SIGQUIT came since the last call
+
+    /// What a terminal's signals asked for.
+    struct ScreenEvents {
+        bool resized = false;
+        bool suspend = false;
+        bool continued = false;
+    };
+    /// From now on, or no more, the signals of terminals are noted for take_screen_events().
+    void handle_screen(bool handled);
+    ScreenEvents take_screen_events();
+    /// Stops this process as SIGTSTP would have; returns when it continues.
+    void suspend();
+    /// As SIGINT: another way to ask for the end.
+    void interrupt();
+    /// `function` is called, in a signal handler, before an interrupt ends the process at once;
+    /// null: nothing is.
+    static void before_exit(void (*function)());
 
 private:
     EventLoop(Fd epoll, Fd timer, Fd wake);

@@ -42,6 +42,7 @@ Options:
       --json-lines     print each interval of --every as JSON, a line each; the
                        last line is what -j prints
       --every TIME     print a line of figures for each interval of this length
+      --live           show rate and latency on a screen that updates
       --histogram      draw the latency as bars on a logarithmic scale
       --hist FILE      write its distribution in the format of HdrHistogram
       --plot FILE      plot it over time and by percentile, as SVG

@@ -34,9 +34,10 @@ Options:
   -q, --quiet          print only the summary, or the table of several endpoints
   -D, --timestamps     print the time in front of each line
   -j, --json           print one JSON document (riposte/ping/2) and nothing else
-      --json-lines     print each probe, and each interval of --every, as JSON, a
-                       line each; the last line is what -j prints
+      --json-lines     print each probe, and each interval of --every, as JSON,
+                       a line each; the last line is what -j prints
       --every TIME     print a line of figures for each interval of this length
+      --live           show a row for each endpoint on a screen that updates
       --histogram      draw the round trips as bars on a logarithmic scale
       --hist FILE      write their distribution in the format of HdrHistogram
       --plot FILE      plot them over time and by percentile, as SVG

@@ -64,10 +64,10 @@ Bindings bind(RawPath& words) {
 }
 
 Bindings bind(RawReport& words) {
-    return {flag('j', "json", words.json),          flag(0, "json-lines", words.json_lines),
-            value(0, "every", words.every),         flag(0, "histogram", words.histogram),
-            value(0, "hist", words.histogram_file), value(0, "plot", words.plot_file),
-            value(0, "fail-if", words.fail_if)};
+    return {flag('j', "json", words.json),         flag(0, "json-lines", words.json_lines),
+            flag(0, "live", words.live),           value(0, "every", words.every),
+            flag(0, "histogram", words.histogram), value(0, "hist", words.histogram_file),
+            value(0, "plot", words.plot_file),     value(0, "fail-if", words.fail_if)};
 }
 
 Bindings bind(RawSend& words) {

@@ -66,6 +66,7 @@ struct ReportOptions {
     bool json = false;
     bool json_lines = false;          ///< what happens as lines of JSON, and the document last
     std::optional<uint32_t> every_ms; ///< --every: a line of figures for each interval
+    bool live = false;                ///< a screen that shows what happens
     bool histogram = false;           ///< as a chart in the terminal
     std::string histogram_file;       ///< --hist: the distribution as a table; empty: none
     std::string plot_file;            ///< --plot: an SVG; empty: none

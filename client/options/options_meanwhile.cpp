@@ -1,12 +1,15 @@
 // What the words mean that say what ping and load show while they run.
 #include "client/options/options_values.h"
 
+#include <string_view>
+
 #include <fmt/format.h>
 
 namespace riposte::client {
 
 Result<void> read_meanwhile(const RawReport& words, ReportOptions& report) {
     report.json_lines = words.json_lines;
+    report.live = words.live;
     if (auto read = read_duration_ms("--every", words.every, false, report.every_ms); !read)
         return read;
     if (report.every_ms && *report.every_ms < every_ms_min)
@@ -22,6 +25,13 @@ Result<void> read_meanwhile(const RawReport& words, ReportOptions& report) {
         return usage(
             "--json-lines and --histogram exclude each other; --json-lines prints nothing but "
             "JSON");
+    const std::string_view other = report.json         ? "-j"
+                                   : report.json_lines ? "--json-lines"
+                                   : report.every_ms   ? "--every"
+                                                       : "";
+    if (report.live && !other.empty())
+        return usage(
+            fmt::format("--live and {} exclude each other; both need standard output", other));
     return {};
 }
 

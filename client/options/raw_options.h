@@ -47,6 +47,7 @@ struct RawSend {
 struct RawReport {
     bool json = false;
     bool json_lines = false;
+    bool live = false;
     RawValue every;
     bool histogram = false;
     RawValue histogram_file;

@@ -15,6 +15,7 @@
 
 #include "client/net/receive_time.h"
 #include "client/ping/ping_intervals.h"
+#include "client/ping/ping_live.h"
 #include "client/ping/ping_mtu.h"
 #include "client/ping/ping_report.h"
 #include "client/ping/ping_schedule.h"
@@ -24,6 +25,7 @@
 #include "client/show/measurement_output.h"
 #include "client/show/report.h"
 #include "client/show/terminal.h"
+#include "client/show/terminal_screen.h"
 #include "common/clock.h"
 #include "common/text.h"
 #include "common/units.h"
@@ -31,6 +33,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -76,7 +79,8 @@ public:
               .several = options.endpoints.size() > 1,
               .color = colors_output(common.color),
               .columns = output_columns()},
-          prints_lines_(!options.quiet && !options.report.is_json()), deadline_ns_(end_ns) {}
+          prints_lines_(!options.quiet && !options.report.is_json() && !options.report.live),
+          deadline_ns_(end_ns) {}
 
     void add(Target target, const SocketAddress& address);
     Result<void> run(bool with_series);
@@ -95,6 +99,8 @@ private:
     Result<void> turn();
     Result<void> send_due(Lane& lane);
     bool is_sending() const;
+    void report_error(const std::string& line);
+    void close_live();
     void report_skipped(const Lane& lane, uint64_t skipped);
     void stop();
     uint64_t next_due_ns() const;
@@ -112,6 +118,7 @@ private:
     bool prints_lines_;
     std::vector<Lane> lanes_;
     std::optional<PingIntervals> intervals_; ///< with --every
+    std::unique_ptr<PingLive> live_;         ///< with --live
     std::string output_;                     ///< lines of this turn
     uint64_t start_ns_ = 0;
     uint64_t last_event_ns_ = 0; ///< something was still to be sent, or an answer came
@@ -167,18 +174,26 @@ void PingRun::start(bool with_series) {
         lanes_[i].prober->begin(
             static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9, start_ns_,
             with_series ? std::make_unique<Series>(start_ns_) : nullptr);
-        if (options_.report.every_ms || options_.report.json_lines)
+        if (options_.report.every_ms || options_.report.json_lines || live_ != nullptr)
             lanes_[i].prober->watch_fates();
     }
     if (options_.report.every_ms)
         intervals_.emplace(options_, results(), style_);
+    if (live_ != nullptr)
+        live_->begin(results(), style_.color);
 }
 
 Result<void> PingRun::run(bool with_series) {
     for (const Lane& lane : lanes_)
         if (auto prepared = lane.prober->prepare(); !prepared)
             return prepared;
-    if (!options_.report.is_json() && !shows_table_alone())
+    if (options_.report.live) {
+        auto live = PingLive::open(loop_);
+        if (!live)
+            return std::unexpected(live.error());
+        live_ = std::move(*live);
+    }
+    if (!options_.report.is_json() && !options_.report.live && !shows_table_alone())
         for (const Lane& lane : lanes_)
             output_ += ping_header(lane.prober->result(), style_.look());
     if (auto flushed = flush(); !flushed)
@@ -193,6 +208,7 @@ Result<void> PingRun::run(bool with_series) {
         if (auto result = turn(); !result)
             return result;
     loop_.handle_second(false);
+    close_live();
     cut_short_ = loop_.interrupts() >= 2;
     measure_elapsed();
     for (const Lane& lane : lanes_) {
@@ -229,7 +245,10 @@ Result<void> PingRun::turn() {
     if (intervals_)
         output_ += intervals_->take(now_ns, next_due_ns());
     if (loop_.take_interim())
-        print_interim();
+        live_ != nullptr ? live_->redraw() : print_interim();
+    if (live_ != nullptr)
+        if (auto drawn = live_->turn(monotonic_ns(), next_due_ns(), is_sending_); !drawn)
+            return drawn;
     return flush();
 }
 
@@ -254,7 +273,7 @@ Result<void> PingRun::send_due(Lane& lane) {
 }
 
 void PingRun::report_skipped(const Lane& lane, uint64_t skipped) {
-    report_.error(fmt::format(
+    report_error(fmt::format(
         "{}: {} {} not sent: this process was suspended for more than a minute",
         lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
 }
@@ -280,6 +299,8 @@ void PingRun::stop() {
 
 uint64_t PingRun::next_deadline_ns() const {
     uint64_t next_ns = intervals_ ? std::min(deadline_ns_, intervals_->next_ns()) : deadline_ns_;
+    if (live_ != nullptr)
+        next_ns = std::min(next_ns, live_->next_ns());
     for (const Lane& lane : lanes_) {
         const uint64_t due_ns = lane.schedule.next_due_ns();
         next_ns = std::min(
@@ -309,10 +330,29 @@ void PingRun::on_fate(size_t endpoint, const ProbeFate& fate) {
         output_ += ping_probe_json(lanes_[endpoint].prober->result(), fate);
     if (intervals_)
         intervals_->decide(endpoint, fate);
+    if (live_ != nullptr)
+        live_->decide(endpoint, fate, monotonic_ns());
 }
 
 void PingRun::on_trouble(const PingResult&, const std::string& line) {
-    report_.error(line);
+    report_error(line);
+}
+
+/// A line on standard error; while there is a screen, after it.
+void PingRun::report_error(const std::string& line) {
+    if (live_ != nullptr)
+        live_->add_note(line);
+    else
+        report_.error(line);
+}
+
+void PingRun::close_live() {
+    if (live_ == nullptr)
+        return;
+    const std::vector<std::string> notes = live_->notes();
+    live_.reset();
+    for (const std::string& line : notes)
+        report_.error(line);
 }
 
 void PingRun::put(const std::string& line) {
@@ -432,6 +472,9 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     if (options.mtu)
         return ping_mtu(common, options);
     EventLoop::note_interim();
+    if (options.report.live)
+        if (auto checked = check_screen("ping"); !checked)
+            return std::unexpected(checked.error());
     const uint64_t begun_ms = monotonic_ms();
     const uint64_t end_ms = options.deadline_ms ? begun_ms + *options.deadline_ms : UINT64_MAX;
     std::vector<NotMeasured> missing;

@@ -11,16 +11,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace riposte::client {
 
 class PingIntervals {
 public:
-    /// The run begins; `results` of its endpoints outlive this. Without --every no interval is
-    /// ever printed.
+    /// The run begins; `results` of its endpoints outlive this.
     PingIntervals(
         const PingOptions& options, std::span<const PingResult* const> results, PingStyle style);
 
@@ -33,16 +32,16 @@ public:
     /// At the end: those that are left.
     std::string take_last(uint64_t end_ns);
     /// When to call take() next, if no outcome becomes known before.
-    uint64_t next_ns() const { return intervals_ ? intervals_->next_ns() : UINT64_MAX; }
+    uint64_t next_ns() const { return intervals_.next_ns(); }
 
 private:
     std::string text_of(const Interval& interval);
 
     std::vector<const PingResult*> results_;
-    PingStyle style_;
     bool is_json_;
-    std::optional<Intervals> intervals_;
-    std::optional<IntervalLines> lines_;
+    uint64_t every_ms_;
+    Intervals intervals_;
+    IntervalLines lines_;
 };
 
 /// The document "riposte/ping-probe/1" (packaging/schema/riposte-ping-probe-1.schema.json).

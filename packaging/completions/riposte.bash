@@ -109,13 +109,13 @@ _riposte() {
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
             valued+=' -c --count -i --interval -w --deadline --flows'
-            flags+=' -j --json --json-lines --histogram --reconnect --df --mtu -q --quiet -D --timestamps'
+            flags+=' -j --json --json-lines --live --histogram --reconnect --df --mtu -q --quiet -D --timestamps'
             ;;
         load)
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
             valued+=' -c --connections -d --duration -n --count -r --rate --depth --warmup'
-            flags+=' -j --json --json-lines --histogram --reconnect --df --no-verify -q --quiet'
+            flags+=' -j --json --json-lines --live --histogram --reconnect --df --no-verify -q --quiet'
             ;;
         status)
             valued+=' -i --interval'

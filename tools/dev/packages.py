@@ -26,6 +26,7 @@ MODULES = {
     "completions": ["bash-completion", "fish", "zsh"],
     "idle": ["strace"],
     "journal": ["systemd"],
+    "live": ["tmux"],
     "load_servers": ["socat"],
     "ping_servers": ["socat"],
     "prometheus": ["prometheus"],

@@ -163,6 +163,41 @@ TEST_CASE("a second SIGINT that is no longer handled ends the process at once") 
           }) == 130);
 }
 
+TEST_CASE("while a screen is shown, a terminal's signals end a wait and are remembered once") {
+    EventLoop loop = open_loop();
+    loop.handle_screen(true);
+    std::raise(SIGWINCH);
+    CHECK(loop.wait(monotonic_ns() + forever_ns).empty());
+    auto events = loop.take_screen_events();
+    CHECK(events.resized);
+    CHECK_FALSE(events.suspend);
+    CHECK_FALSE(events.continued);
+    std::raise(SIGTSTP); // stops nothing by itself
+    std::raise(SIGCONT);
+    CHECK(loop.wait(monotonic_ns() + forever_ns).empty());
+    events = loop.take_screen_events();
+    CHECK_FALSE(events.resized);
+    CHECK(events.suspend);
+    CHECK(events.continued);
+    CHECK_FALSE(loop.take_screen_events().suspend);
+    loop.handle_screen(false);
+    std::raise(SIGWINCH);
+    CHECK_FALSE(loop.take_screen_events().resized);
+}
+
+TEST_CASE("asking for the end is an interrupt, and what was left to do is done before an exit") {
+    CHECK(status_of_child([](EventLoop& loop) {
+              loop.interrupt();
+              return loop.interrupts() == 1 ? 0 : 1;
+          }) == 0);
+    CHECK(status_of_child([](EventLoop& loop) {
+              EventLoop::before_exit([] { ::_exit(42); });
+              loop.interrupt();
+              loop.interrupt();
+              return 0;
+          }) == 42);
+}
+
 TEST_CASE("after the loop the signals have their default action again") {
     {
         const EventLoop loop = open_loop();

@@ -22,7 +22,7 @@ using riposte::test::second;
 
 constexpr uint64_t start = 100 * second;
 
-PingResult pinged(std::string name) {
+PingResult endpoint_named(std::string name) {
     PingResult result;
     result.name = std::move(name);
     result.interval_ns = second;
@@ -66,7 +66,7 @@ LoadResult loaded() {
 } // namespace
 
 TEST_CASE("ping's rows stand below their heads, which have the date and the unit") {
-    const PingResult result = pinged("udp://127.0.0.1:7001");
+    const PingResult result = endpoint_named("udp://127.0.0.1:7001");
     const std::vector<const PingResult*> results{&result};
     PingIntervals intervals(every(2000), results, {});
     for (uint64_t at = 0; at < 4; at++)
@@ -83,7 +83,7 @@ TEST_CASE("ping's rows stand below their heads, which have the date and the unit
 }
 
 TEST_CASE("a row says what is pending, at the end or when it waited for too long") {
-    const PingResult result = pinged("udp://127.0.0.1:7001");
+    const PingResult result = endpoint_named("udp://127.0.0.1:7001");
     const std::vector<const PingResult*> results{&result};
     PingIntervals intervals(every(1000), results, {});
     intervals.due(0, start);
@@ -100,8 +100,9 @@ TEST_CASE("a row says what is pending, at the end or when it waited for too long
 }
 
 TEST_CASE("several endpoints have a row each, with their names in front") {
-    const PingResult one = pinged("udp://127.0.0.1:7001");
-    const PingResult other = pinged("udp://an-endpoint-with-a-rather-long-name.example:7001");
+    const PingResult one = endpoint_named("udp://127.0.0.1:7001");
+    const PingResult other =
+        endpoint_named("udp://an-endpoint-with-a-rather-long-name.example:7001");
     const std::vector<const PingResult*> results{&one, &other};
     PingIntervals intervals(every(1000), results, {.several = true});
     for (size_t endpoint = 0; endpoint < 2; endpoint++) {
@@ -119,7 +120,7 @@ TEST_CASE("several endpoints have a row each, with their names in front") {
 }
 
 TEST_CASE("the heads come again after 20 rows, and with a new date") {
-    const PingResult result = pinged("udp://127.0.0.1:7001");
+    const PingResult result = endpoint_named("udp://127.0.0.1:7001");
     const std::vector<const PingResult*> results{&result};
     PingIntervals intervals(every(1000), results, {});
     size_t heads = 0;
@@ -212,7 +213,7 @@ TEST_CASE("nothing that came after the measured time makes an interval") {
 }
 
 TEST_CASE("each document of a probe matches its schema, and the schema has nothing else") {
-    const PingResult result = pinged("udp://127.0.0.1:7001");
+    const PingResult result = endpoint_named("udp://127.0.0.1:7001");
     Schema schema("riposte-ping-probe-1");
     const Cause cause = cause_of(ECONNREFUSED);
     ProbeFate full = fate(start + 250'001'000, Outcome::answered, 62'100);
@@ -238,7 +239,7 @@ TEST_CASE("each document of a probe matches its schema, and the schema has nothi
 }
 
 TEST_CASE("each document of an interval matches its schema, and the schema has nothing else") {
-    const PingResult result = pinged("udp://127.0.0.1:7001");
+    const PingResult result = endpoint_named("udp://127.0.0.1:7001");
     const std::vector<const PingResult*> results{&result};
     PingIntervals intervals(every(10'000, true), results, {});
     for (uint64_t at = 0; at < 3000; at++) {

@@ -453,10 +453,10 @@ TEST_CASE("what is printed while a run goes on is the same for ping and load") {
 
 TEST_CASE("--help of ping and load names every option, and gives examples") {
     const std::vector<const char*> common{
-        "-u ",         "-4,",        "-6 ",       "-W, --timeout", "--source",
-        "--color",     "--plot",     "--fail-if", "--hist ",       "--histogram",
-        "--reconnect", "-j, --json", "--every",   "--json-lines",  "-h, --help",
-        "--version",   "Signals:",   "Examples:", "Exit status:",  "-s, --size"};
+        "-u ",       "-4,",          "-6 ",       "-W, --timeout", "--source",    "--color",
+        "--plot",    "--fail-if",    "--hist ",   "--histogram",   "--reconnect", "-j, --json",
+        "--every",   "--json-lines", "--live",    "-h, --help",    "--version",   "Signals:",
+        "Examples:", "Exit status:", "-s, --size"};
     const std::vector<const char*> ping{"ENDPOINT...",    "-c, --count", "-i, --interval",
                                         "-w, --deadline", "-q, --quiet", "-D, --timestamps"};
     const std::vector<const char*> load{"ENDPOINT\n",  "-c, --connections", "-d, --duration",
@@ -640,6 +640,11 @@ TEST_CASE("ping's numbers have limits") {
          "-j and --every exclude each other; --json-lines prints intervals as JSON, too"},
         {{"--json-lines", "--histogram"},
          "--json-lines and --histogram exclude each other; --json-lines prints nothing but JSON"},
+        {{"--live", "-j"}, "--live and -j exclude each other; both need standard output"},
+        {{"--live", "--json-lines"},
+         "--live and --json-lines exclude each other; both need standard output"},
+        {{"--live", "--every=1"},
+         "--live and --every exclude each other; both need standard output"},
         {{"--every=99ms"}, "--every: must be at least 100ms"},
         {{"--every", "0"}, "--every: must be more than zero"},
         {{"--every=500ms"},
