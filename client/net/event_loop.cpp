@@ -91,7 +91,7 @@ void EventLoop::note_interim() {
     handle(SIGQUIT, on_quit);
 }
 
-Result<EventLoop> EventLoop::open() {
+Result<EventLoop> EventLoop::open_without_signals() {
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     Fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     Fd wake(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -103,10 +103,17 @@ Result<EventLoop> EventLoop::open() {
         if (const int error = loop.add(fd, EPOLLIN | (tag == timer_tag ? EPOLLET : 0U), tag);
             error != 0)
             return fail(Exit::usage, fmt::format("event loop: {}", errno_text(error)));
+    return loop;
+}
+
+Result<EventLoop> EventLoop::open() {
+    auto loop = open_without_signals();
+    if (!loop)
+        return loop;
     assert(wake_fd.load() < 0 && "one event loop at a time");
     interrupt_count = 0;
     second_handled = false;
-    wake_fd = loop.wake_.get();
+    wake_fd = loop->wake_.get();
     handle_all(true);
     return loop;
 }
@@ -138,6 +145,12 @@ int EventLoop::modify(int fd, uint32_t events, uint64_t tag) {
 
 void EventLoop::remove(int fd) {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void EventLoop::wake() const {
+    const uint64_t one = 1;
+    // A full counter wakes just as well.
+    [[maybe_unused]] const ssize_t size = ::write(wake_.get(), &one, sizeof(one));
 }
 
 std::span<const epoll_event> EventLoop::wait(uint64_t deadline_ns) {

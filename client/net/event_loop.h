@@ -9,9 +9,9 @@
 // SIGINT and SIGTERM ask for the end (interrupted()). A second one ends the process at once with
 // status 130, whatever it is doing, except while a run has announced that it handles it
 // (handle_second()); a third one always does. SIGQUIT asks for an interim line (take_interim()).
-// All of them are handled only while an EventLoop exists; there is one at a time. SIGQUIT is
-// noted even before, while names are resolved: a user may send it before knowing whether there
-// is a loop.
+// All of them are handled only while an EventLoop exists; there is one at a time that handles them.
+// SIGQUIT is noted even before, while names are resolved: a user may send it before knowing whether
+// there is a loop.
 //
 // While a screen is on the terminal (handle_screen()), the signals of terminals are events as well:
 // SIGWINCH, SIGTSTP (Ctrl-Z) and SIGCONT, and SIGQUIT is taken with them.
@@ -33,6 +33,8 @@ public:
     /// From now on SIGQUIT does not end the process; the next EventLoop reports it.
     static void note_interim();
     static Result<EventLoop> open();
+    /// A further loop, for another thread: it handles no signal, and ends no wait for one.
+    static Result<EventLoop> open_without_signals();
     EventLoop(EventLoop&&) noexcept;
     EventLoop& operator=(EventLoop&&) = delete;
     ~EventLoop();
@@ -42,6 +44,8 @@ public:
     int add(int fd, uint32_t events, uint64_t tag);
     int modify(int fd, uint32_t events, uint64_t tag);
     void remove(int fd);
+    /// Ends the wait of this loop, or the next one. Any thread may call it.
+    void wake() const;
 
     /// Waits until something is ready or `deadline_ns` has passed (0: looks only; UINT64_MAX: no
     /// deadline). An empty span: the deadline, or a signal. Valid until the next call.

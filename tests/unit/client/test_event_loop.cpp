@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <csignal>
 #include <functional>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include <doctest/doctest.h>
@@ -210,4 +212,22 @@ TEST_CASE("after the loop the signals have their default action again") {
     }
     // The next loop starts without the interrupts of the last one.
     CHECK_FALSE(open_loop().interrupted());
+}
+
+TEST_CASE(
+    "a loop without signals waits for what another thread says, beside the one that has them") {
+    auto main_loop = EventLoop::open();
+    REQUIRE(main_loop);
+    auto opened = EventLoop::open_without_signals();
+    REQUIRE(opened);
+    std::optional<EventLoop> other(std::move(*opened));
+    std::thread waiter([&] { other->wait(UINT64_MAX); });
+    other->wake();
+    waiter.join();
+    other->wake(); // before the wait: the next one ends at once
+    CHECK(other->wait(UINT64_MAX).empty());
+    other.reset(); // it has gone, and the signals have not
+    ::raise(SIGINT);
+    CHECK(main_loop->interrupted());
+    CHECK(main_loop->wait(UINT64_MAX).empty());
 }
