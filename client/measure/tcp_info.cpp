@@ -46,7 +46,14 @@ TcpReading read_tcp_info(const void* kernel_info, size_t bytes) {
         .segments_sent = uint64_t{data_segments} + 1, // and the SYN
         .min_rtt_ns = min_rtt_us == UINT32_MAX ? 0 : uint64_t{min_rtt_us} * 1000,
         .smoothed_rtt_ns = uint64_t{rtt_us} * 1000,
-        .state = static_cast<CongestionState>(state)};
+        .state = static_cast<CongestionState>(state),
+        .bytes_acked = field_of(info, bytes, &tcp_info::tcpi_bytes_acked),
+        .delivery_rate = field_of(info, bytes, &tcp_info::tcpi_delivery_rate),
+        .busy_ns = field_of(info, bytes, &tcp_info::tcpi_busy_time) * 1000,
+        .peer_limited_ns = field_of(info, bytes, &tcp_info::tcpi_rwnd_limited) * 1000,
+        .buffer_limited_ns = field_of(info, bytes, &tcp_info::tcpi_sndbuf_limited) * 1000,
+        .out_of_order = field_of(info, bytes, &tcp_info::tcpi_rcv_ooopack),
+        .receive_rtt_ns = uint64_t{field_of(info, bytes, &tcp_info::tcpi_rcv_rtt)} * 1000};
     return reading;
 }
 

@@ -25,6 +25,13 @@ struct TcpReading {
     uint64_t min_rtt_ns = 0;      ///< 0: no segment was acknowledged, or the kernel does not say
     uint64_t smoothed_rtt_ns = 0; ///< 0: as above
     CongestionState state = CongestionState::open;
+    uint64_t bytes_acked = 0;       ///< that the peer acknowledged; the SYN counts as one
+    uint64_t delivery_rate = 0;     ///< bytes a second, as the kernel measured it last
+    uint64_t busy_ns = 0;           ///< there was something to send, or unacknowledged
+    uint64_t peer_limited_ns = 0;   ///< of it: the peer's receive window was full
+    uint64_t buffer_limited_ns = 0; ///< of it: the send buffer of this machine was too small
+    uint64_t out_of_order = 0;      ///< segments that arrived before an earlier one
+    uint64_t receive_rtt_ns = 0;    ///< the receiver's estimate; 0: none
 };
 
 /// Of a connection's TCP_INFO as the kernel returned it: `bytes` of it, which on older kernels are
