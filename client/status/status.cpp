@@ -3,6 +3,7 @@
 #include "client/net/connect.h"
 #include "client/net/event_loop.h"
 #include "client/net/reach.h"
+#include "client/show/measurement_output.h"
 #include "client/show/report.h"
 #include "client/show/terminal.h"
 #include "client/status/http_answer.h"
@@ -132,12 +133,6 @@ Result<Sample> take(Source& source, const EventLoop* loop) {
                               "{}: its answer is not a status document of riposted: {}",
                               source.asked(), figures.error()));
     return Sample{one_line(*document), std::move(*figures)};
-}
-
-Result<void> print(std::string_view text) {
-    if (const int error = write_all(STDOUT_FILENO, text); error != 0)
-        return output_error(error);
-    return {};
 }
 
 size_t terminal_rows() {
