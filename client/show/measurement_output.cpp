@@ -73,6 +73,10 @@ Result<MeasurementFiles> MeasurementFiles::open(const ReportOptions& options) {
 }
 
 Result<void> MeasurementFiles::write(const PlotHead& head, std::span<const Plotted> curves) {
+    return write(curves, plot_ ? render_svg(head, curves) : std::string());
+}
+
+Result<void> MeasurementFiles::write(std::span<const Plotted> curves, std::string_view plot) {
     if (distribution_) {
         Histogram all;
         for (const Plotted& curve : curves)
@@ -82,7 +86,7 @@ Result<void> MeasurementFiles::write(const PlotHead& head, std::span<const Plott
             return written;
     }
     if (plot_)
-        return replace_contents(plot_, plot_name_, render_svg(head, curves));
+        return replace_contents(plot_, plot_name_, plot);
     return {};
 }
 

@@ -29,6 +29,8 @@ public:
 
     /// The distribution of all curves together, and the plot of each, with `head` above it. Once.
     Result<void> write(const PlotHead& head, std::span<const Plotted> curves);
+    /// The distribution of the curves, if there are any, and `plot` as the picture. Once.
+    Result<void> write(std::span<const Plotted> curves, std::string_view plot);
 
 private:
     std::string distribution_name_;

@@ -243,6 +243,30 @@ TimeScale time_scale(std::span<const Curve> curves) {
 
 } // namespace
 
+SvgPage begin_page(const PlotHead& head) {
+    SvgPage page{
+        .body = svg_text({panel_left, 40}, shorten(head.title, title_columns), "title"),
+        .bottom = 44};
+    auto lines = wrapped(head.subtitle, subtitle_columns, subtitle_lines_max);
+    lines.push_back(
+        fmt::format("started {}; riposte {}", utc_clock(head.started_at), RIPOSTE_VERSION));
+    for (const std::string& line : lines) {
+        page.bottom += 18;
+        page.body += svg_text({panel_left, page.bottom}, line, "subtitle");
+    }
+    return page;
+}
+
+std::string end_page(const PlotHead& head, const SvgPage& page) {
+    const double height = std::ceil(page.bottom + 12);
+    const std::string start = fmt::format(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{0:.0f}\" "
+        "height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\">\n<title>{2}</title>\n",
+        page_width, height, xml_text(head.title));
+    return start + std::string(style) + svg_rect({0, 0}, page_width, height, "page") + page.body +
+           "</svg>\n";
+}
+
 std::string render_svg(const PlotHead& head, std::span<const Plotted> plotted) {
     constexpr double panel_gap = 44;            ///< from one panel's end to the next one's curves
     constexpr size_t distinct_by_color_max = 4; ///< from there on lines have numbers, too
@@ -254,28 +278,15 @@ std::string render_svg(const PlotHead& head, std::span<const Plotted> plotted) {
              .number = curves.size(),
              .is_numbered = plotted.size() > distinct_by_color_max});
 
-    std::string body = svg_text({panel_left, 40}, shorten(head.title, title_columns), "title");
-    double y = 44;
-    auto lines = wrapped(head.subtitle, subtitle_columns, subtitle_lines_max);
-    lines.push_back(
-        fmt::format("started {}; riposte {}", utc_clock(head.started_at), RIPOSTE_VERSION));
-    for (const std::string& line : lines) {
-        y += 18;
-        body += svg_text({panel_left, y}, line, "subtitle");
-    }
-    y += 22;
-    body += table(curves, y);
+    SvgPage page = begin_page(head);
+    page.bottom += 22;
+    page.body += table(curves, page.bottom);
     const LatencyScale latency = latency_scale(curves);
-    const Drawn upper = draw_over_time(y + 28, time_scale(curves), latency, curves);
+    const Drawn upper = draw_over_time(page.bottom + 28, time_scale(curves), latency, curves);
     const Drawn lower = draw_by_percentile(upper.bottom + panel_gap, latency, curves);
-    const double height = std::ceil(lower.bottom + 12);
-
-    const std::string start = fmt::format(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{0:.0f}\" "
-        "height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\">\n<title>{2}</title>\n",
-        page_width, height, xml_text(head.title));
-    return start + std::string(style) + svg_rect({0, 0}, page_width, height, "page") + body +
-           upper.svg + lower.svg + "</svg>\n";
+    page.body += upper.svg + lower.svg;
+    page.bottom = lower.bottom;
+    return end_page(head, page);
 }
 
 } // namespace riposte::client

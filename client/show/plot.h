@@ -43,6 +43,15 @@ struct PlotHead {
     double started_at = 0; ///< seconds since 1970; shown with the version of this program
 };
 
+/// A page with that head: what is drawn on it so far, and the y coordinate below that.
+struct SvgPage {
+    std::string body;
+    double bottom;
+};
+SvgPage begin_page(const PlotHead& head);
+/// The whole document.
+std::string end_page(const PlotHead& head, const SvgPage& page);
+
 /// The texts are escaped. At least one curve; those without an answer are named as such.
 std::string render_svg(const PlotHead& head, std::span<const Plotted> curves);
 
