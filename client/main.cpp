@@ -5,6 +5,7 @@
 #include "client/send/send.h"
 #include "client/show/report.h"
 #include "client/status/status.h"
+#include "client/throughput/throughput.h"
 #include "common/standard_streams.h"
 
 #include <unistd.h>
@@ -25,6 +26,9 @@ struct Run {
     Result<Exit> operator()(const SendOptions& options) const { return send(common, options); }
     Result<Exit> operator()(const PingOptions& options) const { return ping(common, options); }
     Result<Exit> operator()(const LoadOptions& options) const { return load(common, options); }
+    Result<Exit> operator()(const ThroughputOptions& options) const {
+        return throughput(common, options);
+    }
     Result<Exit> operator()(const StatusOptions& options) const { return status(common, options); }
 };
 

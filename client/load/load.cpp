@@ -12,12 +12,14 @@
 #include "client/show/report.h"
 #include "client/show/terminal.h"
 #include "client/show/terminal_screen.h"
+#include "client/working/while_pinging.h"
 #include "common/clock.h"
 #include "common/text.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -235,6 +237,30 @@ Result<void> show(
     return write_files();
 }
 
+/// With --while-pinging: the probes' thread, after the idle path was measured.
+Result<std::optional<WhilePinging>> begin_pinging(
+    const CommonOptions& common, const LoadOptions& options, EventLoop& loop) {
+    if (!options.while_pinging)
+        return std::optional<WhilePinging>();
+    auto pinging = WhilePinging::open(common, *options.while_pinging);
+    if (!pinging)
+        return std::unexpected(pinging.error());
+    const uint64_t duration_ns = uint64_t{options.duration_ms} * 1'000'000;
+    if (auto idle = pinging->measure_idle(loop, idle_duration_ns(duration_ns)); !idle)
+        return std::unexpected(idle.error());
+    return std::optional(std::move(*pinging));
+}
+
+/// What they found, with the round trips of the load's own requests.
+Result<void> end_pinging(WhilePinging& pinging, EventLoop& loop, LoadResult& result) {
+    auto latency = pinging.finish(loop);
+    if (!latency)
+        return std::unexpected(latency.error());
+    latency->loaded = result.rate ? result.latency_from_send : result.latency;
+    result.under_load = std::move(*latency);
+    return {};
+}
+
 } // namespace
 
 Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
@@ -288,6 +314,9 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     auto loop = EventLoop::open();
     if (!loop)
         return std::unexpected(loop.error());
+    auto pinging = begin_pinging(common, options, *loop);
+    if (!pinging)
+        return std::unexpected(document_failure(options, result, std::move(pinging.error())));
     LoadSchedule schedule(plan);
     LoadAccount account(result, options.rate.has_value());
     LoadContext context{
@@ -298,13 +327,15 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
         .quiet = options.quiet};
     const auto engine = make_engine(context, reconnect);
     const Look look{colors_output(common.color), output_columns()};
-    if (auto run =
-            LoadRun(context, *engine, plan, files->wants_series(), result, options.report, look)
-                .run();
-        !run) {
+    LoadRun run(context, *engine, plan, files->wants_series(), result, options.report, look);
+    run.set_pinging(*pinging ? &**pinging : nullptr);
+    if (auto done = run.run(); !done) {
         result.interrupted = loop->interrupted();
-        return std::unexpected(document_failure(options, result, std::move(run.error())));
+        return std::unexpected(document_failure(options, result, std::move(done.error())));
     }
+    if (*pinging)
+        if (auto ended = end_pinging(**pinging, *loop, result); !ended)
+            return std::unexpected(ended.error());
 
     note_local_error(report, account);
     const Exit exit =

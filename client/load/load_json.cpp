@@ -2,6 +2,7 @@
 // packaging/schema/riposte-load-2.schema.json.
 #include "client/load/load_report.h"
 #include "client/show/json.h"
+#include "client/working/working_report.h"
 
 namespace riposte::client {
 
@@ -113,6 +114,8 @@ std::string load_json(
             document["path_mtu"] = *result.path_mtu;
     }
     document["errors"] = causes_json(result.causes, result.counts.lost);
+    if (result.under_load)
+        document["latency_under_load"] = working_json(*result.under_load);
     document["generator"] = generator_json(result);
     return dump(document);
 }

@@ -5,6 +5,7 @@
 #include "client/show/figures.h"
 #include "client/show/report.h"
 #include "client/show/table.h"
+#include "client/working/working_report.h"
 #include "common/text.h"
 
 #include <algorithm>
@@ -322,6 +323,8 @@ std::string load_summary(const LoadResult& result, Look look) {
     if (result.counts.answered == 0)
         text += flow("", why_no_answer(result, result.counts.connections), Ink::failure, look);
     text += latencies(result, look);
+    if (result.under_load)
+        text += working_text(*result.under_load, look);
     if (result.answering == Answering::other)
         text += flow(
             "", "not an echo service: the lengths of answers were checked, not their bytes",

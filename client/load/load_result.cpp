@@ -4,6 +4,7 @@
 
 #include "client/measure/verdict.h"
 #include "client/show/figures.h"
+#include "client/working/working_metrics.h"
 
 #include <algorithm>
 #include <utility>
@@ -34,6 +35,10 @@ const Histogram* histogram_of(const LoadResult& result, Since since) {
         return &result.wait;
     case Since::ipdv:
     case Since::pdv:
+    case Since::idle:
+    case Since::working:
+    case Since::upload:
+    case Since::download:
         break;
     }
     return nullptr;
@@ -145,6 +150,8 @@ bool generator_is_bottleneck(const LoadResult& result) {
 
 std::optional<double> metric(const LoadResult& result, const Metric& metric) {
     const LoadCounts& counts = result.counts;
+    if (is_of_working(metric))
+        return result.under_load ? working_metric(*result.under_load, metric) : std::nullopt;
     switch (metric.kind) {
     case MetricKind::min:
     case MetricKind::mean:
@@ -173,19 +180,25 @@ std::optional<double> metric(const LoadResult& result, const Metric& metric) {
         return retransmits_metric(result);
     case MetricKind::rate:
         return result.elapsed_ns == 0 ? std::nullopt : std::optional(result.answer_rate());
-    case MetricKind::rfc3550_jitter:
-        return std::nullopt; // ping's alone
+    case MetricKind::mbits:          // of --upload and --download
+    case MetricKind::rpm:            // of --while-pinging
+    case MetricKind::rfc3550_jitter: // ping's alone
+        return std::nullopt;
     }
     return std::nullopt;
 }
 
 uint64_t maximum_of(const LoadResult& result, const Metric& metric) {
+    if (is_of_working(metric))
+        return result.under_load ? working_maximum_of(*result.under_load, metric) : 0;
     const Histogram* const histogram = histogram_of(result, metric.since);
     return histogram == nullptr ? 0 : count_of_maximum(*histogram, metric);
 }
 
 Exit verdict(const LoadResult& result, const FailIf& fail_if) {
     const LoadCounts& counts = result.counts;
+    if (result.under_load && result.under_load->working.counts.answered == 0)
+        return Exit::failed;
     if (counts.unsent > 0 && !mentions(fail_if, MetricKind::errors))
         return Exit::failed;
     return common_verdict(result, fail_if);

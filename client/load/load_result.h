@@ -9,6 +9,7 @@
 #include "client/measure/series.h"
 #include "client/measure/tcp_info.h"
 #include "client/options/path_options.h"
+#include "client/working/latency_under_load.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
@@ -87,7 +88,8 @@ struct LoadResult {
     uint64_t loss_time_ns = 0;     ///< UDP, closed loop: time of the places of lost requests
     LoadWindows windows;           ///< UDP: when requests left, and when answers came
 
-    std::unique_ptr<Series> series; ///< with --plot: latency over the time of sending
+    std::unique_ptr<Series> series;             ///< with --plot: latency over the time of sending
+    std::optional<LatencyUnderLoad> under_load; ///< with --while-pinging
 
     double seconds() const { return static_cast<double>(elapsed_ns) / 1e9; }
     /// Answers a second.

@@ -82,6 +82,8 @@ Result<void> LoadRun::run() {
 void LoadRun::begin_measuring(uint64_t now_ns) {
     measuring_ = true;
     cpu_before_ns_ = cpu_ns();
+    if (pinging_ != nullptr)
+        pinging_->begin(now_ns);
     result_.started_at =
         static_cast<double>(realtime_ns() - (now_ns - context_.schedule.measured_from_ns())) / 1e9;
 }
@@ -114,6 +116,8 @@ void LoadRun::send_and_receive() {
         engine_.pump(now);
     }
     schedule.close();
+    if (pinging_ != nullptr)
+        pinging_->end(schedule.end_ns());
     result_.counts.unsent = schedule.unsent();
     result_.elapsed_ns = schedule.end_ns() - schedule.measured_from_ns();
     if (measuring_)

@@ -13,6 +13,7 @@
 #include "client/options/options.h"
 #include "client/show/table.h"
 #include "client/show/terminal.h"
+#include "client/working/while_pinging.h"
 
 #include <cstdint>
 #include <memory>
@@ -29,6 +30,9 @@ public:
     LoadRun(
         LoadContext& context, LoadEngine& engine, const LoadPlan& plan, bool wants_series,
         LoadResult& result, const ReportOptions& report, Look look);
+
+    /// Probes that go on beside the load in its measured time; outlives the run.
+    void set_pinging(WhilePinging* pinging) { pinging_ = pinging; }
 
     /// Everything is in the result afterwards. An error: nothing was measured, or standard output
     /// failed.
@@ -53,6 +57,7 @@ private:
     LoadResult& result_;
     const ReportOptions& report_;
     Look look_;
+    WhilePinging* pinging_ = nullptr;
     LiveLine live_;
     std::optional<LoadIntervals> intervals_; ///< with --every
     std::unique_ptr<LoadLive> screen_;       ///< with --live

@@ -32,9 +32,12 @@ struct Scale {
     std::string_view unit;
 };
 
-/// How a value of the kind reads best.
-Scale scale_for(ValueKind kind, double value) {
-    switch (kind) {
+/// How a value of the metric reads best.
+Scale scale_for(MetricKind metric, double value) {
+    const std::string_view unit = metric == MetricKind::mbits ? " Mbit/s"
+                                  : metric == MetricKind::rpm ? " RPM"
+                                                              : "/s";
+    switch (value_kind(metric)) {
     case ValueKind::duration:
         if (value < 1e-6)
             return {1e9, " ns"};
@@ -44,7 +47,7 @@ Scale scale_for(ValueKind kind, double value) {
     case ValueKind::whole_number:
         return {1, ""};
     case ValueKind::number:
-        return {1, "/s"};
+        return {1, unit};
     }
     std::unreachable();
 }
@@ -53,7 +56,7 @@ Scale scale_for(ValueKind kind, double value) {
 /// "p99 is 2 ms (--fail-if p99>2ms)" would not help.
 std::string value_text(const Condition& condition, double value) {
     const bool met = holds(condition.comparison, value, condition.value);
-    const Scale scale = scale_for(value_kind(condition.metric.kind), value);
+    const Scale scale = scale_for(condition.metric.kind, value);
     const double scaled = value * scale.factor;
     constexpr int decimals_enough = 9;
     int decimals = scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0;
@@ -80,6 +83,8 @@ std::string_view sample_noun(Since since) {
     case Since::intended:
     case Since::send:
     case Since::pdv:
+    case Since::idle:
+    case Since::working:
         return "answer";
     case Since::connect:
         return "connection";
@@ -88,6 +93,9 @@ std::string_view sample_noun(Since since) {
         return "request";
     case Since::ipdv:
         return "difference";
+    case Since::upload:
+    case Since::download:
+        break;
     }
     return "";
 }
@@ -106,6 +114,8 @@ ValueKind value_kind(MetricKind kind) {
     case MetricKind::loss:
         return ValueKind::percentage;
     case MetricKind::rate:
+    case MetricKind::mbits:
+    case MetricKind::rpm:
         return ValueKind::number;
     case MetricKind::errors:
     case MetricKind::sent:
@@ -123,6 +133,11 @@ ValueKind value_kind(MetricKind kind) {
         return ValueKind::whole_number;
     }
     std::unreachable();
+}
+
+bool is_of_working(const Metric& metric) {
+    return metric.kind == MetricKind::rpm || metric.since == Since::idle ||
+           metric.since == Since::working;
 }
 
 std::vector<Check> check(

@@ -3,8 +3,10 @@
 //     conditions = condition *( "," condition )           blanks may stand between all of them
 //     condition  = metric ( ">" | ">=" | "<" | "<=" ) value
 //     metric     = [ prefix ] duration-metric | "jitter" | "rfc3550_jitter"
-//                | "loss" | "errors" | count-metric | "rate"
-//     prefix     = "rtt." | "connect." | "lateness." | "wait." | "ipdv." | "pdv."
+//                | "loss" | "errors" | count-metric | "rate" | [ direction ] "mbits" | "rpm"
+//     prefix     = "rtt." | "connect." | "lateness." | "wait." | "ipdv." | "pdv." | "idle."
+//                | "working."
+//     direction  = "upload." | "download."
 //     duration-metric = "min" | "mean" | "median" | "max" | "stddev" | "p" PERCENT
 //     count-metric    = "sent" | "answered" | "lost" | "duplicated" | "reordered" | "late"
 //                     | "corrupted" | "wrong_size" | "refused" | "undecided" | "too_big"
@@ -15,7 +17,7 @@
 // of load from the intended time of sending. `jitter` is another name of ipdv.mean. Values: a
 // duration (units.h, and "us") for all of these; a percentage with its sign for loss ("0.1%"); a
 // whole number for counts and `errors` (all probes or requests without a right answer), any number
-// for `rate` (answers per second).
+// for `rate` (answers per second), `mbits` (Mbit/s) and `rpm` (round trips a minute).
 //
 // A metric that was not measured (no answer came) meets its condition: nothing shows that all is
 // well.
@@ -54,6 +56,8 @@ enum class MetricKind : uint8_t {
     too_big,
     retransmits,
     rate,
+    mbits, ///< 10^6 bits a second
+    rpm,   ///< responsiveness, in round trips a minute
 };
 
 /// What a duration is of: the prefix of its metric.
@@ -65,6 +69,10 @@ enum class Since : uint8_t {
     wait,     ///< load over TCP: for a connection that takes one more
     ipdv,     ///< ping: the difference of neighbouring round trips (RFC 5481)
     pdv,      ///< ping: the round trip less the least one (RFC 5481)
+    idle,     ///< load: the probes before it (--while-pinging)
+    working,  ///< load: the probes beside it
+    upload,   ///< mbits
+    download, ///< mbits
 };
 
 struct Metric {
@@ -79,6 +87,9 @@ struct Metric {
 enum class ValueKind : uint8_t { duration, percentage, whole_number, number };
 
 ValueKind value_kind(MetricKind kind);
+
+/// Is it measured by the probes of --while-pinging?
+bool is_of_working(const Metric& metric);
 
 enum class Comparison : uint8_t { above, at_least, below, at_most };
 

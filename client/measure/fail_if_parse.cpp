@@ -29,7 +29,7 @@ constexpr std::array<NamedMetric, 5> duration_metrics{
      {"median", MetricKind::percentile},
      {"max", MetricKind::max},
      {"stddev", MetricKind::stddev}}};
-constexpr std::array<NamedMetric, 16> other_metrics{
+constexpr std::array<NamedMetric, 18> other_metrics{
     {{"rfc3550_jitter", MetricKind::rfc3550_jitter},
      {"loss", MetricKind::loss},
      {"errors", MetricKind::errors},
@@ -45,15 +45,21 @@ constexpr std::array<NamedMetric, 16> other_metrics{
      {"undecided", MetricKind::undecided},
      {"too_big", MetricKind::too_big},
      {"retransmits", MetricKind::retransmits},
-     {"rate", MetricKind::rate}}};
+     {"rate", MetricKind::rate},
+     {"mbits", MetricKind::mbits},
+     {"rpm", MetricKind::rpm}}};
 constexpr std::string_view jitter_name = "jitter"; ///< of ipdv.mean
-constexpr std::array<std::pair<std::string_view, Since>, 6> prefixes{
+constexpr std::array<std::pair<std::string_view, Since>, 8> prefixes{
     {{"rtt.", Since::send},
      {"connect.", Since::connect},
      {"lateness.", Since::lateness},
      {"wait.", Since::wait},
      {"ipdv.", Since::ipdv},
-     {"pdv.", Since::pdv}}};
+     {"pdv.", Since::pdv},
+     {"idle.", Since::idle},
+     {"working.", Since::working}}};
+constexpr std::array<std::pair<std::string_view, Since>, 2> directed{
+    {{"upload.mbits", Since::upload}, {"download.mbits", Since::download}}};
 constexpr std::array<std::pair<std::string_view, Comparison>, 4> comparisons{
     {{">", Comparison::above},
      {">=", Comparison::at_least},
@@ -67,9 +73,10 @@ constexpr std::array<std::string_view, 6> usual_percentiles{"p99",   "p50",    "
 constexpr std::string_view blanks = " \t";
 constexpr std::string_view metric_names =
     "min, mean, median, max, stddev, p50, p99.9 and the like (rtt., connect., lateness., wait., "
-    "ipdv. or pdv. may stand in front of these), jitter, rfc3550_jitter, loss, errors, sent, "
-    "answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, undecided, "
-    "too_big, retransmits and rate";
+    "ipdv., pdv., idle. or working. may stand in front of these), jitter, rfc3550_jitter, loss, "
+    "errors, sent, answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, "
+    "undecided, too_big, retransmits, rate, mbits (upload. or download. may stand in front of it) "
+    "and rpm";
 constexpr size_t decimals_max = 3; ///< of a percentile
 
 /// "2ms": what a value of the kind looks like.
@@ -195,6 +202,9 @@ private:
     static Parsed<Metric> read_metric(size_t offset, std::string_view name) {
         if (name == jitter_name)
             return Metric{.kind = MetricKind::mean, .since = Since::ipdv};
+        for (const auto& [known, since] : directed)
+            if (name == known)
+                return Metric{.kind = MetricKind::mbits, .since = since};
         Metric metric;
         std::string_view duration = name;
         for (const auto& [prefix, since] : prefixes)
@@ -246,6 +256,8 @@ private:
         if (prefix.empty()) {
             known.push_back(jitter_name);
             std::ranges::transform(other_metrics, std::back_inserter(known), &NamedMetric::name);
+            for (const auto& each : directed)
+                known.push_back(each.first);
         }
         const std::string_view near = nearest(duration, known);
         const std::string shown = escape(name, 40);

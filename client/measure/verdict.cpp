@@ -97,6 +97,8 @@ std::optional<double> count_metric(const OutcomeCounts& counts, MetricKind kind)
     case MetricKind::errors:
     case MetricKind::retransmits:
     case MetricKind::rate:
+    case MetricKind::mbits:
+    case MetricKind::rpm:
         break;
     }
     return std::nullopt;

@@ -4,9 +4,11 @@
 namespace riposte::client {
 
 const std::string_view load_help = R"(Usage: riposte load [OPTION]... ENDPOINT
+       riposte load [OPTION]... --upload ENDPOINT | --download ENDPOINT
 
 Sends each request when an answer has arrived (closed loop) or, with -r, at a
-fixed rate (open loop), and reports throughput, latency and errors.
+fixed rate (open loop), and reports throughput, latency and errors. With
+--upload or --download, or both, it transfers streams and reports Mbit/s.
 
 ENDPOINT is [tcp://|udp://]HOST[:PORT]. HOST is a name, an IPv4 address or
 [IPv6]. The port defaults to 7001, the scheme to TCP. TIME is 500ms, 10s, 2m; a
@@ -27,6 +29,18 @@ Options:
                        and without -d]
       --reconnect      TCP: a connection for each request
       --no-verify      count the bytes of answers without comparing them
+      --upload ENDPOINT
+                       how much goes there: a stream to a discard service [port
+                       9]; counts what the peer acknowledges
+      --download ENDPOINT
+                       how much comes back: from a chargen service [port 19]
+                       streams: -c 1 by default; -s of a write [128KiB] or a
+                       datagram [1400, down 512]; no -n, -r and --depth
+      --bitrate BITS   of a stream, bits a second: 100M, 2.5G; needed over UDP
+      --bytes SIZE     end a stream after so many bytes; without -d, only then
+      --while-pinging ENDPOINT
+                       probe this echo or hello service before the load and
+                       beside it: latency idle and working, responsiveness
   -W, --timeout TIME   the longest wait to connect, and for each answer [5s]
   -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
@@ -38,7 +52,8 @@ Options:
       --ttl N          the time to live, or hop limit, 1 to 255
       --df             UDP: no fragments; a request that does not fit is too big
   -q, --quiet          print one line, and notes if something limited the run
-  -j, --json           print one JSON document (riposte/load/2) and nothing else
+  -j, --json           print one JSON document (riposte/load/2, of a stream
+                       riposte/throughput/1) and nothing else
       --json-lines     print each interval of --every as JSON, a line each; the
                        last line is what -j prints
       --every TIME     print a line of figures for each interval of this length
@@ -68,6 +83,9 @@ Examples:
   riposte load --reconnect -c 50 server   connections a second
   riposte load -n 100000 -j server:7 >load.json
   riposte load -u -r 20000 -s 1200 --fail-if 'loss>0.01%' server:7
+  riposte load --download server --fail-if 'mbits<900'
+  riposte load --upload udp://server --bitrate 50M
+  riposte load --upload server --while-pinging server:7      bufferbloat
 )";
 
 } // namespace riposte::client

@@ -91,12 +91,23 @@ Bindings bind(RawPing& words) {
 }
 
 Bindings bind(RawLoad& words) {
-    return {flag('u', nullptr, words.common.udp),   value('c', "connections", words.connections),
-            value('d', "duration", words.duration), value('n', "count", words.count),
-            value('r', "rate", words.rate),         value('s', "size", words.size),
-            value(0, "depth", words.depth),         value(0, "warmup", words.warmup),
-            flag(0, "reconnect", words.reconnect),  flag(0, "no-verify", words.no_verify),
-            flag('q', "quiet", words.quiet)};
+    return {
+        flag('u', nullptr, words.common.udp),
+        value('c', "connections", words.connections),
+        value('d', "duration", words.duration),
+        value('n', "count", words.count),
+        value('r', "rate", words.rate),
+        value('s', "size", words.size),
+        value(0, "depth", words.depth),
+        value(0, "warmup", words.warmup),
+        flag(0, "reconnect", words.reconnect),
+        flag(0, "no-verify", words.no_verify),
+        value(0, "upload", words.upload),
+        value(0, "download", words.download),
+        value(0, "bitrate", words.bitrate),
+        value(0, "bytes", words.bytes),
+        value(0, "while-pinging", words.while_pinging),
+        flag('q', "quiet", words.quiet)};
 }
 
 /// It asks over TCP or a unix socket alone, so there is no -u.

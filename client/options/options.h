@@ -116,6 +116,27 @@ struct LoadOptions {
     bool reconnect = false; ///< TCP: a connection for each request (depth is 1)
     bool verify = true;
     bool quiet = false; ///< one line of results, no live line
+    std::optional<Endpoint> while_pinging; ///< probed before the load and beside it
+    ReportOptions report;
+};
+
+enum class Flow : uint8_t { upload, download };
+
+/// A direction of `riposte load --upload --download`.
+struct Direction {
+    Flow flow = Flow::upload;
+    Endpoint endpoint;        ///< transport and port are always set
+    uint32_t chunk_bytes = 0; ///< of a write, or a datagram
+};
+
+struct ThroughputOptions {
+    std::vector<Direction> directions; ///< an upload, a download, or both in this order
+    uint32_t connections = 1;          ///< of each direction; sockets, with UDP
+    uint32_t duration_ms = 10'000;     ///< of the measured time; 0: until `bytes`, or interrupted
+    std::optional<uint64_t> bytes;     ///< of each direction
+    std::optional<double> bitrate;     ///< bits a second, of what this machine sends
+    uint32_t warmup_ms = 1000;
+    std::optional<Endpoint> while_pinging; ///< probed before the load and beside it
     ReportOptions report;
 };
 
@@ -139,7 +160,8 @@ struct StatusOptions {
 
 struct Options {
     CommonOptions common;
-    std::variant<Answer, SendOptions, PingOptions, LoadOptions, StatusOptions> command;
+    std::variant<Answer, SendOptions, PingOptions, LoadOptions, ThroughputOptions, StatusOptions>
+        command;
 };
 
 /// Exit::usage with one clear line on any fault. Not thread-safe (arguments.h).

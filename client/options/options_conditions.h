@@ -9,5 +9,6 @@ namespace riposte::client {
 
 Result<void> check_conditions(const PingOptions& ping);
 Result<void> check_conditions(const LoadOptions& load);
+Result<void> check_conditions(const ThroughputOptions& throughput);
 
 } // namespace riposte::client

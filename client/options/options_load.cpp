@@ -1,6 +1,7 @@
 // What the words of `riposte load` mean.
 #include "client/measure/probe.h"
 #include "client/options/options_conditions.h"
+#include "client/options/options_throughput.h"
 #include "client/options/options_values.h"
 #include "client/options/raw_options.h"
 #include "common/text.h"
@@ -78,6 +79,13 @@ Result<void> check_load(const LoadOptions& load, bool has_depth) {
 } // namespace
 
 Result<Options> read_load(const RawLoad& words) {
+    if (is_throughput(words))
+        return read_throughput(words);
+    for (const auto& [word, name] :
+         {std::pair{&words.bitrate, "--bitrate"}, std::pair{&words.bytes, "--bytes"}})
+        if (*word)
+            return usage(
+                fmt::format("{} is for --upload and --download; requests have -r and -n", name));
     auto common = read_common(words.common);
     if (!common)
         return std::unexpected(common.error());
@@ -92,6 +100,8 @@ Result<Options> read_load(const RawLoad& words) {
     load.verify = !words.no_verify;
     load.quiet = words.quiet;
     if (auto read = read_load_numbers(words, load); !read)
+        return std::unexpected(read.error());
+    if (auto read = read_while_pinging(words, load.while_pinging); !read)
         return std::unexpected(read.error());
     auto report = read_report(words.report);
     if (!report)

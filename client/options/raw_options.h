@@ -85,6 +85,11 @@ struct RawLoad {
     bool no_verify = false;
     bool quiet = false;
     RawPath path;
+    RawValue upload;
+    RawValue download;
+    RawValue bitrate;
+    RawValue bytes;
+    RawValue while_pinging;
     RawReport report;
 };
 

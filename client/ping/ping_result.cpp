@@ -21,6 +21,10 @@ Histogram histogram_of(const PingResult& result, Since since) {
     case Since::pdv:
         return result.pdv();
     case Since::wait:
+    case Since::idle:
+    case Since::working:
+    case Since::upload:
+    case Since::download:
         break;
     }
     return {};
@@ -73,6 +77,9 @@ std::optional<double> metric(const PingResult& result, const Metric& metric) {
         if (result.elapsed_ns == 0)
             return std::nullopt;
         return number(counts.answered) / (number(result.elapsed_ns) / 1e9);
+    case MetricKind::mbits:
+    case MetricKind::rpm:
+        break; // of load alone
     }
     return std::nullopt;
 }

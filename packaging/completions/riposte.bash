@@ -83,6 +83,10 @@ _riposte_value() {
             compopt -o filenames 2>/dev/null
             _riposte_reply "$2" -f
             ;;
+        --upload | --download | --while-pinging)
+            compopt -o nospace 2>/dev/null
+            _riposte_reply "$2" -W 'tcp:// udp://'
+            ;;
     esac
 }
 
@@ -115,6 +119,7 @@ _riposte() {
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
             valued+=' -c --connections -d --duration -n --count -r --rate --depth --warmup'
+            valued+=' --upload --download --bitrate --bytes --while-pinging'
             flags+=' -j --json --json-lines --live --histogram --reconnect --df --no-verify -q --quiet'
             ;;
         status)

@@ -29,6 +29,7 @@ CLIENT = {
     "/usr/share/riposte/schema/riposte-ping-interval-1.schema.json",
     "/usr/share/riposte/schema/riposte-ping-probe-1.schema.json",
     "/usr/share/riposte/schema/riposte-status-1.schema.json",
+    "/usr/share/riposte/schema/riposte-throughput-1.schema.json",
 }
 DAEMON = {
     "/etc/riposte/riposted.toml",

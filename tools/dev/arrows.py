@@ -27,10 +27,12 @@ DAEMON = {
     "platform": set(),
 }
 CLIENT = {
-    "main": {"send", "ping", "load", "status", "show", "options"},
+    "main": {"send", "ping", "load", "throughput", "status", "show", "options"},
     "send": {"measure", "show", "net", "options"},
     "ping": {"measure", "show", "net", "options"},
-    "load": {"measure", "show", "net", "options"},
+    "load": {"working", "measure", "show", "net", "options"},
+    "throughput": {"working", "measure", "show", "net", "options"},
+    "working": {"ping", "measure", "show", "net", "options"},
     "status": {"measure", "show", "net", "options"},
     "net": {"show", "measure", "options"},
     "show": {"measure", "options"},

@@ -51,9 +51,10 @@ bool is_met(std::string_view text, std::optional<double> value) {
 
 constexpr std::string_view all_metrics =
     "the metrics are min, mean, median, max, stddev, p50, p99.9 and the like (rtt., connect., "
-    "lateness., wait., ipdv. or pdv. may stand in front of these), jitter, rfc3550_jitter, loss, "
-    "errors, sent, answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, "
-    "undecided, too_big, retransmits and rate";
+    "lateness., wait., ipdv., pdv., idle. or working. may stand in front of these), jitter, "
+    "rfc3550_jitter, loss, errors, sent, answered, lost, duplicated, reordered, late, corrupted, "
+    "wrong_size, refused, undecided, too_big, retransmits, rate, mbits (upload. or download. may "
+    "stand in front of it) and rpm";
 
 } // namespace
 
@@ -339,4 +340,21 @@ TEST_CASE("mentions() finds whether any condition uses a metric") {
     CHECK(mentions(*conditions, MetricKind::percentile));
     CHECK_FALSE(mentions(*conditions, MetricKind::errors));
     CHECK_FALSE(mentions({}, MetricKind::loss));
+}
+
+TEST_CASE("metrics of streams and of the latency beside them") {
+    const auto conditions =
+        parse_fail_if("upload.mbits<900,download.mbits<1.5,mbits<2,rpm<300,working.p99>50ms");
+    REQUIRE(conditions.has_value());
+    const Metric up{.kind = MetricKind::mbits, .since = Since::upload};
+    CHECK((*conditions)[0].metric == up);
+    CHECK((*conditions)[1].metric.since == Since::download);
+    CHECK((*conditions)[2].metric.since == Since::intended);
+    CHECK(is_of_working((*conditions)[3].metric));
+    CHECK(is_of_working((*conditions)[4].metric));
+    CHECK_FALSE(is_of_working(up));
+    const auto measured = [](const Metric&) { return std::optional(1.25); };
+    CHECK(describe(check(*conditions, measured)[2]) == "mbits is 1.25 Mbit/s (--fail-if mbits<2)");
+    CHECK(describe(check(*conditions, measured)[3]) == "rpm is 1.25 RPM (--fail-if rpm<300)");
+    CHECK(parse_fail_if("uplaod.mbits<1").error().message.contains("did you mean upload.mbits?"));
 }

@@ -2,6 +2,7 @@
 #include "client/load/load_report.h"
 #include "client/show/table.h"
 #include "tests/unit/client/schema.h"
+#include "tests/unit/client/under_load.h"
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
@@ -446,6 +447,7 @@ TEST_CASE("the JSON document matches its schema, and the schema has nothing else
     repaired.tcp.add(
         {.retransmits = 1, .segments_sent = 4, .min_rtt_ns = 50'000, .smoothed_rtt_ns = 60'000});
     repaired.tcp.congestion = "cubic";
+    repaired.under_load = latency_under_load();
     CHECK(faults(repaired) == std::vector<std::string>{});
     const std::string failed = load_json(udp, {}, Exit::failed, "udp://host:7: connection refused");
     CHECK(schema.faults(failed) == std::vector<std::string>{});
