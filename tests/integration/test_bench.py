@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ PLAIN_LOAD = os.environ.get("PLAIN_LOAD", "build/tests/bench/plain_load")
 TOOLS = os.environ.get("RIPOSTE_BENCH_GENERATORS", "build/tests/bench")
 GENERATOR = os.path.join(BENCH, "generator.py")
 COMPARE = os.path.join(BENCH, "compare.py")
+THROUGHPUT = os.path.join(BENCH, "throughput.py")
 
 
 class Generator(unittest.TestCase):
@@ -55,6 +57,24 @@ class Generator(unittest.TestCase):
         done = self.run_it("--rows", "65B")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no such row; there are: 64B-50x1-verify ", done.stderr)
+
+
+@unittest.skipUnless(shutil.which("iperf3"), "iperf3 is not installed")
+class Throughput(unittest.TestCase):
+    def test_a_round_completes_and_prints_the_table(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "figures.json")
+            done = subprocess.run(
+                [sys.executable, THROUGHPUT, "--riposted", RIPOSTED, "--riposte", RIPOSTE, "--backend", "epoll",
+                 "--rounds", "1", "--seconds", "1", "--rows", "both", "udp", "--json", path],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+            with open(path, encoding="utf-8") as file:
+                found = json.load(file)
+        self.assertEqual([row["name"] for row in found["rows"]], ["both-1", "udp-1G"])
+        for row in found["rows"]:
+            self.assertRegex(done.stdout, rf"(?m)^{row['name']} .* \d+\.\d+ ")
+            self.assertEqual([run["program"] for run in row["rounds"][0]], ["iperf3", "riposte", "riposte", "iperf3"])
 
 
 class Compare(unittest.TestCase):

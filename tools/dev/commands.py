@@ -15,7 +15,7 @@ FUZZ = Tree("fuzz", stages.ASAN.options, CLANG)
 #: Inputs that fuzzing found are kept when the tree is made anew; the next run adds to them.
 FUZZ_FOUND = ROOM / "fuzz-found"
 BENCHMARKS = {"compare": "tests/bench/compare.py", "generator": "tests/bench/generator.py",
-              "truth": "tests/bench/known_link.py"}
+              "truth": "tests/bench/known_link.py", "throughput": "tests/bench/throughput.py"}
 
 
 def build(arguments):
@@ -49,6 +49,12 @@ def bench(arguments):
         return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
                        "--riposte", RELEASE.path / "client/riposte",
                        "--link", RELEASE.path / "tests/link/link", *rest)
+    if name == "throughput":
+        packages.need(["iperf3"])
+        header(f"Building the programs in {RELEASE.path}/")
+        RELEASE.build("daemon/riposted", "client/riposte")
+        return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
+                       "--riposte", RELEASE.path / "client/riposte", *rest)
     need_available([package for package in packages.BENCH
                     if package != "nodejs" or not process.output(["node", "--version"])], "its server")
     header(f"Building the programs, their peers and the generators in {BENCH.path}/")
