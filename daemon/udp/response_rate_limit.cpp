@@ -4,7 +4,6 @@
 #include <bit>
 #include <cassert>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <new>
 
@@ -130,38 +129,6 @@ void ResponseRateLimit::set(const UdpLimits& share, CidrSet exempt) noexcept {
     last_known_ = false;
 }
 
-/// SipHash-1-3 of the 16 bytes (Aumasson, Bernstein: "SipHash: a fast short-input PRF").
-uint64_t ResponseRateLimit::hash(const SourceKey& prefix) const noexcept {
-    uint64_t v0 = secret_[0] ^ 0x736f6d6570736575;
-    uint64_t v1 = secret_[1] ^ 0x646f72616e646f6d;
-    uint64_t v2 = secret_[0] ^ 0x6c7967656e657261;
-    uint64_t v3 = secret_[1] ^ 0x7465646279746573;
-    const auto round = [&] {
-        v0 += v1;
-        v2 += v3;
-        v1 = std::rotl(v1, 13) ^ v0;
-        v3 = std::rotl(v3, 16) ^ v2;
-        v0 = std::rotl(v0, 32);
-        v2 += v1;
-        v0 += v3;
-        v1 = std::rotl(v1, 17) ^ v2;
-        v3 = std::rotl(v3, 21) ^ v0;
-        v2 = std::rotl(v2, 32);
-    };
-    std::array<uint64_t, 2> words{};
-    std::memcpy(words.data(), prefix.data(), prefix.size());
-    constexpr uint64_t length = uint64_t{sizeof words} << 56;
-    for (const uint64_t word : {words[0], words[1], length}) {
-        v3 ^= word;
-        round();
-        v0 ^= word;
-    }
-    v2 ^= 0xff;
-    for (int i = 0; i < 3; ++i)
-        round();
-    return v0 ^ v1 ^ v2 ^ v3;
-}
-
 bool ResponseRateLimit::Entry::replaceable(uint32_t now_ms, bool quick) const noexcept {
     if (tag == 0)
         return true;
@@ -173,7 +140,7 @@ bool ResponseRateLimit::Entry::replaceable(uint32_t now_ms, bool quick) const no
 
 ResponseRateLimit::Entry& ResponseRateLimit::find(
     const SourceKey& prefix, uint32_t now_ms) noexcept {
-    const uint64_t hash = this->hash(prefix);
+    const uint64_t hash = siphash(secret_, prefix);
     const uint64_t tag = std::max<uint64_t>(hash, 1);
     const std::span set(&entries_[(hash & set_mask_) * ways], ways);
     Entry* place = nullptr;

@@ -47,12 +47,12 @@
 // memory that no prefix has used is not touched.
 #pragma once
 
+#include "common/siphash.h"
 #include "daemon/acl/cidr.h"
 #include "daemon/acl/source_key.h"
 #include "daemon/udp/drop_reason.h"
 #include "daemon/udp/udp_limits.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -70,7 +70,7 @@ public:
     static constexpr uint32_t newcomer_idle_ms = 2'000;
     static constexpr uint32_t established_idle_ms = 10'000;
 
-    using Secret = std::array<uint64_t, 2>;
+    using Secret = HashSecret;
     static Secret random_secret();
 
     /// `entries` is rounded up to a power of two, at least one set.
@@ -147,7 +147,6 @@ private:
         void operator()(Entry* entries) const noexcept;
     };
 
-    uint64_t hash(const SourceKey& prefix) const noexcept;
     void look_up(const SourceKey& source, uint32_t now_ms) noexcept;
     Entry& find(const SourceKey& prefix, uint32_t now_ms) noexcept;
 
