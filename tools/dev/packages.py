@@ -17,7 +17,7 @@ from tools.dev.console import Failure, header, say
 #: What the build needs. meson.build and debian/control list the same; a test compares them.
 BUILD = ["g++", "meson", "ninja-build", "pkgconf", "python3", "scdoc", "doctest-dev", "libfmt-dev",
          "libseccomp-dev", "libsystemd-dev", "libtomlplusplus-dev", "liburing-dev",
-         "nlohmann-json3-dev"]
+         "nettle-dev", "nlohmann-json3-dev"]
 #: What every Python test needs.
 PYTEST = ["python3", "python3-pytest", "python3-pytest-timeout", "python3-pytest-xdist",
           "python3-jsonschema", "iproute2", "procps", "util-linux"]
@@ -51,7 +51,7 @@ BENCH_TRUTH = ["fping", "iperf3", "iproute2", "iputils-ping", "irtt", "sockperf"
 
 # The same for other distributions, whose packages have other names.
 COMMANDS = ["c++", "meson", "ninja", "pkg-config", "python3"]
-PKG_CONFIG = ["fmt", "nlohmann_json", "tomlplusplus"]
+PKG_CONFIG = ["fmt", "nettle", "nlohmann_json", "tomlplusplus"]
 
 LISTS = pathlib.Path("/var/lib/apt/lists")
 LISTS_FRESH_SECONDS = 3600
