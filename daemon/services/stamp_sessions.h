@@ -1,0 +1,82 @@
+// The sessions of a STAMP reflector: what it must remember of each sender to count losses by
+// direction, and to answer no authenticated question twice.
+//
+// A session is an SSID and the addresses and ports of both ends (RFC 8972, section 3). Its numbers
+// begin at zero, with the first question.
+//
+// The table has a fixed size, `ways` places in each set. A keyed hash with a secret key selects the
+// set, and is all that is stored of the session's identity, so an attacker can neither choose which
+// sessions compete nor find two that are taken for one. A session keeps its place until it has been
+// idle for `idle_ms`; one that was seen in fewer than `established_sightings` different
+// milliseconds, as randomly forged ones are, only for `newcomer_idle_ms`. A session without a place
+// gets no answer: an answer that counts from zero each time would invent losses.
+//
+// Reads no clock. Allocates only when constructed.
+#pragma once
+
+#include "common/address.h"
+#include "common/siphash.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace riposte {
+
+struct StampSession {
+    uint64_t tag = 0;       ///< the hash of its identity; 0: the place is free
+    uint32_t seen_ms = 0;   ///< the low 32 bits of the clock: only differences matter
+    uint32_t sightings = 0; ///< milliseconds in which it was seen, up to established_sightings
+
+    uint32_t received = 0;
+    uint32_t sent = 0;          ///< answers; also the sequence number of the next one
+    uint32_t last_sequence = 0; ///< of the last answer
+    uint64_t last_sent = 0;     ///< its time of sending, in NTP format; 0: not known
+
+    // Of authenticated questions; see is_new().
+    bool has_questions = false;
+    uint32_t newest_sequence = 0;
+    uint64_t newest_ns = 0;   ///< the sender's time in the newest one
+    uint64_t began_ns = 0;    ///< the sender's time in the first one of this run of its numbers
+    uint64_t seen_window = 0; ///< bit i: newest_sequence - i was seen
+
+    /// Has the session not had this question yet? If so, it is noted. The sender's clock must go
+    /// forward: a question is new if its time is later than that of all before it (its number may
+    /// have begun again), or if it is one of the last 64 numbers, missing so far, and not from
+    /// before the numbers began. `sender_ns` is nanoseconds since 1970.
+    bool is_new(uint32_t sequence, uint64_t sender_ns) noexcept;
+};
+
+/// What makes a session.
+struct StampSessionId {
+    SocketAddress peer;
+    SocketAddress local;
+    uint16_t ssid = 0;
+};
+
+class StampSessions {
+public:
+    static constexpr uint32_t ways = 8;
+    static constexpr uint32_t established_sightings = 8;
+    static constexpr uint32_t newcomer_idle_ms = 10'000;
+    static constexpr uint32_t idle_ms = 900'000; ///< REFWAIT of RFC 5357, section 3.1
+
+    /// `sessions` is rounded up to a power of two, at least one set.
+    StampSessions(uint32_t sessions, const HashSecret& secret);
+
+    static uint64_t memory_bytes(uint32_t sessions) noexcept;
+
+    /// The session, new or not; null: there is no place for it.
+    StampSession* find(const StampSessionId& id, uint64_t now_ms) noexcept;
+
+    /// Every place of the table, for those who count and save them.
+    std::span<StampSession> places() noexcept { return {sessions_.get(), count_}; }
+    std::span<const StampSession> places() const noexcept { return {sessions_.get(), count_}; }
+
+private:
+    std::unique_ptr<StampSession[]> sessions_;
+    uint32_t count_;
+    HashSecret secret_;
+};
+
+} // namespace riposte
