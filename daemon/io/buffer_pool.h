@@ -72,8 +72,8 @@ private:
 
 /// The peer of a datagram, or of a train, and the address of ours that it was sent to: the reply
 /// leaves from that one. Families are those of the socket (v4-mapped addresses on a dual-stack
-/// one). The first cache line has all that an IPv4 or IPv6 datagram needs; the rest of `any` is
-/// never touched.
+/// one). The first cache line has all that an IPv4 or IPv6 datagram needs; the rest is touched only
+/// on a socket that measures (measure_datagrams() in listen_socket.h).
 struct alignas(64) DatagramInfo {
     socklen_t peer_size;
     sa_family_t local_family; ///< AF_UNSPEC: not reported; the kernel chooses for the reply
@@ -84,14 +84,24 @@ struct alignas(64) DatagramInfo {
         in_pktinfo v4;
         in6_pktinfo v6;
     } local;
-    bool to_group; ///< sent to a broadcast or multicast address, so not to us alone
-    bool cut; ///< the kernel truncated data or control data (MSG_TRUNC, MSG_CTRUNC): unreliable
+    /// Sent to a broadcast or multicast address, so not to us alone.
+    bool to_group : 1;
+    /// The kernel truncated data or control data (MSG_TRUNC, MSG_CTRUNC): unreliable.
+    bool cut : 1;
+    /// Of a reply that says when it was sent: it leaves alone, never in a train, and in
+    /// `traffic_class` instead of the socket's.
+    bool measured : 1;
+    bool has_received_ns : 1; ///< `received_ns` was reported
+    uint8_t ttl;              ///< or hop limit, as it arrived; 0: not reported
+    uint8_t traffic_class;    ///< DSCP and ECN, as they arrived; 0 if not reported
     union {
         sockaddr_storage any;
         sockaddr_in v4;
         sockaddr_in6 v6;
     } peer;
+    uint64_t received_ns; ///< when the kernel received it, of CLOCK_REALTIME
 };
+static_assert(offsetof(DatagramInfo, peer) + sizeof(sockaddr_in6) <= 64);
 
 /// The largest datagram: 65,535 bytes of IPv6 payload, rounded up.
 inline constexpr uint32_t datagram_bytes_max = 65'536;

@@ -8,17 +8,18 @@
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <time.h>
 
 namespace riposte {
 namespace {
 
 // Space for the control messages that can arrive: both addresses (a dual-stack socket gets both),
-// the size of a train's datagrams, and those that an inherited socket may have enabled (a
-// timestamp, a mark, a label). Sending needs less.
+// the size of a train's datagrams, on a socket that measures a timestamp, TTL and traffic class,
+// and those that an inherited socket may have enabled (a mark, a label). Sending needs less.
 struct Control {
-    static constexpr size_t capacity = CMSG_SPACE(sizeof(in6_pktinfo)) +
-                                       CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(int)) +
-                                       256;
+    static constexpr size_t capacity =
+        CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo)) +
+        CMSG_SPACE(sizeof(timespec)) + 3 * CMSG_SPACE(sizeof(int)) + 256;
     alignas(cmsghdr) std::byte bytes[capacity];
 };
 
@@ -27,15 +28,43 @@ bool is_group(const in_pktinfo& info) {
     return info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
 }
 
+template<class Value>
+Value value_of(const cmsghdr* control) {
+    Value value{};
+    std::memcpy(&value, CMSG_DATA(control), sizeof value);
+    return value;
+}
+
+/// What only a socket that measures is told.
+void read_measure(const cmsghdr* c, DatagramInfo& info) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+        const auto time = value_of<timespec>(c);
+        info.received_ns = static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
+                           static_cast<uint64_t>(time.tv_nsec);
+        info.has_received_ns = true;
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) {
+        info.ttl = static_cast<uint8_t>(value_of<int>(c));
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT) {
+        info.ttl = static_cast<uint8_t>(value_of<int>(c));
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+        info.traffic_class = value_of<uint8_t>(c); // one byte, unlike all others
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+        info.traffic_class = static_cast<uint8_t>(value_of<int>(c));
+    }
+}
+
 void read_control(msghdr& message, uint32_t size, DatagramInfo& info) {
     info.local_family = AF_UNSPEC;
     info.segment_bytes = 0;
     info.to_group = false;
+    info.measured = false;
+    info.has_received_ns = false;
+    info.ttl = 0;
+    info.traffic_class = 0;
     info.cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
-            int segment = 0;
-            std::memcpy(&segment, CMSG_DATA(c), sizeof segment);
+            const int segment = value_of<int>(c);
             if (segment > 0 && static_cast<uint32_t>(segment) < size)
                 info.segment_bytes = static_cast<uint16_t>(segment);
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
@@ -43,13 +72,14 @@ void read_control(msghdr& message, uint32_t size, DatagramInfo& info) {
             info.local_family = AF_INET6; // a dual-stack socket needs this form for the reply
             info.to_group |= IN6_IS_ADDR_MULTICAST(&info.local.v6.ipi6_addr) != 0;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-            in_pktinfo local{};
-            std::memcpy(&local, CMSG_DATA(c), sizeof local);
+            const auto local = value_of<in_pktinfo>(c);
             info.to_group |= is_group(local);
             if (info.local_family != AF_INET6) {
                 info.local.v4 = local;
                 info.local_family = AF_INET;
             }
+        } else {
+            read_measure(c, info);
         }
     }
 }
@@ -63,6 +93,10 @@ void put_control(Control& control, size_t& used, int level, int type, const Valu
     std::memcpy(control.bytes + used, &head, sizeof head);
     std::memcpy(control.bytes + used + CMSG_LEN(0), &value, sizeof value);
     used += CMSG_SPACE(sizeof value);
+}
+
+bool goes_over_ipv4(const DatagramInfo& info) {
+    return info.peer.any.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&info.peer.v6.sin6_addr);
 }
 
 /// Writes the control messages of a reply and returns their size in bytes.
@@ -79,6 +113,14 @@ size_t write_control(Control& control, const DatagramInfo& info, uint32_t segmen
         if (!IN6_IS_ADDR_LINKLOCAL(&local.ipi6_addr))
             local.ipi6_ifindex = 0; // only a link-local address needs its interface
         put_control(control, used, IPPROTO_IPV6, IPV6_PKTINFO, local);
+    }
+    if (info.measured) {
+        // A dual-stack socket ignores the IPv6 option in a reply to an IPv4 peer.
+        const int traffic_class = info.traffic_class;
+        if (goes_over_ipv4(info))
+            put_control(control, used, IPPROTO_IP, IP_TOS, traffic_class);
+        else
+            put_control(control, used, IPPROTO_IPV6, IPV6_TCLASS, traffic_class);
     }
     if (segment_bytes != 0)
         put_control(control, used, SOL_UDP, UDP_SEGMENT, static_cast<uint16_t>(segment_bytes));

@@ -32,8 +32,8 @@ bool can_follow(const Op& op, uint32_t segment) {
 } // namespace
 
 bool same_route(const DatagramInfo& a, const DatagramInfo& b) noexcept {
-    return a.peer_size == b.peer_size && std::memcmp(&a.peer, &b.peer, a.peer_size) == 0 &&
-           same_local(a, b);
+    return !a.measured && !b.measured && a.peer_size == b.peer_size &&
+           std::memcmp(&a.peer, &b.peer, a.peer_size) == 0 && same_local(a, b);
 }
 
 TrainMessage next_message(

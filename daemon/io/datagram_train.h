@@ -47,7 +47,8 @@ struct TrainMessage {
     }
 };
 
-/// Do replies to both go to the same peer from the same address of ours?
+/// May replies to both leave together? They go to the same peer from the same address of ours, and
+/// neither is measured.
 bool same_route(const DatagramInfo& a, const DatagramInfo& b) noexcept;
 
 /// The longest message that begins at `from`, a position in `ops` (all of one socket); it has at

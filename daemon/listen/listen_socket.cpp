@@ -219,6 +219,25 @@ void accept_with_first_bytes(int fd, bool defer) {
     set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, defer ? seconds : 0); // optional: it may fail
 }
 
+void measure_datagrams(int fd, const SocketAddress& address, bool on) {
+    constexpr int system_default = -1;
+    const int flag = on ? 1 : 0;
+    const int report = on || !replies_from_destination(address) ? 1 : 0;
+    const int ttl = on ? 255 : system_default;
+    set_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, flag);
+    set_option(fd, SOL_UDP, UDP_GRO, on ? 0 : 1);
+    set_option(fd, IPPROTO_IP, IP_PKTINFO, report);
+    set_option(fd, IPPROTO_IP, IP_RECVTTL, flag);
+    set_option(fd, IPPROTO_IP, IP_RECVTOS, flag);
+    set_option(fd, IPPROTO_IP, IP_TTL, ttl);
+    if (address.family() != AF_INET6)
+        return;
+    set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, report);
+    set_option(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, flag);
+    set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, flag);
+    set_option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl);
+}
+
 std::expected<Fd, int> bind_socket(const ListenAddress& address, bool reuse_port) {
     const int type = address.transport == Transport::tcp ? SOCK_STREAM : SOCK_DGRAM;
     Fd fd(::socket(address.address.family(), type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

@@ -53,6 +53,12 @@ std::expected<Fd, int> bind_socket(const ListenAddress& address, bool reuse_port
 /// closed, a connection that has sent nothing yet is reset instead of finished.
 void accept_with_first_bytes(int fd, bool defer);
 
+/// If `on`, the kernel says of each datagram when it arrived (CLOCK_REALTIME), where it was sent
+/// to, and its TTL and traffic class (DatagramInfo), joins no datagrams (a train has one
+/// timestamp), and replies leave with the TTL 255, so that the peer can count hops. `address` is
+/// that of the socket.
+void measure_datagrams(int fd, const SocketAddress& address, bool on);
+
 /// Why bind_socket() failed: the exit code, the reason, the remedy.
 Error bind_error(int error, const ListenAddress& address);
 

@@ -108,14 +108,18 @@ struct Option {
     int level;
     int name;
 };
-/// To end a connection, and for a listener, inherited or not, whose message changed.
+/// To end a connection, and for a listener, inherited or not, whose service or message changed.
 constexpr std::initializer_list<Option> of_all = {
-    {SOL_SOCKET, SO_LINGER}, {IPPROTO_TCP, TCP_DEFER_ACCEPT}};
+    {SOL_SOCKET, SO_LINGER},          {IPPROTO_TCP, TCP_DEFER_ACCEPT},
+    {SOL_SOCKET, SO_TIMESTAMPNS},     {IPPROTO_UDP, UDP_GRO},
+    {IPPROTO_IP, IP_PKTINFO},         {IPPROTO_IP, IP_RECVTTL},
+    {IPPROTO_IP, IP_RECVTOS},         {IPPROTO_IP, IP_TTL},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO}, {IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
+    {IPPROTO_IPV6, IPV6_RECVTCLASS},  {IPPROTO_IPV6, IPV6_UNICAST_HOPS}};
 constexpr std::initializer_list<Option> of_listeners = {
-    {SOL_SOCKET, SO_REUSEADDR},       {SOL_SOCKET, SO_REUSEPORT}, {IPPROTO_IPV6, IPV6_V6ONLY},
-    {IPPROTO_IPV6, IPV6_RECVPKTINFO}, {IPPROTO_IP, IP_PKTINFO},   {IPPROTO_TCP, TCP_NODELAY},
-    {IPPROTO_UDP, UDP_GRO},           {SOL_SOCKET, SO_BROADCAST}, {SOL_SOCKET, SO_RCVBUF},
-    {SOL_SOCKET, SO_RCVBUFFORCE},     {SOL_SOCKET, SO_OOBINLINE}};
+    {SOL_SOCKET, SO_REUSEADDR},   {SOL_SOCKET, SO_REUSEPORT}, {IPPROTO_IPV6, IPV6_V6ONLY},
+    {IPPROTO_TCP, TCP_NODELAY},   {SOL_SOCKET, SO_BROADCAST}, {SOL_SOCKET, SO_RCVBUF},
+    {SOL_SOCKET, SO_RCVBUFFORCE}, {SOL_SOCKET, SO_OOBINLINE}};
 constexpr std::initializer_list<Option> of_messages = {
     {SOL_SOCKET, SO_SNDBUF}, {SOL_SOCKET, SO_SNDBUFFORCE}};
 
