@@ -8,9 +8,19 @@
 #include <cstdint>
 #include <cstring>
 
+#include <sys/random.h>
+
 namespace riposte {
 
 using HashSecret = std::array<uint64_t, 2>;
+
+/// Without entropy the tables still work, but an attacker could predict which keys collide.
+inline HashSecret random_secret() noexcept {
+    HashSecret secret{};
+    if (getrandom(secret.data(), sizeof secret, GRND_NONBLOCK) != sizeof secret)
+        secret = {reinterpret_cast<uintptr_t>(&secret), 0};
+    return secret;
+}
 
 /// Of a text whose length is a multiple of eight bytes.
 template<size_t size>

@@ -11,16 +11,28 @@
 
 namespace riposte {
 
-void add_address(ListenerConfig& listen, Endpoint endpoint) {
-    if (endpoint.transport) {
-        listen.addresses.push_back(std::move(endpoint));
-        return;
+std::optional<Endpoint> set_transports(ListenerConfig& listen) {
+    std::vector<Endpoint> addresses;
+    for (Endpoint& endpoint : listen.addresses) {
+        if (endpoint.transport == Transport::tcp && !speaks_tcp(listen.service))
+            return endpoint;
+        if (endpoint.transport) {
+            addresses.push_back(std::move(endpoint));
+            continue;
+        }
+        for (const Transport transport : {Transport::tcp, Transport::udp}) {
+            if (transport == Transport::tcp && !speaks_tcp(listen.service))
+                continue;
+            endpoint.transport = transport;
+            addresses.push_back(endpoint);
+        }
     }
-    // Every service speaks both.
-    for (const Transport transport : {Transport::tcp, Transport::udp}) {
-        endpoint.transport = transport;
-        listen.addresses.push_back(endpoint);
-    }
+    listen.addresses = std::move(addresses);
+    return std::nullopt;
+}
+
+std::string not_over_tcp(const Endpoint& endpoint, ServiceKind service) {
+    return fmt::format("{}: {} is for UDP; write udp://", to_string(endpoint), to_string(service));
 }
 
 /// Cannot be a file's origin, which ends in a line number.

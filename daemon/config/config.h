@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,8 +50,11 @@ bool has_default_listeners(const Config& config);
 /// Messages begin with `name`:line:column. Exit::config on any fault.
 Result<Config> parse_config(std::string_view toml, std::string_view name);
 
-/// Adds an address as it was written: without a scheme it is TCP and UDP.
-void add_address(ListenerConfig& listen, Endpoint endpoint);
+/// Gives the addresses as they were written their transports: without a scheme, those that the
+/// service speaks. Returns the first one that the service does not speak; nothing: all are good.
+std::optional<Endpoint> set_transports(ListenerConfig& listen);
+/// The message that refuses it.
+std::string not_over_tcp(const Endpoint& endpoint, ServiceKind service);
 
 /// Reads and parses. A missing file is Exit::config; a file that the daemon may not read is
 /// Exit::permission.

@@ -195,7 +195,9 @@ Result<ListenerConfig> read_listen(const std::string& text) {
     ListenerConfig listen;
     listen.service = *service;
     listen.origin = "--listen";
-    add_address(listen, *std::move(endpoint));
+    listen.addresses.push_back(*std::move(endpoint));
+    if (const auto wrong = set_transports(listen))
+        return refuse_at(equals + 1, not_over_tcp(*wrong, *service));
     return listen;
 }
 

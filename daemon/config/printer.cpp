@@ -5,12 +5,14 @@
 #include "daemon/config/schema.h"
 
 #include <concepts>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace riposte {
 namespace {
@@ -48,6 +50,12 @@ struct PrintMember {
         return schema::is_quoted(unit) ? in_quotes(text) : text;
     }
     std::string operator()(const std::string* value) const { return in_quotes(*value); }
+    std::string operator()(const std::optional<uint8_t>* value) const {
+        return *value ? fmt::to_string(unsigned{**value}) : in_quotes("copy");
+    }
+    std::string operator()(const std::vector<uint8_t>* values) const {
+        return fmt::format("[{}]", fmt::join(*values, ", "));
+    }
     /// Words.
     template<class Word>
     std::string operator()(const Word* value) const {

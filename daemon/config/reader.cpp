@@ -204,6 +204,41 @@ struct ReadMember {
     Result<void> operator()(ServiceKind* target) const {
         return read_word(value, "service", parse_service, service_names(), *target);
     }
+    Result<void> operator()(StampSequence* target) const {
+        return read_word(value, "sequence", parse_stamp_sequence, stamp_sequence_names(), *target);
+    }
+    Result<void> operator()(StampLocation* target) const {
+        return read_word(value, "location", parse_stamp_location, stamp_location_names(), *target);
+    }
+    /// "copy", or a DSCP.
+    Result<void> operator()(std::optional<uint8_t>* target) const {
+        target->reset();
+        const auto* string = value.node.as_string();
+        if (string != nullptr && string->get() == "copy")
+            return {};
+        if (value.node.as_integer() == nullptr)
+            return value.wrong_type(
+                fmt::format("\"copy\", or a number from {} to {}", key.min, key.max));
+        const auto number = read_count(value, key);
+        if (!number)
+            return std::unexpected(number.error());
+        *target = static_cast<uint8_t>(*number);
+        return {};
+    }
+    /// An array of numbers.
+    Result<void> operator()(std::vector<uint8_t>* target) const {
+        target->clear();
+        const auto* array = value.node.as_array();
+        if (array == nullptr)
+            return value.wrong_type("an array of numbers");
+        for (const toml::node& node : *array) {
+            const auto number = read_count({value.document, value.key, node}, key);
+            if (!number)
+                return std::unexpected(number.error());
+            target->push_back(static_cast<uint8_t>(*number));
+        }
+        return {};
+    }
     Result<void> operator()(std::vector<Cidr>* target) const {
         return read_list(
             value, fmt::format("an element of '{}'", key.name), "192.0.2.0/24", parse_cidr,
@@ -220,8 +255,7 @@ struct ReadMember {
         if (endpoints.size() < key.min)
             return value.refuse(
                 "'address' is empty; write at least one, like \"tcp://127.0.0.1:7001\"");
-        for (Endpoint& endpoint : endpoints)
-            add_address(listen, std::move(endpoint));
+        listen.addresses = std::move(endpoints);
         return {};
     }
     Result<void> operator()(std::vector<HttpAddress>* target) const {
@@ -333,6 +367,9 @@ Result<void> read_listen(const Document& document, const toml::table& table, Con
             return read;
     if (auto checked = check_listen(document, table, listen); !checked)
         return checked;
+    if (const auto wrong = set_transports(listen))
+        return document.refuse(
+            table.get("address")->source().begin, not_over_tcp(*wrong, listen.service));
     config.listen.push_back(std::move(listen));
     return {};
 }

@@ -34,6 +34,8 @@ constexpr auto limit = at<&Config::limits, member>;
 template<auto member>
 constexpr auto datagrams = at<&Config::datagrams, member>;
 template<auto member>
+constexpr auto stamp = at<&ListenerConfig::options, &ServiceOptions::stamp, member>;
+template<auto member>
 constexpr auto access_log = at<&Config::access_log, member>;
 
 /// The longest duration that a timer holds: parse_duration_ms() refuses more.
@@ -67,6 +69,7 @@ constexpr Section in_metrics = Section::metrics;
 using L = TcpLimits; // the rows are wide enough
 using D = UdpLimits;
 using A = AccessLogConfig;
+using S = StampOptions;
 
 constexpr auto rows = std::to_array<Key>({
     {in_top, "backend", at<&Config::backend>, none, 0, 0, restart},
@@ -83,6 +86,14 @@ constexpr auto rows = std::to_array<Key>({
     {in_listen, "connections", at<&ListenerConfig::connections_max>, count, 1, connections_most},
     {in_listen, "message", at<&ListenerConfig::options, &ServiceOptions::message>, none, 1,
      message_bytes_max, reload, false, ServiceKind::hello},
+    {in_listen, "sequence", stamp<&S::sequence>, none, 0, 0, reload, false, ServiceKind::stamp},
+    {in_listen, "sessions", stamp<&S::sessions_max>, count, 1, stamp_sessions_max, reload, false,
+     ServiceKind::stamp},
+    {in_listen, "dscp", stamp<&S::dscp>, none, 0, dscp_max, reload, false, ServiceKind::stamp},
+    {in_listen, "cos", stamp<&S::cos>, none, 0, dscp_max, reload, false, ServiceKind::stamp},
+    {in_listen, "location", stamp<&S::location>, none, 0, 0, reload, false, ServiceKind::stamp},
+    {in_listen, "twamp_light", at<&ListenerConfig::twamp_light>, none, 0, 0, reload, false,
+     ServiceKind::stamp},
 
     {in_limits, "connections", limit<&L::connections_max>, count, 1, connections_most},
     {in_limits, "connections_per_source", limit<&L::connections_per_source_max>, count, 1,

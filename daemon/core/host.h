@@ -18,6 +18,7 @@ public:
 
     virtual uint64_t now_ns() noexcept = 0;      ///< monotonic
     virtual int64_t wall_seconds() noexcept = 0; ///< since 1970, UTC
+    virtual uint64_t wall_ns() noexcept = 0;     ///< the same clock in nanoseconds
     virtual SocketAddress peer_address(int fd) = 0;
     /// Bytes that we sent and the peer has not acknowledged yet (SIOCOUTQ, tcp(7)); 0 if the kernel
     /// does not say.
@@ -28,6 +29,7 @@ class SystemHost final : public Host {
 public:
     uint64_t now_ns() noexcept override { return monotonic_ns(); }
     int64_t wall_seconds() noexcept override { return riposte::wall_seconds(); }
+    uint64_t wall_ns() noexcept override { return realtime_ns(); }
     SocketAddress peer_address(int fd) override { return riposte::peer_address(fd); }
     uint32_t unacknowledged_bytes(int fd) noexcept override;
 };

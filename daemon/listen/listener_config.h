@@ -20,6 +20,8 @@ struct ListenerConfig {
     std::vector<Endpoint> addresses{}; ///< with transport: one without a scheme became two
     ServiceOptions options{};          ///< the service's own options (message)
     AclConfig acl{};                   ///< which peers may use it
+    /// Peers whose questions to the service stamp may be shorter than an answer (TWAMP Light).
+    std::vector<Cidr> twamp_light{};
     uint32_t connections_max = connections_most; ///< open at once on each of its TCP addresses
     std::string origin{}; ///< "riposted.toml:12:1", "--listen", "default": for errors
 };

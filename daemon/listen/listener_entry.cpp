@@ -7,7 +7,21 @@
 
 namespace riposte {
 
-EntrySettings make_settings(const ListenerEntry& entry, const ListenerConfig& section) {
+namespace {
+
+StampTables stamp_tables(
+    const ListenerEntry& entry, const ListenerConfig& section, uint32_t workers) {
+    if (section.service != ServiceKind::stamp || entry.transport != Transport::udp)
+        return {};
+    const uint32_t sessions_max = section.options.stamp.sessions_max;
+    return entry.stamp.sessions_max == sessions_max ? entry.stamp
+                                                    : make_stamp_tables(sessions_max, workers);
+}
+
+} // namespace
+
+EntrySettings make_settings(
+    const ListenerEntry& entry, const ListenerConfig& section, uint32_t workers) {
     const bool same =
         entry.service && entry.kind == section.service && entry.options == section.options;
     return {
@@ -15,7 +29,11 @@ EntrySettings make_settings(const ListenerEntry& entry, const ListenerConfig& se
         .options = section.options,
         .service = same ? entry.service : make_service(section.service, section.options),
         .acl = make_acl(section.acl),
-        .connections_max = section.connections_max};
+        .connections_max = section.connections_max,
+        .stamp = stamp_tables(entry, section, workers),
+        .twamp_light = section.twamp_light.empty()
+                           ? nullptr
+                           : std::make_shared<const CidrSet>(section.twamp_light)};
 }
 
 void apply_settings(ListenerEntry& entry, EntrySettings settings) noexcept {
@@ -24,14 +42,18 @@ void apply_settings(ListenerEntry& entry, EntrySettings settings) noexcept {
     entry.service = std::move(settings.service);
     entry.acl = std::move(settings.acl);
     entry.connections_max = settings.connections_max;
+    entry.stamp = std::move(settings.stamp);
+    entry.twamp_light = std::move(settings.twamp_light);
 }
 
-void set_deferred_accept(const ListenerEntry& entry) {
-    if (entry.transport != Transport::tcp)
-        return;
+void set_service_options(const ListenerEntry& entry) {
     for (const BoundAddress& bound : entry.bound)
         for (const WorkerSocket& socket : bound.sockets)
-            accept_with_first_bytes(socket.fd.get(), entry.service->replies_once());
+            if (entry.transport == Transport::tcp)
+                accept_with_first_bytes(socket.fd.get(), entry.service->replies_once());
+            else
+                measure_datagrams(
+                    socket.fd.get(), bound.address.address, entry.service->reflector() != nullptr);
 }
 
 ListenerConfig section_of(const std::vector<ListenerConfig>& sections, ServiceKind kind) {

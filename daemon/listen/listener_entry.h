@@ -11,6 +11,7 @@
 #include "daemon/listen/listen_socket.h"
 #include "daemon/listen/listener_config.h"
 #include "daemon/listen/listener_load.h"
+#include "daemon/listen/stamp_tables.h"
 #include "daemon/services/service.h"
 #include "daemon/telemetry/counters.h"
 
@@ -47,6 +48,8 @@ struct ListenerEntry {
     std::shared_ptr<ListenerLoad> load = std::make_shared<ListenerLoad>();
     uint32_t connections_max = connections_most;
     std::vector<BoundAddress> bound;
+    StampTables stamp{};
+    std::shared_ptr<const CidrSet> twamp_light{}; ///< null: no peer
     bool leaving = false; ///< not in the configuration that is being applied
 };
 
@@ -58,16 +61,21 @@ struct EntrySettings {
     std::shared_ptr<const Service> service;
     std::shared_ptr<const Acl> acl;
     uint32_t connections_max;
+    StampTables stamp{};
+    std::shared_ptr<const CidrSet> twamp_light{}; ///< null: no peer
 };
 
 /// The settings that `section` gives to `entry`. If service and options are the same as before, it
-/// keeps the entry's service object, which connections and workers use.
-EntrySettings make_settings(const ListenerEntry& entry, const ListenerConfig& section);
+/// keeps the entry's service object, which connections and workers use. `workers`: how many serve
+/// the entry; they keep their session tables as long as the size is the same.
+EntrySettings make_settings(
+    const ListenerEntry& entry, const ListenerConfig& section, uint32_t workers);
 void apply_settings(ListenerEntry& entry, EntrySettings settings) noexcept;
 
-/// Sets on each TCP socket of the entry whether the kernel holds a connection until its first
-/// bytes; see accept_with_first_bytes(). A reload may change the service in either direction.
-void set_deferred_accept(const ListenerEntry& entry);
+/// Sets on each socket of the entry what its service needs: whether the kernel holds a connection
+/// until its first bytes (accept_with_first_bytes()), and whether it says when and how a datagram
+/// arrived (measure_datagrams()). A reload may change the service in either direction.
+void set_service_options(const ListenerEntry& entry);
 
 /// The section for an inherited socket: the first one with its service, or the defaults.
 ListenerConfig section_of(const std::vector<ListenerConfig>& sections, ServiceKind kind);

@@ -1,5 +1,7 @@
 #include "daemon/listen/listener_opener.h"
 
+#include "common/text.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -48,11 +50,17 @@ Result<ListenerEntry> ListenerOpener::adopt(
     const auto address = prepare_inherited(socket.fd.get(), socket.name);
     if (!address)
         return std::unexpected(address.error());
+    if (address->transport == Transport::tcp && !speaks_tcp(*kind))
+        return fail(
+            Exit::config,
+            fmt::format(
+                "inherited socket {} '{}': {} is for UDP; write ListenDatagram= in its unit",
+                socket.fd.get(), escape(socket.name), to_string(*kind)));
 
     ListenerEntry entry;
     entry.key = to_string(*address);
     entry.transport = address->transport;
-    apply_settings(entry, make_settings(entry, section_of(sections, *kind)));
+    apply_settings(entry, make_settings(entry, section_of(sections, *kind), 1));
     BoundAddress& bound = entry.bound.emplace_back(BoundAddress{*address, {}, {}});
     bound.sockets.push_back({next_id_++, std::move(socket.fd)});
     bound.counts = new_counts();
@@ -88,7 +96,7 @@ Result<ListenerEntry> ListenerOpener::open(
     entry.key = to_string(endpoint);
     entry.origin = section.origin;
     entry.transport = endpoint.transport.value_or(Transport::tcp); // set in a validated Config
-    apply_settings(entry, make_settings(entry, section));
+    apply_settings(entry, make_settings(entry, section, workers_));
     auto addresses = resolve(endpoint, entry.transport, Family::any, true);
     if (!addresses) {
         const bool is_name = !endpoint.host.contains(':'); // IPv4 literals always resolve

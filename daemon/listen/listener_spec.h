@@ -6,6 +6,7 @@
 #include "daemon/listen/listener_config.h"
 #include "daemon/listen/listener_load.h"
 #include "daemon/services/service.h"
+#include "daemon/services/stamp_sessions.h"
 #include "daemon/telemetry/counters.h"
 
 #include <cstdint>
@@ -27,6 +28,10 @@ struct ListenerSpec {
     uint32_t connections_max = connections_most; ///< limit of `load`
     /// This worker's counts for the address; the same object for the same id.
     std::shared_ptr<ListenerCounts> counts = std::make_shared<ListenerCounts>();
+    uint16_t port = 0;                            ///< that the socket is bound to
+    std::shared_ptr<const CidrSet> twamp_light{}; ///< null: no peer
+    /// Sessions of the service stamp; null for every other one.
+    std::shared_ptr<StampSessions> sessions{};
     std::string label{}; ///< "hello on tcp://127.0.0.1:7001", with the port that the kernel gave
 };
 

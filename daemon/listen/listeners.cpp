@@ -20,10 +20,19 @@
 
 namespace riposte {
 
+namespace {
+
+std::string label_of(const ListenerEntry& entry, const BoundAddress& bound) {
+    return fmt::format("{} on {}", to_string(entry.kind), to_string(bound.address));
+}
+
+} // namespace
+
 struct Listeners::Impl {
-    explicit Impl(uint32_t workers) : opener(workers) {}
+    explicit Impl(uint32_t worker_count) : opener(worker_count), workers(worker_count) {}
 
     ListenerOpener opener;
+    uint32_t workers;
     bool inherited = false;
     std::vector<ListenerEntry> entries; ///< in the order of the configuration
     std::vector<ListenerEntry> removed;
@@ -57,7 +66,8 @@ Result<Listeners::Impl::Change> Listeners::Impl::prepare(
             const auto index = static_cast<size_t>(held - entries.begin());
             if (held != entries.end() && !change.kept[index]) {
                 change.kept[index] = true;
-                change.wanted.push_back({section.origin, make_settings(*held, section), index});
+                change.wanted.push_back(
+                    {section.origin, make_settings(*held, section, workers), index});
                 continue;
             }
             const std::array<std::span<const ListenerEntry>, 3> own{
@@ -65,7 +75,8 @@ Result<Listeners::Impl::Change> Listeners::Impl::prepare(
             auto entry = opener.open(endpoint, section, own);
             if (!entry)
                 return std::unexpected(entry.error());
-            change.wanted.push_back({section.origin, make_settings(*entry, section), std::nullopt});
+            change.wanted.push_back(
+                {section.origin, make_settings(*entry, section, workers), std::nullopt});
             change.opened.push_back(std::move(*entry));
         }
     }
@@ -118,6 +129,10 @@ std::vector<ListenerSpec> Listeners::plan(uint32_t index) const {
     for (const ListenerEntry& entry : impl_->entries) {
         for (const BoundAddress& bound : entry.bound) {
             const WorkerSocket& socket = bound.sockets[impl_->inherited ? 0 : index];
+            // All workers share an inherited socket; a session must be the same worker's always.
+            if (impl_->inherited && !entry.stamp.of_worker.empty() &&
+                socket.id % impl_->workers != index)
+                continue;
             plan.push_back(
                 {.id = socket.id,
                  .fd = socket.fd.get(),
@@ -128,8 +143,12 @@ std::vector<ListenerSpec> Listeners::plan(uint32_t index) const {
                  .load = entry.load,
                  .connections_max = entry.connections_max,
                  .counts = bound.counts[index],
-                 .label =
-                     fmt::format("{} on {}", to_string(entry.kind), to_string(bound.address))});
+                 .port = bound.address.address.port(),
+                 .twamp_light = entry.twamp_light,
+                 .sessions = entry.stamp.of_worker.empty()
+                                 ? nullptr
+                                 : entry.stamp.of_worker[impl_->inherited ? 0 : index],
+                 .label = label_of(entry, bound)});
         }
     }
     return plan;
@@ -140,7 +159,7 @@ Result<void> Listeners::apply(const std::vector<ListenerConfig>& sections) {
         std::vector<EntrySettings> all;
         all.reserve(impl_->entries.size());
         for (const ListenerEntry& entry : impl_->entries)
-            all.push_back(make_settings(entry, section_of(sections, entry.kind)));
+            all.push_back(make_settings(entry, section_of(sections, entry.kind), 1));
         for (size_t i = 0; i < all.size(); ++i)
             apply_settings(impl_->entries[i], std::move(all[i]));
     } else {
@@ -149,7 +168,7 @@ Result<void> Listeners::apply(const std::vector<ListenerConfig>& sections) {
             return std::unexpected(change.error());
         impl_->commit(std::move(*change));
     }
-    std::ranges::for_each(impl_->entries, set_deferred_accept);
+    std::ranges::for_each(impl_->entries, set_service_options);
     return {};
 }
 
@@ -183,10 +202,13 @@ PortSet Listeners::datagram_ports() const {
 
 std::vector<std::string> Listeners::labels() const {
     std::vector<std::string> labels;
-    for (ListenerSpec& listener : plan(0)) {
-        // Inherited sockets may share an address (ReusePort= and a repeated Listen line).
-        if (std::ranges::find(labels, listener.label) == labels.end())
-            labels.push_back(std::move(listener.label));
+    for (const ListenerEntry& entry : impl_->entries) {
+        for (const BoundAddress& bound : entry.bound) {
+            std::string label = label_of(entry, bound);
+            // Inherited sockets may share an address (ReusePort= and a repeated Listen line).
+            if (std::ranges::find(labels, label) == labels.end())
+                labels.push_back(std::move(label));
+        }
     }
     return labels;
 }

@@ -7,8 +7,8 @@
 namespace riposte {
 namespace {
 
-constexpr std::array<std::string_view, service_kinds> kind_names = {"hello",   "echo",    "discard",
-                                                                    "daytime", "chargen", "time"};
+constexpr std::array<std::string_view, service_kinds> kind_names = {
+    "hello", "echo", "discard", "daytime", "chargen", "time", "stamp"};
 
 } // namespace
 
@@ -21,6 +21,10 @@ std::optional<ServiceKind> parse_service(std::string_view name) {
         if (kind_names[i] == name)
             return static_cast<ServiceKind>(i);
     return std::nullopt;
+}
+
+bool speaks_tcp(ServiceKind kind) {
+    return kind != ServiceKind::stamp;
 }
 
 std::span<const std::string_view> service_names() {
@@ -61,6 +65,8 @@ std::shared_ptr<const Service> make_service(ServiceKind kind, const ServiceOptio
         return make_chargen();
     case ServiceKind::time:
         return make_time();
+    case ServiceKind::stamp:
+        return make_stamp(options.stamp);
     }
     return nullptr;
 }

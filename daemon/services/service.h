@@ -16,7 +16,9 @@
 //               leaves at its front. Echo leaves them as they are, so nothing is copied.
 #pragma once
 
+#include "common/address.h"
 #include "common/endpoint.h"
+#include "daemon/services/stamp_options.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -28,11 +30,13 @@
 
 namespace riposte {
 
-enum class ServiceKind : uint8_t { hello, echo, discard, daytime, chargen, time };
+enum class ServiceKind : uint8_t { hello, echo, discard, daytime, chargen, time, stamp };
 
-inline constexpr size_t service_kinds = static_cast<size_t>(ServiceKind::time) + 1;
+inline constexpr size_t service_kinds = static_cast<size_t>(ServiceKind::stamp) + 1;
 
 std::string_view to_string(ServiceKind kind);
+/// Does it speak TCP, too? All but stamp do.
+bool speaks_tcp(ServiceKind kind);
 std::optional<ServiceKind> parse_service(std::string_view name);
 /// The names that parse_service() knows, to list in messages and to suggest the nearest one.
 std::span<const std::string_view> service_names();
@@ -40,6 +44,7 @@ std::span<const std::string_view> service_names();
 /// A service's part of the configuration.
 struct ServiceOptions {
     std::string message = "Hello, i'm server!"; ///< hello over TCP; 1 to message_bytes_max bytes
+    StampOptions stamp{};
 
     bool operator==(const ServiceOptions&) const = default;
 };
@@ -49,6 +54,24 @@ inline constexpr size_t message_bytes_max = 1024;
 /// What a service may know of the time of a call; passed to each.
 struct ServiceContext {
     int64_t wall_seconds; ///< since 1970, UTC
+};
+
+/// What the kernel says of a datagram on a socket that measures (measure_datagrams()).
+struct DatagramArrival {
+    SocketAddress peer;
+    SocketAddress local;       ///< to which it was sent, with the port of the socket
+    uint64_t received_ns = 0;  ///< of CLOCK_REALTIME
+    uint8_t ttl = 255;         ///< or hop limit; 255 if it is not known (RFC 5357, section 4.2)
+    uint8_t traffic_class = 0; ///< DSCP and ECN
+};
+
+/// Reads CLOCK_REALTIME, in nanoseconds since 1970.
+class WallClock {
+public:
+    virtual uint64_t now_ns() const noexcept = 0;
+
+protected:
+    ~WallClock() = default;
 };
 
 /// What a service remembers about one connection; zero when the connection opens.
@@ -82,6 +105,8 @@ public:
 private:
     std::span<std::byte> bytes_;
 };
+
+class StampReflector;
 
 class Service {
 public:
@@ -121,6 +146,10 @@ public:
     /// A request arrived, in `datagram` (possibly empty); the reply overwrites it.
     virtual DatagramReply datagram(
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept = 0;
+
+    /// A service that measures (stamp) is asked here instead of by datagram(), with what the kernel
+    /// says of each datagram. Null: it does not.
+    virtual const StampReflector* reflector() const noexcept { return nullptr; }
 
     /// Writes the whole reply to a request for which datagram() returned `too_long` to the front of
     /// `buffer`. Returns its size in bytes; 0 if the service has no such reply.

@@ -13,5 +13,6 @@ std::shared_ptr<const Service> make_discard();
 std::shared_ptr<const Service> make_daytime();
 std::shared_ptr<const Service> make_chargen();
 std::shared_ptr<const Service> make_time();
+std::shared_ptr<const Service> make_stamp(const StampOptions& options);
 
 } // namespace riposte

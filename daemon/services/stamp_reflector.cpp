@@ -23,7 +23,7 @@ const Key* StampReflector::find_key(uint16_t ssid) const noexcept {
 }
 
 bool StampReflector::is_fresh(
-    const Question& question, const StampArrival& arrival) const noexcept {
+    const Question& question, const DatagramArrival& arrival) const noexcept {
     const auto estimate = ErrorEstimate::unpack(question.error_estimate);
     if (!estimate.synchronized || !policy_.error_estimate.synchronized)
         return true; // nothing is known of the difference
@@ -66,7 +66,7 @@ std::optional<StampOutcome> StampReflector::check(
 }
 
 StampReply StampReflector::reflect(
-    const Request& request, StampSessions& sessions, const StampClock& clock) const noexcept {
+    const Request& request, StampSessions& sessions, const WallClock& clock) const noexcept {
     assert(request.buffer.size() >= request.size);
     Checked checked;
     if (const auto refused = check(request, checked))
@@ -100,7 +100,7 @@ StampReply StampReflector::reflect(
 /// with its last field intact, or it has the whole base packet where it may grow.
 StampReply StampReflector::answer_short(
     const Request& request, const Checked& checked, StampSession* session,
-    const StampClock& clock) const noexcept {
+    const WallClock& clock) const noexcept {
     std::array<std::byte, open_layout.bytes> whole{};
     std::ranges::copy(request.buffer.first(request.size), whole.begin());
     const Request longer{
@@ -117,7 +117,7 @@ StampReply StampReflector::answer_short(
 
 StampReply StampReflector::answer(
     const Request& request, const Checked& checked, StampSession* session,
-    const StampClock& clock) const noexcept {
+    const WallClock& clock) const noexcept {
     const Layout& at = layout_of(checked.mode);
     const std::span packet = request.buffer.first(request.size);
     const bool counts = policy_.stateful && session != nullptr;

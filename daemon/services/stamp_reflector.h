@@ -59,15 +59,6 @@ struct StampReply {
     uint8_t dscp = 0;  ///< with which it is to be sent
 };
 
-/// Reads CLOCK_REALTIME, in nanoseconds since 1970.
-class StampClock {
-public:
-    virtual uint64_t now_ns() const noexcept = 0;
-
-protected:
-    ~StampClock() = default;
-};
-
 class StampReflector {
 public:
     /// How far the time of an authenticated question may be from that of its arrival, besides the
@@ -81,27 +72,27 @@ public:
         /// has, unless `may_grow`.
         std::span<std::byte> buffer;
         size_t size = 0; ///< of the question
-        const StampArrival& arrival;
+        const DatagramArrival& arrival;
         uint64_t now_ms = 0;
     };
 
     /// Leaves the answer at the front of the buffer. `sessions` is used only if the policy is
     /// stateful.
     StampReply reflect(
-        const Request& request, StampSessions& sessions, const StampClock& clock) const noexcept;
+        const Request& request, StampSessions& sessions, const WallClock& clock) const noexcept;
 
 private:
     struct Checked; ///< a question that may be answered
 
     std::optional<StampOutcome> check(const Request& request, Checked& checked) const noexcept;
     const stamp::Key* find_key(uint16_t ssid) const noexcept;
-    bool is_fresh(const stamp::Question& question, const StampArrival& arrival) const noexcept;
+    bool is_fresh(const stamp::Question& question, const DatagramArrival& arrival) const noexcept;
     StampReply answer(
         const Request& request, const Checked& checked, StampSession* session,
-        const StampClock& clock) const noexcept;
+        const WallClock& clock) const noexcept;
     StampReply answer_short(
         const Request& request, const Checked& checked, StampSession* session,
-        const StampClock& clock) const noexcept;
+        const WallClock& clock) const noexcept;
 
     StampPolicy policy_;
 };

@@ -15,7 +15,7 @@ namespace {
 using namespace stamp;
 
 /// What became of one TLV.
-enum class Result : uint8_t { understood, unrecognized, malformed };
+enum class Verdict : uint8_t { understood, unrecognized, malformed };
 
 constexpr size_t location_ports_bytes = 4;
 constexpr size_t timestamp_information_bytes_min = 4;
@@ -70,12 +70,12 @@ bool write_address(std::span<std::byte> value, const SocketAddress& address) {
     return false;
 }
 
-Result answer_location_part(
-    const StampTlvPolicy& policy, const StampArrival& arrival, MutableTlv part) {
+Verdict answer_location_part(
+    const StampTlvPolicy& policy, const DatagramArrival& arrival, MutableTlv part) {
     const auto type = static_cast<LocationType>(part.type());
     const auto answer = [&](size_t bytes, LocationType answered) {
         write_8(part.bytes, 1, static_cast<uint8_t>(answered));
-        return part.value().size() == bytes ? Result::understood : Result::malformed;
+        return part.value().size() == bytes ? Verdict::understood : Verdict::malformed;
     };
     if (type == LocationType::source_mac && part.value().size() == location_mac_bytes) {
         zero(part.value()); // a socket is not told of it
@@ -83,12 +83,12 @@ Result answer_location_part(
     }
     const bool is_source = type == LocationType::source;
     if (!is_source && type != LocationType::destination)
-        return type == LocationType::source_mac ? Result::malformed : Result::unrecognized;
+        return type == LocationType::source_mac ? Verdict::malformed : Verdict::unrecognized;
     if (part.value().size() != location_address_bytes)
-        return Result::malformed;
+        return Verdict::malformed;
     if (!is_source && policy.location != StampLocation::all) {
         zero(part.value());
-        return Result::understood;
+        return Verdict::understood;
     }
     const bool ipv4 = write_address(part.value(), is_source ? arrival.peer : arrival.local);
     const LocationType answered =
@@ -97,45 +97,45 @@ Result answer_location_part(
     return answer(location_address_bytes, answered);
 }
 
-Result answer_location(const StampTlvRequest& request, std::span<std::byte> value) {
+Verdict answer_location(const StampTlvRequest& request, std::span<std::byte> value) {
     if (value.size() < location_ports_bytes)
-        return Result::malformed;
+        return Verdict::malformed;
     if (request.policy.location == StampLocation::none)
-        return Result::unrecognized;
+        return Verdict::unrecognized;
     const bool all = request.policy.location == StampLocation::all;
     write_16(value, 0, all ? request.arrival.local.port() : uint16_t{0});
     write_16(value, 2, request.arrival.peer.port());
     MutableTlvReader parts(value.subspan(location_ports_bytes));
     while (const auto part = parts.next()) {
-        const Result result = answer_location_part(request.policy, request.arrival, *part);
-        if (result == Result::malformed) {
+        const Verdict verdict = answer_location_part(request.policy, request.arrival, *part);
+        if (verdict == Verdict::malformed) {
             set_flags(*part, tlv_malformed);
-            return Result::understood;
+            return Verdict::understood;
         }
-        set_flags(*part, result == Result::understood ? 0 : tlv_unrecognized);
+        set_flags(*part, verdict == Verdict::understood ? 0 : tlv_unrecognized);
     }
     if (parts.is_malformed())
         write_8(parts.rest(), 0, tlv_malformed);
-    return Result::understood;
+    return Verdict::understood;
 }
 
-Result answer_timestamp_information(const StampTlvRequest& request, std::span<std::byte> value) {
+Verdict answer_timestamp_information(const StampTlvRequest& request, std::span<std::byte> value) {
     if (value.size() < timestamp_information_bytes_min)
-        return Result::malformed;
+        return Verdict::malformed;
     const uint8_t source = request.policy.synchronized ? sync_ntp : sync_free_running;
     write_8(value, 0, source); // of T2, which the kernel read
     write_8(value, 1, method_software_local);
     write_8(value, 2, source); // of T3
     write_8(value, 3, method_software_local);
-    return Result::understood;
+    return Verdict::understood;
 }
 
 /// DSCP1 (6 bits) is what the answer shall carry; DSCP2 (6) and ECN (2) are what arrived; RP (2) is
 /// 1 if the policy does not permit DSCP1, and the answer carries the DSCP that arrived.
-Result answer_class_of_service(
+Verdict answer_class_of_service(
     const StampTlvRequest& request, std::span<std::byte> value, StampTlvReply& reply) {
     if (value.size() != class_of_service_bytes)
-        return Result::malformed;
+        return Verdict::malformed;
     const auto wanted = static_cast<uint8_t>(read_8(value, 0) >> 2);
     const uint8_t arrived = request.arrival.traffic_class;
     const bool permitted = (request.policy.dscps >> wanted & 1) != 0;
@@ -143,48 +143,48 @@ Result answer_class_of_service(
     write_8(value, 0, static_cast<uint8_t>(wanted << 2 | arrived >> 6));
     write_8(value, 1, static_cast<uint8_t>((arrived & 0x3f) << 2 | (permitted ? 0 : 1)));
     write_16(value, 2, 0);
-    return Result::understood;
+    return Verdict::understood;
 }
 
-Result answer_direct_measurement(const StampTlvRequest& request, std::span<std::byte> value) {
+Verdict answer_direct_measurement(const StampTlvRequest& request, std::span<std::byte> value) {
     if (value.size() != direct_measurement_bytes)
-        return Result::malformed;
+        return Verdict::malformed;
     if (request.counts == nullptr)
-        return Result::unrecognized;
+        return Verdict::unrecognized;
     write_32(value, 4, request.counts->received);
     write_32(value, 8, request.counts->sent);
-    return Result::understood;
+    return Verdict::understood;
 }
 
 /// Without a session, and with a wrong length, all zeros (erratum 8339).
-Result answer_follow_up(const StampTlvRequest& request, std::span<std::byte> value) {
+Verdict answer_follow_up(const StampTlvRequest& request, std::span<std::byte> value) {
     zero(value);
     if (value.size() != follow_up_bytes)
-        return Result::malformed;
+        return Verdict::malformed;
     if (request.counts == nullptr || request.counts->last_sent == 0)
-        return Result::understood;
+        return Verdict::understood;
     write_32(value, 0, request.counts->last_sequence);
     write_64(value, 4, request.counts->last_sent);
     write_8(value, 12, method_software_local);
-    return Result::understood;
+    return Verdict::understood;
 }
 
 /// Only "no reply", which asks for less than an answer.
-Result answer_return_path(std::span<std::byte> value, StampTlvReply& reply) {
+Verdict answer_return_path(std::span<std::byte> value, StampTlvReply& reply) {
     MutableTlvReader parts(value);
     while (const auto part = parts.next())
         if (static_cast<uint8_t>(part->type()) == type_return_path_control &&
             part->value().size() == 4 && read_32(part->value(), 0) == control_no_reply) {
             reply.suppress = true;
-            return Result::understood;
+            return Verdict::understood;
         }
-    return parts.is_malformed() ? Result::malformed : Result::unrecognized;
+    return parts.is_malformed() ? Verdict::malformed : Verdict::unrecognized;
 }
 
-Result answer_tlv(const StampTlvRequest& request, MutableTlv tlv, StampTlvReply& reply) {
+Verdict answer_tlv(const StampTlvRequest& request, MutableTlv tlv, StampTlvReply& reply) {
     switch (tlv.type()) {
     case TlvType::extra_padding:
-        return Result::understood;
+        return Verdict::understood;
     case TlvType::location:
         return answer_location(request, tlv.value());
     case TlvType::timestamp_information:
@@ -198,7 +198,7 @@ Result answer_tlv(const StampTlvRequest& request, MutableTlv tlv, StampTlvReply&
     case TlvType::return_path:
         return answer_return_path(tlv.value(), reply);
     case TlvType::hmac: // verified before; without a key it cannot be
-        return request.key != nullptr ? Result::understood : Result::unrecognized;
+        return request.key != nullptr ? Verdict::understood : Verdict::unrecognized;
     case TlvType::padding_of_zeros:
     case TlvType::access_report:
     case TlvType::destination_node:
@@ -206,7 +206,7 @@ Result answer_tlv(const StampTlvRequest& request, MutableTlv tlv, StampTlvReply&
     case TlvType::reflected_test_packet:
         break;
     }
-    return Result::unrecognized; // also types that have no name here
+    return Verdict::unrecognized; // also types that have no name here
 }
 
 /// Where the HMAC TLV stands, and what it signs.
@@ -259,12 +259,12 @@ StampTlvReply answer_tlvs(const StampTlvRequest& request, std::span<std::byte> t
             set_flags(*tlv, tlv->flags() | tlv_integrity_failed);
             continue;
         }
-        const Result result = answer_tlv(request, *tlv, reply);
+        const Verdict verdict = answer_tlv(request, *tlv, reply);
         set_flags(
-            *tlv, result == Result::understood     ? uint8_t{0}
-                  : result == Result::unrecognized ? tlv_unrecognized
-                                                   : tlv_malformed);
-        if (result == Result::malformed)
+            *tlv, verdict == Verdict::understood     ? uint8_t{0}
+                  : verdict == Verdict::unrecognized ? tlv_unrecognized
+                                                     : tlv_malformed);
+        if (verdict == Verdict::malformed)
             return reply; // what follows is copied, the HMAC too
     }
     if (intact && reader.is_malformed())

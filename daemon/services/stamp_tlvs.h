@@ -16,10 +16,10 @@
 // for more or longer answers, which would amplify.
 #pragma once
 
-#include "common/address.h"
 #include "common/stamp/hmac.h"
 #include "common/stamp/packet.h"
 #include "common/stamp/tlv.h"
+#include "daemon/services/service.h"
 
 #include <cstdint>
 #include <optional>
@@ -27,22 +27,10 @@
 
 namespace riposte {
 
-/// Which addresses and ports a Location TLV is told.
-enum class StampLocation : uint8_t { none, source, all };
-
 struct StampTlvPolicy {
     StampLocation location = StampLocation::none;
     uint64_t dscps = 0; ///< a bit for each DSCP that a Class of Service TLV may ask for
     bool synchronized = false;
-};
-
-/// What the kernel says of a question's arrival.
-struct StampArrival {
-    SocketAddress peer;
-    SocketAddress local;       ///< to which the question was sent, with the port of the socket
-    uint64_t received_ns = 0;  ///< T2, of CLOCK_REALTIME
-    uint8_t ttl = 255;         ///< or hop limit; 255 if it is not known (RFC 5357, section 4.2)
-    uint8_t traffic_class = 0; ///< DSCP and ECN
 };
 
 /// What a session has counted, with the question that is being answered.
@@ -55,7 +43,7 @@ struct StampCounts {
 
 struct StampTlvRequest {
     const StampTlvPolicy& policy;
-    const StampArrival& arrival;
+    const DatagramArrival& arrival;
     const StampCounts* counts; ///< null: there is no session
     const stamp::Key* key;     ///< null: there is none
     stamp::Mode mode;

@@ -3,6 +3,7 @@
 #include "build_features.h"
 #include "daemon/core/timer_wheel.h"
 #include "daemon/io/epoll_backend.h"
+#include "daemon/services/stamp_sessions.h"
 #include "daemon/tcp/connection.h"
 #include "daemon/tcp/eviction.h"
 #include "daemon/tcp/send_queue.h"
@@ -78,8 +79,18 @@ uint64_t list_bytes(const Config& config, uint32_t workers) {
         workers * (config.datagrams.rate_exempt.size() + config.datagrams.port_exempt.size() +
                    config.datagrams.longer_answers_to.size());
     for (const ListenerConfig& listen : config.listen)
-        prefixes += listen.acl.allow.size() + listen.acl.deny.size();
+        prefixes += listen.acl.allow.size() + listen.acl.deny.size() + listen.twamp_light.size();
     return prefixes * prefix_bytes;
+}
+
+/// Twice: a reload that changes `sessions` allocates the new tables before it frees the old ones.
+uint64_t session_bytes(const Config& config, uint32_t workers) {
+    uint64_t bytes = 0;
+    for (const ListenerConfig& listen : config.listen)
+        if (listen.service == ServiceKind::stamp)
+            bytes += 2 * listen.addresses.size() * workers *
+                     StampSessions::memory_bytes(listen.options.stamp.sessions_max / workers + 1);
+    return bytes;
 }
 
 } // namespace
@@ -102,7 +113,8 @@ MemoryBound memory_bound(const Config& config, uint32_t workers) {
         .backends = workers * backend_bytes(config),
         .listeners = (workers + 1) * addresses * listener_bytes + list_bytes(config, workers),
         .rates = workers *
-                 ResponseRateLimit::memory_bytes(ResponseRateLimit::entries_of_worker(workers))};
+                 ResponseRateLimit::memory_bytes(ResponseRateLimit::entries_of_worker(workers)),
+        .sessions = session_bytes(config, workers)};
 }
 
 std::string describe(const MemoryBound& bound) {

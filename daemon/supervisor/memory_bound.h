@@ -31,10 +31,11 @@ struct MemoryBound {
     uint64_t backends = 0;         ///< the largest that the configuration permits
     uint64_t listeners = 0;        ///< with the prefixes of their lists
     uint64_t rates = 0;            ///< the table of datagram rates
+    uint64_t sessions = 0;         ///< of the service stamp
 
     uint64_t total() const noexcept {
         return base + stacks + stream_buffers + datagram_buffers + connections + backends +
-               listeners + rates;
+               listeners + rates + sessions;
     }
 };
 

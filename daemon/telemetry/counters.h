@@ -65,6 +65,11 @@ enum class Counter : uint8_t {
     datagrams_source_address,
     datagrams_to_group,
     datagrams_malformed,
+    datagrams_reflected,     ///< the answer of another reflector
+    datagrams_no_multiplier, ///< a question whose error estimate is invalid
+    datagrams_no_session,    ///< a question whose session found no place in the table
+    datagrams_unauthenticated,
+    datagrams_stale, ///< an authenticated question that is old, or was seen before
     datagrams_over_prefix_rate,
     datagrams_crowded, ///< over the rate shared by prefixes that found no place in the table
     datagrams_over_newcomer_rate,

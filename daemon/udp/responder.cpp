@@ -3,15 +3,57 @@
 #include "common/address.h"
 #include "common/text.h"
 #include "daemon/acl/source_key.h"
+#include "daemon/services/stamp_reflector.h"
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
+#include <netinet/in.h>
 
 namespace riposte {
+namespace {
+
+class HostClock final : public WallClock {
+public:
+    explicit HostClock(Host& host) noexcept : host_(host) {}
+    uint64_t now_ns() const noexcept override { return host_.wall_ns(); }
+
+private:
+    Host& host_;
+};
+
+/// `port`: of the socket, which the kernel does not repeat. A datagram that arrived before the
+/// socket measured has no time of its own; it is as if it had arrived now.
+DatagramArrival arrival_of(const DatagramInfo& info, uint16_t port, const WallClock& clock) {
+    DatagramArrival arrival{
+        .peer = {.storage = info.peer.any, .size = info.peer_size},
+        .local = {},
+        .received_ns = info.has_received_ns ? info.received_ns : clock.now_ns(),
+        .ttl = info.ttl != 0 ? info.ttl : uint8_t{255},
+        .traffic_class = info.traffic_class};
+    if (info.local_family == AF_INET) {
+        sockaddr_in local{};
+        local.sin_family = AF_INET;
+        local.sin_port = htons(port);
+        local.sin_addr = info.local.v4.ipi_spec_dst;
+        std::memcpy(&arrival.local.storage, &local, sizeof local);
+        arrival.local.size = sizeof local;
+    } else if (info.local_family == AF_INET6) {
+        sockaddr_in6 local{};
+        local.sin6_family = AF_INET6;
+        local.sin6_port = htons(port);
+        local.sin6_addr = info.local.v6.ipi6_addr;
+        std::memcpy(&arrival.local.storage, &local, sizeof local);
+        arrival.local.size = sizeof local;
+    }
+    return arrival;
+}
+
+} // namespace
 
 Counter counter_of(DropReason reason) {
     switch (reason) {
@@ -35,6 +77,28 @@ Counter counter_of(DropReason reason) {
         return Counter::datagrams_over_newcomer_rate;
     case DropReason::rate:
         return Counter::datagrams_over_rate;
+    }
+    std::unreachable();
+}
+
+Counter counter_of(StampOutcome outcome) {
+    switch (outcome) {
+    case StampOutcome::too_short:
+        return Counter::datagrams_too_long;
+    case StampOutcome::reflected:
+        return Counter::datagrams_reflected;
+    case StampOutcome::no_multiplier:
+        return Counter::datagrams_no_multiplier;
+    case StampOutcome::no_session:
+        return Counter::datagrams_no_session;
+    case StampOutcome::unauthenticated:
+        return Counter::datagrams_unauthenticated;
+    case StampOutcome::stale:
+        return Counter::datagrams_stale;
+    case StampOutcome::not_wanted:
+        return Counter::datagrams_unanswered;
+    case StampOutcome::answered:
+        break;
     }
     std::unreachable();
 }
@@ -77,7 +141,10 @@ void UdpResponder::arrived(ListenerSlot& at, BufferId buffer, uint32_t size) {
     bool replied = false;
     if (admitted > 0) { // `size` may be 0: an empty datagram is a request, too
         const uint32_t bytes = admitted < count ? admitted * step : size;
-        replied = ask_service(at, buffer, source, buffers.bytes(buffer).first(bytes), step);
+        const auto datagrams = buffers.bytes(buffer).first(bytes);
+        replied = at.socket.service->reflector() == nullptr
+                      ? ask_service(at, buffer, source, datagrams, step)
+                      : segment == 0 && reflect(at, buffer, source, size);
     }
     buffers.move(buffer, Owner::worker, replied ? Owner::backend : Owner::pool);
 }
@@ -88,7 +155,8 @@ uint32_t UdpResponder::admit(
     const ListenerSlot& at, BufferId buffer, SourceKey& source, uint32_t size, uint32_t count) {
     const DatagramInfo& info = turn_.pools.datagrams.info(buffer);
     ResponseRateLimit::Grant grant{};
-    if (const auto refusal = source_filter_.check(info, source))
+    const bool knows_answers = at.socket.service->reflector() != nullptr;
+    if (const auto refusal = source_filter_.check(info, knows_answers, source))
         grant = {0, *refusal};
     else if (at.socket.acl != nullptr && !at.socket.acl->permits(source))
         grant = {0, DropReason::denied};
@@ -146,6 +214,43 @@ bool UdpResponder::ask_service(
     if (train.buffer() != buffer) // the train in `buffer` is queued already
         turn_.pools.datagrams.buffers().move(train.buffer(), Owner::worker, Owner::backend);
     return replied;
+}
+
+/// Gives the datagram in the buffer to the reflector, and queues its answer, which leaves alone. A
+/// train, which can only have arrived before the socket measured, has one time for all, and gets no
+/// answer. True as ask_service().
+bool UdpResponder::reflect(
+    ListenerSlot& at, BufferId buffer, const SourceKey& source, uint32_t size) {
+    DatagramInfo& info = turn_.pools.datagrams.info(buffer);
+    const std::span<std::byte> bytes = turn_.pools.datagrams.buffers().bytes(buffer);
+    if (log::enabled(LogLevel::debug))
+        log_datagram(at, buffer, bytes.first(size));
+    const bool may_grow = at.socket.twamp_light != nullptr &&
+                          at.socket.twamp_light->longest_match(source) != CidrSet::none;
+    const HostClock clock(turn_.host);
+    const DatagramArrival arrival = arrival_of(info, at.socket.port, clock);
+    const StampReply reply = at.socket.service->reflector()->reflect(
+        {.buffer = may_grow ? bytes : bytes.first(size),
+         .size = size,
+         .arrival = arrival,
+         .now_ms = turn_.now_ms},
+        *at.socket.sessions, clock);
+    if (reply.outcome != StampOutcome::answered) {
+        telemetry_.metrics.add(at.socket.kind, counter_of(reply.outcome));
+        if (reply.outcome != StampOutcome::not_wanted)
+            ListenerCounts::add(at.socket.counts->refused, 1);
+        return false;
+    }
+    assert(may_grow || reply.size <= size);
+    rates_.charge(1, reply.size);
+    if (reply.size > size)
+        telemetry_.metrics.add(at.socket.kind, Counter::datagrams_longer);
+    info.measured = true;
+    info.traffic_class = static_cast<uint8_t>(reply.dscp << 2);
+    ReplyTrain train(buffer, bytes);
+    train.append(bytes.first(reply.size));
+    push(at, train);
+    return true;
 }
 
 /// Appends `reply` to the train. If it does not fit, queues the train and begins another one in a

@@ -11,6 +11,9 @@
 // one in a buffer of its own; without a free buffer it is dropped and counted. A reply that is
 // longer than its request is sent only to a source in `longer_answers_to`, alone and in a buffer of
 // its own. All counters count datagrams, never trains.
+//
+// A service that measures (stamp) gets each datagram alone, with what the kernel says of its
+// arrival, and each of its answers leaves alone.
 #pragma once
 
 #include "daemon/io/backend.h"
@@ -32,8 +35,12 @@
 
 namespace riposte {
 
+enum class StampOutcome : uint8_t;
+
 /// The counter of the datagrams that are dropped for this reason.
 Counter counter_of(DropReason reason);
+/// The counter of the questions that the reflector does not answer for this reason.
+Counter counter_of(StampOutcome outcome);
 
 class UdpResponder {
 public:
@@ -78,6 +85,7 @@ private:
     bool ask_service(
         ListenerSlot& at, BufferId buffer, const SourceKey& source, std::span<std::byte> datagrams,
         size_t step);
+    bool reflect(ListenerSlot& at, BufferId buffer, const SourceKey& source, uint32_t size);
     std::optional<uint32_t> send_longer_reply(ListenerSlot& at, BufferId request);
     void push(ListenerSlot& at, const ReplyTrain& train);
     void append_reply(

@@ -8,7 +8,6 @@
 #include <new>
 
 #include <sys/mman.h>
-#include <sys/random.h>
 
 namespace riposte {
 
@@ -74,14 +73,6 @@ bool ResponseRateLimit::Buckets::half_empty() const noexcept {
 }
 
 // The table ---------------------------------------------------------------------------------------
-
-ResponseRateLimit::Secret ResponseRateLimit::random_secret() {
-    Secret secret{};
-    // Without entropy the table still works, but an attacker could predict which prefixes collide.
-    if (getrandom(secret.data(), sizeof secret, GRND_NONBLOCK) != sizeof secret)
-        secret = {reinterpret_cast<uintptr_t>(&secret), 0};
-    return secret;
-}
 
 uint32_t ResponseRateLimit::entries_of_worker(uint32_t workers) noexcept {
     return std::bit_ceil(std::max(entries_of_all_workers / std::max(workers, 1U), ways));

@@ -71,7 +71,6 @@ public:
     static constexpr uint32_t established_idle_ms = 10'000;
 
     using Secret = HashSecret;
-    static Secret random_secret();
 
     /// `entries` is rounded up to a power of two, at least one set.
     explicit ResponseRateLimit(uint32_t entries, const Secret& secret = random_secret());

@@ -41,7 +41,7 @@ SourceFilter::SourceFilter(std::shared_ptr<const PortSet> served, CidrSet port_e
     : served_(std::move(served)), port_exempt_(std::move(port_exempt)) {}
 
 std::optional<DropReason> SourceFilter::check(
-    const DatagramInfo& info, SourceKey& source) const noexcept {
+    const DatagramInfo& info, bool knows_answers, SourceKey& source) const noexcept {
     source = {};
     uint16_t port = 0;
     if (info.peer.any.ss_family == AF_INET && info.peer_size >= sizeof info.peer.v4) {
@@ -61,13 +61,15 @@ std::optional<DropReason> SourceFilter::check(
         return DropReason::group;
     if (!is_host(source))
         return DropReason::source_address;
-    return check_port(port, source);
+    return check_port(port, knows_answers, source);
 }
 
 std::optional<DropReason> SourceFilter::check_port(
-    uint16_t port, const SourceKey& source) const noexcept {
+    uint16_t port, bool knows_answers, const SourceKey& source) const noexcept {
     if (port == 0)
         return DropReason::source_port;
+    if (knows_answers)
+        return std::nullopt;
     if (served_ && (*served_)[port])
         return DropReason::own_port;
     const bool is_service = port < first_free_port || port == nfs_port;

@@ -2,7 +2,7 @@
 // that replies to everything becomes a weapon against the forged address (reflection), or half of
 // an endless loop: a single datagram makes two echo ports send to each other forever.
 //
-// Whatever the service, riposted does not reply to a datagram with one of these:
+// riposted does not reply to a datagram with one of these:
 //
 //   source port     0 (RFC 768: no reply is wanted); below 1024, and 2049 (NFS), where services
 //                   are, not clients. The rule is inetd's (OpenBSD, dg_badinput()). `port_exempt`
@@ -10,6 +10,8 @@
 //   our own ports   A source port on which this daemon serves datagrams, whatever the address:
 //                   another host may run the same services on the same ports, and our own address
 //                   can be forged, too. There are no exceptions, because such ports make loops.
+//                   Neither rule holds for stamp, whose peers use the port of the service itself:
+//                   it recognizes replies, and replies to none of them (stamp_reflector.h).
 //   source address  One that a single other host cannot have: 0.0.0.0/8, 255.0.0.0/8, multicast,
 //                   ::, and in IPv6 packets those that look like IPv4 (v4-mapped, v4-compatible).
 //                   A subnet's broadcast address looks like a host's; the kernel knows those of
@@ -50,10 +52,14 @@ public:
 
     /// Why a datagram must not get a reply; nothing if it may. Sets `source` to the peer's key, or
     /// to zero if the address is neither IPv4 nor IPv6.
-    std::optional<DropReason> check(const DatagramInfo& info, SourceKey& source) const noexcept;
+    /// `knows_answers`: the service never replies to a reply (stamp), so it cannot be half of a
+    /// loop, and its peers may use any port but 0.
+    std::optional<DropReason> check(
+        const DatagramInfo& info, bool knows_answers, SourceKey& source) const noexcept;
 
 private:
-    std::optional<DropReason> check_port(uint16_t port, const SourceKey& source) const noexcept;
+    std::optional<DropReason> check_port(
+        uint16_t port, bool knows_answers, const SourceKey& source) const noexcept;
 
     std::shared_ptr<const PortSet> served_;
     CidrSet port_exempt_;

@@ -35,7 +35,7 @@ _riposted_reply() {
 
 # _riposted_value OPTION PREFIX: completes the option's value; false if it takes none.
 _riposted_value() {
-    local services='hello echo discard daytime chargen time'
+    local services='hello echo discard daytime chargen time stamp'
     case $1 in
         -c | --config)
             compopt -o filenames 2>/dev/null

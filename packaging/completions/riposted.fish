@@ -3,7 +3,7 @@
 # SERVICE=ENDPOINT, completed from the part that is typed.
 function __riposted_listen
     set -l word (commandline -ct | string replace -r -- '^--listen=' '')
-    for service in hello echo discard daytime chargen time
+    for service in hello echo discard daytime chargen time stamp
         if string match -q -- "$service=*" $word
             printf '%s\n' $service=tcp:// $service=udp://
         else

@@ -192,7 +192,7 @@ class Completion:
         self.assert_offers("riposted --backend ", {"auto", "io_uring", "epoll"})
         self.assert_offers("riposted --backend=a", {"--backend=auto"})
         self.assert_offers("riposted --log-level ", {"error", "warning", "info", "debug"})
-        services = {"hello", "echo", "discard", "chargen", "daytime", "time"}
+        services = {"hello", "echo", "discard", "chargen", "daytime", "time", "stamp"}
         self.assertEqual(
             {word.rstrip("=") for word in self.complete("riposted --listen ")}, services)
         self.assert_offers("riposted --listen echo=", {"echo=tcp://", "echo=udp://"})

@@ -15,25 +15,13 @@ import pytest
 from daemon import (WAIT, RiposteTest, await_true, needs_ipv6, needs_program, needs_root)
 from network import add_address, enter, enter_network, ip
 from soak_report import report
+from statistics_line import counted
 
 pytestmark = pytest.mark.backends
 
 FORGE = os.environ.get("FORGE", "build/tests/soak/forge")
 SERVICES = ("hello", "echo", "discard", "daytime", "chargen", "time")
 ETH_P_IP, PACKET_OUTGOING = 0x0800, 4
-
-
-def counted(daemon):
-    """The daemon's own counters: received, answered, and each reason for a drop that occurred."""
-    seen = len(daemon.lines("statistics: "))
-    daemon.signal(signal.SIGUSR1)
-    line = daemon.wait_log(r"^riposted: statistics: (.*)\n", count=seen + 1)[1]
-    found = re.search(r"datagrams (\d+) received, (\d+) answered", line)
-    counts = {"received": int(found[1]), "answered": int(found[2])}
-    for count, reason in re.findall(r"; (\d+) (datagrams [^;]*|malformed datagrams|answers [^;]*)",
-                                    line):
-        counts[reason] = int(count)
-    return counts
 
 
 class Reflection(RiposteTest):

@@ -139,7 +139,7 @@ class Time(RiposteTest):
 
 class NoAmplification(RiposteTest):
     def test_no_reply_is_longer_than_its_request_on_any_service(self):
-        services = ("hello", "echo", "discard", "chargen", "daytime", "time")
+        services = ("hello", "echo", "discard", "chargen", "daytime", "time", "stamp")
         daemon = self.daemon(*(argument for service in services
                                for argument in ("--listen", f"{service}=udp://127.0.0.1:0")),
                              config="[datagrams]\nlonger_answers_to = []\n")

@@ -226,6 +226,7 @@ void SimClient::check(const World& world, size_t from) {
     case ServiceKind::chargen:
         return;
     case ServiceKind::discard:
+    case ServiceKind::stamp: // over UDP alone
         break;
     case ServiceKind::echo:
         right = got_.size() <= sent_;
@@ -278,6 +279,7 @@ bool SimClient::answered(const World& world) const {
     case ServiceKind::echo:
         return got_.size() == script_.send;
     case ServiceKind::discard:
+    case ServiceKind::stamp:
         return true;
     case ServiceKind::hello:
         return std::ranges::find(world.messages, text_of(got_)) != world.messages.end();
@@ -443,6 +445,7 @@ bool SimAskers::right(
     case ServiceKind::echo:
         return std::ranges::equal(answer.bytes, asked);
     case ServiceKind::discard:
+    case ServiceKind::stamp:
         return false;
     case ServiceKind::chargen:
         for (size_t i = 0; i < text.size(); ++i)

@@ -99,6 +99,10 @@ private:
         explicit Surroundings(const World& world) : world_(world) {}
         uint64_t now_ns() noexcept override { return world_.now_ms * 1'000'000; }
         int64_t wall_seconds() noexcept override { return world_.wall_seconds(); }
+        uint64_t wall_ns() noexcept override {
+            return static_cast<uint64_t>(world_.wall_seconds()) * 1'000'000'000 +
+                   world_.now_ms % 1000 * 1'000'000;
+        }
         SocketAddress peer_address(int fd) override { return world_.network.stream_of(fd).peer; }
         uint32_t unacknowledged_bytes(int fd) noexcept override {
             return static_cast<uint32_t>(world_.network.stream_of(fd).to_peer.size());

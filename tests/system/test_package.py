@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(600)
 #: Files that change on a machine by themselves, or are dpkg's own records.
 NOT_OURS = re.compile(r"/(var/log|var/lib/dpkg|var/cache|var/lib/systemd/(catalog|timers|random-seed)|root"
                       r"|etc/\.pwd\.lock|var/lib/private$|var/cache/private$|var/log/private$|etc/ld\.so\.cache)")
-SOCKETS = [f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "time")]
+SOCKETS = [f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "stamp", "time")]
 
 
 class Package(SystemTest):

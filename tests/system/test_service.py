@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 
 import pytest
 
@@ -11,7 +12,7 @@ from machine import await_true
 pytestmark = pytest.mark.timeout(600)
 
 UNITS = ["riposted.service", "riposted-standalone.service", "riposted.socket"] + [
-    f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "metrics", "time")]
+    f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "metrics", "stamp", "time")]
 NO_IO_URING = "[Service]\nSystemCallFilter=~@aio\n"
 
 
@@ -40,7 +41,7 @@ class Units(Installed):
         self.assertNotRegex(output, r"riposted\S*:\d+:")
 
     def test_every_socket_of_the_package_is_served(self):
-        ports = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37}
+        ports = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37, "stamp": 862}
         names = [f"riposted-{name}.socket" for name in ports]
         self.machine.systemctl("restart", *names)
         self.addCleanup(self.machine.systemctl, "stop", *names)
@@ -49,7 +50,9 @@ class Units(Installed):
         self.assertRegex(self.ask("tcp", 13), rb"\d\d:\d\d:\d\d")
         self.assertEqual(len(self.ask("tcp", 37)), 4)
         self.assertIn(b'!"#$%', self.ask("tcp", 19))
-        await_true(lambda: re.search(r"\b12 listeners\b", self.status_text()), "twelve listeners")
+        question = string.ascii_letters[:44]
+        self.assertEqual(self.ask("udp", 862, question)[24:36], question[:12].encode())
+        await_true(lambda: re.search(r"\b13 listeners\b", self.status_text()), "thirteen listeners")
 
     def test_metrics_are_served_if_their_socket_is_enabled(self):
         self.machine.systemctl("restart", "riposted-metrics.socket")

@@ -355,7 +355,7 @@ TEST_CASE("an unknown word is refused with the nearest known one, or with all") 
          "riposted.toml:2:11: unknown service 'helo'; did you mean 'hello'?"},
         {"[[listen]]\nservice = \"\"",
          "riposted.toml:2:11: unknown service ''; it must be hello, echo, discard, daytime, "
-         "chargen or time"},
+         "chargen, time or stamp"},
     });
 }
 
@@ -390,7 +390,7 @@ TEST_CASE("an incomplete section is refused, and so is an empty one") {
     check_errors({
         {"[[listen]]\naddress = \"a:1\"",
          "riposted.toml:1:1: [[listen]] lacks 'service'; it must be hello, echo, discard, "
-         "daytime, chargen or time"},
+         "daytime, chargen, time or stamp"},
         {"\n [[listen]]\nservice = \"echo\"",
          "riposted.toml:2:2: [[listen]] lacks 'address'; add one like \"tcp://127.0.0.1:7001\""},
         {listen("address = []"), "riposted.toml:3:11: 'address' is empty; write at least one, like "
@@ -638,7 +638,53 @@ TEST_CASE("the printed configuration reads back to an equal one") {
                   .deny = {*parse_cidr("192.0.2.66")}},
              .connections_max = 5,
              .origin = ""});
+    config.listen.push_back(
+        {.service = ServiceKind::stamp,
+         .addresses = {{Transport::udp, "*", 862}},
+         .options =
+             {.stamp =
+                  {.sequence = StampSequence::copy,
+                   .sessions_max = 7,
+                   .dscp = 46,
+                   .cos = {0, 46, 63},
+                   .location = StampLocation::source}},
+         .twamp_light = {*parse_cidr("192.0.2.0/24")},
+         .origin = ""});
     check_equal(parsed(print_config(config)), config);
+}
+
+TEST_CASE("stamp is for UDP, and its keys are for stamp") {
+    const Config config = parsed("[[listen]]\naddress = \"*:862\"\nservice = \"stamp\"");
+    REQUIRE(config.listen[0].addresses.size() == 1);
+    CHECK(config.listen[0].addresses[0].transport == Transport::udp);
+    CHECK_FALSE(config.listen[0].options.stamp.dscp);
+    CHECK(
+        parsed("[[listen]]\naddress = \"*:862\"\nservice = \"stamp\"\ndscp = \"copy\"")
+            .listen[0]
+            .options == config.listen[0].options);
+    const auto stamp = [](std::string_view keys) {
+        return fmt::format("[[listen]]\nservice = \"stamp\"\naddress = \"*:862\"\n{}", keys);
+    };
+    check_errors({
+        {"[[listen]]\nservice = \"stamp\"\naddress = [\"udp://*:862\", \"tcp://*:862\"]",
+         "riposted.toml:3:11: tcp://*:862: stamp is for UDP; write udp://"},
+        {stamp("dscp = 64"), "riposted.toml:4:8: 'dscp' is 64; it must be from 0 to 63"},
+        {stamp("dscp = \"ef\""),
+         "riposted.toml:4:8: 'dscp' is a string; it must be \"copy\", or a number from 0 to 63"},
+        {stamp("cos = [46, -1]"), "riposted.toml:4:12: 'cos' is -1; it must be from 0 to 63"},
+        {stamp("cos = 46"),
+         "riposted.toml:4:7: 'cos' is an integer; it must be an array of numbers"},
+        {stamp("location = \"sauce\""),
+         "riposted.toml:4:12: unknown location 'sauce'; did you mean 'source'?"},
+        {stamp("sequence = \"own\""),
+         "riposted.toml:4:12: unknown sequence 'own'; it must be session or copy"},
+        {stamp("sessions = 0"),
+         "riposted.toml:4:12: 'sessions' is 0; it must be from 1 to 1000000"},
+        {stamp("message = \"a\""),
+         "riposted.toml:4:11: 'message' is for the service hello; stamp has none, remove it"},
+        {listen("sequence = \"copy\""),
+         "riposted.toml:3:12: 'sequence' is for the service stamp; echo has none, remove it"},
+    });
 }
 
 TEST_CASE("a message with quotes, controls or letters beyond ASCII reads back to itself") {

@@ -29,6 +29,7 @@ class StalledPeer final : public Host {
 public:
     uint64_t now_ns() noexcept override { return 0; }
     int64_t wall_seconds() noexcept override { return 1; }
+    uint64_t wall_ns() noexcept override { return 1'000'000'000; }
     SocketAddress peer_address(int) override { return {}; }
     uint32_t unacknowledged_bytes(int) noexcept override { return unacknowledged; }
 

@@ -84,9 +84,30 @@ TEST_CASE("a socket's name is its service or that service's unit; unnamed socket
     }
 }
 
+TEST_CASE("stamp takes an inherited socket over UDP, served by one worker, and none over TCP") {
+    const auto listeners = Listeners::open(
+        hello_on({"udp://127.0.0.1:0"}), inherit_named(udp("stamp"), udp("riposted-stamp.socket")),
+        4);
+    REQUIRE_MESSAGE(listeners.has_value(), outcome(listeners));
+    size_t served = 0;
+    for (uint32_t worker = 0; worker < 4; ++worker)
+        for (const ListenerSpec& listener : listeners->plan(worker)) {
+            CHECK((listener.kind == ServiceKind::stamp));
+            CHECK(listener.sessions != nullptr);
+            CHECK(listener.port == port_of(listener.fd));
+            ++served;
+        }
+    CHECK(served == 2);
+    CHECK(listeners->labels().size() == 2);
+    const auto refused = Listeners::open({}, inherit_named(tcp("stamp"), udp("echo")), 1);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().message.ends_with(
+        "'stamp': stamp is for UDP; write ListenDatagram= in its unit"));
+}
+
 TEST_CASE("a name that is not a service is refused with the list of services") {
     const std::string known = "FileDescriptorName= must be one of hello, echo, discard, daytime, "
-                              "chargen, time, metrics";
+                              "chargen, time, stamp, metrics";
     CHECK(
         refusal(tcp("").fd, "ecko") ==
         "exit 78: inherited socket N 'ecko': no such service, did you mean 'echo'?; " + known);

@@ -23,8 +23,8 @@ Config config_with(uint32_t connections, uint64_t buffer_memory_bytes) {
 TEST_CASE("the bound is the sum of its parts, in whole MiB, rounded up") {
     CHECK(describe({.base = 3 * mib}) == "at most 3 MiB with this configuration");
     CHECK(describe({.base = 3 * mib, .listeners = 1}) == "at most 4 MiB with this configuration");
-    const MemoryBound bound{1, 2, 4, 8, 16, 32, 64, 128};
-    CHECK(bound.total() == 255);
+    const MemoryBound bound{1, 2, 4, 8, 16, 32, 64, 128, 256};
+    CHECK(bound.total() == 511);
 }
 
 TEST_CASE("buffers count per process, whatever the number of workers") {

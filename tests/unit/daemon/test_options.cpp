@@ -199,7 +199,10 @@ TEST_CASE("a bad listener is refused with the column in its value") {
     CHECK(
         usage_error({"--listen", "=*:7"}) ==
         "--listen '=*:7', column 1: unknown service ''; it must be hello, echo, discard, "
-        "daytime, chargen or time;");
+        "daytime, chargen, time or stamp;");
+    CHECK(
+        usage_error({"--listen", "stamp=tcp://*:862"}) ==
+        "--listen 'stamp=tcp://*:862', column 7: tcp://*:862: stamp is for UDP; write udp://;");
     CHECK(
         usage_error({"--listen", "echo=http://a:7"}) ==
         "--listen 'echo=http://a:7', column 6: unknown scheme 'http'; use tcp:// or udp://;");

@@ -66,7 +66,7 @@ TEST_CASE("which services another process may continue, and which not") {
 }
 
 TEST_CASE("each service has a name that reads back") {
-    REQUIRE(service_names().size() == 6);
+    REQUIRE(service_names().size() == 7);
     for (std::string_view name : service_names()) {
         auto kind = parse_service(name);
         REQUIRE(kind);

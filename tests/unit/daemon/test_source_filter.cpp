@@ -39,7 +39,7 @@ DatagramInfo from_ipv6(const std::string& address, uint16_t port, const std::str
 struct ReflectionSubject {
     std::string refuses(const DatagramInfo& arrival) {
         SourceKey source;
-        const auto refusal = rules.check(arrival, source);
+        const auto refusal = rules.check(arrival, false, source);
         return refusal ? std::string(row_of(counter_of(*refusal)).text) : "answered";
     }
 
@@ -168,8 +168,8 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(ReflectionSubject, "the verdict comes with the source") {
     SourceKey source;
-    CHECK_FALSE(rules.check(from_ipv4("192.0.2.1", 5000), source));
+    CHECK_FALSE(rules.check(from_ipv4("192.0.2.1", 5000), false, source));
     CHECK(to_string(source_address(source, 1)) == "192.0.2.1:1");
-    CHECK_FALSE(rules.check(from_ipv6("2001:db8::1", 5000), source));
+    CHECK_FALSE(rules.check(from_ipv6("2001:db8::1", 5000), false, source));
     CHECK(to_string(source_address(source, 1)) == "[2001:db8::1]:1");
 }

@@ -46,7 +46,7 @@ SocketAddress address_of(const char* host, uint16_t port) {
     return address;
 }
 
-struct Clock final : StampClock {
+struct Clock final : WallClock {
     uint64_t ns = in_2026_ns;
     uint64_t now_ns() const noexcept override { return ns; }
 };
@@ -80,7 +80,7 @@ struct Harness {
     StampReflector reflector;
     StampSessions sessions;
     Clock clock;
-    StampArrival arrival{
+    DatagramArrival arrival{
         .peer = address_of("192.0.2.1", 41000),
         .local = address_of("198.51.100.7", 862),
         .received_ns = in_2026_ns,

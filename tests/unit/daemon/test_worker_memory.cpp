@@ -14,6 +14,7 @@ class MemoryClock final : public riposte::Host {
 public:
     uint64_t now_ns() noexcept override { return 1'000'000'000; }
     int64_t wall_seconds() noexcept override { return 0; }
+    uint64_t wall_ns() noexcept override { return 1'000'000'000; }
     SocketAddress peer_address(int) override { return {}; }
     uint32_t unacknowledged_bytes(int) noexcept override { return 0; }
 };

@@ -1,0 +1,37 @@
+// The configuration of the service stamp.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace riposte {
+
+/// The sequence numbers of answers: counted for each session, or copied from the question.
+enum class StampSequence : uint8_t { session, copy };
+/// Which addresses and ports a Location TLV is told.
+enum class StampLocation : uint8_t { none, source, all };
+
+std::string_view to_string(StampSequence sequence);
+std::optional<StampSequence> parse_stamp_sequence(std::string_view text);
+std::span<const std::string_view> stamp_sequence_names();
+std::string_view to_string(StampLocation location);
+std::optional<StampLocation> parse_stamp_location(std::string_view text);
+std::span<const std::string_view> stamp_location_names();
+
+inline constexpr uint8_t dscp_max = 63;
+inline constexpr uint32_t stamp_sessions_max = 1'000'000;
+
+struct StampOptions {
+    StampSequence sequence = StampSequence::session;
+    uint32_t sessions_max = 4096;     ///< of all workers together
+    std::optional<uint8_t> dscp = {}; ///< of answers; absent: that of the question
+    std::vector<uint8_t> cos = {};    ///< the DSCPs that a Class of Service TLV may ask for
+    StampLocation location = StampLocation::none;
+
+    bool operator==(const StampOptions&) const = default;
+};
+
+} // namespace riposte
