@@ -1,10 +1,7 @@
 #include "common/stamp/hmac.h"
 
-#include "common/text.h"
-
 #include <algorithm>
 #include <cassert>
-#include <vector>
 
 #include <fmt/format.h>
 #include <nettle/memops.h>
@@ -56,14 +53,14 @@ bool Key::verify(
     return memeql_sec(right.data(), hmac.data(), hmac_bytes) != 0;
 }
 
-std::expected<Key, std::string> parse_key(std::string_view content) {
+std::expected<std::vector<std::byte>, std::string> parse_key(std::string_view content) {
     const size_t end = content.find_last_not_of(" \t\r\n");
     const std::string_view text = content.substr(0, end == content.npos ? 0 : end + 1);
     const bool is_hex =
         text.size() % 2 == 0 && std::ranges::all_of(text, [](char c) { return digit_of(c) >= 0; });
-    const auto bytes = is_hex ? from_digits(text) : std::vector<std::byte>{};
-    const std::span<const std::byte> key =
-        is_hex ? std::span(bytes) : std::as_bytes(std::span(text));
+    const auto characters = std::as_bytes(std::span(text));
+    std::vector<std::byte> key =
+        is_hex ? from_digits(text) : std::vector<std::byte>(characters.begin(), characters.end());
     if (key.size() < key_bytes_min)
         return std::unexpected(fmt::format(
             "the key has {} bytes, and must have at least {}: `openssl rand -hex 32` makes one of "
@@ -72,7 +69,7 @@ std::expected<Key, std::string> parse_key(std::string_view content) {
     if (key.size() > key_bytes_max)
         return std::unexpected(fmt::format(
             "the key has {} bytes, and may have at most {}", key.size(), key_bytes_max));
-    return Key(key);
+    return key;
 }
 
 } // namespace riposte::stamp

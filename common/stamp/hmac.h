@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nettle/hmac.h>
 
@@ -44,6 +45,6 @@ private:
 /// A key as a file has it: hexadecimal digits, two a byte, or
 /// else the bytes themselves. White space at the end is no part of it. The error says what is
 /// wrong.
-std::expected<Key, std::string> parse_key(std::string_view content);
+std::expected<std::vector<std::byte>, std::string> parse_key(std::string_view content);
 
 } // namespace riposte::stamp

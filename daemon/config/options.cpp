@@ -6,6 +6,7 @@
 #include "build_features.h"
 #include "common/arguments.h"
 #include "common/text.h"
+#include "daemon/config/stamp_keys.h"
 #include "daemon/config/words.h"
 
 #include <algorithm>
@@ -277,6 +278,8 @@ Result<Config> effective_config(const Options& options) {
         config->listen = options.listen;
     if (const auto valid = validate(*config); !valid)
         return std::unexpected(valid.error());
+    if (const auto loaded = load_stamp_keys(*config); !loaded)
+        return std::unexpected(loaded.error());
     return config;
 }
 

@@ -56,6 +56,13 @@ struct PrintMember {
     std::string operator()(const std::vector<uint8_t>* values) const {
         return fmt::format("[{}]", fmt::join(*values, ", "));
     }
+    std::string operator()(const std::vector<StampKeyFile>* keys) const {
+        std::vector<std::string> tables;
+        for (const StampKeyFile& key : *keys)
+            tables.push_back(fmt::format(
+                "{{ ssid = {}, file = {} }}", key.ssid.value_or(0), in_quotes(key.file)));
+        return fmt::format("[{}]", fmt::join(tables, ", "));
+    }
     /// Words.
     template<class Word>
     std::string operator()(const Word* value) const {

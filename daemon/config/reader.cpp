@@ -207,6 +207,42 @@ struct ReadMember {
     Result<void> operator()(StampSequence* target) const {
         return read_word(value, "sequence", parse_stamp_sequence, stamp_sequence_names(), *target);
     }
+    Result<void> operator()(StampAuthentication* target) const {
+        return read_word(
+            value, "authenticated", parse_stamp_authentication, stamp_authentication_names(),
+            *target);
+    }
+    /// [{ ssid = 1, file = "a.key" }, ...]
+    Result<void> operator()(std::vector<StampKeyFile>* target) const {
+        constexpr std::string_view right = "an array of tables like { ssid = 1, file = \"a.key\" }";
+        target->clear();
+        const auto* array = value.node.as_array();
+        if (array == nullptr)
+            return value.wrong_type(right);
+        if (array->size() > key.max)
+            return value.refuse(fmt::format(
+                "'{}' has {} keys; it must have at most {}", key.name, array->size(), key.max));
+        for (const toml::node& node : *array) {
+            const Value element{value.document, value.key, node};
+            const auto* table = node.as_table();
+            const auto* ssid = table == nullptr ? nullptr : table->get_as<int64_t>("ssid");
+            const auto* file = table == nullptr ? nullptr : table->get_as<std::string>("file");
+            if (ssid == nullptr || file == nullptr || table->size() != 2)
+                return element.refuse(fmt::format(
+                    "an element of '{}' must be a table like {{ ssid = 1, file = \"a.key\" }}",
+                    key.name));
+            if (ssid->get() < 1 || ssid->get() > UINT16_MAX)
+                return element.refuse(
+                    fmt::format("'ssid' is {}; it must be from 1 to 65535", ssid->get()));
+            if (file->get().empty())
+                return element.refuse("'file' is empty; name a file, or a credential");
+            const auto number = static_cast<uint16_t>(ssid->get());
+            if (std::ranges::find(*target, number, &StampKeyFile::ssid) != target->end())
+                return element.refuse(fmt::format("SSID {} has a key already; remove one", number));
+            target->push_back({.ssid = number, .file = file->get()});
+        }
+        return {};
+    }
     Result<void> operator()(StampLocation* target) const {
         return read_word(value, "location", parse_stamp_location, stamp_location_names(), *target);
     }

@@ -92,6 +92,11 @@ constexpr auto rows = std::to_array<Key>({
     {in_listen, "dscp", stamp<&S::dscp>, none, 0, dscp_max, reload, false, ServiceKind::stamp},
     {in_listen, "cos", stamp<&S::cos>, none, 0, dscp_max, reload, false, ServiceKind::stamp},
     {in_listen, "location", stamp<&S::location>, none, 0, 0, reload, false, ServiceKind::stamp},
+    {in_listen, "key_file", stamp<&S::key_file>, none, 0, 4095, reload, false, ServiceKind::stamp},
+    {in_listen, "keys", stamp<&S::keys>, none, 0, stamp_keys_max, reload, false,
+     ServiceKind::stamp},
+    {in_listen, "authenticated", stamp<&S::authenticated>, none, 0, 0, reload, false,
+     ServiceKind::stamp},
     {in_listen, "twamp_light", at<&ListenerConfig::twamp_light>, none, 0, 0, reload, false,
      ServiceKind::stamp},
 

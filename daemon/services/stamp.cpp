@@ -25,6 +25,7 @@ private:
 };
 
 constexpr std::array<std::string_view, 2> sequence_names = {"session", "copy"};
+constexpr std::array<std::string_view, 2> authentication_names = {"required", "accepted"};
 constexpr std::array<std::string_view, 3> location_names = {"none", "source", "all"};
 
 template<class Word>
@@ -61,12 +62,30 @@ std::span<const std::string_view> stamp_location_names() {
     return location_names;
 }
 
+std::string_view to_string(StampAuthentication authentication) {
+    return authentication_names[static_cast<size_t>(authentication)];
+}
+
+std::optional<StampAuthentication> parse_stamp_authentication(std::string_view text) {
+    return word_of<StampAuthentication>(authentication_names, text);
+}
+
+std::span<const std::string_view> stamp_authentication_names() {
+    return authentication_names;
+}
+
 std::shared_ptr<const Service> make_stamp(const StampOptions& options) {
     uint64_t dscps = 0;
     for (const uint8_t dscp : options.cos)
         dscps |= uint64_t{1} << dscp;
+    std::vector<StampKey> keys;
+    for (const StampSecret& secret : options.secrets)
+        keys.push_back({.ssid = secret.ssid, .key = stamp::Key(secret.key)});
+    const bool required = options.authenticated == StampAuthentication::required;
     return std::make_shared<Stamp>(StampPolicy{
         .stateful = options.sequence == StampSequence::session,
+        .authenticated_only = !keys.empty() && required,
+        .keys = std::move(keys),
         .dscp = options.dscp,
         .tlvs = {.location = options.location, .dscps = dscps}});
 }

@@ -1,9 +1,11 @@
 // The configuration of the service stamp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +23,29 @@ std::string_view to_string(StampLocation location);
 std::optional<StampLocation> parse_stamp_location(std::string_view text);
 std::span<const std::string_view> stamp_location_names();
 
+/// Whether questions without a valid HMAC are answered as open ones.
+enum class StampAuthentication : uint8_t { required, accepted };
+
+std::string_view to_string(StampAuthentication authentication);
+std::optional<StampAuthentication> parse_stamp_authentication(std::string_view text);
+std::span<const std::string_view> stamp_authentication_names();
+
+/// Where a key is, and for which SSID; without one, for those that have no key of their own.
+struct StampKeyFile {
+    std::optional<uint16_t> ssid{};
+    std::string file{}; ///< an absolute path, or the name of a credential
+
+    bool operator==(const StampKeyFile&) const = default;
+};
+
+struct StampSecret {
+    std::optional<uint16_t> ssid{};
+    std::vector<std::byte> key{};
+
+    bool operator==(const StampSecret&) const = default;
+};
+
+inline constexpr uint32_t stamp_keys_max = 64;
 inline constexpr uint8_t dscp_max = 63;
 inline constexpr uint32_t stamp_sessions_max = 1'000'000;
 
@@ -30,6 +55,10 @@ struct StampOptions {
     std::optional<uint8_t> dscp = {}; ///< of answers; absent: that of the question
     std::vector<uint8_t> cos = {};    ///< the DSCPs that a Class of Service TLV may ask for
     StampLocation location = StampLocation::none;
+    std::string key_file{};
+    std::vector<StampKeyFile> keys{};
+    StampAuthentication authenticated = StampAuthentication::required; ///< if there are keys
+    std::vector<StampSecret> secrets{}; ///< the content of the key files
 
     bool operator==(const StampOptions&) const = default;
 };

@@ -222,8 +222,9 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
         {listen("adress = \"a:1\""), "riposted.toml:3:1: unknown key 'adress' in [[listen]]; did "
                                      "you mean 'address'?"},
         {listen("port = 1"), "riposted.toml:3:1: unknown key 'port' in [[listen]]; it must be "
-                             "service, address, allow, deny, connections "
-                             "or message"},
+                             "service, address, allow, deny, connections, message, "
+                             "sequence, sessions, dscp, cos, location, key_file, keys, "
+                             "authenticated or twamp_light"},
         {"\"a\\nb\" = 1", "riposted.toml:1:1: unknown key 'a\\nb'; it must be backend, workers, "
                           "busy_poll, drain_timeout, log_level, listen, limits, datagrams, "
                           "access_log or metrics"},
@@ -647,7 +648,10 @@ TEST_CASE("the printed configuration reads back to an equal one") {
                    .sessions_max = 7,
                    .dscp = 46,
                    .cos = {0, 46, 63},
-                   .location = StampLocation::source}},
+                   .location = StampLocation::source,
+                   .key_file = "all.key",
+                   .keys = {{.ssid = 1, .file = "/etc/a key"}, {.ssid = 65535, .file = "b"}},
+                   .authenticated = StampAuthentication::accepted}},
          .twamp_light = {*parse_cidr("192.0.2.0/24")},
          .origin = ""});
     check_equal(parsed(print_config(config)), config);
@@ -678,12 +682,21 @@ TEST_CASE("stamp is for UDP, and its keys are for stamp") {
          "riposted.toml:4:12: unknown location 'sauce'; did you mean 'source'?"},
         {stamp("sequence = \"own\""),
          "riposted.toml:4:12: unknown sequence 'own'; it must be session or copy"},
+        {stamp("keys = [{ ssid = 0, file = \"a\" }]"),
+         "riposted.toml:4:9: 'ssid' is 0; it must be from 1 to 65535"},
+        {stamp("keys = [{ ssid = 1, file = \"a\" }, { ssid = 1, file = \"b\" }]"),
+         "riposted.toml:4:35: SSID 1 has a key already; remove one"},
+        {stamp("keys = [{ ssid = 1 }]"),
+         "riposted.toml:4:9: an element of 'keys' must be a table like { ssid = 1, file = "
+         "\"a.key\" }"},
+        {stamp("authenticated = true"),
+         "riposted.toml:4:17: 'authenticated' is a boolean; it must be a string"},
         {stamp("sessions = 0"),
          "riposted.toml:4:12: 'sessions' is 0; it must be from 1 to 1000000"},
         {stamp("message = \"a\""),
          "riposted.toml:4:11: 'message' is for the service hello; stamp has none, remove it"},
-        {listen("sequence = \"copy\""),
-         "riposted.toml:3:12: 'sequence' is for the service stamp; echo has none, remove it"},
+        {"[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\nsequence = \"copy\"",
+         "riposted.toml:4:12: 'sequence' is for the service stamp; echo has none, remove it"},
     });
 }
 
@@ -737,7 +750,7 @@ TEST_CASE("a file that cannot be read is refused with the reason") {
     CHECK(config.error().exit == Exit::config);
     CHECK(
         config.error().message ==
-        "cannot read " + large + ": larger than 1 MiB; name a TOML file with -c");
+        "cannot read " + large + ": larger than 1MiB; name a TOML file with -c");
 
     const std::string pipe = directory.path + "/pipe.toml";
     REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);

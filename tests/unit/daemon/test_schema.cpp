@@ -35,7 +35,8 @@ std::string file_with(const Key& key, const std::string& value) {
         return line;
     std::string text = fmt::format("{}\n{}", schema::row_of(key.section).written, line);
     if (key.section == Section::listen && key.name != "service")
-        text += "service = \"hello\"\n";
+        text +=
+            fmt::format("service = \"{}\"\n", to_string(key.only_of.value_or(ServiceKind::hello)));
     if (key.section == Section::listen && key.name != "address")
         text += "address = \"127.0.0.1:7001\"\n";
     return text;
@@ -74,10 +75,20 @@ std::string another_value(const Key& key) {
         return number(key, equal(key, of_max, default_config()) ? key.min : key.max);
     }
     static const std::map<std::string_view, std::string> others{
-        {"backend", R"("epoll")"},       {"log_level", R"("debug")"},
-        {"service", R"("echo")"},        {"address", R"("tcp://[::1]:7")"},
-        {"message", R"("another")"},     {"when_full", R"("close_idle")"},
-        {"listen", R"(["unix:/run/x"])"}};
+        {"backend", R"("epoll")"},
+        {"log_level", R"("debug")"},
+        {"service", R"("echo")"},
+        {"address", R"("tcp://[::1]:7")"},
+        {"message", R"("another")"},
+        {"when_full", R"("close_idle")"},
+        {"listen", R"(["unix:/run/x"])"},
+        {"sequence", R"("copy")"},
+        {"dscp", "46"},
+        {"cos", "[46]"},
+        {"location", R"("all")"},
+        {"key_file", R"("/a.key")"},
+        {"authenticated", R"("accepted")"},
+        {"keys", R"([{ ssid = 1, file = "a" }])"}};
     if (const auto found = others.find(key.name); found != others.end())
         return found->second;
     Config config;
@@ -179,15 +190,25 @@ std::string form_of(const Key& key) {
         return "*true* | *false*";
     if (std::holds_alternative<std::string*>(member))
         return "_string_";
+    if (std::holds_alternative<std::optional<uint8_t>*>(member))
+        return "*\"copy\"* | _number_";
+    if (std::holds_alternative<std::vector<uint8_t>*>(member))
+        return "[_number_, ...]";
+    if (std::holds_alternative<std::vector<StampKeyFile>*>(member))
+        return "[{ ssid = _number_, file = _string_ }, ...]";
     if (std::holds_alternative<std::vector<Cidr>*>(member))
         return "_prefix_ | [_prefix_, ...]";
     if (std::holds_alternative<std::vector<Endpoint>*>(member) ||
         std::holds_alternative<std::vector<HttpAddress>*>(member))
         return "_address_ | [_address_, ...]";
-    const auto names = std::holds_alternative<BackendChoice*>(member) ? backend_choice_names()
-                       : std::holds_alternative<WhenFull*>(member)    ? when_full_names()
-                       : std::holds_alternative<LogLevel*>(member)    ? log_level_names()
-                                                                      : service_names();
+    const auto names = std::holds_alternative<BackendChoice*>(member)   ? backend_choice_names()
+                       : std::holds_alternative<WhenFull*>(member)      ? when_full_names()
+                       : std::holds_alternative<LogLevel*>(member)      ? log_level_names()
+                       : std::holds_alternative<StampSequence*>(member) ? stamp_sequence_names()
+                       : std::holds_alternative<StampLocation*>(member) ? stamp_location_names()
+                       : std::holds_alternative<StampAuthentication*>(member)
+                           ? stamp_authentication_names()
+                           : service_names();
     std::string words;
     for (const std::string_view name : names)
         words += fmt::format("{}*\"{}\"*", words.empty() ? "" : " | ", name);
