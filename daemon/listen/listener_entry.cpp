@@ -10,18 +10,18 @@ namespace riposte {
 namespace {
 
 StampTables stamp_tables(
-    const ListenerEntry& entry, const ListenerConfig& section, uint32_t workers) {
+    const ListenerEntry& entry, const ListenerConfig& section, const StampTableRules& rules) {
     if (section.service != ServiceKind::stamp || entry.transport != Transport::udp)
         return {};
     const uint32_t sessions_max = section.options.stamp.sessions_max;
     return entry.stamp.sessions_max == sessions_max ? entry.stamp
-                                                    : make_stamp_tables(sessions_max, workers);
+                                                    : make_stamp_tables(sessions_max, rules);
 }
 
 } // namespace
 
 EntrySettings make_settings(
-    const ListenerEntry& entry, const ListenerConfig& section, uint32_t workers) {
+    const ListenerEntry& entry, const ListenerConfig& section, const StampTableRules& stamp) {
     const bool same =
         entry.service && entry.kind == section.service && entry.options == section.options;
     return {
@@ -30,7 +30,7 @@ EntrySettings make_settings(
         .service = same ? entry.service : make_service(section.service, section.options),
         .acl = make_acl(section.acl),
         .connections_max = section.connections_max,
-        .stamp = stamp_tables(entry, section, workers),
+        .stamp = stamp_tables(entry, section, stamp),
         .twamp_light = section.twamp_light.empty()
                            ? nullptr
                            : std::make_shared<const CidrSet>(section.twamp_light)};

@@ -66,10 +66,10 @@ struct EntrySettings {
 };
 
 /// The settings that `section` gives to `entry`. If service and options are the same as before, it
-/// keeps the entry's service object, which connections and workers use. `workers`: how many serve
-/// the entry; they keep their session tables as long as the size is the same.
+/// keeps the entry's service object, which connections and workers use. `stamp`: for new session
+/// tables; the entry keeps those that it has as long as their size is the same.
 EntrySettings make_settings(
-    const ListenerEntry& entry, const ListenerConfig& section, uint32_t workers);
+    const ListenerEntry& entry, const ListenerConfig& section, const StampTableRules& stamp);
 void apply_settings(ListenerEntry& entry, EntrySettings settings) noexcept;
 
 /// Sets on each socket of the entry what its service needs: whether the kernel holds a connection

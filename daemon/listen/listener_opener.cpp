@@ -60,7 +60,8 @@ Result<ListenerEntry> ListenerOpener::adopt(
     ListenerEntry entry;
     entry.key = to_string(*address);
     entry.transport = address->transport;
-    apply_settings(entry, make_settings(entry, section_of(sections, *kind), 1));
+    apply_settings(
+        entry, make_settings(entry, section_of(sections, *kind), stamp_.of_one_worker()));
     BoundAddress& bound = entry.bound.emplace_back(BoundAddress{*address, {}, {}});
     bound.sockets.push_back({next_id_++, std::move(socket.fd)});
     bound.counts = new_counts();
@@ -96,7 +97,7 @@ Result<ListenerEntry> ListenerOpener::open(
     entry.key = to_string(endpoint);
     entry.origin = section.origin;
     entry.transport = endpoint.transport.value_or(Transport::tcp); // set in a validated Config
-    apply_settings(entry, make_settings(entry, section, workers_));
+    apply_settings(entry, make_settings(entry, section, stamp_));
     auto addresses = resolve(endpoint, entry.transport, Family::any, true);
     if (!addresses) {
         const bool is_name = !endpoint.host.contains(':'); // IPv4 literals always resolve

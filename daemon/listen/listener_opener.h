@@ -29,8 +29,9 @@ public:
     /// address.
     using OwnEntries = std::span<const std::span<const ListenerEntry>>;
 
-    /// `workers` is at least 1.
-    explicit ListenerOpener(uint32_t workers) noexcept : workers_(workers) {}
+    /// Of `stamp`, the workers, at least 1, are those that get a socket each.
+    explicit ListenerOpener(const StampTableRules& stamp) noexcept
+        : workers_(stamp.workers), stamp_(stamp) {}
 
     /// An entry with the inherited socket, which all workers share. The error is Exit::config if
     /// the socket's name or type is not usable.
@@ -56,6 +57,7 @@ private:
     void add_note(const ListenerEntry& entry, Reason note);
 
     uint32_t workers_;
+    StampTableRules stamp_;
     bool name_service_ = true; ///< the resolver may query one
     uint64_t next_id_ = 1;
     std::vector<Reason> notes_;

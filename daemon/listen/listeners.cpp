@@ -29,10 +29,12 @@ std::string label_of(const ListenerEntry& entry, const BoundAddress& bound) {
 } // namespace
 
 struct Listeners::Impl {
-    explicit Impl(uint32_t worker_count) : opener(worker_count), workers(worker_count) {}
+    Impl(uint32_t workers, const HashSecret& secret)
+        : opener({.workers = workers, .secret = secret}),
+          stamp{.workers = workers, .secret = secret} {}
 
     ListenerOpener opener;
-    uint32_t workers;
+    StampTableRules stamp;
     bool inherited = false;
     std::vector<ListenerEntry> entries; ///< in the order of the configuration
     std::vector<ListenerEntry> removed;
@@ -67,7 +69,7 @@ Result<Listeners::Impl::Change> Listeners::Impl::prepare(
             if (held != entries.end() && !change.kept[index]) {
                 change.kept[index] = true;
                 change.wanted.push_back(
-                    {section.origin, make_settings(*held, section, workers), index});
+                    {section.origin, make_settings(*held, section, stamp), index});
                 continue;
             }
             const std::array<std::span<const ListenerEntry>, 3> own{
@@ -76,7 +78,7 @@ Result<Listeners::Impl::Change> Listeners::Impl::prepare(
             if (!entry)
                 return std::unexpected(entry.error());
             change.wanted.push_back(
-                {section.origin, make_settings(*entry, section, workers), std::nullopt});
+                {section.origin, make_settings(*entry, section, stamp), std::nullopt});
             change.opened.push_back(std::move(*entry));
         }
     }
@@ -103,8 +105,8 @@ void Listeners::Impl::commit(Change change) noexcept {
 
 Result<Listeners> Listeners::open(
     const std::vector<ListenerConfig>& sections, std::vector<systemd::InheritedSocket> inherited,
-    uint32_t workers) {
-    auto impl = std::make_unique<Impl>(std::max(workers, 1U));
+    uint32_t workers, const HashSecret& stamp_secret) {
+    auto impl = std::make_unique<Impl>(std::max(workers, 1U), stamp_secret);
     impl->inherited = !inherited.empty();
     for (auto& socket : inherited) {
         auto adopted = impl->opener.adopt(std::move(socket), sections);
@@ -131,7 +133,7 @@ std::vector<ListenerSpec> Listeners::plan(uint32_t index) const {
             const WorkerSocket& socket = bound.sockets[impl_->inherited ? 0 : index];
             // All workers share an inherited socket; a session must be the same worker's always.
             if (impl_->inherited && !entry.stamp.of_worker.empty() &&
-                socket.id % impl_->workers != index)
+                socket.id % impl_->stamp.workers != index)
                 continue;
             plan.push_back(
                 {.id = socket.id,
@@ -159,7 +161,8 @@ Result<void> Listeners::apply(const std::vector<ListenerConfig>& sections) {
         std::vector<EntrySettings> all;
         all.reserve(impl_->entries.size());
         for (const ListenerEntry& entry : impl_->entries)
-            all.push_back(make_settings(entry, section_of(sections, entry.kind), 1));
+            all.push_back(make_settings(
+                entry, section_of(sections, entry.kind), impl_->stamp.of_one_worker()));
         for (size_t i = 0; i < all.size(); ++i)
             apply_settings(impl_->entries[i], std::move(all[i]));
     } else {
@@ -198,6 +201,24 @@ PortSet Listeners::datagram_ports() const {
             for (const BoundAddress& bound : entry.bound)
                 ports.set(bound.address.address.port());
     return ports;
+}
+
+size_t Listeners::adopt_sessions(const StampImage& image) {
+    size_t adopted = 0;
+    for (const StampImage::Listener& saved : image.listeners) {
+        const auto entry = std::ranges::find(impl_->entries, saved.key, &ListenerEntry::key);
+        if (entry != impl_->entries.end())
+            adopted += entry->stamp.adopt(saved.sessions);
+    }
+    return adopted;
+}
+
+StampImage Listeners::sessions() const {
+    StampImage image{.secret = impl_->stamp.secret};
+    for (const ListenerEntry& entry : impl_->entries)
+        if (auto sessions = entry.stamp.sessions(); !sessions.empty())
+            image.listeners.push_back({.key = entry.key, .sessions = std::move(sessions)});
+    return image;
 }
 
 std::vector<std::string> Listeners::labels() const {

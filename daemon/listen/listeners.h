@@ -17,6 +17,7 @@
 #include "daemon/acl/port_set.h"
 #include "daemon/listen/listener_config.h"
 #include "daemon/listen/listener_spec.h"
+#include "daemon/listen/stamp_image.h"
 #include "daemon/platform/systemd.h"
 #include "daemon/telemetry/listener_report.h"
 
@@ -32,9 +33,12 @@ public:
     /// Opens all sockets, or none. `workers` is at least 1. If there are inherited sockets, the
     /// configured addresses are not bound; an inherited socket still gets the options and the lists
     /// of the first section with its service.
+    /// `stamp_secret`: for the tables of stamp; that of the previous process if its sessions are to
+    /// be adopted.
     static Result<Listeners> open(
         const std::vector<ListenerConfig>& sections,
-        std::vector<systemd::InheritedSocket> inherited, uint32_t workers);
+        std::vector<systemd::InheritedSocket> inherited, uint32_t workers,
+        const HashSecret& stamp_secret = random_secret());
 
     Listeners(Listeners&&) noexcept;
     Listeners& operator=(Listeners&&) noexcept;
@@ -63,6 +67,12 @@ public:
 
     /// The ports on which datagrams arrive now, including those that the kernel chose.
     PortSet datagram_ports() const;
+
+    /// Gives the sessions to the listeners that still have their addresses, before any worker runs.
+    /// Returns how many found a place.
+    size_t adopt_sessions(const StampImage& image);
+    /// The sessions of all workers, when none runs any more.
+    StampImage sessions() const;
 
     /// One label per address, for the log: "hello on tcp://127.0.0.1:7001".
     std::vector<std::string> labels() const;

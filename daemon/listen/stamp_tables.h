@@ -2,24 +2,41 @@
 //
 // With several workers the kernel gives each session to one of them, by its hash of addresses and
 // ports, so each has its part of `sessions_max`. An inherited socket is one for all workers; only
-// one of them serves it then, and has all sessions.
+// one of them serves it then, and has all sessions. All tables have one secret, so that a session
+// can continue in another process, and there with another worker.
 #pragma once
 
+#include "common/siphash.h"
 #include "daemon/services/stamp_options.h"
 #include "daemon/services/stamp_sessions.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace riposte {
 
+/// How tables are made.
+struct StampTableRules {
+    uint32_t workers = 1; ///< that serve a listener
+    HashSecret secret{};
+
+    StampTableRules of_one_worker() const { return {.workers = 1, .secret = secret}; }
+};
+
 struct StampTables {
     uint32_t sessions_max = 0; ///< as configured; 0: there are none
     std::vector<std::shared_ptr<StampSessions>> of_worker{};
+
+    /// Every session in use, once. No worker runs.
+    std::vector<StampSession> sessions() const;
+    /// Gives each session to every worker, because any of them may be the one that the kernel
+    /// chooses now. Returns how many found a place. No worker runs.
+    size_t adopt(std::span<const StampSession> sessions) const;
 };
 
-/// `tables`: how many workers serve the listener.
-StampTables make_stamp_tables(uint32_t sessions_max, uint32_t tables);
+StampTables make_stamp_tables(uint32_t sessions_max, const StampTableRules& rules);
 
 } // namespace riposte

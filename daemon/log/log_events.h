@@ -17,42 +17,45 @@
 namespace riposte::log {
 
 enum class Event : uint8_t {
-    start_failed,       ///< the program ends, with RIPOSTE_EXIT as its status
-    ready,              ///< everything is up
-    listening,          ///< a socket is served from now on
-    not_listening,      ///< a socket is served no more
-    memory_bound,       ///< what the process takes at most
-    backend_fallback,   ///< epoll, because io_uring is not available
-    ring_lacks,         ///< an older io_uring
-    ring_not_limited,   ///< the rings take every operation
-    seccomp_off,        ///< the process is not sealed
-    sealed,             ///< the process is sealed
-    descriptors_few,    ///< fewer than 'connections' needs
-    adopted,            ///< connections of the previous process continue
-    adoption_problem,   ///< one of them cannot
-    adopted_finished,   ///< one of them is ended with FIN
-    store_unconfirmed,  ///< the service manager may still hold them
-    reload_done,        ///< the new configuration holds
-    reload_failed,      ///< the old configuration stays
-    restart_needed,     ///< a key that no reload changes
-    draining,           ///< told to stop
-    aborting,           ///< told twice
-    handed_over,        ///< connections wait for the next process
-    not_handed_over,    ///< they end here
-    statistics,         ///< what was done so far
-    stopped,            ///< the end, as asked
-    accepting_paused,   ///< no descriptors or memory for a connection
-    receiving_paused,   ///< a datagram socket fails
-    connection_refused, ///< a limit, or 'deny'
-    connection_evicted, ///< idle, closed for a new connection
-    connection_stalled, ///< reset for the buffers that it holds
-    access_connection,  ///< one line of the access log
-    access_datagram,    ///< one line of the access log
-    access_left_out,    ///< more than its rate
-    log_lines_lost,     ///< dropped, because the sink did not accept them in time
-    metrics_inherited,  ///< [metrics] listen is not used
-    ipv6_missing,       ///< an address is served without it
-    wrong_process,      ///< sockets or a watchdog of another process
+    start_failed,         ///< the program ends, with RIPOSTE_EXIT as its status
+    ready,                ///< everything is up
+    listening,            ///< a socket is served from now on
+    not_listening,        ///< a socket is served no more
+    memory_bound,         ///< what the process takes at most
+    backend_fallback,     ///< epoll, because io_uring is not available
+    ring_lacks,           ///< an older io_uring
+    ring_not_limited,     ///< the rings take every operation
+    seccomp_off,          ///< the process is not sealed
+    sealed,               ///< the process is sealed
+    descriptors_few,      ///< fewer than 'connections' needs
+    adopted,              ///< connections of the previous process continue
+    adoption_problem,     ///< one of them cannot
+    adopted_finished,     ///< one of them is ended with FIN
+    store_unconfirmed,    ///< the service manager may still hold them
+    sessions_adopted,     ///< sessions of stamp continue
+    sessions_lost,        ///< they begin anew
+    reload_done,          ///< the new configuration holds
+    reload_failed,        ///< the old configuration stays
+    restart_needed,       ///< a key that no reload changes
+    draining,             ///< told to stop
+    aborting,             ///< told twice
+    handed_over,          ///< connections wait for the next process
+    not_handed_over,      ///< they end here
+    sessions_handed_over, ///< sessions of stamp wait for the next process
+    statistics,           ///< what was done so far
+    stopped,              ///< the end, as asked
+    accepting_paused,     ///< no descriptors or memory for a connection
+    receiving_paused,     ///< a datagram socket fails
+    connection_refused,   ///< a limit, or 'deny'
+    connection_evicted,   ///< idle, closed for a new connection
+    connection_stalled,   ///< reset for the buffers that it holds
+    access_connection,    ///< one line of the access log
+    access_datagram,      ///< one line of the access log
+    access_left_out,      ///< more than its rate
+    log_lines_lost,       ///< dropped, because the sink did not accept them in time
+    metrics_inherited,    ///< [metrics] listen is not used
+    ipv6_missing,         ///< an address is served without it
+    wrong_process,        ///< sockets or a watchdog of another process
 };
 
 struct EventName {
@@ -77,6 +80,8 @@ inline constexpr auto event_names = std::to_array<EventName>({
     {Event::adoption_problem, "adoption_problem", "1769f8585bc64071b3cfbe578c6bbbfe"},
     {Event::adopted_finished, "adopted_finished", "1937b5cbf39f470a9ba8d8a5aa7f2d23"},
     {Event::store_unconfirmed, "store_unconfirmed", "5236af573a7b4e39bbb93155ce14bf55"},
+    {Event::sessions_adopted, "sessions_adopted", "b1de742e1e6f79ab5155af4e0955d8c1"},
+    {Event::sessions_lost, "sessions_lost", "afdeb5521456da0f53a4857d6deffc91"},
     {Event::reload_done, "reload_done", "c8cbfcce6ca9408c9df1e133f5a17f96"},
     {Event::reload_failed, "reload_failed", "81288fa6c1244a62bd6aaa0cf294a400"},
     {Event::restart_needed, "restart_needed", "4fcb175376f544c88ea8cf90f0a26356"},
@@ -84,6 +89,7 @@ inline constexpr auto event_names = std::to_array<EventName>({
     {Event::aborting, "aborting", "a08469f69ef84303929caaaf49d35947"},
     {Event::handed_over, "handed_over", "365cadb8233449c1bc9798bcf144c321"},
     {Event::not_handed_over, "not_handed_over", "fc46cbd51c0544809b17fbfb2bfa76a2"},
+    {Event::sessions_handed_over, "sessions_handed_over", "5bb706afe7651ac2e41e29a34969ef70"},
     {Event::statistics, "statistics", "4c79ac133e344d148c6571f9ffc9d6de"},
     {Event::stopped, "stopped", "6e5fc58bcdb249bfb578f9f46e3d7ecf"},
     {Event::accepting_paused, "accepting_paused", "0a40559b753048a38262e20e2369c5b7"},

@@ -202,6 +202,7 @@ void allow_always(Filter& filter) {
     filter.allow("tgkill", {is(0, ::getpid())}); // abort(3)
     filter.allow("connect", {is(2, sizeof(sa_family_t))});
     filter.allow(of_all);
+    filter.allow("fcntl", {is(1, F_ADD_SEALS)}); // of the sessions that the next process continues
     // liburing unregisters the ring's descriptor when it closes a ring; that call is harmless. From
     // 2.4 on it names the ring by its registered index, with IORING_REGISTER_USE_REGISTERED_RING.
     // The constants do not come from <linux/io_uring.h>: in a source that includes it before

@@ -78,13 +78,24 @@ uint64_t StampSessions::memory_bytes(uint32_t sessions) noexcept {
     return uint64_t{std::bit_ceil(std::max(sessions, ways))} * sizeof(StampSession);
 }
 
+std::span<StampSession> StampSessions::set_of(uint64_t tag) noexcept {
+    return {&sessions_[(tag & (count_ / ways - 1)) * ways], ways};
+}
+
+bool StampSessions::adopt(const StampSession& session) noexcept {
+    for (StampSession& place : set_of(session.tag))
+        if (place.tag == 0 || place.tag == session.tag) {
+            place = session;
+            return true;
+        }
+    return false;
+}
+
 StampSession* StampSessions::find(const StampSessionId& id, uint64_t now_ms) noexcept {
     const auto now = static_cast<uint32_t>(now_ms);
-    const uint64_t hash = siphash(secret_, identity_of(id));
-    const uint64_t tag = std::max<uint64_t>(hash, 1);
-    const std::span set(&sessions_[(hash & (count_ / ways - 1)) * ways], ways);
+    const uint64_t tag = std::max<uint64_t>(siphash(secret_, identity_of(id)), 1);
     StampSession* session = nullptr;
-    for (StampSession& place : set) {
+    for (StampSession& place : set_of(tag)) {
         const bool free = is_free(place, now);
         if (place.tag == tag && !free) {
             session = &place;

@@ -69,11 +69,16 @@ public:
     /// The session, new or not; null: there is no place for it.
     StampSession* find(const StampSessionId& id, uint64_t now_ms) noexcept;
 
+    /// Takes a session of another table with the same secret. False: there is no free place.
+    bool adopt(const StampSession& session) noexcept;
+
     /// Every place of the table, for those who count and save them.
     std::span<StampSession> places() noexcept { return {sessions_.get(), count_}; }
     std::span<const StampSession> places() const noexcept { return {sessions_.get(), count_}; }
 
 private:
+    std::span<StampSession> set_of(uint64_t tag) noexcept;
+
     std::unique_ptr<StampSession[]> sessions_;
     uint32_t count_;
     HashSecret secret_;

@@ -57,6 +57,11 @@ void report_with_memory(auto report) {
     }
 }
 
+bool serves_stamp(const Config& config) {
+    return std::ranges::find(config.listen, ServiceKind::stamp, &ListenerConfig::service) !=
+           config.listen.end();
+}
+
 } // namespace
 
 // Start -------------------------------------------------------------------------------------------
@@ -81,8 +86,10 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     if (!http_sockets)
         return std::unexpected(http_sockets.error());
     Inheritance inheritance = take_connections(*inherited);
-    auto listeners =
-        Listeners::open(config.listen, std::move(*inherited), worker_count(config.workers));
+    const InheritedSessions sessions = take_stamp_sessions(*inherited);
+    auto listeners = Listeners::open(
+        config.listen, std::move(*inherited), worker_count(config.workers),
+        sessions.image ? sessions.image->secret : random_secret());
     if (!listeners)
         return std::unexpected(listeners.error());
     std::unique_ptr<Supervisor> supervisor(new Supervisor(options, config, std::move(*listeners)));
@@ -90,8 +97,11 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
         return std::unexpected(done.error());
     if (auto done = supervisor->open_http(std::move(*http_sockets)); !done)
         return std::unexpected(done.error());
+    supervisor->adopt_sessions(sessions);
     if (auto done = supervisor->start_workers(); !done)
         return std::unexpected(done.error());
+    if (sessions.found)
+        inheritance.names.emplace_back(stamp_store_name);
     supervisor->take_over(std::move(inheritance));
     supervisor->seal();
     supervisor->report_start();
@@ -101,6 +111,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
 Supervisor::Supervisor(const Options& options, const Config& config, Listeners listeners)
     : options_(options), deployment_(config, std::move(listeners)),
       handover_max_(systemd::store_capacity()),
+      stamp_store_(handover_max_ > 0 ? make_stamp_store() : Fd()),
       reload_(options_, deployment_, workers_, notifier_, [this] { report_ready(); }) {}
 
 Supervisor::~Supervisor() {
@@ -187,6 +198,8 @@ void Supervisor::take_over(Inheritance inheritance) {
     for (uint32_t index = 0; index < workers_.size(); ++index)
         plans.push_back(deployment_.listeners().plan(index));
     const size_t count = inheritance.connections.size();
+    if (count + inheritance.ended == 0)
+        return; // there were only sessions
     auto placed = place_connections(std::move(inheritance.connections), plans);
     for (size_t index = 0; index < workers_.size(); ++index)
         workers_[index]->adopt(std::move(placed[index]));
@@ -230,6 +243,7 @@ Exit Supervisor::run() {
     while (!std::ranges::all_of(workers_, stopped)) {
         report_with_memory([&] { wait(); }); // a log line, or an HTTP response
     }
+    hand_over_sessions();
     hand_over();
     log_statistics();
     log::info(log::Event::stopped, {}, "stopped");
@@ -330,9 +344,11 @@ void Supervisor::stop(const char* signal) {
                     stop_margin_us);
         });
         const uint32_t count = deployment_.workers();
+        // One place of the store is for the sessions of stamp.
+        const uint32_t kept = handover_max_ - (handover_max_ > 0 && serves_stamp(config) ? 1 : 0);
         for (uint32_t index = 0; index < count; ++index) {
-            const uint32_t rest = index < handover_max_ % count ? 1 : 0;
-            workers_[index]->drain(config.drain_timeout_ms, handover_max_ / count + rest);
+            const uint32_t rest = index < kept % count ? 1 : 0;
+            workers_[index]->drain(config.drain_timeout_ms, kept / count + rest);
         }
     } else if (phase_ == Phase::draining) {
         phase_ = Phase::aborting;
@@ -346,6 +362,44 @@ void Supervisor::stop(const char* signal) {
         for (auto& worker : workers_)
             worker->abort();
     }
+}
+
+void Supervisor::adopt_sessions(const InheritedSessions& inherited) {
+    if (!inherited.found)
+        return;
+    if (!inherited.image) {
+        log::warning(
+            log::Event::sessions_lost, {{"RIPOSTE_REASON", inherited.problem.token}},
+            "the sessions of stamp begin anew: {}", inherited.problem.text);
+        return;
+    }
+    const size_t count = deployment_.adopt_sessions(*inherited.image);
+    log::info(
+        log::Event::sessions_adopted, {{"RIPOSTE_SESSIONS", fmt::to_string(count)}},
+        "adopted {} of stamp", plural(count, "session"));
+}
+
+/// Before the connections: the store may be full after them.
+void Supervisor::hand_over_sessions() {
+    const StampImage image = deployment_.listeners().sessions();
+    if (!stamp_store_ || image.count() == 0)
+        return;
+    const int fd = stamp_store_.get();
+    int error = write_stamp_store(stamp_store_, image);
+    if (error == 0)
+        error = notifier_.store(stamp_store_name, std::span(&fd, 1), store_wait_us, stops_.get());
+    if (error == 0)
+        error = notifier_.await_processed(store_wait_us, stops_.get());
+    if (error != 0) {
+        log::warning(
+            log::Event::sessions_lost, {{"RIPOSTE_REASON", errno_name(error)}},
+            "the sessions of stamp will begin anew: the service manager did not take them: {}",
+            errno_text(error));
+        return;
+    }
+    log::info(
+        log::Event::sessions_handed_over, {{"RIPOSTE_SESSIONS", fmt::to_string(image.count())}},
+        "handed over {} of stamp", plural(image.count(), "session"));
 }
 
 void Supervisor::hand_over() {

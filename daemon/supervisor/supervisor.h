@@ -26,6 +26,7 @@
 #include "daemon/supervisor/http_sockets.h"
 #include "daemon/supervisor/notifier.h"
 #include "daemon/supervisor/reload.h"
+#include "daemon/supervisor/stamp_store.h"
 #include "daemon/supervisor/watchdog.h"
 #include "daemon/telemetry/http_server.h"
 #include "daemon/telemetry/snapshot.h"
@@ -61,6 +62,7 @@ private:
     void seal();
     bool owns_socket_files() const;
     void take_over(Inheritance inheritance);
+    void adopt_sessions(const InheritedSessions& inherited);
     void report_start();
 
     void wait();
@@ -69,6 +71,7 @@ private:
     void on_tick();
     void stop(const char* signal);
     void hand_over();
+    void hand_over_sessions();
 
     void log_statistics() const;
     Snapshot snapshot() const;
@@ -87,6 +90,7 @@ private:
     std::vector<std::unique_ptr<WorkerThread>> workers_;
     WorkerBackends backends_;
     uint32_t handover_max_; ///< how many connections the service manager stores
+    Fd stamp_store_;        ///< for the sessions of stamp, at the end
     Reload reload_;
     Watchdog watchdog_;
 

@@ -1,6 +1,8 @@
 """The reflector of STAMP (RFC 8762, RFC 8972) over the network."""
 
+import fcntl
 import hmac
+import io
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ import time
 import pytest
 
 from daemon import RiposteTest, await_true, needs_program, needs_root
+from manager import Manager
 from network import add_address, enter_network
 from statistics_line import counted
 
@@ -21,6 +24,7 @@ NTP_AT_1970 = 2_208_988_800
 MULTIPLIER_1 = 0x0001
 SSID = 0x1234
 BASE = 44
+IP_RECVTTL, IP_RECVTOS = 12, 13  # linux/in.h; Python does not have all of them
 
 
 def ntp(seconds):
@@ -81,7 +85,7 @@ class Reflects(Stamp):
         client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xb8)
         answer = self.ask(client, address, tail=bytes.fromhex("80040004b8000000"))
         self.assertEqual(answer.ttl, 78)
-        self.assertEqual(answer.tail.hex(), "00040004bab90000")  # it came with 46, which may not be asked for
+        self.assertEqual(answer.tail.hex(), "00040004bae10000")  # it came with 46, which may not be asked for
 
     def test_a_socket_for_both_families_tells_the_ttl_of_either(self):
         daemon = self.daemon("--listen", "stamp=udp://*:0")
@@ -100,8 +104,8 @@ class Reflects(Stamp):
     def test_answers_leave_with_the_ttl_255_and_in_the_class_of_the_question(self):
         _, address = self.serve("stamp", transport="udp")
         client = self.datagram_socket()
-        client.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTTL, 1)
-        client.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        client.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+        client.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
         for tos in (0, 0x28, 0xb8):
             client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
             client.sendto(question(), address)
@@ -354,3 +358,65 @@ class Authenticated(Stamp):
             daemon.expected = (78,)
             self.assertEqual(daemon.wait(), 78, path)
             self.assertIn(reason, daemon.log())
+
+
+class Restarts(Stamp):
+    """Sessions live as long as the service manager keeps them."""
+
+    def manager(self, **options):
+        return Manager(self, services=(), datagrams=("stamp",), **options)
+
+    def test_a_session_continues_in_the_next_process(self):
+        manager = self.manager()
+        manager.start()
+        clients = [self.datagram_socket() for _ in range(20)]
+        address = manager.address("stamp")
+        for count in range(3):
+            for client in clients:
+                self.assertEqual(self.ask(client, address).sequence, count)
+        for number, workers in enumerate((1, 4, 2)):
+            daemon = manager.restart("--workers", str(workers))
+            daemon.wait_log("^riposted: adopted 20 sessions of stamp$")
+            self.assertEqual([name for name, _ in manager.stored], [])
+            for client in clients:
+                self.assertEqual(self.ask(client, address).sequence, 3 + number)
+
+    def test_sessions_continue_on_sockets_of_our_own(self):
+        manager = self.manager()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            address = free.getsockname()
+        listen = f"stamp=udp://127.0.0.1:{address[1]}"
+        clients = [self.datagram_socket() for _ in range(20)]
+        for count, workers in enumerate((3, 3, 1, 2)):
+            if count:
+                manager.stop()
+            manager.start("--listen", listen, "--workers", str(workers), services=())
+            for client in clients:
+                self.assertEqual(self.ask(client, address).sequence, count)
+
+    def test_without_sessions_nothing_is_stored(self):
+        manager = self.manager()
+        manager.start()
+        manager.stop()
+        self.assertEqual(manager.stored, [])
+
+    def test_sessions_begin_anew_where_the_store_is_full_or_has_something_else(self):
+        manager = self.manager(store=1)
+        manager.start()
+        client = self.datagram_socket()
+        address = manager.address("stamp")
+        self.assertEqual([self.ask(client, address).sequence for _ in range(3)], [0, 1, 2])
+        manager.stop()
+        other = os.memfd_create("other", os.MFD_ALLOW_SEALING)
+        os.write(other, b"something else")
+        fcntl.fcntl(other, fcntl.F_ADD_SEALS,
+                    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+        manager.stored = [("stamp-sessions", io.FileIO(other))]
+        daemon = manager.start()
+        daemon.wait_log("^riposted: the sessions of stamp begin anew: another version of riposted wrote it$")
+        self.assertEqual(manager.stored, [])
+        self.assertEqual(self.ask(client, address).sequence, 0)
+        manager.store_max = 0
+        daemon = manager.restart()
+        self.assertEqual(self.ask(client, address).sequence, 0)

@@ -4,17 +4,24 @@ protocol is that of sd_notify(3) and sd_listen_fds(3); like systemd it keeps its
 passed on until the daemon asks it to remove it.
 """
 
+import io
 import os
 import random
 import socket
+import stat
 import tempfile
 import threading
 
 from daemon import WAIT, await_true
 
 
+def descriptor(fd):
+    """A socket, or the file that it is."""
+    return socket.socket(fileno=fd) if stat.S_ISSOCK(os.fstat(fd).st_mode) else io.FileIO(fd)
+
+
 class Manager:
-    def __init__(self, test, *, services=("echo",), store=100, arguments=()):
+    def __init__(self, test, *, services=("echo",), datagrams=(), store=100, arguments=()):
         self.test = test
         self.arguments = list(arguments)
         self.store_max = store
@@ -30,6 +37,8 @@ class Manager:
             listener.bind(("127.0.0.1", 0))
             listener.listen(1000)
             self.listeners[service] = listener
+        for service in datagrams:
+            self.listeners[service] = test.datagram_socket()
         self.directory = tempfile.mkdtemp(prefix="riposte-manager-")
         self.path = os.path.join(self.directory, "notify")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -75,7 +84,7 @@ class Manager:
         if "FDSTORE" in message:
             for fd in fds:
                 if len(self.stored) < self.store_max:
-                    self.stored.append((message["FDNAME"], socket.socket(fileno=fd)))
+                    self.stored.append((message["FDNAME"], descriptor(fd)))
                 else:
                     os.close(fd)
             return

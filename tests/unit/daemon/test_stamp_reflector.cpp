@@ -366,6 +366,24 @@ TEST_CASE("a full table has no place for another session, and keeps those it has
     CHECK(ask(1) == 0);
 }
 
+TEST_CASE("sessions continue in another table with the same secret") {
+    Harness before;
+    for (uint32_t i = 0; i < 3; i++) {
+        Bytes packet = question_of(i);
+        CHECK(before.ask(packet).outcome == StampOutcome::answered);
+    }
+    Harness after({}, 8);
+    for (const StampSession& session : before.sessions.places())
+        if (session.tag != 0)
+            CHECK(after.sessions.adopt(session));
+    Bytes packet = question_of(3);
+    CHECK(after.ask(packet).outcome == StampOutcome::answered);
+    CHECK(read_answer(packet, Mode::open).sequence == 3);
+    for (uint64_t tag = 2; tag < 9; tag++)
+        CHECK(after.sessions.adopt({.tag = tag}));
+    CHECK_FALSE(after.sessions.adopt({.tag = 9}));
+}
+
 TEST_CASE("the DSCP of an answer is the question's, a fixed one, or the one that it may ask for") {
     const auto dscp = [](StampPolicy policy, std::string_view tlvs = "") {
         Harness harness(std::move(policy));
