@@ -1,5 +1,5 @@
 // SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input PRF"): a keyed hash for tables
-// whose keys strangers choose. Who does not know the secret cannot make keys collide.
+// whose keys strangers choose: without the secret they cannot make keys collide.
 #pragma once
 
 #include <array>

@@ -85,7 +85,10 @@ bool differ_together(const std::vector<Losses>& flows, double ratio) {
 }
 
 double log_choose(uint64_t n, uint64_t k) {
-    const auto log_factorial = [](uint64_t x) { return std::lgamma(static_cast<double>(x) + 1); };
+    const auto log_factorial = [](uint64_t x) {
+        int sign = 0; // of gamma, which is positive here; lgamma(3) keeps it in a global
+        return ::lgamma_r(static_cast<double>(x) + 1, &sign);
+    };
     return log_factorial(n) - log_factorial(k) - log_factorial(n - k);
 }
 

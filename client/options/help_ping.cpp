@@ -19,9 +19,9 @@ Options:
   -w, --deadline TIME  stop sending after this time
   -s, --size BYTES     the size of each probe, 24 to 65507 [56]
       --reconnect      TCP: a connection for each probe
-      --mtu            UDP: find the path MTU, by sizes that pass and sizes that do not
-      --flows N        UDP: probes take N local ports in turn, from 41000 on or the
-                       port of --source; names those that lose more, or are slower
+      --mtu            UDP: find the path MTU, by sizes that pass and that do not
+      --flows N        UDP: probes take N local ports in turn, from 41000 or the
+                       port of --source on; names those that lose more
   -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
   -I, --interface NAME send by this interface, or in this VRF

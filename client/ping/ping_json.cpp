@@ -64,7 +64,7 @@ Json replies_json(const ReplyHeaders& headers) {
     Json each;
     if (headers.ttl_min())
         each["ttl"] = Json{
-            {"min", *headers.ttl_min()},
+            {"min", headers.ttl_min().value_or(0)},
             {"max", headers.ttl_max().value_or(0)},
             {"changes", headers.ttl_changes()}};
     each["dscp"] = headers.dscps();

@@ -102,6 +102,7 @@ std::string flows_text(const PingResult& result, const PingStyle& style) {
     std::string text;
     if (!verdict.lossy.empty()) {
         std::vector<std::string> findings;
+        findings.reserve(verdict.lossy.size());
         for (const BadFlows& bad : verdict.lossy)
             findings.push_back(loss_words(bad));
         text += flow(

@@ -34,6 +34,7 @@ Histogram histogram_of(const PingResult& result, Since since) {
 
 FlowVerdict judge_flows(const PingResult& result) {
     std::vector<FlowFigures> figures;
+    figures.reserve(result.flows.size());
     for (const FlowResult& flow : result.flows)
         figures.push_back(
             {.port = flow.port,

@@ -35,7 +35,7 @@ Value value_of(const cmsghdr* control) {
     return value;
 }
 
-/// What only a socket that measures is told.
+/// The control messages that only a socket that measures has.
 void read_measure(const cmsghdr* c, DatagramInfo& info) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
         const auto time = value_of<timespec>(c);

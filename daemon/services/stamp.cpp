@@ -1,5 +1,5 @@
 // RFC 8762, Simple Two-Way Active Measurement Protocol: the reflector, over UDP alone. A datagram
-// is answered by StampReflector, which is told when and how it arrived.
+// is answered by StampReflector, by when and how it arrived.
 #include "daemon/services/services.h"
 #include "daemon/services/stamp_reflector.h"
 

@@ -13,7 +13,7 @@ namespace riposte {
 
 /// The sequence numbers of answers: counted for each session, or copied from the question.
 enum class StampSequence : uint8_t { session, copy };
-/// Which addresses and ports a Location TLV is told.
+/// Which addresses and ports the answer to a Location TLV contains.
 enum class StampLocation : uint8_t { none, source, all };
 
 std::string_view to_string(StampSequence sequence);

@@ -78,7 +78,7 @@ Verdict answer_location_part(
         return part.value().size() == bytes ? Verdict::understood : Verdict::malformed;
     };
     if (type == LocationType::source_mac && part.value().size() == location_mac_bytes) {
-        zero(part.value()); // a socket is not told of it
+        zero(part.value()); // no socket knows it
         return answer(location_mac_bytes, LocationType::source_eui64);
     }
     const bool is_source = type == LocationType::source;

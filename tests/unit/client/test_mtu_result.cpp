@@ -70,7 +70,7 @@ TEST_CASE("a black hole is forward only if replies would pass") {
     CHECK(is_forward_known(result));
     CHECK(mtu_summary(result, usual_style)
               .starts_with("forward: the path MTU is 1380: larger ones are lost in silence (a "
-                           "black\n         hole)\n"
+                           "black hole)\n"
                            "backward: at least 46: the service sends no longer replies"));
     result.is_echo = true;
     result.backward_fragment = 1300;

@@ -420,7 +420,7 @@ TEST_CASE("TLVs: what is understood, what is not, and what is malformed") {
     CHECK(tlvs_of(harness, "00000000 80010000") == "0000000080010000");
 }
 
-TEST_CASE("Direct Measurement and Follow-Up tell of the session") {
+TEST_CASE("Direct Measurement and Follow-Up report the session's counts") {
     Harness harness;
     CHECK(
         tlvs_of(harness, "8005000c 00000009 00000000 00000000") ==
@@ -445,7 +445,7 @@ TEST_CASE("Direct Measurement and Follow-Up tell of the session") {
         tlvs_of(stateless, "80070010" + std::string(32, '0')) == "00070010" + std::string(32, '0'));
 }
 
-TEST_CASE("Location tells what the policy permits, in as many bytes") {
+TEST_CASE("Location reports what the policy permits, in as many bytes") {
     const std::string asked = "8002002c 00000000"
                               "80070010" +
                               std::string(32, '0') + "80040010" + std::string(32, '0');
