@@ -19,7 +19,7 @@ Options:
   -w, --deadline TIME  stop sending after this time
   -s, --size BYTES     the size of each probe, 24 to 65507 [56]
       --reconnect      TCP: a connection for each probe
-      --mtu            UDP: find the path MTU, by sizes that pass and that do not
+      --mtu            UDP: find the path MTU, by sizes that pass and do not
       --flows N        UDP: probes take N local ports in turn, from 41000 or the
                        port of --source on; names those that lose more
   -u                   UDP, unless ENDPOINT says tcp:// or udp://
