@@ -115,7 +115,7 @@ struct LoadOptions {
     uint32_t warmup_ms = 1000;
     bool reconnect = false; ///< TCP: a connection for each request (depth is 1)
     bool verify = true;
-    bool quiet = false; ///< one line of results, no live line
+    bool quiet = false;                    ///< one line of results, no live line
     std::optional<Endpoint> while_pinging; ///< probed before the load and beside it
     ReportOptions report;
 };
@@ -137,6 +137,7 @@ struct ThroughputOptions {
     std::optional<double> bitrate;     ///< bits a second, of what this machine sends
     uint32_t warmup_ms = 1000;
     std::optional<Endpoint> while_pinging; ///< probed before the load and beside it
+    bool quiet = false;                    ///< a line of results for each direction, no intervals
     ReportOptions report;
 };
 

@@ -37,7 +37,7 @@ Result<void> refuse_requests(const RawLoad& words) {
         std::string_view name;
         std::string_view instead;
     };
-    const std::array<Refused, 9> all{
+    const std::array<Refused, 10> all{
         {{words.endpoint.has_value(), "an ENDPOINT of requests",
           "--upload and --download name their own"},
          {words.count.has_value(), "--count", "--bytes ends after so many bytes"},
@@ -46,6 +46,7 @@ Result<void> refuse_requests(const RawLoad& words) {
          {words.reconnect, "--reconnect", "a connection is kept"},
          {words.no_verify, "--no-verify", "nothing is compared"},
          {words.report.json_lines, "--json-lines", "-j has each interval"},
+         {words.report.live, "--live", "a line is printed for each interval"},
          {words.report.histogram && !words.while_pinging, "--histogram",
           "it draws the latency of --while-pinging"},
          {words.report.histogram_file && !words.while_pinging, "--hist",
@@ -216,6 +217,9 @@ Result<Options> read_throughput(const RawLoad& words) {
     if (!report)
         return std::unexpected(report.error());
     options.report = std::move(*report);
+    options.quiet = words.quiet;
+    if (options.quiet && options.report.histogram)
+        return usage("-q and --histogram exclude each other; -q prints a line for each direction");
     if (auto checked = check(options, common->path); !checked)
         return std::unexpected(checked.error());
     return Options{.common = std::move(*common), .command = std::move(options)};

@@ -118,7 +118,8 @@ Result<void> Command::measure() {
         .duration_ns = duration_ns,
         .timeout_ns = uint64_t{common_.timeout_ms} * 1'000'000,
         .interval_ns = uint64_t{options_.report.every_ms.value_or(1000)} * 1'000'000,
-        .prints = !options_.report.json};
+        .prints = !options_.report.json && !options_.quiet,
+        .shows_progress = !options_.quiet};
     result_.warmup_ns = plan.warmup_ns;
     result_.path = common_.path;
     result_.streams.resize(setups.size());
@@ -128,7 +129,7 @@ Result<void> Command::measure() {
     if (pinging)
         if (auto idle = pinging->measure_idle(*loop, idle_duration_ns(duration_ns)); !idle)
             return idle;
-    if (!options_.report.json)
+    if (plan.prints)
         if (auto printed = print(throughput_header(result_, {false, output_columns()})); !printed)
             return printed;
     if (auto done = run.run(); !done) {
@@ -162,7 +163,10 @@ Result<void> Command::show(Exit exit) {
     if (options_.report.json)
         return print(throughput_json(result_, options_.report.fail_if, exit));
     const bool color = colors_output(common_.color);
-    std::string text = '\n' + throughput_summary(result_, {color, output_columns()});
+    const Look look{color, output_columns()};
+    if (options_.quiet)
+        return print(throughput_lines(result_, look));
+    std::string text = '\n' + throughput_summary(result_, look);
     const std::vector<Plotted> curves = curves_of(result_);
     if (options_.report.histogram && !curves.empty())
         text += charts(curves, color);

@@ -96,11 +96,15 @@ std::string tcp_lines(const StreamResult& stream, Look look) {
     return text;
 }
 
+/// A discard service answers nothing.
+bool is_loss_known(const StreamResult& stream) {
+    return stream.flow == Flow::download || stream.datagrams.answered > 0;
+}
+
 std::string datagram_lines(const StreamResult& stream, Look look) {
     const DatagramCounts& counts = stream.datagrams;
     std::vector<Item> items{{fmt::format("{} sent", counts.sent)}};
-    const bool is_known = stream.flow == Flow::download || counts.answered > 0;
-    if (is_known) {
+    if (is_loss_known(stream)) {
         items.push_back({fmt::format("{} answered", counts.answered)});
         if (const auto loss = counts.loss_percent())
             items.push_back(
@@ -218,6 +222,29 @@ std::string interim_line(
         "{}: {} {}{}\n", elapsed_time(elapsed_ns), to_string(result.flow),
         rate_text(bits_per_second(bytes, elapsed_ns)),
         has_progress || bytes > 0 ? "" : ", nothing came yet");
+}
+
+std::string throughput_lines(const ThroughputResult& result, Look look) {
+    std::string text;
+    for (const StreamResult& stream : result.streams) {
+        std::vector<Item> items{
+            {fmt::format("{} {}", stream.name, to_string(stream.flow)), Ink::plain, ":"},
+            {rate_text(stream.rate())}};
+        if (stream.transport == Transport::udp && is_loss_known(stream))
+            items.push_back(
+                {fmt::format("{} loss", percentage(stream.datagrams.loss_percent().value_or(0)))});
+        if (stream.transport == Transport::tcp && stream.flow == Flow::upload)
+            items.push_back({plural(stream.retransmits, "retransmission")});
+        if (stream.ended > 0)
+            items.push_back(
+                {fmt::format("{} ended early", plural(stream.ended, "connection")), Ink::failure});
+        text += flow("", items, look);
+    }
+    if (result.latency)
+        text += working_line(*result.latency, look);
+    for (const std::string& line : notes(result))
+        text += flow("note: ", line, Ink::plain, look);
+    return text;
 }
 
 std::string throughput_summary(const ThroughputResult& result, Look look) {

@@ -42,6 +42,9 @@ std::string progress_line(const ThroughputProgress& progress, size_t width);
 std::string interim_line(
     const StreamResult& result, uint64_t bytes, uint64_t elapsed_ns, bool has_progress);
 
+/// -q: a line for each direction, one for the latency under load, and the notes.
+std::string throughput_lines(const ThroughputResult& result, Look look);
+
 std::string throughput_summary(const ThroughputResult& result, Look look);
 
 /// The document "riposte/throughput/1" (packaging/schema/riposte-throughput-1.schema.json).

@@ -237,7 +237,7 @@ void ThroughputRun::tick(uint64_t now_ns) {
 }
 
 void ThroughputRun::show(uint64_t now_ns) {
-    if (!live_.is_shown())
+    if (!live_.is_shown() || !plan_.shows_progress)
         return;
     const uint64_t measured_ns = now_ns - std::min(now_ns, measured_from_ns_);
     const std::string text = progress_line(

@@ -25,6 +25,7 @@ struct ThroughputPlan {
     uint64_t timeout_ns = 0;              ///< until the first byte
     uint64_t interval_ns = 1'000'000'000; ///< of the rates; more than zero
     bool prints = true;                   ///< a line for each interval
+    bool shows_progress = true;           ///< the live line, on a terminal
 };
 
 class ThroughputRun {

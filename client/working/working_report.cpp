@@ -108,6 +108,21 @@ std::string working_text(const LatencyUnderLoad& latency, Look look) {
     return rows.empty() ? text : text + latency_table(rows, look);
 }
 
+std::string working_line(const LatencyUnderLoad& latency, Look look) {
+    std::vector<Item> items{{latency.name, Ink::plain, ":"}};
+    for (const auto& [name, probed] :
+         {std::pair{"idle", &latency.idle}, std::pair{"working", &latency.working}})
+        items.push_back(
+            {probed->rtt.empty()
+                 ? fmt::format("{}: no reply", name)
+                 : fmt::format(
+                       "{} median {} ms", name,
+                       milliseconds(static_cast<double>(probed->rtt.percentile_ns(50))))});
+    if (const auto rpm = responsiveness(latency).rpm())
+        items.push_back({fmt::format("{:.0f} RPM", *rpm)});
+    return flow("", items, look);
+}
+
 Json working_json(const LatencyUnderLoad& latency) {
     Json each;
     each["name"] = latency.name;

@@ -12,6 +12,9 @@ namespace riposte::client {
 /// Idle and working latency, their difference, the responsiveness: lines of a summary.
 std::string working_text(const LatencyUnderLoad& latency, Look look);
 
+/// The medians, the difference and the responsiveness in one line.
+std::string working_line(const LatencyUnderLoad& latency, Look look);
+
 /// {name, ..., idle: {counts, rtt, ...}, working, added, responsiveness}
 Json working_json(const LatencyUnderLoad& latency);
 

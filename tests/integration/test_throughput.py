@@ -147,6 +147,13 @@ class Tcp(Throughput):
         self.assertRegex(done.stdout, r"(?m)^download +[\d.]+ Mbit/s, [\d.]+ [kMG]?B received")
         self.assertRegex(done.stdout, r"(?m)^generator +CPU \d+% of one core, ")
 
+    def test_quiet_prints_a_line_for_each_direction(self):
+        done = run("load", "-q", "--upload", self.tcp(discard), "--download", self.tcp(chargen), "-d", "1s")
+        self.assertEqual(done.returncode, 0, str(done))
+        text = " ".join(done.stdout.split())
+        self.assertRegex(text, r"^tcp://127\.0\.0\.1:\d+ upload: [\d.]+ Mbit/s, \d+ retransmissions? "
+                               r"tcp://127\.0\.0\.1:\d+ download: [\d.]+ Mbit/s")
+
     def test_riposted_serves_both(self):
         daemon = self.daemon("--listen", "discard=tcp://127.0.0.1:0", "--listen", "chargen=tcp://127.0.0.1:0")
         document = self.stream("--upload", f"tcp://127.0.0.1:{daemon.port('discard', 'tcp')}",
@@ -345,6 +352,8 @@ class CommandLine(Throughput):
                 (("--upload", "h", "x"), "an ENDPOINT of requests does not go with --upload and --download"),
                 (("--upload", "h", "-n", "3"), "--bytes ends after so many bytes"),
                 (("--upload", "h", "-r", "3"), "--bitrate sets the bits a second"),
+                (("--upload", "h", "--live"), "a line is printed for each interval"),
+                (("--upload", "h", "-q", "--histogram", "--while-pinging", "h"), "-q and --histogram exclude"),
                 (("--upload", "udp://h"), "write --bitrate, like --bitrate 100M"),
                 (("--download", "h", "--bitrate", "1M"), "sends as fast as TCP lets it"),
                 (("--upload", "h", "--bitrate", "fast"), "is not a number of bits a second"),
