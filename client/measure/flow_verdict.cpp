@@ -1,9 +1,12 @@
 #include "client/measure/flow_verdict.h"
 
+#include "client/measure/stable_order.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <random>
+#include <utility>
 
 namespace riposte::client {
 
@@ -106,10 +109,20 @@ Losses losses_of(const FlowFigures& flow) {
 
 using Flows = std::vector<const FlowFigures*>;
 
+/// Those from `begin` on for which `is_taken` holds, which are taken out.
+template<class Predicate>
+Flows take_from(Flows& flows, size_t begin, const Predicate& is_taken) {
+    Flows left(flows.begin(), flows.begin() + static_cast<ptrdiff_t>(begin));
+    Flows taken;
+    for (size_t i = begin; i < flows.size(); i++)
+        (is_taken(flows[i]) ? taken : left).push_back(flows[i]);
+    flows = std::move(left);
+    return taken;
+}
+
 /// The worse flows of these, which are taken out; none if chance explains all.
 Flows take_lossy(Flows& flows) {
-    std::ranges::stable_sort(
-        flows, {}, [](const FlowFigures* flow) { return losses_of(*flow).share(); });
+    sort_stably(flows, [](const FlowFigures* flow) { return losses_of(*flow).share(); });
     std::vector<Losses> sorted;
     for (const FlowFigures* flow : flows)
         sorted.push_back(losses_of(*flow));
@@ -125,12 +138,7 @@ Flows take_lossy(Flows& flows) {
         return own.share() > better.share() &&
                fisher_exact(own.lost, own.sent, better.lost, better.sent) < p_max;
     };
-    const auto first_bad = std::stable_partition(
-        flows.begin() + static_cast<ptrdiff_t>(cut.at), flows.end(),
-        [&](const FlowFigures* flow) { return !is_bad(flow); });
-    Flows bad(first_bad, flows.end());
-    flows.erase(first_bad, flows.end());
-    return bad;
+    return take_from(flows, cut.at, is_bad);
 }
 
 uint64_t median_of(const Histogram& rtt) {
@@ -158,7 +166,7 @@ Histogram merged(std::span<const FlowFigures* const> flows) {
 /// The slower flows of these, which are taken out.
 SlowFlows take_slow(Flows& flows) {
     const auto median = [](const FlowFigures* flow) { return median_of(*flow->rtt); };
-    std::ranges::stable_sort(flows, {}, median);
+    sort_stably(flows, median);
     size_t at = 0;
     uint64_t widest = 0;
     for (size_t i = 1; i < flows.size(); i++)
@@ -180,11 +188,7 @@ SlowFlows take_slow(Flows& flows) {
                                             count_above(*flow->rtt, usual), flow->rtt->count(),
                                             others_above, others.count()) < p_max;
     };
-    const auto first_slow = std::stable_partition(
-        flows.begin() + static_cast<ptrdiff_t>(at), flows.end(),
-        [&](const FlowFigures* flow) { return !is_slow(flow); });
-    SlowFlows slow{.flows = Flows(first_slow, flows.end()), .slower_ns = 0};
-    flows.erase(first_slow, flows.end());
+    SlowFlows slow{.flows = take_from(flows, at, is_slow), .slower_ns = 0};
     if (!slow.flows.empty())
         slow.slower_ns = median_of(merged(slow.flows)) - usual;
     return slow;

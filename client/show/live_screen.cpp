@@ -1,5 +1,6 @@
 #include "client/show/live_screen.h"
 
+#include "client/measure/stable_order.h"
 #include "client/show/figures.h"
 #include "client/show/sparkline.h"
 #include "client/show/table.h"
@@ -172,21 +173,20 @@ void sort_rows(std::vector<LiveRow>& rows, LiveOrder order) {
     case LiveOrder::given:
         return;
     case LiveOrder::loss:
-        std::ranges::stable_sort(
-            rows, [&](const auto& a, const auto& b) { return loss(a) > loss(b); });
+        sort_stably(rows, loss, std::ranges::greater{});
         return;
     case LiveOrder::median:
-        std::ranges::stable_sort(rows, std::ranges::greater{}, [](const LiveRow& row) {
-            return row.median_ns.value_or(-1);
-        });
+        sort_stably(
+            rows, [](const LiveRow& row) { return row.median_ns.value_or(-1); },
+            std::ranges::greater{});
         return;
     case LiveOrder::p99:
-        std::ranges::stable_sort(rows, std::ranges::greater{}, [](const LiveRow& row) {
-            return row.p99_ns.value_or(-1);
-        });
+        sort_stably(
+            rows, [](const LiveRow& row) { return row.p99_ns.value_or(-1); },
+            std::ranges::greater{});
         return;
     case LiveOrder::name:
-        std::ranges::stable_sort(rows, {}, &LiveRow::name);
+        sort_stably(rows, &LiveRow::name);
         return;
     }
 }
