@@ -197,8 +197,8 @@ class WaysOut(Case):
         modes = terminal.modes("before")
         terminal.run(f"riposte ping --live -i 50ms -c 20 -W 100s {self.silent()}")
         terminal.wait_for("waits for the last replies$")
-        terminal.type("C-c")
         terminal.type("q")
+        terminal.type("C-c")  # last: the shell would take a q that came too late for a command
         terminal.wait_for(SUMMARY)
         self.assert_restored(terminal, modes)
 
