@@ -1,5 +1,6 @@
 // Outages against a model that knows all outcomes and counts runs of them afterwards.
 #include "client/measure/outages.h"
+#include "client/measure/stable_order.h"
 #include "tests/support/nanoseconds.h"
 
 #include <algorithm>
@@ -170,7 +171,7 @@ TEST_CASE("outcomes in any order give the outages of the order in which probes w
         std::vector<size_t> order(outcomes.size());
         std::iota(order.begin(), order.end(), size_t{0});
         std::ranges::shuffle(order, random);
-        std::ranges::stable_sort(order, {}, [&](size_t at) { return decided_at[at]; });
+        sort_stably(order, [&](size_t at) { return decided_at[at]; });
         const size_t cut = below(3) == 0 ? below(outcomes.size()) : outcomes.size();
 
         Outages outages;
