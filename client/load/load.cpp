@@ -328,13 +328,14 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     const auto engine = make_engine(context, reconnect);
     const Look look{colors_output(common.color), output_columns()};
     LoadRun run(context, *engine, plan, files->wants_series(), result, options.report, look);
-    run.set_pinging(*pinging ? &**pinging : nullptr);
+    WhilePinging* const probes = *pinging ? &pinging->value() : nullptr;
+    run.set_pinging(probes);
     if (auto done = run.run(); !done) {
         result.interrupted = loop->interrupted();
         return std::unexpected(document_failure(options, result, std::move(done.error())));
     }
-    if (*pinging)
-        if (auto ended = end_pinging(**pinging, *loop, result); !ended)
+    if (probes != nullptr)
+        if (auto ended = end_pinging(*probes, *loop, result); !ended)
             return std::unexpected(ended.error());
 
     note_local_error(report, account);

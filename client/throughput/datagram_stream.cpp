@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -52,7 +53,7 @@ uint64_t dropped_by(int fd) {
 
 DatagramStream::DatagramStream(StreamSetup given, EventLoop& its_loop, StreamResult& its_result)
     : Stream(std::move(given), its_loop, its_result),
-      schedule_(*setup().bitrate, setup().chunk_bytes),
+      schedule_(setup().bitrate.value_or(0), setup().chunk_bytes),
       train_max_(std::clamp<size_t>(train_bytes_max / setup().chunk_bytes, 1, train_datagrams_max)),
       train_(train_max_ * setup().chunk_bytes), pieces_(train_max_), messages_(train_max_),
       heads_(receive_max * probe_header_bytes), head_pieces_(receive_max), received_(receive_max) {
@@ -96,9 +97,10 @@ void DatagramStream::start(uint64_t now_ns) {
 
 /// Datagrams that --bytes still allows.
 uint64_t DatagramStream::left() const {
-    if (!setup().bytes)
+    const std::optional<uint64_t> bytes = setup().bytes;
+    if (!bytes)
         return UINT64_MAX;
-    const uint64_t rest = *setup().bytes - std::min(*setup().bytes, bytes_sent_);
+    const uint64_t rest = *bytes - std::min(*bytes, bytes_sent_);
     return (rest + setup().chunk_bytes - 1) / setup().chunk_bytes;
 }
 
@@ -286,9 +288,9 @@ bool DatagramStream::is_settled(uint64_t now_ns) {
 void DatagramStream::note_path() {
     const int family = setup().address.family();
     const int fd = sockets_.front().fd.get();
-    result().path_mtu = path_mtu(fd, family);
-    result().fragmented =
-        result().path_mtu && packet_bytes(fd, family, setup().chunk_bytes) > *result().path_mtu;
+    const std::optional<uint32_t> mtu = path_mtu(fd, family);
+    result().path_mtu = mtu;
+    result().fragmented = mtu && packet_bytes(fd, family, setup().chunk_bytes) > *mtu;
 }
 
 void DatagramStream::finish() {

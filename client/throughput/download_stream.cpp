@@ -1,6 +1,7 @@
 #include "client/throughput/tcp_stream.h"
 
 #include <fstream>
+#include <optional>
 #include <utility>
 
 #include <sys/epoll.h>
@@ -54,8 +55,8 @@ RateSample DownloadStream::sample() {
 }
 
 bool DownloadStream::is_over() const {
-    return open_connections() == 0 ||
-           (setup().bytes && received_ >= received_before_ + *setup().bytes);
+    const std::optional<uint64_t> bytes = setup().bytes;
+    return open_connections() == 0 || (bytes && received_ >= received_before_ + *bytes);
 }
 
 /// A connection whose window is as large as it may be, and full: the path could carry more.

@@ -64,6 +64,7 @@ std::string rate_line(const StreamResult& stream, Look look) {
         {rate_text(stream.rate())},
         {fmt::format("{} {}", amount(stream.bytes), counted_by(stream)), Ink::plain, ";"}};
     std::vector<double> rates;
+    rates.reserve(stream.intervals.size());
     for (const RateInterval& interval : stream.intervals)
         rates.push_back(bits_per_second(interval));
     if (rates.size() > 1)

@@ -7,6 +7,7 @@
 #include "common/units.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -132,6 +133,7 @@ void ThroughputRun::begin_measuring(uint64_t now_ns) {
 
 Result<void> ThroughputRun::end_interval(uint64_t now_ns) {
     std::vector<std::optional<RateInterval>> found;
+    found.reserve(lanes_.size());
     for (Lane& lane : lanes_) {
         found.push_back(
             lane.is_over ? std::nullopt : lane.intervals.sample(now_ns, lane.stream->sample()));
@@ -144,6 +146,7 @@ Result<void> ThroughputRun::print_interval(
     if (!plan_.prints)
         return {};
     std::vector<IntervalColumn> columns;
+    columns.reserve(lanes_.size());
     for (size_t i = 0; i < lanes_.size(); i++)
         columns.push_back(
             {.flow = lanes_[i].result->flow,

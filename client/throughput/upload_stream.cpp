@@ -6,6 +6,7 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -69,9 +70,10 @@ Result<void> UploadStream::open() {
 
 /// --bitrate: TCP itself spreads its segments evenly at the connection's share.
 void UploadStream::pace(int fd) const {
-    if (!setup().bitrate)
+    const std::optional<double> bitrate = setup().bitrate;
+    if (!bitrate)
         return;
-    const double share = *setup().bitrate / 8 / setup().connections;
+    const double share = *bitrate / 8 / setup().connections;
     const auto bytes_per_second = std::max<uint64_t>(1, static_cast<uint64_t>(share));
     ::setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_second, sizeof(bytes_per_second));
 }

@@ -76,7 +76,7 @@ public:
         result.transport = target_.transport;
         result.interval_ns = probe_interval_ns;
     }
-    ~Thread() {
+    virtual ~Thread() {
         abandon();
         if (thread_.joinable())
             thread_.join();

@@ -52,7 +52,7 @@ std::string responsiveness_text(const LatencyUnderLoad& latency) {
     if (!rpm)
         return "";
     std::string text = fmt::format("{:.0f} RPM", *rpm);
-    if (found.loaded)
+    if (found.loaded && found.foreign)
         text += fmt::format(
             " ({:.0f} beside the load, {:.0f} on its own connections)", *found.foreign,
             *found.loaded);

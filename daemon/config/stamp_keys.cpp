@@ -17,7 +17,9 @@ constexpr size_t key_file_bytes_max = 4096;
 Result<std::string> path_of(const std::string& file) {
     if (file.starts_with('/'))
         return file;
-    const char* const directory = std::getenv("CREDENTIALS_DIRECTORY");
+    // The environment never changes once threads run.
+    const char* const directory =
+        std::getenv("CREDENTIALS_DIRECTORY"); // NOLINT(concurrency-mt-unsafe)
     if (directory == nullptr || *directory == '\0')
         return fail(
             Exit::config,

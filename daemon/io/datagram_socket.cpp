@@ -42,9 +42,9 @@ void read_measure(const cmsghdr* c, DatagramInfo& info) {
         info.received_ns = static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
                            static_cast<uint64_t>(time.tv_nsec);
         info.has_received_ns = true;
-    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) {
-        info.ttl = static_cast<uint8_t>(value_of<int>(c));
-    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT) {
+    } else if (
+        (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
+        (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT)) {
         info.ttl = static_cast<uint8_t>(value_of<int>(c));
     } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
         info.traffic_class = value_of<uint8_t>(c); // one byte, unlike all others

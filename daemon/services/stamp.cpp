@@ -79,6 +79,7 @@ std::shared_ptr<const Service> make_stamp(const StampOptions& options) {
     for (const uint8_t dscp : options.cos)
         dscps |= uint64_t{1} << dscp;
     std::vector<StampKey> keys;
+    keys.reserve(options.secrets.size());
     for (const StampSecret& secret : options.secrets)
         keys.push_back({.ssid = secret.ssid, .key = stamp::Key(secret.key)});
     const bool required = options.authenticated == StampAuthentication::required;
