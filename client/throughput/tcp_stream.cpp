@@ -148,7 +148,10 @@ void TcpStream::end(Connection& connection, int error) {
     if (const auto reading = read_tcp_info(connection.fd))
         note_end(connection, *reading);
     result().ended++;
-    result().causes.note(cause_of_end(error, setup().address));
+    // After a reset, sendfile(2) returns what it sent before, and the next call only EPIPE: this
+    // end never shuts its side down.
+    const int cause = error == EPIPE ? ECONNRESET : error;
+    result().causes.note(cause_of_end(cause, setup().address));
     close(connection);
 }
 
