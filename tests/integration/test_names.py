@@ -142,7 +142,7 @@ class InTurn(unittest.TestCase):
             rf"^connected to udp://127\.0\.0\.2:{port} from \S+\nsent 1 byte\n"
             rf"udp://127\.0\.0\.2:{port}: no answer after \d+\.\d ms\n"
             rf"connected to udp://127\.0\.0\.3:{port} from \S+\nsent 1 byte\n"
-            rf"answer from 127\.0\.0\.3:{port}: 1 byte in \d+\.\d ms\n$")
+            rf"answer from 127\.0\.0\.3:{port}: 1 byte in \d+\.\d ms\ntimes: [^\n]+\n$")
 
     def test_v_reports_an_address_that_refused(self):
         for scheme, kind in KINDS:

@@ -215,7 +215,7 @@ class Schedule(Case):
 class Life(Case):
     def test_count_ends_it(self):
         done = self.ends(run("ping", "-c", 4, "-i", "10ms", self.echo()), 0)
-        self.assertEqual(re.findall(r"seq=(\d+) time=", done.stdout), ["1", "2", "3", "4"])
+        self.assertEqual(re.findall(r"seq=(\d+) ttl=\d+ time=", done.stdout), ["1", "2", "3", "4"])
         self.assertRegex(done.stdout, r"^PING udp://127\.0\.0\.1:\d+: 56 bytes of payload, every 10ms\n")
         self.assertIn("4 sent, 4 answered, 0 lost (0%)", done.stdout)
 
@@ -383,7 +383,7 @@ class Life(Case):
         # Standard output is a pipe: its reader sees each line when it is printed.
         process = self.start("-i", "60s", self.echo())
         self.assertTrue(process.line().startswith("PING "))
-        self.assertIn("seq=1 time=", process.line())
+        self.assertIn("seq=1 ttl=", process.line())
         process.signal(SIGINT)
         self.ends(process.finish(), 0)
 
