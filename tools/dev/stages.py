@@ -51,7 +51,8 @@ THREADED_MODULES = ["datagrams", "echo", "handover", "life", "limits", "listener
                     "scrape", "status"]
 #: The daemon only: a simulated worker has one thread, and the client uses a second one only to resolve names, which
 #: the long form tests.
-THREADED_PROGRAMS = ["daemon/riposted", "tests/unit/unit_daemon", "tests/conformance/conformance"]
+THREADED_PROGRAMS = ["daemon/riposted", "tests/launch/launch", "tests/unit/unit_daemon",
+                     "tests/conformance/conformance"]
 MINIMAL_MODULES = ["backend", "sandbox"]
 #: Modules that run under a sanitizer only in the long form: they test figures, scripts or the tests' own tools, and
 #: the other modules and the unit suites run the same product code.
@@ -62,8 +63,9 @@ NOT_UNDER_ASAN = ["bench", "bench_generators", "bench_peers", "bench_truth", "co
 #: that it owns. A search at the end takes two thirds of the CPU time of a process that lives as briefly as most
 #: do here; the C++ suites always search, and every module does in the long form.
 LEAK_MODULES = ["access", "handover", "life", "listeners", "reload", "scrape"]
-#: The programs that small builds need: without the tests' own tools.
-PROGRAMS = ["daemon/riposted", "client/riposte"]
+#: The programs that small builds need: what the integration tests start, and what starts the daemons; without the
+#: tests' own tools.
+PROGRAMS = ["daemon/riposted", "client/riposte", "tests/launch/launch"]
 
 
 @dataclass(frozen=True)
