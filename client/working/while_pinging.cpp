@@ -27,7 +27,7 @@ namespace {
 constexpr uint64_t probe_interval_ns = 25'000'000;
 constexpr uint64_t idle_ns_max = 3'000'000'000; ///< 120 probes, which have a 99th percentile
 constexpr uint64_t idle_ns_min = 250'000'000;
-constexpr uint64_t awake_before_ns = 60'000;     ///< as ping's (ping.cpp)
+constexpr uint64_t awake_before_ns = 60'000;     ///< as ping's (ping_run.cpp)
 constexpr uint64_t overslept_ns = 1'000'000'000; ///< a probe that is later than that is left out
 constexpr uint64_t phase_look_ns = 20'000'000;   ///< how often one thread looks at the other
 

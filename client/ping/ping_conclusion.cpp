@@ -1,0 +1,121 @@
+#include "client/ping/ping_conclusion.h"
+
+#include "client/measure/verdict.h"
+#include "client/ping/ping_run.h"
+#include "client/show/figures.h"
+#include "client/show/report.h"
+#include "common/text.h"
+
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace riposte::client {
+
+namespace {
+
+PlottedCounts plotted_counts(const OutcomeCounts& counts) {
+    const uint64_t failed = counts.sent - counts.undecided() - counts.answered - counts.lost;
+    return {
+        .sent = counts.sent, .answered = counts.answered, .lost = counts.lost, .failed = failed};
+}
+
+std::vector<PlottedSpan> plotted_outages(const PingResult& result) {
+    std::vector<PlottedSpan> spans;
+    const uint64_t start_ns = result.started_ns;
+    for (const Outage& outage : result.outages.list())
+        spans.push_back({outage.began_ns - start_ns, outage.ended_ns - start_ns});
+    return spans;
+}
+
+std::vector<Plotted> curves_of(std::span<const PingResult* const> results) {
+    std::vector<Plotted> curves;
+    curves.reserve(results.size());
+    for (const PingResult* result : results)
+        curves.push_back(
+            {.name = result->name,
+             .histogram = &result->rtt,
+             .series = result->series.get(),
+             .counts = plotted_counts(result->counts),
+             .outages = plotted_outages(*result)});
+    return curves;
+}
+
+Exit exit_of(const PingEnd& end, const FailIf& fail_if) {
+    if (end.was_cut_short)
+        return Exit::interrupted;
+    Exit exit = end.missing.empty() ? Exit::ok : Exit::failed;
+    for (const PingResult* result : end.results)
+        if (verdict(*result, fail_if) != Exit::ok)
+            exit = Exit::failed;
+    return exit;
+}
+
+Result<void> write_files(
+    MeasurementFiles& files, const PingOptions& options, const PingResult& first,
+    const std::vector<Plotted>& curves) {
+    const std::string title =
+        curves.size() == 1 ? "riposte ping " + first.name : std::string("riposte ping");
+    const std::string subtitle = fmt::format(
+        "{} of payload every {} ms", byte_count(options.payload_bytes),
+        static_cast<double>(options.interval_us) / 1000);
+    return files.write(
+        {.title = title, .subtitle = subtitle, .started_at = first.started_at}, curves);
+}
+
+/// The summaries, the comparison and the charts.
+std::string text_of(
+    const PingOptions& options, const PingStyle& style, std::span<const PingResult* const> results,
+    const std::vector<Plotted>& curves) {
+    const bool table_alone = shows_table_alone(options, results.size());
+    std::string text;
+    if (!table_alone)
+        for (const PingResult* result : results)
+            text += '\n' + ping_summary(*result, style);
+    if (results.size() > 1)
+        text += (table_alone ? "" : "\n") + ping_comparison(results, style);
+    if (options.report.histogram)
+        text += charts(curves, style.color);
+    return text;
+}
+
+Result<void> print_blocking(const std::string& text, EventLoop& loop) {
+    const MayBlock guard(loop);
+    return print(text);
+}
+
+} // namespace
+
+Result<Exit> conclude_ping(
+    const CommonOptions& common, const PingOptions& options, const PingEnd& end,
+    MeasurementFiles& files, EventLoop& loop) {
+    const FailIf& fail_if = options.report.fail_if;
+    const std::vector<Plotted> curves = curves_of(end.results);
+    const auto write = [&] { return write_files(files, options, *end.results.front(), curves); };
+    Exit exit = exit_of(end, fail_if);
+    Result<void> written;
+    std::string text;
+    if (options.report.is_json()) { // which says how this ends
+        written = write();
+        exit = written ? exit : written.error().exit;
+        text = ping_json(end.results, fail_if, exit, end.missing);
+    } else {
+        text = text_of(options, ping_style(common, options), end.results, curves);
+    }
+    if (auto printed = print_blocking(text, loop); !printed)
+        return std::unexpected(printed.error());
+    if (!options.report.is_json())
+        written = write();
+    if (!written)
+        return std::unexpected(written.error());
+    const Report report(common.color, false);
+    for (const PingResult* result : end.results) {
+        const auto measured = [&](const Metric& wanted) { return metric(*result, wanted); };
+        const auto maximum = [&](const Metric& of) { return maximum_of(*result, of); };
+        report_met(report, result->name, fail_if, measured, maximum);
+    }
+    return exit;
+}
+
+} // namespace riposte::client
