@@ -14,6 +14,7 @@ ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 SO_RCVBUFFORCE = 33
 PACKET_OUTGOING = 4
 TCP, UDP = 6, 17
+TCP_SYN = 2
 
 
 class Seen(typing.NamedTuple):
@@ -27,6 +28,9 @@ class Seen(typing.NamedTuple):
     source_port: int
     destination_port: int
     length: int
+    #: A TCP segment that neither opens a connection nor has data: the kernel sends such ones, with its own marks, also
+    #: for a socket that is gone, at any later time.
+    bare: bool
 
 
 def parse(data):
@@ -44,10 +48,14 @@ def parse(data):
         length, protocol, ttl = struct.unpack_from(">HBB", data, 4)
         length += header
         family, source, df = 6, socket.inet_ntop(socket.AF_INET6, data[8:24]), True
-    if protocol not in (TCP, UDP) or len(data) < header + 4:
+    if protocol not in (TCP, UDP) or len(data) < header + (14 if protocol == TCP else 4):
         return None
     ports = struct.unpack_from(">HH", data, header)
-    return Seen(family, protocol, ttl, traffic >> 2, traffic & 3, df, source, *ports, length)
+    bare = False
+    if protocol == TCP:
+        offset, flags = struct.unpack_from(">BB", data, header + 12)
+        bare = not flags & TCP_SYN and length == header + (offset >> 4) * 4
+    return Seen(family, protocol, ttl, traffic >> 2, traffic & 3, df, source, *ports, length, bare)
 
 
 class Capture:
