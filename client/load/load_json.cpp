@@ -21,18 +21,8 @@ Json mode_json(const LoadResult& result) {
     return each;
 }
 
-Json counts_json(const LoadCounts& counts) {
-    Json each;
-    each["sent"] = counts.sent;
-    each["answered"] = counts.answered;
-    each["lost"] = counts.lost;
-    each["corrupted"] = counts.corrupted;
-    each["wrong_size"] = counts.wrong_size;
-    each["refused"] = counts.refused;
-    each["unreachable"] = counts.unreachable;
-    each["closed"] = counts.closed;
-    each["too_big"] = counts.too_big;
-    each["local"] = counts.local;
+Json load_counts_json(const LoadCounts& counts) {
+    Json each = counts_json(counts);
     each["undecided"] = counts.undecided();
     each["unsent"] = counts.unsent;
     each["errors"] = counts.errors();
@@ -97,7 +87,7 @@ std::string load_json(
     document["warmup"] = to_seconds(result.warmup_ns);
     document["elapsed"] = to_seconds(result.elapsed_ns);
     document["interrupted"] = result.interrupted;
-    document["counts"] = counts_json(result.counts);
+    document["counts"] = load_counts_json(result.counts);
     set_number(document, "loss_percent", loss_percent(result.counts));
     if (result.elapsed_ns > 0)
         document["rates"] = rates_json(result);

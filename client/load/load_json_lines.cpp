@@ -12,7 +12,8 @@ std::string load_interval_json(const LoadResult& result, const LoadIntervalFigur
     document["name"] = result.name;
     document["began_at"] = utc_time(interval.began_at);
     document["duration"] = to_seconds(interval.duration_ns);
-    document["counts"] = interval_counts_json(figures.counts);
+    document["counts"] = counts_json(figures.counts);
+    document["counts"]["pending"] = figures.counts.undecided();
     document["counts"]["unsent"] = interval.unsent;
     document["errors"] = figures.counts.decided() - figures.counts.answered;
     document["answer_rate"] = interval.rate();

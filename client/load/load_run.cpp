@@ -1,6 +1,7 @@
 #include "client/load/load_run.h"
 
 #include "client/load/load_report.h"
+#include "client/measure/cpu_time.h"
 #include "client/measure/linger.h"
 #include "client/show/measurement_output.h"
 #include "client/show/report.h"
@@ -9,7 +10,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 namespace riposte::client {
@@ -18,18 +18,6 @@ namespace {
 
 constexpr uint64_t tick_ns = 50'000'000;
 constexpr uint64_t show_ns = 200'000'000;
-
-uint64_t nanoseconds(const timeval& time) {
-    return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
-           static_cast<uint64_t>(time.tv_usec) * 1000;
-}
-
-/// User and system time of this process so far.
-uint64_t cpu_ns() {
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
-}
 
 } // namespace
 
@@ -81,7 +69,7 @@ Result<void> LoadRun::run() {
 
 void LoadRun::begin_measuring(uint64_t now_ns) {
     measuring_ = true;
-    cpu_before_ns_ = cpu_ns();
+    cpu_before_ns_ = cpu_time_ns(RUSAGE_SELF);
     if (pinging_ != nullptr)
         pinging_->begin(now_ns);
     result_.started_at =
@@ -121,7 +109,7 @@ void LoadRun::send_and_receive() {
     result_.counts.unsent = schedule.unsent();
     result_.elapsed_ns = schedule.end_ns() - schedule.measured_from_ns();
     if (measuring_)
-        result_.cpu_ns = cpu_ns() - cpu_before_ns_;
+        result_.cpu_ns = cpu_time_ns(RUSAGE_SELF) - cpu_before_ns_;
 }
 
 /// However the run ended, requests that are under way are lingered for (linger.h), and lost if no
@@ -149,7 +137,7 @@ void LoadRun::await_answers() {
         if (!is_counted || account.last_answer_ns() < end_ns)
             continue;
         result_.elapsed_ns = account.last_answer_ns() - context_.schedule.measured_from_ns();
-        result_.cpu_ns = cpu_ns() - cpu_before_ns_;
+        result_.cpu_ns = cpu_time_ns(RUSAGE_SELF) - cpu_before_ns_;
     }
 }
 

@@ -3,10 +3,10 @@
 // an interrupt can end it.
 #include "client/net/lookup.h"
 
+#include "client/net/signals_blocked.h"
 #include "common/text.h"
 
 #include <cerrno>
-#include <csignal>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -41,21 +41,6 @@ struct Lookup::Shared {
 namespace {
 
 /// Signals that come meanwhile wait, and a thread that is started inherits that.
-class SignalsBlocked {
-public:
-    SignalsBlocked() {
-        sigset_t all;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-private:
-    sigset_t before_{};
-};
-
 } // namespace
 
 Lookup::Lookup(const Endpoint& endpoint, Transport transport, Family family)

@@ -10,18 +10,8 @@ namespace riposte::client {
 
 namespace {
 
-Json counts_json(const OutcomeCounts& counts) {
-    Json each;
-    each["sent"] = counts.sent;
-    each["answered"] = counts.answered;
-    each["lost"] = counts.lost;
-    each["corrupted"] = counts.corrupted;
-    each["wrong_size"] = counts.wrong_size;
-    each["refused"] = counts.refused;
-    each["unreachable"] = counts.unreachable;
-    each["closed"] = counts.closed;
-    each["too_big"] = counts.too_big;
-    each["local"] = counts.local;
+Json ping_counts_json(const OutcomeCounts& counts) {
+    Json each = counts_json(counts);
     each["undecided"] = counts.undecided();
     each["duplicated"] = counts.duplicated;
     each["reordered"] = counts.reordered;
@@ -111,7 +101,7 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
         each["service"] = result.other_service ? "other" : "echo";
     if (result.clock != ReceiveClock::none)
         each["clock"] = clock_key(result.clock);
-    each["counts"] = counts_json(counts);
+    each["counts"] = ping_counts_json(counts);
     set_number(each, "loss_percent", loss_percent(counts));
     each["outages"] = outages_json(result);
     set_distribution(each, "rtt", result.rtt);

@@ -31,7 +31,8 @@ std::string ping_interval_json(
     document["name"] = result.name;
     document["began_at"] = utc_time(result.wall_seconds(interval.from_ns));
     document["duration"] = to_seconds(interval.to_ns - interval.from_ns);
-    document["counts"] = interval_counts_json(figures.counts);
+    document["counts"] = counts_json(figures.counts);
+    document["counts"]["pending"] = figures.counts.undecided();
     set_number(document, "loss_percent", loss_percent(figures.counts));
     set_figures(document, "rtt", figures.durations.histogram());
     return dump(document);

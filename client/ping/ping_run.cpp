@@ -31,9 +31,6 @@ namespace riposte::client {
 
 namespace {
 
-/// The loop wakes that long before a probe is due, and stays awake until it is: waking up takes
-/// some 30 us, which would all be lateness.
-constexpr uint64_t awake_before_ns = 60'000;
 /// Probes of one endpoint sent at once before arrivals are read.
 constexpr int sends_max = 64;
 /// A probe that is later than that is not sent any more.
@@ -90,13 +87,14 @@ std::vector<const PingResult*> PingRun::results() const {
 /// The endpoints' probes are spread evenly over the interval.
 void PingRun::start(bool with_series) {
     const Clocks now = read_clocks();
-    start_ns_ = now.monotonic_ns + awake_before_ns; // so that the first one is as punctual
+    start_ns_ =
+        now.monotonic_ns + PingSchedule::awake_before_ns; // so that the first one is as punctual
     const uint64_t interval_ns = options_.interval_us * 1000;
     for (size_t i = 0; i < lanes_.size(); i++) {
         const uint64_t first_ns = start_ns_ + interval_ns * i / lanes_.size();
         lanes_[i].schedule = PingSchedule(first_ns, interval_ns, options_.count);
         lanes_[i].prober->begin(
-            static_cast<double>(now.realtime_ns + awake_before_ns) / 1e9, start_ns_,
+            static_cast<double>(now.realtime_ns + PingSchedule::awake_before_ns) / 1e9, start_ns_,
             with_series ? std::make_unique<Series>(start_ns_) : nullptr);
         if (options_.report.every_ms || options_.report.json_lines || live_ != nullptr)
             lanes_[i].prober->watch_fates();
@@ -227,10 +225,8 @@ uint64_t PingRun::next_deadline_ns() const {
     if (live_ != nullptr)
         next_ns = std::min(next_ns, live_->next_ns());
     for (const Lane& lane : lanes_) {
-        const uint64_t due_ns = lane.schedule.next_due_ns();
-        next_ns = std::min(
-            {next_ns, due_ns == UINT64_MAX ? due_ns : due_ns - awake_before_ns,
-             lane.prober->next_deadline_ns()});
+        next_ns =
+            std::min({next_ns, lane.schedule.next_wake_ns(), lane.prober->next_deadline_ns()});
     }
     return next_ns;
 }

@@ -9,12 +9,18 @@ namespace riposte::client {
 
 class PingSchedule {
 public:
+    /// The loop wakes that long before a probe is due, and stays awake until it is: waking up takes
+    /// some 30 us, which would all be lateness.
+    static constexpr uint64_t awake_before_ns = 60'000;
+
     /// `count` absent: without end. `interval_ns` is more than zero.
     PingSchedule(uint64_t start_ns, uint64_t interval_ns, std::optional<uint64_t> count)
         : next_ns_(start_ns), interval_ns_(interval_ns), left_(count.value_or(UINT64_MAX)) {}
 
     /// UINT64_MAX when all have been sent.
     uint64_t next_due_ns() const { return left_ == 0 ? UINT64_MAX : next_ns_; }
+    /// When to wake for it; UINT64_MAX when all have been sent.
+    uint64_t next_wake_ns() const { return left_ == 0 ? UINT64_MAX : next_ns_ - awake_before_ns; }
     /// The next one leaves.
     void advance() {
         next_ns_ += interval_ns_;

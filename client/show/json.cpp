@@ -60,7 +60,7 @@ void set_number(Json& document, std::string_view key, std::optional<double> valu
         document[std::string(key)] = *value;
 }
 
-Json interval_counts_json(const OutcomeCounts& counts) {
+Json counts_json(const OutcomeCounts& counts) {
     Json each;
     each["sent"] = counts.sent;
     each["answered"] = counts.answered;
@@ -72,7 +72,6 @@ Json interval_counts_json(const OutcomeCounts& counts) {
     each["closed"] = counts.closed;
     each["too_big"] = counts.too_big;
     each["local"] = counts.local;
-    each["pending"] = counts.undecided();
     return each;
 }
 

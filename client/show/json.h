@@ -34,8 +34,8 @@ Json document_head(std::string_view schema, double started_at, Exit exit);
 void set_distribution(Json& document, std::string_view key, const Histogram& histogram);
 /// The same without the buckets, for documents of a line each.
 void set_figures(Json& document, std::string_view key, const Histogram& histogram);
-/// {sent, answered, lost, ..., pending}: of an interval while the run goes on.
-Json interval_counts_json(const OutcomeCounts& counts);
+/// {sent, answered, lost, ..., local}: the fates that are decided.
+Json counts_json(const OutcomeCounts& counts);
 /// Sets it if there is a value, which is finite.
 void set_number(Json& document, std::string_view key, std::optional<double> value);
 

@@ -1,5 +1,6 @@
 #include "client/throughput/throughput_run.h"
 
+#include "client/measure/cpu_time.h"
 #include "client/show/measurement_output.h"
 #include "client/show/report.h"
 #include "client/throughput/throughput_report.h"
@@ -12,7 +13,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 namespace riposte::client {
@@ -20,18 +20,6 @@ namespace riposte::client {
 namespace {
 
 constexpr uint64_t observe_ns = 50'000'000;
-
-uint64_t nanoseconds(const timeval& time) {
-    return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
-           static_cast<uint64_t>(time.tv_usec) * 1000;
-}
-
-/// User and system time of this thread so far.
-uint64_t thread_cpu_ns() {
-    rusage usage{};
-    ::getrusage(RUSAGE_THREAD, &usage);
-    return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime);
-}
 
 } // namespace
 
@@ -124,7 +112,7 @@ void ThroughputRun::begin_measuring(uint64_t now_ns) {
     if (plan_.duration_ns > 0)
         end_ns_ = now_ns + plan_.duration_ns;
     result_.started_at = wall_time_seconds();
-    cpu_before_ns_ = thread_cpu_ns();
+    cpu_before_ns_ = cpu_time_ns(RUSAGE_THREAD);
     for (Lane& lane : lanes_)
         lane.intervals.start(now_ns, lane.stream->sample());
     if (pinging_ != nullptr)
@@ -174,7 +162,7 @@ void ThroughputRun::end_measuring(uint64_t now_ns) {
     if (!measuring_)
         return;
     result_.elapsed_ns = now_ns - measured_from_ns_;
-    result_.cpu_ns = thread_cpu_ns() - cpu_before_ns_;
+    result_.cpu_ns = cpu_time_ns(RUSAGE_THREAD) - cpu_before_ns_;
     for (Lane& lane : lanes_) {
         if (!lane.is_over)
             lane.intervals.finish(now_ns, lane.stream->sample());

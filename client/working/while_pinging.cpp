@@ -2,6 +2,7 @@
 
 #include "client/measure/probe.h"
 #include "client/net/reach.h"
+#include "client/net/signals_blocked.h"
 #include "client/ping/ping_schedule.h"
 #include "client/ping/ping_targets.h"
 #include "client/ping/prober.h"
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <cstddef>
 #include <thread>
 #include <utility>
@@ -27,25 +27,8 @@ namespace {
 constexpr uint64_t probe_interval_ns = 25'000'000;
 constexpr uint64_t idle_ns_max = 3'000'000'000; ///< 120 probes, which have a 99th percentile
 constexpr uint64_t idle_ns_min = 250'000'000;
-constexpr uint64_t awake_before_ns = 60'000;     ///< as ping's (ping_run.cpp)
 constexpr uint64_t overslept_ns = 1'000'000'000; ///< a probe that is later than that is left out
 constexpr uint64_t phase_look_ns = 20'000'000;   ///< how often one thread looks at the other
-
-/// Threads begin with the signals of their creator blocked, so that these come to the latter.
-class SignalsBlocked {
-public:
-    SignalsBlocked() {
-        sigset_t all;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-private:
-    sigset_t before_{};
-};
 
 ProbedLatency probed(const PingResult& result) {
     return {
@@ -169,14 +152,13 @@ private:
     }
 
     Result<void> probe(Prober& prober, const Moment& end_ns) {
-        PingSchedule schedule(monotonic_ns() + awake_before_ns, probe_interval_ns, std::nullopt);
+        PingSchedule schedule(
+            monotonic_ns() + PingSchedule::awake_before_ns, probe_interval_ns, std::nullopt);
         while (schedule.next_due_ns() != UINT64_MAX || prober.next_deadline_ns() != UINT64_MAX) {
             if (is_abandoned_)
                 return {};
-            const uint64_t due_ns = schedule.next_due_ns();
-            const uint64_t deadline_ns = std::min(
-                due_ns == UINT64_MAX ? due_ns : due_ns - awake_before_ns,
-                prober.next_deadline_ns());
+            const uint64_t deadline_ns =
+                std::min(schedule.next_wake_ns(), prober.next_deadline_ns());
             for (const epoll_event& event : loop_.wait(deadline_ns))
                 if (auto done = prober.ready(ProberTag::unpack(event.data.u64), event.events);
                     !done)
