@@ -34,7 +34,8 @@ import marks
 import picture
 import rows
 import special
-from subjects import LIMITS, Server, Unavailable, raise_descriptors
+from pinned import raise_descriptors
+from subjects import Server, Unavailable
 
 WAIT = 90.0
 WARMUP_MAX = 0.3

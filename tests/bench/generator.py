@@ -18,16 +18,16 @@ Status 0 if all of it ran, for any figures.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
+
+import paired
+from pinned import Pinned
 
 WAIT = 60.0
 TRIES = 5
@@ -81,21 +81,19 @@ class Run:
         return self.cpu_seconds / self.seconds
 
 
-class Server:
-    """riposted with one echo, pinned to a core."""
+def write_config(directory):
+    path = os.path.join(directory, "riposted.toml")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(CONFIG)
+    return path
+
+
+class Server(Pinned):
+    """riposted with one echo."""
 
     def __init__(self, program, backend, core):
-        self.directory = tempfile.TemporaryDirectory(prefix="riposte-bench-")
-        config = os.path.join(self.directory.name, "riposted.toml")
-        self.log = os.path.join(self.directory.name, "log")
-        with open(config, "w", encoding="ascii") as file:
-            file.write(CONFIG)
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [program, "-c", config, "--backend", backend, "--workers", "1",
-                 "--listen", "echo=tcp://127.0.0.1:0"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        super().__init__(lambda directory: [program, "-c", write_config(directory), "--backend", backend,
+                                            "--workers", "1", "--listen", "echo=tcp://127.0.0.1:0"], {core})
         try:
             self.port = self._await_port()
         except BaseException:
@@ -105,33 +103,14 @@ class Server:
     def _await_port(self):
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
-            with open(self.log, encoding="utf-8", errors="replace") as file:
-                text = file.read()
+            text = self.log_text()
             found = re.search(r"listening: echo on tcp://127\.0\.0\.1:(\d+)$", text, re.M)
             if found and "ready: " in text:
                 return int(found[1])
-            if self.process.poll() is not None:
+            if not self.is_running():
                 raise SystemExit(f"generator.py: riposted ended:\n{text}")
             time.sleep(0.01)
         raise SystemExit("generator.py: riposted did not get ready")
-
-    def cpu_seconds(self):
-        """User and system time of all its threads."""
-        total = 0
-        for task in os.listdir(f"/proc/{self.process.pid}/task"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
-                    open(f"/proc/{self.process.pid}/task/{task}/schedstat", encoding="ascii") as file:
-                total += int(file.read().split()[0])
-        return total / 1e9
-
-    def close(self):
-        self.process.terminate()
-        try:
-            self.process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.directory.cleanup()
 
 
 class Bench:
@@ -193,44 +172,20 @@ class Bench:
     def row(self, row):
         """The runs of each round: [plain, other, other, plain]."""
         other = "plain" if row.control else "riposte"
-        return [[self.run(program, row) for program in ("plain", other, other, "plain")]
+        return [[self.run(program, row) for program in paired.order("plain", other)]
                 for _ in range(self.options.rounds)]
 
 
-@dataclasses.dataclass
-class Figure:
-    """What the rounds gave: median, least and greatest."""
-    median: float
-    least: float
-    greatest: float
-
-    @classmethod
-    def of(cls, values):
-        return cls(statistics.median(values), min(values), max(values))
-
-    def __str__(self):
-        return f"{self.median:.3f} ({self.least:.2f}..{self.greatest:.2f})"
-
-
 def summarize(row, rounds):
-    def both(value, places):
-        return [statistics.mean(value(runs[place]) for place in places) for runs in rounds]
-
-    def ratio(value):
-        return Figure.of([b / a for a, b in zip(both(value, (0, 3)), both(value, (1, 2)))])
-
-    def median(value, places):
-        return statistics.median(both(value, places))
-
     result = {"row": row.name, **dataclasses.asdict(row),
-              "rate_ratio": ratio(lambda run: run.rate),
-              "cpu_ratio": ratio(lambda run: run.cpu_per_request)}
-    for name, places in (("plain", (0, 3)), ("riposte", (1, 2))):
+              "rate_ratio": paired.Ratio.of(rounds, lambda run: run.rate),
+              "cpu_ratio": paired.Ratio.of(rounds, lambda run: run.cpu_per_request)}
+    for name, places in (("plain", paired.FIRST), ("riposte", paired.SECOND)):
         result[name] = {
-            "rate": median(lambda run: run.rate, places),
-            "cpu_us_per_request": 1e6 * median(lambda run: run.cpu_per_request, places),
-            "cpu_share": median(lambda run: run.share, places),
-            "server_cpu_share": median(lambda run: run.server_share, places)}
+            "rate": paired.median(rounds, places, lambda run: run.rate),
+            "cpu_us_per_request": 1e6 * paired.median(rounds, places, lambda run: run.cpu_per_request),
+            "cpu_share": paired.median(rounds, places, lambda run: run.share),
+            "server_cpu_share": paired.median(rounds, places, lambda run: run.server_share)}
     result["limit"] = limit_of(result["riposte"])
     return result
 
@@ -266,15 +221,9 @@ def print_row(result):
         return f"{100 * side['cpu_share']:.0f}/{100 * side['server_cpu_share']:.0f}"
 
     print(LINE.format(
-        result["row"], f"{plain['rate']:.0f}", f"{riposte['rate']:.0f}", str(result["rate_ratio"]),
+        result["row"], f"{plain['rate']:.0f}", f"{riposte['rate']:.0f}", result["rate_ratio"].text(3),
         f"{plain['cpu_us_per_request']:.3f}", f"{riposte['cpu_us_per_request']:.3f}",
-        str(result["cpu_ratio"]), shares(plain), shares(riposte), result["limit"]), flush=True)
-
-
-def as_json(value):
-    if dataclasses.is_dataclass(value):
-        return dataclasses.asdict(value)
-    raise TypeError(repr(value))
+        result["cpu_ratio"].text(3), shares(plain), shares(riposte), result["limit"]), flush=True)
 
 
 def parse(arguments):
@@ -314,7 +263,7 @@ def main(arguments):
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"backend": options.backend, "seconds": options.seconds, "rows": results},
-                      file, default=as_json, indent=1)
+                      file, default=paired.as_json, indent=1)
             file.write("\n")
     return 0
 

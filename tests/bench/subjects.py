@@ -10,13 +10,11 @@ our own configuration. A missing server is printed and left out.
 import contextlib
 import dataclasses
 import os
-import resource
 import shutil
-import signal
 import socket
-import subprocess
-import tempfile
 import time
+
+from pinned import Pinned
 
 WAIT = 30.0
 CONNECTIONS_MAX = 15_000
@@ -148,11 +146,6 @@ BARE_MMSG = Program("bare mmsg loop", "limit", ("udp",), program="bare_mmsg")
 LIMITS = (BARE_EPOLL, BARE_IO_URING, BARE_MMSG)
 
 
-def raise_descriptors():
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def free_port():
     """A port that is free for TCP and UDP, below those that the kernel gives to clients."""
     for _ in range(1000):
@@ -180,23 +173,13 @@ def is_bound(mode, port):
     return False
 
 
-class Server:
+class Server(Pinned):
     """A subject that runs, pinned to `cores`."""
 
     def __init__(self, subject, programs, mode, cores):
         self.subject = subject
-        self.directory = tempfile.TemporaryDirectory(prefix="riposte-bench-")
-        self.log = os.path.join(self.directory.name, "log")
         self.port = free_port()
-        try:
-            command = subject.command(programs, mode, self.port, self.directory.name)
-            with open(self.log, "wb") as log:
-                self.process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    preexec_fn=lambda: (raise_descriptors(), os.sched_setaffinity(0, cores)))
-        except BaseException:
-            self.directory.cleanup()
-            raise
+        super().__init__(lambda directory: subject.command(programs, mode, self.port, directory), cores)
         try:
             self._await_ready(mode)
         except BaseException:
@@ -206,37 +189,11 @@ class Server:
     def _await_ready(self, mode):
         deadline = time.monotonic() + WAIT
         while not is_bound(mode, self.port):
-            if self.process.poll() is not None:
-                with open(self.log, encoding="utf-8", errors="replace") as file:
-                    raise Unavailable(f"it ended: {file.read().strip()[-300:]}")
+            if not self.is_running():
+                raise Unavailable(f"it ended: {self.log_text().strip()[-300:]}")
             if time.monotonic() > deadline:
                 raise Unavailable("it did not listen in time")
             time.sleep(0.005)
-
-    def processes(self):
-        """Its own and its children's, which is where xinetd's streams are."""
-        found, new = [], [self.process.pid]
-        while new:
-            pid = new.pop()
-            found.append(pid)
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
-                        new += map(int, file.read().split())
-        return found
-
-    def tasks(self, name):
-        """The text of this file of /proc, of each of its threads."""
-        for pid in self.processes():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
-                            open(f"/proc/{pid}/task/{task}/{name}", encoding="ascii") as file:
-                        yield file.read()
-
-    def cpu_seconds(self):
-        """User and system time of all its threads, by the scheduler."""
-        return sum(int(text.split()[0]) for text in self.tasks("schedstat")) / 1e9
 
     def user_seconds(self):
         """The part of it in user mode, as most kernels account it: by the mode at each clock tick."""
@@ -250,12 +207,3 @@ class Server:
                 if line.startswith("Rss:"):
                     return int(line.split()[1]) * 1024
         raise Unavailable("the kernel does not tell its memory")
-
-    def close(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.directory.cleanup()

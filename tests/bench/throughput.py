@@ -16,20 +16,19 @@ Needs iperf3. Status 0 if all of it ran, for any figures.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 import figures
+import paired
 import subjects
+from pinned import Pinned
 
 WAIT = 60.0
 
@@ -92,40 +91,13 @@ class Run:
         return (self.cpu_seconds + self.far_cpu_seconds) / self.gbits
 
 
-class Far:
-    """A process on the far side, pinned to a core."""
-
-    def __init__(self, command, core):
-        self.directory = tempfile.TemporaryDirectory(prefix="riposte-bench-")
-        self.log = os.path.join(self.directory.name, "log")
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=lambda: os.sched_setaffinity(0, {core}))
-
+class Far(Pinned):
     def await_ports(self, ports):
         deadline = time.monotonic() + WAIT
         while not all(subjects.is_bound(mode, port) for mode, port in ports):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                with open(self.log, encoding="utf-8", errors="replace") as file:
-                    raise SystemExit(f"throughput.py: the far side is not there:\n{file.read()}")
+            if not self.is_running() or time.monotonic() > deadline:
+                raise SystemExit(f"throughput.py: the far side is not there:\n{self.log_text()}")
             time.sleep(0.01)
-
-    def cpu_seconds(self):
-        total = 0
-        for task in os.listdir(f"/proc/{self.process.pid}/task"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
-                    open(f"/proc/{self.process.pid}/task/{task}/schedstat", encoding="ascii") as file:
-                total += int(file.read().split()[0])
-        return total / 1e9
-
-    def close(self):
-        self.process.terminate()
-        try:
-            self.process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.directory.cleanup()
 
 
 class Bench:
@@ -134,7 +106,7 @@ class Bench:
         cores = sorted(os.sched_getaffinity(0))
         self.far_core, self.client_core = cores[0], cores[-1]
         self.far = {}
-        self.ports = {"iperf3": subjects.free_port(), "discard": subjects.free_port(), "chargen": subjects.free_port()}
+        self.ports = {name: subjects.free_port() for name in ("iperf3", "discard", "chargen")}
         try:
             self._start()
         except BaseException:
@@ -142,11 +114,12 @@ class Bench:
             raise
 
     def _start(self):
-        self.far["iperf3"] = Far(["iperf3", "-s", "-p", str(self.ports["iperf3"])], self.far_core)
+        self.far["iperf3"] = Far(lambda _: ["iperf3", "-s", "-p", str(self.ports["iperf3"])], {self.far_core})
         listen = [word for service in ("discard", "chargen") for transport in ("tcp", "udp")
                   for word in ("--listen", f"{service}={transport}://127.0.0.1:{self.ports[service]}")]
-        self.far["riposte"] = Far([self.options.riposted, "--backend", self.options.backend, "--workers", "1",
-                                   "--log-level", "warning", *listen], self.far_core)
+        riposted = [self.options.riposted, "--backend", self.options.backend, "--workers", "1",
+                    "--log-level", "warning", *listen]
+        self.far["riposte"] = Far(lambda _: riposted, {self.far_core})
         self.far["iperf3"].await_ports([("tcp", self.ports["iperf3"])])
         self.far["riposte"].await_ports([("tcp", self.ports["discard"]), ("tcp", self.ports["chargen"]),
                                          ("udp", self.ports["discard"])])
@@ -180,7 +153,7 @@ class Bench:
     def row(self, row):
         """The runs of each round: [iperf3, other, other, iperf3]."""
         other = "iperf3" if row.control else "riposte"
-        return [[self.run(program, row) for program in ("iperf3", other, other, "iperf3")]
+        return [[self.run(program, row) for program in paired.order("iperf3", other)]
                 for _ in range(self.options.rounds)]
 
 
@@ -200,24 +173,14 @@ def riposte_gbits(found):
 
 
 def summarize(row, rounds):
-    def both(value, places):
-        return [statistics.mean(value(runs[place]) for place in places) for runs in rounds]
-
-    def ratio(value):
-        ratios = [b / a for a, b in zip(both(value, (0, 3)), both(value, (1, 2)))]
-        return {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
-
-    found = {**dataclasses.asdict(row), "rate_ratio": ratio(lambda run: run.rate),
-             "cpu_ratio": ratio(lambda run: run.cpu), "both_cpu_ratio": ratio(lambda run: run.both_cpu)}
-    for name, places in (("iperf3", (0, 3)), ("riposte", (1, 2))):
-        found[name] = {"gbit_per_second": statistics.median(both(lambda run: run.rate, places)),
-                       "cpu_ms_per_gbit": 1e3 * statistics.median(both(lambda run: run.cpu, places)),
-                       "far_and_near_cpu_ms_per_gbit": 1e3 * statistics.median(both(lambda run: run.both_cpu, places))}
+    found = {**dataclasses.asdict(row), "rate_ratio": paired.Ratio.of(rounds, lambda run: run.rate),
+             "cpu_ratio": paired.Ratio.of(rounds, lambda run: run.cpu),
+             "both_cpu_ratio": paired.Ratio.of(rounds, lambda run: run.both_cpu)}
+    for name, places in (("iperf3", paired.FIRST), ("riposte", paired.SECOND)):
+        found[name] = {"gbit_per_second": paired.median(rounds, places, lambda run: run.rate),
+                       "cpu_ms_per_gbit": 1e3 * paired.median(rounds, places, lambda run: run.cpu),
+                       "far_and_near_cpu_ms_per_gbit": 1e3 * paired.median(rounds, places, lambda run: run.both_cpu)}
     return found
-
-
-def text(ratio):
-    return f"{ratio['median']:.2f} ({ratio['least']:.2f}..{ratio['greatest']:.2f})"
 
 
 LINE = "{:<17}{:>8}{:>9}  {:<18}{:>7}{:>9}  {:<18}  {}"
@@ -236,8 +199,8 @@ def print_head(bench):
 def print_row(found):
     iperf3, riposte = found["iperf3"], found["riposte"]
     print(LINE.format(found["name"], f"{iperf3['gbit_per_second']:.2f}", f"{riposte['gbit_per_second']:.2f}",
-                      text(found["rate_ratio"]), f"{iperf3['cpu_ms_per_gbit']:.1f}", f"{riposte['cpu_ms_per_gbit']:.1f}",
-                      text(found["cpu_ratio"]), text(found["both_cpu_ratio"])), flush=True)
+                      found["rate_ratio"].text(2), f"{iperf3['cpu_ms_per_gbit']:.1f}", f"{riposte['cpu_ms_per_gbit']:.1f}",
+                      found["cpu_ratio"].text(2), found["both_cpu_ratio"].text(2)), flush=True)
 
 
 def parse(arguments):
@@ -268,14 +231,13 @@ def main(arguments):
         print_head(bench)
         for row in options.chosen:
             rounds = bench.row(row)
-            found.append({**summarize(row, rounds),
-                          "rounds": [[dataclasses.asdict(run) for run in runs] for runs in rounds]})
+            found.append({**summarize(row, rounds), "rounds": rounds})
             print_row(found[-1])
     finally:
         bench.close()
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"schema": "riposte/bench-throughput/1", "rows": found}, file, indent=1)
+            json.dump({"schema": "riposte/bench-throughput/1", "rows": found}, file, default=paired.as_json, indent=1)
             file.write("\n")
     return 0
 
