@@ -10,8 +10,8 @@ import pytest
 
 from client import Running, parse_json
 from daemon import RiposteTest
+from far_peer import far_peer
 from link import FORWARD, UDP, Faults, Link
-from peers import UdpPeer, echo_datagram
 
 FLOWS = 16
 #: 100 probes of each flow.
@@ -21,15 +21,8 @@ RUN = ("ping", "-q", "-c", str(FLOWS * 100), "-i", "1ms", "--flows", FLOWS)
 class FlowTest(RiposteTest):
     @contextlib.contextmanager
     def echo(self, family=4, **options):
-        with Link(**options) as link:
-            listener = link.server.socket(family, socket.SOCK_DGRAM)
-            listener.bind((link.server.address(family), 0))
-            peer = UdpPeer(echo_datagram, listener=listener)
-            try:
-                yield link, peer.endpoint
-            finally:
-                with link.server:
-                    peer.close()
+        with Link(**options) as link, far_peer(link, family=family) as endpoint:
+            yield link, endpoint
 
     @contextlib.contextmanager
     def bundle(self, family, **options):

@@ -5,15 +5,15 @@ The peers lose datagrams by their number, so that the expected counts are known.
 """
 
 import itertools
-import socket
 import time
 import unittest
 from signal import SIGINT, SIGTERM
 
 from client import RIPOSTE, parse_json
+from far_peer import far_peer
 from link import FORWARD, LOST, UDP, Faults, Link
 from load_case import SIZE, LoadCase, after_first, after_first_socket, echo_one
-from peers import TcpPeer, UdpPeer, echo_datagram, echo_stream, read_exactly, spelled, wait_until
+from peers import read_exactly, wait_until
 
 
 class Losing:
@@ -301,23 +301,11 @@ class OverALink(LoadCase):
 
     def over_link(self, transport, family, *arguments):
         """The counts of a run, and how many of its datagrams the link lost."""
-        kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
         with Link(forward=Faults(subjects="payload", loss=0.1), seed=3) as link:
-            listener = link.server.socket(family, kind)
-            listener.bind((link.server.address(family), 0))
-            if transport == "tcp":
-                listener.listen(16)
-                peer = TcpPeer(echo_stream, listener=listener)
-            else:
-                peer = UdpPeer(echo_datagram, listener=listener)
-            try:
-                done = link.client.run([RIPOSTE, "load", "-j", "-c", 1, *arguments,
-                                        spelled(transport, listener.getsockname())])
+            with far_peer(link, transport, family) as endpoint:
+                done = link.client.run([RIPOSTE, "load", "-j", "-c", 1, *arguments, endpoint])
                 link.settle()
                 lost = sum(packet.fate == LOST for packet in link.log.select(FORWARD, UDP))
-            finally:
-                with link.server:
-                    peer.close()
         self.assertEqual(done.stderr, "", str(done))
         found = parse_json(done).json
         self.assert_consistent(found, done.returncode)

@@ -3,14 +3,13 @@ machine. Ping and load over a link of known faults, IPv4 and IPv6.
 """
 
 import contextlib
-import socket
 
 import pytest
 
 from client import Running, parse_json
 from daemon import RiposteTest
+from far_peer import far_peer
 from link import FORWARD, TCP, Faults, Link, every
-from peers import TcpPeer, UdpPeer, echo_datagram, echo_stream
 
 SYN = 2
 
@@ -27,16 +26,8 @@ class PathTest(RiposteTest):
     def echo(self, transport, family=4, **options):
         """A link, and the endpoint of an echo at its end."""
         with Link(**options) as link:
-            kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
-            listener = link.server.socket(family, kind)
-            listener.bind((link.server.address(family), 0))
-            peer = (TcpPeer(echo_stream, listener=listener) if transport == "tcp"
-                    else UdpPeer(echo_datagram, listener=listener))
-            try:
-                yield link, peer.endpoint
-            finally:
-                with link.server:  # the connection that wakes the peer to end it must come from there
-                    peer.close()
+            with far_peer(link, transport, family) as endpoint:
+                yield link, endpoint
 
 
 def repeats(link):

@@ -3,14 +3,14 @@ say nothing, and replies that do not fit; IPv4 and IPv6, with losses.
 """
 
 import contextlib
-import socket
 
 import pytest
 
 from client import Running, parse_json
 from daemon import RiposteTest
+from far_peer import far_peer
 from link import Faults, Link
-from peers import UdpPeer, echo_datagram
+from peers import echo_datagram
 
 HEADERS = {4: 28, 6: 48}
 ROUTER = {4: ("ICMP", Link.ROUTER4), 6: ("ICMPv6", Link.ROUTER6)}
@@ -35,15 +35,8 @@ def short_answer_up_to(payload):
 class PathMtu(RiposteTest):
     @contextlib.contextmanager
     def peer(self, family, handler=echo_datagram, **options):
-        with Link(**options) as link:
-            listener = link.server.socket(family, socket.SOCK_DGRAM)
-            listener.bind((link.server.address(family), 0))
-            peer = UdpPeer(handler, listener=listener)
-            try:
-                yield link, peer.endpoint
-            finally:
-                with link.server:
-                    peer.close()
+        with Link(**options) as link, far_peer(link, family=family, handler=handler) as endpoint:
+            yield link, endpoint
 
     def run_client(self, link, *arguments, code=0):
         with link.client, Running("ping", "--mtu", *arguments) as client:

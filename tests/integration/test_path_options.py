@@ -13,9 +13,10 @@ import pytest
 from capture import TCP, UDP, Capture
 from client import RIPOSTE, Running, parse_json
 from daemon import RiposteTest
+from far_peer import far_peer
 from link import FORWARD, Faults, Link
 from patience import WAIT
-from peers import TcpPeer, UdpPeer, echo_datagram, echo_stream
+from peers import UdpPeer
 
 NOBODY = 65534
 
@@ -32,19 +33,6 @@ class PathTest(RiposteTest):
     def link(self, **options):
         with Link(**options) as link:
             yield link
-
-    @contextlib.contextmanager
-    def echo(self, link, transport, family=4, host=None):
-        """An echo at the server's end; its endpoint."""
-        listener = link.server.socket(family, socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM)
-        listener.bind((host or link.server.address(family), 0))
-        peer = (TcpPeer(echo_stream, listener=listener) if transport == "tcp"
-                else UdpPeer(echo_datagram, listener=listener))
-        try:
-            yield peer.endpoint
-        finally:
-            with link.server:  # the connection that wakes the peer to end it must come from there
-                peer.close()
 
     def run_client(self, link, *arguments, code=0, **options):
         with link.client, Running(*arguments, **options) as client:
@@ -70,7 +58,7 @@ class Marks(PathTest):
         for family in (4, 6):
             with self.link() as link, Capture(link.server, "side2") as capture:
                 for transport, protocol in (("udp", UDP), ("tcp", TCP)):
-                    with self.echo(link, transport, family) as endpoint:
+                    with far_peer(link, transport, family) as endpoint:
                         for command in COMMANDS:
                             with self.subTest(family=family, transport=transport, command=command):
                                 self.run_client(link, *command, "--dscp", "ef", "--ttl", "9", endpoint)
@@ -79,14 +67,14 @@ class Marks(PathTest):
                                 self.assertEqual(self.marks(capture, protocol), {(0, 0, 64)})
 
     def test_df_forbids_fragments_for_each_command(self):
-        with self.link() as link, Capture(link.server, "side2") as capture, self.echo(link, "udp") as endpoint:
+        with self.link() as link, Capture(link.server, "side2") as capture, far_peer(link, "udp") as endpoint:
             for command in COMMANDS:
                 with self.subTest(command=command):
                     self.run_client(link, *command, "--df", endpoint)
                     self.assertEqual({each.df for each in capture.packets(UDP)}, {True})
 
     def test_the_document_names_the_options_in_force(self):
-        with self.link() as link, self.echo(link, "udp") as endpoint:
+        with self.link() as link, far_peer(link, "udp") as endpoint:
             options = ("-I", "side1", "--source", link.client.ipv4 + ":40123", "--mark", "0x17", "--dscp", "af11",
                        "--ttl", "33", "--df")
             expected = {"interface": "side1", "source": link.client.ipv4, "source_port": 40123, "mark": 23,
@@ -135,7 +123,7 @@ class Replies(PathTest):
                         "ecn": {"not_ect": 1, "ect1": 1, "ect0": 0, "ce": 1}})
 
     def test_over_tcp_there_is_no_single_header(self):
-        with self.link() as link, self.echo(link, "tcp") as endpoint:
+        with self.link() as link, far_peer(link, "tcp") as endpoint:
             done = parse_json(self.run_client(link, "ping", "-j", "-c", "1", endpoint))
             self.assertNotIn("replies", done.json["endpoints"][0])
 
@@ -167,7 +155,7 @@ class Ways(PathTest):
                 ip(link.client, f"-{family} route add {server} via {gateway} dev way1 metric 5000",
                    f"-{family} route add {server} via {'192.0.2.1' if family == 4 else 'fd00:1::1'} dev side1")
                 for transport in ("udp", "tcp"):
-                    with self.echo(link, transport, family) as endpoint:
+                    with far_peer(link, transport, family) as endpoint:
                         self.assert_detour(link, capture, family, endpoint, "-I", "way1")
 
     def test_the_mark_decides_by_the_routing_policy(self):
@@ -176,7 +164,7 @@ class Ways(PathTest):
                 ip(link.client, f"-{family} route add default via {link.DETOUR[family][1]} dev way1 table 100",
                    f"-{family} rule add fwmark 0x17 table 100")
                 for transport in ("udp", "tcp"):
-                    with self.echo(link, transport, family) as endpoint:
+                    with far_peer(link, transport, family) as endpoint:
                         self.assert_detour(link, capture, family, endpoint, "--mark", "23")
 
     def test_the_source_has_its_port(self):
@@ -185,7 +173,7 @@ class Ways(PathTest):
                 address = link.client.address(family)
                 source = f"{address}:40123" if family == 4 else f"[{address}]:40123"
                 for transport, protocol in (("udp", UDP), ("tcp", TCP)):
-                    with self.echo(link, transport, family) as endpoint:
+                    with far_peer(link, transport, family) as endpoint:
                         # Twice each: a connection that has ended does not hold the port.
                         for command in (("ping", "-c", "2", "-i", "20ms"), ("load", "-n", "20", "-c", "1")) * 2:
                             with self.subTest(family=family, transport=transport, command=command):
@@ -248,7 +236,7 @@ class TooBig(PathTest):
         for family in (4, 6):
             protocol, router = self.ROUTER[family]
             says = f"too big: the path MTU is 1400 ({protocol} from {router})"
-            with self.link(forward=Faults(mtu=1400)) as link, self.echo(link, "udp", family) as endpoint:
+            with self.link(forward=Faults(mtu=1400)) as link, far_peer(link, "udp", family) as endpoint:
                 done = self.run_client(link, "send", "--df", endpoint, "x" * self.SIZE[family], code=1)
                 self.assertEqual((done.stdout, done.stderr),
                                  ("", f"riposte: {endpoint}: {says}; send less, or leave out --df\n"))
@@ -259,7 +247,7 @@ class TooBig(PathTest):
 
     def test_with_df_load_counts_what_became_too_big(self):
         """The link is changed under a run: the first request fits."""
-        with self.link() as link, self.echo(link, "udp") as endpoint:
+        with self.link() as link, far_peer(link, "udp") as endpoint:
             with link.client, Running("load", "-j", "--df", "-s", self.SIZE[4], "-r", "50", "-d", "2m", "-W", "300ms",
                                       "-c", "2", "--warmup", "0", endpoint) as client:
                 self.await_packets(link, 20)
@@ -282,7 +270,7 @@ class TooBig(PathTest):
 
     def test_with_df_the_mtu_of_this_machines_link_is_named(self):
         for family in (4, 6):
-            with self.link(mtu=1400) as link, self.echo(link, "udp", family) as endpoint:
+            with self.link(mtu=1400) as link, far_peer(link, "udp", family) as endpoint:
                 says = "too big: the MTU of this machine's link is 1400"
                 done = self.run_client(link, "send", "--df", endpoint, "x" * self.SIZE[family], code=2)
                 self.assertEqual(done.stderr, f"riposte: {endpoint}: {says}; send less, or leave out --df\n")
@@ -291,7 +279,7 @@ class TooBig(PathTest):
 
     def test_large_packets_on_a_large_link(self):
         for family in (4, 6):
-            with self.link(mtu=9000) as link, self.echo(link, "udp", family) as endpoint:
+            with self.link(mtu=9000) as link, far_peer(link, "udp", family) as endpoint:
                 size = 9000 - (28 if family == 4 else 48)
                 self.run_client(link, "ping", "-c", "2", "-i", "20ms", "--df", "-s", size, endpoint)
                 done = self.run_client(link, "ping", "-c", "1", "--df", "-s", size + 1, endpoint, code=1)

@@ -16,7 +16,8 @@ import threading
 import unittest
 
 from patience import WAIT as SECONDS_MAX
-from send_case import RIPOSTE, Case, answering, has_ipv6, random_bytes, receive_all, reset, riposte
+from peers import has_ipv6, reset
+from send_case import RIPOSTE, Case, answering, random_bytes, receive_all, riposte
 
 
 class Stream(Case):

@@ -13,7 +13,8 @@ import unittest
 
 from client import SANITIZER
 from patience import WAIT as SECONDS_MAX
-from send_case import Case, answering, receive_all, reset, riposte
+from peers import reset
+from send_case import Case, answering, receive_all, riposte
 
 NEVER = "300s"  # longer than any test may last: the client must not wait for it
 

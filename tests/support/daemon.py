@@ -29,6 +29,7 @@ import time
 import unittest
 
 from patience import RUN, SANITIZER, WAIT  # noqa: F401
+from peers import reset  # noqa: F401
 from ports import free_port  # noqa: F401
 from preparation import (IO_URING_SETUP, Preparation, become_nobody, libc, limit_descriptors,  # noqa: F401
                          refuse_io_uring, refuse_ipv6_sockets, refuse_system_calls)
@@ -502,12 +503,6 @@ def receive_exactly(client, size):
             raise AssertionError(f"the peer finished after {len(data)} of {size} bytes")
         data += part
     return bytes(data)
-
-
-def reset(client):
-    """Ends a connection with RST."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
 
 
 def listen_section(service, address, **options):

@@ -5,7 +5,6 @@ Each server is a thread on a loopback port that the kernel chooses, and every wa
 
 import os
 import socket
-import struct
 import subprocess
 import threading
 import unittest
@@ -42,23 +41,8 @@ def answering(answer):
     return serve
 
 
-def reset(connection):
-    """Closes with RST."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
 def random_bytes(size):
     return os.urandom(1 << 16) * (size >> 16) + os.urandom(size & 0xFFFF)
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
 
 
 class Case(unittest.TestCase):

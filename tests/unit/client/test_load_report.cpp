@@ -1,6 +1,7 @@
 // Every text of load, exactly, and its JSON against the schema.
 #include "client/load/load_report.h"
 #include "client/show/table.h"
+#include "tests/unit/client/samples.h"
 #include "tests/unit/client/schema.h"
 #include "tests/unit/client/under_load.h"
 
@@ -430,18 +431,8 @@ TEST_CASE("the JSON document matches its schema, and the schema has nothing else
     CHECK(faults(closed_udp) == std::vector<std::string>{});
     udp.path_mtu = 1400;
     udp.fragmented = true;
-    udp.path = {
-        .interface = "eth0",
-        .source = "192.0.2.1",
-        .source_port = 5000,
-        .mark = 23,
-        .dscp = 46,
-        .ttl = 9,
-        .df = true};
-    Cause too_big{.kind = CauseKind::icmp, .type = 3, .code = 4, .error = EMSGSIZE, .mtu = 1400};
-    too_big.from.size = sizeof(sockaddr_in);
-    too_big.from.storage.ss_family = AF_INET;
-    udp.causes.note(too_big);
+    udp.path = test::full_path();
+    udp.causes.note(test::too_big_for(1400));
     CHECK(faults(udp) == std::vector<std::string>{});
     LoadResult repaired = closed_loop();
     repaired.tcp.add(

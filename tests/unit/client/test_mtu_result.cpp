@@ -1,5 +1,6 @@
 // What a search for the path MTU prints, and its JSON against the schema.
 #include "client/ping/mtu_result.h"
+#include "tests/unit/client/samples.h"
 #include "tests/unit/client/schema.h"
 
 #include <array>
@@ -19,15 +20,6 @@ namespace {
 
 constexpr PingStyle usual_style{};
 
-Cause router(uint32_t mtu) {
-    Cause cause{.kind = CauseKind::icmp, .type = 3, .code = 4, .error = EMSGSIZE, .mtu = mtu};
-    auto* const from = reinterpret_cast<sockaddr_in*>(&cause.from.storage);
-    from->sin_family = AF_INET;
-    ::inet_pton(AF_INET, "198.51.100.1", &from->sin_addr);
-    cause.from.size = sizeof(sockaddr_in);
-    return cause;
-}
-
 MtuResult found(uint32_t mtu, MtuLimit limit) {
     return {
         .name = "udp://server:7",
@@ -46,7 +38,7 @@ MtuResult found(uint32_t mtu, MtuLimit limit) {
 
 TEST_CASE("the result says how it is known, for each direction") {
     MtuResult result = found(1400, MtuLimit::router);
-    result.limit_cause = router(1400);
+    result.limit_cause = test::too_big_for(1400);
     CHECK(
         mtu_summary(result, usual_style) ==
         "forward: the path MTU is 1400: the router 198.51.100.1 said so (ICMP)\n"
@@ -86,7 +78,10 @@ TEST_CASE("a trial is a line") {
             usual_style) == "1400 bytes: answered in 0.321 ms\n");
     CHECK(
         mtu_trial_line(
-            {.bytes = 1500, .fate = MtuTrial::Fate::too_big, .probes = 1, .cause = router(1400)},
+            {.bytes = 1500,
+             .fate = MtuTrial::Fate::too_big,
+             .probes = 1,
+             .cause = test::too_big_for(1400)},
             usual_style) == "1500 bytes: too big: the path MTU is 1400 (ICMP from 198.51.100.1)\n");
     CHECK(
         mtu_trial_line({.bytes = 1450, .fate = MtuTrial::Fate::silent, .probes = 4}, usual_style) ==
@@ -96,18 +91,14 @@ TEST_CASE("a trial is a line") {
 TEST_CASE("the JSON document of --mtu matches its schema, and the schema has nothing else") {
     std::vector<MtuResult> results;
     results.push_back(found(1400, MtuLimit::router));
-    results.back().limit_cause = router(1400);
-    results.back().path = {
-        .interface = "eth0",
-        .source = "192.0.2.1",
-        .source_port = 5000,
-        .mark = 23,
-        .dscp = 46,
-        .ttl = 9,
-        .df = true};
+    results.back().limit_cause = test::too_big_for(1400);
+    results.back().path = test::full_path();
     results.back().trials = {
         {.bytes = 52, .fate = MtuTrial::Fate::passed, .probes = 1, .rtt_ns = 321'000},
-        {.bytes = 1500, .fate = MtuTrial::Fate::too_big, .probes = 1, .cause = router(1400)},
+        {.bytes = 1500,
+         .fate = MtuTrial::Fate::too_big,
+         .probes = 1,
+         .cause = test::too_big_for(1400)},
         {.bytes = 1450, .fate = MtuTrial::Fate::silent, .probes = 4}};
     results.push_back(found(0, MtuLimit::silence));
     results.back().error = "udp://server:7: no answer";

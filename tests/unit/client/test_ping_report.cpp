@@ -3,6 +3,7 @@
 #include "client/ping/ping_report.h"
 #include "client/show/json.h"
 #include "client/show/table.h"
+#include "tests/unit/client/samples.h"
 #include "tests/unit/client/schema.h"
 
 #include <algorithm>
@@ -644,14 +645,7 @@ TEST_CASE(
     full.rtt.record(62'100, 1000); // enough for a p99.9
     full.path_mtu = 1400;
     full.fragmented = true;
-    full.path = {
-        .interface = "eth0",
-        .source = "192.0.2.1",
-        .source_port = 5000,
-        .mark = 23,
-        .dscp = 46,
-        .ttl = 9,
-        .df = true};
+    full.path = test::full_path();
     full.headers.note({.ttl = 64, .traffic_class = 3, .fragment = {}});
     for (uint16_t i = 0; i < 4; i++) {
         FlowResult flow;

@@ -6,6 +6,7 @@
 #include "client/throughput/throughput_plot.h"
 #include "client/throughput/throughput_report.h"
 #include "client/throughput/throughput_result.h"
+#include "tests/unit/client/samples.h"
 #include "tests/unit/client/schema.h"
 #include "tests/unit/client/under_load.h"
 
@@ -277,10 +278,7 @@ TEST_CASE("every document is valid, and every property occurs") {
     result.cpu_ns = second;
     result.streams[0].bitrate = 1e9;
     result.streams[0].rtt.record(1'000'000, 1000);
-    Cause too_big{.kind = CauseKind::icmp, .type = 3, .code = 4, .error = EMSGSIZE, .mtu = 1400};
-    too_big.from.size = sizeof(sockaddr_in);
-    too_big.from.storage.ss_family = AF_INET;
-    result.streams[0].causes.note(too_big);
+    result.streams[0].causes.note(test::too_big_for(1400));
     result.streams[0].tcp.connections = 2;
     result.streams[0].tcp.add(
         {.retransmits = 1, .segments_sent = 4, .min_rtt_ns = 50'000, .smoothed_rtt_ns = 60'000});
