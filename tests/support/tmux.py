@@ -16,6 +16,7 @@ import unittest
 from client import RIPOSTE, environment
 from patience import WAIT
 from peers import wait_until
+from runner.machine import end_with_its_parent
 
 PROMPT = "ready> "
 
@@ -29,11 +30,16 @@ class Tmux:
     def __init__(self, columns, lines, env=None):
         need_tmux()
         self.directory = tempfile.mkdtemp(prefix="riposte-tmux-")
-        self.socket = os.path.join(self.directory, "socket")
+        socket = os.path.join(self.directory, "socket")
+        self.client = ["tmux", "-N", "-u", "-S", socket]
         variables = {"ENV": None, "LC_ALL": "C.UTF-8", "TMUX": None,
                      "PATH": f"{os.path.dirname(RIPOSTE)}:{os.environ['PATH']}", **(env or {})}
         self.env = environment(variables)
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", columns, "-y", lines,
+        self.server = subprocess.Popen(  # no daemon: it ends with this process, however that ends
+            ["tmux", "-D", "-u", "-S", socket, "-f", "/dev/null"], env=self.env, stdin=subprocess.DEVNULL,
+            preexec_fn=end_with_its_parent)
+        wait_until(self.has_server, "tmux")
+        self._tmux("new-session", "-d", "-x", columns, "-y", lines,
                    f"exec env 'PS1={PROMPT}' sh")  # the shell between would drop it
         self._tmux("set-option", "-g", "window-size", "manual")
         self._tmux("set-option", "-g", "status", "off")
@@ -44,13 +50,17 @@ class Tmux:
         return self
 
     def __exit__(self, *_):
-        subprocess.run(["tmux", "-S", self.socket, "kill-server"], check=False, stderr=subprocess.DEVNULL,
-                       timeout=WAIT)
+        self.server.kill()
+        self.server.wait(WAIT)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _tmux(self, *words):
-        return subprocess.run(["tmux", "-u", "-S", self.socket, *map(str, words)], env=self.env, check=True,
+        return subprocess.run([*self.client, *map(str, words)], env=self.env, check=True,
                               stdout=subprocess.PIPE, timeout=WAIT).stdout.decode()
+
+    def has_server(self):
+        return subprocess.run([*self.client, "show-options", "-g", "status"], env=self.env, check=False,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=WAIT).returncode == 0
 
     def type(self, *keys):
         """Keys as send-keys(1) names them: "q", "C-c", "PageDown"."""
