@@ -328,7 +328,8 @@ Result<Exit> load(const CommonOptions& common, const LoadOptions& options) {
     const auto engine = make_engine(context, reconnect);
     const Look look{colors_output(common.color), output_columns()};
     LoadRun run(context, *engine, plan, files->wants_series(), result, options.report, look);
-    WhilePinging* const probes = *pinging ? &pinging->value() : nullptr;
+    std::optional<WhilePinging>& working = *pinging;
+    WhilePinging* const probes = working ? &*working : nullptr;
     run.set_pinging(probes);
     if (auto done = run.run(); !done) {
         result.interrupted = loop->interrupted();
