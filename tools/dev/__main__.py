@@ -50,8 +50,8 @@ def commands():
 def restore_signals():
     """A shell that starts ./dev in the background makes it ignore SIGINT and SIGQUIT, and its children inherit
     that, although tests interrupt them. A signal that is caught here has its default action in a child again."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, process.interrupt)
+    signal.signal(signal.SIGTERM, process.interrupt)
     if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 

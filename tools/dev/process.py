@@ -17,6 +17,8 @@ _running = set()
 _sessions = set()
 _lock = threading.Lock()
 _local = threading.local()
+_starting = False  # in the main thread
+_interrupted = False
 
 #: The lines of a failed build that are shown, with those that follow them.
 _ERROR_LINE = re.compile(r"error:|ERROR|FAILED|^E: ")
@@ -33,6 +35,41 @@ class Done:
         return self.status == 0
 
 
+def interrupt(number, frame):  # pylint: disable=unused-argument
+    """The handler of signals that end this program. One that comes while a command is started counts as soon as the
+    command is known, so that none is left behind."""
+    global _interrupted  # pylint: disable=global-statement
+    if not _starting:
+        raise KeyboardInterrupt
+    _interrupted = True
+
+
+def _start(kind, words, **options):
+    """Popen; the command is in the set `kind` whenever another thread looks."""
+    global _starting, _interrupted  # pylint: disable=global-statement
+    is_main = threading.current_thread() is threading.main_thread()
+    with _lock:
+        _starting = _starting or is_main
+        try:
+            child = subprocess.Popen(words, **options)  # pylint: disable=consider-using-with
+            kind.add(child)
+        finally:
+            _starting = _starting and not is_main
+    if is_main and _interrupted:
+        _interrupted = False
+        _end(child, kind)
+        raise KeyboardInterrupt
+    return child
+
+
+def _end(child, kind):
+    with contextlib.suppress(ProcessLookupError):
+        if kind is _sessions:
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.terminate()
+
+
 def run(command, log=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
     """Runs a command to its end; its output goes to the file `log`, or to our own output."""
     words = [str(word) for word in command]
@@ -44,19 +81,18 @@ def run(command, log=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
             log = pathlib.Path(log)
             log.parent.mkdir(parents=True, exist_ok=True)
             out = stack.enter_context(open(log, "wb"))
-        with subprocess.Popen(words, stdin=stdin, stdout=out, env=environment, cwd=cwd,
-                              stderr=subprocess.STDOUT if out else None) as child:
+        child = _start(_running, words, stdin=stdin, stdout=out, env=environment, cwd=cwd,
+                       stderr=subprocess.STDOUT if out else None)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except KeyboardInterrupt:  # only we may have got the signal
+            _end(child, _running)
+            child.wait()
+            raise
+        finally:
             with _lock:
-                _running.add(child)
-            try:
-                _, status, usage = os.wait4(child.pid, 0)
-            except KeyboardInterrupt:  # only we may have got the signal
-                child.terminate()
-                raise
-            finally:
-                with _lock:
-                    _running.discard(child)
-            child.returncode = os.waitstatus_to_exitcode(status)
+                _running.discard(child)
+        child.returncode = os.waitstatus_to_exitcode(status)
     cpu = usage.ru_utime + usage.ru_stime
     charge(cpu)
     return Done(child.returncode, time.monotonic() - began, cpu)
@@ -65,24 +101,22 @@ def run(command, log=None, env=None, cwd=None, stdin=subprocess.DEVNULL):
 def run_in_session(command, cwd, seconds=None, **environment):
     """Runs a command in a session of its own, and returns its output. After `seconds`, or when every command is to
     end, the session is killed: the command and what it started."""
-    with subprocess.Popen(
-            [str(word) for word in command], cwd=cwd, start_new_session=True,
-            env={**os.environ, **{name: str(value) for name, value in environment.items()}},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="backslashreplace") as child:
+    child = _start(
+        _sessions, [str(word) for word in command], cwd=cwd, start_new_session=True,
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="backslashreplace")
+    try:
+        output, _ = child.communicate(timeout=seconds)
+    except BaseException as problem:
+        _end(child, _sessions)
+        output, _ = child.communicate()
+        if not isinstance(problem, subprocess.TimeoutExpired):
+            raise
+        output += f"\nkilled after {seconds:.0f} s\n"
+    finally:
         with _lock:
-            _sessions.add(child)
-        try:
-            output, _ = child.communicate(timeout=seconds)
-        except BaseException as problem:
-            os.killpg(child.pid, signal.SIGKILL)
-            output, _ = child.communicate()
-            if not isinstance(problem, subprocess.TimeoutExpired):
-                raise
-            output += f"\nkilled after {seconds:.0f} s\n"
-        finally:
-            with _lock:
-                _sessions.discard(child)
+            _sessions.discard(child)
     return subprocess.CompletedProcess(command, child.returncode, output)
 
 
@@ -142,8 +176,7 @@ def end_all(number=signal.SIGTERM):
     """Sends every running command a signal to end; the commands end their own children. Sessions are killed."""
     with _lock:
         for child in _sessions:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            _end(child, _sessions)
         for child in _running:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(number)
