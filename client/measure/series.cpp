@@ -1,11 +1,7 @@
-// Columns are reserved at the start, so that recording never allocates; those that time has not
-// reached yet cost address space, no memory. A gap of days costs a doubling of the width for each
-// factor of two, every one of which leaves half as many columns to merge.
 #include "client/measure/series.h"
 
 #include <algorithm>
 #include <bit>
-#include <cassert>
 #include <limits>
 
 namespace riposte::client {
@@ -18,11 +14,6 @@ uint32_t capped_sum(uint32_t a, uint32_t b) {
 }
 
 } // namespace
-
-Series::Series(uint64_t start_ns, uint64_t width_ns) : start_ns_(start_ns), width_ns_(width_ns) {
-    assert(width_ns > 0);
-    columns_.reserve(columns_max);
-}
 
 /// The octave in front of the bits that follow the leading one.
 size_t Series::cell_of(uint64_t value_ns) {
@@ -73,32 +64,8 @@ uint64_t Series::Cells::nearest_rank_ns(uint64_t rank) const {
     return max_ns; // a cell was at its limit
 }
 
-/// The column of that moment, after as many doublings as it needs.
-Series::Cells& Series::column_at(uint64_t at_ns) {
-    const uint64_t since_ns = at_ns > start_ns_ ? at_ns - start_ns_ : 0;
-    while (since_ns / width_ns_ >= columns_max)
-        halve();
-    const auto index = static_cast<size_t>(since_ns / width_ns_);
-    if (index >= columns_.size())
-        columns_.resize(index + 1);
-    return columns_[index];
-}
-
-/// Half as many columns, twice as wide.
-void Series::halve() {
-    const size_t left = (columns_.size() + 1) / 2;
-    for (size_t index = 0; index < left; ++index) {
-        if (index > 0)
-            columns_[index] = columns_[2 * index];
-        if (2 * index + 1 < columns_.size())
-            columns_[index].merge(columns_[2 * index + 1]);
-    }
-    columns_.resize(left);
-    width_ns_ *= 2;
-}
-
 void Series::record(uint64_t at_ns, uint64_t value_ns) {
-    Cells& column = column_at(at_ns);
+    Cells& column = columns_.at(at_ns);
     ++column.count;
     column.min_ns = std::min(column.min_ns, value_ns);
     column.max_ns = std::max(column.max_ns, value_ns);
@@ -107,17 +74,18 @@ void Series::record(uint64_t at_ns, uint64_t value_ns) {
 }
 
 void Series::record_failure(uint64_t at_ns) {
-    ++column_at(at_ns).failures;
+    ++columns_.at(at_ns).failures;
 }
 
 std::vector<Series::Column> Series::columns() const {
     std::vector<Column> columns;
-    columns.reserve(columns_.size());
-    for (const Cells& cells_of_column : columns_) {
+    columns.reserve(columns_.cells().size());
+    const uint64_t width_ns = columns_.width_ns();
+    for (const Cells& cells_of_column : columns_.cells()) {
         const uint64_t count = cells_of_column.count;
         Column column{
-            .start_ns = columns.size() * width_ns_,
-            .width_ns = width_ns_,
+            .start_ns = columns.size() * width_ns,
+            .width_ns = width_ns,
             .count = count,
             .failures = cells_of_column.failures,
             .min_ns = 0,

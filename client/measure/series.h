@@ -1,10 +1,11 @@
 // How durations changed in the course of a run, in bounded memory however long it lasts.
 //
-// Time is cut into columns of equal width. When the last one is full, neighbours are merged and the
-// width doubles, so that between half and all of the columns are in use. Each column counts its
-// durations in a coarse log-linear histogram (32 cells an octave from 1 us on, so that percentiles
-// are within 1/32 of the exact ones): at most one MiB in all.
+// Each column of time (time_columns.h) counts its durations in a coarse log-linear histogram (32
+// cells an octave from 1 us on, so that percentiles are within 1/32 of the exact ones): at most one
+// MiB in all.
 #pragma once
+
+#include "client/measure/time_columns.h"
 
 #include <array>
 #include <cstddef>
@@ -15,8 +16,6 @@ namespace riposte::client {
 
 class Series {
 public:
-    static constexpr size_t columns_max = 256;
-
     struct Column {
         uint64_t start_ns; ///< from the start of the run
         uint64_t width_ns;
@@ -29,7 +28,8 @@ public:
     };
 
     /// `start_ns` on the clock that record() is given; `width_ns` of the first columns.
-    explicit Series(uint64_t start_ns, uint64_t width_ns = 10'000'000);
+    explicit Series(uint64_t start_ns, uint64_t width_ns = 10'000'000)
+        : columns_(start_ns, width_ns) {}
 
     /// A duration that belongs to the moment `at_ns`; a moment before the start is the start.
     void record(uint64_t at_ns, uint64_t value_ns);
@@ -59,12 +59,7 @@ private:
     static uint64_t low_of(size_t cell);
     static uint64_t width_of(size_t cell);
 
-    Cells& column_at(uint64_t at_ns);
-    void halve();
-
-    uint64_t start_ns_;
-    uint64_t width_ns_;
-    std::vector<Cells> columns_; ///< up to the last one used, columns_max at most
+    TimeColumns<Cells> columns_;
 };
 
 } // namespace riposte::client

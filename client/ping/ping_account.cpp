@@ -65,8 +65,11 @@ void PingAccount::begin(double started_at, uint64_t started_ns, std::unique_ptr<
     result_.started_at = started_at;
     result_.started_ns = started_ns;
     result_.series = std::move(series);
-    if (result_.series)
-        result_.outages.keep_list();
+    if (!result_.series)
+        return;
+    result_.outages.keep_list();
+    for (FlowResult& flow : result_.flows)
+        flow.fates.emplace(started_ns);
 }
 
 void PingAccount::note_connected(uint64_t connect_ns) {
@@ -81,7 +84,7 @@ void PingAccount::set_path(std::optional<uint32_t> mtu, bool fragmented) {
 
 void PingAccount::set_flows(std::span<const uint16_t> ports) {
     for (const uint16_t port : ports)
-        result_.flows.push_back({.port = port, .counts = {}, .rtt = {}});
+        result_.flows.push_back({.port = port, .counts = {}, .rtt = {}, .fates = {}});
 }
 
 uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns) {
@@ -406,8 +409,11 @@ void PingAccount::end_waiting(Probe& probe, Outcome outcome, uint64_t rtt_ns, co
     probe.outcome = outcome;
     result_.counts.add(outcome);
     result_.outages.decide(probe.intended_ns, outcome);
-    if (FlowResult* const flow = flow_of(probe))
+    if (FlowResult* const flow = flow_of(probe)) {
         flow->counts.add(outcome);
+        if (flow->fates)
+            flow->fates->record(probe.sent_ns, outcome == Outcome::answered);
+    }
     if (outcome != Outcome::answered && result_.series)
         result_.series->record_failure(probe.sent_ns);
     if (fates_ != nullptr)

@@ -6,6 +6,7 @@
 #include "client/show/report.h"
 #include "common/text.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,23 @@ std::vector<PlottedSpan> plotted_outages(const PingResult& result) {
     return spans;
 }
 
+std::vector<PlottedFlow> plotted_flows(const PingResult& result) {
+    if (result.flows.empty() || !result.flows.front().fates)
+        return {};
+    const FlowVerdict verdict = judge_flows(result);
+    const auto is_bad = [&](uint16_t port) {
+        const auto has_it = [&](const BadFlows& bad) {
+            return std::ranges::binary_search(bad.ports, port);
+        };
+        return std::ranges::any_of(verdict.lossy, has_it) ||
+               std::ranges::any_of(verdict.slow, has_it);
+    };
+    std::vector<PlottedFlow> flows;
+    for (const FlowResult& flow : result.flows)
+        flows.push_back({.port = flow.port, .fates = &*flow.fates, .is_bad = is_bad(flow.port)});
+    return flows;
+}
+
 std::vector<Plotted> curves_of(std::span<const PingResult* const> results) {
     std::vector<Plotted> curves;
     curves.reserve(results.size());
@@ -38,7 +56,8 @@ std::vector<Plotted> curves_of(std::span<const PingResult* const> results) {
              .histogram = &result->rtt,
              .series = result->series.get(),
              .counts = plotted_counts(result->counts),
-             .outages = plotted_outages(*result)});
+             .outages = plotted_outages(*result),
+             .flows = plotted_flows(*result)});
     return curves;
 }
 

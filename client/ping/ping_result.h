@@ -9,6 +9,7 @@
 
 #include "client/measure/above_least.h"
 #include "client/measure/fail_if.h"
+#include "client/measure/fate_series.h"
 #include "client/measure/flow_verdict.h"
 #include "client/measure/histogram.h"
 #include "client/measure/outages.h"
@@ -34,6 +35,7 @@ struct FlowResult {
     uint16_t port = 0;
     OutcomeCounts counts; ///< what comes beside first answers is not counted here
     Histogram rtt;
+    std::optional<FateSeries> fates; ///< if the run is drawn
 };
 
 struct PingResult {

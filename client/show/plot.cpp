@@ -1,7 +1,7 @@
 // The page from top to bottom: title, subtitle, when it was and by which version, a table of the
-// curves with their counts and percentiles, the panel of latency over time, the panel of the
-// distribution by percentile. Both panels have the same scale of latency, so that a height in one
-// is the same height in the other.
+// curves with their counts and percentiles, the panel of latency over time, with --flows a
+// strip for each flow, the panel of the distribution by percentile. Both panels have the same scale
+// of latency, so that a height in one is the same height in the other.
 //
 // Colours are Okabe and Ito's, adapted to the ground. The rules for a light ground stand outside of
 // any media query, for renderers that know none. Every four curves have another pattern of dashes:
@@ -282,10 +282,16 @@ std::string render_svg(const PlotHead& head, std::span<const Plotted> plotted) {
     page.bottom += 22;
     page.body += table(curves, page.bottom);
     const LatencyScale latency = latency_scale(curves);
-    const Drawn upper = draw_over_time(page.bottom + 28, time_scale(curves), latency, curves);
-    const Drawn lower = draw_by_percentile(upper.bottom + panel_gap, latency, curves);
-    page.body += upper.svg + lower.svg;
-    page.bottom = lower.bottom;
+    const TimeScale time = time_scale(curves);
+    const auto draw = [&](const Drawn& drawn) {
+        page.body += drawn.svg;
+        page.bottom = drawn.bottom;
+    };
+    draw(draw_over_time(page.bottom + 28, time, latency, curves));
+    for (const Curve& curve : curves)
+        if (!curve.plotted->flows.empty())
+            draw(draw_by_flow(page.bottom + panel_gap, time, curve.plotted->flows));
+    draw(draw_by_percentile(page.bottom + panel_gap, latency, curves));
     return end_page(head, page);
 }
 

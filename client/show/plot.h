@@ -3,6 +3,7 @@
 // prefers-color-scheme, in colours that colour-blind readers can distinguish.
 #pragma once
 
+#include "client/measure/fate_series.h"
 #include "client/measure/histogram.h"
 #include "client/measure/series.h"
 
@@ -27,6 +28,13 @@ struct PlottedSpan {
     uint64_t to_ns;
 };
 
+/// A flow of an endpoint's probes.
+struct PlottedFlow {
+    uint16_t port; ///< the local one
+    const FateSeries* fates;
+    bool is_bad; ///< worse than the others
+};
+
 /// One curve: an endpoint.
 struct Plotted {
     std::string name;
@@ -34,6 +42,7 @@ struct Plotted {
     const Series* series;
     PlottedCounts counts = {};
     std::vector<PlottedSpan> outages = {}; ///< runs of failures, shaded
+    std::vector<PlottedFlow> flows = {};   ///< a strip each
 };
 
 /// What stands above the curves, beside a line of each of them.

@@ -81,6 +81,40 @@ std::string lower_axis(
     return text;
 }
 
+double failure_height(double share) {
+    constexpr double decades = 4;
+    constexpr double least = 0.08; // something is never shown as nothing
+    return std::clamp(1 + std::log10(share) / decades, least, 1.0);
+}
+
+std::string failure_strip(
+    const Area& area, const TimeScale& time, std::span<const FateSeries::Column> columns,
+    double top, double height, std::string_view ink) {
+    constexpr double width_min = 2;
+    const auto place_of = [&](uint64_t at_ns) {
+        return area.x(time.place(static_cast<double>(at_ns)));
+    };
+    const double bottom = top + height;
+    SvgPath bars;
+    for (const FateSeries::Column& column : columns) {
+        if (column.failures == 0)
+            continue;
+        const double share = static_cast<double>(column.failures) /
+                             static_cast<double>(column.failures + column.answers);
+        const double from = place_of(column.start_ns);
+        const double width =
+            std::max(place_of(column.start_ns + column.width_ns) - from, width_min);
+        const double left = std::min(from, area.x(1) - width);
+        const double upper = bottom - height * failure_height(share);
+        bars.move_to({left, bottom});
+        bars.line_to({left, upper});
+        bars.line_to({left + width, upper});
+        bars.line_to({left + width, bottom});
+        bars.close();
+    }
+    return svg_line({area.x(0), bottom}, {area.x(1), bottom}, "grid") + bars.element(ink);
+}
+
 bool Taken::take(double left, double width, double y) {
     constexpr double gap = 8;
     constexpr double line = 15;

@@ -1,6 +1,7 @@
 // What the panels of the plot have in common: the area of their curves, axes, and the texts in it.
 #pragma once
 
+#include "client/measure/fate_series.h"
 #include "client/show/plot_panels.h"
 #include "client/show/plot_scale.h"
 #include "client/show/svg.h"
@@ -28,6 +29,14 @@ std::string latency_axis(const Area& area, const LatencyScale& scale);
 /// `gap` leaves room for what stands below the panel.
 std::string lower_axis(
     const Area& area, std::span<const Tick> ticks, std::string_view title, double gap);
+
+/// How high the bar of that share of failures is, of its strip: a quarter for each power of ten
+/// from 0.01% to 100%.
+double failure_height(double share);
+/// A bar for each column with failures, in a strip from `top` on; its base line.
+std::string failure_strip(
+    const Area& area, const TimeScale& time, std::span<const FateSeries::Column> columns,
+    double top, double height, std::string_view ink);
 
 /// Boxes that texts have taken, so that none lies on another.
 class Taken {

@@ -123,40 +123,17 @@ std::string TimePanel::lines(const Curve& curve) const {
            points.element("points " + curve.stroke());
 }
 
-/// How high the bar of that share of failures is, of its strip: a quarter for each power of ten
-/// from 0.01% to 100%.
-double failure_height(double share) {
-    constexpr double decades = 4;
-    constexpr double least = 0.08; // something is never shown as nothing
-    return std::clamp(1 + std::log10(share) / decades, least, 1.0);
-}
-
 /// A bar for each column, in a strip from `top` on.
 std::string TimePanel::failures(const Curve& curve, double top, double height, bool is_only) const {
-    constexpr double width_min = 2;
-    const auto place_of = [&](uint64_t at_ns) {
-        return area.x(time.place(static_cast<double>(at_ns)));
-    };
-    const double bottom = top + height;
-    SvgPath bars;
-    for (const Series::Column& column : curve.columns) {
-        if (column.failures == 0)
-            continue;
-        const double share = static_cast<double>(column.failures) /
-                             static_cast<double>(column.failures + column.count);
-        const double from = place_of(column.start_ns);
-        const double width =
-            std::max(place_of(column.start_ns + column.width_ns) - from, width_min);
-        const double left = std::min(from, area.x(1) - width);
-        const double upper = bottom - height * failure_height(share);
-        bars.move_to({left, bottom});
-        bars.line_to({left, upper});
-        bars.line_to({left + width, upper});
-        bars.line_to({left + width, bottom});
-        bars.close();
-    }
-    return svg_line({area.x(0), bottom}, {area.x(1), bottom}, "grid") +
-           bars.element(is_only ? "failed" : curve.fill());
+    std::vector<FateSeries::Column> fates;
+    fates.reserve(curve.columns.size());
+    for (const Series::Column& column : curve.columns)
+        fates.push_back(
+            {.start_ns = column.start_ns,
+             .width_ns = column.width_ns,
+             .answers = column.count,
+             .failures = column.failures});
+    return failure_strip(area, time, fates, top, height, is_only ? "failed" : curve.fill());
 }
 
 /// The strips of all curves that have failures, below the panel, with the mark of their curve.

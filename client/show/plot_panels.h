@@ -1,4 +1,5 @@
 // The two panels of the plot, drawn into a page that plot.cpp lays out: plot_panels.cpp,
+// plot_flows.cpp,
 // plot_distribution.cpp.
 #pragma once
 
@@ -47,6 +48,8 @@ struct Drawn {
 };
 Drawn draw_over_time(
     double top, const TimeScale& time, const LatencyScale& latency, std::span<const Curve> curves);
+/// Below the panel of time, and with its scale.
+Drawn draw_by_flow(double top, const TimeScale& time, std::span<const PlottedFlow> flows);
 Drawn draw_by_percentile(double top, const LatencyScale& latency, std::span<const Curve> curves);
 
 } // namespace riposte::client

@@ -126,6 +126,7 @@ TEST_CASE("the window holds twice as many probes as can wait, within its bounds"
 TEST_CASE("flows take the probes in turn, and each has its own outcomes and round trips") {
     PingAccount account(settings);
     account.set_flows(std::array<uint16_t, 3>{41000, 41002, 41003});
+    account.begin(0, 0, std::make_unique<Series>(0));
     for (uint64_t i = 1; i <= 7; i++)
         account.send(i * ms, i * ms);
     account.datagram(copy(account.payload(1)), 11 * ms);
@@ -148,6 +149,11 @@ TEST_CASE("flows take the probes in turn, and each has its own outcomes and roun
     CHECK(flows[0].rtt.min_ns() == 10 * ms);
     CHECK(flows[0].rtt.max_ns() == 40 * ms);
     CHECK(flows[1].rtt.empty());
+    REQUIRE(flows[0].fates.has_value());
+    const auto columns = flows[0].fates->columns();
+    REQUIRE(columns.size() == 1);
+    CHECK(columns[0].answers == 2);
+    CHECK(columns[0].failures == 1);
     check_identity(account);
 }
 

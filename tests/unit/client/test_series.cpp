@@ -105,17 +105,17 @@ TEST_CASE("failures alone make a column, without a duration") {
 
 TEST_CASE("if the columns are full, neighbours are merged and nothing is lost") {
     Series series(0, ms);
-    for (uint64_t i = 0; i < Series::columns_max; ++i)
+    for (uint64_t i = 0; i < time_columns_max; ++i)
         series.record(i * ms, 2000 + i);
-    REQUIRE(series.columns().size() == Series::columns_max);
+    REQUIRE(series.columns().size() == time_columns_max);
     CHECK(series.columns().front().width_ns == ms);
 
-    series.record(Series::columns_max * ms, 1500);
+    series.record(time_columns_max * ms, 1500);
     const auto columns = series.columns();
     check_contiguous(columns);
-    REQUIRE(columns.size() == Series::columns_max / 2 + 1);
+    REQUIRE(columns.size() == time_columns_max / 2 + 1);
     CHECK(columns.front().width_ns == 2 * ms);
-    for (uint64_t i = 0; i < Series::columns_max / 2; ++i) {
+    for (uint64_t i = 0; i < time_columns_max / 2; ++i) {
         REQUIRE(columns[i].count == 2);
         REQUIRE(columns[i].min_ns == 2000 + 2 * i);
         REQUIRE(columns[i].max_ns == 2000 + 2 * i + 1);
@@ -129,7 +129,7 @@ TEST_CASE("an odd number of columns is halved without a loss") {
     for (uint64_t i = 0; i < 7; ++i)
         series.record(i * ms, 4000);
     series.record_failure(6 * ms);
-    series.record(Series::columns_max * ms, 4000);
+    series.record(time_columns_max * ms, 4000);
     const auto columns = series.columns();
     for (size_t i = 0; i < 3; ++i)
         CHECK(columns[i].count == 2);
@@ -161,8 +161,8 @@ TEST_CASE("counts, failures and extremes of a long run are exact, whatever the o
     }
     const auto columns = series.columns();
     check_contiguous(columns);
-    CHECK(columns.size() <= Series::columns_max);
-    CHECK(columns.size() > Series::columns_max / 2);
+    CHECK(columns.size() <= time_columns_max);
+    CHECK(columns.size() > time_columns_max / 2);
     const Sum sum = sum_of(columns);
     CHECK(sum.count == expected.count);
     CHECK(sum.failures == expected.failures);
@@ -228,8 +228,8 @@ TEST_CASE("after a gap of days the columns are few, wide, and hold everything") 
         series.record(0, 30'000); // and back
         const auto columns = series.columns();
         check_contiguous(columns);
-        CHECK(columns.size() <= Series::columns_max);
-        CHECK(columns.size() > Series::columns_max / 2);
+        CHECK(columns.size() <= time_columns_max);
+        CHECK(columns.size() > time_columns_max / 2);
         CHECK(columns.front().count == 1001);
         CHECK(columns.back().count == 1);
         CHECK(columns.back().failures == 1);
