@@ -185,7 +185,7 @@ std::string key(double y, std::span<const Curve> curves, bool has_bands, bool ha
     if (std::ranges::any_of(curves, &Curve::has_several))
         names = has_bands ? std::vector<std::string_view>{"median", band, "max"}
                           : std::vector<std::string_view>{"median", "max"};
-    const std::string_view failed = "failed, of all in its time: 0.01% to 100%, log scale";
+    const std::string_view failed = "failed: 0.01% to 100%, log scale";
     if (has_failures)
         names.push_back(failed);
     if (std::ranges::any_of(curves, &Curve::has_outages))

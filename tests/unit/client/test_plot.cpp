@@ -388,7 +388,7 @@ TEST_CASE("the key names the drawn items, and nothing else") {
     named(">min to p99<");
     measured[0].series.record_failure(0);
     const std::string svg = plot(measured);
-    CHECK(occurrences(svg, ">failed, of all in its time: 0.01% to 100%, log scale<") == 1);
+    CHECK(occurrences(svg, ">failed: 0.01% to 100%, log scale<") == 1);
     CHECK(occurrences(svg, ">failed<") == 1); // beside the strip
 }
 
