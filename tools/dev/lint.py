@@ -23,7 +23,7 @@ SCRIPTS = ["dev", ".ci/run", "packaging/build-deb", "packaging/lint-deb",
 HEADERS = r".*/(common|daemon|client|tests)/.*\.(h|cpp)$"
 FAST = "-clang-analyzer-*,-bugprone-suspicious-include"
 #: Sources that only some builds compile.
-NOT_BUILT = re.compile(r"tests/bench/peers/|test_sandbox_absent\.cpp$|tests/fuzz/replay\.cpp$")
+NOT_BUILT = re.compile(r"tests/bench/peers/|tests/kernels/|test_sandbox_absent\.cpp$|tests/fuzz/replay\.cpp$")
 ROOMS = ("common", "daemon", "client", "tests")
 
 
