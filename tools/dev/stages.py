@@ -63,9 +63,9 @@ NOT_UNDER_ASAN = ["bench", "bench_generators", "bench_peers", "bench_truth", "co
 #: that it owns. A search at the end takes two thirds of the CPU time of a process that lives as briefly as most
 #: do here; the C++ suites always search, and every module does in the long form.
 LEAK_MODULES = ["access", "handover", "life", "listeners", "reload", "scrape"]
-#: The programs that small builds need: what the integration tests start, and what starts the daemons; without the
-#: tests' own tools.
-PROGRAMS = ["daemon/riposted", "client/riposte", "tests/launch/launch"]
+#: What the stage `minimal` builds: the daemon, and what starts it. Nothing of the client depends on a library that
+#: such a build lacks.
+MINIMAL_PROGRAMS = ["daemon/riposted", "tests/launch/launch"]
 
 
 @dataclass(frozen=True)
@@ -164,23 +164,27 @@ def threads_prefix():
     return ["setarch", "-R"] if trial.returncode == 0 else []
 
 
+def client_step(found, stage):
+    """The client and the tests' own tools of the stage `check`, for a build that has only a daemon."""
+    def tools():
+        good = CHECK.configure() and CHECK.compile("integration_programs")
+        if not good:
+            found.add("failed", stage, "compile the client")
+        return good
+    return Step(stage, "client", tools, (f"{stage}: compile",), cpu=os.cpu_count())
+
+
 def threads_steps(found):
     def programs():
         suites.run_programs(found, "threads", THREADS, suites=["threads"], prefix=threads_prefix(),
                             environment=TSAN_ENVIRONMENT, patience=3)
-
-    def tools():
-        good = CHECK.configure() and CHECK.compile("integration_programs")
-        if not good:
-            found.add("failed", "threads", "compile the client")
-        return good
 
     def python():
         suites.run_python(found, "threads", modules(THREADED_MODULES), THREADS, prefix=threads_prefix(),
                           environment=TSAN_ENVIRONMENT, arguments=["--backends=io_uring", "--retry-alone"],
                           tools=CHECK)
     return build_steps(found, "threads", THREADS, THREADED_PROGRAMS) + [
-        Step("threads", "client", tools, ("threads: compile",), cpu=os.cpu_count()),
+        client_step(found, "threads"),
         tests_step("threads", "programs", programs, 2),
         tests_step("threads", "python", python, 4, ("threads: client",))]
 
@@ -188,8 +192,10 @@ def threads_steps(found):
 def minimal_steps(found):
     def python():
         suites.run_python(found, "minimal", modules(MINIMAL_MODULES), MINIMAL,
-                          arguments=["--retry-alone"], at_once=2)
-    return build_steps(found, "minimal", MINIMAL, PROGRAMS) + [tests_step("minimal", "python", python, 2)]
+                          arguments=["--retry-alone"], at_once=2, tools=CHECK)
+    return build_steps(found, "minimal", MINIMAL, MINIMAL_PROGRAMS) + [
+        client_step(found, "minimal"),
+        tests_step("minimal", "python", python, 2, ("minimal: client",))]
 
 
 def deb_steps(found):
