@@ -53,7 +53,7 @@ void set_service_options(const ListenerEntry& entry) {
                 accept_with_first_bytes(socket.fd.get(), entry.service->replies_once());
             else
                 measure_datagrams(
-                    socket.fd.get(), bound.address.address, entry.service->reflector() != nullptr);
+                    socket.fd.get(), bound.address.address, !entry.stamp.of_worker.empty());
 }
 
 ListenerConfig section_of(const std::vector<ListenerConfig>& sections, ServiceKind kind) {

@@ -30,7 +30,7 @@ struct ListenerSpec {
     std::shared_ptr<ListenerCounts> counts = std::make_shared<ListenerCounts>();
     uint16_t port = 0;                            ///< that the socket is bound to
     std::shared_ptr<const CidrSet> twamp_light{}; ///< null: no peer
-    /// Sessions of the service stamp; null for every other one.
+    /// Sessions of the service stamp, whose sockets measure; null for every other service.
     std::shared_ptr<StampSessions> sessions{};
     std::string label{}; ///< "hello on tcp://127.0.0.1:7001", with the port that the kernel gave
 };

@@ -147,8 +147,8 @@ public:
     virtual DatagramReply datagram(
         const ServiceContext& context, std::span<std::byte> datagram) const noexcept = 0;
 
-    /// A service that measures (stamp) is asked here instead of by datagram(), with what the kernel
-    /// says of each datagram. Null: it does not.
+    /// The reflector of stamp, whose listeners have session tables: it is asked instead of
+    /// datagram(), with what the kernel says of each datagram. Null in all other services.
     virtual const StampReflector* reflector() const noexcept { return nullptr; }
 
     /// Writes the whole reply to a request for which datagram() returned `too_long` to the front of

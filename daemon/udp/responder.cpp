@@ -142,7 +142,7 @@ void UdpResponder::arrived(ListenerSlot& at, BufferId buffer, uint32_t size) {
     if (admitted > 0) { // `size` may be 0: an empty datagram is a request, too
         const uint32_t bytes = admitted < count ? admitted * step : size;
         const auto datagrams = buffers.bytes(buffer).first(bytes);
-        replied = at.socket.service->reflector() == nullptr
+        replied = at.socket.sessions == nullptr
                       ? ask_service(at, buffer, source, datagrams, step)
                       : segment == 0 && reflect(at, buffer, source, size);
     }
@@ -155,7 +155,7 @@ uint32_t UdpResponder::admit(
     const ListenerSlot& at, BufferId buffer, SourceKey& source, uint32_t size, uint32_t count) {
     const DatagramInfo& info = turn_.pools.datagrams.info(buffer);
     ResponseRateLimit::Grant grant{};
-    const bool knows_answers = at.socket.service->reflector() != nullptr;
+    const bool knows_answers = at.socket.sessions != nullptr;
     if (const auto refusal = source_filter_.check(info, knows_answers, source))
         grant = {0, *refusal};
     else if (at.socket.acl != nullptr && !at.socket.acl->permits(source))
