@@ -11,6 +11,16 @@ namespace {
 constexpr uint32_t residence_seconds_max = 63;
 constexpr size_t ttl_bytes = 1;
 
+/// Zeros, and the fields that a question and an answer have in the same places.
+void write_common(std::span<std::byte> packet, const Layout& at, const Question& fields) {
+    assert(packet.size() >= at.bytes);
+    std::ranges::fill(packet.first(at.bytes), std::byte{0});
+    write_32(packet, at.sequence, fields.sequence);
+    write_64(packet, at.time, fields.time);
+    write_16(packet, at.error_estimate, fields.error_estimate);
+    write_16(packet, at.ssid, fields.ssid);
+}
+
 } // namespace
 
 Question read_question(std::span<const std::byte> packet, Mode mode) {
@@ -40,23 +50,17 @@ Answer read_answer(std::span<const std::byte> packet, Mode mode) {
 }
 
 void write_question(std::span<std::byte> packet, Mode mode, const Question& question) {
-    const Layout& at = layout_of(mode);
-    assert(packet.size() >= at.bytes);
-    std::ranges::fill(packet.first(at.bytes), std::byte{0});
-    write_32(packet, at.sequence, question.sequence);
-    write_64(packet, at.time, question.time);
-    write_16(packet, at.error_estimate, question.error_estimate);
-    write_16(packet, at.ssid, question.ssid);
+    write_common(packet, layout_of(mode), question);
 }
 
 void write_answer(std::span<std::byte> packet, Mode mode, const Answer& answer) {
     const Layout& at = layout_of(mode);
-    assert(packet.size() >= at.bytes);
-    std::ranges::fill(packet.first(at.bytes), std::byte{0});
-    write_32(packet, at.sequence, answer.sequence);
-    write_64(packet, at.time, answer.time);
-    write_16(packet, at.error_estimate, answer.error_estimate);
-    write_16(packet, at.ssid, answer.question.ssid);
+    const Question own{
+        .sequence = answer.sequence,
+        .time = answer.time,
+        .error_estimate = answer.error_estimate,
+        .ssid = answer.question.ssid};
+    write_common(packet, at, own);
     write_64(packet, at.receive_time, answer.receive_time);
     write_32(packet, at.sender_sequence, answer.question.sequence);
     write_64(packet, at.sender_time, answer.question.time);
