@@ -32,7 +32,7 @@ struct StampImage {
 };
 
 /// Changes with every change of StampSession or of the format.
-inline constexpr uint32_t stamp_image_version = 1;
+inline constexpr uint32_t stamp_image_version = 2;
 
 std::vector<std::byte> write_stamp_image(const StampImage& image);
 /// Nothing if the bytes are not a whole image of this version.

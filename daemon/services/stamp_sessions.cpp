@@ -41,11 +41,25 @@ Identity identity_of(const StampSessionId& id) {
     return identity;
 }
 
-bool is_free(const StampSession& session, uint32_t now_ms) {
-    const bool established = session.sightings >= StampSessions::established_sightings;
-    const uint32_t patience_ms =
-        established ? StampSessions::idle_ms : StampSessions::newcomer_idle_ms;
-    return session.tag == 0 || now_ms - session.seen_ms > patience_ms;
+/// A place for a new session: a free one, else the one that was idle for longest of those that may
+/// be taken; null if there is none.
+StampSession* take_place(std::span<StampSession, StampSessions::ways> set, uint32_t now_ms) {
+    constexpr uint32_t slow_ways = StampSessions::ways - StampSessions::quick_ways;
+    StampSession* taken = nullptr;
+    uint32_t taken_idle_ms = 0;
+    for (uint32_t way = 0; way < StampSessions::ways; ++way) {
+        StampSession& place = set[way];
+        const uint32_t idle_ms = now_ms - place.seen_ms;
+        if (place.tag == 0 || idle_ms > StampSessions::idle_ms)
+            return &place;
+        const uint32_t newcomer_ms =
+            way < slow_ways ? StampSessions::newcomer_ms : StampSessions::quick_newcomer_ms;
+        if (!place.confirmed && idle_ms > std::max(newcomer_ms, taken_idle_ms)) {
+            taken = &place;
+            taken_idle_ms = idle_ms;
+        }
+    }
+    return taken;
 }
 
 } // namespace
@@ -78,11 +92,13 @@ uint64_t StampSessions::memory_bytes(uint32_t sessions) noexcept {
     return uint64_t{std::bit_ceil(std::max(sessions, ways))} * sizeof(StampSession);
 }
 
-std::span<StampSession> StampSessions::set_of(uint64_t tag) noexcept {
-    return {&sessions_[(tag & (count_ / ways - 1)) * ways], ways};
+std::span<StampSession, StampSessions::ways> StampSessions::set_of(uint64_t tag) noexcept {
+    return std::span<StampSession, ways>(&sessions_[(tag & (count_ / ways - 1)) * ways], ways);
 }
 
 bool StampSessions::adopt(const StampSession& session) noexcept {
+    if (session.tag == 0)
+        return false;
     for (StampSession& place : set_of(session.tag))
         if (place.tag == 0 || place.tag == session.tag) {
             place = session;
@@ -94,22 +110,14 @@ bool StampSessions::adopt(const StampSession& session) noexcept {
 StampSession* StampSessions::find(const StampSessionId& id, uint64_t now_ms) noexcept {
     const auto now = static_cast<uint32_t>(now_ms);
     const uint64_t tag = std::max<uint64_t>(siphash(secret_, identity_of(id)), 1);
-    StampSession* session = nullptr;
-    for (StampSession& place : set_of(tag)) {
-        const bool free = is_free(place, now);
-        if (place.tag == tag && !free) {
-            session = &place;
-            break;
-        }
-        if (free && session == nullptr)
-            session = &place;
-    }
+    const auto set = set_of(tag);
+    const auto own = std::ranges::find(set, tag, &StampSession::tag);
+    StampSession* const session = own != set.end() ? &*own : take_place(set, now);
     if (session == nullptr)
         return nullptr;
-    if (session->tag != tag || is_free(*session, now))
-        *session = {.tag = tag, .seen_ms = now, .sightings = 1};
-    else if (session->seen_ms != now)
-        session->sightings = std::min(session->sightings + 1, established_sightings);
+    if (session->tag != tag || now - session->seen_ms > idle_ms)
+        *session = {.tag = tag, .seen_ms = now, .began_ms = now};
+    session->confirmed |= now - session->began_ms >= confirm_ms;
     session->seen_ms = now;
     return session;
 }

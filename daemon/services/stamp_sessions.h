@@ -6,10 +6,20 @@
 //
 // The table has a fixed size, `ways` places in each set. A keyed hash with a secret key selects the
 // set, and is all that is stored of the session's identity, so an attacker can neither choose which
-// sessions compete nor find two that are taken for one. A session keeps its place until it has been
-// idle for `idle_ms`; one that was seen in fewer than `established_sightings` different
-// milliseconds, as randomly forged ones are, only for `newcomer_idle_ms`. A session without a place
-// gets no answer: an answer that counts from zero each time would invent losses.
+// sessions compete nor find two that are taken for one. A session without a place gets no answer:
+// an answer that counts from zero each time would invent losses.
+//
+// What a flood from forged sources can do, in which each source is seen about once:
+//
+//   - It takes no place from a confirmed session, one that was seen again `confirm_ms` or more
+//   after
+//     its first question, until that has been idle for `idle_ms`.
+//   - It does not keep a new session out: a session that was seen once has to give its place to
+//     another one, in `quick_ways` of a set after `quick_newcomer_ms`, so that places become free
+//     again and again; in the others after `newcomer_ms`, for senders that are slow.
+//
+// A place is taken only if there is no free one: a session that is still in its place continues
+// there up to `idle_ms`, confirmed or not.
 //
 // Reads no clock. Allocates only when constructed.
 #pragma once
@@ -24,17 +34,18 @@
 namespace riposte {
 
 struct StampSession {
-    uint64_t tag = 0;       ///< the hash of its identity; 0: the place is free
-    uint32_t seen_ms = 0;   ///< the low 32 bits of the clock: only differences matter
-    uint32_t sightings = 0; ///< milliseconds in which it was seen, up to established_sightings
+    uint64_t tag = 0;           ///< the hash of its identity; 0: the place is free
+    uint32_t seen_ms = 0;       ///< the low 32 bits of the clock: only differences matter
+    uint32_t began_ms = 0;      ///< as seen_ms, of its first question
+    bool confirmed = false;     ///< it was seen `confirm_ms` or more after its first question
+    bool has_questions = false; ///< authenticated ones; see is_new()
 
     uint32_t received = 0;
     uint32_t sent = 0;          ///< answers; also the sequence number of the next one
     uint32_t last_sequence = 0; ///< of the last answer
     uint64_t last_sent = 0;     ///< its time of sending, in NTP format; 0: not known
 
-    // Of authenticated questions; see is_new().
-    bool has_questions = false;
+    // Of authenticated questions.
     uint32_t newest_sequence = 0;
     uint64_t newest_ns = 0;   ///< the sender's time in the newest one
     uint64_t began_ns = 0;    ///< the sender's time in the first one of this run of its numbers
@@ -57,9 +68,11 @@ struct StampSessionId {
 class StampSessions {
 public:
     static constexpr uint32_t ways = 8;
-    static constexpr uint32_t established_sightings = 8;
-    static constexpr uint32_t newcomer_idle_ms = 10'000;
-    static constexpr uint32_t idle_ms = 900'000; ///< REFWAIT of RFC 5357, section 3.1
+    static constexpr uint32_t quick_ways = 4; ///< of these; the last ones of a set
+    static constexpr uint32_t confirm_ms = 100;
+    static constexpr uint32_t quick_newcomer_ms = 1'500; ///< longer than a second between questions
+    static constexpr uint32_t newcomer_ms = 15'000;      ///< longer than ten seconds between them
+    static constexpr uint32_t idle_ms = 900'000;         ///< REFWAIT of RFC 5357, section 3.1
 
     /// `sessions` is rounded up to a power of two, at least one set.
     StampSessions(uint32_t sessions, const HashSecret& secret);
@@ -77,7 +90,7 @@ public:
     std::span<const StampSession> places() const noexcept { return {sessions_.get(), count_}; }
 
 private:
-    std::span<StampSession> set_of(uint64_t tag) noexcept;
+    std::span<StampSession, ways> set_of(uint64_t tag) noexcept;
 
     std::unique_ptr<StampSession[]> sessions_;
     uint32_t count_;

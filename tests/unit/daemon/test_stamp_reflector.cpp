@@ -341,49 +341,6 @@ TEST_CASE("an authenticated question must be recent, if both clocks are synchron
     CHECK(outcome(false, in_2026_ns - 3600 * second_ns) == StampOutcome::answered);
 }
 
-TEST_CASE("a full table has no place for another session, and keeps those it has") {
-    Harness harness({}, StampSessions::ways);
-    const auto ask = [&](uint16_t port) {
-        harness.arrival.peer = address_of("192.0.2.1", port);
-        Bytes packet = question_of(0);
-        const StampOutcome outcome = harness.ask(packet).outcome;
-        return outcome == StampOutcome::answered
-                   ? static_cast<int>(read_answer(packet, Mode::open).sequence)
-                   : -1;
-    };
-    for (uint16_t port = 1; port <= StampSessions::ways; port++)
-        CHECK(ask(port) == 0);
-    CHECK(ask(100) == -1);
-    for (uint16_t port = 1; port <= StampSessions::ways; port++)
-        CHECK(ask(port) == 1);
-    // Eight milliseconds with a question make a session an established one.
-    for (; harness.now_ms < 10; ++harness.now_ms)
-        ask(1);
-    harness.now_ms += StampSessions::newcomer_idle_ms;
-    CHECK(ask(100) == 0); // the place of one that was seen twice
-    CHECK(ask(1) > 1);
-    harness.now_ms += StampSessions::idle_ms + 1;
-    CHECK(ask(1) == 0);
-}
-
-TEST_CASE("sessions continue in another table with the same secret") {
-    Harness before;
-    for (uint32_t i = 0; i < 3; i++) {
-        Bytes packet = question_of(i);
-        CHECK(before.ask(packet).outcome == StampOutcome::answered);
-    }
-    Harness after({}, 8);
-    for (const StampSession& session : before.sessions.places())
-        if (session.tag != 0)
-            CHECK(after.sessions.adopt(session));
-    Bytes packet = question_of(3);
-    CHECK(after.ask(packet).outcome == StampOutcome::answered);
-    CHECK(read_answer(packet, Mode::open).sequence == 3);
-    for (uint64_t tag = 2; tag < 9; tag++)
-        CHECK(after.sessions.adopt({.tag = tag}));
-    CHECK_FALSE(after.sessions.adopt({.tag = 9}));
-}
-
 TEST_CASE("the DSCP of an answer is the question's, a fixed one, or the one that it may ask for") {
     const auto dscp = [](StampPolicy policy, std::string_view tlvs = "") {
         Harness harness(std::move(policy));
