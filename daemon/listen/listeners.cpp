@@ -203,22 +203,30 @@ PortSet Listeners::datagram_ports() const {
     return ports;
 }
 
-size_t Listeners::adopt_sessions(const StampImage& image) {
+size_t Listeners::adopt_sessions(StampImageReader& image) {
     size_t adopted = 0;
-    for (const StampImage::Listener& saved : image.listeners) {
-        const auto entry = std::ranges::find(impl_->entries, saved.key, &ListenerEntry::key);
-        if (entry != impl_->entries.end())
-            adopted += entry->stamp.adopt(saved.sessions);
+    while (const auto saved = image.next_listener()) {
+        const auto entry = std::ranges::find(impl_->entries, saved->key, &ListenerEntry::key);
+        while (const auto session = image.next_session())
+            adopted += entry != impl_->entries.end() && entry->stamp.adopt(*session) ? 1 : 0;
     }
     return adopted;
 }
 
-StampImage Listeners::sessions() const {
-    StampImage image{.secret = impl_->stamp.secret};
+size_t Listeners::session_count() const {
+    size_t count = 0;
     for (const ListenerEntry& entry : impl_->entries)
-        if (auto sessions = entry.stamp.sessions(); !sessions.empty())
-            image.listeners.push_back({.key = entry.key, .sessions = std::move(sessions)});
-    return image;
+        count += entry.stamp.count();
+    return count;
+}
+
+int Listeners::write_sessions(int fd) const {
+    StampImageWriter writer(fd, impl_->stamp.secret, static_cast<uint32_t>(impl_->entries.size()));
+    for (const ListenerEntry& entry : impl_->entries) {
+        writer.begin_listener(entry.key, entry.stamp.count());
+        entry.stamp.for_each_session([&](const StampSession& each) { writer.add(each); });
+    }
+    return writer.finish();
 }
 
 std::vector<std::string> Listeners::labels() const {

@@ -70,9 +70,11 @@ public:
 
     /// Gives the sessions to the listeners that still have their addresses, before any worker runs.
     /// Returns how many found a place.
-    size_t adopt_sessions(const StampImage& image);
+    size_t adopt_sessions(StampImageReader& image);
     /// The sessions of all workers, when none runs any more.
-    StampImage sessions() const;
+    size_t session_count() const;
+    /// Writes them as an image. The errno; 0: it is complete.
+    int write_sessions(int fd) const;
 
     /// One label per address, for the log: "hello on tcp://127.0.0.1:7001".
     std::vector<std::string> labels() const;

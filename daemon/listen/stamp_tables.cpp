@@ -1,33 +1,30 @@
 #include "daemon/listen/stamp_tables.h"
 
-#include <algorithm>
-
 namespace riposte {
 
-std::vector<StampSession> StampTables::sessions() const {
-    std::vector<StampSession> all;
-    for (const auto& table : of_worker)
-        std::ranges::copy_if(
-            table->places(), std::back_inserter(all),
-            [](const StampSession& session) { return session.tag != 0; });
-    // A session that was given to every worker has the newest state at the one that served it.
-    std::ranges::sort(all, [](const StampSession& a, const StampSession& b) {
-        return a.tag != b.tag ? a.tag < b.tag : a.received > b.received;
-    });
-    const auto repeated = std::ranges::unique(all, {}, &StampSession::tag);
-    all.erase(repeated.begin(), repeated.end());
-    return all;
+uint32_t StampTables::count() const {
+    uint32_t count = 0;
+    for_each_session([&](const StampSession&) { ++count; });
+    return count;
 }
 
-size_t StampTables::adopt(std::span<const StampSession> sessions) const {
-    size_t adopted = 0;
-    for (const StampSession& session : sessions) {
-        bool placed = false;
-        for (const auto& table : of_worker)
-            placed |= table->adopt(session);
-        adopted += placed ? size_t{1} : 0;
+bool StampTables::adopt(const StampSession& session) const {
+    bool placed = false;
+    for (const auto& table : of_worker)
+        placed |= table->adopt(session);
+    return placed;
+}
+
+/// A session that was given to every worker has the newest state at the one that served it.
+bool StampTables::is_newest(const StampSession& session, size_t worker) const {
+    for (size_t other = 0; other < of_worker.size(); ++other) {
+        const StampSession* const same =
+            other == worker ? nullptr : std::as_const(*of_worker[other]).find_tag(session.tag);
+        if (same != nullptr && (same->received > session.received ||
+                                (same->received == session.received && other < worker)))
+            return false;
     }
-    return adopted;
+    return true;
 }
 
 StampTables make_stamp_tables(uint32_t sessions_max, const StampTableRules& rules) {

@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <utility>
 #include <vector>
 
 namespace riposte {
@@ -30,11 +30,22 @@ struct StampTables {
     uint32_t sessions_max = 0; ///< as configured; 0: there are none
     std::vector<std::shared_ptr<StampSessions>> of_worker{};
 
-    /// Every session in use, once. No worker runs.
-    std::vector<StampSession> sessions() const;
-    /// Gives each session to every worker, because any of them may be the one that the kernel
-    /// chooses now. Returns how many found a place. No worker runs.
-    size_t adopt(std::span<const StampSession> sessions) const;
+    /// Calls `visit` with every session in use, once, always in the same order. No worker runs.
+    template<class Visit>
+    void for_each_session(const Visit& visit) const {
+        for (size_t worker = 0; worker < of_worker.size(); ++worker)
+            for (const StampSession& session : std::as_const(*of_worker[worker]).places())
+                if (session.tag != 0 && is_newest(session, worker))
+                    visit(session);
+    }
+    uint32_t count() const; ///< of these sessions
+
+    /// Gives the session to every worker, because any of them may be the one that the kernel
+    /// chooses now. False: none has a place. No worker runs.
+    bool adopt(const StampSession& session) const;
+
+private:
+    bool is_newest(const StampSession& session, size_t worker) const;
 };
 
 StampTables make_stamp_tables(uint32_t sessions_max, const StampTableRules& rules);

@@ -92,8 +92,14 @@ uint64_t StampSessions::memory_bytes(uint32_t sessions) noexcept {
     return uint64_t{std::bit_ceil(std::max(sessions, ways))} * sizeof(StampSession);
 }
 
-std::span<StampSession, StampSessions::ways> StampSessions::set_of(uint64_t tag) noexcept {
+std::span<StampSession, StampSessions::ways> StampSessions::set_of(uint64_t tag) const noexcept {
     return std::span<StampSession, ways>(&sessions_[(tag & (count_ / ways - 1)) * ways], ways);
+}
+
+const StampSession* StampSessions::find_tag(uint64_t tag) const noexcept {
+    const auto set = set_of(tag);
+    const auto found = std::ranges::find(set, tag, &StampSession::tag);
+    return found == set.end() ? nullptr : &*found;
 }
 
 bool StampSessions::adopt(const StampSession& session) noexcept {

@@ -82,6 +82,9 @@ public:
     /// The session, new or not; null: there is no place for it.
     StampSession* find(const StampSessionId& id, uint64_t now_ms) noexcept;
 
+    /// The session with this tag, whenever it was seen; null: it has no place.
+    const StampSession* find_tag(uint64_t tag) const noexcept;
+
     /// Takes a session of another table with the same secret. False: there is no free place.
     bool adopt(const StampSession& session) noexcept;
 
@@ -90,7 +93,7 @@ public:
     std::span<const StampSession> places() const noexcept { return {sessions_.get(), count_}; }
 
 private:
-    std::span<StampSession, ways> set_of(uint64_t tag) noexcept;
+    std::span<StampSession, ways> set_of(uint64_t tag) const noexcept;
 
     std::unique_ptr<StampSession[]> sessions_;
     uint32_t count_;

@@ -34,7 +34,7 @@ public:
     uint64_t memory_bound_bytes() const noexcept { return memory_bound_bytes_; }
 
     /// Before any worker runs: see Listeners.
-    size_t adopt_sessions(const StampImage& image) { return listeners_.adopt_sessions(image); }
+    size_t adopt_sessions(StampImageReader& image) { return listeners_.adopt_sessions(image); }
     /// The process is sealed: see Listeners.
     void expect_no_name_service() noexcept { listeners_.expect_no_name_service(); }
     /// At the start.

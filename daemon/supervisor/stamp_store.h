@@ -9,6 +9,7 @@
 
 #include "common/fd.h"
 #include "common/reason.h"
+#include "daemon/listen/listeners.h"
 #include "daemon/listen/stamp_image.h"
 #include "daemon/platform/systemd.h"
 
@@ -21,7 +22,8 @@ inline constexpr std::string_view stamp_store_name = "stamp-sessions";
 
 struct InheritedSessions {
     bool found = false; ///< something has that name, and is to be removed from the store
-    std::optional<StampImage> image{};
+    Fd fd{};            ///< that the image is read from
+    std::optional<StampImageReader> image{};
     Reason problem{}; ///< why there is no image, if something was found
 };
 
@@ -30,7 +32,7 @@ InheritedSessions take_stamp_sessions(std::vector<systemd::InheritedSocket>& inh
 
 /// An empty memfd to be written later; none if the kernel has no memory for it.
 Fd make_stamp_store();
-/// Writes the image and seals it. The errno; 0: it is written.
-int write_stamp_store(const Fd& store, const StampImage& image);
+/// Writes the sessions of the listeners, and seals the memfd. The errno; 0: it is written.
+int write_stamp_store(const Fd& store, const Listeners& listeners);
 
 } // namespace riposte

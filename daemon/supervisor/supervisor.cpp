@@ -86,10 +86,10 @@ Result<std::unique_ptr<Supervisor>> Supervisor::start(
     if (!http_sockets)
         return std::unexpected(http_sockets.error());
     Inheritance inheritance = take_connections(*inherited);
-    const InheritedSessions sessions = take_stamp_sessions(*inherited);
+    InheritedSessions sessions = take_stamp_sessions(*inherited);
     auto listeners = Listeners::open(
         config.listen, std::move(*inherited), worker_count(config.workers),
-        sessions.image ? sessions.image->secret : random_secret());
+        sessions.image ? sessions.image->secret() : random_secret());
     if (!listeners)
         return std::unexpected(listeners.error());
     std::unique_ptr<Supervisor> supervisor(new Supervisor(options, config, std::move(*listeners)));
@@ -364,7 +364,7 @@ void Supervisor::stop(const char* signal) {
     }
 }
 
-void Supervisor::adopt_sessions(const InheritedSessions& inherited) {
+void Supervisor::adopt_sessions(InheritedSessions& inherited) {
     if (!inherited.found)
         return;
     if (!inherited.image) {
@@ -381,11 +381,11 @@ void Supervisor::adopt_sessions(const InheritedSessions& inherited) {
 
 /// Before the connections: the store may be full after them.
 void Supervisor::hand_over_sessions() {
-    const StampImage image = deployment_.listeners().sessions();
-    if (!stamp_store_ || image.count() == 0)
+    const size_t count = deployment_.listeners().session_count();
+    if (!stamp_store_ || count == 0)
         return;
     const int fd = stamp_store_.get();
-    int error = write_stamp_store(stamp_store_, image);
+    int error = write_stamp_store(stamp_store_, deployment_.listeners());
     if (error == 0)
         error = notifier_.store(stamp_store_name, std::span(&fd, 1), store_wait_us, stops_.get());
     if (error == 0)
@@ -398,8 +398,8 @@ void Supervisor::hand_over_sessions() {
         return;
     }
     log::info(
-        log::Event::sessions_handed_over, {{"RIPOSTE_SESSIONS", fmt::to_string(image.count())}},
-        "handed over {} of stamp", plural(image.count(), "session"));
+        log::Event::sessions_handed_over, {{"RIPOSTE_SESSIONS", fmt::to_string(count)}},
+        "handed over {} of stamp", plural(count, "session"));
 }
 
 void Supervisor::hand_over() {

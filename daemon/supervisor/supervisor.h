@@ -62,7 +62,7 @@ private:
     void seal();
     bool owns_socket_files() const;
     void take_over(Inheritance inheritance);
-    void adopt_sessions(const InheritedSessions& inherited);
+    void adopt_sessions(InheritedSessions& inherited);
     void report_start();
 
     void wait();
