@@ -221,6 +221,10 @@ struct ReadMember {
                     fmt::format("'ssid' is {}; it must be from 1 to 65535", ssid->get()));
             if (file->get().empty())
                 return element.refuse("'file' is empty; name a file, or a credential");
+            if (const size_t size = file->get().size(); size > stamp_key_file_bytes_max)
+                return element.refuse(fmt::format(
+                    "'file' has {} bytes; it must have from 1 to {}", size,
+                    stamp_key_file_bytes_max));
             const auto number = static_cast<uint16_t>(ssid->get());
             if (std::ranges::find(*target, number, &StampKeyFile::ssid) != target->end())
                 return element.refuse(fmt::format("SSID {} has a key already; remove one", number));

@@ -46,6 +46,7 @@ struct StampSecret {
 };
 
 inline constexpr uint32_t stamp_keys_max = 64;
+inline constexpr uint32_t stamp_key_file_bytes_max = 4095; ///< of a path
 inline constexpr uint8_t dscp_max = 63;
 inline constexpr uint32_t stamp_sessions_max = 1'000'000;
 

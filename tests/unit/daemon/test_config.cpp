@@ -657,49 +657,6 @@ TEST_CASE("the printed configuration reads back to an equal one") {
     check_equal(parsed(print_config(config)), config);
 }
 
-TEST_CASE("stamp is for UDP, and its keys are for stamp") {
-    const Config config = parsed("[[listen]]\naddress = \"*:862\"\nservice = \"stamp\"");
-    REQUIRE(config.listen[0].addresses.size() == 1);
-    CHECK(config.listen[0].addresses[0].transport == Transport::udp);
-    CHECK_FALSE(config.listen[0].options.stamp.dscp);
-    CHECK(
-        parsed("[[listen]]\naddress = \"*:862\"\nservice = \"stamp\"\ndscp = \"copy\"")
-            .listen[0]
-            .options == config.listen[0].options);
-    const auto stamp = [](std::string_view keys) {
-        return fmt::format("[[listen]]\nservice = \"stamp\"\naddress = \"*:862\"\n{}", keys);
-    };
-    check_errors({
-        {"[[listen]]\nservice = \"stamp\"\naddress = [\"udp://*:862\", \"tcp://*:862\"]",
-         "riposted.toml:3:11: tcp://*:862: stamp is for UDP; write udp://"},
-        {stamp("dscp = 64"), "riposted.toml:4:8: 'dscp' is 64; it must be from 0 to 63"},
-        {stamp("dscp = \"ef\""),
-         "riposted.toml:4:8: 'dscp' is a string; it must be \"copy\", or a number from 0 to 63"},
-        {stamp("cos = [46, -1]"), "riposted.toml:4:12: 'cos' is -1; it must be from 0 to 63"},
-        {stamp("cos = 46"),
-         "riposted.toml:4:7: 'cos' is an integer; it must be an array of numbers"},
-        {stamp("location = \"sauce\""),
-         "riposted.toml:4:12: unknown location 'sauce'; did you mean 'source'?"},
-        {stamp("sequence = \"own\""),
-         "riposted.toml:4:12: unknown sequence 'own'; it must be session or copy"},
-        {stamp("keys = [{ ssid = 0, file = \"a\" }]"),
-         "riposted.toml:4:9: 'ssid' is 0; it must be from 1 to 65535"},
-        {stamp("keys = [{ ssid = 1, file = \"a\" }, { ssid = 1, file = \"b\" }]"),
-         "riposted.toml:4:35: SSID 1 has a key already; remove one"},
-        {stamp("keys = [{ ssid = 1 }]"),
-         "riposted.toml:4:9: an element of 'keys' must be a table like { ssid = 1, file = "
-         "\"a.key\" }"},
-        {stamp("authenticated = true"),
-         "riposted.toml:4:17: 'authenticated' is a boolean; it must be a string"},
-        {stamp("sessions = 0"),
-         "riposted.toml:4:12: 'sessions' is 0; it must be from 1 to 1000000"},
-        {stamp("message = \"a\""),
-         "riposted.toml:4:11: 'message' is for the service hello; stamp has none, remove it"},
-        {"[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\nsequence = \"copy\"",
-         "riposted.toml:4:12: 'sequence' is for the service stamp; echo has none, remove it"},
-    });
-}
-
 TEST_CASE("a message with quotes, controls or letters beyond ASCII reads back to itself") {
     for (const std::string& message :
          {"\"quoted\" and 'quoted'"s, "back\\slash \\n \\u0041"s, "two\nlines\r\n\tand a tab"s,
