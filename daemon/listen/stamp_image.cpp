@@ -15,7 +15,7 @@ constexpr std::array<char, 8> magic = {'r', 'i', 'p', 's', 't', 'a', 'm', 'p'};
 constexpr uint32_t key_bytes_max = 4096;
 static_assert(std::is_trivially_copyable_v<StampSession>);
 
-/// A session as bytes that somebody else may have written.
+/// A session as bytes, which another program may have written.
 using SessionBytes = std::array<std::byte, sizeof(StampSession)>;
 
 bool is_flag(const SessionBytes& bytes, size_t offset) {

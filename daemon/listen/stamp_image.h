@@ -6,7 +6,7 @@
 // Numbers have the byte order of the host: only another process of this machine reads them. The
 // secret is part of the image, because a session's identity is known by its hash alone.
 //
-// An image may be as large as all tables together, so nobody holds it in memory: it is written and
+// An image may be as large as all tables together, so it is never held in memory: it is written and
 // read through a buffer of a fixed size. A reader has gone through the whole image before it gives
 // anything of it: sessions continue all, or begin anew all. The file must not change meanwhile.
 #pragma once

@@ -110,7 +110,8 @@ TEST_CASE("a burst of questions confirms no session") {
     CHECK(sessions.find(sender(1), StampSessions::confirm_ms)->confirmed);
 }
 
-TEST_CASE("a session whose place nobody needs continues after a long pause, confirmed or not") {
+TEST_CASE(
+    "a session whose place no other one needs continues after a long pause, confirmed or not") {
     StampSessions sessions(64, secret);
     sessions.find(sender(1), 0)->sent = 7;
     CHECK(sessions.find(sender(1), StampSessions::idle_ms)->sent == 7);
