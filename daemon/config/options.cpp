@@ -6,6 +6,7 @@
 #include "build_features.h"
 #include "common/arguments.h"
 #include "common/text.h"
+#include "daemon/config/stamp_clock.h"
 #include "daemon/config/stamp_keys.h"
 #include "daemon/config/words.h"
 
@@ -280,6 +281,8 @@ Result<Config> effective_config(const Options& options) {
         return std::unexpected(valid.error());
     if (const auto loaded = load_stamp_keys(*config); !loaded)
         return std::unexpected(loaded.error());
+    if (const auto permitted = check_stamp_clock(*config); !permitted)
+        return std::unexpected(permitted.error());
     return config;
 }
 

@@ -92,6 +92,7 @@ constexpr auto rows = std::to_array<Key>({
     {in_listen, "dscp", stamp<&S::dscp>, none, 0, dscp_max, reload, false, ServiceKind::stamp},
     {in_listen, "cos", stamp<&S::cos>, none, 0, dscp_max, reload, false, ServiceKind::stamp},
     {in_listen, "location", stamp<&S::location>, none, 0, 0, reload, false, ServiceKind::stamp},
+    {in_listen, "clock", stamp<&S::clock>, none, 0, 0, reload, false, ServiceKind::stamp},
     {in_listen, "key_file", stamp<&S::key_file>, none, 0, stamp_key_file_bytes_max, reload, false,
      ServiceKind::stamp},
     {in_listen, "keys", stamp<&S::keys>, none, 0, stamp_keys_max, reload, false,

@@ -54,7 +54,7 @@ enum class Effect : uint8_t {
 /// A value in place; its type says how it is read, printed and compared.
 using Member = std::variant<
     bool*, uint32_t*, uint64_t*, std::string*, BackendChoice*, LogLevel*, WhenFull*, ServiceKind*,
-    StampSequence*, StampLocation*, StampAuthentication*, std::vector<StampKeyFile>*,
+    StampSequence*, StampLocation*, StampClock*, StampAuthentication*, std::vector<StampKeyFile>*,
     std::optional<uint8_t>*, std::vector<uint8_t>*, std::vector<Cidr>*, std::vector<Endpoint>*,
     std::vector<HttpAddress>*>;
 

@@ -192,6 +192,9 @@ struct ReadMember {
     Result<void> operator()(StampSequence* target) const {
         return read_word(value, "sequence", parse_stamp_sequence, stamp_sequence_names(), *target);
     }
+    Result<void> operator()(StampClock* target) const {
+        return read_word(value, "clock", parse_stamp_clock, stamp_clock_names(), *target);
+    }
     Result<void> operator()(StampAuthentication* target) const {
         return read_word(
             value, "authenticated", parse_stamp_authentication, stamp_authentication_names(),

@@ -91,6 +91,11 @@ constexpr std::initializer_list<const char*> with_files = {
 
 constexpr std::initializer_list<const char*> with_manager = {"sendmsg", "pipe2"};
 
+/// adjtimex(3) of the C library makes either of the two. Only a process with CAP_SYS_TIME can
+/// change anything by them.
+constexpr std::initializer_list<const char*> with_clock = {
+    "adjtimex", "clock_adjtime", "clock_adjtime64"};
+
 /// Additional calls of instrumented builds, which are for tests only: a sanitizer inspects its
 /// process from another one, and coverage and profiles are written to files at the end.
 constexpr std::initializer_list<const char*> instrumented = {
@@ -261,6 +266,8 @@ std::expected<void, Reason> seal(Needs needs) {
         allow_manager(filter);
     if (needs.remove_sockets)
         allow_removal(filter);
+    if (needs.read_clock)
+        filter.allow(with_clock);
     if (RIPOSTE_INSTRUMENTED)
         filter.allow(instrumented);
     return filter.load(); // also sets PR_SET_NO_NEW_PRIVS, which a process without privileges needs

@@ -23,6 +23,7 @@ struct Needs {
     bool open_sockets = false;   ///< a reload opens listeners (never if they are inherited)
     bool notify_manager = false; ///< the service manager and the journal get AF_UNIX datagrams
     bool remove_sockets = false; ///< the daemon unlinks its unix sockets when it stops
+    bool read_clock = false;     ///< a reflector says how far the clock may be from UTC
 };
 
 /// Installs the filter for every thread of the process, present and future. On an error

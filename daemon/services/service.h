@@ -18,6 +18,7 @@
 
 #include "common/address.h"
 #include "common/endpoint.h"
+#include "common/stamp/timestamp.h"
 #include "daemon/services/stamp_options.h"
 
 #include <cstddef>
@@ -65,10 +66,12 @@ struct DatagramArrival {
     uint8_t traffic_class = 0; ///< DSCP and ECN
 };
 
-/// Reads CLOCK_REALTIME, in nanoseconds since 1970.
+/// Reads CLOCK_REALTIME.
 class WallClock {
 public:
-    virtual uint64_t now_ns() const noexcept = 0;
+    virtual uint64_t now_ns() const noexcept = 0; ///< since 1970
+    /// How far it may be from UTC, in NTP's format.
+    virtual stamp::ErrorEstimate error_estimate() const noexcept = 0;
 
 protected:
     ~WallClock() = default;

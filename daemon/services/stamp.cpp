@@ -26,6 +26,7 @@ private:
 
 constexpr std::array<std::string_view, 2> sequence_names = {"session", "copy"};
 constexpr std::array<std::string_view, 2> authentication_names = {"required", "accepted"};
+constexpr std::array<std::string_view, 2> clock_names = {"unknown", "system"};
 constexpr std::array<std::string_view, 3> location_names = {"none", "source", "all"};
 
 template<class Word>
@@ -62,6 +63,18 @@ std::span<const std::string_view> stamp_location_names() {
     return location_names;
 }
 
+std::string_view to_string(StampClock clock) {
+    return clock_names[static_cast<size_t>(clock)];
+}
+
+std::optional<StampClock> parse_stamp_clock(std::string_view text) {
+    return word_of<StampClock>(clock_names, text);
+}
+
+std::span<const std::string_view> stamp_clock_names() {
+    return clock_names;
+}
+
 std::string_view to_string(StampAuthentication authentication) {
     return authentication_names[static_cast<size_t>(authentication)];
 }
@@ -88,6 +101,7 @@ std::shared_ptr<const Service> make_stamp(const StampOptions& options) {
         .authenticated_only = !keys.empty() && required,
         .keys = std::move(keys),
         .dscp = options.dscp,
+        .clock = options.clock,
         .tlvs = {.location = options.location, .dscps = dscps}});
 }
 

@@ -16,12 +16,19 @@ enum class StampSequence : uint8_t { session, copy };
 /// Which addresses and ports the answer to a Location TLV contains.
 enum class StampLocation : uint8_t { none, source, all };
 
+/// What answers say of the clock that they are stamped with: nothing, or what the kernel knows.
+enum class StampClock : uint8_t { unknown, system };
+
 std::string_view to_string(StampSequence sequence);
 std::optional<StampSequence> parse_stamp_sequence(std::string_view text);
 std::span<const std::string_view> stamp_sequence_names();
 std::string_view to_string(StampLocation location);
 std::optional<StampLocation> parse_stamp_location(std::string_view text);
 std::span<const std::string_view> stamp_location_names();
+
+std::string_view to_string(StampClock clock);
+std::optional<StampClock> parse_stamp_clock(std::string_view text);
+std::span<const std::string_view> stamp_clock_names();
 
 /// Whether questions without a valid HMAC are answered as open ones.
 enum class StampAuthentication : uint8_t { required, accepted };
@@ -56,6 +63,7 @@ struct StampOptions {
     std::optional<uint8_t> dscp = {}; ///< of answers; absent: that of the question
     std::vector<uint8_t> cos = {};    ///< the DSCPs that a Class of Service TLV may ask for
     StampLocation location = StampLocation::none;
+    StampClock clock = StampClock::unknown;
     std::string key_file{};
     std::vector<StampKeyFile> keys{};
     StampAuthentication authenticated = StampAuthentication::required; ///< if there are keys

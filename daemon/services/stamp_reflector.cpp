@@ -11,8 +11,26 @@ using namespace stamp;
 struct StampReflector::Checked {
     Mode mode = Mode::open;
     const Key* key = nullptr; ///< of the SSID; may be there in open mode, too, for the TLVs
-    Question question;
+    Question question{};
+    ErrorEstimate clock = unknown_error; ///< what is said of ours
 };
+
+namespace {
+
+/// Is the question's time near that of its arrival?
+bool is_fresh(const Question& question, const ErrorEstimate& clock, uint64_t received_ns) {
+    constexpr uint64_t apart_max_ns = StampReflector::freshness_ns;
+    const auto estimate = ErrorEstimate::unpack(question.error_estimate);
+    if (!estimate.synchronized || !clock.synchronized)
+        return true; // nothing is known of the difference
+    const uint64_t sent_ns = from_timestamp(question.time, estimate.format, received_ns);
+    const uint64_t apart_ns = sent_ns > received_ns ? sent_ns - received_ns : received_ns - sent_ns;
+    const uint64_t errors_ns =
+        std::min(estimate.error_ns(), apart_max_ns) + std::min(clock.error_ns(), apart_max_ns);
+    return apart_ns <= apart_max_ns + errors_ns;
+}
+
+} // namespace
 
 const Key* StampReflector::find_key(uint16_t ssid) const noexcept {
     const StampKey* found = nullptr;
@@ -22,22 +40,9 @@ const Key* StampReflector::find_key(uint16_t ssid) const noexcept {
     return found == nullptr ? nullptr : &found->key;
 }
 
-bool StampReflector::is_fresh(
-    const Question& question, const DatagramArrival& arrival) const noexcept {
-    const auto estimate = ErrorEstimate::unpack(question.error_estimate);
-    if (!estimate.synchronized || !policy_.error_estimate.synchronized)
-        return true; // nothing is known of the difference
-    const uint64_t sent_ns = from_timestamp(question.time, estimate.format, arrival.received_ns);
-    const uint64_t apart_ns = sent_ns > arrival.received_ns ? sent_ns - arrival.received_ns
-                                                            : arrival.received_ns - sent_ns;
-    const uint64_t errors_ns = std::min(estimate.error_ns(), freshness_ns) +
-                               std::min(policy_.error_estimate.error_ns(), freshness_ns);
-    return apart_ns <= freshness_ns + errors_ns;
-}
-
 /// Why there is no answer; nothing: `checked` is set, and there may be one.
 std::optional<StampOutcome> StampReflector::check(
-    const Request& request, Checked& checked) const noexcept {
+    const Request& request, Checked& checked, const WallClock& clock) const noexcept {
     const auto packet = std::span<const std::byte>(request.buffer.first(request.size));
     if (packet.size() < twamp_question_bytes_min)
         return StampOutcome::too_short;
@@ -47,7 +52,7 @@ std::optional<StampOutcome> StampReflector::check(
         const Key* const key = find_key(read_16(packet, authenticated_layout.ssid));
         const auto hmac = packet.subspan(authenticated_layout.hmac, hmac_bytes);
         if (key != nullptr && key->verify(hmac, packet.first(authenticated_layout.hmac)))
-            checked = {.mode = Mode::authenticated, .key = key, .question = {}};
+            checked = {.mode = Mode::authenticated, .key = key};
     }
     if (checked.mode == Mode::open && policy_.authenticated_only)
         return StampOutcome::unauthenticated;
@@ -60,7 +65,10 @@ std::optional<StampOutcome> StampReflector::check(
         return StampOutcome::no_multiplier;
     if (packet.size() < twamp_answer_bytes && request.buffer.size() < open_layout.bytes)
         return StampOutcome::too_short;
-    if (checked.mode == Mode::authenticated && !is_fresh(checked.question, request.arrival))
+    if (policy_.clock == StampClock::system)
+        checked.clock = clock.error_estimate();
+    if (checked.mode == Mode::authenticated &&
+        !is_fresh(checked.question, checked.clock, request.arrival.received_ns))
         return StampOutcome::stale;
     return std::nullopt;
 }
@@ -69,7 +77,7 @@ StampReply StampReflector::reflect(
     const Request& request, StampSessions& sessions, const WallClock& clock) const noexcept {
     assert(request.buffer.size() >= request.size);
     Checked checked;
-    if (const auto refused = check(request, checked))
+    if (const auto refused = check(request, checked, clock))
         return {.outcome = *refused};
     StampSession* session = nullptr;
     // Whether an authenticated question is new is known by its session, also to a reflector that
@@ -134,7 +142,8 @@ StampReply StampReflector::answer(
          .counts = counts ? &counted : nullptr,
          .key = checked.key,
          .mode = checked.mode,
-         .sequence = checked.question.sequence},
+         .sequence = checked.question.sequence,
+         .synchronized = checked.clock.synchronized},
         packet.subspan(at.bytes));
     if (tlvs.suppress)
         return {.outcome = StampOutcome::not_wanted};
@@ -145,7 +154,7 @@ StampReply StampReflector::answer(
         {.sequence = sequence,
          .time = sent,
          .receive_time = to_ntp(request.arrival.received_ns),
-         .error_estimate = policy_.error_estimate.pack(),
+         .error_estimate = checked.clock.pack(),
          .sender_ttl = request.arrival.ttl,
          .question = checked.question});
     if (checked.mode == Mode::authenticated)

@@ -37,7 +37,7 @@ struct StampPolicy {
     bool authenticated_only = false;  ///< questions without a valid HMAC get no answer
     std::vector<StampKey> keys = {};  ///< empty: no authentication
     std::optional<uint8_t> dscp = {}; ///< of answers; absent: that of the question
-    stamp::ErrorEstimate error_estimate = stamp::unknown_error;
+    StampClock clock = StampClock::unknown;
     StampTlvPolicy tlvs = {};
 };
 
@@ -84,9 +84,9 @@ public:
 private:
     struct Checked; ///< a question that may be answered
 
-    std::optional<StampOutcome> check(const Request& request, Checked& checked) const noexcept;
+    std::optional<StampOutcome> check(
+        const Request& request, Checked& checked, const WallClock& clock) const noexcept;
     const stamp::Key* find_key(uint16_t ssid) const noexcept;
-    bool is_fresh(const stamp::Question& question, const DatagramArrival& arrival) const noexcept;
     StampReply answer(
         const Request& request, const Checked& checked, StampSession* session,
         const WallClock& clock) const noexcept;

@@ -122,7 +122,7 @@ Verdict answer_location(const StampTlvRequest& request, std::span<std::byte> val
 Verdict answer_timestamp_information(const StampTlvRequest& request, std::span<std::byte> value) {
     if (value.size() < timestamp_information_bytes_min)
         return Verdict::malformed;
-    const uint8_t source = request.policy.synchronized ? sync_ntp : sync_free_running;
+    const uint8_t source = request.synchronized ? sync_ntp : sync_free_running;
     write_8(value, 0, source); // of T2, which the kernel read
     write_8(value, 1, method_software_local);
     write_8(value, 2, source); // of T3

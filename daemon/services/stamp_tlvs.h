@@ -30,7 +30,6 @@ namespace riposte {
 struct StampTlvPolicy {
     StampLocation location = StampLocation::none;
     uint64_t dscps = 0; ///< a bit for each DSCP that a Class of Service TLV may ask for
-    bool synchronized = false;
 };
 
 /// What a session has counted, with the question that is being answered.
@@ -48,6 +47,7 @@ struct StampTlvRequest {
     const stamp::Key* key;     ///< null: there is none
     stamp::Mode mode;
     uint32_t sequence; ///< of the question
+    bool synchronized; ///< our clock, to UTC
 };
 
 struct StampTlvReply {

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "daemon/config/stamp_clock.h"
 #include "daemon/log/log.h"
 #include "daemon/platform/sandbox.h"
 #include "daemon/platform/systemd.h"
@@ -152,7 +153,8 @@ void Supervisor::seal() {
         {.read_files = reads,
          .open_sockets = reads && !deployment_.listeners().inherited(),
          .notify_manager = notifier_.is_present() || log::sink() == log::Sink::journal,
-         .remove_sockets = owns_socket_files()});
+         .remove_sockets = owns_socket_files(),
+         .read_clock = wants_system_clock(deployment_.config())});
     const Reason& unlimited = backends_.ring_unlimited();
     if (!unlimited.empty())
         log::warning(

@@ -17,15 +17,6 @@
 namespace riposte {
 namespace {
 
-class HostClock final : public WallClock {
-public:
-    explicit HostClock(Host& host) noexcept : host_(host) {}
-    uint64_t now_ns() const noexcept override { return host_.wall_ns(); }
-
-private:
-    Host& host_;
-};
-
 /// `port`: of the socket, which the kernel does not repeat. A datagram that arrived before the
 /// socket measured has no time of its own; it is as if it had arrived now.
 DatagramArrival arrival_of(const DatagramInfo& info, uint16_t port, const WallClock& clock) {
@@ -104,7 +95,7 @@ Counter counter_of(StampOutcome outcome) {
 }
 
 UdpResponder::UdpResponder(Turn& turn, WorkerTelemetry& telemetry, uint32_t rate_entries)
-    : turn_(turn), telemetry_(telemetry), rates_(rate_entries),
+    : turn_(turn), telemetry_(telemetry), clock_(turn.host), rates_(rate_entries),
       replies_(turn.pools.datagrams.buffers().count()) {}
 
 UdpResponder::Lists UdpResponder::lists_of(const UdpLimits& share) {
@@ -142,9 +133,8 @@ void UdpResponder::arrived(ListenerSlot& at, BufferId buffer, uint32_t size) {
     if (admitted > 0) { // `size` may be 0: an empty datagram is a request, too
         const uint32_t bytes = admitted < count ? admitted * step : size;
         const auto datagrams = buffers.bytes(buffer).first(bytes);
-        replied = at.socket.sessions == nullptr
-                      ? ask_service(at, buffer, source, datagrams, step)
-                      : segment == 0 && reflect(at, buffer, source, size);
+        replied = at.socket.sessions == nullptr ? ask_service(at, buffer, source, datagrams, step)
+                                                : segment == 0 && reflect(at, buffer, source, size);
     }
     buffers.move(buffer, Owner::worker, replied ? Owner::backend : Owner::pool);
 }
@@ -227,14 +217,13 @@ bool UdpResponder::reflect(
         log_datagram(at, buffer, bytes.first(size));
     const bool may_grow = at.socket.twamp_light != nullptr &&
                           at.socket.twamp_light->longest_match(source) != CidrSet::none;
-    const HostClock clock(turn_.host);
-    const DatagramArrival arrival = arrival_of(info, at.socket.port, clock);
+    const DatagramArrival arrival = arrival_of(info, at.socket.port, clock_);
     const StampReply reply = at.socket.service->reflector()->reflect(
         {.buffer = may_grow ? bytes : bytes.first(size),
          .size = size,
          .arrival = arrival,
          .now_ms = turn_.now_ms},
-        *at.socket.sessions, clock);
+        *at.socket.sessions, clock_);
     if (reply.outcome != StampOutcome::answered) {
         telemetry_.metrics.add(at.socket.kind, counter_of(reply.outcome));
         if (reply.outcome != StampOutcome::not_wanted)

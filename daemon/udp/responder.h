@@ -22,6 +22,7 @@
 #include "daemon/log/log.h"
 #include "daemon/telemetry/worker_telemetry.h"
 #include "daemon/udp/drop_reason.h"
+#include "daemon/udp/host_clock.h"
 #include "daemon/udp/reply_train.h"
 #include "daemon/udp/response_rate_limit.h"
 #include "daemon/udp/source_filter.h"
@@ -99,6 +100,7 @@ private:
     Turn& turn_;
     WorkerTelemetry& telemetry_;
     SourceFilter source_filter_;
+    HostClock clock_;
     ResponseRateLimit rates_;
     CidrSet longer_answers_to_;
     std::optional<Lists> reserved_;

@@ -22,7 +22,9 @@ constexpr int questions_max = 20;
 
 struct Clock final : WallClock {
     uint64_t ns = start_ns;
+    stamp::ErrorEstimate estimate = stamp::unknown_error;
     uint64_t now_ns() const noexcept override { return ns; }
+    stamp::ErrorEstimate error_estimate() const noexcept override { return estimate; }
 };
 
 const std::array<std::byte, 32> key_bytes{};
@@ -37,6 +39,7 @@ StampPolicy read_policy(fuzz::Input& input) {
         policy.dscp = static_cast<uint8_t>(input.below(64));
     policy.tlvs.location = static_cast<StampLocation>(input.below(3));
     policy.tlvs.dscps = input.number(8);
+    policy.clock = input.flag() ? StampClock::system : StampClock::unknown;
     return policy;
 }
 
@@ -114,6 +117,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) { // NOL
         require(reply.size <= buffer.size(), "an answer fits");
         if (reply.outcome == StampOutcome::answered)
             require_answer(question, std::span(buffer).first(reply.size), may_grow);
+        clock.estimate = stamp::ErrorEstimate::unpack(static_cast<uint16_t>(input.number(2)));
         clock.ns = input.flag() ? clock.ns + input.number(5) : clock.ns - input.number(4);
         now_ms += input.number(3);
     }

@@ -1,68 +1,25 @@
 """The reflector of STAMP (RFC 8762, RFC 8972) over the network."""
 
-import fcntl
-import hmac
-import io
+import ctypes
 import os
-import shutil
 import signal
 import socket
 import struct
-import tempfile
 import time
 
 import pytest
 
-from daemon import RiposteTest, await_true, needs_program, needs_root
-from manager import Manager
+from daemon import await_true, needs_program, needs_root
 from network import add_address, enter_network
+from stamp_questions import BASE, Answer, StampTest, ntp, question
 from statistics_line import counted
 
 pytestmark = pytest.mark.backends
 
-NTP_AT_1970 = 2_208_988_800
-MULTIPLIER_1 = 0x0001
-SSID = 0x1234
-BASE = 44
 IP_RECVTTL, IP_RECVTOS = 12, 13  # linux/in.h; Python does not have all of them
 
 
-def ntp(seconds):
-    return int((seconds + NTP_AT_1970) * 2**32) % 2**64
-
-
-def question(sequence=0, tail=b"", estimate=MULTIPLIER_1, ssid=SSID):
-    return struct.pack("!IQHH", sequence, ntp(time.time()), estimate, ssid) + bytes(28) + tail
-
-
-class Answer:
-    def __init__(self, packet):
-        (self.sequence, self.sent, self.estimate, self.ssid, self.received, self.sender_sequence,
-         self.sender_sent, self.sender_estimate, zeros, self.ttl) = struct.unpack_from("!IQHHQIQHHB", packet)
-        assert zeros == 0 and packet[41:44] == bytes(3)
-        self.tail = packet[BASE:]
-
-
-class Stamp(RiposteTest):
-    def ask(self, client, address, *arguments, **named):
-        sent = question(*arguments, **named)
-        client.sendto(sent, address)
-        reply = client.recv(70_000)
-        self.assertEqual(len(reply), len(sent))
-        answer = Answer(reply)
-        self.assertEqual((sent[:4], sent[4:12], sent[12:14], sent[14:16]),
-                         (struct.pack("!I", answer.sender_sequence), struct.pack("!Q", answer.sender_sent),
-                          struct.pack("!H", answer.sender_estimate), struct.pack("!H", answer.ssid)))
-        return answer
-
-    def reload(self, daemon, config):
-        count = len(daemon.lines("reloaded: "))
-        daemon.write_config(config)
-        daemon.signal(signal.SIGHUP)
-        daemon.wait_log("^riposted: reloaded: ", count=count + 1)
-
-
-class Reflects(Stamp):
+class Reflects(StampTest):
     def test_an_answer_has_both_times_and_the_ttl_of_its_question(self):
         _, address = self.serve("stamp", transport="udp")
         client = self.datagram_socket()
@@ -155,7 +112,46 @@ twamp_light = "127.0.0.1"
         self.assert_silent(stranger, daemon)
 
 
-class Sessions(Stamp):
+class Clock(StampTest):
+    CONFIG = '[[listen]]\nservice = "stamp"\naddress = "127.0.0.1:0"\nclock = "{}"\n'
+
+    @staticmethod
+    def kernel_error():
+        """The kernel's maximum error in microseconds, or None if it may not be asked."""
+        state = ctypes.create_string_buffer(512)  # struct timex of adjtimex(2)
+        if ctypes.CDLL(None, use_errno=True).adjtimex(state) < 0:
+            return None
+        return struct.unpack_from("l", state, 24)[0]
+
+    def test_answers_say_what_the_kernel_knows_of_the_clock(self):
+        before = self.kernel_error()
+        if before is None:
+            self.skipTest("adjtimex is not permitted here")
+        daemon = self.daemon(config=self.CONFIG.format("system"))
+        answer = self.ask(self.datagram_socket(), ("127.0.0.1", daemon.port("stamp", "udp")),
+                          tail=bytes.fromhex("8003000400000000"))
+        after = self.kernel_error()
+        multiplier, scale = answer.estimate & 0xff, answer.estimate >> 8 & 0x3f
+        error_us = multiplier * 2**scale * 1e6 / 2**32
+        # The estimate is rounded up to eight bits, and the kernel sets the error anew now and then.
+        self.assertGreaterEqual(error_us, min(before, after))
+        self.assertLessEqual(error_us, max(before, after) * 1.01 + 1)
+        synchronized = answer.estimate >> 15
+        self.assertIn(synchronized, {int(error < 16_000_000) for error in (before, after)})
+        self.assertEqual(answer.tail[4], 1 if synchronized else 5)
+
+    def test_a_sealed_process_refuses_to_begin_to_ask(self):
+        daemon = self.daemon(config=self.CONFIG.format("unknown"))
+        if "seccomp is off" in daemon.log():
+            self.skipTest("the process is not sealed here")
+        daemon.write_config(self.CONFIG.format("system"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log('clock = "system": adjtimex: Operation not permitted; permit this call')
+        answer = self.ask(self.datagram_socket(), ("127.0.0.1", daemon.port("stamp", "udp")))
+        self.assertEqual(answer.estimate, 0x3fff)
+
+
+class Sessions(StampTest):
     def test_each_session_counts_its_answers(self):
         _, address = self.serve("stamp", transport="udp")
         one, other = self.datagram_socket(), self.datagram_socket()
@@ -207,7 +203,7 @@ class Sessions(Stamp):
             self.assertEqual(self.ask(client, address).sequence, 2)
 
 
-class Refuses(Stamp):
+class Refuses(StampTest):
     def test_the_answer_of_a_reflector_gets_none(self):
         daemon, address = self.serve("stamp", transport="udp")
         client = self.datagram_socket()
@@ -234,7 +230,7 @@ class Refuses(Stamp):
 
 @needs_root
 @needs_program("ip")
-class Loops(Stamp):
+class Loops(StampTest):
     """Reflectors that a forged question sets upon each other."""
 
     A, B = "10.77.0.1", "10.77.0.2"
@@ -276,149 +272,3 @@ class Loops(Stamp):
             answers += 1
             peer.sendto(packet, (self.A, 862))
         self.assertEqual(answers, 1)
-
-
-class Authenticated(Stamp):
-    KEY = bytes(range(32))
-
-    def key_file(self, content, mode=0o600, name="key"):
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        path = os.path.join(directory, name)
-        with open(path, "wb") as file:
-            file.write(content)
-        os.chmod(path, mode)
-        return path
-
-    def config(self, path, more=""):
-        return f'[[listen]]\nservice = "stamp"\naddress = "127.0.0.1:0"\nkey_file = "{path}"\n{more}'
-
-    def signed(self, sequence, key=KEY, ssid=SSID):
-        base = (struct.pack("!I", sequence) + bytes(12) + struct.pack("!QHH", ntp(time.time()), MULTIPLIER_1, ssid)
-                + bytes(68))
-        return base + hmac.digest(key, base, "sha256")[:16]
-
-    def serve_with(self, config):
-        daemon = self.daemon(config=config)
-        return daemon, ("127.0.0.1", daemon.port("stamp", "udp"))
-
-    def test_a_signed_question_gets_a_signed_answer_once(self):
-        daemon, address = self.serve_with(self.config(self.key_file(self.KEY.hex().encode() + b"\n")))
-        client = self.datagram_socket()
-        sent = self.signed(5)
-        client.sendto(sent, address)
-        reply = client.recv(200)
-        self.assertEqual(len(reply), 112)
-        self.assertEqual(reply[96:], hmac.digest(self.KEY, reply[:96], "sha256")[:16])
-        self.assertEqual((reply[48:52], reply[64:72]), (sent[:4], sent[16:24]))
-        client.sendto(sent, address)
-        client.sendto(reply, address)
-        self.assert_silent(client, daemon)
-        counts = counted(daemon)
-        self.assertEqual(counts["authenticated questions seen before, or too old"], 1)
-        self.assertEqual(counts["answers of other reflectors"], 1)
-
-    def test_questions_without_a_valid_hmac_are_dropped_or_answered_openly(self):
-        path = self.key_file(self.KEY.hex().encode())
-        daemon, address = self.serve_with(self.config(path))
-        client = self.datagram_socket()
-        client.sendto(question(), address)
-        client.sendto(self.signed(0, key=bytes(32)), address)
-        self.assert_silent(client, daemon)
-        self.assertEqual(counted(daemon)["questions without a valid HMAC"], 2)
-        self.reload(daemon, self.config(path, 'authenticated = "accepted"\n'))
-        self.assertEqual(self.ask(client, address).sequence, 0)
-        client.sendto(self.signed(1), address)
-        self.assertEqual(len(client.recv(200)), 112)
-
-    def test_a_reload_reads_the_key_again(self):
-        path = self.key_file(bytes(32).hex().encode())
-        daemon, address = self.serve_with(self.config(path))
-        client = self.datagram_socket()
-        with open(path, "wb") as file:
-            file.write(self.KEY.hex().encode())
-        self.reload(daemon, self.config(path))
-        client.sendto(self.signed(1), address)
-        self.assertEqual(len(client.recv(200)), 112)
-
-    def test_a_credential_of_systemd_is_a_key(self):
-        path = self.key_file(self.KEY.hex().encode(), 0o400, "stamp")
-        daemon = self.daemon(config=self.config("stamp"), environment={"CREDENTIALS_DIRECTORY": os.path.dirname(path)})
-        client = self.datagram_socket()
-        client.sendto(self.signed(1), ("127.0.0.1", daemon.port("stamp", "udp")))
-        self.assertEqual(len(client.recv(200)), 112)
-
-    def test_a_bad_key_file_is_refused_with_its_reason(self):
-        for path, reason in (
-                (self.key_file(bytes(32).hex().encode(), 0o604), "every user may read or write it"),
-                (self.key_file(b"short"), "the key has 5 bytes, and must have at least 16"),
-                (self.key_file(b"x" * 5000), "larger than 4KiB"),
-                ("/nowhere/key", "No such file or directory"),
-                ("/proc", "Is a directory"),
-                ("stamp", "systemd passed no credentials")):
-            daemon = self.daemon(config=self.config(path), ready=False)
-            daemon.expected = (78,)
-            self.assertEqual(daemon.wait(), 78, path)
-            self.assertIn(reason, daemon.log())
-
-
-class Restarts(Stamp):
-    """Sessions live as long as the service manager keeps them."""
-
-    def manager(self, **options):
-        return Manager(self, services=(), datagrams=("stamp",), **options)
-
-    def test_a_session_continues_in_the_next_process(self):
-        manager = self.manager()
-        manager.start()
-        clients = [self.datagram_socket() for _ in range(20)]
-        address = manager.address("stamp")
-        for count in range(3):
-            for client in clients:
-                self.assertEqual(self.ask(client, address).sequence, count)
-        for number, workers in enumerate((1, 4, 2)):
-            daemon = manager.restart("--workers", str(workers))
-            daemon.wait_log("^riposted: adopted 20 sessions of stamp$")
-            self.assertEqual([name for name, _ in manager.stored], [])
-            for client in clients:
-                self.assertEqual(self.ask(client, address).sequence, 3 + number)
-
-    def test_sessions_continue_on_sockets_of_our_own(self):
-        manager = self.manager()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            address = free.getsockname()
-        listen = f"stamp=udp://127.0.0.1:{address[1]}"
-        clients = [self.datagram_socket() for _ in range(20)]
-        for count, workers in enumerate((3, 3, 1, 2)):
-            if count:
-                manager.stop()
-            manager.start("--listen", listen, "--workers", str(workers), services=())
-            for client in clients:
-                self.assertEqual(self.ask(client, address).sequence, count)
-
-    def test_without_sessions_nothing_is_stored(self):
-        manager = self.manager()
-        manager.start()
-        manager.stop()
-        self.assertEqual(manager.stored, [])
-
-    def test_sessions_begin_anew_where_the_store_is_full_or_has_something_else(self):
-        manager = self.manager(store=1)
-        manager.start()
-        client = self.datagram_socket()
-        address = manager.address("stamp")
-        self.assertEqual([self.ask(client, address).sequence for _ in range(3)], [0, 1, 2])
-        manager.stop()
-        other = os.memfd_create("other", os.MFD_ALLOW_SEALING)
-        os.write(other, b"something else")
-        fcntl.fcntl(other, fcntl.F_ADD_SEALS,
-                    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
-        manager.stored = [("stamp-sessions", io.FileIO(other))]
-        daemon = manager.start()
-        daemon.wait_log("^riposted: the sessions of stamp begin anew: another version of riposted wrote it$")
-        self.assertEqual(manager.stored, [])
-        self.assertEqual(self.ask(client, address).sequence, 0)
-        manager.store_max = 0
-        daemon = manager.restart()
-        self.assertEqual(self.ask(client, address).sequence, 0)

@@ -50,7 +50,9 @@ inline SocketAddress address_of(const char* host, uint16_t port) {
 
 struct Clock final : WallClock {
     uint64_t ns = in_2026_ns;
+    ErrorEstimate estimate = unknown_error;
     uint64_t now_ns() const noexcept override { return ns; }
+    ErrorEstimate error_estimate() const noexcept override { return estimate; }
 };
 
 inline Key test_key() {

@@ -13,7 +13,7 @@ using namespace riposte;
 
 namespace {
 
-std::string stamp(std::string_view keys) {
+std::string stamp_with(std::string_view keys) {
     return fmt::format("[[listen]]\nservice = \"stamp\"\naddress = \"*:862\"\n{}", keys);
 }
 
@@ -24,7 +24,7 @@ std::string outcome(std::string_view toml) {
 }
 
 ListenerConfig listener(std::string_view keys) {
-    const auto config = parse_config(stamp(keys), "riposted.toml");
+    const auto config = parse_config(stamp_with(keys), "riposted.toml");
     REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().message));
     return config->listen[0];
 }
@@ -38,7 +38,7 @@ std::string keys_of(uint32_t count) {
     std::string text;
     for (uint32_t i = 1; i <= count; ++i)
         text += fmt::format("{{ ssid = {}, file = \"k\" }},", i);
-    return stamp("keys = [" + text + "]");
+    return stamp_with("keys = [" + text + "]");
 }
 
 } // namespace
@@ -51,7 +51,7 @@ TEST_CASE("stamp is for UDP, and its keys are for stamp") {
         outcome("[[listen]]\nservice = \"stamp\"\naddress = [\"udp://*:862\", \"tcp://*:862\"]") ==
         "riposted.toml:3:11: tcp://*:862: stamp is for UDP; write udp://");
     CHECK(
-        outcome(stamp("message = \"a\"")) ==
+        outcome(stamp_with("message = \"a\"")) ==
         "riposted.toml:4:11: 'message' is for the service hello; stamp has none, remove it");
     CHECK(
         outcome("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\nsequence = \"copy\"") ==
@@ -72,6 +72,8 @@ TEST_CASE("every value at its bounds is accepted") {
     CHECK(options("location = \"none\"").location == StampLocation::none);
     CHECK(options("location = \"source\"").location == StampLocation::source);
     CHECK(options("location = \"all\"").location == StampLocation::all);
+    CHECK(options("clock = \"unknown\"").clock == StampClock::unknown);
+    CHECK(options("clock = \"system\"").clock == StampClock::system);
     CHECK(options("authenticated = \"required\"").authenticated == StampAuthentication::required);
     CHECK(options("authenticated = \"accepted\"").authenticated == StampAuthentication::accepted);
     CHECK(options("keys = []").keys.empty());
@@ -99,6 +101,7 @@ TEST_CASE("every value beyond its bounds is refused with them") {
         {"cos = 46", "7: 'cos' is an integer; it must be an array of numbers"},
         {"location = \"sauce\"", "12: unknown location 'sauce'; did you mean 'source'?"},
         {"sequence = \"own\"", "12: unknown sequence 'own'; it must be session or copy"},
+        {"clock = \"ntp\"", "9: unknown clock 'ntp'; it must be unknown or system"},
         {"authenticated = true", "17: 'authenticated' is a boolean; it must be a string"},
         {"keys = [{ ssid = 0, file = \"a\" }]", "9: 'ssid' is 0; it must be from 1 to 65535"},
         {"keys = [{ ssid = 65536, file = \"a\" }]",
@@ -115,7 +118,7 @@ TEST_CASE("every value beyond its bounds is refused with them") {
         {"twamp_light = \"192.0.2.0/33\"", "25: '192.0.2.0/33': the length must be from /0 to /32"},
     };
     for (const auto& [keys, message] : cases)
-        CHECK(outcome(stamp(keys)) == "riposted.toml:4:" + message);
+        CHECK(outcome(stamp_with(keys)) == "riposted.toml:4:" + message);
     CHECK(
         outcome(keys_of(stamp_keys_max + 1)) ==
         "riposted.toml:4:8: 'keys' has 65 keys; it must have at most 64");

@@ -1,6 +1,7 @@
 // Tries forbidden calls from inside: in a child that has opened a backend and sealed itself as the
 // daemon does.
 #include "build_features.h"
+#include "common/clock_error.h"
 #include "common/fd.h"
 #include "daemon/io/open_backend.h"
 #include "daemon/listen/listen_socket.h"
@@ -31,6 +32,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timex.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -264,6 +266,20 @@ TEST_CASE("a daemon with a unix socket may remove a file by its path, but no dir
             {"in a directory that is open", [] { return long{::unlinkat(0, "a", 0)}; }},
         });
         return found;
+    }));
+}
+
+TEST_CASE("only a reflector that says how far its clock is off may ask for it") {
+    CHECK_SEALED(sealed_child(BackendChoice::epoll, {.read_clock = true}, [] {
+        const auto error = read_clock_error();
+        // A container may refuse it as well; then nothing shows that the seal permits it.
+        return needed("adjtimex", error || error.error() == EPERM);
+    }));
+    CHECK_SEALED(sealed_child(BackendChoice::epoll, everything, [] {
+        return not_refused({{"adjtimex", [] {
+                                 timex state{};
+                                 return long{::adjtimex(&state)};
+                             }}});
     }));
 }
 

@@ -86,6 +86,7 @@ std::string another_value(const Key& key) {
         {"dscp", "46"},
         {"cos", "[46]"},
         {"location", R"("all")"},
+        {"clock", R"("system")"},
         {"key_file", R"("/a.key")"},
         {"authenticated", R"("accepted")"},
         {"keys", R"([{ ssid = 1, file = "a" }])"}};
@@ -206,6 +207,7 @@ std::string form_of(const Key& key) {
                        : std::holds_alternative<LogLevel*>(member)      ? log_level_names()
                        : std::holds_alternative<StampSequence*>(member) ? stamp_sequence_names()
                        : std::holds_alternative<StampLocation*>(member) ? stamp_location_names()
+                       : std::holds_alternative<StampClock*>(member)    ? stamp_clock_names()
                        : std::holds_alternative<StampAuthentication*>(member)
                            ? stamp_authentication_names()
                            : service_names();

@@ -211,12 +211,28 @@ TEST_CASE("an authenticated question is answered once") {
     }
 }
 
+TEST_CASE("an answer says of the clock what is known, or nothing") {
+    for (const auto kind : {StampClock::unknown, StampClock::system})
+        for (const bool synchronized : {true, false}) {
+            Harness harness({.clock = kind});
+            harness.clock.estimate = estimate_of(1'000'000, synchronized, TimeFormat::ntp);
+            Bytes packet = question_of(0);
+            const Bytes information = from_hex("8003000400000000");
+            packet.insert(packet.end(), information.begin(), information.end());
+            REQUIRE(harness.ask(packet).outcome == StampOutcome::answered);
+            const bool told = kind == StampClock::system;
+            CHECK(
+                read_answer(packet, Mode::open).error_estimate ==
+                (told ? (synchronized ? 0x8f84 : 0x0f84) : 0x3fff));
+            CHECK(packet[48] == std::byte(told && synchronized ? 1 : 5)); // NTP, or free-running
+        }
+}
+
 TEST_CASE("an authenticated question must be recent, if both clocks are synchronized") {
     const auto outcome = [](bool synchronized, uint64_t sent_ns) {
-        StampPolicy policy = with_key();
+        Harness harness(with_key({.clock = StampClock::system}));
         if (synchronized)
-            policy.error_estimate = estimate_of(1'000'000, true, TimeFormat::ntp);
-        Harness harness(std::move(policy));
+            harness.clock.estimate = estimate_of(1'000'000, true, TimeFormat::ntp);
         Bytes packet = signed_question(0, sent_ns);
         return harness.ask(packet).outcome;
     };
