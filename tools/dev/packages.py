@@ -31,6 +31,7 @@ MODULES = {
     "ping_servers": ["socat"],
     "prometheus": ["prometheus"],
     "sandbox": ["strace"],
+    "stamp_codecs": ["python3-scapy", "tshark"],
 }
 SUITES = PYTEST + sorted({package for packages in MODULES.values() for package in packages})
 #: What builds Debian packages, and what inspects them.

@@ -1,0 +1,162 @@
+"""Other people's codecs read what the reflector of STAMP answers: scapy's STAMP, which also writes the questions, and
+tshark's TWAMP, whose packets have the same fields.
+"""
+
+import calendar
+import json
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+import pytest
+
+from daemon import needs_program
+from stamp_questions import BASE, MULTIPLIER_1, NTP_AT_1970, SSID, StampTest, question
+
+try:
+    from scapy.contrib import stamp as codec
+    from scapy.layers.inet import UDP
+except ImportError:
+    codec = None
+
+pytestmark = pytest.mark.backends
+
+#: Type and value of TLVs, and what comes back: flags and value.
+TLVS = (
+    (1, "", "", ""),
+    (1, "aabbcc", "", "aabbcc"),
+    (3, "00000000", "", "05020502"),
+    (3, "0000", "M", "0000"),
+    (4, "b8000000", "", "b8000000"),
+    (5, "000000090000000000000000", "", None),
+    (6, "10010000", "U", "10010000"),
+    (7, "00" * 16, "", None),
+    (8, "00" * 16, "U", "00" * 16),
+    (9, "7f000001", "U", "7f000001"),
+    (10, "80020004c0000201", "U", "80020004c0000201"),
+    (12, "0000000500000000", "U", "0000000500000000"),
+    (251, "01", "U", "01"),
+)
+
+
+def seconds_of(text):
+    """Since 1970, of "Jan 20, 2026 16:26:36.250000000 UTC" (tshark 4.0) or "2026-01-20T16:26:36.250000000Z"."""
+    whole, _, fraction = text.rstrip("ZUTC ").partition(".")
+    form = "%b %d, %Y %H:%M:%S" if "," in whole else "%Y-%m-%dT%H:%M:%S"
+    return calendar.timegm(time.strptime(whole, form)) + float(f"0.{fraction}")
+
+
+class Codec(StampTest):
+    def setUp(self):
+        super().setUp()
+        self.subject = self.daemon(config='[[listen]]\nservice = "stamp"\naddress = "127.0.0.1:0"\ncos = [46]\n')
+        self.address = ("127.0.0.1", self.subject.port("stamp", "udp"))
+        self.client = self.datagram_socket()
+
+    def reflect(self, packet):
+        """Returns the answer, and the wall clock around it."""
+        before = time.time()
+        self.client.sendto(packet, self.address)
+        answer = self.client.recv(2000)
+        return answer, before, time.time()
+
+
+@unittest.skipUnless(codec, "scapy is not installed: apt install python3-scapy")
+class Scapy(Codec):
+    """Both directions; scapy 2.5 knows the unauthenticated packets, and TLVs by their header."""
+
+    def test_every_field_of_an_answer_is_where_scapy_expects_it(self):
+        for count, (kind, value, flags, answered) in enumerate(TLVS):
+            with self.subTest(type=kind, value=value):
+                value = bytes.fromhex(value)
+                sent_at = time.time()
+                asked = codec.STAMPSessionSenderTestUnauthenticated(
+                    seq=1000 + count, ts=sent_at + NTP_AT_1970, ssid=SSID,
+                    err_estimate=codec.ErrorEstimate(S=1, scale=5, multiplier=7),
+                    tlv_objects=[codec.STAMPTestTLV(flags="U", type=kind, len=len(value), value=value)])
+                packet = bytes(asked)
+                reply, before, after = self.reflect(packet)
+                self.assertEqual(len(reply), len(packet))
+                answer = self.dissect(reply)
+                self.assertEqual((answer.seq, answer.ssid, answer.seq_sender, answer.ttl_sender),
+                                 (count, SSID, 1000 + count, 64))
+                self.assertEqual((answer.mbz1, answer.mbz2), (0, 0))
+                self.assertLessEqual(before - 1e-6, float(answer.ts_rx) - NTP_AT_1970)
+                self.assertLessEqual(answer.ts_rx, answer.ts)
+                self.assertLessEqual(float(answer.ts) - NTP_AT_1970, after + 1e-6)
+                self.assertEqual(bytes(reply[28:36]), packet[4:12])
+                estimate, theirs = answer.err_estimate, answer.err_estimate_sender
+                self.assertEqual((estimate.S, estimate.Z, estimate.scale, estimate.multiplier), (0, 0, 63, 255))
+                self.assertEqual((theirs.S, theirs.Z, theirs.scale, theirs.multiplier), (1, 0, 5, 7))
+                [tlv] = answer.tlv_objects
+                self.assertEqual((str(tlv.flags), tlv.type, tlv.len), (flags, kind, len(value)))
+                if answered is not None:
+                    self.assertEqual(tlv.value.hex(), answered)
+
+    def test_several_tlvs_stay_in_their_order(self):
+        tlvs = [codec.STAMPTestTLV(flags="U", type=kind, len=len(value) // 2, value=bytes.fromhex(value))
+                for kind, value, flags, _ in TLVS if flags != "M"]
+        packet = bytes(codec.STAMPSessionSenderTestUnauthenticated(seq=1, ssid=SSID, tlv_objects=tlvs))
+        reply, _, _ = self.reflect(packet)
+        answer = self.dissect(reply)
+        self.assertEqual([tlv.type for tlv in answer.tlv_objects], [tlv.type for tlv in tlvs])
+        self.assertEqual([str(tlv.flags) for tlv in answer.tlv_objects],
+                         [flags for _, _, flags, _ in TLVS if flags != "M"])
+
+    def dissect(self, reply):
+        """The answer as part of a UDP packet: scapy takes the length of the TLVs from there."""
+        header = struct.pack("!HHHH", 862, 40000, 8 + len(reply), 0)
+        answer = UDP(header + reply).payload
+        self.assertIsInstance(answer, codec.STAMPSessionReflectorTestUnauthenticated)
+        self.assertEqual(bytes(answer), reply)
+        return answer
+
+
+@needs_program("tshark")
+class Tshark(Codec):
+    """The dissector of TWAMP knows the base packet; TLVs are padding to it."""
+
+    def test_every_field_of_an_answer_is_where_tshark_expects_it(self):
+        tails = [bytes.fromhex(f"80{kind:02x}{len(value) // 2:04x}{value}") for kind, value, _, _ in TLVS]
+        replies = [self.reflect(question(2000 + count, tail))[0] for count, tail in enumerate(tails)]
+        rows = self.dissect(replies)
+        self.assertEqual(len(rows), len(replies))
+        for count, (row, reply) in enumerate(zip(rows, replies)):
+            with self.subTest(reply=reply.hex()):
+                number = {name: int(row[f"twamp.test.{name}"][0], 0)
+                          for name in ("seq_number", "error_estimate", "mbz1", "sender_seq_number",
+                                       "sender_error_estimate", "mbz2", "sender_ttl")}
+                # What TWAMP calls MBZ behind the estimate is STAMP's SSID.
+                self.assertEqual(number, {"seq_number": count, "error_estimate": 0x3fff, "mbz1": SSID,
+                                          "sender_seq_number": 2000 + count, "sender_error_estimate": MULTIPLIER_1,
+                                          "mbz2": 0, "sender_ttl": 64})
+                for name, offset in (("timestamp", 4), ("receive_timestamp", 16), ("sender_timestamp", 28)):
+                    seconds, fraction = struct.unpack_from("!II", reply, offset)
+                    expected = seconds - NTP_AT_1970 + fraction / 2**32
+                    self.assertAlmostEqual(seconds_of(row[f"twamp.test.{name}"][0]), expected, places=5)
+                # Behind TWAMP's 41 bytes everything is padding.
+                self.assertEqual(row["twamp.test.padding"][0].replace(":", ""), reply[BASE - 3:].hex())
+
+    def dissect(self, replies):
+        """What tshark says of a capture of these datagrams: the values of each field, by its name."""
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "answers.pcap")
+        with open(path, "wb") as file:
+            file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101))  # LINKTYPE_RAW
+            for reply in replies:
+                udp = struct.pack("!HHHH", 862, 40000, 8 + len(reply), 0) + reply
+                ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 255, 17, 0, bytes(4), bytes(4))
+                file.write(struct.pack("<IIII", int(time.time()), 0, len(ip + udp), len(ip + udp)) + ip + udp)
+        done = subprocess.run(
+            ["tshark", "-n", "-r", path, "-d", "udp.port==862,twamp.test", "-T", "json", "-e", "twamp.test.seq_number",
+             *(word for name in ("timestamp", "error_estimate", "mbz1", "receive_timestamp", "sender_seq_number",
+                                 "sender_timestamp", "sender_error_estimate", "mbz2", "sender_ttl", "padding")
+               for word in ("-e", f"twamp.test.{name}"))],
+            capture_output=True, text=True, check=False, env={**os.environ, "TZ": "UTC", "LC_ALL": "C"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [packet["_source"]["layers"] for packet in json.loads(done.stdout)]
