@@ -279,7 +279,8 @@ int32_t SimBackend::send_datagrams(const Op& op) {
         network_.send_to(
             {.peer = {.storage = arrival.peer.any, .size = arrival.peer_size},
              .local = asked_[op.buffer],
-             .bytes = {bytes.begin(), bytes.end()}});
+             .bytes = {bytes.begin(), bytes.end()},
+             .traffic_class = arrival.measured ? arrival.traffic_class : uint8_t{0}});
     } while (!rest.empty());
     return result;
 }

@@ -224,9 +224,10 @@ bool SimBackend::receive_datagram(int fd, Handle& handle) {
     arrival.to_group = datagram.to_group;
     arrival.cut = datagram.cut;
     arrival.measured = false;
-    arrival.has_received_ns = false;
-    arrival.ttl = 0;
-    arrival.traffic_class = 0;
+    arrival.has_received_ns = datagram.received_ns != 0;
+    arrival.received_ns = datagram.received_ns;
+    arrival.ttl = datagram.ttl;
+    arrival.traffic_class = datagram.traffic_class;
     arrival.local_family = static_cast<sa_family_t>(datagram.local.family());
     if (arrival.local_family == AF_INET) {
         sockaddr_in v4{};

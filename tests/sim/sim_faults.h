@@ -35,6 +35,8 @@ enum class Fault : uint8_t {
     datagram_lost,
     datagram_overtakes,
     datagram_queue_full,
+    stamp_flood,      ///< questions from forged sources
+    answer_sent_back, ///< an answer of STAMP that comes as a question
     stalled_peer,
     // The process.
     few_descriptors, ///< for a while
@@ -75,6 +77,8 @@ inline constexpr std::array fault_names = std::to_array<std::string_view>({
     "datagrams lost",
     "datagrams that overtook others",
     "datagrams lost in a full queue",
+    "forged questions of STAMP",
+    "answers of STAMP that were sent back",
     "peers that stalled",
     "times of few descriptors",
     "times of little memory",

@@ -48,6 +48,8 @@ void Simulation::Tally::add(const Tally& other) {
     proofs += other.proofs;
     connections += other.connections;
     asked += other.asked;
+    reflected += other.reflected;
+    sessions_kept += other.sessions_kept;
     simulated_ms += other.simulated_ms;
     faults.add(other.faults);
 }
@@ -68,6 +70,7 @@ Simulation::Simulation(uint64_t seed, bool trace, std::span<const uint8_t> choic
     world_.messages.push_back(choose_message());
     choose_listeners();
     choose_clients();
+    choose_stamp();
     start_process();
 }
 
@@ -133,9 +136,12 @@ void Simulation::act() {
     for (; questions_left_ > 0 && random_.chance(40); --questions_left_) {
         const SimListener& listener =
             listeners_[random_.below(static_cast<uint32_t>(listeners_.size()))];
-        if (listener.transport == Transport::udp && !listener.closed)
+        if (listener.transport == Transport::udp && !listener.closed &&
+            listener.kind != ServiceKind::stamp)
             askers_.ask(world_, random_, listener);
     }
+    if (stamp_ && !listeners_[stamp_listener_].closed)
+        stamp_->act(world_, listeners_[stamp_listener_]);
     run_short();
     const bool paused = trouble_clocks();
     const bool changes = changes_left_ > 0 && random_.chance(3);
@@ -288,6 +294,8 @@ uint64_t Simulation::next_act_ms() const {
     uint64_t next = short_until_ms_ != 0 ? short_until_ms_ : never_ms;
     for (const SimClient& client : clients_)
         next = std::min(next, client.next_ms(world_));
+    if (stamp_ && !listeners_[stamp_listener_].closed)
+        next = std::min(next, stamp_->next_ms());
     return next;
 }
 

@@ -39,6 +39,7 @@
 #include "daemon/worker/worker.h"
 #include "tests/sim/sim_backend.h"
 #include "tests/sim/sim_client.h"
+#include "tests/sim/sim_stamp.h"
 
 #include <array>
 #include <cstdint>
@@ -85,7 +86,9 @@ public:
         uint64_t handed_over = 0;
         uint64_t proofs = 0; ///< that as many as permitted could connect again
         uint64_t connections = 0;
-        uint64_t asked = 0; ///< datagrams
+        uint64_t asked = 0;         ///< datagrams
+        uint64_t reflected = 0;     ///< answers of STAMP
+        uint64_t sessions_kept = 0; ///< of these, those that went on where the one before ended
         uint64_t simulated_ms = 0;
         FaultCounts faults{};
 
@@ -128,6 +131,7 @@ private:
     SimListener& open_listener(ServiceKind kind, Transport transport);
     void choose_listeners();
     void choose_clients();
+    void choose_stamp();
     ServiceKind choose_kind();
     WorkerPlan plan() const;
     void start_process();
@@ -203,6 +207,8 @@ private:
     std::vector<SimListener> listeners_;
     std::vector<SimClient> clients_;
     SimAskers askers_;
+    std::optional<SimStampSenders> stamp_; ///< in a third of the runs
+    size_t stamp_listener_ = 0;            ///< its place in `listeners_`
     uint32_t questions_left_ = 0;
     uint32_t changes_left_ = 0;
     Faults faults_; ///< those of the process at all times

@@ -133,6 +133,8 @@ bool Simulation::restart() {
     still_.clear(); // the new process's deadlines begin now
     if (kind_ == Kind::changes)
         limits_ = choose_limits();
+    if (stamp_)
+        stamp_->restart(peaceful() || processes_ % 2 == 0);
     start_process();
     // The previous process did not accept under these limits: its last turn does not count.
     accepted_ = totals()[Counter::connections_accepted];

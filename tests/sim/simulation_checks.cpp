@@ -29,6 +29,11 @@ void Simulation::check() {
         if (!client.fault().empty())
             return fail(fmt::format("{}: {}", client.describe(), client.fault()));
     }
+    if (stamp_) {
+        stamp_->check_answers(world_);
+        if (!stamp_->fault().empty())
+            return fail(stamp_->fault());
+    }
     askers_.check_answers(world_);
     if (!askers_.fault().empty())
         return fail(askers_.fault());
@@ -274,13 +279,16 @@ void Simulation::check_end() {
     }
     check_counters();
     if (peaceful() && failure_.empty()) {
-        if (const uint32_t count = askers_.unanswered(world_); count > 0)
+        const uint32_t of_stamp = stamp_ ? stamp_->unanswered() : 0;
+        if (const uint32_t count = askers_.unanswered(world_) + of_stamp; count > 0)
             return fail(fmt::format("{} datagrams were not answered", count));
     }
     for (const SimClient& client : clients_)
         tally_.answered += client.complete();
     tally_.connections = network_.streams();
     tally_.asked = askers_.asked();
+    tally_.reflected = stamp_ ? stamp_->answers() : 0;
+    tally_.sessions_kept = stamp_ ? stamp_->kept() : 0;
     tally_.simulated_ms = world_.now_ms - started_ms_;
     tally_.faults = network_.faults();
     end_process();
@@ -360,13 +368,13 @@ void Simulation::check_datagrams(const Totals& totals) {
                         count(Counter::datagrams_too_long) + count(Counter::datagrams_unanswered) +
                         totals.datagrams_refused())
         return fail("datagrams were received that no counter accounts for");
-    if (peaceful() && received != askers_.asked())
-        return fail(
-            fmt::format("{} datagrams were sent, {} are counted", askers_.asked(), received));
-    if (peaceful() && totals.datagrams_refused() != askers_.refused())
+    const uint64_t asked = askers_.asked() + (stamp_ ? stamp_->asked() : 0);
+    const uint64_t refused = askers_.refused() + (stamp_ ? stamp_->refused() : 0);
+    if (peaceful() && received != asked)
+        return fail(fmt::format("{} datagrams were sent, {} are counted", asked, received));
+    if (peaceful() && totals.datagrams_refused() != refused)
         return fail(fmt::format(
-            "{} datagrams had to be refused, {} were", askers_.refused(),
-            totals.datagrams_refused()));
+            "{} datagrams had to be refused, {} were", refused, totals.datagrams_refused()));
     // Each process permits a burst of one second's rate, then the rate.
     const uint64_t seconds = (world_.now_ms - started_ms_) / 1000 + processes_ + 1;
     if (askers_.answers_to_ipv6() > rates_.rate_per_prefix * seconds)

@@ -158,6 +158,20 @@ void Simulation::choose_clients() {
         changes_left_ = random_.between(1, 4);
 }
 
+/// Apart from `random_`, so that a seed without this listener runs as it did before there were any.
+void Simulation::choose_stamp() {
+    Random random(seed_ ^ 0x5354'414d);
+    if (!random.chance(33))
+        return;
+    stamp_listener_ = listeners_.size();
+    listeners_.push_back(
+        {.id = listeners_.size() + 1,
+         .fd = network_.open_datagram_socket(),
+         .transport = Transport::udp,
+         .kind = ServiceKind::stamp});
+    stamp_.emplace(seed_, !peaceful());
+}
+
 WorkerPlan Simulation::plan() const {
     constexpr uint32_t busy_poll_us = 2500; // not a whole number of the simulated milliseconds
     auto served = std::make_shared<PortSet>();
@@ -185,6 +199,8 @@ WorkerPlan Simulation::plan() const {
              .acl = listener.acl,
              .load = listener.load,
              .connections_max = listener.connections_max,
+             .port = served_port,
+             .sessions = listener.kind == ServiceKind::stamp ? stamp_->sessions() : nullptr,
              .label = fmt::format("listener {}", listener.id)});
     }
     return plan;

@@ -78,6 +78,7 @@ TEST_CASE("calm: every client and every datagram is answered in full") {
         CHECK(tally.datagrams > seeds.floor(1000));
         CHECK(tally.trains > seeds.floor(500));
         CHECK(tally.forged > seeds.floor(500));
+        CHECK(tally.reflected > seeds.floor(500));
     }
 }
 
@@ -112,6 +113,7 @@ TEST_CASE("hostile: whatever peers and the kernel do, limits hold and nothing le
         CHECK(tally.resets > seeds.floor(100));
         CHECK(tally.forged > seeds.floor(500));
         CHECK(tally.over_rate > seeds.floor(1000));
+        CHECK(tally.sessions_kept > seeds.floor(500));
     }
 }
 
@@ -147,6 +149,7 @@ TEST_CASE("restarts: every client gets its whole reply, from either process") {
     const Simulation::Tally tally = run(seeds);
     if (!seeds.trace) {
         CHECK(tally.faults[Fault::restart] > seeds.floor(500));
+        CHECK(tally.sessions_kept > seeds.floor(500));
         CHECK(tally.handed_over > seeds.floor(1000));
         CHECK(tally.answered > seeds.floor(1000));
     }
