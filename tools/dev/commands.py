@@ -15,7 +15,8 @@ FUZZ = Tree("fuzz", stages.ASAN.options, CLANG)
 #: Inputs that fuzzing found are kept when the tree is made anew; the next run adds to them.
 FUZZ_FOUND = ROOM / "fuzz-found"
 BENCHMARKS = {"compare": "tests/bench/compare.py", "generator": "tests/bench/generator.py",
-              "truth": "tests/bench/known_link.py", "throughput": "tests/bench/throughput.py"}
+              "truth": "tests/bench/known_link.py", "throughput": "tests/bench/throughput.py",
+              "stamp": "tests/bench/stamp.py"}
 
 
 def build(arguments):
@@ -49,6 +50,12 @@ def bench(arguments):
         return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
                        "--riposte", RELEASE.path / "client/riposte",
                        "--link", RELEASE.path / "tests/link/link", *rest)
+    if name == "stamp":
+        need_available(["irtt", "sockperf"], "its row")
+        header(f"Building the programs in {RELEASE.path}/")
+        RELEASE.build("daemon/riposted", "tests/bench/stamp_questions")
+        return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
+                       "--questions", RELEASE.path / "tests/bench/stamp_questions", *rest)
     if name == "throughput":
         packages.need(["iperf3"])
         header(f"Building the programs in {RELEASE.path}/")

@@ -56,7 +56,7 @@ THREADED_PROGRAMS = ["daemon/riposted", "tests/launch/launch", "tests/unit/unit_
 MINIMAL_MODULES = ["backend", "sandbox"]
 #: Modules that run under a sanitizer only in the long form: they test figures, scripts or the tests' own tools, and
 #: the other modules and the unit suites run the same product code.
-NOT_UNDER_ASAN = ["bench", "bench_generators", "bench_peers", "bench_truth", "completions", "idle", "link",
+NOT_UNDER_ASAN = ["bench", "bench_generators", "bench_peers", "bench_stamp", "bench_truth", "completions", "idle", "link",
                   "load_losses", "memory", "prometheus", "security_document", "truth_load", "truth_ping",
                   "tutorial"]
 #: Modules that look for leaks in the fast form: in them the daemon takes over, changes and gives back everything
