@@ -3,6 +3,7 @@
 #include "client/measure/verdict.h"
 #include "client/show/figures.h"
 #include "client/working/working_metrics.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <numeric>
