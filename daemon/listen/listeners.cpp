@@ -208,7 +208,7 @@ size_t Listeners::adopt_sessions(StampImageReader& image) {
     while (const auto saved = image.next_listener()) {
         const auto entry = std::ranges::find(impl_->entries, saved->key, &ListenerEntry::key);
         while (const auto session = image.next_session())
-            adopted += entry != impl_->entries.end() && entry->stamp.adopt(*session) ? 1 : 0;
+            adopted += entry != impl_->entries.end() && entry->stamp.adopt(*session) ? 1U : 0U;
     }
     return adopted;
 }
