@@ -20,7 +20,7 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-constexpr HashSecret secret{3, 4};
+constexpr HashSecret image_secret{3, 4};
 constexpr size_t head_bytes = 8 + 4 + 4 + 16 + 4;
 
 Fd file_of(const Bytes& bytes) {
@@ -43,7 +43,7 @@ struct Saved {
 
 Bytes image_of(const std::vector<Saved>& listeners) {
     const Fd file = file_of({});
-    StampImageWriter writer(file.get(), secret, static_cast<uint32_t>(listeners.size()));
+    StampImageWriter writer(file.get(), image_secret, static_cast<uint32_t>(listeners.size()));
     for (const Saved& each : listeners) {
         writer.begin_listener(each.key, static_cast<uint32_t>(each.sessions.size()));
         for (const StampSession& session : each.sessions)
@@ -62,7 +62,8 @@ Bytes two_listeners() {
 }
 
 std::string summary(StampImageReader& image) {
-    std::string text = std::to_string(image.secret()[0]) + " " + std::to_string(image.secret()[1]);
+    std::string text =
+        std::to_string(image.image_secret()[0]) + " " + std::to_string(image.image_secret()[1]);
     while (const auto listener = image.next_listener()) {
         text += " " + listener->key + ":";
         while (const auto session = image.next_session())
@@ -169,12 +170,12 @@ TEST_CASE("random bytes behind a head are an image or none, and nothing else hap
 TEST_CASE("a file that cannot be written is an error") {
     const Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
     REQUIRE(full);
-    StampImageWriter writer(full.get(), secret, 0);
+    StampImageWriter writer(full.get(), image_secret, 0);
     CHECK(writer.finish() == ENOSPC);
 }
 
 TEST_CASE("every worker is given a session, and the newest state of it is kept") {
-    const StampTables tables = make_stamp_tables(64, {.workers = 3, .secret = {1, 2}});
+    const StampTables tables = make_stamp_tables(64, {.workers = 3, .image_secret = {1, 2}});
     CHECK(tables.adopt({.tag = 5, .received = 7}));
     CHECK(tables.adopt({.tag = 6}));
     CHECK_FALSE(tables.adopt({.tag = 0}));
@@ -188,7 +189,7 @@ TEST_CASE("every worker is given a session, and the newest state of it is kept")
 
 TEST_CASE("the sessions of listeners are stored sealed, and only a sealed image is taken") {
     const Sections sections({listen_on(ServiceKind::stamp, {"udp://127.0.0.1:0"})});
-    auto before = Listeners::open(sections, {}, 2, secret);
+    auto before = Listeners::open(sections, {}, 2, image_secret);
     REQUIRE(before.has_value());
     const auto sessions = before->plan(1)[0].sessions;
     CHECK(sessions->adopt({.tag = 7, .received = 70}));
@@ -205,8 +206,8 @@ TEST_CASE("the sessions of listeners are stored sealed, and only a sealed image 
     CHECK(taken.found);
     CHECK(sockets.size() == 1);
     REQUIRE(taken.image.has_value());
-    CHECK(taken.image->secret() == secret);
-    auto after = Listeners::open(sections, {}, 1, taken.image->secret());
+    CHECK(taken.image->image_secret() == image_secret);
+    auto after = Listeners::open(sections, {}, 1, taken.image->image_secret());
     REQUIRE(after.has_value());
     CHECK(after->adopt_sessions(*taken.image) == 1);
     CHECK(after->plan(0)[0].sessions->find_tag(7)->received == 70);
