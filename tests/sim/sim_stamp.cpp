@@ -86,7 +86,7 @@ void SimStampSenders::ask(World& world, const SimListener& listener) {
          .error_estimate = 0x8501,
          .ssid = sender.ssid});
     for (uint32_t i = random_.chance(10) ? 2 : 1; i > 0; --i)
-        question.deliveries += world.network.ask(listener.fd, question.datagram) ? 1 : 0;
+        question.deliveries += world.network.ask(listener.fd, question.datagram) ? 1U : 0U;
     world.network.faults().add(Fault::datagram_twice, question.deliveries > 1);
     asked_ += question.deliveries;
     questions_.push_back(std::move(question));

@@ -18,7 +18,7 @@ std::string stamp_with(std::string_view keys) {
 }
 
 /// The message; "accepted" if there is none.
-std::string outcome(std::string_view toml) {
+std::string verdict_on(std::string_view toml) {
     const auto config = parse_config(toml, "riposted.toml");
     return config ? "accepted" : config.error().message;
 }
@@ -48,13 +48,14 @@ TEST_CASE("stamp is for UDP, and its keys are for stamp") {
     REQUIRE(plain.addresses.size() == 1);
     CHECK(plain.addresses[0].transport == Transport::udp);
     CHECK(
-        outcome("[[listen]]\nservice = \"stamp\"\naddress = [\"udp://*:862\", \"tcp://*:862\"]") ==
+        verdict_on(
+            "[[listen]]\nservice = \"stamp\"\naddress = [\"udp://*:862\", \"tcp://*:862\"]") ==
         "riposted.toml:3:11: tcp://*:862: stamp is for UDP; write udp://");
     CHECK(
-        outcome(stamp_with("message = \"a\"")) ==
+        verdict_on(stamp_with("message = \"a\"")) ==
         "riposted.toml:4:11: 'message' is for the service hello; stamp has none, remove it");
     CHECK(
-        outcome("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\nsequence = \"copy\"") ==
+        verdict_on("[[listen]]\nservice = \"echo\"\naddress = \"*:7\"\nsequence = \"copy\"") ==
         "riposted.toml:4:12: 'sequence' is for the service stamp; echo has none, remove it");
 }
 
@@ -80,7 +81,7 @@ TEST_CASE("every value at its bounds is accepted") {
     CHECK(
         options("keys = [{ ssid = 1, file = \"a\" }, { file = \"b\", ssid = 65535 }]").keys ==
         std::vector<StampKeyFile>{{.ssid = 1, .file = "a"}, {.ssid = 65535, .file = "b"}});
-    CHECK(outcome(keys_of(stamp_keys_max)) == "accepted");
+    CHECK(verdict_on(keys_of(stamp_keys_max)) == "accepted");
     const std::string path(stamp_key_file_bytes_max, 'a');
     CHECK(options("key_file = \"" + path + "\"").key_file == path);
     CHECK(options("keys = [{ ssid = 1, file = \"" + path + "\" }]").keys[0].file == path);
@@ -118,8 +119,8 @@ TEST_CASE("every value beyond its bounds is refused with them") {
         {"twamp_light = \"192.0.2.0/33\"", "25: '192.0.2.0/33': the length must be from /0 to /32"},
     };
     for (const auto& [keys, message] : cases)
-        CHECK(outcome(stamp_with(keys)) == "riposted.toml:4:" + message);
+        CHECK(verdict_on(stamp_with(keys)) == "riposted.toml:4:" + message);
     CHECK(
-        outcome(keys_of(stamp_keys_max + 1)) ==
+        verdict_on(keys_of(stamp_keys_max + 1)) ==
         "riposted.toml:4:8: 'keys' has 65 keys; it must have at most 64");
 }

@@ -62,8 +62,7 @@ Bytes two_listeners() {
 }
 
 std::string summary(StampImageReader& image) {
-    std::string text =
-        std::to_string(image.image_secret()[0]) + " " + std::to_string(image.image_secret()[1]);
+    std::string text = std::to_string(image.secret()[0]) + " " + std::to_string(image.secret()[1]);
     while (const auto listener = image.next_listener()) {
         text += " " + listener->key + ":";
         while (const auto session = image.next_session())
@@ -175,7 +174,7 @@ TEST_CASE("a file that cannot be written is an error") {
 }
 
 TEST_CASE("every worker is given a session, and the newest state of it is kept") {
-    const StampTables tables = make_stamp_tables(64, {.workers = 3, .image_secret = {1, 2}});
+    const StampTables tables = make_stamp_tables(64, {.workers = 3, .secret = {1, 2}});
     CHECK(tables.adopt({.tag = 5, .received = 7}));
     CHECK(tables.adopt({.tag = 6}));
     CHECK_FALSE(tables.adopt({.tag = 0}));
@@ -206,8 +205,8 @@ TEST_CASE("the sessions of listeners are stored sealed, and only a sealed image 
     CHECK(taken.found);
     CHECK(sockets.size() == 1);
     REQUIRE(taken.image.has_value());
-    CHECK(taken.image->image_secret() == image_secret);
-    auto after = Listeners::open(sections, {}, 1, taken.image->image_secret());
+    CHECK(taken.image->secret() == image_secret);
+    auto after = Listeners::open(sections, {}, 1, taken.image->secret());
     REQUIRE(after.has_value());
     CHECK(after->adopt_sessions(*taken.image) == 1);
     CHECK(after->plan(0)[0].sessions->find_tag(7)->received == 70);
