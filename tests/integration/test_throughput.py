@@ -208,7 +208,9 @@ class Faults(Throughput):
     def test_a_download_that_ends(self):
         found = self.one("--download", self.tcp(lambda connection: connection.sendall(b"x" * 3 * MIB)), "-d", 0,
                          "--warmup", 0, code=1)
-        self.assertEqual((found["bytes"], found["ended"], found["errors"][0]["kind"]), (3 * MIB, 1, "closed"))
+        self.assertEqual((found["ended"], found["errors"][0]["kind"]), (1, "closed"))
+        # What came before all was ready to be measured does not count.
+        self.assertTrue(MIB < found["bytes"] <= 3 * MIB, found["bytes"])
 
     def test_an_upload_that_stalls_counts_nothing_that_was_not_acknowledged(self):
         """The peer reads nothing: its receive buffer fills up, and what waits in the send buffer does not count."""
