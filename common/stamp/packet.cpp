@@ -7,8 +7,9 @@ namespace riposte::stamp {
 
 namespace {
 
-/// The largest residence of a packet in a reflector, in seconds.
-constexpr uint32_t residence_seconds_max = 63;
+/// Whole seconds of two times differ by this at most, if their residence is permitted.
+constexpr uint32_t apart_seconds_max = 63;
+static_assert(apart_seconds_max > residence_seconds_max);
 constexpr size_t ttl_bytes = 1;
 
 /// Zeros, and the fields that a question and an answer have in the same places.
@@ -85,7 +86,7 @@ bool is_answer(std::span<const std::byte> packet, Mode mode) {
         !std::ranges::all_of(packet.subspan(at.sender_zeros + 2, 4), is_zero))
         return false;
     const uint32_t apart = read_32(packet, at.time) - read_32(packet, at.receive_time);
-    return apart <= residence_seconds_max || -apart <= residence_seconds_max;
+    return apart <= apart_seconds_max || -apart <= apart_seconds_max;
 }
 
 } // namespace riposte::stamp

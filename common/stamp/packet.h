@@ -100,6 +100,10 @@ Question read_question(std::span<const std::byte> packet, Mode mode);
 /// The packet has at least the bytes up to the TTL: twamp_answer_bytes if it is open.
 Answer read_answer(std::span<const std::byte> packet, Mode mode);
 
+/// The longest that a reflector may have a question: an answer with times that are farther apart
+/// is not known as an answer (is_answer()).
+inline constexpr uint64_t residence_seconds_max = 60;
+
 /// Writes the base packet, with its zeros, in front of what the packet has behind it, except for
 /// the HMAC (hmac.h). The packet has at least the bytes of the layout.
 void write_question(std::span<std::byte> packet, Mode mode, const Question& question);

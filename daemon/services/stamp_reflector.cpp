@@ -30,6 +30,13 @@ bool is_fresh(const Question& question, const ErrorEstimate& clock, uint64_t rec
     return apart_ns <= apart_max_ns + errors_ns;
 }
 
+/// A question that waited for long, or the clock was set since it came: with these times other
+/// reflectors would not know the answer as one, and reply to it.
+bool may_answer_at(uint64_t now_ns, uint64_t received_ns) {
+    constexpr uint64_t apart_max_ns = residence_seconds_max * 1'000'000'000;
+    return now_ns - received_ns <= apart_max_ns || received_ns - now_ns <= apart_max_ns;
+}
+
 } // namespace
 
 const Key* StampReflector::find_key(uint16_t ssid) const noexcept {
@@ -148,7 +155,10 @@ StampReply StampReflector::answer(
     if (tlvs.suppress)
         return {.outcome = StampOutcome::not_wanted};
     const uint32_t sequence = counts ? session->sent : checked.question.sequence;
-    const uint64_t sent = to_ntp(clock.now_ns());
+    const uint64_t sent_ns = clock.now_ns();
+    if (!may_answer_at(sent_ns, request.arrival.received_ns))
+        return {.outcome = StampOutcome::stale};
+    const uint64_t sent = to_ntp(sent_ns);
     write_answer(
         packet, checked.mode,
         {.sequence = sequence,

@@ -48,9 +48,11 @@ enum class StampOutcome : uint8_t {
     reflected,       ///< it is an answer
     no_multiplier,   ///< the error estimate has the multiplier 0 (RFC 4656, section 4.1.2)
     unauthenticated, ///< no valid HMAC, and authenticated_only
-    stale,           ///< authenticated, but its time is far from ours, or it was seen before
-    no_session,      ///< the table is full
-    not_wanted       ///< the sender asks for no reply (RFC 9503)
+    /// It waited for more than a minute, or the clock was set meanwhile; or it is authenticated,
+    /// and its time is far from ours, or it was seen before.
+    stale,
+    no_session, ///< the table is full
+    not_wanted  ///< the sender asks for no reply (RFC 9503)
 };
 
 struct StampReply {

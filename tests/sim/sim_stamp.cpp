@@ -67,7 +67,7 @@ void SimStampSenders::act(World& world, const SimListener& listener) {
 
 void SimStampSenders::ask(World& world, const SimListener& listener) {
     const size_t who = random_.below(static_cast<uint32_t>(senders_.size()));
-    const Sender& sender = senders_[who];
+    Sender& sender = senders_[who];
     Question question{
         .sender = who,
         .datagram =
@@ -89,6 +89,7 @@ void SimStampSenders::ask(World& world, const SimListener& listener) {
         question.deliveries += world.network.ask(listener.fd, question.datagram) ? 1U : 0U;
     world.network.faults().add(Fault::datagram_twice, question.deliveries > 1);
     asked_ += question.deliveries;
+    sender.pending += question.deliveries;
     questions_.push_back(std::move(question));
 }
 
@@ -163,6 +164,7 @@ std::string SimStampSenders::check(const World& world, const Datagram& datagram)
     if (++question.answers > question.deliveries)
         return wrong("a copy");
     ++answers_;
+    --sender.pending;
     answer_ = datagram;
     return check_count(world, sender, answer.sequence);
 }
@@ -177,12 +179,12 @@ std::string SimStampSenders::check_count(const World& world, Sender& sender, uin
             sequence, *sender.last, idle_ms);
     if (!hostile_ && sequence != (sender.last ? *sender.last + 1 : 0))
         return fmt::format("the session of {} goes on at {}", to_string(sender.peer), sequence);
-    if (!goes_on) {
-        sender.began_ms = world.now_ms;
-        sender.confirmed = false;
-    }
-    kept_ += goes_on ? 1 : 0;
+    const bool paused = std::exchange(sender.paused, false);
+    const bool in_a_row = goes_on && sequence == *sender.last + 1 && sender.pending == 0 && !paused;
+    sender.began_ms = in_a_row ? sender.began_ms : world.now_ms;
+    sender.confirmed &= goes_on;
     sender.confirmed |= world.now_ms - sender.began_ms >= StampSessions::confirm_ms;
+    kept_ += goes_on ? 1 : 0;
     sender.last = sequence;
     sender.heard_ms = world.now_ms;
     return "";
@@ -200,10 +202,25 @@ void SimStampSenders::restart(bool handed_over) {
             sender.confirmed = false;
 }
 
+void SimStampSenders::process_paused() {
+    for (Sender& sender : senders_) {
+        sender.paused = true;
+        sender.confirmed = false;
+    }
+}
+
+void SimStampSenders::wall_was_set() {
+    for (Question& question : questions_)
+        if (question.answers < question.deliveries && !question.excused) {
+            question.excused = true;
+            excused_ += question.deliveries - question.answers;
+        }
+}
+
 uint32_t SimStampSenders::unanswered() const {
     uint32_t count = 0;
     for (const Question& question : questions_)
-        count += question.deliveries - question.answers;
+        count += question.excused ? 0 : question.deliveries - question.answers;
     return count;
 }
 

@@ -37,8 +37,17 @@ public:
     /// There is another process, to which the sessions were handed over, or not.
     void restart(bool handed_over);
 
+    /// The process stood still: it may act once by the time before, so that a session seems to have
+    /// been idle for as long.
+    void process_paused();
+    /// The wall clock was set: a question that waits may be too far from it for an answer.
+    void wall_was_set();
+
     uint64_t asked() const { return asked_; }     ///< datagrams delivered, of floods and loops, too
     uint64_t refused() const { return refused_; } ///< of these, answers that were sent back
+    uint64_t excused() const {
+        return excused_;
+    } ///< that may be refused, because the clock was set
     uint64_t answers() const { return answers_; }
     uint64_t kept() const { return kept_; } ///< answers that went on where the one before ended
     uint32_t unanswered() const;
@@ -50,8 +59,12 @@ private:
         SocketAddress local;
         uint16_t ssid = 0;
         std::optional<uint32_t> last{}; ///< the reflector's number in the newest answer
-        uint64_t began_ms = 0;          ///< when the first answer of this count came
-        uint64_t heard_ms = 0;
+        uint32_t pending = 0;           ///< deliveries without an answer so far
+        /// Of the oldest answer from which on all questions were answered, with numbers in a row:
+        /// with a gap, a session that was forgotten may look as if it went on.
+        uint64_t began_ms = 0;
+        uint64_t heard_ms = 0;  ///< when the newest answer came
+        bool paused = false;    ///< since the newest answer
         bool confirmed = false; ///< the session must not be forgotten
     };
     struct Question {
@@ -60,6 +73,7 @@ private:
         size_t asked_at; ///< in the history of the wall clock
         uint32_t deliveries = 0;
         uint32_t answers = 0;
+        bool excused = false; ///< it may be without an answer
     };
 
     void ask(World& world, const SimListener& listener);
@@ -78,6 +92,7 @@ private:
     uint64_t next_ms_ = 0;
     uint64_t asked_ = 0;
     uint64_t refused_ = 0;
+    uint64_t excused_ = 0;
     uint64_t answers_ = 0;
     uint64_t kept_ = 0;
     std::string fault_;

@@ -196,6 +196,8 @@ bool Simulation::trouble_clocks() {
             world_.now_ms +
             (hours ? random_.between(1, 100 * hour_ms) : random_.between(1, 20'000)));
         note("pause");
+        if (stamp_)
+            stamp_->process_paused();
         still_.clear(); // events during the pause count as if they came now
         if (stop_by_ms_ != never_ms)
             stop_by_ms_ = std::max(stop_by_ms_, world_.now_ms + forced_end_ms);
@@ -208,6 +210,8 @@ bool Simulation::trouble_clocks() {
         network_.faults().add(forward ? Fault::wall_clock_forward : Fault::wall_clock_back);
         world_.wall_offset_seconds += forward ? seconds : -seconds;
         world_.note_wall();
+        if (stamp_)
+            stamp_->wall_was_set();
         note("the wall clock is set");
     }
     return pauses;

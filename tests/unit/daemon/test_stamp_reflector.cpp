@@ -57,6 +57,23 @@ TEST_CASE("an IPv4 peer is in the same session on a dual-stack socket") {
     CHECK(read_answer(packet, Mode::open).sequence == 1);
 }
 
+TEST_CASE(
+    "a question that waited for more than a minute gets no answer, nor after a step of the clock") {
+    const auto outcome = [](int64_t waited_seconds) {
+        Harness harness;
+        harness.clock.ns = in_2026_ns + static_cast<uint64_t>(waited_seconds) * second_ns;
+        Bytes packet = question_of(0);
+        const StampOutcome found = harness.ask(packet).outcome;
+        if (found == StampOutcome::answered)
+            CHECK(is_answer(packet, Mode::open));
+        return found;
+    };
+    for (const int64_t seconds : {60, 0, -60})
+        CHECK(outcome(seconds) == StampOutcome::answered);
+    for (const int64_t seconds : {61, -61, 86'400, -86'400})
+        CHECK(outcome(seconds) == StampOutcome::stale);
+}
+
 TEST_CASE("a stateless reflector copies the sender's number and keeps no session") {
     Harness harness({.stateful = false});
     Bytes packet = question_of(41);
