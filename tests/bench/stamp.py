@@ -78,8 +78,9 @@ class Bench:
         config = os.path.join(self.directory.name, "riposted.toml")
         with open(config, "w", encoding="ascii") as file:
             file.write(CONFIG.format(**self.ports, key=key))
-        self.server = Far([options.riposted, "-c", config, "--backend", options.backend, "--workers", "1",
-                           "--log-level", "warning"], self.server_core)
+        command = [options.riposted, "-c", config, "--backend", options.backend, "--workers", "1",
+                   "--log-level", "warning"]
+        self.server = Far(lambda _: command, {self.server_core})
         self.server.await_ports([("udp", port) for port in self.ports.values()])
 
     def close(self):
@@ -147,7 +148,7 @@ LINE = "{:<15}{:<22}{:<20}{:>9}{:>9}  {:<14}{:<14}"
 
 
 def print_rows(rows):
-    print(LINE.format("", "CPU us a packet", "ratio to the echo", "a core/s", "asked/s", "T3 error, us", "residence, us"))
+    print(LINE.format("", "CPU us a packet", "ratio to the echo", "a core/s", "asked/s", "T3 error us", "residence us"))
     print(LINE.format("", "", "", "", "", "p50 / p99", "p50 / p99"))
     for kind, row in rows.items():
         pair = (lambda name, row=row: f"{row[f'p50_{name}']['median']:.1f} / {row[f'p99_{name}']['median']:.1f}"
@@ -182,7 +183,7 @@ def other(bench, name):
     """The server's CPU time for each packet that came back, in microseconds, of each round."""
     serve, ask, packets = OTHERS[name]
     port = subjects.free_port()
-    server = Far(serve(port), bench.server_core)
+    server = Far(lambda _: serve(port), {bench.server_core})
     try:
         server.await_ports([("udp", port)])
         found = []

@@ -111,7 +111,7 @@ private:
         if (!session.fd)
             die("socket");
         set_option(session.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1, "SO_TIMESTAMPNS");
-        if (connect_to(session.fd, loopback(0, settings_.port)) != 0)
+        if (connect_to(session.fd, loopback(1, settings_.port)) != 0)
             die("connect");
         epoll_event event{};
         event.events = EPOLLIN;

@@ -27,7 +27,7 @@ HELP = """./dev demo                      build, start riposted, query it over T
 ./dev bench [--help]            riposted against Asio, libuv, libevent, Go, Tokio, node, xinetd
                                 and bare loops: CPU for each request, latency, memory
 ./dev bench generator [--help]  riposte load against a plain epoll loop
-./dev bench stamp [--help]      the reflector of STAMP beside the UDP echo: CPU a packet, errors of T3
+./dev bench stamp [--help]      the reflector of STAMP beside the UDP echo: CPU a packet, T3
 ./dev bench throughput [--help] riposte load --upload and --download beside iperf3
 ./dev bench truth [--help]      riposte, ping, fping, irtt, iperf3 and sockperf on a link whose
                                 faults are known: what each reports, and what was true; needs root
