@@ -11,9 +11,8 @@
 //
 // What a flood from forged sources can do, in which each source is seen about once:
 //
-//   - It takes no place from a confirmed session, one that was seen again `confirm_ms` or more
-//   after
-//     its first question, until that has been idle for `idle_ms`.
+//   - It takes no place from a confirmed session until that has been idle for `idle_ms`. A session
+//     is confirmed by a question that comes `confirm_ms` or more after its first one.
 //   - It does not keep a new session out: a session that was seen once has to give its place to
 //     another one, in `quick_ways` of a set after `quick_newcomer_ms`, so that places become free
 //     again and again; in the others after `newcomer_ms`, for senders that are slow.

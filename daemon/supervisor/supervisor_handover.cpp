@@ -1,4 +1,4 @@
-// What the supervisor takes over from the process before, and hands over to the next one:
+// What the supervisor takes over from the previous process, and hands over to the next one:
 // connections (fd_store.h), and the sessions of stamp (stamp_store.h).
 #include "common/text.h"
 #include "daemon/log/log.h"
