@@ -4,10 +4,6 @@
 
 namespace riposte::client {
 
-AboveLeast::AboveLeast() {
-    first_.reserve(first_max);
-}
-
 void AboveLeast::record(uint64_t value_ns) {
     if (above_.empty() && first_.size() < first_max) {
         first_.push_back(value_ns);

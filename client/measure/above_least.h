@@ -16,8 +16,6 @@ namespace riposte::client {
 
 class AboveLeast {
 public:
-    AboveLeast();
-
     void record(uint64_t value_ns);
     uint64_t count() const { return first_.size() + above_.count() + below_.count(); }
     /// Of all that was recorded, each less the least of them; empty if nothing was.

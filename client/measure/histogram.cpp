@@ -7,6 +7,8 @@
 #include <bit>
 #include <cassert>
 #include <cmath>
+#include <cstddef>
+#include <utility>
 
 namespace riposte::client {
 
@@ -32,8 +34,6 @@ uint64_t rank_of(double percent, uint64_t count) {
 
 } // namespace
 
-Histogram::Histogram() : counts_(bucket_count) {}
-
 size_t Histogram::index_of(uint64_t value_ns) {
     const auto bits = static_cast<unsigned>(std::bit_width(value_ns));
     const unsigned shift = bits > leading_bits ? bits - leading_bits : 0;
@@ -49,8 +49,23 @@ Histogram::Bucket Histogram::bounds_of(size_t index) {
     return {.low_ns = low_ns, .high_ns = low_ns + ((uint64_t{1} << shift) - 1), .count = 0};
 }
 
+/// Extends the buckets by the octaves up to that of `index`; its place among them.
+size_t Histogram::make_room(size_t index) {
+    constexpr size_t octave = size_t{1} << sub_bucket_bits;
+    const size_t low = index - index % octave;
+    const size_t first = counts_.empty() ? low : std::min(first_, low);
+    const size_t end =
+        counts_.empty() ? low + octave : std::max(first_ + counts_.size(), low + octave);
+    std::vector<uint64_t> room(end - first);
+    std::ranges::copy(
+        counts_, room.begin() + static_cast<std::ptrdiff_t>(counts_.empty() ? 0 : first_ - first));
+    counts_ = std::move(room);
+    first_ = first;
+    return index - first_;
+}
+
 void Histogram::record(uint64_t value_ns) {
-    ++counts_[index_of(value_ns)];
+    ++at(index_of(value_ns));
     ++count_;
     min_ns_ = std::min(min_ns_, value_ns);
     max_ns_ = std::max(max_ns_, value_ns);
@@ -64,7 +79,7 @@ void Histogram::record(uint64_t value_ns) {
 void Histogram::record(uint64_t value_ns, uint64_t times) {
     if (times == 0)
         return;
-    counts_[index_of(value_ns)] += times;
+    at(index_of(value_ns)) += times;
     count_ += times;
     min_ns_ = std::min(min_ns_, value_ns);
     max_ns_ = std::max(max_ns_, value_ns);
@@ -86,8 +101,9 @@ void Histogram::merge(const Histogram& other) {
     count_ += other.count_;
     min_ns_ = std::min(min_ns_, other.min_ns_);
     max_ns_ = std::max(max_ns_, other.max_ns_);
-    for (size_t index = 0; index < bucket_count; ++index)
-        counts_[index] += other.counts_[index];
+    for (size_t place = 0; place < other.counts_.size(); ++place)
+        if (other.counts_[place] > 0)
+            at(other.first_ + place) += other.counts_[place];
 }
 
 void Histogram::clear() {
@@ -110,11 +126,11 @@ Histogram Histogram::moved(Move move) const {
         const uint64_t ends = (bucket.low_ns <= min_ns_ && min_ns_ <= bucket.high_ns ? 1U : 0U) +
                               (bucket.low_ns <= max_ns_ && max_ns_ <= bucket.high_ns ? 1U : 0U);
         const uint64_t middle_ns = std::clamp(middle_of(bucket), min_ns_, max_ns_);
-        moved.counts_[index_of(move(middle_ns))] += bucket.count - std::min(bucket.count, ends);
+        moved.at(index_of(move(middle_ns))) += bucket.count - std::min(bucket.count, ends);
     }
-    ++moved.counts_[index_of(move(min_ns_))];
+    ++moved.at(index_of(move(min_ns_)));
     if (count_ > 1)
-        ++moved.counts_[index_of(move(max_ns_))];
+        ++moved.at(index_of(move(max_ns_)));
     moved.count_ = count_;
     moved.min_ns_ = move(min_ns_);
     moved.max_ns_ = move(max_ns_);
@@ -154,7 +170,7 @@ uint64_t Histogram::percentile_ns(double percent) const {
         return max_ns_;
     uint64_t seen = 0;
     for (size_t index = index_of(min_ns_); index < bucket_count; ++index) {
-        seen += counts_[index];
+        seen += count_at(index);
         if (seen >= rank) {
             return std::clamp(middle_of(bounds_of(index)), min_ns_, max_ns_);
         }
@@ -176,17 +192,17 @@ uint64_t Histogram::count_between(uint64_t low_ns, uint64_t high_ns) const {
     uint64_t sum = 0;
     const size_t last = index_of(high_ns);
     for (size_t index = index_of(low_ns); index <= last; ++index)
-        sum += counts_[index];
+        sum += count_at(index);
     return sum;
 }
 
 std::vector<Histogram::Bucket> Histogram::buckets() const {
     std::vector<Bucket> filled;
-    for (size_t index = 0; index < bucket_count; ++index) {
-        if (counts_[index] == 0)
+    for (size_t place = 0; place < counts_.size(); ++place) {
+        if (counts_[place] == 0)
             continue;
-        filled.push_back(bounds_of(index));
-        filled.back().count = counts_[index];
+        filled.push_back(bounds_of(first_ + place));
+        filled.back().count = counts_[place];
     }
     return filled;
 }

@@ -1,10 +1,12 @@
-// A log-linear histogram of durations: fixed memory, at most 0.4% relative error, mergeable.
+// A log-linear histogram of durations: bounded memory, at most 0.4% relative error, mergeable.
 //
 // Values below 128 ns have a bucket each; above, every octave [2^k, 2^(k+1)) is cut into 128 equal
 // buckets, so that a bucket is at most 1/128 of its lower bound wide, and its middle is at most
 // 1/256 from any value in it. The whole range of uint64_t fits into 58 x 128 buckets (58 KiB), so
-// that nothing is ever out of range and recording never allocates. Minimum, maximum, mean and
-// standard deviation are kept beside the buckets, exactly.
+// that nothing is ever out of range. Only the octaves from the least to the greatest value take
+// memory, 1 KiB each, and recording allocates only for the first value of a new one: a program may
+// have thousands of histograms. Minimum, maximum, mean and standard deviation are kept beside the
+// buckets, exactly.
 #pragma once
 
 #include <cstddef>
@@ -24,8 +26,6 @@ public:
         uint64_t high_ns;
         uint64_t count;
     };
-
-    Histogram();
 
     void record(uint64_t value_ns);
     /// The same value so many times.
@@ -72,7 +72,19 @@ private:
     template<class Move>
     Histogram moved(Move move) const;
 
-    std::vector<uint64_t> counts_; ///< bucket_count of them
+    /// The bucket's count, to be raised.
+    uint64_t& at(size_t index) {
+        const size_t place = index - first_; // of an index before the first one: huge
+        return counts_[place < counts_.size() ? place : make_room(index)];
+    }
+    uint64_t count_at(size_t index) const {
+        const size_t place = index - first_;
+        return place < counts_.size() ? counts_[place] : 0;
+    }
+    size_t make_room(size_t index);
+
+    size_t first_ = 0;             ///< the index of the first of `counts_`
+    std::vector<uint64_t> counts_; ///< whole octaves; none: nothing was recorded
     uint64_t count_ = 0;
     uint64_t min_ns_ = UINT64_MAX;
     uint64_t max_ns_ = 0;
