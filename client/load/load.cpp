@@ -8,6 +8,7 @@
 #include "client/load/load_tcp.h"
 #include "client/load/load_udp.h"
 #include "client/measure/probe.h"
+#include "client/net/descriptors.h"
 #include "client/show/measurement_output.h"
 #include "client/show/report.h"
 #include "client/show/terminal.h"
@@ -24,13 +25,11 @@
 
 #include <fmt/format.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 
 namespace riposte::client {
 
 namespace {
 
-constexpr uint64_t descriptors_besides = 32; ///< those that are no connection
 /// Requests under way, at most: their times are remembered.
 constexpr uint64_t places_max = uint64_t{1} << 24;
 
@@ -63,23 +62,15 @@ Result<void> allow_connections(const LoadOptions& options) {
             fmt::format(
                 "{} connections with {} requests outstanding each are {}; at most {} are possible",
                 options.connections, options.depth, outstanding, places_max));
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return {};
-    if (limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        ::setrlimit(RLIMIT_NOFILE, &limit);
-        ::getrlimit(RLIMIT_NOFILE, &limit);
-    }
-    const uint64_t possible =
-        limit.rlim_cur - std::min<uint64_t>(limit.rlim_cur, descriptors_besides);
+    const uint64_t limit = raise_descriptor_limit();
+    const uint64_t possible = limit - std::min(limit, descriptors_besides);
     if (options.connections > possible)
         return fail(
             Exit::usage,
             fmt::format(
                 "{} connections are not possible here, {} are: the limit of open files is {} "
                 "(ulimit -Hn)",
-                options.connections, possible, limit.rlim_cur));
+                options.connections, possible, limit));
     return {};
 }
 

@@ -2,6 +2,7 @@
 #include "client/throughput/throughput.h"
 
 #include "client/measure/probe.h"
+#include "client/net/descriptors.h"
 #include "client/net/reach.h"
 #include "client/show/measurement_output.h"
 #include "client/show/report.h"
@@ -19,20 +20,9 @@
 #include <utility>
 #include <vector>
 
-#include <sys/resource.h>
-
 namespace riposte::client {
 
 namespace {
-
-/// As many descriptors as this process may have; too few show when a socket is opened.
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 Result<StreamSetup> find(
     const CommonOptions& common, const ThroughputOptions& options, const Direction& direction) {
@@ -178,7 +168,7 @@ Result<Exit> Command::run() {
     auto files = MeasurementFiles::open(options_.report);
     if (!files)
         return std::unexpected(files.error());
-    raise_descriptor_limit();
+    raise_descriptor_limit(); // too few show when a socket is opened
     if (auto measured = measure(); !measured)
         return std::unexpected(document_failure(std::move(measured.error())));
     const Exit exit =
