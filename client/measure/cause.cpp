@@ -143,6 +143,8 @@ std::string describe(const Cause& cause) {
                                        : icmp_words(cause) + sender(cause);
     case CauseKind::local:
         return cause.error == EMSGSIZE ? describe_too_big(cause) : local_words(cause.error);
+    case CauseKind::no_address:
+        return "the name has no address";
     }
     return "";
 }
@@ -174,6 +176,8 @@ std::string_view to_key(CauseKind kind) {
         return "icmpv6";
     case CauseKind::local:
         return "local";
+    case CauseKind::no_address:
+        return "no_address";
     }
     return "";
 }

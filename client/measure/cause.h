@@ -24,7 +24,8 @@ enum class CauseKind : uint8_t {
     reset,         ///< TCP: the connection was reset after it was made
     icmp,          ///< with `type`, `code` and the sender, `from`
     icmpv6,
-    local, ///< this machine, before a packet left: see `error`
+    local,      ///< this machine, before a packet left: see `error`
+    no_address, ///< the name has none
 };
 
 struct Cause {

@@ -199,6 +199,8 @@ Outcome outcome_of(const Cause& cause) {
     }
     case CauseKind::local:
         return meaning_of(cause.error).outcome;
+    case CauseKind::no_address:
+        return Outcome::local;
     }
     std::unreachable();
 }

@@ -27,7 +27,7 @@ enum class Outcome : uint8_t {
     unreachable, ///< the network: no route, a prohibition on the way, other ICMP errors
     closed,      ///< the peer closed or reset the connection before the answer
     too_big,     ///< larger than the MTU of this machine's link, or of the path (EMSGSIZE)
-    local,       ///< this machine did not send it: a local firewall, no free port, no buffer
+    local,       ///< this machine did not send it: a local firewall, no free port, no address
 };
 
 /// How many had each outcome:

@@ -165,7 +165,8 @@ std::string describe(const Failure& failure, Transport transport) {
 
 } // namespace
 
-TargetLookup::TargetLookup(const Endpoint& endpoint, const CommonOptions& common)
+TargetLookup::TargetLookup(
+    const Endpoint& endpoint, const CommonOptions& common, const std::shared_ptr<const Fd>& bell)
     : target_{
           .name = to_string(endpoint),
           .transport = endpoint.transport.value_or(Transport::tcp),
@@ -173,13 +174,13 @@ TargetLookup::TargetLookup(const Endpoint& endpoint, const CommonOptions& common
           .path = common.path,
           .sources = {},
           .addresses = {}},
-      addresses_(endpoint, target_.transport, common.family) {
+      addresses_(endpoint, target_.transport, common.family, bell) {
     const Endpoint local{
         .transport = target_.transport,
         .host = common.path.source,
         .port = common.path.source_port};
     if (!common.path.source.empty())
-        sources_.emplace(local, target_.transport, common.family);
+        sources_.emplace(local, target_.transport, common.family, bell);
 }
 
 Result<Target> TargetLookup::wait(const Patience& patience, std::string_view limit) {
@@ -267,6 +268,11 @@ std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddre
     const auto failure = [&](int error, std::string_view option = {}) {
         return std::unexpected(Failure{.address = address, .error = error, .option = option});
     };
+    if (address.size == 0)
+        return std::unexpected(Failure{
+            .address = address,
+            .error = EDESTADDRREQ,
+            .cause = {.kind = CauseKind::no_address, .error = EDESTADDRREQ}});
     const bool stream = target.transport == Transport::tcp;
     const int type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
     Fd fd(::socket(address.family(), type, 0));

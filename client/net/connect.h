@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,8 +34,13 @@ struct Target {
 /// The lookup of an endpoint and of --source; several lookups may run at once.
 class TargetLookup {
 public:
-    TargetLookup(const Endpoint& endpoint, const CommonOptions& common);
+    /// `bell` as in lookup.h.
+    TargetLookup(
+        const Endpoint& endpoint, const CommonOptions& common,
+        const std::shared_ptr<const Fd>& bell = nullptr);
 
+    /// wait() would not wait.
+    bool is_done() const { return addresses_.is_done() && (!sources_ || sources_->is_done()); }
     /// Exit::usage if a name does not resolve, which takes no longer than `patience`, or if
     /// --source is of another family than the endpoint. `limit` as in lookup.h. Called once.
     Result<Target> wait(const Patience& patience, std::string_view limit);
@@ -78,7 +84,8 @@ std::string name_of(const Target& target, const SocketAddress& address);
 
 /// A non-blocking socket, shaped as the target's path, whose connecting to one address has begun,
 /// TCP with TCP_NODELAY, with errors of the network queued (error_queue.h). It is writable when it
-/// is connected, or has failed (UDP is connected at once).
+/// is connected, or has failed (UDP is connected at once). Of a target without an address that is
+/// CauseKind::no_address.
 std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddress& address);
 
 /// The result of connecting a TCP socket to `peer`, after poll(2) returned an event for it. `error`
