@@ -9,8 +9,9 @@ Sends probes at a fixed pace and prints a line for each answer. At the end (-c,
 -w or Ctrl-C) it prints a summary: losses, refusals, damage and round trips.
 
 ENDPOINT is [tcp://|udp://]HOST[:PORT]; several are probed at once and compared.
-HOST is a name, an IPv4 address or [IPv6]. The port defaults to 7001, the scheme
-to TCP. TIME is 200us, 10ms, 1.5s, 2m; a bare number is seconds.
+HOST is a name, an IPv4 address or [IPv6], or many: 192.0.2.0/24, 192.0.2.10-20,
+[2001:db8::/120]. The port defaults to 7001, the scheme to TCP. TIME is 200us,
+10ms, 1.5s, 2m; a bare number is seconds.
 
 Options:
   -c, --count N        end after N probes to each ENDPOINT
@@ -19,9 +20,17 @@ Options:
   -w, --deadline TIME  stop sending after this time
   -s, --size BYTES     the size of each probe, 24 to 65507 [56]
       --reconnect      TCP: a connection for each probe
+      --connect        TCP: connect and send nothing: is the port open?
       --mtu            UDP: find the path MTU, by sizes that pass and do not
       --flows N        UDP: probes take N local ports in turn, from 41000 or the
                        port of --source on; names those that lose more
+      --targets FILE   read more ENDPOINTs, one a line, from FILE or - (standard
+                       input); # begins a comment
+      --all-addresses  probe each address of a name as an endpoint of its own
+      --resolve-every TIME
+                       look up names again, and follow their addresses
+      --alive          print only the endpoints that answer one of 4 probes
+      --unreachable    print only those that do not
   -u                   UDP, unless ENDPOINT says tcp:// or udp://
   -4, -6               IPv4 only, IPv6 only
   -I, --interface NAME send by this interface, or in this VRF
@@ -63,6 +72,8 @@ Examples:
   riposte ping -c 10 -i 100ms udp://server:7
                                           ten datagrams in a second
   riposte ping udp://a:7 udp://b:7        compare two servers
+  riposte ping --alive --connect 192.0.2.0/24:22
+                                          which hosts have this port open
   riposte ping -q -c 1000 -i 1ms --fail-if 'p99>2ms,loss>0.1%' -u server:7
                                           a check for a script
 )";

@@ -87,7 +87,13 @@ Bindings bind(RawPing& words) {
         flag('D', "timestamps", words.timestamps),
         flag(0, "reconnect", words.reconnect),
         value(0, "flows", words.flows),
-        flag(0, "mtu", words.mtu)};
+        flag(0, "mtu", words.mtu),
+        value(0, "targets", words.targets),
+        flag(0, "connect", words.connect),
+        flag(0, "all-addresses", words.all_addresses),
+        flag(0, "alive", words.alive),
+        flag(0, "unreachable", words.unreachable),
+        value(0, "resolve-every", words.resolve_every)};
 }
 
 Bindings bind(RawLoad& words) {

@@ -80,11 +80,18 @@ inline constexpr uint32_t every_ms_min = 100;
 
 /// The limits of the pace and the size: probe.h, ping_account.h.
 inline constexpr uint64_t ping_interval_us_min = 100;
-inline constexpr size_t ping_endpoints_max = 256;
+inline constexpr size_t ping_endpoints_max = 65'536; ///< ProberTag::endpoints_max
 inline constexpr uint32_t ping_payload_bytes = 56;
 inline constexpr uint32_t ping_flows_max = 256;
 inline constexpr uint16_t flow_port_first = 41000;   ///< unless --source names one
 inline constexpr uint32_t payload_bytes_max = 65507; ///< UDP; TCP keeps to it, too, in ping
+
+/// The endpoints that ping prints, and nothing else.
+enum class Listing : uint8_t { none, alive, unreachable };
+/// Probes to each endpoint in a listing, unless -c or -w says otherwise.
+inline constexpr uint64_t listing_count = 4;
+/// More curves than that are no picture.
+inline constexpr size_t ping_plotted_max = 256;
 
 struct PingOptions {
     std::vector<Endpoint> endpoints; ///< at least one; transport and port are always set
@@ -93,10 +100,14 @@ struct PingOptions {
     std::optional<uint32_t> deadline_ms;         ///< of the whole run
     uint32_t payload_bytes = ping_payload_bytes; ///< at least probe_header_bytes
     bool quiet = false;
-    bool timestamps = false; ///< -D: the time in front of each line
-    bool reconnect = false;  ///< TCP: a connection for each probe
-    bool mtu = false;        ///< UDP: search for the path MTU instead
-    uint32_t flows = 0;      ///< UDP: local ports that take the probes in turn; 0: one, any
+    bool timestamps = false;    ///< -D: the time in front of each line
+    bool reconnect = false;     ///< TCP: a connection for each probe
+    bool mtu = false;           ///< UDP: search for the path MTU instead
+    uint32_t flows = 0;         ///< UDP: local ports that take the probes in turn; 0: one, any
+    bool connect = false;       ///< TCP: each probe is a connection, on which nothing is sent
+    bool all_addresses = false; ///< of each name, as an endpoint each
+    Listing listing = Listing::none;
+    std::optional<uint32_t> resolve_every_ms; ///< names are looked up again after that time
     ReportOptions report;
 };
 

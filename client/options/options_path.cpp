@@ -111,10 +111,11 @@ Result<void> check_df(const PathOptions& path, const Endpoint& endpoint) {
 Result<void> check_source_port(const PingOptions& ping, const PathOptions& path) {
     if (path.source_port == 0)
         return {};
-    if (ping.reconnect)
-        return usage(
-            "--source with a port and --reconnect exclude each other; connections that overlap "
-            "need a port each: write the address alone");
+    if (ping.reconnect || ping.connect)
+        return usage(fmt::format(
+            "--source with a port and {} exclude each other; connections that overlap need a port "
+            "each: write the address alone",
+            ping.connect ? "--connect" : "--reconnect"));
     if (std::ranges::count(ping.endpoints, Transport::udp, &Endpoint::transport) > 1)
         return usage(
             "--source with a port: over UDP it serves one ENDPOINT; write the address alone, or "

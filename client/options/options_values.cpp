@@ -1,6 +1,7 @@
 #include "client/options/options_values.h"
 
 #include "client/measure/probe.h"
+#include "client/options/endpoint_range.h"
 #include "client/options/service_names.h"
 #include "common/text.h"
 #include "common/units.h"
@@ -25,6 +26,31 @@ Result<void> read_color(const RawValue& word, Color& target) {
         target = Color::automatic;
     else
         return usage(fmt::format("--color: '{}' is none of auto, always and never", escape(*word)));
+    return {};
+}
+
+EndpointRules rules_of(bool udp, uint16_t port) {
+    return {
+        .wildcard = false,
+        .default_port = port,
+        .default_host = "localhost",
+        .service_port = service_port,
+        .transport = udp ? Transport::udp : Transport::tcp};
+}
+
+std::unexpected<Error> refuse_endpoint(const std::string& text, const EndpointError& error) {
+    return usage(
+        fmt::format("endpoint '{}', column {}: {}", escape(text), error.offset + 1, error.message));
+}
+
+/// Its transport is set, its port sensible.
+Result<void> complete_endpoint(const std::string& text, bool udp, Endpoint& endpoint) {
+    if (endpoint.port == 0)
+        return usage(fmt::format("endpoint '{}': no service listens on port 0", escape(text)));
+    if (udp && endpoint.transport == Transport::tcp)
+        return usage("-u and tcp:// contradict each other; leave one of them out");
+    if (!endpoint.transport)
+        endpoint.transport = udp ? Transport::udp : Transport::tcp;
     return {};
 }
 
@@ -69,23 +95,22 @@ Result<CommonOptions> read_common(const RawCommon& words) {
 }
 
 Result<Endpoint> read_endpoint(const std::string& text, bool udp, uint16_t port) {
-    auto endpoint = parse_endpoint(
-        text, {.wildcard = false,
-               .default_port = port,
-               .default_host = "localhost",
-               .service_port = service_port,
-               .transport = udp ? Transport::udp : Transport::tcp});
+    auto endpoint = parse_endpoint(text, rules_of(udp, port));
     if (!endpoint)
-        return usage(fmt::format(
-            "endpoint '{}', column {}: {}", escape(text), endpoint.error().offset + 1,
-            endpoint.error().message));
-    if (endpoint->port == 0)
-        return usage(fmt::format("endpoint '{}': no service listens on port 0", escape(text)));
-    if (udp && endpoint->transport == Transport::tcp)
-        return usage("-u and tcp:// contradict each other; leave one of them out");
-    if (!endpoint->transport)
-        endpoint->transport = udp ? Transport::udp : Transport::tcp;
+        return refuse_endpoint(text, endpoint.error());
+    if (auto completed = complete_endpoint(text, udp, *endpoint); !completed)
+        return std::unexpected(completed.error());
     return std::move(*endpoint);
+}
+
+Result<std::vector<Endpoint>> read_endpoints(const std::string& text, bool udp, size_t max) {
+    auto endpoints = parse_endpoints(text, rules_of(udp, default_port), max);
+    if (!endpoints)
+        return refuse_endpoint(text, endpoints.error());
+    for (Endpoint& endpoint : *endpoints)
+        if (auto completed = complete_endpoint(text, udp, endpoint); !completed)
+            return std::unexpected(completed.error());
+    return std::move(*endpoints);
 }
 
 std::unexpected<Error> no_endpoint(std::string_view command) {

@@ -8,11 +8,13 @@
 #include "common/units.h"
 
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -71,6 +73,10 @@ Result<void> read_source(const RawValue& word, bool may_have_port, PathOptions& 
 Result<void> read_path(const RawCommon& common, const RawPath& words, PathOptions& path);
 /// The transport and the port are set.
 Result<Endpoint> read_endpoint(const std::string& text, bool udp, uint16_t port = default_port);
+/// The same of a HOST that may be a prefix or a range of addresses (endpoint_range.h).
+Result<std::vector<Endpoint>> read_endpoints(const std::string& text, bool udp, size_t max);
+/// The operands of ping, and those of --targets.
+Result<std::vector<Endpoint>> read_targets(const RawPing& words);
 Result<ReportOptions> read_report(const RawReport& words);
 
 /// --df is for UDP.

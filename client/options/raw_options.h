@@ -67,6 +67,12 @@ struct RawPing {
     bool reconnect = false;
     RawValue flows;
     bool mtu = false;
+    RawValue targets;
+    bool connect = false;
+    bool all_addresses = false;
+    bool alive = false;
+    bool unreachable = false;
+    RawValue resolve_every;
     RawPath path;
     RawReport report;
 };
@@ -105,6 +111,9 @@ struct RawStatus {
 /// "localhost:7007" of "localhost" and "7007", if the second may be meant for the port of the
 /// first, as in nc(1)'s command line; else empty.
 std::string with_port(const std::string& endpoint, const std::string& word);
+
+/// Options of ping that have no sense together, or not with its endpoints.
+Result<void> check_ping(const PingOptions& ping, const RawPing& words, const CommonOptions& common);
 
 Result<Options> read_send(const RawSend& words);
 Result<Options> read_ping(const RawPing& words);

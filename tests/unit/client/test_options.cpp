@@ -589,11 +589,68 @@ TEST_CASE("ping takes several endpoints, before and after its options and after 
     CHECK(
         refusal({"ping"}) ==
         "no ENDPOINT; try 'riposte ping localhost', or see 'riposte ping --help'");
-    std::vector<const char*> many(258, "h");
+    std::vector<const char*> many(65'538, "h");
     many.front() = "ping";
-    CHECK(refusal(many) == "at most 256 ENDPOINTs at once");
+    CHECK(refusal(many) == "65,537 endpoints, and at most 65,536 are possible at once");
     many.pop_back();
-    CHECK(ping_options(many).endpoints.size() == 256);
+    CHECK(ping_options(many).endpoints.size() == 65'536);
+}
+
+TEST_CASE("an option of ping that would have no effect is refused") {
+    const std::vector<std::pair<std::vector<const char*>, std::string>> cases{
+        {{"--connect", "-u", "h"}, "--connect is for TCP; leave -u out"},
+        {{"--connect", "tcp://h", "udp://h:7"},
+         "--connect is for TCP; udp://h:7 makes no connection"},
+        {{"--connect", "-s", "64", "h"},
+         "--connect and -s exclude each other; nothing is sent on the connections"},
+        {{"--connect", "--reconnect", "h"},
+         "--connect and --reconnect exclude each other; with --connect each probe is a connection"},
+        {{"--connect", "--source", "127.0.0.1:9", "h"},
+         "--source with a port and --connect exclude each other; connections that overlap need a "
+         "port each: write the address alone"},
+        {{"--connect", "--flows", "2", "h"},
+         "--flows is for UDP (-u); over TCP, to tcp://h:7001, there is one connection"},
+        {{"--mtu", "--live", "-u", "h"},
+         "--mtu and --live exclude each other; the search chooses sizes and pace itself"},
+        {{"--mtu", "--alive", "-u", "h"},
+         "--mtu and --alive exclude each other; the search chooses sizes and pace itself"},
+        {{"-D", "--live", "h"},
+         "-D and --live exclude each other; there are no lines for the time to stand in front of"},
+        {{"-D", "--json-lines", "h"},
+         "-D and --json-lines exclude each other; there are no lines for the time to stand in "
+         "front of"},
+        {{"--alive", "--unreachable", "h"},
+         "--alive and --unreachable exclude each other; run both, or take -j"},
+        {{"--alive", "-j", "h"},
+         "--alive and -j exclude each other; a list of endpoints is all that is printed"},
+        {{"--unreachable", "--live", "h"},
+         "--unreachable and --live exclude each other; a list of endpoints is all that is printed"},
+        {{"--unreachable", "--every", "2s", "h"},
+         "--unreachable and --every exclude each other; a list of endpoints is all that is "
+         "printed"},
+        {{"--alive", "--fail-if", "loss>1%", "h"},
+         "--alive and --fail-if exclude each other; a list of endpoints is all that is printed"},
+        {{"--all-addresses", "--resolve-every", "1m", "h"},
+         "--all-addresses and --resolve-every exclude each other; the addresses are those that a "
+         "name has at the start"},
+        {{"--resolve-every", "1m", "--flows", "2", "-u", "h"},
+         "--resolve-every and --flows exclude each other; a name may get another address, and a "
+         "port is bound to one"},
+        {{"--resolve-every", "0", "h"}, "--resolve-every: must be more than zero"},
+        {{"--plot", "f", "10.0.0.0/23"}, "--plot: 510 endpoints, and a picture shows at most 256"},
+    };
+    for (const auto& [words, message] : cases) {
+        std::vector<const char*> all{"ping"};
+        all.insert(all.end(), words.begin(), words.end());
+        CHECK(refusal(all) == message);
+    }
+}
+
+TEST_CASE("a list of endpoints is done after four probes, unless the command line says otherwise") {
+    CHECK(ping_options({"ping", "--alive", "h"}).count == 4);
+    CHECK(ping_options({"ping", "--unreachable", "h"}).listing == Listing::unreachable);
+    CHECK(ping_options({"ping", "--alive", "-c", "2", "h"}).count == 2);
+    CHECK(!ping_options({"ping", "--alive", "-w", "2s", "h"}).count);
 }
 
 TEST_CASE("ping's numbers have limits") {
