@@ -201,7 +201,7 @@ Exit verdict(const LoadResult& result, const FailIf& fail_if) {
         return Exit::failed;
     if (counts.unsent > 0 && !mentions(fail_if, MetricKind::errors))
         return Exit::failed;
-    return common_verdict(result, fail_if);
+    return common_verdict(result, fail_if, result.counts.answered);
 }
 
 } // namespace riposte::client

@@ -59,10 +59,11 @@ std::optional<double> retransmits_metric(const Result& result) {
 bool has_failures(const OutcomeCounts& counts, const FailIf& fail_if);
 
 /// Exit::ok: something was answered, nothing failed that no condition excuses, and none is met. The
-/// result's own metric() says what was measured.
+/// result's own metric() says what was measured. `answers`: which are more than the answered ones
+/// where a refusal is an answer, too.
 template<class Result>
-Exit common_verdict(const Result& result, const FailIf& fail_if) {
-    if (result.counts.answered == 0 || has_failures(result.counts, fail_if))
+Exit common_verdict(const Result& result, const FailIf& fail_if, uint64_t answers) {
+    if (answers == 0 || has_failures(result.counts, fail_if))
         return Exit::failed;
     const auto measured = [&](const Metric& wanted) { return metric(result, wanted); };
     for (const Check& each : check(fail_if, measured))

@@ -13,6 +13,7 @@
 // the answer itself is ignored.
 #pragma once
 
+#include "client/net/receive_room.h"
 #include "client/net/receive_time.h"
 #include "client/ping/ping_account.h"
 
@@ -30,7 +31,7 @@ public:
     /// Unsolicited bytes, after which the connection is given up.
     static constexpr size_t unasked_bytes_max = size_t{1} << 20;
     /// Read at once where the length of an answer is not known.
-    static constexpr size_t chunk_bytes = 65536;
+    static constexpr size_t chunk_bytes = receive_room_bytes;
 
     using Listener = std::function<void(const ProbeOutcome&, ReceiveClock)>;
 

@@ -1,5 +1,6 @@
 #include "client/ping/ping.h"
 
+#include "client/net/descriptors.h"
 #include "client/net/receive_time.h"
 #include "client/ping/ping_conclusion.h"
 #include "client/ping/ping_mtu.h"
@@ -10,23 +11,32 @@
 #include "client/show/terminal_screen.h"
 #include "common/clock.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
-#include <sys/resource.h>
+#include <fmt/format.h>
 
 namespace riposte::client {
 
 namespace {
 
-/// With --reconnect each waiting probe has a descriptor.
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
+/// Each endpoint has a descriptor for each of its flows; with --reconnect each waiting probe has
+/// one.
+Result<void> allow_endpoints(const PingOptions& options, size_t endpoints) {
+    const uint64_t limit = raise_descriptor_limit();
+    const uint64_t possible = limit - std::min(limit, descriptors_besides);
+    const uint64_t wanted = endpoints * std::max<uint64_t>(options.flows, 1);
+    if (wanted <= possible)
+        return {};
+    return fail(
+        Exit::usage,
+        fmt::format(
+            "{} endpoints need {} sockets, and {} are possible here: the limit of open files is {} "
+            "(ulimit -Hn)",
+            endpoints, wanted, possible, limit));
 }
 
 } // namespace
@@ -47,8 +57,8 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     auto files = MeasurementFiles::open(options.report);
     if (!files)
         return std::unexpected(files.error());
-    if (options.reconnect)
-        raise_descriptor_limit();
+    if (auto allowed = allow_endpoints(options, targets->size()); !allowed)
+        return std::unexpected(allowed.error());
     const Fd stamps = hold_receive_stamps();
     const std::vector<SocketAddress> addresses =
         choose_addresses(*targets, common, options, end_ms);

@@ -19,7 +19,11 @@ namespace riposte::client {
 
 namespace {
 
-constexpr size_t window_min = 1024;
+/// Probes are remembered for a minute, if that is no more than so many, so that the memory of an
+/// endpoint is small where there are thousands.
+constexpr uint64_t remembered_ns = 60'000'000'000;
+constexpr size_t window_min = 64;
+constexpr size_t window_usual = 1024;
 constexpr size_t window_max = size_t{1} << 20;
 
 /// How far back a damaged answer's probe is searched for: for about a millisecond, so that answers
@@ -32,18 +36,17 @@ uint64_t since(uint64_t start_ns, uint64_t end_ns) {
     return end_ns > start_ns ? end_ns - start_ns : 0;
 }
 
-uint64_t absolute_difference(uint64_t one, uint64_t other) {
-    return one > other ? one - other : other - one;
-}
-
 } // namespace
 
 size_t window_for(uint64_t interval_ns, uint64_t timeout_ns) {
-    const uint64_t intervals = timeout_ns / std::max(interval_ns, uint64_t{1});
+    const uint64_t spacing_ns = std::max(interval_ns, uint64_t{1});
+    const uint64_t intervals = timeout_ns / spacing_ns;
     if (intervals >= window_max / 2)
         return window_max;
+    const size_t least =
+        std::clamp(static_cast<size_t>(remembered_ns / spacing_ns), window_min, window_usual);
     // One at the beginning, and one at the end, of each interval.
-    return std::bit_ceil(std::max(static_cast<size_t>(intervals + 1) * 2, window_min));
+    return std::bit_ceil(std::max(static_cast<size_t>(intervals + 1) * 2, least));
 }
 
 PingAccount::PingAccount(const PingSettings& settings)
@@ -55,36 +58,11 @@ PingAccount::PingAccount(const PingSettings& settings)
     result_.path = settings.path;
     result_.address = settings.address;
     result_.transport = settings.transport;
+    result_.connects_only = settings.connects_only;
     result_.interval_ns = settings.interval_ns;
-    result_.payload_bytes = settings.payload_bytes;
+    result_.payload_bytes = settings.connects_only ? 0 : settings.payload_bytes;
     result_.timeout_ns = settings.timeout_ns;
     result_.wait_ns = settings.timeout_ns;
-}
-
-void PingAccount::begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series) {
-    result_.started_at = started_at;
-    result_.started_ns = started_ns;
-    result_.series = std::move(series);
-    if (!result_.series)
-        return;
-    result_.outages.keep_list();
-    for (FlowResult& flow : result_.flows)
-        flow.fates.emplace(started_ns);
-}
-
-void PingAccount::note_connected(uint64_t connect_ns) {
-    result_.connect.record(connect_ns);
-    result_.connections++;
-}
-
-void PingAccount::set_path(std::optional<uint32_t> mtu, bool fragmented) {
-    result_.path_mtu = mtu;
-    result_.fragmented = fragmented;
-}
-
-void PingAccount::set_flows(std::span<const uint16_t> ports) {
-    for (const uint16_t port : ports)
-        result_.flows.push_back({.port = port, .counts = {}, .rtt = {}, .fates = {}});
 }
 
 uint64_t PingAccount::send(uint64_t intended_ns, uint64_t now_ns, uint64_t connect_ns) {
@@ -153,6 +131,14 @@ ProbeOutcome PingAccount::answer(
     if (other && !resembles(bytes, expected(*probe, buffer_.size())))
         return settle_other(probe, true, arrival);
     return settle_damaged(*probe, bytes, arrival);
+}
+
+ProbeOutcome PingAccount::connected(uint64_t sequence, uint64_t made_ns) {
+    Probe* const probe = find(sequence);
+    assert(probe != nullptr);
+    ProbeOutcome settled = settle(*probe, Outcome::answered, describe(*probe, 0, made_ns));
+    count_order(settled);
+    return settled;
 }
 
 bool PingAccount::fail(uint64_t sequence, Outcome outcome, const Cause* cause) {
@@ -377,20 +363,6 @@ ProbeOutcome PingAccount::count_stray(ProbeOutcome arrival) {
     return arrival;
 }
 
-/// RFC 4737, section 3.3, over the first answers.
-void PingAccount::count_order(ProbeOutcome& arrival) {
-    if (arrival.duplicate)
-        return;
-    arrival.reordered = arrival.sequence < highest_answered_;
-    result_.counts.reordered += static_cast<uint64_t>(arrival.reordered);
-    highest_answered_ = std::max(highest_answered_, arrival.sequence);
-}
-
-FlowResult* PingAccount::flow_of(const Probe& probe) {
-    std::vector<FlowResult>& flows = result_.flows;
-    return flows.empty() ? nullptr : &flows[(probe.sequence - 1) % flows.size()];
-}
-
 void PingAccount::begin_waiting(Probe& probe) {
     probe.older = newest_waiting_;
     probe.newer = 0;
@@ -425,29 +397,6 @@ void PingAccount::end_waiting(Probe& probe, Outcome outcome, uint64_t rtt_ns, co
              .outcome = outcome,
              .rtt_ns = rtt_ns,
              .cause = cause});
-}
-
-void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {
-    // A service that speaks first may have answered before the probe left: no round trip.
-    if (rtt_ns == 0)
-        return;
-    probe.rtt_ns = rtt_ns;
-    result_.rtt.record(rtt_ns);
-    if (FlowResult* const flow = flow_of(probe))
-        flow->rtt.record(rtt_ns);
-    result_.delay_variation.record(rtt_ns);
-    update_wait();
-    if (result_.series)
-        result_.series->record(probe.sent_ns, rtt_ns);
-    // Whichever of two neighbours is answered last finds the other one's round trip.
-    for (const uint64_t neighbour : {probe.sequence - 1, probe.sequence + 1})
-        if (const Probe* const other = find(neighbour); other != nullptr && other->rtt_ns > 0)
-            result_.ipdv.record(absolute_difference(rtt_ns, other->rtt_ns));
-    if (last_rtt_ns_) {
-        const auto step = static_cast<double>(absolute_difference(rtt_ns, *last_rtt_ns_));
-        result_.rfc3550_jitter_ns += (step - result_.rfc3550_jitter_ns) / 16;
-    }
-    last_rtt_ns_ = rtt_ns;
 }
 
 } // namespace riposte::client

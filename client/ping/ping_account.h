@@ -49,9 +49,11 @@ struct PingSettings {
     Transport transport = Transport::udp;
     uint64_t interval_ns = 0;
     PathOptions path = {};
+    bool connects_only = false; ///< TCP: a probe is a connection, on which nothing is sent
 };
 
-/// At least twice as many probes as can be waiting at once, as a power of two: 1,024 to 2^20.
+/// At least twice as many probes as can be waiting at once, and those of a minute up to 1,024, as a
+/// power of two: 64 to 2^20.
 size_t window_for(uint64_t interval_ns, uint64_t timeout_ns);
 
 class PingAccount {
@@ -72,6 +74,8 @@ public:
     /// All that came of a stream as the answer to this probe. `received_ns`: its last byte's time,
     /// or for a service that is not an echo its first byte's.
     ProbeOutcome answer(uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns);
+    /// The connection that is the whole probe was made at that time: its answer.
+    ProbeOutcome connected(uint64_t sequence, uint64_t made_ns);
     /// Something other than an answer ended the wait: refused, unreachable, closed, or lost when
     /// no connection was made in time. No effect (false) unless the probe waits. `cause`: for the
     /// fate, if it is known.
@@ -110,6 +114,8 @@ public:
     /// The run is over.
     void end() { result_.outages.finish(); }
     void set_elapsed(uint64_t elapsed_ns) { result_.elapsed_ns = elapsed_ns; }
+    /// The books continue with another address.
+    void set_address(std::string address);
     void set_clock(ReceiveClock clock) { result_.clock = clock; }
     /// Why a probe got no answer.
     void note_cause(const Cause& cause) { result_.causes.note(cause); }

@@ -71,13 +71,41 @@ Exit exit_of(const PingEnd& end, const FailIf& fail_if) {
     return exit;
 }
 
+bool is_alive(const PingResult& result) {
+    return result.counts.answered > 0;
+}
+
+/// A name a line: of those that answered, or of the others, among which are those without an
+/// address.
+std::string list_of(const PingEnd& end, Listing listing) {
+    const bool wants_alive = listing == Listing::alive;
+    std::string text;
+    for (const PingResult* result : end.results)
+        if (is_alive(*result) == wants_alive)
+            text += result->name + '\n';
+    for (const NotMeasured& missing : end.missing)
+        if (!wants_alive)
+            text += missing.name + '\n';
+    return text;
+}
+
+/// Exit::ok: every endpoint answered.
+Exit exit_of_listing(const PingEnd& end) {
+    if (end.was_cut_short)
+        return Exit::interrupted;
+    const bool all = std::ranges::all_of(
+        end.results, [](const PingResult* result) { return is_alive(*result); });
+    return all && end.missing.empty() ? Exit::ok : Exit::failed;
+}
+
 Result<void> write_files(
     MeasurementFiles& files, const PingOptions& options, const PingResult& first,
     const std::vector<Plotted>& curves) {
     const std::string title =
         curves.size() == 1 ? "riposte ping " + first.name : std::string("riposte ping");
     const std::string subtitle = fmt::format(
-        "{} of payload every {} ms", byte_count(options.payload_bytes),
+        "{} every {} ms",
+        options.connect ? "a connection" : byte_count(options.payload_bytes) + " of payload",
         static_cast<double>(options.interval_us) / 1000);
     return files.write(
         {.title = title, .subtitle = subtitle, .started_at = first.started_at}, curves);
@@ -109,6 +137,10 @@ Result<void> print_blocking(const std::string& text, EventLoop& loop) {
 Result<Exit> conclude_ping(
     const CommonOptions& common, const PingOptions& options, const PingEnd& end,
     MeasurementFiles& files, EventLoop& loop) {
+    if (options.listing != Listing::none) {
+        const auto printed = print_blocking(list_of(end, options.listing), loop);
+        return printed ? Result<Exit>(exit_of_listing(end)) : std::unexpected(printed.error());
+    }
     const FailIf& fail_if = options.report.fail_if;
     const std::vector<Plotted> curves = curves_of(end.results);
     const auto write = [&] { return write_files(files, options, *end.results.front(), curves); };
@@ -120,7 +152,8 @@ Result<Exit> conclude_ping(
         exit = written ? exit : written.error().exit;
         text = ping_json(end.results, fail_if, exit, end.missing);
     } else {
-        text = text_of(options, ping_style(common, options), end.results, curves);
+        text =
+            text_of(options, ping_style(common, options, end.results.size()), end.results, curves);
     }
     if (auto printed = print_blocking(text, loop); !printed)
         return std::unexpected(printed.error());

@@ -91,13 +91,17 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
     Json each;
     each["name"] = result.name;
     each["address"] = result.address;
+    if (!result.earlier_addresses.empty())
+        each["earlier_addresses"] = result.earlier_addresses;
     each["transport"] = to_string(result.transport);
     each["payload_bytes"] = result.payload_bytes;
+    if (result.connects_only)
+        each["connect_only"] = true;
     set_path(each, result.path);
     each["interval"] = to_seconds(result.interval_ns);
     each["timeout"] = to_seconds(result.timeout_ns);
     each["elapsed"] = to_seconds(result.elapsed_ns);
-    if (counts.answered > 0)
+    if (counts.answered > 0 && !result.connects_only)
         each["service"] = result.other_service ? "other" : "echo";
     if (result.clock != ReceiveClock::none)
         each["clock"] = clock_key(result.clock);

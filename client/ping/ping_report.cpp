@@ -76,7 +76,7 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
     Item lost = unanswered_item(kinds[0], all);
     lost.after = ";";
     std::vector<Item> end;
-    if (result.connections > 0)
+    if (result.connections > 0 && !result.connects_only)
         end.push_back({plural(result.connections, "connection")});
     end.push_back({elapsed_time(result.elapsed_ns)});
     const std::vector<FixedLine> lines{
@@ -98,6 +98,9 @@ std::string counts_text(const PingResult& result, const PingStyle& style) {
 std::string no_answer(const PingResult& result) {
     if (result.counts.sent > 0 && result.counts.sent == result.counts.undecided())
         return "no answer yet";
+    const uint64_t refused = result.causes.count(CauseKind::refused);
+    if (result.connects_only && refused > 0 && refused == result.counts.unanswered())
+        return "the host answers, but the port is closed: it refuses connections";
     return why_no_answer(result, result.connections);
 }
 
@@ -106,6 +109,11 @@ std::string no_answer(const PingResult& result) {
 std::string path_text(const PingResult& result, const PingStyle& style) {
     const auto causes = cause_items(result.causes, result.counts.lost, result.transport);
     std::string text = causes.empty() ? "" : flow("causes: ", causes, style.look());
+    std::vector<Item> earlier;
+    for (const std::string& address : result.earlier_addresses)
+        earlier.push_back({address});
+    if (!earlier.empty())
+        text += flow("earlier addresses: ", earlier, style.look());
     if (const std::string tcp = describe(result.tcp); !tcp.empty())
         text += flow("TCP: ", tcp, Ink::plain, style.look());
     if (result.fragmented && result.path_mtu)
@@ -179,8 +187,11 @@ std::string remarks(const PingResult& result, const PingStyle& style) {
         items.push_back(
             {fmt::format("RFC 3550 jitter {} ms", milliseconds(result.rfc3550_jitter_ns)),
              Ink::plain, ";"});
-    items.push_back({"rtt: from the sending", Ink::plain, ";"});
-    if (result.clock != ReceiveClock::none)
+    if (result.connects_only)
+        items.push_back({"connect: until the peer accepted"});
+    else
+        items.push_back({"rtt: from the sending", Ink::plain, ";"});
+    if (result.clock != ReceiveClock::none && !result.connects_only)
         items.push_back({fmt::format("times of arrival: {}", clock_name(result.clock))});
     std::string text = flow("", items, style.look());
     if (result.other_service)
@@ -211,11 +222,17 @@ std::string annotations(const ProbeOutcome& arrival) {
 } // namespace
 
 std::string ping_header(const PingResult& result, Look look) {
-    const bool said = result.name.ends_with("//" + result.address);
+    const std::string host = result.address.substr(0, result.address.rfind(':'));
+    const bool said = result.name.ends_with("//" + result.address) ||
+                      result.name.ends_with(fmt::format(" ({})", host)); // --all-addresses
     std::vector<Item> items{{result.name, Ink::plain, said ? ":" : ""}};
     if (!said)
-        items.push_back({fmt::format("({})", result.address), Ink::plain, ":"});
-    items.push_back({fmt::format("{} of payload", byte_count(result.payload_bytes))});
+        items.push_back(
+            {fmt::format("({})", result.address.empty() ? "no address" : result.address),
+             Ink::plain, ":"});
+    items.push_back(
+        {result.connects_only ? "connections alone"
+                              : fmt::format("{} of payload", byte_count(result.payload_bytes))});
     items.push_back({fmt::format("every {}", interval_text(result.interval_ns))});
     return flow("PING ", items, look);
 }
@@ -237,7 +254,8 @@ std::string ping_line(
     if (arrival.rtt_ns > 0)
         what += fmt::format(" time={} ms", milliseconds(static_cast<double>(arrival.rtt_ns)));
     return fmt::format(
-        "{}{} from {}:{}{}{}\n", prefix(result, style), byte_count(arrival.bytes), result.address,
+        "{}{} {}:{}{}{}\n", prefix(result, style),
+        result.connects_only ? "connected to" : byte_count(arrival.bytes) + " from", result.address,
         what, paint(fault, Ink::failure, style.color), annotations(arrival));
 }
 
@@ -300,12 +318,12 @@ std::string ping_summary(const PingResult& result, const PingStyle& style) {
     const Histogram pdv = result.pdv();
     std::vector<Distribution> rows;
     for (const Distribution& row :
-         {Distribution{"rtt", &result.rtt},
+         {Distribution{result.connects_only ? "connect" : "rtt", &result.rtt},
           {"ipdv", &result.ipdv},
           {"pdv", &pdv},
           {"connect", &result.connect},
           {"refusal", &result.refusal}})
-        if (!row.histogram->empty())
+        if (!row.histogram->empty() && !(result.connects_only && row.histogram == &result.connect))
             rows.push_back(row);
     if (!rows.empty())
         text += latency_table(rows, style.look());

@@ -90,7 +90,10 @@ uint64_t maximum_of(const PingResult& result, const Metric& metric) {
 }
 
 Exit verdict(const PingResult& result, const FailIf& fail_if) {
-    return common_verdict(result, fail_if);
+    const OutcomeCounts& counts = result.counts;
+    const bool counts_refusals = result.connects_only && mentions(fail_if, MetricKind::refused);
+    return common_verdict(
+        result, fail_if, counts.answered + (counts_refusals ? counts.refused : 0));
 }
 
 } // namespace riposte::client

@@ -40,9 +40,12 @@ struct FlowResult {
 
 struct PingResult {
     std::string name;    ///< the endpoint's canonical spelling
-    std::string address; ///< the one address that is measured: "127.0.0.1:7001"
+    std::string address; ///< that is measured: "127.0.0.1:7001"; empty: the name has none
+    static constexpr size_t earlier_addresses_max = 16;
+    std::vector<std::string> earlier_addresses; ///< with --resolve-every, the latest last
     Transport transport = Transport::udp;
-    PathOptions path; ///< as it was asked for
+    PathOptions path;           ///< as it was asked for
+    bool connects_only = false; ///< a probe is a connection: `rtt` is the time that it took
     uint32_t payload_bytes = 0;
     uint64_t interval_ns = 0;
     uint64_t timeout_ns = 0;
@@ -99,7 +102,8 @@ uint64_t maximum_of(const PingResult& result, const Metric& metric);
 
 /// Exit::ok or Exit::failed: every probe whose outcome is known was answered correctly, at least
 /// one was, and no condition of `fail_if` is met. A condition takes the place of the rule that
-/// there be none of what it speaks of (verdict.h).
+/// there be none of what it speaks of (verdict.h); one on `refused` makes a refusal an answer where
+/// probes only connect.
 Exit verdict(const PingResult& result, const FailIf& fail_if);
 
 } // namespace riposte::client

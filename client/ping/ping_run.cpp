@@ -35,12 +35,14 @@ namespace {
 constexpr int sends_max = 64;
 /// A probe that is later than that is not sent any more.
 constexpr uint64_t suspended_ns = 60'000'000'000;
+/// Of the event that a name was looked up: of no endpoint.
+constexpr ProberTag names_tag{.endpoint = ProberTag::endpoints_max};
 
 } // namespace
 
-PingStyle ping_style(const CommonOptions& common, const PingOptions& options) {
+PingStyle ping_style(const CommonOptions& common, const PingOptions& options, size_t measured) {
     return {
-        .several = options.endpoints.size() > 1,
+        .several = std::max(options.endpoints.size(), measured) > 1,
         .color = colors_output(common.color),
         .columns = output_columns()};
 }
@@ -59,10 +61,11 @@ void PingRun::add(Target target, const SocketAddress& address) {
         .timeout_ns = timeout_ns,
         .window = window_for(interval_ns, timeout_ns),
         .name = target.name,
-        .address = to_string(address),
+        .address = address.size > 0 ? to_string(address) : "",
         .transport = transport,
         .interval_ns = interval_ns,
-        .path = target.path};
+        .path = target.path,
+        .connects_only = options_.connect};
     ProberSettings settings{
         .target = std::move(target),
         .address = address,
@@ -70,7 +73,9 @@ void PingRun::add(Target target, const SocketAddress& address) {
         .endpoint = lanes_.size(),
         .reconnect = options_.reconnect,
         .flows = options_.flows};
-    const auto make = transport == Transport::udp ? make_udp_prober : make_tcp_prober;
+    const auto make = transport == Transport::udp ? make_udp_prober
+                      : options_.connect          ? make_connect_prober
+                                                  : make_tcp_prober;
     lanes_.push_back(
         {.prober = make(std::move(settings), loop_, *this),
          .schedule = PingSchedule(0, interval_ns, options_.count)});
@@ -86,6 +91,8 @@ std::vector<const PingResult*> PingRun::results() const {
 
 /// The endpoints' probes are spread evenly over the interval.
 void PingRun::start(bool with_series) {
+    order_ = WakeOrder(lanes_.size());
+    due_ = WakeOrder(lanes_.size());
     const Clocks now = read_clocks();
     start_ns_ =
         now.monotonic_ns + PingSchedule::awake_before_ns; // so that the first one is as punctual
@@ -98,6 +105,7 @@ void PingRun::start(bool with_series) {
             with_series ? std::make_unique<Series>(start_ns_) : nullptr);
         if (options_.report.every_ms || options_.report.json_lines || live_ != nullptr)
             lanes_[i].prober->watch_fates();
+        account_for(i);
     }
     if (options_.report.every_ms)
         intervals_.emplace(options_, results(), style_);
@@ -106,6 +114,7 @@ void PingRun::start(bool with_series) {
 }
 
 Result<void> PingRun::run(bool with_series) {
+    style_.several = style_.several || lanes_.size() > 1; // --all-addresses
     for (const Lane& lane : lanes_)
         if (auto prepared = lane.prober->prepare(); !prepared)
             return prepared;
@@ -115,19 +124,18 @@ Result<void> PingRun::run(bool with_series) {
             return std::unexpected(live.error());
         live_ = std::move(*live);
     }
-    if (!options_.report.is_json() && !options_.report.live &&
+    if (!options_.report.is_json() && !options_.report.live && options_.listing == Listing::none &&
         !shows_table_alone(options_, lanes_.size()))
         for (const Lane& lane : lanes_)
             output_ += ping_header(lane.prober->result(), style_.look());
     if (auto flushed = flush(); !flushed)
         return flushed;
     start(with_series);
-    const auto is_known = [](const Lane& lane) {
-        return lane.schedule.next_due_ns() == UINT64_MAX &&
-               lane.prober->next_deadline_ns() == UINT64_MAX;
-    };
+    if (names_)
+        if (auto begun = names_->begin(loop_, names_tag.pack(), start_ns_); !begun)
+            return begun;
     loop_.handle_second(true);
-    while (!std::ranges::all_of(lanes_, is_known) && loop_.interrupts() < 2)
+    while (!order_.empty() && loop_.interrupts() < 2)
         if (auto result = turn(); !result)
             return result;
     loop_.handle_second(false);
@@ -147,32 +155,99 @@ Result<void> PingRun::run(bool with_series) {
 }
 
 Result<void> PingRun::turn() {
-    for (const epoll_event& event : loop_.wait(next_deadline_ns())) {
+    for (const epoll_event& event : loop_.wait(next_wake_ns())) {
         const ProberTag tag = ProberTag::unpack(event.data.u64);
+        if (tag.endpoint == names_tag.endpoint) {
+            name_found_ = true;
+            continue;
+        }
         if (auto done = lanes_[tag.endpoint].prober->ready(tag, event.events); !done)
             return done;
+        account_for(tag.endpoint);
     }
     const uint64_t now_ns = monotonic_ns();
-    if (loop_.interrupted() || now_ns >= deadline_ns_)
+    if (!was_stopped_ && (loop_.interrupted() || now_ns >= deadline_ns_))
         stop();
-    for (Lane& lane : lanes_) {
+    if (auto done = refresh_names(now_ns); !done)
+        return done;
+    if (auto done = serve_woken(now_ns); !done)
+        return done;
+    if (std::exchange(is_sending_, is_sending()))
+        last_event_ns_ = monotonic_ns();
+    if (intervals_)
+        output_ += intervals_->take(now_ns, due_.next_ns());
+    if (loop_.take_interim())
+        live_ != nullptr ? live_->redraw() : print_interim();
+    if (live_ != nullptr)
+        if (auto drawn = live_->turn(monotonic_ns(), due_.next_ns(), is_sending_); !drawn)
+            return drawn;
+    return flush();
+}
+
+/// Those whose time has come, each once: one that is due within microseconds wakes again and again.
+Result<void> PingRun::serve_woken(uint64_t now_ns) {
+    woken_.clear();
+    while (order_.next_ns() <= now_ns) {
+        woken_.push_back(order_.next());
+        order_.set(woken_.back(), UINT64_MAX);
+    }
+    for (const size_t at : woken_) {
+        Lane& lane = lanes_[at];
         if (auto done = lane.prober->expire(now_ns); !done)
             return done;
         if (auto done = send_due(lane); !done)
             return done;
         if (lane.schedule.next_due_ns() == UINT64_MAX)
             lane.prober->linger(now_ns, was_stopped_);
+        account_for(at);
     }
-    if (std::exchange(is_sending_, is_sending()))
-        last_event_ns_ = monotonic_ns();
-    if (intervals_)
-        output_ += intervals_->take(now_ns, next_due_ns());
-    if (loop_.take_interim())
-        live_ != nullptr ? live_->redraw() : print_interim();
-    if (live_ != nullptr)
-        if (auto drawn = live_->turn(monotonic_ns(), next_due_ns(), is_sending_); !drawn)
-            return drawn;
-    return flush();
+    return {};
+}
+
+/// When the lane wakes, after anything that may have changed it.
+void PingRun::account_for(size_t at) {
+    Lane& lane = lanes_[at];
+    const bool is_enough =
+        options_.listing != Listing::none && lane.prober->result().counts.answered > 0;
+    if (is_enough && lane.schedule.next_due_ns() != UINT64_MAX) {
+        lane.schedule.stop();
+        lane.prober->linger(monotonic_ns(), true);
+    }
+    due_.set(at, lane.schedule.next_due_ns());
+    order_.set(at, std::min(lane.schedule.next_wake_ns(), lane.prober->next_deadline_ns()));
+}
+
+Result<void> PingRun::refresh_names(uint64_t now_ns) {
+    if (!names_ || (!std::exchange(name_found_, false) && now_ns < names_->next_ns()))
+        return {};
+    for (const NameRefresh::Answer& answer : names_->turn(now_ns))
+        if (auto taken = take_addresses(answer.endpoint, answer.target); !taken)
+            return taken;
+    return {};
+}
+
+/// An address that the name still has stays; else its first one takes the place.
+Result<void> PingRun::take_addresses(size_t at, const Result<Target>& found) {
+    Lane& lane = lanes_[at];
+    const PingResult& result = lane.prober->result();
+    const std::string before = result.address;
+    if (!found) {
+        if (!std::exchange(lane.name_fails, true) && !before.empty())
+            report_error(
+                fmt::format("{}; its probes still go to {}", found.error().message, before));
+        return {};
+    }
+    lane.name_fails = false;
+    const auto is_same = [&](const SocketAddress& address) { return to_string(address) == before; };
+    if (std::ranges::any_of(found->addresses, is_same))
+        return {};
+    if (auto moved = lane.prober->move_to(found->addresses.front()); !moved)
+        return moved;
+    account_for(at);
+    report_error(fmt::format(
+        "{}: the address is now {}{}", result.name, result.address,
+        before.empty() ? "" : fmt::format(", no longer {}; its figures continue", before)));
+    return {};
 }
 
 Result<void> PingRun::send_due(Lane& lane) {
@@ -201,33 +276,30 @@ void PingRun::report_skipped(const Lane& lane, uint64_t skipped) {
         lane.prober->result().name, skipped, skipped == 1 ? "probe was" : "probes were"));
 }
 
-uint64_t PingRun::next_due_ns() const {
-    uint64_t next_ns = UINT64_MAX;
-    for (const Lane& lane : lanes_)
-        next_ns = std::min(next_ns, lane.schedule.next_due_ns());
-    return next_ns;
-}
-
 bool PingRun::is_sending() const {
-    return next_due_ns() != UINT64_MAX;
+    return !due_.empty();
 }
 
 /// Nothing more is sent.
 void PingRun::stop() {
     was_stopped_ = true;
     deadline_ns_ = UINT64_MAX;
-    for (Lane& lane : lanes_)
-        lane.schedule.stop();
+    const uint64_t now_ns = monotonic_ns();
+    for (size_t at = 0; at < lanes_.size(); at++) {
+        lanes_[at].schedule.stop();
+        lanes_[at].prober->linger(now_ns, true);
+        account_for(at);
+    }
 }
 
-uint64_t PingRun::next_deadline_ns() const {
-    uint64_t next_ns = intervals_ ? std::min(deadline_ns_, intervals_->next_ns()) : deadline_ns_;
+uint64_t PingRun::next_wake_ns() const {
+    uint64_t next_ns = std::min(deadline_ns_, order_.next_ns());
+    if (names_ && is_sending())
+        next_ns = std::min(next_ns, names_->next_ns());
+    if (intervals_)
+        next_ns = std::min(next_ns, intervals_->next_ns());
     if (live_ != nullptr)
         next_ns = std::min(next_ns, live_->next_ns());
-    for (const Lane& lane : lanes_) {
-        next_ns =
-            std::min({next_ns, lane.schedule.next_wake_ns(), lane.prober->next_deadline_ns()});
-    }
     return next_ns;
 }
 

@@ -18,12 +18,15 @@ uint32_t random_session();
 
 /// The addresses of all endpoints, looked up at once. This takes at most -W and, with several
 /// endpoints, half of -w, so that one name leaves time to measure the others. An endpoint without
-/// an address is reported and added to `missing`; it is an error if no endpoint has one.
+/// an address is reported and added to `missing`; it is an error if no endpoint has one. With
+/// --all-addresses each address of a name is a target; with --resolve-every an endpoint without an
+/// address is a target without one.
 Result<std::vector<Target>> resolve_endpoints(
     const CommonOptions& common, const PingOptions& options, std::vector<NotMeasured>& missing);
 
-/// The address of each target that is measured, in the order of `targets`. `end_ms` is the end of
-/// -w (monotonic_ms(); UINT64_MAX: none): all of them together leave a part of it for the probes.
+/// The address of each target that is measured, in the order of `targets`; none if it has none.
+/// `end_ms` is the end of -w (monotonic_ms(); UINT64_MAX: none): all of them together leave a part
+/// of it for the probes.
 std::vector<SocketAddress> choose_addresses(
     std::span<const Target> targets, const CommonOptions& common, const PingOptions& options,
     uint64_t end_ms);

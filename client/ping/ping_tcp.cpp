@@ -1,6 +1,7 @@
 // The probes of a TCP prober on its open connections (ping_tcp.h).
 #include "client/ping/ping_tcp.h"
 
+#include "client/net/receive_room.h"
 #include "client/net/receive_time.h"
 #include "common/clock.h"
 
@@ -148,7 +149,7 @@ void TcpProber::read(size_t slot, uint64_t until_ns) {
         if (stream.state == PingStream::State::free || stream.generation != generation)
             return;
         const std::span<std::byte> room =
-            std::span(chunk_).first(stream.answers.wanted(account().result()));
+            receive_room().first(stream.answers.wanted(account().result()));
         const ssize_t size = receive_stamped(stream.fd.get(), room, stream.clock, received);
         if (size == -EAGAIN)
             return;

@@ -31,7 +31,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -40,8 +39,8 @@ namespace riposte::client {
 class TcpProber final : public Prober {
 public:
     TcpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
-        : Prober(std::move(given), its_loop, its_listener), slots_(settings().ping.window, no_slot),
-          chunk_(AnswerStream::chunk_bytes) {
+        : Prober(std::move(given), its_loop, its_listener),
+          slots_(settings().ping.window, no_slot) {
         on_answer_ = [this](const ProbeOutcome& arrival, ReceiveClock clock) {
             arrived(arrival, clock);
         };
@@ -58,13 +57,13 @@ public:
 private:
     static constexpr size_t no_slot = SIZE_MAX;
 
+    Result<void> leave_address() override;
     Result<void> begin(Queue<uint64_t>&& due, uint64_t again = 0);
     Result<void> begin_each(Queue<uint64_t>&& due);
     Result<void> send_stranded();
     size_t free_slot();
     uint64_t tag_of(size_t slot) const;
     Result<void> connect_failed(Queue<uint64_t>& due, uint64_t again, const Failure& failure);
-    std::string_view advice(int error) const;
     Result<void> connected(size_t slot);
     void lose(Queue<uint64_t>& due, uint64_t at_ns);
     bool takes_probe(const PingStream& stream) const;
@@ -93,7 +92,6 @@ private:
     bool replies_once_ = false;  ///< the peer has closed a connection after its first reply
     bool replied_twice_ = false; ///< on one connection
     Queue<uint64_t> stranded_;   ///< probes to be sent again
-    std::vector<std::byte> chunk_;
     AnswerStream::Listener on_answer_;
     TcpTotals ended_; ///< of the connections that are no more
 };

@@ -1,4 +1,5 @@
 // The attempts of a TCP prober to connect: what came due meanwhile waits for them (ping_tcp.h).
+#include "client/net/connect_time.h"
 #include "client/net/receive_time.h"
 #include "client/ping/ping_tcp.h"
 #include "common/clock.h"
@@ -7,42 +8,14 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstddef>
+#include <utility>
 
 #include <fmt/format.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
-
-namespace {
-
-/// The kernel knows to a tick (of 4 or 10 ms) when the peer last acknowledged: times older than a
-/// few ticks are taken from there.
-constexpr uint64_t ticks_ns = 50'000'000;
-
-/// When a connection was made that is found to be there at `now_ns`: the peer has sent its SYN
-/// then, and nothing else. A connection that was begun just now was made just now.
-uint64_t connected_ns(int fd, uint64_t began_ns, uint64_t now_ns) {
-    if (now_ns - began_ns < ticks_ns)
-        return now_ns;
-    tcp_info info{};
-    socklen_t size = sizeof(info);
-    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-        return now_ns;
-    const uint64_t ago_ns = uint64_t{info.tcpi_last_ack_recv} * 1'000'000;
-    return ago_ns < ticks_ns ? now_ns : now_ns - std::min(ago_ns, now_ns - began_ns);
-}
-
-/// Has connecting succeeded or failed yet?
-bool is_decided(int fd) {
-    pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
-    return ::poll(&wait, 1, 0) > 0;
-}
-
-} // namespace
 
 /// A connection for the probes that were due at these times, or for one that is sent again.
 Result<void> TcpProber::begin(Queue<uint64_t>&& due, uint64_t again) {
@@ -96,22 +69,6 @@ Result<void> TcpProber::send_stranded() {
     return {};
 }
 
-/// What to do when this machine has run out of something.
-std::string_view TcpProber::advice(int error) const {
-    switch (shortage_of(error)) {
-    case Shortage::descriptors:
-        return "; choose a longer -i or a shorter -W, or raise ulimit -n";
-    case Shortage::ports:
-        if (settings().target.path.source_port != 0)
-            return "; an earlier connection still has the port of --source";
-        return "; no local port is left: choose a longer -i";
-    case Shortage::buffers:
-    case Shortage::none:
-        break;
-    }
-    return "";
-}
-
 /// The probes that waited for this connection are not sent. Only an option that this
 /// machine refuses ends the run.
 Result<void> TcpProber::connect_failed(
@@ -121,7 +78,7 @@ Result<void> TcpProber::connect_failed(
     const Outcome outcome = outcome_of(failure);
     const Cause cause = cause_of(failure);
     if (outcome == Outcome::local)
-        report_not_sent(failure.error, advice(failure.error));
+        report_not_sent(failure.error, connect_advice(failure.error, settings().target.path));
     const auto fail_probe = [&](uint64_t sequence) {
         failed(
             {.sequence = sequence, .outcome = outcome, .cause = cause, .took_ns = failure.took_ns});
@@ -179,6 +136,33 @@ void TcpProber::lose(Queue<uint64_t>& due, uint64_t at_ns) {
             {.sequence = account().send(due.front(), due.front()),
              .outcome = Outcome::lost,
              .cause = {.kind = CauseKind::no_connection}});
+}
+
+/// Answers that are under way are still read; attempts are begun anew.
+Result<void> TcpProber::leave_address() {
+    Queue<uint64_t> due;
+    current_ = no_slot;
+    const size_t slots = streams_.size(); // and no new ones
+    for (size_t slot = 0; slot < slots; slot++) {
+        PingStream& stream = streams_[slot];
+        if (stream.state == PingStream::State::open) {
+            stream.state = PingStream::State::draining;
+            settle(slot);
+        } else if (stream.state == PingStream::State::connecting) {
+            for (; !stream.due.empty(); stream.due.pop())
+                due.push(stream.due.front());
+            if (const uint64_t again = std::exchange(stream.again, 0); again != 0)
+                stranded_.push(again);
+            close(slot);
+            if (!settings().reconnect)
+                continue;
+            if (auto begun = begin(std::exchange(due, {})); !begun)
+                return begun;
+        }
+    }
+    if (auto begun = begin_each(std::move(due)); !begun)
+        return begun;
+    return send_stranded();
 }
 
 uint64_t TcpProber::attempt_deadline_ns(const PingStream& stream) const {

@@ -15,7 +15,9 @@
 // error about once a second (ip_no_pmtu_disc, icmp_ratelimit), so that with --df a probe that is
 // silently lost after one has been heard, and is as large, is too big as well.
 #include "client/net/error_queue.h"
+#include "client/net/local_port.h"
 #include "client/net/path_mtu.h"
+#include "client/net/receive_room.h"
 #include "client/net/receive_time.h"
 #include "client/net/reply_header.h"
 #include "client/ping/prober.h"
@@ -25,46 +27,26 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 namespace riposte::client {
 
 namespace {
 
-constexpr size_t datagram_buffer_bytes = 65536; ///< more than any datagram holds
-constexpr int receive_buffer_bytes = 4 << 20;   ///< as much of it as the kernel allows
+constexpr int receive_buffer_bytes = 4 << 20; ///< as much of it as the kernel allows
 constexpr int datagrams_read_max = 64;  ///< datagrams read at once, before another endpoint's turn
 constexpr int errors_in_a_row_max = 64; ///< of a read: more are no ICMP errors, which it takes away
-
-/// The address with this port in place of its own.
-SocketAddress with_port(SocketAddress address, uint16_t port) {
-    const in_port_t wire = htons(port);
-    const size_t at = address.family() == AF_INET6 ? offsetof(sockaddr_in6, sin6_port)
-                                                   : offsetof(sockaddr_in, sin_port);
-    std::memcpy(reinterpret_cast<std::byte*>(&address.storage) + at, &wire, sizeof(wire));
-    return address;
-}
-
-/// Any address of this machine, of that family.
-SocketAddress any_address(int family) {
-    SocketAddress address;
-    address.storage.ss_family = static_cast<sa_family_t>(family);
-    address.size = family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
-    return address;
-}
 
 class UdpProber final : public Prober {
 public:
     UdpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
         : Prober(std::move(given), its_loop, its_listener), target_(settings().target),
-          sockets_(std::max(settings().flows, 1U)) {}
+          sockets_(make_sockets()) {}
 
     Result<void> prepare() override;
     Result<void> send(uint64_t due_ns) override;
@@ -77,12 +59,15 @@ public:
 private:
     /// One flow, or all probes.
     struct Socket {
+        uint64_t flow = 0; ///< its number
         Fd fd;
         uint16_t port = 0; ///< with --flows: the local one
         ArrivalClock datagrams_clock;
         ArrivalClock errors_clock;
     };
 
+    std::vector<Socket> make_sockets() const;
+    Result<void> leave_address() override;
     /// What keeps the socket from being connected; `error` 0: nothing, it is.
     Result<Cause> open(Socket& socket);
     Result<void> open_flows();
@@ -101,8 +86,10 @@ private:
 
     Target target_; ///< of the socket that is opened: with its port
     std::vector<Socket> sockets_;
-    std::vector<std::byte> buffer_ = std::vector<std::byte>(datagram_buffer_bytes);
-    Cause last_error_;                    ///< the latest ICMP error
+    uint64_t generation_ = 0;   ///< of `sockets_`, for the tags
+    std::vector<Socket> older_; ///< of the address before, while its probes are under way,
+    uint64_t older_last_ = 0;   ///< which are those up to this one
+    Cause last_error_;          ///< the latest ICMP error
     std::optional<Cause> path_too_small_; ///< the latest ICMP error that said so
     uint32_t link_mtu_ = 0;               ///< of this machine's link, when it was too small
 };
@@ -120,6 +107,23 @@ std::expected<Fd, Failure> UdpProber::connect(uint16_t port) {
     return begin_connect(target_, settings().address);
 }
 
+std::vector<UdpProber::Socket> UdpProber::make_sockets() const {
+    std::vector<Socket> sockets(std::max(settings().flows, 1U));
+    for (uint64_t flow = 0; flow < sockets.size(); flow++)
+        sockets[flow].flow = flow;
+    return sockets;
+}
+
+/// The sockets of the address before remain until their probes have their outcomes.
+Result<void> UdpProber::leave_address() {
+    older_ = std::exchange(sockets_, make_sockets());
+    older_last_ = result().counts.sent;
+    generation_++;
+    last_error_ = {};
+    path_too_small_.reset();
+    return {};
+}
+
 Result<Cause> UdpProber::open(Socket& socket) {
     if (socket.fd)
         return Cause{};
@@ -134,7 +138,7 @@ Result<Cause> UdpProber::open(Socket& socket) {
     ::setsockopt(
         fd->get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes, sizeof(receive_buffer_bytes));
     const ProberTag tag{
-        .endpoint = settings().endpoint, .slot = static_cast<uint64_t>(&socket - sockets_.data())};
+        .endpoint = settings().endpoint, .generation = generation_, .slot = socket.flow};
     if (const int error = loop().add(fd->get(), EPOLLIN, tag.pack()); error != 0)
         return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
     socket.fd = std::move(*fd);
@@ -181,6 +185,8 @@ Result<void> UdpProber::prepare() {
 
 Result<void> UdpProber::send(uint64_t due_ns) {
     const uint64_t next = result().counts.sent + 1; // sequence numbers are consecutive
+    if (!older_.empty() && account().oldest_waiting().value_or(next) > older_last_)
+        older_.clear();
     const Result<Cause> opened = open(socket_of(next));
     if (!opened)
         return std::unexpected(opened.error());
@@ -224,9 +230,11 @@ void UdpProber::transmit(uint64_t sequence) {
 }
 
 Result<void> UdpProber::ready(ProberTag tag, uint32_t events) {
-    Socket& socket = sockets_[tag.slot];
-    if (!socket.fd)
+    constexpr uint64_t generations = uint64_t{1} << ProberTag::generation_bits;
+    std::vector<Socket>& sockets = tag.generation == generation_ % generations ? sockets_ : older_;
+    if (tag.slot >= sockets.size() || !sockets[tag.slot].fd)
         return {};
+    Socket& socket = sockets[tag.slot];
     if ((events & EPOLLERR) != 0) {
         read_errors(socket);
         // An error that outlives its place in the queue would end every wait at once.
@@ -251,10 +259,11 @@ void UdpProber::receive(Socket& socket, uint64_t until_ns) {
 bool UdpProber::receive_one(Socket& socket, ReceiveTime& received) {
     for (int errors = 0; errors < errors_in_a_row_max; errors++) {
         ReplyHeader header;
+        const std::span<std::byte> room = receive_room();
         const ssize_t size =
-            receive_stamped(socket.fd.get(), buffer_, socket.datagrams_clock, received, &header);
+            receive_stamped(socket.fd.get(), room, socket.datagrams_clock, received, &header);
         if (size >= 0) {
-            const std::span bytes = std::span(buffer_).first(static_cast<size_t>(size));
+            const std::span bytes = room.first(static_cast<size_t>(size));
             ProbeOutcome arrival = account().datagram(bytes, received.ns);
             arrival.header = header;
             if (arrival.sequence != 0)
@@ -278,7 +287,8 @@ void UdpProber::read_errors(Socket& socket) {
 
 /// False: there is none.
 bool UdpProber::read_error(Socket& socket) {
-    const auto queued = take_queued_message(socket.fd.get(), buffer_);
+    const std::span<std::byte> room = receive_room();
+    const auto queued = take_queued_message(socket.fd.get(), room);
     if (!queued) {
         socket.errors_clock.found_empty();
         return false;
@@ -293,10 +303,9 @@ bool UdpProber::read_error(Socket& socket) {
     if (cause.error == EMSGSIZE)
         path_too_small_ = cause;
     // A router may quote as little as the UDP header.
-    auto sequence = account().quoted(std::span(buffer_).first(queued->quoted_bytes));
+    auto sequence = account().quoted(room.first(queued->quoted_bytes));
     if (!sequence && queued->quoted_bytes < probe_header_bytes)
-        sequence = account().oldest_waiting(
-            static_cast<uint64_t>(&socket - sockets_.data()), sockets_.size());
+        sequence = account().oldest_waiting(socket.flow, sockets_.size());
     if (!sequence)
         return true;
     const uint64_t sent_ns = account().sent_ns(*sequence);
@@ -327,13 +336,14 @@ bool UdpProber::is_known_too_big() const {
 /// Everything that arrived until `now_ns`. The error queue has room for no more than the socket's
 /// buffer.
 void UdpProber::read_waiting(uint64_t now_ns) {
-    for (Socket& socket : sockets_) {
-        if (!socket.fd)
-            continue;
-        while (account().oldest_waiting() && read_error(socket)) {
+    for (std::vector<Socket>* const sockets : {&sockets_, &older_})
+        for (Socket& socket : *sockets) {
+            if (!socket.fd)
+                continue;
+            while (account().oldest_waiting() && read_error(socket)) {
+            }
+            receive(socket, now_ns);
         }
-        receive(socket, now_ns);
-    }
 }
 
 void UdpProber::give_up_expired(uint64_t now_ns) {

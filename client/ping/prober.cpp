@@ -9,6 +9,12 @@
 
 namespace riposte::client {
 
+Result<void> Prober::move_to(const SocketAddress& address) {
+    settings_.address = address;
+    account_.set_address(to_string(address));
+    return leave_address();
+}
+
 void Prober::arrived(const ProbeOutcome& arrival, ReceiveClock clock) {
     if (arrival.outcome == Outcome::answered)
         account_.set_clock(combine(result().clock, clock));
@@ -38,7 +44,8 @@ void Prober::give_up(const ProbeFailure& failure) {
 }
 
 void Prober::report_not_sent(int error, std::string_view advice) {
-    if (std::exchange(reported_not_sent_, true))
+    const bool has_address = settings_.address.size > 0; // else that was reported
+    if (!has_address || std::exchange(reported_not_sent_, true))
         return;
     const std::string line = fmt::format(
         "{}: this machine did not send a probe: {} (such probes do not count as lost){}",

@@ -91,6 +91,10 @@ public:
     /// The last probe has left, or waits for its connection: those that are still under way are
     /// waited for as linger.h says.
     void linger(uint64_t now_ns, bool was_cut_short) { account_.linger(now_ns, was_cut_short); }
+    /// The name has another address: probes go there from now on. Those under way may still be
+    /// answered by the one before.
+    Result<void> move_to(const SocketAddress& address);
+    const SocketAddress& address() const { return settings_.address; }
     /// The run is over: reads what has arrived, expires what is lost by now; probes that are still
     /// pending, also for a connection, stay undecided.
     virtual void finish() = 0;
@@ -110,6 +114,8 @@ public:
     const PingResult& result() const { return account_.result(); }
 
 protected:
+    /// The settings have another address than the sockets that there are.
+    virtual Result<void> leave_address() = 0;
     void arrived(const ProbeOutcome& arrival, ReceiveClock clock);
     void failed(const ProbeFailure& failure); ///< if it still waits
     /// The same, by an error that arrived at that time; if the probe had expired by then, it is
@@ -139,6 +145,9 @@ private:
 std::unique_ptr<Prober> make_udp_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener);
 std::unique_ptr<Prober> make_tcp_prober(
+    ProberSettings settings, EventLoop& loop, ProbeListener& listener);
+/// With --connect: each probe is a connection, on which nothing is sent.
+std::unique_ptr<Prober> make_connect_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener);
 
 } // namespace riposte::client

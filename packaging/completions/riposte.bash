@@ -79,7 +79,7 @@ _riposte_value() {
         --color) _riposte_reply "$2" -W 'auto always never' ;;
         --dscp) _riposte_reply "$2" -W "$(_riposte_classes)" ;;
         -I | --interface) _riposte_reply "$2" -W "$(_riposte_interfaces)" ;;
-        --hist | --plot)
+        --hist | --plot | --targets)
             compopt -o filenames 2>/dev/null
             _riposte_reply "$2" -f
             ;;
@@ -112,8 +112,9 @@ _riposte() {
         ping)
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
-            valued+=' -c --count -i --interval -w --deadline --flows'
+            valued+=' -c --count -i --interval -w --deadline --flows --targets --resolve-every'
             flags+=' -j --json --json-lines --live --histogram --reconnect --df --mtu -q --quiet -D --timestamps'
+            flags+=' --connect --all-addresses --alive --unreachable'
             ;;
         load)
             valued+=" $path"

@@ -101,6 +101,12 @@ complete -c riposte -n $ping -s i -l interval -x -d 'Time between probes, like 2
 complete -c riposte -n $ping -s w -l deadline -x -d 'Stop sending after this time'
 complete -c riposte -n $ping -l mtu -d 'UDP: find the path MTU'
 complete -c riposte -n $ping -l flows -x -d 'UDP: this many local ports in turn'
+complete -c riposte -n $ping -l connect -d 'TCP: connect and send nothing'
+complete -c riposte -n $ping -l targets -r -F -d 'Read more endpoints from this file'
+complete -c riposte -n $ping -l all-addresses -d 'Probe each address of a name'
+complete -c riposte -n $ping -l resolve-every -x -d 'Look up names again, like 1m'
+complete -c riposte -n $ping -l alive -d 'Print only the endpoints that answered'
+complete -c riposte -n $ping -l unreachable -d 'Print only those that did not'
 complete -c riposte -n $ping -s q -l quiet -d 'Print only the summary'
 complete -c riposte -n $ping -s D -l timestamps -d 'Print the time before each line'
 

@@ -9,13 +9,14 @@ import pty
 import re
 import select
 import signal
+import socket
 import struct
 import termios
 import unittest
 
 from client import RIPOSTE, environment, run
 from patience import RUN
-from peers import TcpPeer, UdpPeer, echo_datagram, echo_stream, wait_until
+from peers import TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream, wait_until
 from tmux import PROMPT, Tmux, need_tmux
 
 SUMMARY = r"^--- udp://\S+ ping statistics ---"
@@ -115,6 +116,17 @@ class Screen(Case):
         terminal.wait_for(r"1-4 of 7$")
         terminal.type("n")
         terminal.wait_for("by name")
+
+
+class OpenPorts(Case):
+    def test_connections_alone_have_rows_with_their_refusals(self):
+        closed = closed_port(socket.SOCK_STREAM)
+        self.addCleanup(closed.close)
+        terminal = self.terminal(200)
+        terminal.run(f"riposte ping --live --connect -i 50ms {self.stream_echo()} "
+                     f"tcp://127.0.0.1:{closed.getsockname()[1]}")
+        terminal.wait_for(r"^tcp://.* 0% +0% +\d")
+        terminal.wait_for(r"^tcp://.*100%.*\d\d:\d\d:\d\dZ refused by 127\.0\.0\.1$")
 
 
 class WaysOut(Case):

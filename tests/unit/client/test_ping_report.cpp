@@ -670,6 +670,8 @@ TEST_CASE(
     tcp.other_service = true;
     PingResult mixed = typical();
     mixed.clock = ReceiveClock::mixed;
+    mixed.earlier_addresses = {"192.0.2.1:7"};
+    mixed.connects_only = true;
     const PingResult empty = udp();
     const std::array<const PingResult*, 4> all{&full, &tcp, &mixed, &empty};
     const auto fail_if = parse_fail_if("p99>2ms, loss > 0.1%");

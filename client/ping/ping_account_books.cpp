@@ -1,0 +1,90 @@
+// What a ping account (ping_account.h) writes down of the run and of each answer; which probe has
+// which outcome is decided in ping_account.cpp.
+#include "client/ping/ping_account.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace riposte::client {
+
+namespace {
+
+uint64_t absolute_difference(uint64_t one, uint64_t other) {
+    return one > other ? one - other : other - one;
+}
+
+} // namespace
+
+void PingAccount::begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series) {
+    result_.started_at = started_at;
+    result_.started_ns = started_ns;
+    result_.series = std::move(series);
+    if (!result_.series)
+        return;
+    result_.outages.keep_list();
+    for (FlowResult& flow : result_.flows)
+        flow.fates.emplace(started_ns);
+}
+
+void PingAccount::note_connected(uint64_t connect_ns) {
+    result_.connect.record(connect_ns);
+    result_.connections++;
+}
+
+void PingAccount::set_address(std::string address) {
+    std::vector<std::string>& earlier = result_.earlier_addresses;
+    if (earlier.size() == PingResult::earlier_addresses_max)
+        earlier.erase(earlier.begin());
+    if (!result_.address.empty())
+        earlier.push_back(std::move(result_.address));
+    result_.address = std::move(address);
+}
+
+void PingAccount::set_path(std::optional<uint32_t> mtu, bool fragmented) {
+    result_.path_mtu = mtu;
+    result_.fragmented = fragmented;
+}
+
+void PingAccount::set_flows(std::span<const uint16_t> ports) {
+    for (const uint16_t port : ports)
+        result_.flows.push_back({.port = port, .counts = {}, .rtt = {}, .fates = {}});
+}
+
+/// RFC 4737, section 3.3, over the first answers.
+void PingAccount::count_order(ProbeOutcome& arrival) {
+    if (arrival.duplicate)
+        return;
+    arrival.reordered = arrival.sequence < highest_answered_;
+    result_.counts.reordered += static_cast<uint64_t>(arrival.reordered);
+    highest_answered_ = std::max(highest_answered_, arrival.sequence);
+}
+
+FlowResult* PingAccount::flow_of(const Probe& probe) {
+    std::vector<FlowResult>& flows = result_.flows;
+    return flows.empty() ? nullptr : &flows[(probe.sequence - 1) % flows.size()];
+}
+
+void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {
+    // A service that speaks first may have answered before the probe left: no round trip.
+    if (rtt_ns == 0)
+        return;
+    probe.rtt_ns = rtt_ns;
+    result_.rtt.record(rtt_ns);
+    if (FlowResult* const flow = flow_of(probe))
+        flow->rtt.record(rtt_ns);
+    result_.delay_variation.record(rtt_ns);
+    update_wait();
+    if (result_.series)
+        result_.series->record(probe.sent_ns, rtt_ns);
+    // Whichever of two neighbours is answered last finds the other one's round trip.
+    for (const uint64_t neighbour : {probe.sequence - 1, probe.sequence + 1})
+        if (const Probe* const other = find(neighbour); other != nullptr && other->rtt_ns > 0)
+            result_.ipdv.record(absolute_difference(rtt_ns, other->rtt_ns));
+    if (last_rtt_ns_) {
+        const auto step = static_cast<double>(absolute_difference(rtt_ns, *last_rtt_ns_));
+        result_.rfc3550_jitter_ns += (step - result_.rfc3550_jitter_ns) / 16;
+    }
+    last_rtt_ns_ = rtt_ns;
+}
+
+} // namespace riposte::client
