@@ -48,8 +48,8 @@ def test_dev_works_from_any_directory_and_through_a_link(tmp_path):
     (("fuzz",), "the number of seconds is missing: ./dev fuzz SECONDS [--merge] [TARGET...]"),
     (("fuzz", "none"), "the number of seconds is missing: ./dev fuzz SECONDS [--merge] [TARGET...]"),
     (("soak", "0"), "the number of minutes is missing: ./dev soak MINUTES [--json FILE]"),
-    (("bench", "nothing"), "unknown benchmark 'nothing'; known are: compare, generator, truth, "
-                           "throughput, stamp"),
+    (("bench", "nothing"), "unknown benchmark 'nothing'; known are: compare, generator, many, stamp, "
+                           "throughput, truth"),
     (("demo", "now"), "./dev demo takes no arguments"),
 ])
 def test_a_wrong_command_fails_before_anything_is_installed_or_built(arguments, line):
@@ -58,7 +58,8 @@ def test_a_wrong_command_fails_before_anything_is_installed_or_built(arguments, 
     assert done.stderr == f"./dev: {line}\n"
 
 
-@pytest.mark.parametrize("benchmark", [(), ("compare",), ("generator",), ("stamp",), ("throughput",), ("truth",)])
+@pytest.mark.parametrize("benchmark", [(), ("compare",), ("generator",), ("many",), ("stamp",), ("throughput",),
+                                       ("truth",)])
 def test_the_help_of_a_benchmark_builds_nothing(benchmark):
     done = dev("bench", *benchmark, "--help")
     assert (done.returncode, done.stderr) == (0, "")

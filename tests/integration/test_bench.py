@@ -25,6 +25,7 @@ TOOLS = os.environ.get("RIPOSTE_BENCH_GENERATORS", "build/tests/bench")
 GENERATOR = os.path.join(BENCH, "generator.py")
 COMPARE = os.path.join(BENCH, "compare.py")
 THROUGHPUT = os.path.join(BENCH, "throughput.py")
+MANY = os.path.join(BENCH, "many.py")
 
 
 class Generator(unittest.TestCase):
@@ -75,6 +76,23 @@ class Throughput(unittest.TestCase):
         for row in found["rows"]:
             self.assertRegex(done.stdout, rf"(?m)^{row['name']} .* \d+\.\d+ ")
             self.assertEqual([run["program"] for run in row["rounds"][0]], ["iperf3", "riposte", "riposte", "iperf3"])
+
+
+class Many(unittest.TestCase):
+    def test_a_round_completes_and_prints_the_table(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "figures.json")
+            done = subprocess.run(
+                [sys.executable, MANY, "--riposted", RIPOSTED, "--riposte", RIPOSTE, "--endpoints", "30", "--rounds",
+                 "1", "--seconds", "2", "--json", path],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+            with open(path, encoding="utf-8") as file:
+                found = json.load(file)
+        (run,) = found["runs"]["riposte ping, UDP"]
+        self.assertEqual((run["sent"], run["answered"]), (60, 60))
+        self.assertRegex(done.stdout, r"(?m)^riposte ping, UDP +60 +60 +0 +\d+\.\d%")
+        self.assertRegex(done.stdout, r"(?m)^(fping, ICMP \(only\) +60 |left out: fping: )")
 
 
 class Compare(unittest.TestCase):

@@ -29,6 +29,7 @@ HELP = """./dev demo                      build, start riposted, query it over T
 ./dev bench generator [--help]  riposte load against a plain epoll loop
 ./dev bench stamp [--help]      the reflector of STAMP beside the UDP echo: CPU a packet, T3
 ./dev bench throughput [--help] riposte load --upload and --download beside iperf3
+./dev bench many [--help]       riposte ping of 1,000 endpoints beside fping; needs root for fping
 ./dev bench truth [--help]      riposte, ping, fping, irtt, iperf3 and sockperf on a link whose
                                 faults are known: what each reports, and what was true; needs root
 ./dev fuzz SECONDS [TARGET...]  libFuzzer on each target; exits with 1 if one crashed, and prints

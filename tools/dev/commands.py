@@ -16,7 +16,7 @@ FUZZ = Tree("fuzz", stages.ASAN.options, CLANG)
 FUZZ_FOUND = ROOM / "fuzz-found"
 BENCHMARKS = {"compare": "tests/bench/compare.py", "generator": "tests/bench/generator.py",
               "truth": "tests/bench/known_link.py", "throughput": "tests/bench/throughput.py",
-              "stamp": "tests/bench/stamp.py"}
+              "stamp": "tests/bench/stamp.py", "many": "tests/bench/many.py"}
 
 
 def build(arguments):
@@ -32,7 +32,7 @@ def build(arguments):
 def bench(arguments):
     name = arguments[0] if arguments and not arguments[0].startswith("-") else "compare"
     if name not in BENCHMARKS:
-        raise Failure(f"unknown benchmark '{name}'; known are: {', '.join(BENCHMARKS)}")
+        raise Failure(f"unknown benchmark '{name}'; known are: {', '.join(sorted(BENCHMARKS))}")
     rest = arguments[1:] if arguments[:1] == [name] else arguments
     if {"-h", "--help"} & set(rest):
         return _python(BENCHMARKS[name], "--help")
@@ -58,6 +58,12 @@ def bench(arguments):
                        "--questions", RELEASE.path / "tests/bench/stamp_questions", *rest)
     if name == "throughput":
         packages.need(["iperf3"])
+        header(f"Building the programs in {RELEASE.path}/")
+        RELEASE.build("daemon/riposted", "client/riposte")
+        return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
+                       "--riposte", RELEASE.path / "client/riposte", *rest)
+    if name == "many":
+        need_available(["fping"], "its row")
         header(f"Building the programs in {RELEASE.path}/")
         RELEASE.build("daemon/riposted", "client/riposte")
         return _python(BENCHMARKS[name], "--riposted", RELEASE.path / "daemon/riposted",
