@@ -19,13 +19,6 @@ namespace riposte::client {
 
 namespace {
 
-/// Probes are remembered for a minute, if that is no more than so many, so that the memory of an
-/// endpoint is small where there are thousands.
-constexpr uint64_t remembered_ns = 60'000'000'000;
-constexpr size_t window_min = 64;
-constexpr size_t window_usual = 1024;
-constexpr size_t window_max = size_t{1} << 20;
-
 /// How far back a damaged answer's probe is searched for: for about a millisecond, so that answers
 /// that come meanwhile do not wait long.
 constexpr size_t search_probes_max = 4096;
@@ -37,17 +30,6 @@ uint64_t since(uint64_t start_ns, uint64_t end_ns) {
 }
 
 } // namespace
-
-size_t window_for(uint64_t interval_ns, uint64_t timeout_ns) {
-    const uint64_t spacing_ns = std::max(interval_ns, uint64_t{1});
-    const uint64_t intervals = timeout_ns / spacing_ns;
-    if (intervals >= window_max / 2)
-        return window_max;
-    const size_t least =
-        std::clamp(static_cast<size_t>(remembered_ns / spacing_ns), window_min, window_usual);
-    // One at the beginning, and one at the end, of each interval.
-    return std::bit_ceil(std::max(static_cast<size_t>(intervals + 1) * 2, least));
-}
 
 PingAccount::PingAccount(const PingSettings& settings)
     : timeout_ns_(settings.timeout_ns), session_(settings.session), ring_(settings.window),

@@ -1,19 +1,40 @@
-// What a ping account (ping_account.h) writes down of the run and of each answer; which probe has
-// which outcome is decided in ping_account.cpp.
+// What a ping account (ping_account.h) remembers and writes down of the run and of each answer;
+// which probe has which outcome is decided in ping_account.cpp.
 #include "client/ping/ping_account.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace riposte::client {
 
 namespace {
 
+/// Probes are remembered for a minute, if that is no more than so many, so that the memory of an
+/// endpoint is small where there are thousands.
+constexpr uint64_t remembered_ns = 60'000'000'000;
+constexpr size_t window_min = 64;
+constexpr size_t window_usual = 1024;
+constexpr size_t window_max = size_t{1} << 20;
+
 uint64_t absolute_difference(uint64_t one, uint64_t other) {
     return one > other ? one - other : other - one;
 }
 
 } // namespace
+
+size_t window_for(uint64_t interval_ns, uint64_t timeout_ns) {
+    const uint64_t spacing_ns = std::max(interval_ns, uint64_t{1});
+    const uint64_t intervals = timeout_ns / spacing_ns;
+    if (intervals >= window_max / 2)
+        return window_max;
+    const size_t least =
+        std::clamp(static_cast<size_t>(remembered_ns / spacing_ns), window_min, window_usual);
+    // One at the beginning, and one at the end, of each interval.
+    return std::bit_ceil(std::max(static_cast<size_t>(intervals + 1) * 2, least));
+}
 
 void PingAccount::begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series) {
     result_.started_at = started_at;

@@ -34,7 +34,7 @@ std::string name_with_address(const std::string& name, const SocketAddress& addr
 }
 
 /// A target for each address.
-std::vector<Target> split(Target target) {
+std::vector<Target> split(const Target& target) {
     std::vector<Target> each;
     for (const SocketAddress& address : target.addresses) {
         each.push_back(target);
@@ -82,7 +82,7 @@ Result<std::vector<Target>> resolve_endpoints(
         auto target = lookups[i].wait(patience, limit);
         if (target) {
             if (options.all_addresses && !is_numeric_host(endpoints[i].host))
-                std::ranges::move(split(std::move(*target)), std::back_inserter(targets));
+                std::ranges::move(split(*target), std::back_inserter(targets));
             else
                 targets.push_back(std::move(*target));
             continue;

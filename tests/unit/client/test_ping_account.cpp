@@ -119,8 +119,8 @@ TEST_CASE("the window holds twice as many probes as can wait, within its bounds"
     CHECK(window_for(1000 * ms, 1000 * ms) == 64); // a minute's
     CHECK(window_for(100 * ms, 5000 * ms) == 1024);
     CHECK(window_for(1000 * ms, 100'000 * ms) == 256); // 101 may wait
-    CHECK(window_for(1 * ms, 511 * ms) == 1024); // 512 may wait
-    CHECK(window_for(1 * ms, 512 * ms) == 2048); // 513
+    CHECK(window_for(1 * ms, 511 * ms) == 1024);       // 512 may wait
+    CHECK(window_for(1 * ms, 512 * ms) == 2048);       // 513
     CHECK(window_for(ms / 10, 5000 * ms) == 131072);
     CHECK(window_for(ms / 10, 3'600'000 * ms) == 1 << 20);
     CHECK(window_for(0, UINT64_MAX) == 1 << 20);
