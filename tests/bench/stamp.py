@@ -95,12 +95,12 @@ class Bench:
             raise SystemExit(f"stamp.py: {' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
 
-    def run(self, kind):
+    def run(self, kind, *more):
         """The server's CPU time is that of the whole run; so are the answers, for which there is no warm-up."""
         port = self.ports["echo" if kind == "control" else kind]
         before = self.server.cpu_seconds()
         found = json.loads(self.client([self.options.questions, "-p", str(port), "-w", "0",
-                                        "-d", f"{self.options.seconds:g}", *KINDS[kind]]))
+                                        "-d", f"{self.options.seconds:g}", *KINDS[kind], *more]))
         used = self.server.cpu_seconds() - before
         if found["answered"] == 0:
             raise SystemExit(f"stamp.py: {kind}: no answers")
@@ -155,7 +155,16 @@ def print_rows(rows):
                 if f"p50_{name}" in row else "-")
         print(LINE.format(kind, text(row["cpu_us"]), text(row["ratio"]), f"{1e6 / row['cpu_us']['median']:.0f}",
                           f"{row['answers_per_second']['median']:.0f}", pair("t3_error_us"), pair("residence_us")))
-    print(f"lost: {sum(row['lost'] for row in rows.values())}", flush=True)
+    print(f"lost: {sum(row['lost'] for row in rows.values())}")
+
+
+def one_at_a_time(bench):
+    """T3 waits for the answers before it in a batch; with one question in flight there are none."""
+    figures = bench.run("stamp", "-f", "1").figures
+    print("one question in flight: " + ", ".join(
+        f"{text} {figures[f'p50_{name}']:.1f} / {figures[f'p99_{name}']:.1f} us"
+        for name, text in (("t3_error_us", "T3 error"), ("residence_us", "residence"))), flush=True)
+    return figures
 
 
 # Other servers -----------------------------------------------------------------------------------
@@ -231,12 +240,13 @@ def main(arguments):
               "median (least..greatest). The control is the echo again.\n", flush=True)
         rows = summarize(bench.rounds())
         print_rows(rows)
+        one = one_at_a_time(bench)
         others = print_others(bench)
     finally:
         bench.close()
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"schema": "riposte/bench-stamp/1", "rows": rows, "others": others}, file, indent=1)
+            json.dump({"schema": "riposte/bench-stamp/1", "rows": rows, "one": one, "others": others}, file, indent=1)
             file.write("\n")
     return 0
 
