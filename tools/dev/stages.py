@@ -233,8 +233,12 @@ def guest_steps(found, rows, long):
             Step("kernels", "compile", programs, ("packages: install",), cpu=os.cpu_count()),
             *(tests_step("kernels", row.series, lambda row=row: guest_suites.run(found, row, CHECK, long), 3,
                          ready) for row in rows),
-            *(tests_step("kernels", f"{row.series} with systemd",
-                         lambda row=row: guest_system.run(found, row, CHECK), 3, ready) for row in rows if long)]
+            *(system_guest_steps(found, rows, ready) if long else ())]
+
+
+def system_guest_steps(found, rows, needs):
+    return [tests_step("kernels", f"{row.series} with systemd",
+                       lambda row=row: guest_system.run(found, row, CHECK), 3, needs) for row in rows]
 
 
 def emulated_steps(found, rows):
@@ -313,8 +317,13 @@ def whole_steps(found):
         suites.run_python(found, "storms", modules(["storms", "memory"]), CHECK, at_once=1,
                           environment={"RIPOSTE_STORMS": "full"}, arguments=["--retry-alone"])
         debs.boot(found, roots.own_release(), debs.OWN, full=True)
+    rows = kernels.of_every_run()
     cpu = os.cpu_count()
-    return [tests_step("asan", "rest", asan_rest, 6, ("asan: python",)),
+    return [*(tests_step("kernels", f"{row.series}, every module",
+                         lambda row=row: guest_suites.run(found, row, CHECK, long=True), 3,
+                         (f"kernels: {row.series}",)) for row in rows),
+            *system_guest_steps(found, rows, ("kernels: compile",)),
+            tests_step("asan", "rest", asan_rest, 6, ("asan: python",)),
             tests_step("asan", "python on epoll", asan_epoll, 6, ("asan: rest",)),
             Step("threads", "compile the rest", threads_built, ("threads: python",), cpu=cpu),
             tests_step("threads", "rest", threads_all, 6, ("threads: compile the rest",)),
