@@ -56,6 +56,7 @@ struct Sender {
 std::vector<Sender> senders(
     uint32_t first_host, uint32_t count, uint64_t every_ms, uint64_t from_ms) {
     std::vector<Sender> made;
+    made.reserve(count);
     for (uint32_t i = 0; i < count; ++i)
         made.push_back(
             {.id = sender(first_host + i),
