@@ -102,10 +102,10 @@ class Tmux:
         wait_until(lambda: self.state(name) == value, f"{name} to be {value}")
 
     def modes(self, label):
-        """What stty(1) says of the terminal. The shell must wait for a line."""
+        """What stty(1) says of the terminal, when the shell waits for a line."""
         path = os.path.join(self.directory, label)
-        self.run(f"stty -a > {path}; echo {label}-written")
-        self.wait_for(f"^{label}-written")
+        self.run(f"stty -a > {path}; echo {label}-$((6 * 7))")  # not what the terminal echoes
+        self.wait_for(f"{label}-42")
         with open(path, encoding="ascii") as file:
             return file.read()
 
