@@ -1,6 +1,6 @@
 #include "common/clock.h"
+#include "common/small_file.h"
 #include "daemon/config/config.h"
-#include "daemon/config/small_file.h"
 
 #include <sys/stat.h>
 

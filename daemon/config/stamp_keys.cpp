@@ -1,8 +1,8 @@
 #include "daemon/config/stamp_keys.h"
 
+#include "common/small_file.h"
 #include "common/stamp/hmac.h"
 #include "common/text.h"
-#include "daemon/config/small_file.h"
 
 #include <cstdlib>
 

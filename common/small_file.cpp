@@ -1,4 +1,4 @@
-#include "daemon/config/small_file.h"
+#include "common/small_file.h"
 
 #include "common/fd.h"
 #include "common/text.h"
@@ -25,8 +25,8 @@ std::unexpected<Error> refuse_file(const std::string& path, int error, const Fil
         return refuse_file(path, errno_text(error), rules.advice);
     return fail(
         Exit::permission, fmt::format(
-                              "cannot read {}: {}; let the daemon's user read it",
-                              escape(path, 4096), errno_text(error)));
+                              "cannot read {}: {}; let {} read it", escape(path, 4096),
+                              errno_text(error), rules.reader));
 }
 
 std::string too_large(const FileRules& rules) {
