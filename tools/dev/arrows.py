@@ -29,14 +29,15 @@ DAEMON = {
 CLIENT = {
     "main": {"send", "ping", "load", "throughput", "status", "show", "options"},
     "send": {"measure", "show", "net", "options"},
-    "ping": {"measure", "show", "net", "options"},
+    "ping": {"stamp", "measure", "show", "net", "options"},
     "load": {"working", "measure", "show", "net", "options"},
     "throughput": {"working", "measure", "show", "net", "options"},
     "working": {"ping", "measure", "show", "net", "options"},
     "status": {"measure", "show", "net", "options"},
     "net": {"show", "measure", "options"},
     "show": {"measure", "options"},
-    "options": {"measure"},
+    "options": {"stamp", "measure"},
+    "stamp": {"measure"},
     "measure": set(),
 }
 ALLOWED = {"daemon": DAEMON, "client": CLIENT}
