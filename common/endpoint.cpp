@@ -175,20 +175,39 @@ std::expected<uint16_t, EndpointError> parse_port(
     return *port;
 }
 
-/// Takes "tcp://" or "udp://" off the front of `rest`.
-std::expected<std::optional<Transport>, EndpointError> take_scheme(std::string_view& rest) {
+constexpr std::string_view stamp_scheme = "stamp";
+
+struct Scheme {
+    std::optional<Transport> transport;
+    bool stamp = false;
+};
+
+/// Takes "tcp://", "udp://" or "stamp://" off the front of `rest`.
+std::expected<Scheme, EndpointError> take_scheme(
+    std::string_view& rest, const EndpointRules& rules) {
+    const std::string_view known =
+        rules.stamp_port ? "tcp://, udp:// or stamp://" : "tcp:// or udp://";
     const size_t separator = rest.find("://");
     if (separator == std::string_view::npos) {
-        if (rest.starts_with("tcp:/") || rest.starts_with("udp:/"))
-            return refuse(0, "the scheme lacks a '/'; use tcp:// or udp://");
-        return std::nullopt;
+        if (rest.starts_with("tcp:/") || rest.starts_with("udp:/") ||
+            (rules.stamp_port && rest.starts_with("stamp:/")))
+            return refuse(0, fmt::format("the scheme lacks a '/'; use {}", known));
+        return Scheme{};
     }
     const std::string_view scheme = rest.substr(0, separator);
     rest.remove_prefix(separator + 3);
     for (const Transport transport : {Transport::tcp, Transport::udp})
         if (scheme == to_string(transport))
-            return transport;
-    return refuse(0, fmt::format("unknown scheme '{}'; use tcp:// or udp://", escape(scheme, 32)));
+            return Scheme{transport};
+    if (rules.stamp_port && scheme == stamp_scheme)
+        return Scheme{Transport::udp, true};
+    return refuse(0, fmt::format("unknown scheme '{}'; use {}", escape(scheme, 32), known));
+}
+
+std::string_view scheme_of(const Endpoint& endpoint) {
+    if (!endpoint.transport)
+        return "";
+    return endpoint.stamp ? stamp_scheme : to_string(*endpoint.transport);
 }
 
 bool is_ipv6_with_zone(std::string_view host) {
@@ -259,20 +278,24 @@ std::expected<Endpoint, EndpointError> parse_endpoint(std::string_view text, End
     if (text.empty())
         return refuse(0, "the address is empty; write one like tcp://127.0.0.1:7001");
     std::string_view rest = text;
-    const auto transport = take_scheme(rest);
-    if (!transport)
-        return std::unexpected(transport.error());
+    const auto scheme = take_scheme(rest, rules);
+    if (!scheme)
+        return std::unexpected(scheme.error());
+    if (scheme->stamp)
+        rules.default_port = rules.stamp_port;
     const auto host = take_host(rest, text.size() - rest.size(), rules);
     if (!host)
         return std::unexpected(host.error());
-    Endpoint endpoint{*transport, std::string(*host), rules.default_port.value_or(0)};
+    Endpoint endpoint{
+        scheme->transport, std::string(*host), rules.default_port.value_or(0), scheme->stamp};
     if (rest.empty()) {
         if (!rules.default_port)
             return refuse(
                 text.size(), "the port is missing; write ':' and a number from 0 to 65535");
         return endpoint;
     }
-    const auto port = parse_port(rest.substr(1), text.size() - rest.size() + 1, *transport, rules);
+    const auto port =
+        parse_port(rest.substr(1), text.size() - rest.size() + 1, scheme->transport, rules);
     if (!port)
         return std::unexpected(port.error());
     endpoint.port = *port;
@@ -298,9 +321,8 @@ std::expected<std::string, EndpointError> parse_host(std::string_view text) {
 std::string to_string(const Endpoint& endpoint) {
     const bool brackets = endpoint.host.find(':') != std::string::npos;
     return fmt::format(
-        "{}{}{}{}{}:{}", endpoint.transport ? to_string(*endpoint.transport) : "",
-        endpoint.transport ? "://" : "", brackets ? "[" : "", endpoint.host, brackets ? "]" : "",
-        endpoint.port);
+        "{}{}{}{}{}:{}", scheme_of(endpoint), endpoint.transport ? "://" : "", brackets ? "[" : "",
+        endpoint.host, brackets ? "]" : "", endpoint.port);
 }
 
 } // namespace riposte

@@ -1,6 +1,9 @@
 // The endpoint grammar that both programs share:
 //
-//     [tcp://|udp://] HOST [:PORT]      HOST = name | IPv4 | "[" IPv6 [%zone] "]" | "*"
+//     [tcp://|udp://|stamp://] HOST [:PORT]
+//     HOST = name | IPv4 | "[" IPv6 [%zone] "]" | "*"
+//
+// stamp:// is a reflector of STAMP (RFC 8762), over UDP, for the client only.
 //
 // `*` (all addresses, dual stack) is for the daemon; a left-out port, a left-out host (":7") and
 // the name of a service for PORT are for the client only. IPv4 is four decimal numbers; no other
@@ -27,6 +30,7 @@ struct Endpoint {
     std::optional<Transport> transport; ///< as written; without a scheme the program decides
     std::string host;                   ///< no brackets, zone included; "*" is every address
     uint16_t port = 0;                  ///< host byte order
+    bool stamp = false;                 ///< stamp://; the transport is UDP then
 
     bool operator==(const Endpoint&) const = default;
 };
@@ -41,6 +45,8 @@ struct EndpointRules {
     std::string_view default_host = {};   ///< of ":7"; empty: HOST must be written
     ServicePort service_port = nullptr;   ///< null: PORT is a number
     Transport transport = Transport::tcp; ///< of a service's name without a scheme
+    std::optional<uint16_t> stamp_port =
+        {}; ///< the default port of stamp://; absent: no such scheme
 };
 
 /// Where in the text the fault is (0-based byte offset) and what to do about it.

@@ -170,6 +170,7 @@ TargetLookup::TargetLookup(
     : target_{
           .name = to_string(endpoint),
           .transport = endpoint.transport.value_or(Transport::tcp),
+          .stamp = endpoint.stamp,
           .timeout_ms = common.timeout_ms,
           .path = common.path,
           .sources = {},

@@ -25,6 +25,7 @@ namespace riposte::client {
 struct Target {
     std::string name; ///< the endpoint's canonical spelling, for people
     Transport transport;
+    bool stamp = false; ///< a reflector of STAMP, over UDP
     uint32_t timeout_ms;
     PathOptions path;                   ///< as its sockets shall be
     std::vector<SocketAddress> sources; ///< path.source: at most one per family, with its port

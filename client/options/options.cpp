@@ -93,7 +93,9 @@ Bindings bind(RawPing& words) {
         flag(0, "all-addresses", words.all_addresses),
         flag(0, "alive", words.alive),
         flag(0, "unreachable", words.unreachable),
-        value(0, "resolve-every", words.resolve_every)};
+        value(0, "resolve-every", words.resolve_every),
+        value(0, "key-file", words.key_file),
+        value(0, "ssid", words.ssid)};
 }
 
 Bindings bind(RawLoad& words) {

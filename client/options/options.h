@@ -86,6 +86,13 @@ inline constexpr uint32_t ping_flows_max = 256;
 inline constexpr uint16_t flow_port_first = 41000;   ///< unless --source names one
 inline constexpr uint32_t payload_bytes_max = 65507; ///< UDP; TCP keeps to it, too, in ping
 
+/// Of endpoints with the scheme stamp://.
+struct StampOptions {
+    std::vector<std::byte> key = {};    ///< the content of --key-file; empty: not authenticated
+    std::optional<uint16_t> ssid = {};  ///< absent: a random one; 0: none
+    std::optional<uint32_t> bytes = {}; ///< -s
+};
+
 /// The endpoints that ping prints, and nothing else.
 enum class Listing : uint8_t { none, alive, unreachable };
 /// Probes to each endpoint in a listing, unless -c or -w says otherwise.
@@ -108,6 +115,7 @@ struct PingOptions {
     bool all_addresses = false; ///< of each name, as an endpoint each
     Listing listing = Listing::none;
     std::optional<uint32_t> resolve_every_ms; ///< names are looked up again after that time
+    StampOptions stamp;
     ReportOptions report;
 };
 

@@ -71,7 +71,10 @@ Result<Options> read_ping(const RawPing& words) {
     ping.report = std::move(*report);
     if (auto read = read_path(words.common, words.path, common->path); !read)
         return std::unexpected(read.error());
-    if (auto checked = all_of({check_ping(ping, words, *common), check_conditions(ping)}); !checked)
+    if (auto checked = all_of(
+            {check_ping(ping, words, *common), check_conditions(ping),
+             read_stamp(words, common->path, ping)});
+        !checked)
         return std::unexpected(checked.error());
     return Options{.common = std::move(*common), .command = std::move(ping)};
 }

@@ -3,6 +3,7 @@
 #include "client/measure/probe.h"
 #include "client/options/endpoint_range.h"
 #include "client/options/service_names.h"
+#include "common/stamp/packet.h"
 #include "common/text.h"
 #include "common/units.h"
 
@@ -104,7 +105,9 @@ Result<Endpoint> read_endpoint(const std::string& text, bool udp, uint16_t port)
 }
 
 Result<std::vector<Endpoint>> read_endpoints(const std::string& text, bool udp, size_t max) {
-    auto endpoints = parse_endpoints(text, rules_of(udp, default_port), max);
+    EndpointRules rules = rules_of(udp, default_port);
+    rules.stamp_port = stamp::default_port;
+    auto endpoints = parse_endpoints(text, rules, max);
     if (!endpoints)
         return refuse_endpoint(text, endpoints.error());
     for (Endpoint& endpoint : *endpoints)

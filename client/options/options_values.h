@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -73,7 +74,8 @@ Result<void> read_source(const RawValue& word, bool may_have_port, PathOptions& 
 Result<void> read_path(const RawCommon& common, const RawPath& words, PathOptions& path);
 /// The transport and the port are set.
 Result<Endpoint> read_endpoint(const std::string& text, bool udp, uint16_t port = default_port);
-/// The same of a HOST that may be a prefix or a range of addresses (endpoint_range.h).
+/// The same of a HOST that may be a prefix or a range of addresses (endpoint_range.h), and that may
+/// be a reflector of STAMP.
 Result<std::vector<Endpoint>> read_endpoints(const std::string& text, bool udp, size_t max);
 /// The operands of ping, and those of --targets.
 Result<std::vector<Endpoint>> read_targets(const RawPing& words);
@@ -87,6 +89,8 @@ Result<void> check_source_port(const LoadOptions& load, const PathOptions& path)
 /// What is shown while a run goes on: options_meanwhile.cpp.
 Result<void> read_meanwhile(const RawReport& words, ReportOptions& report);
 
+/// What is for stamp:// alone: options_stamp.cpp.
+Result<void> read_stamp(const RawPing& words, const PathOptions& path, PingOptions& ping);
 /// --reconnect is for TCP.
 Result<void> check_reconnect(const Endpoint& endpoint);
 std::unexpected<Error> no_endpoint(std::string_view command);

@@ -73,6 +73,8 @@ struct RawPing {
     bool alive = false;
     bool unreachable = false;
     RawValue resolve_every;
+    RawValue key_file;
+    RawValue ssid;
     RawPath path;
     RawReport report;
 };

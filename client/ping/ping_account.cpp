@@ -115,6 +115,16 @@ ProbeOutcome PingAccount::answer(
     return settle_damaged(*probe, bytes, arrival);
 }
 
+ProbeOutcome PingAccount::judged(const JudgedAnswer& answer) {
+    Probe* const probe = find(answer.sequence);
+    assert(probe != nullptr);
+    ProbeOutcome arrival = describe(*probe, answer.bytes, answer.received_ns);
+    arrival.rtt_ns = since(answer.sent_ns + answer.apart_ns, answer.received_ns);
+    ProbeOutcome settled = settle(*probe, answer.outcome, arrival);
+    count_order(settled);
+    return settled;
+}
+
 ProbeOutcome PingAccount::connected(uint64_t sequence, uint64_t made_ns) {
     Probe* const probe = find(sequence);
     assert(probe != nullptr);
@@ -277,9 +287,11 @@ PingAccount::Probe* PingAccount::most_alike(std::span<const std::byte> bytes) {
 
 ProbeOutcome PingAccount::describe(const Probe& probe, size_t bytes, uint64_t received_ns) const {
     const uint64_t due_ns = probe.intended_ns + probe.connect_ns;
+    const uint64_t waited_ns = since(probe.sent_ns, received_ns);
     return {
         .sequence = probe.sequence,
-        .rtt_ns = since(probe.sent_ns, received_ns),
+        .rtt_ns = waited_ns,
+        .waited_ns = waited_ns,
         .late_by_ns = since(due_ns, probe.sent_ns),
         .connect_ns = probe.connect_ns,
         .bytes = bytes};
@@ -290,7 +302,7 @@ ProbeOutcome PingAccount::describe(const Probe& probe, size_t bytes, uint64_t re
 ProbeOutcome PingAccount::settle(Probe& probe, Outcome outcome, const ProbeOutcome& arrival) {
     ProbeOutcome settled = arrival;
     if (probe.outcome == Outcome::pending &&
-        arrival.rtt_ns >= give_up_ns(probe.sent_ns) - probe.sent_ns)
+        arrival.waited_ns >= give_up_ns(probe.sent_ns) - probe.sent_ns)
         end_waiting(probe, Outcome::lost);
     if (probe.outcome == Outcome::pending) {
         end_waiting(probe, outcome, outcome == Outcome::answered ? arrival.rtt_ns : 0);

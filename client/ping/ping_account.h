@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,11 +32,23 @@ struct ProbeOutcome {
     bool late = false;
     bool first_of_other_service = false; ///< the moment to say so, once
     uint64_t rtt_ns = 0;                 ///< from the sending; also of late ones
+    uint64_t waited_ns = 0;              ///< from the sending to the arrival
     uint64_t late_by_ns = 0;             ///< how late the probe was sent
     uint64_t connect_ns = 0;             ///< of the connection that this probe opened
     size_t bytes = 0;
-    size_t wrong_byte = 0;   ///< corrupted: offset of the first wrong byte
-    ReplyHeader header = {}; ///< UDP: of the datagram
+    size_t wrong_byte = 0;       ///< corrupted: offset of the first wrong byte
+    ReplyHeader header = {};     ///< UDP: of the datagram
+    std::string_view fault = {}; ///< corrupted or wrong_size by the rules of another protocol
+};
+
+/// An answer of another protocol than the echo, as that protocol judges it.
+struct JudgedAnswer {
+    uint64_t sequence = 0;
+    Outcome outcome = Outcome::answered; ///< or corrupted, or wrong_size
+    uint64_t sent_ns = 0;                ///< when the probe left
+    uint64_t received_ns = 0;
+    uint64_t apart_ns = 0; ///< what does not count as round trip of the time between
+    size_t bytes = 0;
 };
 
 struct PingSettings {
@@ -74,6 +87,12 @@ public:
     /// All that came of a stream as the answer to this probe. `received_ns`: its last byte's time,
     /// or for a service that is not an echo its first byte's.
     ProbeOutcome answer(uint64_t sequence, std::span<const std::byte> bytes, uint64_t received_ns);
+    /// An answer in another protocol. Its probe is remembered.
+    ProbeOutcome judged(const JudgedAnswer& answer);
+    /// A datagram that answers no probe.
+    ProbeOutcome stray(size_t bytes) { return count_stray({.bytes = bytes}); }
+    /// Is the probe remembered?
+    bool remembers(uint64_t sequence) const { return find(sequence) != nullptr; }
     /// The connection that is the whole probe was made at that time: its answer.
     ProbeOutcome connected(uint64_t sequence, uint64_t made_ns);
     /// Something other than an answer ended the wait: refused, unreachable, closed, or lost when
@@ -128,6 +147,7 @@ public:
     void note_header(const ReplyHeader& header) { result_.headers.note(header); }
     /// UDP: what this machine knows of the path.
     void set_path(std::optional<uint32_t> mtu, bool fragmented);
+    void set_stamp(std::shared_ptr<const StampResult> stamp) { result_.stamp = std::move(stamp); }
 
     const PingResult& result() const { return result_; }
 

@@ -1,6 +1,7 @@
 // The document "riposte/ping/2". Its keys are a contract:
 // packaging/schema/riposte-ping-2.schema.json.
 #include "client/ping/ping_report.h"
+#include "client/ping/ping_stamp_report.h"
 #include "client/show/json.h"
 
 #include <algorithm>
@@ -102,7 +103,9 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
     each["timeout"] = to_seconds(result.timeout_ns);
     each["elapsed"] = to_seconds(result.elapsed_ns);
     if (counts.answered > 0 && !result.connects_only)
-        each["service"] = result.other_service ? "other" : "echo";
+        each["service"] = result.stamp != nullptr ? "stamp"
+                          : result.other_service  ? "other"
+                                                  : "echo";
     if (result.clock != ReceiveClock::none)
         each["clock"] = clock_key(result.clock);
     each["counts"] = ping_counts_json(counts);
@@ -131,6 +134,8 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
             each["flows"].push_back(flow_json(flow));
         each["flow_verdict"] = verdict_json(judge_flows(result));
     }
+    if (result.stamp != nullptr)
+        each["stamp"] = stamp_json(result);
     each["errors"] = causes_json(result.causes, counts.lost);
     each["fail_if"] = checks_json(checks_of(result, fail_if));
     return each;

@@ -2,6 +2,7 @@
 
 #include "client/measure/verdict.h"
 #include "client/ping/ping_path_text.h"
+#include "client/ping/ping_stamp_report.h"
 #include "client/show/causes.h"
 #include "client/show/figures.h"
 #include "client/show/report.h"
@@ -101,6 +102,9 @@ std::string no_answer(const PingResult& result) {
     const uint64_t refused = result.causes.count(CauseKind::refused);
     if (result.connects_only && refused > 0 && refused == result.counts.unanswered())
         return "the host answers, but the port is closed: it refuses connections";
+    if (result.stamp != nullptr)
+        if (const std::string_view why = why_no_stamp(*result.stamp); !why.empty())
+            return std::string(why);
     return why_no_answer(result, result.connections);
 }
 
@@ -190,7 +194,9 @@ std::string remarks(const PingResult& result, const PingStyle& style) {
     if (result.connects_only)
         items.push_back({"connect: until the peer accepted"});
     else
-        items.push_back({"rtt: from the sending", Ink::plain, ";"});
+        items.push_back(
+            {result.stamp != nullptr ? "rtt: without the residence" : "rtt: from the sending",
+             Ink::plain, ";"});
     if (result.clock != ReceiveClock::none && !result.connects_only)
         items.push_back({fmt::format("times of arrival: {}", clock_name(result.clock))});
     std::string text = flow("", items, style.look());
@@ -246,8 +252,10 @@ std::string ping_line(
         what = fmt::format(
             " seq={}{}{}", arrival.sequence, flow_mark(result, arrival.sequence),
             header_marks(arrival.header));
-    std::string fault;
-    if (arrival.outcome == Outcome::corrupted)
+    std::string fault(arrival.fault);
+    if (!fault.empty())
+        fault = " " + fault;
+    else if (arrival.outcome == Outcome::corrupted)
         fault = fmt::format(" corrupted at byte {}", arrival.wrong_byte);
     else if (arrival.outcome == Outcome::wrong_size)
         fault = fmt::format(" wrong size, not {}", byte_count(result.payload_bytes));
@@ -315,12 +323,20 @@ std::string ping_summary(const PingResult& result, const PingStyle& style) {
         text += flow(
             "", "the service spoke before the probes left: there is no round trip to time",
             Ink::plain, style.look());
+    if (result.stamp != nullptr)
+        text += stamp_text(result, style);
     const Histogram pdv = result.pdv();
+    const ClockFigures clocks =
+        result.stamp != nullptr ? result.stamp->clocks.figures() : ClockFigures{};
+    const Histogram residence = result.stamp != nullptr ? result.stamp->residence : Histogram();
     std::vector<Distribution> rows;
     for (const Distribution& row :
          {Distribution{result.connects_only ? "connect" : "rtt", &result.rtt},
           {"ipdv", &result.ipdv},
           {"pdv", &pdv},
+          {"pdv there", &clocks.pdv_there},
+          {"pdv back", &clocks.pdv_back},
+          {"residence", &residence},
           {"connect", &result.connect},
           {"refusal", &result.refusal}})
         if (!row.histogram->empty() && !(result.connects_only && row.histogram == &result.connect))

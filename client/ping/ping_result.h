@@ -19,6 +19,7 @@
 #include "client/measure/tcp_info.h"
 #include "client/net/receive_time.h"
 #include "client/options/path_options.h"
+#include "client/stamp/stamp_result.h"
 #include "common/endpoint.h"
 #include "common/error.h"
 
@@ -76,7 +77,8 @@ struct PingResult {
     bool fragmented = false;    ///< UDP: probes of this size were, or must be, sent in fragments
     bool other_service = false; ///< not an echo service: answers are not verified
     ReceiveClock clock = ReceiveClock::none;
-    std::unique_ptr<Series> series; ///< with --plot: rtt over the time of sending
+    std::shared_ptr<const StampResult> stamp; ///< of a reflector of STAMP
+    std::unique_ptr<Series> series;           ///< with --plot: rtt over the time of sending
 
     /// Packet delay variation (RFC 5481): each round trip less the least one. Empty: fewer than two
     /// round trips.

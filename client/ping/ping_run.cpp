@@ -14,6 +14,7 @@
 #include "client/ping/ping_run.h"
 
 #include "client/net/receive_time.h"
+#include "client/ping/ping_stamp.h"
 #include "client/ping/ping_targets.h"
 #include "client/show/measurement_output.h"
 #include "client/show/table.h"
@@ -55,9 +56,14 @@ void PingRun::add(Target target, const SocketAddress& address) {
     const uint64_t interval_ns = options_.interval_us * 1000;
     const uint64_t timeout_ns = uint64_t{target.timeout_ms} * 1'000'000;
     const Transport transport = target.transport;
+    std::shared_ptr<const QuestionShape> stamp;
+    if (target.stamp)
+        stamp = std::make_shared<const QuestionShape>(question_shape(options_.stamp, target.path));
+    if (stamp && !target.path.ttl)
+        target.path.ttl = stamp_ttl;
     PingSettings ping{
         .session = random_session(),
-        .payload_bytes = options_.payload_bytes,
+        .payload_bytes = stamp ? static_cast<uint32_t>(stamp->bytes) : options_.payload_bytes,
         .timeout_ns = timeout_ns,
         .window = window_for(interval_ns, timeout_ns),
         .name = target.name,
@@ -72,10 +78,12 @@ void PingRun::add(Target target, const SocketAddress& address) {
         .ping = std::move(ping),
         .endpoint = lanes_.size(),
         .reconnect = options_.reconnect,
-        .flows = options_.flows};
-    const auto make = transport == Transport::udp ? make_udp_prober
-                      : options_.connect          ? make_connect_prober
-                                                  : make_tcp_prober;
+        .flows = options_.flows,
+        .stamp = stamp};
+    const auto make = stamp                         ? make_stamp_prober
+                      : transport == Transport::udp ? make_udp_prober
+                      : options_.connect            ? make_connect_prober
+                                                    : make_tcp_prober;
     lanes_.push_back(
         {.prober = make(std::move(settings), loop_, *this),
          .schedule = PingSchedule(0, interval_ns, options_.count)});

@@ -1,6 +1,7 @@
 #include "client/ping/ping_targets.h"
 
 #include "client/measure/probe.h"
+#include "client/ping/ping_stamp.h"
 #include "client/ping/prober.h"
 #include "client/show/report.h"
 #include "common/clock.h"
@@ -48,10 +49,20 @@ Target without_address(const Endpoint& endpoint, const CommonOptions& common) {
     return {
         .name = to_string(endpoint),
         .transport = endpoint.transport.value_or(Transport::tcp),
+        .stamp = endpoint.stamp,
         .timeout_ms = common.timeout_ms,
         .path = common.path,
         .sources = {},
         .addresses = {}};
+}
+
+/// The datagram that shows whether an address answers.
+std::vector<std::byte> trial_of(const Target& target, const PingOptions& options) {
+    if (target.stamp)
+        return write_stamp_trial(question_shape(options.stamp, target.path));
+    std::vector<std::byte> probe(options.payload_bytes);
+    write_probe(probe, {.session = random_session(), .sequence = 0, .sent_ns = 0});
+    return probe;
 }
 
 } // namespace
@@ -123,10 +134,9 @@ std::vector<SocketAddress> choose_addresses(
             const uint64_t left_ms = end_ms - std::min(end_ms, now_ms);
             const uint64_t share_ms = left_ms / ((several.size() - next - 1) / at_once + 2);
             const uint64_t wait_ms = std::min<uint64_t>(common.timeout_ms, share_ms);
-            std::vector<std::byte> probe(options.payload_bytes);
-            write_probe(probe, {.session = random_session(), .sequence = 0, .sent_ns = 0});
+            const Target& target = targets[several[next]];
             addresses[several[next]] =
-                choose_address(targets[several[next]], probe, now_ms + wait_ms);
+                choose_address(target, trial_of(target, options), now_ms + wait_ms);
         }
     };
     std::vector<std::jthread> others;

@@ -14,13 +14,12 @@
 // --df, or when the kernel has just learned of that link by this very probe. Routers send such an
 // error about once a second (ip_no_pmtu_disc, icmp_ratelimit), so that with --df a probe that is
 // silently lost after one has been heard, and is as large, is too big as well.
+#include "client/ping/ping_udp.h"
+
 #include "client/net/error_queue.h"
 #include "client/net/local_port.h"
 #include "client/net/path_mtu.h"
 #include "client/net/receive_room.h"
-#include "client/net/receive_time.h"
-#include "client/net/reply_header.h"
-#include "client/ping/prober.h"
 #include "client/show/report.h"
 #include "common/clock.h"
 #include "common/text.h"
@@ -42,57 +41,11 @@ constexpr int receive_buffer_bytes = 4 << 20; ///< as much of it as the kernel a
 constexpr int datagrams_read_max = 64;  ///< datagrams read at once, before another endpoint's turn
 constexpr int errors_in_a_row_max = 64; ///< of a read: more are no ICMP errors, which it takes away
 
-class UdpProber final : public Prober {
-public:
-    UdpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
-        : Prober(std::move(given), its_loop, its_listener), target_(settings().target),
-          sockets_(make_sockets()) {}
+} // namespace
 
-    Result<void> prepare() override;
-    Result<void> send(uint64_t due_ns) override;
-    Result<void> ready(ProberTag tag, uint32_t events) override;
-    Result<void> expire(uint64_t now_ns) override;
-    uint64_t next_deadline_ns() const override { return next_expiry_ns(); }
-    void finish() override;
-    void update() override;
-
-private:
-    /// One flow, or all probes.
-    struct Socket {
-        uint64_t flow = 0; ///< its number
-        Fd fd;
-        uint16_t port = 0; ///< with --flows: the local one
-        ArrivalClock datagrams_clock;
-        ArrivalClock errors_clock;
-    };
-
-    std::vector<Socket> make_sockets() const;
-    Result<void> leave_address() override;
-    /// What keeps the socket from being connected; `error` 0: nothing, it is.
-    Result<Cause> open(Socket& socket);
-    Result<void> open_flows();
-    std::expected<Fd, Failure> connect(uint16_t port);
-    Socket& socket_of(uint64_t sequence) { return sockets_[(sequence - 1) % sockets_.size()]; }
-    void transmit(uint64_t sequence);
-    void send_failed(uint64_t sequence, const Cause& cause);
-    void receive(Socket& socket, uint64_t until_ns);
-    bool receive_one(Socket& socket, ReceiveTime& received);
-    void read_errors(Socket& socket);
-    bool read_error(Socket& socket);
-    void read_waiting(uint64_t now_ns);
-    const Socket* any_open() const;
-    bool is_known_too_big() const;
-    void give_up_expired(uint64_t now_ns);
-
-    Target target_; ///< of the socket that is opened: with its port
-    std::vector<Socket> sockets_;
-    uint64_t generation_ = 0;   ///< of `sockets_`, for the tags
-    std::vector<Socket> older_; ///< of the address before, while its probes are under way,
-    uint64_t older_last_ = 0;   ///< which are those up to this one
-    Cause last_error_;          ///< the latest ICMP error
-    std::optional<Cause> path_too_small_; ///< the latest ICMP error that said so
-    uint32_t link_mtu_ = 0;               ///< of this machine's link, when it was too small
-};
+UdpProber::UdpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
+    : Prober(std::move(given), its_loop, its_listener), target_(settings().target),
+      sockets_(make_sockets()) {}
 
 /// `port` 0: as the target says.
 std::expected<Fd, Failure> UdpProber::connect(uint16_t port) {
@@ -208,8 +161,8 @@ void UdpProber::send_failed(uint64_t sequence, const Cause& cause) {
 void UdpProber::transmit(uint64_t sequence) {
     Socket& socket = socket_of(sequence);
     for (bool again = false;; again = true) {
-        const std::span<const std::byte> payload = account().payload(sequence);
-        if (::send(socket.fd.get(), payload.data(), payload.size(), MSG_NOSIGNAL) >= 0)
+        const std::span<const std::byte> bytes = payload(sequence);
+        if (::send(socket.fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) >= 0)
             return;
         const int error = errno;
         if (!again && shortage_of(error) == Shortage::none) {
@@ -264,11 +217,8 @@ bool UdpProber::receive_one(Socket& socket, ReceiveTime& received) {
             receive_stamped(socket.fd.get(), room, socket.datagrams_clock, received, &header);
         if (size >= 0) {
             const std::span bytes = room.first(static_cast<size_t>(size));
-            ProbeOutcome arrival = account().datagram(bytes, received.ns);
-            arrival.header = header;
-            if (arrival.sequence != 0)
-                account().note_header(header);
-            arrived(arrival, received.clock);
+            if (const auto arrival = take(bytes, received, header))
+                arrived(*arrival, received.clock);
             return true;
         }
         if (size == -EAGAIN)
@@ -276,6 +226,23 @@ bool UdpProber::receive_one(Socket& socket, ReceiveTime& received) {
         read_errors(socket);
     }
     return false;
+}
+
+std::optional<ProbeOutcome> UdpProber::take(
+    std::span<const std::byte> bytes, ReceiveTime received, const ReplyHeader& header) {
+    ProbeOutcome arrival = account().datagram(bytes, received.ns);
+    arrival.header = header;
+    if (arrival.sequence != 0)
+        account().note_header(header);
+    return arrival;
+}
+
+int UdpProber::send_aside(std::span<const std::byte> bytes) {
+    const Socket& socket = sockets_.front();
+    if (!socket.fd)
+        return ENOTCONN;
+    const ssize_t sent = ::send(socket.fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    return sent < 0 ? errno : 0;
 }
 
 /// Empties the error queue. Bounded, too: more than that is left for the next turn.
@@ -303,7 +270,7 @@ bool UdpProber::read_error(Socket& socket) {
     if (cause.error == EMSGSIZE)
         path_too_small_ = cause;
     // A router may quote as little as the UDP header.
-    auto sequence = account().quoted(room.first(queued->quoted_bytes));
+    auto sequence = quoted(room.first(queued->quoted_bytes));
     if (!sequence && queued->quoted_bytes < probe_header_bytes)
         sequence = account().oldest_waiting(socket.flow, sockets_.size());
     if (!sequence)
@@ -384,8 +351,6 @@ void UdpProber::finish() {
     read_waiting(now_ns);
     give_up_expired(now_ns);
 }
-
-} // namespace
 
 std::unique_ptr<Prober> make_udp_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener) {

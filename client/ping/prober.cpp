@@ -26,6 +26,8 @@ void Prober::failed(const ProbeFailure& failure) {
         failure.outcome != Outcome::lost || failure.cause.kind == CauseKind::no_connection;
     if (!account_.fail(failure.sequence, failure.outcome, has_cause ? &failure.cause : nullptr))
         return;
+    if (failure.outcome != Outcome::lost)
+        note_failed(failure.sequence);
     if (has_cause)
         account_.note_cause(failure.cause);
     if (failure.outcome == Outcome::refused && failure.took_ns > 0)

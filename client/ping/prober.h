@@ -11,6 +11,7 @@
 #include "client/net/receive_time.h"
 #include "client/ping/ping_account.h"
 #include "client/ping/probe_failure.h"
+#include "client/stamp/stamp_packet.h"
 #include "common/error.h"
 
 #include <cstdint>
@@ -65,6 +66,7 @@ struct ProberSettings {
     uint64_t endpoint = 0;  ///< its number, for the tags
     bool reconnect = false; ///< TCP: a connection for each probe
     uint32_t flows = 0;     ///< UDP: local ports that the probes take in turn; 0: one, any
+    std::shared_ptr<const QuestionShape> stamp = {}; ///< of a prober of STAMP
 };
 
 class Prober : private FateListener {
@@ -90,7 +92,9 @@ public:
     virtual uint64_t next_deadline_ns() const = 0;
     /// The last probe has left, or waits for its connection: those that are still under way are
     /// waited for as linger.h says.
-    void linger(uint64_t now_ns, bool was_cut_short) { account_.linger(now_ns, was_cut_short); }
+    virtual void linger(uint64_t now_ns, bool was_cut_short) {
+        account_.linger(now_ns, was_cut_short);
+    }
     /// The name has another address: probes go there from now on. Those under way may still be
     /// answered by the one before.
     Result<void> move_to(const SocketAddress& address);
@@ -122,6 +126,8 @@ protected:
     /// lost.
     void failed(const ProbeFailure& failure, ReceiveTime received);
     void give_up(const ProbeFailure& failure); ///< it has expired
+    /// The probe has failed, otherwise than by expiring.
+    virtual void note_failed(uint64_t /*sequence*/) {}
     uint64_t next_expiry_ns() const { return account_.next_expiry_ns().value_or(UINT64_MAX); }
 
     const ProberSettings& settings() const { return settings_; }
@@ -143,6 +149,8 @@ private:
 };
 
 std::unique_ptr<Prober> make_udp_prober(
+    ProberSettings settings, EventLoop& loop, ProbeListener& listener);
+std::unique_ptr<Prober> make_stamp_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener);
 std::unique_ptr<Prober> make_tcp_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener);
