@@ -106,8 +106,10 @@ std::optional<ProbeOutcome> StampProber::take(
         closed_ = true;
         return std::nullopt;
     }
-    if (!found || !account().remembers(found->asked.sequence))
+    if (!found || !account().remembers(found->asked.sequence)) {
+        stamp_.note_stray(bytes);
         return account().stray(bytes.size());
+    }
     account().note_header(header);
     ProbeOutcome arrival = found->reply.fault == ReplyFault::none
                                ? take_answer(*found, received.ns, bytes.size())

@@ -14,6 +14,7 @@
 
 #include "client/stamp/stretch.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -46,7 +47,7 @@ public:
     void failed(uint64_t question);
     /// Questions from the next one on belong to no figure; they only show what became of those
     /// before.
-    void close() { closing_from_ = last_ + 1; }
+    void close() { closing_from_ = std::min(closing_from_, last_ + 1); }
 
     struct Answered {
         uint64_t question = 0;

@@ -117,6 +117,11 @@ void StampAccount::note_fault(ReplyFault fault) {
     }
 }
 
+void StampAccount::note_stray(std::span<const std::byte> bytes) {
+    if (shape_.key != nullptr && stamp::is_answer(bytes, stamp::Mode::open))
+        note_fault(ReplyFault::unauthenticated);
+}
+
 OrderMarks StampAccount::note_order(const Found& found) {
     return result_->books.answered(
         {.question = found.asked.sequence,

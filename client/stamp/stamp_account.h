@@ -61,6 +61,9 @@ public:
 
     /// An improper answer came.
     void note_fault(ReplyFault fault);
+    /// Something else came. A reflector that authenticates nothing answers signed questions in a
+    /// way that does not say which.
+    void note_stray(std::span<const std::byte> bytes);
     /// A proper one came, be it the first or not.
     OrderMarks note_order(const Found& found);
     /// How much of the time from the sending to `received_ns` (CLOCK_MONOTONIC) the reflector

@@ -16,8 +16,8 @@ namespace {
 constexpr double ms = 1e6;
 
 /// A way, and two clocks: what is true.
-struct World {
-    explicit World(unsigned seed) : random(seed) {
+struct TwoClocks {
+    explicit TwoClocks(unsigned seed) : random(seed) {
         lead_ns = between(-1e12, 1e12);
         drift = between(-200'000, 200'000);
         there_least_ns = between(0.05 * ms, 20 * ms);
@@ -72,7 +72,7 @@ void check_within(double found, double truth, double bound) {
 }
 
 /// The figures of a series, held against the truth of its samples.
-void check_piece(const ClockPiece& piece, const World& world) {
+void check_piece(const ClockPiece& piece, const TwoClocks& world) {
     REQUIRE(piece.first >= 1);
     const auto from = static_cast<std::ptrdiff_t>(piece.first - 1);
     const auto to = static_cast<std::ptrdiff_t>(piece.last);
@@ -96,7 +96,7 @@ void check_piece(const ClockPiece& piece, const World& world) {
 TEST_CASE("lead, drift and delays are within their bounds of the truth") {
     for (unsigned seed = 0; seed < 300; seed++) {
         CAPTURE(seed);
-        World world(seed);
+        TwoClocks world(seed);
         ClockSeries series;
         const int count = seed % 3 == 0 ? 10 : 1000;
         const auto pace_ns = static_cast<uint64_t>(seed % 2 == 0 ? 10'000'000 : 1'000'000'000);
@@ -114,7 +114,7 @@ TEST_CASE("lead, drift and delays are within their bounds of the truth") {
 }
 
 TEST_CASE("the bound is about half of the least round trip when there is jitter in both ways") {
-    World world(1);
+    TwoClocks world(1);
     world.jitter_ns = 0.1 * ms;
     ClockSeries series;
     for (int i = 0; i < 5000; i++)
@@ -126,7 +126,7 @@ TEST_CASE("the bound is about half of the least round trip when there is jitter 
 }
 
 TEST_CASE("delay variation is free of the clocks' drift") {
-    World world(2);
+    TwoClocks world(2);
     world.jitter_ns = 0;
     world.drift = 100'000;
     ClockSeries series;
@@ -140,7 +140,7 @@ TEST_CASE("delay variation is free of the clocks' drift") {
 TEST_CASE("a step of the other clock splits the series, and both parts are right") {
     for (unsigned seed = 0; seed < 300; seed++) {
         CAPTURE(seed);
-        World world(seed);
+        TwoClocks world(seed);
         ClockSeries series;
         const double sign = seed % 2 == 0 ? 1 : -1;
         const double step_ns = sign * (2.5 * world.round_trip_least() + 5 * world.jitter_ns);
@@ -158,8 +158,8 @@ TEST_CASE("a step of the other clock splits the series, and both parts are right
         CHECK(figures.steps.front().after <= static_cast<uint64_t>(before));
         CHECK(figures.steps.back().before > static_cast<uint64_t>(before));
         if (figures.steps.size() == 1) {
-            const double bound = figures.pieces[0].bound_ns + figures.pieces[1].bound_ns +
-                                 std::abs(world.drift) * 5;
+            const double bound =
+                figures.pieces[0].bound_ns + figures.pieces[1].bound_ns + std::abs(world.drift) * 5;
             check_within(figures.steps.front().step_ns, step_ns, bound);
             CHECK(!figures.steps.front().is_ours);
         }
@@ -167,7 +167,7 @@ TEST_CASE("a step of the other clock splits the series, and both parts are right
 }
 
 TEST_CASE("a step of this machine's clock is told from one of the other's") {
-    World world(7);
+    TwoClocks world(7);
     ClockSeries series;
     for (int i = 0; i < 100; i++) {
         if (i == 50)
@@ -190,7 +190,7 @@ TEST_CASE("a step of this machine's clock is told from one of the other's") {
 TEST_CASE("with both clocks synchronized their errors are the bound, if they are less") {
     for (unsigned seed = 0; seed < 100; seed++) {
         CAPTURE(seed);
-        World world(seed);
+        TwoClocks world(seed);
         const uint64_t error_ns = seed % 2 == 0 ? 50'000 : 200'000'000;
         world.drift = 0;
         world.lead_ns = world.between(-1, 1) * 50'000;
@@ -211,7 +211,7 @@ TEST_CASE("with both clocks synchronized their errors are the bound, if they are
 }
 
 TEST_CASE("clocks that claim to be synchronized and are not are found out") {
-    World world(3);
+    TwoClocks world(3);
     world.drift = 0;
     world.lead_ns = 5e9;
     ClockSeries series;
@@ -227,7 +227,7 @@ TEST_CASE("clocks that claim to be synchronized and are not are found out") {
 }
 
 TEST_CASE("a long run is told in blocks, in bounded memory") {
-    World world(4);
+    TwoClocks world(4);
     ClockSeries series;
     for (int i = 0; i < 40'000; i++)
         series.take(world.ask(static_cast<uint64_t>(i + 1) * 1'000'000));
@@ -240,7 +240,7 @@ TEST_CASE("a long run is told in blocks, in bounded memory") {
 }
 
 TEST_CASE("answers that come out of order, and single ones, are no different") {
-    World world(5);
+    TwoClocks world(5);
     std::vector<ClockSeries::Taken> all;
     for (int i = 0; i < 200; i++)
         all.push_back(world.ask(static_cast<uint64_t>(i + 1) * 10'000'000));

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t window = 1024;
 
-struct Faults {
+struct WayFaults {
     double loss = 0;
     double duplicate = 0;
     double reorder = 0;
@@ -31,7 +31,7 @@ struct Packet {
 /// A path in one direction: a packet that is held back is overtaken by the next one.
 class Way {
 public:
-    Way(Faults faults, unsigned seed) : faults_(faults), random_(seed) {}
+    Way(WayFaults faults, unsigned seed) : faults_(faults), random_(seed) {}
 
     /// What arrives when this packet is sent.
     std::vector<Packet> carry(Packet packet) {
@@ -62,13 +62,13 @@ public:
 private:
     bool chance(double share) { return std::uniform_real_distribution<>(0, 1)(random_) < share; }
 
-    Faults faults_;
+    WayFaults faults_;
     std::mt19937 random_;
     std::vector<Packet> held_;
 };
 
-struct World {
-    World(Faults faults_there, Faults faults_back, unsigned seed)
+struct BothWays {
+    BothWays(WayFaults faults_there, WayFaults faults_back, unsigned seed)
         : there(faults_there, seed), back(faults_back, seed + 1000) {}
 
     void ask() {
@@ -109,7 +109,7 @@ TEST_CASE("each direction has its own losses, duplicates and reordering") {
     for (unsigned seed = 0; seed < 200; seed++) {
         CAPTURE(seed);
         const double share = seed % 4 == 0 ? 0.2 : 0.02;
-        World world(
+        BothWays world(
             {.loss = share}, {.loss = share / 2, .duplicate = share, .reorder = share}, seed);
         for (int i = 0; i < 3000; i++)
             world.ask();
@@ -139,7 +139,7 @@ TEST_CASE("each direction has its own losses, duplicates and reordering") {
 TEST_CASE("what arrives twice or late over there is seen if the answers come") {
     for (unsigned seed = 0; seed < 200; seed++) {
         CAPTURE(seed);
-        World world({.loss = 0.05, .duplicate = 0.05, .reorder = 0.05}, {.reorder = 0.05}, seed);
+        BothWays world({.loss = 0.05, .duplicate = 0.05, .reorder = 0.05}, {.reorder = 0.05}, seed);
         for (int i = 0; i < 3000; i++)
             world.ask();
         world.books.close();
@@ -161,7 +161,7 @@ TEST_CASE("what arrives twice or late over there is seen if the answers come") {
 TEST_CASE("a reflector that is restarted begins another life, and losses stay where they were") {
     for (unsigned seed = 0; seed < 200; seed++) {
         CAPTURE(seed);
-        World world(
+        BothWays world(
             {.loss = 0.05, .reorder = 0.02}, {.loss = 0.05, .duplicate = 0.02, .reorder = 0.02},
             seed);
         uint64_t undecided_max = 0;
@@ -192,7 +192,7 @@ TEST_CASE("a reflector that is restarted begins another life, and losses stay wh
 }
 
 TEST_CASE("losses are decided as soon as a later answer comes") {
-    World world({}, {}, 1);
+    BothWays world({}, {}, 1);
     const auto ask = [&](bool reaches, bool returns) {
         world.books.sent(++world.asked);
         world.now_ns += 1000;
@@ -215,9 +215,21 @@ TEST_CASE("losses are decided as soon as a later answer comes") {
     CHECK(counts.lost_back == 1);
 }
 
+TEST_CASE("closing questions are in no figure") {
+    BothWays world({}, {}, 1);
+    world.ask();
+    world.books.sent(++world.asked);
+    CHECK(world.books.has_tail());
+    for (int i = 0; i < 3; i++) {
+        world.books.close();
+        world.books.sent(++world.asked);
+    }
+    CHECK(world.books.counts() == DirectionCounts{.sent = 2, .undecided = 1});
+}
+
 TEST_CASE("closing questions settle the tail, also when some of them are lost") {
     for (const bool first_reaches : {false, true}) {
-        World world({}, {}, 1);
+        BothWays world({}, {}, 1);
         world.ask();
         world.books.sent(++world.asked); // lost there
         world.books.sent(++world.asked); // lost there
@@ -235,7 +247,7 @@ TEST_CASE("closing questions settle the tail, also when some of them are lost") 
 }
 
 TEST_CASE("questions that were refused are not lost") {
-    World world({}, {}, 1);
+    BothWays world({}, {}, 1);
     world.ask();
     for (int i = 0; i < 5; i++) {
         world.books.sent(++world.asked);
@@ -249,19 +261,19 @@ TEST_CASE("questions that were refused are not lost") {
 }
 
 TEST_CASE("a reflector that copies numbers is known at its first answer") {
-    World world({.loss = 0.1}, {.loss = 0.1}, 5);
+    BothWays world({.loss = 0.1}, {.loss = 0.1}, 5);
     CHECK(world.books.counting() == Counting::unknown);
     world.copies = true;
     for (int i = 0; i < 100; i++)
         world.ask();
     CHECK(world.books.counting() == Counting::copy);
-    World counting({}, {.loss = 0.1}, 5);
+    BothWays counting({}, {.loss = 0.1}, 5);
     counting.ask();
     CHECK(counting.books.counting() == Counting::session);
 }
 
 TEST_CASE("a session that the reflector knows already begins in its middle") {
-    World world({}, {}, 1);
+    BothWays world({}, {}, 1);
     world.next = 5000;
     world.books.sent(++world.asked); // lost, unknown where
     for (int i = 0; i < 10; i++)
@@ -271,7 +283,7 @@ TEST_CASE("a session that the reflector knows already begins in its middle") {
 }
 
 TEST_CASE("the numbers of answers wrap at 32 bits") {
-    World world({.loss = 0.05}, {.loss = 0.05, .reorder = 0.05}, 3);
+    BothWays world({.loss = 0.05}, {.loss = 0.05, .reorder = 0.05}, 3);
     world.next = UINT32_MAX - 500;
     for (int i = 0; i < 2000; i++)
         world.ask();
@@ -286,7 +298,7 @@ TEST_CASE("the numbers of answers wrap at 32 bits") {
 }
 
 TEST_CASE("an old answer that comes very late begins no life") {
-    World world({}, {}, 1);
+    BothWays world({}, {}, 1);
     for (int i = 0; i < 100; i++)
         world.ask();
     world.books.answered({50, 49, 1'000'050'000'000});
