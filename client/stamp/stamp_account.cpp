@@ -118,7 +118,11 @@ void StampAccount::note_fault(ReplyFault fault) {
 }
 
 void StampAccount::note_stray(std::span<const std::byte> bytes) {
-    if (shape_.key != nullptr && stamp::is_answer(bytes, stamp::Mode::open))
+    const stamp::Layout& at = stamp::open_layout;
+    if (shape_.key == nullptr || bytes.size() < at.sender_error_estimate)
+        return;
+    if (stamp::read_64(bytes, at.sender_time) == 0 && // where signed questions have zeros
+        find(stamp::read_32(bytes, at.sender_sequence)) != nullptr)
         note_fault(ReplyFault::unauthenticated);
 }
 

@@ -181,6 +181,11 @@ TEST_CASE("an answer without a valid HMAC, or that is open, is not believed") {
          .error_estimate = 1,
          .question = {.sequence = 1, .time = stamp::to_ntp(sent_ns), .error_estimate = 0x8587}});
     CHECK(account.read(open)->reply.fault == ReplyFault::unauthenticated);
+    stamp::write_64(open, 28, 0); // as a reflector copies that sees an open question
+    CHECK(!account.read(open));
+    account.note_stray(open);
+    CHECK(account.result()->unauthenticated == 1);
+    stamp::write_32(open, 24, 2);
     account.note_stray(open);
     CHECK(account.result()->unauthenticated == 1);
 }
