@@ -79,7 +79,7 @@ _riposte_value() {
         --color) _riposte_reply "$2" -W 'auto always never' ;;
         --dscp) _riposte_reply "$2" -W "$(_riposte_classes)" ;;
         -I | --interface) _riposte_reply "$2" -W "$(_riposte_interfaces)" ;;
-        --hist | --plot | --targets)
+        --hist | --plot | --targets | --key-file)
             compopt -o filenames 2>/dev/null
             _riposte_reply "$2" -f
             ;;
@@ -112,7 +112,7 @@ _riposte() {
         ping)
             valued+=" $path"
             valued+=' --every --hist --plot --fail-if -s --size'
-            valued+=' -c --count -i --interval -w --deadline --flows --targets --resolve-every'
+            valued+=' -c --count -i --interval -w --deadline --flows --targets --resolve-every --key-file --ssid'
             flags+=' -j --json --json-lines --live --histogram --reconnect --df --mtu -q --quiet -D --timestamps'
             flags+=' --connect --all-addresses --alive --unreachable'
             ;;
@@ -163,6 +163,8 @@ _riposte() {
         compopt -o nospace 2>/dev/null
         if [[ $command == status ]]; then
             _riposte_endpoint 'unix:/ tcp://'
+        elif [[ $command == ping ]]; then
+            _riposte_endpoint 'tcp:// udp:// stamp://'
         else
             _riposte_endpoint 'tcp:// udp://'
         fi

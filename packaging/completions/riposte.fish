@@ -33,7 +33,7 @@ end
 
 # The hosts that fish knows (/etc/hosts, ~/.ssh), behind the scheme that is typed.
 function __riposte_hosts
-    set -l scheme (string match -r '^(?:tcp|udp)://' -- (commandline -ct))
+    set -l scheme (string match -r '^(?:tcp|udp|stamp)://' -- (commandline -ct))
     for host in (__fish_print_hostnames)
         printf '%s%s\tHost\n' "$scheme" $host
     end
@@ -51,6 +51,7 @@ complete -c riposte -n '__riposte_command help; and test (count (commandline -op
 complete -c riposte -s h -l help -d 'Print help and exit'
 complete -c riposte -s V -l version -d 'Print the version and exit'
 complete -c riposte -n __riposte_wants_endpoint -a 'tcp:// udp://' -d Endpoint
+complete -c riposte -n '__riposte_command ping' -a 'stamp://' -d Endpoint
 complete -c riposte -n __riposte_wants_endpoint -a '(__riposte_hosts)'
 complete -c riposte -n '__riposte_command status' -a 'unix:/ tcp://' -d 'Metrics socket'
 complete -c riposte -n '__riposte_command status' -a '(__riposte_hosts)'
@@ -101,6 +102,8 @@ complete -c riposte -n $ping -s i -l interval -x -d 'Time between probes, like 2
 complete -c riposte -n $ping -s w -l deadline -x -d 'Stop sending after this time'
 complete -c riposte -n $ping -l mtu -d 'UDP: find the path MTU'
 complete -c riposte -n $ping -l flows -x -d 'UDP: this many local ports in turn'
+complete -c riposte -n $ping -l key-file -r -F -d 'stamp://: sign with the key in this file'
+complete -c riposte -n $ping -l ssid -x -d 'stamp://: session identifier'
 complete -c riposte -n $ping -l connect -d 'TCP: connect and send nothing'
 complete -c riposte -n $ping -l targets -r -F -d 'Read more endpoints from this file'
 complete -c riposte -n $ping -l all-addresses -d 'Probe each address of a name'
