@@ -31,7 +31,7 @@ protected:
     virtual std::span<const std::byte> payload(uint64_t sequence) {
         return account().payload(sequence);
     }
-    /// A datagram came: what it means, if it is to be told of.
+    /// A datagram came: what it means, if the listener shall know.
     virtual std::optional<ProbeOutcome> take(
         std::span<const std::byte> bytes, ReceiveTime received, const ReplyHeader& header);
     /// The probe that an ICMP error quotes, if it can be identified.

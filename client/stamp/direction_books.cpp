@@ -33,8 +33,10 @@ OrderMarks DirectionBooks::answered(const Answered& answer) {
         begin(answer);
     else if (is_restart(in(*now_, answer)))
         restart(answer);
-    Stretch& life = life_of(answer);
-    return life.note(in(life, answer), failed_, answer.question < closing_from_);
+    Stretch* const life = life_of(answer);
+    if (life == nullptr)
+        return {.duplicated_back = true};
+    return life->note(in(*life, answer), failed_, answer.question < closing_from_);
 }
 
 /// The answer's number is the one nearest to the highest of that life.
@@ -89,13 +91,17 @@ void DirectionBooks::restart(const Answered& answer) {
     restarts_++;
 }
 
-Stretch& DirectionBooks::life_of(const Answered& answer) {
+/// Null: in no life the answer could have that number.
+Stretch* DirectionBooks::life_of(const Answered& answer) {
     if (answer.question >= now_->first())
-        return *now_;
+        return &*now_;
     if (before_ && !before_->is_taken(in(*before_, answer)))
-        return *before_;
-    now_->extend(answer.question, in(*now_, answer).answer);
-    return *now_;
+        return &*before_;
+    const AnswerNumbers numbers = in(*now_, answer);
+    if (now_->is_taken(numbers) || (before_ && answer.question <= before_->newest_question()))
+        return nullptr;
+    now_->extend(answer.question, numbers.answer, failed_);
+    return &*now_;
 }
 
 uint64_t DirectionBooks::last_regular() const {

@@ -75,7 +75,7 @@ private:
     static AnswerNumbers in(const Stretch& life, const Answered& answer);
     void begin(const Answered& answer);
     bool is_restart(const AnswerNumbers& numbers) const;
-    Stretch& life_of(const Answered& answer);
+    Stretch* life_of(const Answered& answer);
     void restart(const Answered& answer);
     LifeCounts counts_of(const Stretch& life, uint64_t last) const;
 

@@ -42,10 +42,15 @@ bool Stretch::is_taken(const AnswerNumbers& numbers) const {
     return known.number == numbers.answer && known.question != numbers.question;
 }
 
-void Stretch::extend(uint64_t first, int64_t base) {
-    first_ = std::min(first_, first);
+void Stretch::extend(uint64_t first, int64_t base, const SequenceSet& failed) {
+    assert(first < first_);
+    for (Tally* const tally : {&regular_, &all_})
+        tally->failed += failed.count(first, first_ - 1);
+    first_ = first;
     base_ = std::min(base_, base);
     order_.next = std::min(order_.next, base_);
+    if (regular_.answers == 0) // a closing question was the first one
+        regular_ = {.newest = first_ - 1, .end = base_};
 }
 
 /// What is forgotten counts as a duplicate: it is a copy that was under way for very long.

@@ -63,8 +63,8 @@ public:
     /// A question has another outcome than an answer or a loss.
     void note_failed(uint64_t question);
 
-    /// What is known if `last` is the last regular question of this life. `closing_failed`: of the
-    /// questions behind it, those that note_failed() was told of.
+    /// What is known if `last` is the last regular question of this life. `failed` are
+    /// those of note_failed().
     DirectionCounts counts(uint64_t last, const SequenceSet& failed) const;
 
     /// Is the answer's number taken by another question's answer?
@@ -72,7 +72,7 @@ public:
     /// The answer's number lies before everything that is remembered.
     bool is_forgotten(int64_t answer) const;
     /// The life is longer than was thought, at its beginning.
-    void extend(uint64_t first, int64_t base);
+    void extend(uint64_t first, int64_t base, const SequenceSet& failed);
 
     bool empty() const { return all_.answers == 0; }
     uint64_t first() const { return first_; }

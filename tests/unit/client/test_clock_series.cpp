@@ -166,7 +166,7 @@ TEST_CASE("a step of the other clock splits the series, and both parts are right
     }
 }
 
-TEST_CASE("a step of this machine's clock is told from one of the other's") {
+TEST_CASE("a step of this machine's clock is none of the other's") {
     TwoClocks world(7);
     ClockSeries series;
     for (int i = 0; i < 100; i++) {
@@ -226,7 +226,7 @@ TEST_CASE("clocks that claim to be synchronized and are not are found out") {
     check_piece(piece, world);
 }
 
-TEST_CASE("a long run is told in blocks, in bounded memory") {
+TEST_CASE("a long run is summed up in blocks, in bounded memory") {
     TwoClocks world(4);
     ClockSeries series;
     for (int i = 0; i < 40'000; i++)

@@ -5,6 +5,7 @@
 #include "client/show/table.h"
 #include "tests/unit/client/samples.h"
 #include "tests/unit/client/schema.h"
+#include "tests/unit/client/stamp_sample.h"
 
 #include <algorithm>
 #include <array>
@@ -672,8 +673,10 @@ TEST_CASE(
     mixed.clock = ReceiveClock::mixed;
     mixed.earlier_addresses = {"192.0.2.1:7"};
     mixed.connects_only = true;
+    PingResult stamp = typical();
+    stamp.stamp = test::stamp_sample();
     const PingResult empty = udp();
-    const std::array<const PingResult*, 4> all{&full, &tcp, &mixed, &empty};
+    const std::array<const PingResult*, 5> all{&full, &tcp, &mixed, &stamp, &empty};
     const auto fail_if = parse_fail_if("p99>2ms, loss > 0.1%");
     REQUIRE(fail_if.has_value());
 

@@ -127,7 +127,7 @@ TEST_CASE("a proper answer is found, and its times are read") {
     }
 }
 
-TEST_CASE("what is no proper answer is told by its fault") {
+TEST_CASE("what is no proper answer has its fault") {
     const QuestionShape shape = shape_of(false);
     StampAccount account(shape, 64);
     const Bytes question = question_of(account);
