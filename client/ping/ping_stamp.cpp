@@ -8,11 +8,11 @@
 // some closing questions follow: an answer to one of them says on which way those were lost.
 #include "client/ping/ping_stamp.h"
 
-#include "client/net/clock_state.h"
 #include "client/ping/ping_targets.h"
 #include "client/ping/ping_udp.h"
 #include "client/stamp/stamp_account.h"
 #include "common/clock.h"
+#include "common/clock_error.h"
 
 #include <algorithm>
 #include <utility>
@@ -42,6 +42,14 @@ std::string_view text_of(ReplyFault fault) {
         break;
     }
     return "";
+}
+
+/// What is not synchronized has an error that nobody knows.
+stamp::ErrorEstimate own_clock_error() {
+    const auto known = read_clock_error();
+    return known && known->synchronized
+               ? stamp::estimate_of(known->error_ns, true, stamp::TimeFormat::ntp)
+               : stamp::unknown_error;
 }
 
 class StampProber final : public UdpProber {
