@@ -2,6 +2,7 @@
 
 #include "client/measure/verdict.h"
 #include "client/ping/ping_run.h"
+#include "client/ping/ping_stamp_plot.h"
 #include "client/show/figures.h"
 #include "client/show/report.h"
 #include "common/text.h"
@@ -98,17 +99,25 @@ Exit exit_of_listing(const PingEnd& end) {
     return all && end.missing.empty() ? Exit::ok : Exit::failed;
 }
 
+/// The file of --hist has round trips, the picture also the ways of reflectors.
 Result<void> write_files(
-    MeasurementFiles& files, const PingOptions& options, const PingResult& first,
+    MeasurementFiles& files, const PingOptions& options, std::span<const PingResult* const> results,
     const std::vector<Plotted>& curves) {
+    const PingResult& first = *results.front();
     const std::string title =
         curves.size() == 1 ? "riposte ping " + first.name : std::string("riposte ping");
     const std::string subtitle = fmt::format(
         "{} every {} ms",
-        options.connect ? "a connection" : byte_count(options.payload_bytes) + " of payload",
+        options.connect ? "a connection" : byte_count(first.payload_bytes) + " of payload",
         static_cast<double>(options.interval_us) / 1000);
+    if (!files.wants_series())
+        return files.write(curves, "");
+    const WayCurves ways(results);
+    std::vector<Plotted> all = curves;
+    all.insert(all.end(), ways.curves().begin(), ways.curves().end());
     return files.write(
-        {.title = title, .subtitle = subtitle, .started_at = first.started_at}, curves);
+        curves,
+        render_svg({.title = title, .subtitle = subtitle, .started_at = first.started_at}, all));
 }
 
 /// The summaries, the comparison and the charts.
@@ -143,7 +152,7 @@ Result<Exit> conclude_ping(
     }
     const FailIf& fail_if = options.report.fail_if;
     const std::vector<Plotted> curves = curves_of(end.results);
-    const auto write = [&] { return write_files(files, options, *end.results.front(), curves); };
+    const auto write = [&] { return write_files(files, options, end.results, curves); };
     Exit exit = exit_of(end, fail_if);
     Result<void> written;
     std::string text;

@@ -80,6 +80,7 @@ protected:
         std::span<const std::byte> bytes, ReceiveTime received, const ReplyHeader& header) override;
     std::optional<uint64_t> quoted(std::span<const std::byte> bytes) override;
     void note_failed(uint64_t sequence) override { stamp_.note_failed(sequence); }
+    void keep_series(uint64_t started_ns) override { stamp_.keep_series(started_ns); }
 
 private:
     ProbeOutcome take_answer(const StampAccount::Found& found, uint64_t received_ns, size_t bytes);

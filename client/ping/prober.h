@@ -105,6 +105,8 @@ public:
     /// What the kernel knows of the connections goes into the result, as it is now.
     virtual void update() {}
     void begin(double started_at, uint64_t started_ns, std::unique_ptr<Series> series) {
+        if (series != nullptr)
+            keep_series(started_ns);
         account_.begin(started_at, started_ns, std::move(series));
     }
     /// From now on the listener has on_fate().
@@ -126,6 +128,8 @@ protected:
     /// lost.
     void failed(const ProbeFailure& failure, ReceiveTime received);
     void give_up(const ProbeFailure& failure); ///< it has expired
+    /// What else the prober measures shall be plotted over time, from then on.
+    virtual void keep_series(uint64_t /*started_ns*/) {}
     /// The probe has failed, otherwise than by expiring.
     virtual void note_failed(uint64_t /*sequence*/) {}
     uint64_t next_expiry_ns() const { return account_.next_expiry_ns().value_or(UINT64_MAX); }

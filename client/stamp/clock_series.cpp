@@ -68,6 +68,15 @@ void record_above_least(const std::vector<double>& sorted, Histogram& histogram)
         histogram.record(static_cast<uint64_t>(value - sorted.front()));
 }
 
+void record_series(
+    std::span<const ClockSample> samples, const std::vector<double>& delays, double least_ns,
+    std::optional<Series>& series) {
+    if (!series)
+        return;
+    for (size_t at = 0; at < samples.size(); at++)
+        series->record(samples[at].local_ns, static_cast<uint64_t>(delays[at] - least_ns));
+}
+
 /// What is ahead of ours by nothing, as far as both ends know.
 bool may_be_zero(const ClockLine& line, double error_ns) {
     const auto is_near = [&](double lead) { return std::abs(lead) <= line.bound_ns + error_ns; };
@@ -146,8 +155,12 @@ ClockPiece ClockSeries::describe(
         there.push_back(static_cast<double>(sample.there_ns) - lead);
         back.push_back(static_cast<double>(sample.back_ns) + lead);
     }
+    const std::vector<double> there_in_order = there;
+    const std::vector<double> back_in_order = back;
     piece.there = figures_of(there);
     piece.back = figures_of(back);
+    record_series(samples, there_in_order, piece.there.min_ns, figures.there);
+    record_series(samples, back_in_order, piece.back.min_ns, figures.back);
     record_above_least(there, figures.pdv_there);
     record_above_least(back, figures.pdv_back);
     return piece;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "client/measure/histogram.h"
+#include "client/measure/series.h"
 #include "client/stamp/clock_line.h"
 
 #include <array>
@@ -66,6 +67,8 @@ struct ClockFigures {
     uint64_t steps_found = 0;
     Histogram pdv_there; ///< delay variation (RFC 5481): each delay less the least of its series
     Histogram pdv_back;
+    std::optional<Series> there; ///< the same over time, after ClockSeries::keep_series()
+    std::optional<Series> back;
 
     static constexpr size_t pieces_max = 64;
 
@@ -84,6 +87,11 @@ public:
         std::optional<uint64_t> error_ns = {};
     };
 
+    /// The figures shall have series, which begin at that local time.
+    void keep_series(uint64_t start_ns) {
+        ended_.there.emplace(start_ns);
+        ended_.back.emplace(start_ns);
+    }
     /// Of a question's first answer.
     void take(const Taken& taken);
 

@@ -75,6 +75,8 @@ public:
     bool is_closing(uint64_t sequence) const { return sequence > last_probe_; }
     std::shared_ptr<const StampResult> result() const { return result_; }
     void set_ttl(uint8_t ttl) { result_->ttl = ttl; }
+    /// The ways shall be plotted over time.
+    void keep_series(uint64_t start_ns) { result_->clocks.keep_series(start_ns); }
 
 private:
     const Asked* find(uint32_t question) const;

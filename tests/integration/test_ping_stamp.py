@@ -154,6 +154,21 @@ class Reflectors(RiposteTest):
         documents = [json.loads(line) for line in lines.stdout.splitlines()]
         self.assertEqual([each.get("outcome") for each in documents[:3]], ["answered"] * 3)
 
+    def test_the_plot_has_both_ways(self):
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        plot, table = os.path.join(directory, "plot.svg"), os.path.join(directory, "table")
+        with Reflector(lead=3.0, wants=lambda sequence: sequence % 7) as peer:
+            done = run("ping", "-q", "-c", 50, "-i", "5ms", "-W", "1s", "--plot", plot, "--hist", table, peer.endpoint)
+        self.assertEqual(done.stderr, "")
+        with open(plot, encoding="utf-8") as file:
+            picture = file.read()
+        for name in ("pdv there, stamp://", "pdv back, stamp://"):
+            self.assertIn(name, picture)
+        self.assertIn("44 bytes of payload every 5 ms", picture)
+        with open(table, encoding="utf-8") as file:
+            self.assertIn("[Mean", file.read())
+
     def test_the_summary_is_80_columns_wide(self):
         with Reflector(lead=-12345.678, wants=lambda sequence: sequence % 7) as peer:
             done = run("ping", "-q", "-c", 50, "-i", "5ms", "-W", "1s", peer.endpoint)
