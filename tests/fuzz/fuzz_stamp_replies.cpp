@@ -111,7 +111,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) { // NOL
             if (input.below(8) == 0) {
                 account.note_failed(sequence);
                 is_open[sequence] = false;
-                failed += account.is_closing(sequence) ? 0 : 1;
+                failed += static_cast<uint64_t>(!account.is_closing(sequence));
             }
             continue;
         }

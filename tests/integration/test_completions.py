@@ -227,6 +227,7 @@ class Bash(Completion, Base):
 
     def test_a_scheme_is_completed_after_its_colon(self):
         self.assert_offers("riposte ping tcp:", {"tcp://"})
+        self.assert_offers("riposte ping st", {"stamp://"})
         self.assert_offers("riposte ping udp:/", {"udp://"})
 
     def test_no_option_is_offered_after_two_dashes(self):
