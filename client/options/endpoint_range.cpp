@@ -220,7 +220,7 @@ std::expected<std::vector<Endpoint>, EndpointError> expand(
     std::vector<Endpoint> all;
     all.reserve(range->last.low - range->first.low + 1);
     for (Address address = range->first;; address.low++) {
-        all.push_back({endpoint->transport, to_string(address), endpoint->port});
+        all.push_back({endpoint->transport, to_string(address), endpoint->port, endpoint->stamp});
         if (address == range->last)
             return all;
     }
