@@ -44,7 +44,7 @@ std::string_view text_of(ReplyFault fault) {
     return "";
 }
 
-/// What is not synchronized has an error that nobody knows.
+/// The error of a clock that is not synchronized is unknown.
 stamp::ErrorEstimate own_clock_error() {
     const auto known = read_clock_error();
     return known && known->synchronized
