@@ -115,24 +115,6 @@ ProbeOutcome PingAccount::answer(
     return settle_damaged(*probe, bytes, arrival);
 }
 
-ProbeOutcome PingAccount::judged(const JudgedAnswer& answer) {
-    Probe* const probe = find(answer.sequence);
-    assert(probe != nullptr);
-    ProbeOutcome arrival = describe(*probe, answer.bytes, answer.received_ns);
-    arrival.rtt_ns = since(answer.sent_ns + answer.apart_ns, answer.received_ns);
-    ProbeOutcome settled = settle(*probe, answer.outcome, arrival);
-    count_order(settled);
-    return settled;
-}
-
-ProbeOutcome PingAccount::connected(uint64_t sequence, uint64_t made_ns) {
-    Probe* const probe = find(sequence);
-    assert(probe != nullptr);
-    ProbeOutcome settled = settle(*probe, Outcome::answered, describe(*probe, 0, made_ns));
-    count_order(settled);
-    return settled;
-}
-
 bool PingAccount::fail(uint64_t sequence, Outcome outcome, const Cause* cause) {
     assert(is_unanswered(outcome));
     Probe* const probe = find(sequence);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -69,6 +70,25 @@ void PingAccount::set_path(std::optional<uint32_t> mtu, bool fragmented) {
 void PingAccount::set_flows(std::span<const uint16_t> ports) {
     for (const uint16_t port : ports)
         result_.flows.push_back({.port = port, .counts = {}, .rtt = {}, .fates = {}});
+}
+
+ProbeOutcome PingAccount::judged(const JudgedAnswer& answer) {
+    Probe* const probe = find(answer.sequence);
+    assert(probe != nullptr);
+    ProbeOutcome arrival = describe(*probe, answer.bytes, answer.received_ns);
+    const uint64_t began_ns = answer.sent_ns + answer.apart_ns;
+    arrival.rtt_ns = answer.received_ns - std::min(began_ns, answer.received_ns);
+    ProbeOutcome settled = settle(*probe, answer.outcome, arrival);
+    count_order(settled);
+    return settled;
+}
+
+ProbeOutcome PingAccount::connected(uint64_t sequence, uint64_t made_ns) {
+    Probe* const probe = find(sequence);
+    assert(probe != nullptr);
+    ProbeOutcome settled = settle(*probe, Outcome::answered, describe(*probe, 0, made_ns));
+    count_order(settled);
+    return settled;
 }
 
 /// RFC 4737, section 3.3, over the first answers.

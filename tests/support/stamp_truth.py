@@ -5,8 +5,10 @@ The log has the first 24 bytes of each packet: of a question its number, of an a
 question an answer is to follows from the order: a reflector answers each question that arrives, in that order.
 """
 
+import statistics
 import struct
 
+from client import comment
 from link import BACKWARD, COPY, FORWARD, UDP
 
 
@@ -80,3 +82,18 @@ class StampTruth:
 def first_ones(numbers):
     seen = set()
     return [number for number in numbers if not (number in seen or seen.add(number))]
+
+
+def check_clock(test, peer, part):
+    """The figures of a part against what the reflector knows."""
+    asked = {each.sequence: each for each in peer.asked}
+    first, last = asked[part["first"]], asked[part["last"]]
+    bound = part["bound"] + 1e-6  # times are doubles here
+    comment(f"lead {part['lead']['begin']:.6f} s, truly {first.lead:.6f} s, +- {part['lead']['bound']:.6f} s")
+    test.assertLessEqual(abs(part["lead"]["begin"] - first.lead), bound)
+    test.assertLessEqual(abs(part["lead"]["end"] - last.lead), bound)
+    delays = sorted(asked[number].received - asked[number].sent
+                    for number in range(part["first"], part["last"] + 1) if number in asked)
+    test.assertLessEqual(abs(part["there"]["median"] - statistics.median_low(delays)), bound)
+    test.assertLessEqual(abs(part["there"]["min"] - delays[0]), bound)
+    test.assertLessEqual(abs(part["there"]["max"] - delays[-1]), bound)
