@@ -254,7 +254,7 @@ std::string bounded_milliseconds(double nanoseconds, double bound_ns) {
     const double bound = bound_ns / ms + std::abs(nanoseconds / ms - shown);
     return fmt::format(
         "{:.{}f} ms +- {:.{}f}", shown == 0 ? 0 : shown, decimals,
-        std::max(std::ceil(bound / unit - 1e-6), 0.0) * unit, decimals);
+        std::max(0.0, std::ceil(bound / unit - 1e-6)) * unit, decimals);
 }
 
 std::string_view why_no_stamp(const StampResult& stamp) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace riposte::client {
 
@@ -52,7 +53,7 @@ AnswerNumbers DirectionBooks::in(const Stretch& life, const Answered& answer) {
 void DirectionBooks::begin(const Answered& answer) {
     const uint64_t asked = answer.question - failed_.count(1, answer.question);
     const bool is_new = answer.number < asked;
-    now_.emplace(
+    now_ = std::make_unique<Stretch>(
         is_new ? 1 : answer.question, is_new ? 0 : static_cast<int64_t>(answer.number), window_);
 }
 
@@ -86,7 +87,7 @@ void DirectionBooks::restart(const Answered& answer) {
             ended_lives_.push_back(life);
     }
     before_ = std::move(now_);
-    now_.emplace(first, base, window_);
+    now_ = std::make_unique<Stretch>(first, base, window_);
     failed_.forget_before(before_->first());
     restarts_++;
 }
@@ -94,14 +95,14 @@ void DirectionBooks::restart(const Answered& answer) {
 /// Null: in no life the answer could have that number.
 Stretch* DirectionBooks::life_of(const Answered& answer) {
     if (answer.question >= now_->first())
-        return &*now_;
+        return now_.get();
     if (before_ && !before_->is_taken(in(*before_, answer)))
-        return &*before_;
+        return before_.get();
     const AnswerNumbers numbers = in(*now_, answer);
     if (now_->is_taken(numbers) || (before_ && answer.question <= before_->newest_question()))
         return nullptr;
     now_->extend(answer.question, numbers.answer, failed_);
-    return &*now_;
+    return now_.get();
 }
 
 uint64_t DirectionBooks::last_regular() const {

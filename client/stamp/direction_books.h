@@ -17,7 +17,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <vector>
 
 namespace riposte::client {
@@ -84,9 +84,9 @@ private:
     uint64_t closing_from_ = UINT64_MAX;
     SequenceSet failed_; ///< those that a life may still ask for
     uint64_t failed_regular_ = 0;
-    std::optional<Stretch> before_;
-    std::optional<Stretch> now_;
-    DirectionCounts ended_; ///< of the lives before these
+    std::unique_ptr<Stretch> before_;
+    std::unique_ptr<Stretch> now_; ///< null: nothing was answered
+    DirectionCounts ended_;        ///< of the lives before these
     std::vector<LifeCounts> ended_lives_;
     uint64_t restarts_ = 0;
     bool any_ = false;

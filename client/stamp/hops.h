@@ -26,14 +26,16 @@ constexpr uint8_t initial_ttl(uint8_t ttl) {
 
 /// Of packets that were sent with the time to live `sent`; absent: as initial_ttl() says.
 inline std::optional<Hops> hops_of(const ReplyHeaders& headers, std::optional<uint8_t> sent) {
-    if (!headers.ttl_min() || !headers.ttl_max())
+    const std::optional<uint8_t> lowest = headers.ttl_min();
+    const std::optional<uint8_t> highest = headers.ttl_max();
+    if (!lowest || !highest)
         return std::nullopt;
-    const uint8_t initial = sent.value_or(initial_ttl(*headers.ttl_max()));
-    if (*headers.ttl_max() > initial)
+    const uint8_t initial = sent.value_or(initial_ttl(*highest));
+    if (*highest > initial)
         return std::nullopt; // the far end does not tell the truth
     return Hops{
-        .least = static_cast<uint8_t>(initial - *headers.ttl_max()),
-        .most = static_cast<uint8_t>(initial - *headers.ttl_min()),
+        .least = static_cast<uint8_t>(initial - *highest),
+        .most = static_cast<uint8_t>(initial - *lowest),
         .changes = headers.ttl_changes()};
 }
 

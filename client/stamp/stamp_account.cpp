@@ -74,7 +74,9 @@ const StampAccount::Asked* StampAccount::find(uint32_t question) const {
 
 std::optional<StampAccount::Found> StampAccount::read(std::span<const std::byte> bytes) const {
     const auto reply = read_reply(bytes, shape_);
-    const Asked* const asked = reply ? find(reply->question) : nullptr;
+    if (!reply)
+        return std::nullopt;
+    const Asked* const asked = find(reply->question);
     if (asked == nullptr || asked->time != reply->question_time)
         return std::nullopt;
     Found found{
