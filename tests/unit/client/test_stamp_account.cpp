@@ -255,6 +255,7 @@ TEST_CASE("questions are remembered as long as the window is, also beyond 32 bit
     const QuestionShape shape = shape_of(false);
     StampAccount account(shape, 4);
     std::vector<Bytes> answers;
+    answers.reserve(6);
     for (uint32_t i = 0; i < 6; i++)
         answers.push_back(answer_to(question_of(account), shape, i, 1000, 2000));
     CHECK(!account.read(answers[0]));
