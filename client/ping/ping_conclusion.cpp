@@ -43,6 +43,7 @@ std::vector<PlottedFlow> plotted_flows(const PingResult& result) {
                std::ranges::any_of(verdict.slow, has_it);
     };
     std::vector<PlottedFlow> flows;
+    flows.reserve(result.flows.size());
     for (const FlowResult& flow : result.flows)
         flows.push_back({.port = flow.port, .fates = &*flow.fates, .is_bad = is_bad(flow.port)});
     return flows;
