@@ -17,6 +17,9 @@ namespace {
 /// The kernel sends no SYN again before a second, unless a route says otherwise.
 constexpr uint64_t handshake_prompt_ns = 100'000'000;
 
+/// TCP_CLOSE of <netinet/tcp.h>.
+constexpr uint8_t tcp_close = 7;
+
 /// The field, if the kernel's structure is long enough to have it.
 template<class Field>
 Field field_of(const tcp_info& info, size_t bytes, Field tcp_info::* field) {
@@ -53,7 +56,8 @@ TcpReading read_tcp_info(const void* kernel_info, size_t bytes) {
         .peer_limited_ns = field_of(info, bytes, &tcp_info::tcpi_rwnd_limited) * 1000,
         .buffer_limited_ns = field_of(info, bytes, &tcp_info::tcpi_sndbuf_limited) * 1000,
         .out_of_order = field_of(info, bytes, &tcp_info::tcpi_rcv_ooopack),
-        .receive_rtt_ns = uint64_t{field_of(info, bytes, &tcp_info::tcpi_rcv_rtt)} * 1000};
+        .receive_rtt_ns = uint64_t{field_of(info, bytes, &tcp_info::tcpi_rcv_rtt)} * 1000,
+        .is_closed = info.tcpi_state == tcp_close};
     return reading;
 }
 

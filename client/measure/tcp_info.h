@@ -32,6 +32,7 @@ struct TcpReading {
     uint64_t buffer_limited_ns = 0; ///< of it: the send buffer of this machine was too small
     uint64_t out_of_order = 0;      ///< segments that arrived before an earlier one
     uint64_t receive_rtt_ns = 0;    ///< the receiver's estimate; 0: none
+    bool is_closed = false;         ///< both ways: by a reset, if this end has closed neither
 };
 
 /// Of a connection's TCP_INFO as the kernel returned it: `bytes` of it, which on older kernels are

@@ -24,10 +24,10 @@ namespace riposte::client {
 namespace {
 
 /// Each endpoint has a descriptor for each of its flows; with --reconnect each waiting probe has
-/// one.
+/// one. A single one shows by its probes whether there is room.
 Result<void> allow_endpoints(const PingOptions& options, size_t endpoints) {
     const uint64_t limit = raise_descriptor_limit();
-    const uint64_t possible = limit - std::min(limit, descriptors_besides);
+    const uint64_t possible = std::max<uint64_t>(limit - std::min(limit, descriptors_besides), 1);
     const uint64_t wanted = endpoints * std::max<uint64_t>(options.flows, 1);
     if (wanted <= possible)
         return {};

@@ -60,8 +60,7 @@ OrderMarks Stretch::note(const AnswerNumbers& numbers, const SequenceSet& failed
         return {.duplicated_back = true};
     }
     // What leaves the window takes its place in the order for good.
-    while (order_.next + static_cast<int64_t>(mask_) < numbers.answer)
-        look(order_);
+    look_before(order_, numbers.answer - static_cast<int64_t>(mask_));
     slot(numbers.answer) = {.number = numbers.answer, .question = numbers.question};
     Question& question = questions_[numbers.question & mask_];
     const bool is_duplicate = question.number == numbers.question;
@@ -113,6 +112,15 @@ void Stretch::look(Order& order) const {
     order.next++;
 }
 
+/// All answers before `end`. A reflector may leave out any number of them: those that are
+/// remembered are in the window that ends with the newest one.
+void Stretch::look_before(Order& order, int64_t end) const {
+    order.next = std::max(order.next, all_.end - 1 - static_cast<int64_t>(mask_));
+    while (order.next < std::min(end, all_.end))
+        look(order);
+    order.next = std::max(order.next, end);
+}
+
 Stretch::Losses Stretch::losses_of(const Tally& tally) const {
     const auto questions = static_cast<int64_t>(tally.newest + 1 - first_ - tally.failed);
     const int64_t answers = tally.end - base_;
@@ -145,8 +153,7 @@ DirectionCounts Stretch::counts(uint64_t last, const SequenceSet& failed) const 
     // One answer more than there were questions: a question arrived twice, unseen.
     const int64_t unseen = std::max<int64_t>(-losses.there, 0);
     Order order = order_;
-    while (order.next < all_.end)
-        look(order);
+    look_before(order, all_.end);
     const uint64_t answered = regular_.answers - regular_.duplicated;
     return {
         .sent = answered + not_negative(losses.there) + not_negative(losses.back - unseen) +

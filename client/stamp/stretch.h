@@ -115,6 +115,7 @@ private:
         Tally& tally, const AnswerNumbers& numbers, bool is_duplicate, const SequenceSet& failed);
     Losses losses_of(const Tally& tally) const;
     void look(Order& order) const;
+    void look_before(Order& order, int64_t end) const;
     Answer& slot(int64_t answer) { return answers_[static_cast<uint64_t>(answer) & mask_]; }
     const Answer& slot(int64_t answer) const {
         return answers_[static_cast<uint64_t>(answer) & mask_];

@@ -145,12 +145,14 @@ bool TcpStream::discard(Connection& connection, uint64_t& received) {
 /// The peer or the network ended it; `error` 0: the peer closed it.
 void TcpStream::end(Connection& connection, int error) {
     assert(connection.state == State::open);
-    if (const auto reading = read_tcp_info(connection.fd))
+    const auto reading = read_tcp_info(connection.fd);
+    if (reading)
         note_end(connection, *reading);
     result().ended++;
-    // After a reset, sendfile(2) returns what it sent before, and the next call only EPIPE: this
-    // end never shuts its side down.
-    const int cause = error == EPIPE ? ECONNRESET : error;
+    // After a reset, sendfile(2) returns what it sent before, and the next call only EPIPE, or
+    // recv(2) the end of the stream: this end never shuts its side down.
+    const bool is_reset = error == EPIPE || (error == 0 && reading && reading->is_closed);
+    const int cause = is_reset ? ECONNRESET : error;
     result().causes.note(cause_of_end(cause, setup().address));
     close(connection);
 }

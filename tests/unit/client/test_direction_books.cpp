@@ -305,3 +305,16 @@ TEST_CASE("an old answer that comes very late begins no life") {
     CHECK(world.books.restarts() == 0);
     CHECK(world.books.counts().duplicated_back == 1);
 }
+
+TEST_CASE("a reflector that leaves out any number of answers takes no time") {
+    DirectionBooks books(window);
+    uint32_t number = 0;
+    for (uint64_t question = 1; question <= 1000; question++) {
+        books.sent(question);
+        books.answered({question, number, 1'000'000'000'000 + question});
+        number += (1U << 30) + 1;
+        const DirectionCounts counts = books.counts();
+        CHECK(counts.reordered_there == 0);
+        CHECK(counts.reordered_back == 0);
+    }
+}
