@@ -45,7 +45,9 @@ std::vector<PlottedFlow> plotted_flows(const PingResult& result) {
     std::vector<PlottedFlow> flows;
     flows.reserve(result.flows.size());
     for (const FlowResult& flow : result.flows)
-        flows.push_back({.port = flow.port, .fates = &*flow.fates, .is_bad = is_bad(flow.port)});
+        if (flow.fates)
+            flows.push_back(
+                {.port = flow.port, .fates = &*flow.fates, .is_bad = is_bad(flow.port)});
     return flows;
 }
 

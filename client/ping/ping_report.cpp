@@ -114,6 +114,7 @@ std::string path_text(const PingResult& result, const PingStyle& style) {
     const auto causes = cause_items(result.causes, result.counts.lost, result.transport);
     std::string text = causes.empty() ? "" : flow("causes: ", causes, style.look());
     std::vector<Item> earlier;
+    earlier.reserve(result.earlier_addresses.size());
     for (const std::string& address : result.earlier_addresses)
         earlier.push_back({address});
     if (!earlier.empty())

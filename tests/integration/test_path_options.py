@@ -16,7 +16,6 @@ from daemon import RiposteTest
 from far_peer import far_peer
 from link import FORWARD, Faults, Link
 from patience import WAIT
-from peers import UdpPeer
 
 NOBODY = 65534
 
@@ -99,8 +98,6 @@ class Replies(PathTest):
     def test_the_header_of_replies_is_shown(self):
         for family in (4, 6):
             with self.subTest(family=family), self.link() as link:
-                listener = link.server.socket(family, socket.SOCK_DGRAM)
-                listener.bind((link.server.address(family), 0))
                 turns = [(57, 0xb8 | 3), (57, 0), (58, 1)]
 
                 def answer(peer, data, client, family=family, turns=turns):
@@ -109,8 +106,8 @@ class Replies(PathTest):
                     peer.sendto(data, client)
 
                 answer.count = 0
-                with UdpPeer(answer, listener=listener) as peer:
-                    arguments = ("-c", "3", "-i", "20ms", "--dscp", "af11", peer.endpoint)
+                with far_peer(link, "udp", family, answer) as endpoint:
+                    arguments = ("-c", "3", "-i", "20ms", "--dscp", "af11", endpoint)
                     done = self.run_client(link, "ping", *arguments)
                     self.assertIn(" seq=1 ttl=57 dscp=ef ecn=ce time=", done.stdout)
                     self.assertIn(" seq=2 ttl=57 time=", done.stdout)

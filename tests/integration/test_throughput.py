@@ -217,6 +217,7 @@ class Faults(Throughput):
         stop = threading.Event()
         self.addCleanup(stop.set)
         found = self.one("--upload", self.tcp(lambda connection: stop.wait(60)), "-d", "3s", "--warmup", 0)
+        stop.set()
         self.assertGreater(found["unacknowledged_bytes"], 0)
         self.assertGreater(found["limited_by_peer"], 0)
         self.assertGreaterEqual(found["silent_intervals"], 1)
@@ -226,6 +227,7 @@ class Faults(Throughput):
         stop = threading.Event()
         self.addCleanup(stop.set)
         done = run("load", "--upload", self.tcp(lambda connection: stop.wait(60)), "-d", "3s", "--warmup", 0)
+        stop.set()
         self.assertRegex(" ".join(done.stdout.split()),
                          r"note: upload stalled: nothing was acknowledged in \d of \d intervals; the peer did not read")
 

@@ -137,9 +137,7 @@ class Ways(RiposteTest):
     def test_hops_and_unequal_delays(self):
         """An echo would say 17 ms each way; the truth is within what is printed."""
         link, listener = self.link(Faults(delay_ms=30, jitter_ms=3), Faults(delay_ms=5, jitter_ms=3))
-        with link.server:
-            peer = Reflector(lead=-77.0, drift=5e-5, listener=listener)
-            self.addCleanup(peer.close)
+        with link.server, Reflector(lead=-77.0, drift=5e-5, listener=listener) as peer:
             found = self.finish(self.start(link, 200), link)
             part, = found["stamp"]["one_way"]
             check_clock(self, peer, part)
