@@ -165,16 +165,20 @@ std::string describe(const Failure& failure, Transport transport) {
 
 } // namespace
 
+Target unresolved_target(const Endpoint& endpoint, const CommonOptions& common) {
+    return {
+        .name = to_string(endpoint),
+        .transport = endpoint.transport.value_or(Transport::tcp),
+        .stamp = endpoint.stamp,
+        .timeout_ms = common.timeout_ms,
+        .path = common.path,
+        .sources = {},
+        .addresses = {}};
+}
+
 TargetLookup::TargetLookup(
     const Endpoint& endpoint, const CommonOptions& common, const std::shared_ptr<const Fd>& bell)
-    : target_{
-          .name = to_string(endpoint),
-          .transport = endpoint.transport.value_or(Transport::tcp),
-          .stamp = endpoint.stamp,
-          .timeout_ms = common.timeout_ms,
-          .path = common.path,
-          .sources = {},
-          .addresses = {}},
+    : target_(unresolved_target(endpoint, common)),
       addresses_(endpoint, target_.transport, common.family, bell) {
     const Endpoint local{
         .transport = target_.transport,

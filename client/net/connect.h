@@ -32,6 +32,9 @@ struct Target {
     std::vector<SocketAddress> addresses;
 };
 
+/// Without addresses.
+Target unresolved_target(const Endpoint& endpoint, const CommonOptions& common);
+
 /// The lookup of an endpoint and of --source; several lookups may run at once.
 class TargetLookup {
 public:

@@ -45,17 +45,6 @@ std::vector<Target> split(const Target& target) {
     return each;
 }
 
-Target without_address(const Endpoint& endpoint, const CommonOptions& common) {
-    return {
-        .name = to_string(endpoint),
-        .transport = endpoint.transport.value_or(Transport::tcp),
-        .stamp = endpoint.stamp,
-        .timeout_ms = common.timeout_ms,
-        .path = common.path,
-        .sources = {},
-        .addresses = {}};
-}
-
 /// The datagram that shows whether an address answers.
 std::vector<std::byte> trial_of(const Target& target, const PingOptions& options) {
     if (target.stamp)
@@ -100,7 +89,7 @@ Result<std::vector<Target>> resolve_endpoints(
         }
         if (options.resolve_every_ms) {
             report.error(target.error().message);
-            targets.push_back(without_address(endpoints[i], common));
+            targets.push_back(unresolved_target(endpoints[i], common));
             continue;
         }
         if (targets.empty() && i + 1 == endpoints.size())
