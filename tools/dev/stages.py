@@ -51,7 +51,7 @@ THREADED_MODULES = ["datagrams", "echo", "handover", "life", "limits", "listener
                     "scrape", "status"]
 #: The daemon only: a simulated worker has one thread, and the client uses a second one only to resolve names, which
 #: the long form tests.
-THREADED_PROGRAMS = ["daemon/riposted", "tests/launch/launch", "tests/unit/unit_daemon",
+THREADED_PROGRAMS = ["daemon/riposted", "tests/launch/launch", "tests/unit/unit_daemon_threads",
                      "tests/conformance/conformance"]
 MINIMAL_MODULES = ["backend", "sandbox"]
 #: Modules that run under a sanitizer only in the long form: they test figures, scripts or the tests' own tools, and
@@ -290,12 +290,14 @@ def whole_steps(found):
                           arguments=["--backends=epoll", "--retry-alone"], name="epoll")
 
     def threads_built():
-        good = THREADS.compile("tests/sim/sim_worker", "integration_programs")
+        good = THREADS.compile("tests/sim/sim_worker", "tests/unit/unit_daemon", "integration_programs")
         found.add("passed" if good else "failed", "threads", "compile the rest")
         return good
 
     def threads_all():
-        suites.run_programs(found, "threads", THREADS, suites=["sim"], prefix=threads_prefix(),
+        suites.run_programs(found, "threads", THREADS, names=["daemon"], prefix=threads_prefix(),
+                            environment=TSAN_ENVIRONMENT, patience=3)
+        suites.run_programs(found, "threads", THREADS, suites=["sim", "conformance"], prefix=threads_prefix(),
                             environment=TSAN_ENVIRONMENT, patience=3)
         suites.run_python(found, "threads", modules_but([*THREADED_MODULES, "bench_peers"]), THREADS,
                           prefix=threads_prefix(), environment=TSAN_ENVIRONMENT, arguments=["--retry-alone"],
