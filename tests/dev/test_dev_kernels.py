@@ -62,7 +62,7 @@ def test_the_series_is_in_a_package_s_version(version, series):
 
 def test_the_modules_in_a_guest_exist():
     assert guest_suites.MODULES == sorted(guest_suites.MODULES)
-    assert set(guest_suites.ON_EPOLL_TOO + guest_suites.MODULES_SHORT) <= set(guest_suites.MODULES)
+    assert set(guest_suites.ON_EPOLL_TOO) <= set(guest_suites.MODULES)
     stages.modules_but(guest_suites.MODULES)
 
 
@@ -84,11 +84,10 @@ def test_networks_are_tested_in_each_guest_of_the_long_form_and_in_the_newest_on
     assert with_networks == [True, True, True, False]
 
 
-def test_the_short_form_runs_on_the_backend_of_the_kernel_the_long_form_on_both():
-    assert guest_suites.runs_of(ROW, long=False) == ["io_uring"]
-    assert guest_suites.runs_of(ROW, long=True) == ["io_uring", "epoll"]
+def test_a_kernel_with_io_uring_runs_both_backends():
+    assert guest_suites.runs_of(ROW) == ["io_uring", "epoll"]
     old = dataclasses.replace(ROW, backend="epoll")
-    assert [guest_suites.runs_of(old, long) for long in (False, True)] == [["epoll"], ["epoll"]]
+    assert guest_suites.runs_of(old) == ["epoll"]
 
 
 # The mirror
@@ -217,7 +216,7 @@ def left(tmp_path):
 def collected(left, status=0):
     found = results.Results(left / "results")
     ended = guests.Ended(left, status, 60.0)
-    guest_suites.collect(found, "kernels", "6.1", ended, guest_suites.runs_of(ROW, long=True))
+    guest_suites.collect(found, "kernels", "6.1", ended, guest_suites.runs_of(ROW))
     return [(row.outcome, row.name) for row in found.rows]
 
 

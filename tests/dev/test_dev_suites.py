@@ -3,6 +3,7 @@ tests run again."""
 
 import json
 import os
+import pathlib
 import stat
 import sys
 
@@ -122,3 +123,9 @@ def test_no_second_failure_is_added_to_a_failed_row(elsewhere, found, monkeypatc
     fake_pytest(elsewhere, monkeypatch, "failed\\ta: x\\twhy\\t1\\n", 1)
     suites.run_python(found, "s", ["tests"])
     assert rows(found) == [("failed", "a: x")]
+
+
+def test_no_two_modules_that_one_run_may_import_have_the_same_name():
+    folders = ("support", "integration", "kernels", "package", "system", "dev")
+    names = [path.stem for folder in folders for path in pathlib.Path("tests", folder).glob("*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -2,9 +2,8 @@
 
 A guest runs the conformance suite, the daemon's unit tests, and the integration modules in which the kernel
 matters; those that are the same for every backend run on io_uring only. The tests of tests/kernels need a guest:
-they compare what riposted says with the table of kernels, and make networks (guest_networks.py). `./dev test` runs a
-few of the modules, because a test that starts daemons takes seconds of CPU in a guest; `./dev kernels` runs all of
-them.
+they compare what riposted says with the table of kernels, and make networks (guest_networks.py), of which `./dev
+test` makes a few and `./dev kernels` all.
 """
 
 from tools.dev import guest_networks, guests, kernels, results
@@ -17,8 +16,6 @@ MODULES = ["backend", "backpressure", "datagrams", "echo", "handover", "hello", 
 #: Those of them that then also run on epoll.
 ON_EPOLL_TOO = ["backend", "echo"]
 PROGRAMS = {"conformance": "tests/conformance/conformance", "unit_daemon": "tests/unit/unit_daemon"}
-#: Those of `./dev test`: the choice of the backend, and the seal.
-MODULES_SHORT = ["backend", "sandbox"]
 #: What must be built for a guest.
 TARGETS = ["integration_programs", *PROGRAMS.values()]
 #: A system call costs a hundred times as much as on this machine, and there is one processor.
@@ -40,7 +37,7 @@ def fetch(rows):
 
 
 def run(found, row, tree, long=False, stage="kernels"):
-    """Boots this kernel, runs the suites in it, and adds their rows; `long`: all modules."""
+    """Boots this kernel, runs the suites in it, and adds their rows; `long`: with all networks."""
     reason = guests.refusal()
     if reason:
         found.add("skipped", stage, f"{row.series} every suite", reason)
@@ -55,21 +52,21 @@ def run(found, row, tree, long=False, stage="kernels"):
     except kernels.NoKernel as reason:
         found.add("skipped", stage, f"{row.series} every suite", f"no such kernel: {reason}")
         return
-    collect(found, stage, home.series, ended, runs_of(row, long))
+    collect(found, stage, home.series, ended, runs_of(row))
 
 
-def runs_of(row, long):
+def runs_of(row):
     """The names of the runs of pytest in a guest."""
-    return ["io_uring", "epoll"] if row.backend == "io_uring" and long else [row.backend]
+    return ["io_uring", "epoll"] if row.backend == "io_uring" else [row.backend]
 
 
 def job(row, series, tree, long):
     environment = {"RIPOSTE_KERNEL": row.series, "RIPOSTE_KERNEL_SERIES": series,
                    "RIPOSTE_TEST_PATIENCE": PATIENCE,
-                   "RIPOSTE_MODULES": " ".join(MODULES if long else MODULES_SHORT),
+                   "RIPOSTE_MODULES": " ".join(MODULES),
                    "RIPOSTE_KERNEL_TESTS": " ".join(guest_networks.tests(row, long)),
                    "RIPOSTE_MODULES_EPOLL": " ".join(ON_EPOLL_TOO)}
-    runs = " ".join(runs_of(row, long))
+    runs = " ".join(runs_of(row))
     return guests.job([f"sh tests/kernels/suites {tree.path.resolve()} /run/riposte {runs}"], environment)
 
 

@@ -321,7 +321,7 @@ def whole_steps(found):
         debs.boot(found, roots.own_release(), debs.OWN, full=True)
     rows = kernels.of_every_run()
     cpu = os.cpu_count()
-    return [*(tests_step("kernels", f"{row.series}, every module",
+    return [*(tests_step("kernels", f"{row.series}, every network",
                          lambda row=row: guest_suites.run(found, row, CHECK, long=True), 3,
                          (f"kernels: {row.series}",)) for row in rows),
             *system_guest_steps(found, rows, ("kernels: compile",)),

@@ -1,7 +1,7 @@
 """What a request costs the daemon on a kernel: system calls, and how often a thread of it goes to sleep or is
 preempted. Both are exact in a guest too, where times are not:
 
-    ./dev kernels run 6.1 /usr/bin/python3 -B tests/kernels/cost.py build-dev/check [LOAD]
+    ./dev kernels run 6.1 /usr/bin/python3 -B tests/kernels/calls_per_request.py build-dev/check [LOAD]
 
 A run counts the switches; another one, under strace, the system calls. strace delays the daemon, so with many
 connections a turn then serves more of them than it would otherwise, whatever the backend.
