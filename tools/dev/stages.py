@@ -16,6 +16,7 @@ from typing import Callable
 
 from tools.dev import (debs, emulated, guest_suites, guest_system, kernels, lint, packages, process, results, roots,
                        suites)
+from tools.dev.packaged import PackagedTree
 from tools.dev.schedule import Step
 from tools.dev.trees import CLANG, ROOM, Tree
 
@@ -24,8 +25,7 @@ QUICK = ("-Doptimization=0", "-Ddebug=false")
 #: With a sanitizer, debug information serves its stack traces only.
 TRACES = ("-Doptimization=1", "-Ddebug=false")
 
-# Optimised like a release, without debug information, which changes no code and takes a fifth of the time.
-CHECK = Tree("check", ("-Dwerror=true", "-Ddebug=false", *UNITY))
+CHECK = PackagedTree("check", ("-Dwerror=true",))
 # Without vptr: that check opens a pipe to probe memory, and reports errors when descriptors have run out.
 ASAN = Tree("asan", ("-Dwerror=true", "-Dfuzz=true", "-Db_sanitize=address,undefined",
                      "-Db_lundef=false", *TRACES,
@@ -199,9 +199,13 @@ def minimal_steps(found):
 
 
 def deb_steps(found):
-    return [Step("deb", "build", lambda: debs.build_own(found), ("packages: install",), cpu=os.cpu_count()),
-            tests_step("deb", "tests", lambda: debs.inspect(found, arguments=["--retry-alone"]), 3,
-                       ("deb: build",))]
+    def build():
+        good = CHECK.configure() and CHECK.compile()
+        if not good:
+            found.add("failed", "deb", "compile the programs")
+        return good and debs.pack(found, CHECK)
+    return [Step("deb", "build", build, ("packages: install",), cpu=os.cpu_count()),
+            tests_step("deb", "tests", lambda: debs.inspect(found), 3, ("deb: build",))]
 
 
 def root_steps(found):
@@ -331,10 +335,10 @@ def whole_steps(found):
             tests_step("threads", "rest", threads_all, 6, ("threads: compile the rest",)),
             Step("minimal", "everything", minimal_programs, ("minimal: python",), cpu=cpu),
             tests_step("storms", "full", storms, 12, ("check: python", "deb: tests")),
-            Step("reproducible", "build again", lambda: debs.build_again(found), ("deb: tests",), cpu=cpu),
+            Step("reproducible", "build twice", lambda: debs.build_twice(found), ("deb: tests",), cpu=cpu),
             tests_step("reproducible", "tests",
-                       lambda: debs.inspect(found, "reproducible", ["-k", "Reproducible"], debs.AGAIN), 1,
-                       ("reproducible: build again",)),
+                       lambda: debs.inspect(found, "reproducible", debs.FULL, debs.AGAIN), 3,
+                       ("reproducible: build twice",)),
             Step("root", "every suite", lambda: debs.suites_in_root(found),
                  ("root: demo", "system: build for the other Debian"), cpu=cpu),
             Step("analyzer", "tidy", lambda: lint.run_tidy(found, "analyzer", cpu, whole=True),
