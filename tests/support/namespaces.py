@@ -14,9 +14,11 @@ import struct
 import subprocess
 import unittest
 
+from daemon import await_true
 from patience import RUN, WAIT
 
 CLONE_NEWNET = 0x40000000
+RTF_LOCAL = 0x80000000
 SIOCETHTOOL, ETHTOOL_STXCSUM, ETHTOOL_SGSO = 0x8946, 0x17, 0x24
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -101,13 +103,27 @@ def new_namespace():
 
 
 def ip_batch(*commands):
+    """Runs commands of ip(8). The IPv6 addresses that they add to devices that are up can be used afterwards: the
+    kernel adds the local route of such an address a little later, and loses packets to it until then."""
     done = subprocess.run(["ip", "-batch", "-"], input="\n".join(commands) + "\n", capture_output=True,
                           text=True, check=False)
     if done.returncode == 0:
+        added = {word.partition("/")[0] for command in commands if command.startswith("address add ")
+                 for word in command.split()[2:3] if ":" in word}
+        if added:
+            await_true(lambda: added <= local_ipv6(), f"{sorted(added)} are addresses of this namespace")
         return
     if "not permitted" in done.stderr or "not supported" in done.stderr or "Unknown device type" in done.stderr:
         raise unittest.SkipTest(f"this machine permits no link between namespaces: {done.stderr.strip()}")
     raise AssertionError(f"ip: {commands}: {done.stderr}")
+
+
+def local_ipv6():
+    """The IPv6 addresses that packets to this namespace may have, by the routes of the calling thread's."""
+    with open("/proc/thread-self/net/ipv6_route", encoding="ascii") as routes:
+        rows = [line.split() for line in routes]
+    return {socket.inet_ntop(socket.AF_INET6, bytes.fromhex(row[0]))
+            for row in rows if row[1] == "80" and int(row[8], 16) & RTF_LOCAL}
 
 
 def no_offload(device):
