@@ -40,6 +40,11 @@
 //  8. Identity is slot + generation (Token), never the fd number, which the kernel reuses.
 //  9. Backends never shut down or close a listener: its owner is elsewhere, and other workers and
 //     other processes may share it.
+// 10. A send_to whose DatagramInfo has `timed` also asks when the kernel passed the datagram to the
+//     device. If that may become known, its event comes back with `timed` and a `transmit_id`, and
+//     a `transmitted` event with this id may follow: later than the send_to's own, out of order,
+//     after the listener has left, or never. It belongs to no operation and is never the last event
+//     of one. Ids of one token repeat only after 2^31 of them.
 //
 // Datagrams may arrive and leave as trains: several of one size, the last of which may be shorter,
 // in one buffer (UDP_GRO, UDP_SEGMENT; udp(7)). DatagramInfo::segment_bytes marks a train that
@@ -77,6 +82,8 @@ enum class OpKind : uint8_t {
     stop,   ///< ends the stream `target` that was started with this token
     finish, ///< shutdown(fd, SHUT_WR): FIN after what was sent
     abort,  ///< RST to the peer (no FIN before it); operations in flight on fd end with an error
+    // An event alone.
+    transmitted, ///< result: the transmit_id of a datagram; time_ns: when the device got it
 };
 
 /// The connection or listener that an operation is for. 20 bits each, so that a backend can pack
@@ -109,6 +116,7 @@ struct Event {
     int32_t result;              ///< size, fd or 0; or -errno
     BufferId buffer = no_buffer; ///< receive, receive_from with data; send, send_to
     bool last = true;
+    uint64_t time_ns = 0; ///< transmitted: of CLOCK_REALTIME, since 1970
 };
 
 /// How long a turn without events waits.

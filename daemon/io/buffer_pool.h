@@ -92,14 +92,17 @@ struct alignas(64) DatagramInfo {
     /// `traffic_class` instead of the socket's.
     bool measured : 1;
     bool has_received_ns : 1; ///< `received_ns` was reported
-    uint8_t ttl;              ///< or hop limit, as it arrived; 0: not reported
-    uint8_t traffic_class;    ///< DSCP and ECN, as they arrived; 0 if not reported
+    /// Of a measured reply: report when it was transmitted, if that can be known.
+    bool timed : 1;
+    uint8_t ttl;           ///< or hop limit, as it arrived; 0: not reported
+    uint8_t traffic_class; ///< DSCP and ECN, as they arrived; 0 if not reported
     union {
         sockaddr_storage any;
         sockaddr_in v4;
         sockaddr_in6 v6;
     } peer;
     uint64_t received_ns; ///< when the kernel received it, of CLOCK_REALTIME
+    uint32_t transmit_id; ///< of a timed reply that was sent; see backend.h
 };
 static_assert(offsetof(DatagramInfo, peer) + sizeof(sockaddr_in6) <= 64);
 

@@ -1,5 +1,7 @@
 #include "daemon/io/datagram_socket.h"
 
+#include "daemon/io/control_message.h"
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -15,11 +17,13 @@ namespace {
 
 // Space for the control messages that can arrive: both addresses (a dual-stack socket gets both),
 // the size of a train's datagrams, on a socket that measures a timestamp, TTL and traffic class,
-// and those that an inherited socket may have enabled (a mark, a label). Sending needs less.
+// the times of a socket whose replies are timed, and those that an inherited socket may have
+// enabled (a mark, a label). Sending needs less.
 struct Control {
     static constexpr size_t capacity =
         CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo)) +
-        CMSG_SPACE(sizeof(timespec)) + 3 * CMSG_SPACE(sizeof(int)) + 256;
+        CMSG_SPACE(sizeof(timespec)) + CMSG_SPACE(3 * sizeof(timespec)) +
+        3 * CMSG_SPACE(sizeof(int)) + 256;
     alignas(cmsghdr) std::byte bytes[capacity];
 };
 
@@ -28,28 +32,21 @@ bool is_group(const in_pktinfo& info) {
     return info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
 }
 
-template<class Value>
-Value value_of(const cmsghdr* control) {
-    Value value{};
-    std::memcpy(&value, CMSG_DATA(control), sizeof value);
-    return value;
-}
-
 /// The control messages that only a socket that measures has.
 void read_measure(const cmsghdr* c, DatagramInfo& info) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
-        const auto time = value_of<timespec>(c);
+        const auto time = control_value<timespec>(c);
         info.received_ns = static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
                            static_cast<uint64_t>(time.tv_nsec);
         info.has_received_ns = true;
     } else if (
         (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
         (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT)) {
-        info.ttl = static_cast<uint8_t>(value_of<int>(c));
+        info.ttl = static_cast<uint8_t>(control_value<int>(c));
     } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
-        info.traffic_class = value_of<uint8_t>(c); // one byte, unlike all others
+        info.traffic_class = control_value<uint8_t>(c); // one byte, unlike all others
     } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
-        info.traffic_class = static_cast<uint8_t>(value_of<int>(c));
+        info.traffic_class = static_cast<uint8_t>(control_value<int>(c));
     }
 }
 
@@ -58,13 +55,14 @@ void read_control(msghdr& message, uint32_t size, DatagramInfo& info) {
     info.segment_bytes = 0;
     info.to_group = false;
     info.measured = false;
+    info.timed = false;
     info.has_received_ns = false;
     info.ttl = 0;
     info.traffic_class = 0;
     info.cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
         if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
-            const int segment = value_of<int>(c);
+            const int segment = control_value<int>(c);
             if (segment > 0 && static_cast<uint32_t>(segment) < size)
                 info.segment_bytes = static_cast<uint16_t>(segment);
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
@@ -72,7 +70,7 @@ void read_control(msghdr& message, uint32_t size, DatagramInfo& info) {
             info.local_family = AF_INET6; // a dual-stack socket needs this form for the reply
             info.to_group |= IN6_IS_ADDR_MULTICAST(&info.local.v6.ipi6_addr) != 0;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-            const auto local = value_of<in_pktinfo>(c);
+            const auto local = control_value<in_pktinfo>(c);
             info.to_group |= is_group(local);
             if (info.local_family != AF_INET6) {
                 info.local.v4 = local;
@@ -122,6 +120,8 @@ size_t write_control(Control& control, const DatagramInfo& info, uint32_t segmen
         else
             put_control(control, used, IPPROTO_IPV6, IPV6_TCLASS, traffic_class);
     }
+    if (info.timed)
+        put_control(control, used, SOL_SOCKET, SO_TIMESTAMPING, transmit_time_request);
     if (segment_bytes != 0)
         put_control(control, used, SOL_UDP, UDP_SEGMENT, static_cast<uint16_t>(segment_bytes));
     return used;
@@ -225,8 +225,13 @@ size_t DatagramBatch::send(std::span<const Op> ops, Outbox& outbox) noexcept {
     for (size_t i = 0; i < count; ++i)
         events[i] = {OpKind::send_to, ops[i].token, 0, ops[i].buffer, true};
     send_run(ops, events);
-    for (const Op& op : ops)
+    bool timed = false;
+    for (const Op& op : ops) {
+        timed |= pool_.info(op.buffer).timed;
         pool_.buffers().move(op.buffer, Owner::backend, Owner::worker);
+    }
+    if (timed) // most devices take a datagram at once, and a later look would cost a wake-up
+        transmit_times_.read(ops[0].token, ops[0].fd, outbox);
     return count;
 }
 
@@ -256,6 +261,26 @@ void DatagramBatch::send_run(std::span<const Op> ops, std::span<Event> events) n
                     set_error_if_unsent(events[op], error);
             });
         at = out_->messages[done - 1].end;
+        number_timed(ops, std::span(out_->messages).first(count), done, sent > 0);
+    }
+}
+
+/// Of these messages, the first `done` were sent, or the first one was not.
+void DatagramBatch::number_timed(
+    std::span<const Op> ops, std::span<const TrainMessage> messages, uint32_t done,
+    bool sent) noexcept {
+    for (uint32_t i = 0; i < messages.size() && i <= done; ++i) {
+        const Op& op = ops[messages[i].begin.op];
+        DatagramInfo& info = pool_.info(op.buffer);
+        if (!info.timed)
+            continue;
+        if (sent && i < done) {
+            info.transmit_id = transmit_times_.sent(op.token);
+            continue;
+        }
+        transmit_times_.failed(op.token);
+        if (!sent && i == 0)
+            info.timed = false;
     }
 }
 
@@ -289,6 +314,7 @@ void DatagramBatch::write_header(uint32_t index, std::span<const Op> ops) noexce
     });
     header.msg_iovlen =
         static_cast<size_t>(&out_->vectors[0] + out_->vectors_used - header.msg_iov);
+    info.timed = info.timed && transmit_times_.begin(ops[message.begin.op].token, ops[0].fd);
     header.msg_control = out_->controls[index].bytes;
     header.msg_controllen = write_control(out_->controls[index], info, message.segment_bytes);
 }

@@ -28,6 +28,7 @@
 #include "daemon/io/backend.h"
 #include "daemon/io/datagram_train.h"
 #include "daemon/io/outbox.h"
+#include "daemon/io/transmit_times.h"
 
 #include <array>
 #include <cstdint>
@@ -60,6 +61,12 @@ public:
     /// Receives up to `datagrams.size()` datagrams or trains. -ENOBUFS if there is no buffer.
     Received receive(int fd, std::span<Datagram> datagrams) noexcept;
 
+    /// The socket has something in its error queue: reads it, and puts an event for each time of
+    /// transmission into `outbox`. Does not wait.
+    void read_errors(Token token, int fd, Outbox& outbox) noexcept {
+        transmit_times_.read(token, fd, outbox);
+    }
+
     /// Sends the replies at the front of `ops` that leave by the same socket (the first operation
     /// is a send_to), puts an event for each into `outbox`, and returns their number. Never waits.
     size_t send(std::span<const Op> ops, Outbox& outbox) noexcept;
@@ -75,6 +82,9 @@ private:
         std::span<const Op> ops, TrainPosition from, TrainPosition single_until,
         bool segments) noexcept;
     void write_header(uint32_t index, std::span<const Op> ops) noexcept;
+    void number_timed(
+        std::span<const Op> ops, std::span<const TrainMessage> messages, uint32_t done,
+        bool sent) noexcept;
     bool sends_singly(Token token) const noexcept;
     void send_singly(Token token) noexcept;
 
@@ -82,6 +92,7 @@ private:
     SendMessages send_messages_;
     std::unique_ptr<Incoming> in_;
     std::unique_ptr<Outgoing> out_;
+    TransmitTimes transmit_times_;
     /// Sockets on which segmentation failed, by their listener's token, because descriptors are
     /// reused. A new entry overwrites the oldest, which costs that socket one more failure.
     std::array<Token, 16> single_{};

@@ -99,6 +99,9 @@ void EpollBackend::apply(std::span<const Op> ops) {
         case OpKind::abort:
             abort_fd(op.fd);
             break;
+        case OpKind::transmitted:
+            assert(false && "an event alone");
+            break;
         }
     }
 }
@@ -352,6 +355,9 @@ uint32_t EpollBackend::receive_some(int fd, State& s) {
 
 void EpollBackend::receive_datagrams(int fd, State& s) {
     s.readable = false; // level-triggered: the kernel reports it again
+    if (s.ending)
+        datagrams_.read_errors(s.stream.token, fd, outbox_);
+    s.ending = false;
     std::array<DatagramBatch::Datagram, DatagramBatch::batch_max> datagrams;
     DatagramBatch::Received received = datagrams_.receive(fd, datagrams);
     if (received.result == -EAGAIN)

@@ -65,7 +65,9 @@ private:
         bool sending : 1 = false;
         bool registered : 1 = false;
         bool readable : 1 = false; ///< connection: not known to be drained since the last edge
-        bool ending : 1 = false;   ///< FIN, error or urgent data: a short read proves nothing
+        /// Connection: FIN, error or urgent data: a short read proves nothing. Datagram socket: its
+        /// error queue is not empty.
+        bool ending : 1 = false;
         bool in_ready : 1 = false;
     };
 

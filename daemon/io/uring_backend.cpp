@@ -127,6 +127,9 @@ void UringBackend::push(const Op& op) {
     case OpKind::send_to:
         assert(false && "apply() takes these");
         break;
+    case OpKind::transmitted:
+        assert(false && "an event alone");
+        break;
     }
 }
 
@@ -258,6 +261,7 @@ size_t UringBackend::reap(std::span<Event> events) {
         case OpKind::send_to:
         case OpKind::release:
         case OpKind::abort:
+        case OpKind::transmitted:
             break;
         }
         events[count++] = event;
@@ -284,16 +288,27 @@ size_t UringBackend::on_readable(const io_uring_cqe& cqe, std::span<Event> event
         return 0;
     std::array<DatagramBatch::Datagram, DatagramBatch::batch_max> datagrams;
     DatagramBatch::Received received{-ECANCELED, false};
+    const Token token = stream->op.token;
+    size_t times = 0;
+    if (!stream->stopping && cqe.res > 0 && (cqe.res & POLLERR) != 0) {
+        // Unread, they would complete each poll at once.
+        datagrams_.read_errors(token, stream->op.fd, outbox_);
+        times = outbox_.deliver(events);
+        events = events.subspan(times);
+        if (events.empty()) {
+            push_poll(*stream);
+            return times;
+        }
+    }
     if (!stream->stopping)
         received = cqe.res < 0 ? DatagramBatch::Received{cqe.res, false}
                                : datagrams_.receive(
                                      stream->op.fd, std::span(datagrams).first(std::min<size_t>(
                                                         datagrams.size(), events.size())));
-    Token token = stream->op.token;
     if (received.result < 0 && received.result != -EAGAIN) {
         datagram_streams_.erase(datagram_streams_.begin() + (stream - datagram_streams_.data()));
         events[0] = {OpKind::receive_from, token, received.result, no_buffer, true};
-        return 1;
+        return times + 1;
     }
     size_t count = received.result > 0 ? static_cast<size_t>(received.result) : 0;
     for (size_t i = 0; i < count; ++i) {
@@ -303,7 +318,7 @@ size_t UringBackend::on_readable(const io_uring_cqe& cqe, std::span<Event> event
             datagrams[i].buffer, false};
     }
     push_poll(*stream); // completes at once if more datagrams wait
-    return count;
+    return times + count;
 }
 
 void UringBackend::on_wake(const io_uring_cqe& cqe) {

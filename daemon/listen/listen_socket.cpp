@@ -225,6 +225,8 @@ void measure_datagrams(int fd, const SocketAddress& address, bool on) {
     const int report = on || !replies_from_destination(address) ? 1 : 0;
     const int ttl = on ? 255 : system_default;
     set_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, flag);
+    if (!on)
+        set_option(fd, SOL_SOCKET, SO_TIMESTAMPING, 0); // see transmit_times.h
     set_option(fd, SOL_UDP, UDP_GRO, on ? 0 : 1);
     set_option(fd, IPPROTO_IP, IP_PKTINFO, report);
     set_option(fd, IPPROTO_IP, IP_RECVTTL, flag);
@@ -299,6 +301,11 @@ Result<ListenAddress> prepare_inherited(int fd, std::string_view name) {
             Exit::os, fmt::format(
                           "inherited socket {} '{}': cannot set its options: {}", fd, escape(name),
                           errno_text(errno)));
+    if (*transport == Transport::udp) { // ICMP errors would end streams
+        set_option(fd, IPPROTO_IP, IP_RECVERR, 0);
+        if (address.address.family() == AF_INET6)
+            set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 0);
+    }
     address.dual_stack = address.address.family() == AF_INET6 && is_any(address.address) &&
                          get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
     return address;

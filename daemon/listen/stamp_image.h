@@ -25,7 +25,7 @@
 namespace riposte {
 
 /// Changes with every change of StampSession or of the format.
-inline constexpr uint32_t stamp_image_version = 2;
+inline constexpr uint32_t stamp_image_version = 3;
 inline constexpr size_t stamp_image_buffer_bytes = 16384;
 
 /// Writes an image from the beginning of a file. Errors are kept until finish().

@@ -158,11 +158,10 @@ StampReply StampReflector::answer(
     const uint64_t sent_ns = clock.now_ns();
     if (!may_answer_at(sent_ns, request.arrival.received_ns))
         return {.outcome = StampOutcome::stale};
-    const uint64_t sent = to_ntp(sent_ns);
     write_answer(
         packet, checked.mode,
         {.sequence = sequence,
-         .time = sent,
+         .time = to_ntp(sent_ns),
          .receive_time = to_ntp(request.arrival.received_ns),
          .error_estimate = checked.clock.pack(),
          .sender_ttl = request.arrival.ttl,
@@ -176,14 +175,17 @@ StampReply StampReflector::answer(
     if (session != nullptr) {
         ++session->sent;
         session->last_sequence = sequence;
-        session->last_sent = sent;
+        session->last_sent = 0;
     }
     const auto arrived = static_cast<uint8_t>(request.arrival.traffic_class >> 2);
     const uint8_t dscp = tlvs.dscp.value_or(policy_.dscp.value_or(arrived));
     return {
         .outcome = StampOutcome::answered,
         .size = static_cast<uint32_t>(packet.size()),
-        .dscp = dscp};
+        .dscp = dscp,
+        .session = tlvs.follows_up ? session->tag : 0,
+        .sequence = sequence,
+        .sent_ns = sent_ns};
 }
 
 } // namespace riposte

@@ -59,6 +59,11 @@ struct StampReply {
     StampOutcome outcome = StampOutcome::too_short;
     uint32_t size = 0; ///< of the answer
     uint8_t dscp = 0;  ///< with which it is to be sent
+    /// StampSession::tag, if the sender wants to know when the answer was transmitted: then the
+    /// caller gives that to StampSessions::transmitted(). Else 0.
+    uint64_t session = 0;
+    uint32_t sequence = 0;
+    uint64_t sent_ns = 0; ///< the time that the answer states
 };
 
 class StampReflector {

@@ -102,6 +102,13 @@ const StampSession* StampSessions::find_tag(uint64_t tag) const noexcept {
     return found == set.end() ? nullptr : &*found;
 }
 
+void StampSessions::transmitted(uint64_t tag, uint32_t sequence, uint64_t time) noexcept {
+    const auto set = set_of(tag);
+    const auto found = std::ranges::find(set, tag, &StampSession::tag);
+    if (found != set.end() && found->sent > 0 && found->last_sequence == sequence)
+        found->last_sent = time;
+}
+
 bool StampSessions::adopt(const StampSession& session) noexcept {
     if (session.tag == 0)
         return false;

@@ -42,7 +42,7 @@ struct StampSession {
     uint32_t received = 0;
     uint32_t sent = 0;          ///< answers; also the sequence number of the next one
     uint32_t last_sequence = 0; ///< of the last answer
-    uint64_t last_sent = 0;     ///< its time of sending, in NTP format; 0: not known
+    uint64_t last_sent = 0;     ///< when it was transmitted, in NTP format; 0: not known (yet)
 
     // Of authenticated questions.
     uint32_t newest_sequence = 0;
@@ -80,6 +80,10 @@ public:
 
     /// The session, new or not; null: there is no place for it.
     StampSession* find(const StampSessionId& id, uint64_t now_ms) noexcept;
+
+    /// The answer `sequence` of a session was transmitted at `time` (NTP format). Of interest only
+    /// while it is the last one.
+    void transmitted(uint64_t tag, uint32_t sequence, uint64_t time) noexcept;
 
     /// The session with this tag, whenever it was seen; null: it has no place.
     const StampSession* find_tag(uint64_t tag) const noexcept;

@@ -156,12 +156,18 @@ Verdict answer_direct_measurement(const StampTlvRequest& request, std::span<std:
     return Verdict::understood;
 }
 
-/// Without a session, and with a wrong length, all zeros (erratum 8339).
-Verdict answer_follow_up(const StampTlvRequest& request, std::span<std::byte> value) {
+/// Without a session, and with a wrong length, all zeros (erratum 8339). So it is if the kernel
+/// gave no time, because this one is the first of its kind or the kernel has none: the time that
+/// the last answer itself stated would tell nothing new.
+Verdict answer_follow_up(
+    const StampTlvRequest& request, std::span<std::byte> value, StampTlvReply& reply) {
     zero(value);
     if (value.size() != follow_up_bytes)
         return Verdict::malformed;
-    if (request.counts == nullptr || request.counts->last_sent == 0)
+    if (request.counts == nullptr)
+        return Verdict::understood;
+    reply.follows_up = true;
+    if (request.counts->last_sent == 0)
         return Verdict::understood;
     write_32(value, 0, request.counts->last_sequence);
     write_64(value, 4, request.counts->last_sent);
@@ -194,7 +200,7 @@ Verdict answer_tlv(const StampTlvRequest& request, MutableTlv tlv, StampTlvReply
     case TlvType::direct_measurement:
         return answer_direct_measurement(request, tlv.value());
     case TlvType::follow_up:
-        return answer_follow_up(request, tlv.value());
+        return answer_follow_up(request, tlv.value(), reply);
     case TlvType::return_path:
         return answer_return_path(tlv.value(), reply);
     case TlvType::hmac: // verified before; without a key it cannot be

@@ -8,7 +8,8 @@
 //   3  Timestamp Information   kernel and user space stamp in software
 //   4  Class of Service        by policy; see ClassOfService in stamp_tlvs.cpp
 //   5  Direct Measurement      the counts of the session; U without one
-//   7  Follow-Up               the last answer's time of sending; zeros without a session
+//   7  Follow-Up               when the last answer was transmitted, by the kernel; zeros without a
+//                              session, and if that is not known
 //   8  HMAC                    verified, and computed anew; U without a key
 //   10 Return Path             only "no reply"; everything else would send to other addresses: U
 //
@@ -37,7 +38,7 @@ struct StampCounts {
     uint32_t received = 0;
     uint32_t sent = 0;          ///< answers, with this one
     uint32_t last_sequence = 0; ///< of the answer before
-    uint64_t last_sent = 0;     ///< its time of sending in NTP format; 0: not known
+    uint64_t last_sent = 0;     ///< when it was transmitted, in NTP format; 0: not known
 };
 
 struct StampTlvRequest {
@@ -51,7 +52,10 @@ struct StampTlvRequest {
 };
 
 struct StampTlvReply {
-    bool suppress = false;         ///< the sender asked for no reply
+    bool suppress = false; ///< the sender asked for no reply
+    /// The next question will ask when this answer was transmitted, as this one did of the one
+    /// before.
+    bool follows_up = false;
     std::optional<uint8_t> dscp{}; ///< that a Class of Service TLV gives to the answer
     /// Of the HMAC TLV in the answer, to be signed when the answer's sequence is known; empty:
     /// there is none.

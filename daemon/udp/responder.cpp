@@ -235,10 +235,13 @@ bool UdpResponder::reflect(
     if (reply.size > size)
         telemetry_.metrics.add(at.socket.kind, Counter::datagrams_longer);
     info.measured = true;
+    info.timed = reply.session != 0;
     info.traffic_class = static_cast<uint8_t>(reply.dscp << 2);
     ReplyTrain train(buffer, bytes);
     train.append(bytes.first(reply.size));
     push(at, train);
+    replies_[buffer].timed = {
+        .session = reply.session, .sequence = reply.sequence, .stamped_ns = reply.sent_ns};
     return true;
 }
 
@@ -292,7 +295,11 @@ std::optional<uint32_t> UdpResponder::send_longer_reply(ListenerSlot& at, Buffer
 void UdpResponder::push(ListenerSlot& at, const ReplyTrain& train) {
     assert(train.count() > 0);
     replies_[train.buffer()] = {
-        static_cast<uint16_t>(train.count()), train.segment_bytes(), at.socket.kind, turn_.now_ns};
+        static_cast<uint16_t>(train.count()),
+        train.segment_bytes(),
+        at.socket.kind,
+        turn_.now_ns,
+        {}};
     ++at.replies;
     turn_.ops.push_back(
         {.kind = OpKind::send_to,
@@ -321,8 +328,16 @@ void UdpResponder::sent(ListenerSlot& from, const Event& event) {
     }
     if (count < reply.count)
         telemetry_.metrics.add(reply.service, Counter::datagrams_send_failed, reply.count - count);
+    if (const DatagramInfo& info = turn_.pools.datagrams.info(event.buffer); info.timed)
+        timed_answers_.sent(event.token, info.transmit_id, reply.timed);
     --from.replies;
     turn_.pools.datagrams.buffers().move(event.buffer, Owner::worker, Owner::pool);
+}
+
+void UdpResponder::transmitted(ListenerSlot& from, const Event& event) {
+    if (const auto answer = timed_answers_.take(event); answer && from.socket.sessions != nullptr)
+        from.socket.sessions->transmitted(
+            answer->session, answer->sequence, stamp::to_ntp(event.time_ns));
 }
 
 bool UdpResponder::all_buffers_in_use(uint32_t replies_in_flight) const noexcept {

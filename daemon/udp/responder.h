@@ -26,6 +26,7 @@
 #include "daemon/udp/reply_train.h"
 #include "daemon/udp/response_rate_limit.h"
 #include "daemon/udp/source_filter.h"
+#include "daemon/udp/timed_answers.h"
 #include "daemon/udp/udp_limits.h"
 
 #include <cstddef>
@@ -61,6 +62,8 @@ public:
     void arrived(ListenerSlot& at, BufferId buffer, uint32_t size);
     /// Handles the event of a send_to: counts it, and frees the buffer.
     void sent(ListenerSlot& from, const Event& event);
+    /// Handles the event that says when a reply was transmitted.
+    void transmitted(ListenerSlot& from, const Event& event);
     /// Does the worker own every buffer, or have it in a send, which returns it? Only then may a
     /// listener that found none wait for one.
     bool all_buffers_in_use(uint32_t replies_in_flight) const noexcept;
@@ -72,6 +75,7 @@ private:
         uint16_t segment_bytes;
         ServiceKind service; ///< that replied; its listener may have another one by now
         uint64_t since_ns;   ///< when the request arrived
+        TimedAnswer timed;   ///< if its DatagramInfo says so
     };
 
     struct Lists {
@@ -102,6 +106,7 @@ private:
     SourceFilter source_filter_;
     HostClock clock_;
     ResponseRateLimit rates_;
+    TimedAnswers timed_answers_;
     CidrSet longer_answers_to_;
     std::optional<Lists> reserved_;
     std::vector<Reply> replies_; ///< by buffer; valid while it is being sent

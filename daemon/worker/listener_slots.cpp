@@ -56,6 +56,13 @@ ListenerSlot* ListenerSlots::find(uint64_t id) noexcept {
     return at != places_.end() ? &*at : nullptr;
 }
 
+ListenerSlot* ListenerSlots::find(Token token) noexcept {
+    if (token.slot >= places_.size())
+        return nullptr;
+    ListenerSlot& at = places_[token.slot];
+    return at.used && at.generation == token.generation ? &at : nullptr;
+}
+
 void ListenerSlots::arm(ListenerSlot& listener) {
     if (listener.armed || listener.leaving || listener.starved || listener.resume_ms != 0)
         return;

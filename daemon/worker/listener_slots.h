@@ -40,6 +40,8 @@ public:
     ListenerSlot& of(const Event& event) noexcept;
     /// The planned one of this id; null if there is none.
     ListenerSlot* find(uint64_t id) noexcept;
+    /// The listener of an event that may come when it has left; null if it has.
+    ListenerSlot* find(Token token) noexcept;
 
     /// Gives its stream, unless there is a reason not to.
     void arm(ListenerSlot& listener);

@@ -92,6 +92,10 @@ void Worker::handle(const Event& event) {
     case OpKind::send_to:
         on_datagram_sent(event);
         break;
+    case OpKind::transmitted:
+        if (ListenerSlot* const at = listeners_.find(event.token))
+            datagrams_.transmitted(*at, event);
+        break;
     case OpKind::receive:
     case OpKind::send:
     case OpKind::close:

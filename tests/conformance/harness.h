@@ -98,6 +98,11 @@ public:
     virtual std::optional<sim::Datagram> reply_to(int requester) = 0;
     /// Makes a reply from this buffer fail at once.
     virtual void block_reply(BufferId buffer) = 0;
+    virtual void permit_replies() {} ///< after that, if it concerns other replies, too
+    /// Puts an ICMP error into the error queue of our datagram socket. False: it has none.
+    virtual bool provoke_error(int fd) = 0;
+    /// Is there something in the error queue?
+    virtual bool has_errors(int fd) = 0;
 
     // Turns of the backend.
     void submit(const Op& op) { ops_.push_back(op); }

@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -174,6 +175,22 @@ public:
     void block_reply(BufferId buffer) override {
         // Sending to the broadcast address without SO_BROADCAST fails with EACCES.
         datagrams().info(buffer).peer.v4.sin_addr.s_addr = INADDR_BROADCAST;
+    }
+
+    bool provoke_error(int fd) override {
+        Fd closed(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        const SocketAddress any = numeric_address("127.0.0.1", 0);
+        REQUIRE(::bind(closed.get(), any.get(), any.size) == 0);
+        const SocketAddress to = local_address(closed.get());
+        closed.reset(); // so that it answers with an error
+        constexpr int on = 1;
+        REQUIRE(::setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof on) == 0);
+        REQUIRE(::sendto(fd, "", 0, 0, to.get(), to.size) == 0);
+        return true;
+    }
+    bool has_errors(int fd) override {
+        pollfd errors{.fd = fd, .events = 0, .revents = 0};
+        return ::poll(&errors, 1, 0) == 1;
     }
 
 protected:

@@ -1,3 +1,4 @@
+#include "common/clock.h"
 #include "tests/conformance/harness.h"
 #include "tests/sim/sim_backend.h"
 
@@ -13,7 +14,11 @@ public:
         auto backend = std::make_unique<sim::SimBackend>(
             network_, pools(), 1,
             sim::SimBackend::Settings{
-                .faults = sim::Faults::none(), .stock = 0, .blocks = true, .trace = false});
+                .faults = sim::Faults::none(),
+                .stock = 0,
+                .blocks = true,
+                .trace = false,
+                .wall_ns = realtime_ns});
         backend_ = backend.get();
         set_backend(std::move(backend));
         return "";
@@ -80,6 +85,9 @@ public:
         faults.dropped_answer = 100;
         backend_->set_faults(faults);
     }
+    void permit_replies() override { backend_->set_faults(sim::Faults::none()); }
+    bool provoke_error(int /*fd*/) override { return false; }
+    bool has_errors(int /*fd*/) override { return false; }
     std::optional<sim::Datagram> reply_to(int requester) override {
         auto& replies = network_.answers();
         const auto found = std::ranges::find_if(replies, [&](const sim::Datagram& datagram) {

@@ -112,6 +112,76 @@ twamp_light = "127.0.0.1"
         self.assert_silent(stranger, daemon)
 
 
+class FollowUp(StampTest):
+    """TLV 7: when the kernel sent the answer before."""
+
+    ASKED = bytes.fromhex("80070010") + bytes(16)
+
+    def parse(self, packet):
+        answer = Answer(packet)
+        self.assertEqual(answer.tail[:4].hex(), "00070010")
+        return answer, struct.unpack_from("!IQB", answer.tail, 4)
+
+    def check_series(self, client, address):
+        self.ask(client, address, 1)
+        last = None  # the answer before, and when it had come
+        for sequence in range(2, 30):
+            client.sendto(question(sequence, self.ASKED), address)
+            answer, (number, left, method) = self.parse(client.recv(100))
+            if last is None:
+                self.assertEqual((number, left, method), (0, 0, 0))  # nobody had asked the kernel
+            else:
+                self.assertEqual((number, method), (last[0].sequence, 2))
+                self.assertLess(last[0].sent, left)
+                self.assertLessEqual(left, last[1])
+            last = answer, ntp(time.time())
+        self.ask(client, address, 30)
+        client.sendto(question(31, self.ASKED), address)
+        self.assertEqual(self.parse(client.recv(100))[1], (0, 0, 0))  # the one before did not ask for it
+
+    def test_it_is_the_time_of_the_kernel(self):
+        _, address = self.serve("stamp", transport="udp")
+        self.check_series(self.datagram_socket(), address)
+
+    def test_it_is_the_time_of_the_kernel_over_ipv6_and_on_a_socket_for_both_families(self):
+        if not socket.has_ipv6:
+            self.skipTest("Python has no IPv6")
+        port = self.daemon("--listen", "stamp=udp://*:0").port("stamp", "udp")
+        self.check_series(self.datagram_socket(("::1", 0)), ("::1", port))
+        self.check_series(self.datagram_socket(), ("127.0.0.1", port))
+
+    def test_sessions_in_a_burst_are_told_about_their_own_answers_or_nothing(self):
+        _, address = self.serve("stamp", transport="udp")
+        clients = [self.datagram_socket() for _ in range(3)]
+        for sequence in range(100):
+            for client in clients:
+                client.sendto(question(sequence, self.ASKED), address)
+        for client in clients:
+            answers = [self.parse(client.recv(100)) for _ in range(100)]
+            end = ntp(time.time())
+            for (before, _), (answer, (number, left, _)) in zip(answers, answers[1:]):
+                if left:
+                    self.assertEqual(number, answer.sequence - 1)
+                    self.assertLess(before.sent, left)
+                    self.assertLess(left, end)
+            client.sendto(question(100, self.ASKED), address)
+            self.assertEqual(self.parse(client.recv(100))[1][0], 99)
+
+    def test_it_goes_on_after_a_reload_that_takes_the_service_away_and_brings_it_back(self):
+        config = '[[listen]]\nservice = "{}"\naddress = "udp://127.0.0.1:0"\n'
+        daemon = self.daemon(config=config.format("stamp"))
+        port = daemon.port("stamp", "udp")
+        client = self.datagram_socket()
+        self.check_series(client, ("127.0.0.1", port))
+        for service in ("echo", "stamp"):
+            self.reload(daemon, config.format(service))
+        client = self.datagram_socket()
+        for sequence in range(3):
+            client.sendto(question(sequence, self.ASKED), ("127.0.0.1", port))
+            parsed = self.parse(client.recv(100))
+        self.assertEqual(parsed[1][0], 1)
+
+
 class Clock(StampTest):
     CONFIG = '[[listen]]\nservice = "stamp"\naddress = "127.0.0.1:0"\nclock = "{}"\n'
 

@@ -13,9 +13,9 @@
 namespace riposte::sim {
 namespace {
 
-constexpr std::array<std::string_view, 10> kind_names = {
-    "accept", "receive", "receive_from", "send",   "send_to",
-    "close",  "release", "stop",         "finish", "abort"};
+constexpr std::array<std::string_view, 11> kind_names = {
+    "accept",  "receive", "receive_from", "send",  "send_to",    "close",
+    "release", "stop",    "finish",       "abort", "transmitted"};
 
 std::string_view name(OpKind kind) {
     return kind_names[static_cast<size_t>(kind)];
@@ -43,7 +43,8 @@ std::string describe(const Event& event) {
 SimBackend::SimBackend(SimNetwork& network, Pools pools, uint64_t seed, const Settings& settings)
     : Backend(settings.window_buffers), network_(network), pools_(pools), random_(seed),
       settings_(settings), datagram_sizes_(pools.datagrams.buffers().count()),
-      asked_(pools.datagrams.buffers().count()) {}
+      asked_(pools.datagrams.buffers().count()),
+      transmitted_ns_(pools.datagrams.buffers().count()) {}
 
 SimBackend::~SimBackend() {
     pools_.streams.reclaim(Owner::backend);
@@ -158,6 +159,8 @@ void SimBackend::apply(const Op& op) {
     case OpKind::finish:
     case OpKind::abort:
         return shut_down(op);
+    case OpKind::transmitted:
+        return violated(op, "not an operation");
     }
 }
 
@@ -255,7 +258,11 @@ void SimBackend::send_datagram(const Op& op) {
         return violated(op, "the reply is longer than its request");
     if (op.segment_bytes >= op.size && op.segment_bytes != 0)
         return violated(op, "a train of one datagram");
+    const DatagramInfo& info = pools_.datagrams.info(op.buffer);
+    if (info.timed && (!info.measured || op.segment_bytes != 0))
+        return violated(op, "a timed datagram that is not measured, or a train");
     const int32_t result = send_datagrams(op);
+    time_datagram(op, found->second, result >= 0);
     ++found->second.answers;
     complete(op.fd, found->second, {OpKind::send_to, op.token, result, op.buffer, true});
 }
@@ -276,13 +283,30 @@ int32_t SimBackend::send_datagrams(const Op& op) {
             continue;
         }
         result = std::max(result, 0) + static_cast<int32_t>(bytes.size());
+        // It leaves less than a millisecond after it was stamped, within the same simulated one.
+        const bool timed = arrival.timed && settings_.wall_ns != nullptr;
+        transmitted_ns_[op.buffer] = timed ? settings_.wall_ns() + random_.below(1'000'000) : 0;
         network_.send_to(
             {.peer = {.storage = arrival.peer.any, .size = arrival.peer_size},
              .local = asked_[op.buffer],
              .bytes = {bytes.begin(), bytes.end()},
-             .traffic_class = arrival.measured ? arrival.traffic_class : uint8_t{0}});
+             .traffic_class = arrival.measured ? arrival.traffic_class : uint8_t{0},
+             .transmitted_ns = transmitted_ns_[op.buffer]});
     } while (!rest.empty());
     return result;
+}
+
+/// Decides whether the time of transmission will be reported. Its event follows that of the send.
+void SimBackend::time_datagram(const Op& op, Handle& handle, bool sent) {
+    DatagramInfo& info = pools_.datagrams.info(op.buffer);
+    info.timed = info.timed && sent && transmitted_ns_[op.buffer] != 0;
+    if (!info.timed) {
+        transmitted_ns_[op.buffer] = 0;
+        return;
+    }
+    info.transmit_id = handle.timed++;
+    if (by_chance(Fault::no_transmit_time, settings_.faults.no_transmit_time))
+        transmitted_ns_[op.buffer] = 0;
 }
 
 void SimBackend::start_close(const Op& op) {

@@ -51,6 +51,7 @@ struct Faults {
     uint32_t send_error = 0;     ///< likewise
     uint32_t datagram_error = 0; ///< a receive_from ends with -ENOMEM
     uint32_t dropped_answer = 0; ///< a datagram of a send_to is not sent, for any reason
+    uint32_t no_transmit_time = 0; ///< when a timed datagram was transmitted is never reported
 
     static Faults none() { return {}; }
 };
@@ -64,6 +65,8 @@ public:
         uint32_t datagram_stock = 0; ///< datagram buffers likewise
         bool blocks = false;         ///< turn() really waits for wake() when nothing can happen
         bool trace = false;          ///< print every operation and event
+        /// The kernel's wall clock, for times of transmission; without one there are none.
+        std::function<uint64_t()> wall_ns{};
     };
 
     SimBackend(SimNetwork& network, Pools pools, uint64_t seed, const Settings& settings);
@@ -107,6 +110,7 @@ private:
         bool closing = false;
         uint64_t close_turn = 0;
         uint32_t answers = 0; ///< send_to in flight
+        uint32_t timed = 0;   ///< datagrams with a transmit_id, ever
     };
 
     struct Pending {
@@ -121,6 +125,7 @@ private:
     void start_send(const Op& op);
     void send_datagram(const Op& op);
     int32_t send_datagrams(const Op& op);
+    void time_datagram(const Op& op, Handle& handle, bool sent);
     void start_close(const Op& op);
     void release_fd(const Op& op);
     void stop_stream(const Op& op);
@@ -164,6 +169,8 @@ private:
     std::vector<BufferId> datagram_stock_;
     std::vector<uint32_t> datagram_sizes_; ///< by buffer: the size of its request
     std::vector<SocketAddress> asked_;     ///< by buffer: the local address of its request
+    /// By buffer that is being sent: when its datagram was transmitted, to be reported; else 0.
+    std::vector<uint64_t> transmitted_ns_;
     std::string violation_;
     uint64_t turn_ = 0;
     uint64_t place_ = 0; ///< of the current operation, among all

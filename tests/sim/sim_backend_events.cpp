@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -224,6 +225,7 @@ bool SimBackend::receive_datagram(int fd, Handle& handle) {
     arrival.to_group = datagram.to_group;
     arrival.cut = datagram.cut;
     arrival.measured = false;
+    arrival.timed = false;
     arrival.has_received_ns = datagram.received_ns != 0;
     arrival.received_ns = datagram.received_ns;
     arrival.ttl = datagram.ttl;
@@ -331,6 +333,12 @@ void SimBackend::delivered(const Pending& pending) {
                            event.result == static_cast<int32_t>(handle.send.size);
     } else if (event.kind == OpKind::send_to) {
         --handle.answers;
+        const uint64_t time_ns = std::exchange(transmitted_ns_[event.buffer], 0);
+        const auto id = static_cast<int32_t>(pools_.datagrams.info(event.buffer).transmit_id);
+        if (time_ns != 0)
+            complete(
+                pending.fd, handle,
+                {OpKind::transmitted, event.token, id, no_buffer, false, time_ns});
     } else if (event.last) {
         handle.armed = false;
     }

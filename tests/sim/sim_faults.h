@@ -27,6 +27,7 @@ enum class Fault : uint8_t {
     send_error,         ///< likewise
     datagram_error,     ///< of receiving: ENOMEM
     answer_failed,
+    no_transmit_time, ///< of a timed answer
     // Peers and the network between.
     peer_reset,
     forged_datagram,
@@ -70,6 +71,7 @@ inline constexpr std::array fault_names = std::to_array<std::string_view>({
     "errors of send",
     "errors of receive_from",
     "replies that failed",
+    "times of transmission that never came",
     "resets by peers",
     "forged datagrams",
     "datagrams cut by the kernel",

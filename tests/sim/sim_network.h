@@ -37,9 +37,10 @@ struct Datagram {
     uint16_t segment_bytes = 0; ///< of a request: a train of datagrams of this size
     bool cut = false;           ///< the kernel could not report all that came with a request
     bool to_group = false; ///< a request to a broadcast or multicast address, received at `local`
-    uint64_t received_ns = 0;  ///< of a request: the kernel's time; 0: it has none
-    uint8_t ttl = 0;           ///< likewise
-    uint8_t traffic_class = 0; ///< of a request as it arrived, of a measured answer as it left
+    uint64_t received_ns = 0;    ///< of a request: the kernel's time; 0: it has none
+    uint8_t ttl = 0;             ///< likewise
+    uint8_t traffic_class = 0;   ///< of a request as it arrived, of a measured answer as it left
+    uint64_t transmitted_ns = 0; ///< of a timed answer: when it left
 };
 
 /// First in, first out; `bytes()` are those in the queue.

@@ -1,6 +1,8 @@
 #include "tests/sim/sim_stamp.h"
 
+#include "common/stamp/bytes.h"
 #include "common/stamp/timestamp.h"
+#include "common/stamp/tlv.h"
 
 #include <algorithm>
 #include <cstring>
@@ -20,6 +22,8 @@ constexpr uint16_t first_sender_port = 20'000;
 constexpr uint16_t first_forged_port = 30'000; ///< SimAskers has those below 20,000
 constexpr uint32_t forged_ports = 30'000;
 constexpr uint32_t question_bytes_max = 1'500;
+constexpr uint16_t follow_up_bytes = 16;
+constexpr size_t follow_up_end = open_layout.bytes + tlv_header_bytes + follow_up_bytes;
 
 uint64_t wall_ns(const World& world) {
     return static_cast<uint64_t>(world.wall_seconds()) * 1'000'000'000 +
@@ -85,6 +89,14 @@ void SimStampSenders::ask(World& world, const SimListener& listener) {
          .time = to_ntp(random_.below(UINT32_MAX)), // its clock is its own affair
          .error_estimate = 0x8501,
          .ssid = sender.ssid});
+    question.follow_up = question.datagram.bytes.size() >= follow_up_end && random_.chance(50);
+    if (question.follow_up) {
+        write_8(question.datagram.bytes, open_layout.bytes, tlv_unrecognized);
+        write_8(
+            question.datagram.bytes, open_layout.bytes + 1,
+            static_cast<uint8_t>(TlvType::follow_up));
+        write_16(question.datagram.bytes, open_layout.bytes + 2, follow_up_bytes);
+    }
     for (uint32_t i = random_.chance(10) ? 2 : 1; i > 0; --i)
         question.deliveries += world.network.ask(listener.fd, question.datagram) ? 1U : 0U;
     world.network.faults().add(Fault::datagram_twice, question.deliveries > 1);
@@ -166,7 +178,25 @@ std::string SimStampSenders::check(const World& world, const Datagram& datagram)
     ++answers_;
     --sender.pending;
     answer_ = datagram;
+    if (datagram.transmitted_ns != 0)
+        sender.transmitted[answer.sequence] = datagram.transmitted_ns;
+    else
+        sender.transmitted.erase(answer.sequence);
+    if (question.follow_up && !follows_up(sender, answer.sequence, datagram.bytes))
+        return wrong("a Follow-Up that is not about the answer before");
     return check_count(world, sender, answer.sequence);
+}
+
+/// Does the answer say when the one before was transmitted, or nothing?
+bool SimStampSenders::follows_up(
+    const Sender& sender, uint32_t sequence, std::span<const std::byte> answer) {
+    const auto value = answer.subspan(open_layout.bytes + tlv_header_bytes, follow_up_bytes);
+    if (std::ranges::all_of(value, [](std::byte each) { return each == std::byte{0}; }))
+        return true;
+    ++follow_ups_;
+    const auto before = sender.transmitted.find(sequence - 1);
+    return read_32(value, 0) == sequence - 1 && before != sender.transmitted.end() &&
+           read_64(value, 4) == to_ntp(before->second) && read_8(value, 12) == 2;
 }
 
 /// The number of an answer goes on, or begins anew if the session may be forgotten.

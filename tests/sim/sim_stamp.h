@@ -14,8 +14,10 @@
 #include "tests/sim/sim_random.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,6 +52,7 @@ public:
     } ///< that may be refused, because the clock was set
     uint64_t answers() const { return answers_; }
     uint64_t kept() const { return kept_; } ///< answers that went on where the one before ended
+    uint64_t follow_ups() const { return follow_ups_; } ///< that had a time
     uint32_t unanswered() const;
     const std::string& fault() const { return fault_; }
 
@@ -58,8 +61,9 @@ private:
         SocketAddress peer;
         SocketAddress local;
         uint16_t ssid = 0;
-        std::optional<uint32_t> last{}; ///< the reflector's number in the newest answer
-        uint32_t pending = 0;           ///< deliveries without an answer so far
+        std::optional<uint32_t> last{};             ///< the reflector's number in the newest answer
+        uint32_t pending = 0;                       ///< deliveries without an answer so far
+        std::map<uint32_t, uint64_t> transmitted{}; ///< of answers: by number, when they left
         /// Of the oldest answer from which on all questions were answered, with numbers in a row:
         /// with a gap, a session that was forgotten may look as if it went on.
         uint64_t began_ms = 0;
@@ -73,13 +77,15 @@ private:
         size_t asked_at; ///< in the history of the wall clock
         uint32_t deliveries = 0;
         uint32_t answers = 0;
-        bool excused = false; ///< it may be without an answer
+        bool excused = false;   ///< it may be without an answer
+        bool follow_up = false; ///< it asks when the answer before was transmitted
     };
 
     void ask(World& world, const SimListener& listener);
     void flood(World& world, const SimListener& listener);
     void send_back(World& world, const SimListener& listener);
     std::string check(const World& world, const Datagram& datagram);
+    bool follows_up(const Sender& sender, uint32_t sequence, std::span<const std::byte> answer);
     std::string check_count(const World& world, Sender& sender, uint32_t sequence);
 
     Random random_;
@@ -95,6 +101,7 @@ private:
     uint64_t excused_ = 0;
     uint64_t answers_ = 0;
     uint64_t kept_ = 0;
+    uint64_t follow_ups_ = 0;
     std::string fault_;
 };
 

@@ -50,6 +50,7 @@ void Simulation::Tally::add(const Tally& other) {
     asked += other.asked;
     reflected += other.reflected;
     sessions_kept += other.sessions_kept;
+    follow_ups += other.follow_ups;
     simulated_ms += other.simulated_ms;
     faults.add(other.faults);
 }
@@ -91,7 +92,8 @@ void Simulation::start_process() {
             .datagram_stock =
                 random_.chance(50) ? random_.between(1, datagrams_.buffers().count()) : 0,
             .blocks = false,
-            .trace = trace_});
+            .trace = trace_,
+            .wall_ns = [this] { return surroundings_.wall_ns(); }});
     worker_ =
         std::make_unique<Worker>(surroundings_, *backend_, Pools{streams_, datagrams_}, plan());
 }

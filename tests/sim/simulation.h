@@ -89,6 +89,7 @@ public:
         uint64_t asked = 0;         ///< datagrams
         uint64_t reflected = 0;     ///< answers of STAMP
         uint64_t sessions_kept = 0; ///< of these, those that went on where the one before ended
+        uint64_t follow_ups = 0;    ///< times of transmission in answers
         uint64_t simulated_ms = 0;
         FaultCounts faults{};
 

@@ -149,7 +149,8 @@ void Simulation::check_accepting() {
                 "a descriptor is free again, but listener {} does not accept", listener.id));
 }
 
-/// No connection waits longer than the longest timeout.
+/// No connection waits longer than the longest timeout; but a released one is the next process's,
+/// and waits for the end of this one.
 void Simulation::check_timeouts() {
     still_.resize(network_.streams());
     for (StreamId id = 0; id < network_.streams(); ++id) {
@@ -157,7 +158,8 @@ void Simulation::check_timeouts() {
         const std::array<uint64_t, 5> looks{
             s.read, s.written, s.to_server.size(), s.to_peer.size(),
             uint64_t{s.fd >= 0} | uint64_t{s.peer_finished} << 1 | uint64_t{s.finished} << 2};
-        if (s.fd < 0 || still_[id].since_ms == 0 || looks != still_[id].looks)
+        const bool is_ours = s.fd >= 0 && backend_->has_place(s.fd);
+        if (!is_ours || still_[id].since_ms == 0 || looks != still_[id].looks)
             still_[id] = {looks, world_.now_ms};
         if (const uint64_t since = still_[id].since_ms; world_.now_ms - since > timeout_ms_)
             return fail(fmt::format(
@@ -289,6 +291,7 @@ void Simulation::check_end() {
     tally_.asked = askers_.asked();
     tally_.reflected = stamp_ ? stamp_->answers() : 0;
     tally_.sessions_kept = stamp_ ? stamp_->kept() : 0;
+    tally_.follow_ups = stamp_ ? stamp_->follow_ups() : 0;
     tally_.simulated_ms = world_.now_ms - started_ms_;
     tally_.faults = network_.faults();
     end_process();

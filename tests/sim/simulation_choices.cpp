@@ -26,6 +26,7 @@ Faults Simulation::choose_faults() {
     faults.send_error = random_.chance(30) ? random_.below(5) : 0;
     faults.datagram_error = random_.chance(30) ? random_.below(10) : 0;
     faults.dropped_answer = random_.chance(50) ? random_.below(30) : 0;
+    faults.no_transmit_time = random_.chance(50) ? random_.below(60) : 0;
     return faults;
 }
 

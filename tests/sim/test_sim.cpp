@@ -79,6 +79,7 @@ TEST_CASE("calm: every client and every datagram is answered in full") {
         CHECK(tally.trains > seeds.floor(500));
         CHECK(tally.forged > seeds.floor(500));
         CHECK(tally.reflected > seeds.floor(500));
+        CHECK(tally.follow_ups > seeds.floor(100));
     }
 }
 

@@ -113,11 +113,21 @@ inline Bytes signed_question(uint32_t sequence, uint64_t sent_ns = in_2026_ns - 
     return packet;
 }
 
-/// The TLVs of the answer to a question with these TLVs.
-inline std::string tlvs_of(Harness& harness, std::string_view tlvs) {
+inline Bytes question_with(std::string_view tlvs) {
     Bytes packet = question_of(0);
     const Bytes tail = from_hex(tlvs);
     packet.insert(packet.end(), tail.begin(), tail.end());
+    return packet;
+}
+
+inline StampReply ask_with(Harness& harness, std::string_view tlvs) {
+    Bytes packet = question_with(tlvs);
+    return harness.ask(packet);
+}
+
+/// The TLVs of the answer to a question with these TLVs.
+inline std::string tlvs_of(Harness& harness, std::string_view tlvs) {
+    Bytes packet = question_with(tlvs);
     const size_t size = packet.size();
     const StampReply reply = harness.ask(packet);
     if (reply.outcome != StampOutcome::answered)

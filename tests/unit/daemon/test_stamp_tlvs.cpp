@@ -29,7 +29,7 @@ TEST_CASE("TLVs: what is understood, what is not, and what is malformed") {
     CHECK(tlvs_of(harness, "00000000 80010000") == "0000000080010000");
 }
 
-TEST_CASE("Direct Measurement and Follow-Up report the session's counts") {
+TEST_CASE("Direct Measurement reports the session's counts") {
     Harness harness;
     CHECK(
         tlvs_of(harness, "8005000c 00000009 00000000 00000000") ==
@@ -38,20 +38,35 @@ TEST_CASE("Direct Measurement and Follow-Up report the session's counts") {
         tlvs_of(harness, "8005000c 00000009 00000000 00000000") ==
         "0005000c000000090000000200000002");
     CHECK(tlvs_of(harness, "8005000b 0000000900000000000000") == "4005000b0000000900000000000000");
-    const std::string sent = fmt::format("{:016x}", to_ntp(harness.clock.ns));
-    harness.clock.ns += 5;
-    CHECK(
-        tlvs_of(harness, "80070010" + std::string(32, '0')) == "00070010"
-                                                               "00000002" +
-                                                                   sent + "02000000");
-    CHECK(tlvs_of(harness, "8007000f" + std::string(30, '7')) == "4007000f" + std::string(30, '0'));
-
     Harness stateless({.stateful = false});
     CHECK(
         tlvs_of(stateless, "8005000c 00000009 00000000 00000000") ==
         "8005000c000000090000000000000000");
-    CHECK(
-        tlvs_of(stateless, "80070010" + std::string(32, '0')) == "00070010" + std::string(32, '0'));
+}
+
+TEST_CASE("Follow-Up reports when the answer before was transmitted, if that is known") {
+    const std::string asked = "80070010" + std::string(32, '0');
+    const std::string unknown = "00070010" + std::string(32, '0');
+    Harness harness;
+    Bytes packet = question_of(0);
+    CHECK(harness.ask(packet).session == 0); // its sender does not want to know
+    CHECK(tlvs_of(harness, asked) == unknown);
+    const StampReply timed = ask_with(harness, asked);
+    CHECK(timed.sequence == 2);
+    CHECK(timed.sent_ns == harness.clock.ns);
+    REQUIRE(timed.session != 0);
+
+    const uint64_t left = to_ntp(harness.clock.ns + 40'000);
+    harness.sessions.transmitted(timed.session, 1, left + 1); // of an earlier answer: too late
+    harness.sessions.transmitted(timed.session + 1, 2, left + 1);
+    harness.sessions.transmitted(timed.session, timed.sequence, left);
+    CHECK(tlvs_of(harness, asked) == fmt::format("00070010{:08x}{:016x}02000000", 2, left));
+    CHECK(tlvs_of(harness, asked) == unknown); // of the answer before this one nothing came
+    CHECK(tlvs_of(harness, "8007000f" + std::string(30, '7')) == "4007000f" + std::string(30, '0'));
+
+    Harness stateless({.stateful = false});
+    CHECK(tlvs_of(stateless, asked) == unknown);
+    CHECK(ask_with(stateless, asked).session == 0);
 }
 
 TEST_CASE("Location reports what the policy permits, in as many bytes") {
