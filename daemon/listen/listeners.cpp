@@ -220,6 +220,16 @@ size_t Listeners::session_count() const {
     return count;
 }
 
+std::pair<uint64_t, uint64_t> Listeners::sessions_in_use(uint64_t now_ms) const {
+    std::pair<uint64_t, uint64_t> sums{};
+    for (const ListenerEntry& entry : impl_->entries) {
+        if (entry.stamp.in_use != nullptr)
+            sums.first += entry.stamp.in_use->in_use(static_cast<uint32_t>(now_ms));
+        sums.second += entry.stamp.places();
+    }
+    return sums;
+}
+
 int Listeners::write_sessions(int fd) const {
     StampImageWriter writer(fd, impl_->stamp.secret, static_cast<uint32_t>(impl_->entries.size()));
     for (const ListenerEntry& entry : impl_->entries) {

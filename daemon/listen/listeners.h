@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace riposte {
@@ -73,6 +74,9 @@ public:
     size_t adopt_sessions(StampImageReader& image);
     /// The sessions of all workers, when none runs any more.
     size_t session_count() const;
+    /// While workers run: the sessions that are in use at this time of the monotonic clock (see
+    /// StampSessionCount), and the places for them.
+    std::pair<uint64_t, uint64_t> sessions_in_use(uint64_t now_ms) const;
     /// Writes them as an image. The errno; 0: it is complete.
     int write_sessions(int fd) const;
 

@@ -26,7 +26,8 @@ bool is_flag(const SessionBytes& bytes, size_t offset) {
 /// place.
 std::optional<StampSession> session_of(const SessionBytes& bytes) {
     if (!is_flag(bytes, offsetof(StampSession, confirmed)) ||
-        !is_flag(bytes, offsetof(StampSession, has_questions)))
+        !is_flag(bytes, offsetof(StampSession, has_questions)) ||
+        !is_flag(bytes, offsetof(StampSession, adopted)))
         return std::nullopt;
     StampSession session;
     std::memcpy(&session, bytes.data(), sizeof session);

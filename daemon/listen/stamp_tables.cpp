@@ -12,7 +12,16 @@ bool StampTables::adopt(const StampSession& session) const {
     bool placed = false;
     for (const auto& table : of_worker)
         placed |= table->adopt(session);
+    if (placed)
+        in_use->add(session.seen_ms);
     return placed;
+}
+
+uint32_t StampTables::places() const {
+    uint32_t places = 0;
+    for (const auto& table : of_worker)
+        places += static_cast<uint32_t>(std::as_const(*table).places().size());
+    return places;
 }
 
 /// A session that was given to every worker has the newest state at the one that served it.
@@ -28,10 +37,10 @@ bool StampTables::is_newest(const StampSession& session, size_t worker) const {
 }
 
 StampTables make_stamp_tables(uint32_t sessions_max, const StampTableRules& rules) {
-    StampTables made{.sessions_max = sessions_max};
+    StampTables made{.sessions_max = sessions_max, .in_use = std::make_shared<StampSessionCount>()};
     const uint32_t each = (sessions_max + rules.workers - 1) / rules.workers;
     for (uint32_t i = 0; i < rules.workers; ++i)
-        made.of_worker.push_back(std::make_shared<StampSessions>(each, rules.secret));
+        made.of_worker.push_back(std::make_shared<StampSessions>(each, rules.secret, made.in_use));
     return made;
 }
 

@@ -29,6 +29,7 @@ struct StampTableRules {
 struct StampTables {
     uint32_t sessions_max = 0; ///< as configured; 0: there are none
     std::vector<std::shared_ptr<StampSessions>> of_worker{};
+    std::shared_ptr<StampSessionCount> in_use{}; ///< of all workers; null: there are none
 
     /// Calls `visit` with every session in use, once, always in the same order. No worker runs.
     template<class Visit>
@@ -38,7 +39,8 @@ struct StampTables {
                 if (session.tag != 0 && is_newest(session, worker))
                     visit(session);
     }
-    uint32_t count() const; ///< of these sessions
+    uint32_t count() const;  ///< of these sessions
+    uint32_t places() const; ///< of all workers; while they run, too
 
     /// Gives the session to every worker, because any of them may be the one that the kernel
     /// chooses now. False: none has a place. No worker runs.

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include <netinet/in.h>
 
@@ -41,6 +42,13 @@ Identity identity_of(const StampSessionId& id) {
     return identity;
 }
 
+/// How long a session may be idle until another one takes its place.
+uint32_t kept_ms(const StampSession& session, bool is_quick) {
+    if (is_quick)
+        return session.confirmed ? StampSessions::newcomer_ms : StampSessions::quick_newcomer_ms;
+    return session.confirmed ? StampSessions::idle_ms : StampSessions::newcomer_ms;
+}
+
 /// A place for a new session: a free one, else the one that was idle for longest of those that may
 /// be taken; null if there is none.
 StampSession* take_place(std::span<StampSession, StampSessions::ways> set, uint32_t now_ms) {
@@ -52,9 +60,7 @@ StampSession* take_place(std::span<StampSession, StampSessions::ways> set, uint3
         const uint32_t idle_ms = now_ms - place.seen_ms;
         if (place.tag == 0 || idle_ms > StampSessions::idle_ms)
             return &place;
-        const uint32_t newcomer_ms =
-            way < slow_ways ? StampSessions::newcomer_ms : StampSessions::quick_newcomer_ms;
-        if (!place.confirmed && idle_ms > std::max(newcomer_ms, taken_idle_ms)) {
+        if (idle_ms > std::max(kept_ms(place, way >= slow_ways), taken_idle_ms)) {
             taken = &place;
             taken_idle_ms = idle_ms;
         }
@@ -83,8 +89,9 @@ bool StampSession::is_new(uint32_t sequence, uint64_t sender_ns) noexcept {
     return true;
 }
 
-StampSessions::StampSessions(uint32_t sessions, const HashSecret& secret)
-    : count_(std::bit_ceil(std::max(sessions, ways))), secret_(secret) {
+StampSessions::StampSessions(
+    uint32_t sessions, const HashSecret& secret, std::shared_ptr<StampSessionCount> in_use)
+    : in_use_(std::move(in_use)), count_(std::bit_ceil(std::max(sessions, ways))), secret_(secret) {
     sessions_ = std::make_unique<StampSession[]>(count_);
 }
 
@@ -115,6 +122,7 @@ bool StampSessions::adopt(const StampSession& session) noexcept {
     for (StampSession& place : set_of(session.tag))
         if (place.tag == 0 || place.tag == session.tag) {
             place = session;
+            place.adopted = true;
             return true;
         }
     return false;
@@ -128,9 +136,16 @@ StampSession* StampSessions::find(const StampSessionId& id, uint64_t now_ms) noe
     StampSession* const session = own != set.end() ? &*own : take_place(set, now);
     if (session == nullptr)
         return nullptr;
-    if (session->tag != tag || now - session->seen_ms > idle_ms)
+    if (session->tag == tag && now - session->seen_ms <= idle_ms) {
+        in_use_->move(session->seen_ms, now);
+    } else {
+        if (session->tag != 0 && !session->adopted)
+            in_use_->remove(session->seen_ms);
+        in_use_->add(now);
         *session = {.tag = tag, .seen_ms = now, .began_ms = now};
+    }
     session->confirmed |= now - session->began_ms >= confirm_ms;
+    session->adopted = false;
     session->seen_ms = now;
     return session;
 }

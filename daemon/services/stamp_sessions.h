@@ -9,13 +9,17 @@
 // sessions compete nor find two that are taken for one. A session without a place gets no answer:
 // an answer that counts from zero each time would invent losses.
 //
-// What a flood from forged sources can do, in which each source is seen about once:
+// Sources can be forged, and a forged source cannot be told from an honest one that asks as often.
+// So a place has its price, and it is paid in questions:
 //
-//   - It takes no place from a confirmed session until that has been idle for `idle_ms`. A session
-//     is confirmed by a question that comes `confirm_ms` or more after its first one.
-//   - It does not keep a new session out: a session that was seen once has to give its place to
-//     another one, in `quick_ways` of a set after `quick_newcomer_ms`, so that places become free
-//     again and again; in the others after `newcomer_ms`, for senders that are slow.
+//   - A session is confirmed by a question that comes `confirm_ms` or more after its first one.
+//     Until then it has to give its place to another one: in `quick_ways` of a set when it was idle
+//     for `quick_newcomer_ms`, so that places become free again and again; in the others after
+//     `newcomer_ms`, for senders that are slow.
+//   - A confirmed one keeps its place until it was idle for `idle_ms`; in the quick ways for
+//     `newcomer_ms` alone. So every session that asks at least that often keeps its place, whatever
+//     others send, and half of the table is never taken by sources that ask twice and no more: to
+//     keep new sessions out of it, each place needs a forged question in `newcomer_ms`.
 //
 // A place is taken only if there is no free one: a session that is still in its place continues
 // there up to `idle_ms`, confirmed or not.
@@ -25,6 +29,7 @@
 
 #include "common/address.h"
 #include "common/siphash.h"
+#include "daemon/services/stamp_session_count.h"
 
 #include <cstdint>
 #include <memory>
@@ -38,6 +43,7 @@ struct StampSession {
     uint32_t began_ms = 0;      ///< as seen_ms, of its first question
     bool confirmed = false;     ///< it was seen `confirm_ms` or more after its first question
     bool has_questions = false; ///< authenticated ones; see is_new()
+    bool adopted = false; ///< and not seen since; the tables of other workers may have it, too
 
     uint32_t received = 0;
     uint32_t sent = 0;          ///< answers; also the sequence number of the next one
@@ -68,13 +74,16 @@ class StampSessions {
 public:
     static constexpr uint32_t ways = 8;
     static constexpr uint32_t quick_ways = 4; ///< of these; the last ones of a set
-    static constexpr uint32_t confirm_ms = 100;
+    static constexpr uint32_t confirm_ms = 1'000;
     static constexpr uint32_t quick_newcomer_ms = 1'500; ///< longer than a second between questions
     static constexpr uint32_t newcomer_ms = 15'000;      ///< longer than ten seconds between them
     static constexpr uint32_t idle_ms = 900'000;         ///< REFWAIT of RFC 5357, section 3.1
 
-    /// `sessions` is rounded up to a power of two, at least one set.
-    StampSessions(uint32_t sessions, const HashSecret& secret);
+    /// `sessions` is rounded up to a power of two, at least one set. `in_use` counts the sessions
+    /// of several tables together.
+    StampSessions(
+        uint32_t sessions, const HashSecret& secret,
+        std::shared_ptr<StampSessionCount> in_use = std::make_shared<StampSessionCount>());
 
     static uint64_t memory_bytes(uint32_t sessions) noexcept;
 
@@ -88,7 +97,8 @@ public:
     /// The session with this tag, whenever it was seen; null: it has no place.
     const StampSession* find_tag(uint64_t tag) const noexcept;
 
-    /// Takes a session of another table with the same secret. False: there is no free place.
+    /// Takes a session of another table with the same secret, and does not count it. False: there
+    /// is no free place.
     bool adopt(const StampSession& session) noexcept;
 
     /// Every place of the table, for those who count and save them.
@@ -99,6 +109,7 @@ private:
     std::span<StampSession, ways> set_of(uint64_t tag) const noexcept;
 
     std::unique_ptr<StampSession[]> sessions_;
+    std::shared_ptr<StampSessionCount> in_use_;
     uint32_t count_;
     HashSecret secret_;
 };

@@ -10,6 +10,7 @@
 #include "daemon/telemetry/status_json.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -96,6 +97,8 @@ Snapshot Supervisor::snapshot() const {
         .reload = reload_.report(),
         .totals = sums,
         .process = process_.read()};
+    std::tie(snapshot.stamp_sessions, snapshot.stamp_sessions_max) =
+        deployment_.listeners().sessions_in_use(monotonic_ms());
     const TcpLimits share = worker_share(deployment_.config().limits, deployment_.workers());
     snapshot.buffer_max_bytes = uint64_t{WorkerThread::stream_buffers(share)} *
                                 WorkerThread::stream_buffer_bytes * deployment_.workers();

@@ -177,6 +177,16 @@ void write_connections(Writer& out, const Snapshot& snapshot, const Shown& shown
         snapshot.connections_max);
 }
 
+void write_sessions(Writer& out, const Snapshot& snapshot) {
+    out.single(
+        {"riposte_stamp_sessions", Type::gauge,
+         "Sessions of stamp that asked within the last 15 minutes."},
+        snapshot.stamp_sessions);
+    out.single(
+        {"riposte_stamp_sessions_limit", Type::gauge, "Places for sessions of stamp."},
+        snapshot.stamp_sessions_max);
+}
+
 uint64_t dropped_datagrams(const Totals& totals, ServiceKind kind) {
     uint64_t dropped = 0;
     for (const CounterRow& row : counter_rows())
@@ -308,6 +318,7 @@ std::string exposition(const Snapshot& snapshot, ExpositionFormat format) {
     write_build(out, snapshot);
     write_listeners(out, snapshot, shown);
     write_connections(out, snapshot, shown);
+    write_sessions(out, snapshot);
     write_counters(out, snapshot, shown);
     write_latencies(out, snapshot, shown);
     write_memory(out, snapshot);

@@ -40,11 +40,15 @@ Json reload_json(const ReloadReport& reload) {
 
 Json limits_json(const Snapshot& snapshot) {
     const ProcessFigures& process = snapshot.process;
-    return Json::array(
+    Json limits = Json::array(
         {limit("connections", snapshot.totals.connections_open(), snapshot.connections_max, ""),
          limit("buffer_memory", snapshot.buffer_used_bytes, snapshot.buffer_max_bytes, "bytes"),
          limit("descriptors", process.open_descriptors, process.descriptors_max, ""),
          limit("memory", process.resident_bytes, snapshot.memory_bound_bytes, "bytes")});
+    if (snapshot.stamp_sessions_max > 0)
+        limits.push_back(
+            limit("stamp_sessions", snapshot.stamp_sessions, snapshot.stamp_sessions_max, ""));
+    return limits;
 }
 
 Json listener_json(const ListenerReport& listener, bool inherited) {

@@ -4,9 +4,12 @@ import fcntl
 import io
 import os
 import socket
+import urllib.request
 
 import pytest
 
+from client import run_json
+from daemon import WAIT
 from manager import Manager
 from stamp_questions import StampTest
 
@@ -47,6 +50,32 @@ class Restarts(StampTest):
             manager.start("--listen", listen, "--workers", str(workers), services=())
             for client in clients:
                 self.assertEqual(self.ask(client, address).sequence, count)
+
+    def test_the_number_of_sessions_in_use_is_reported_and_survives_a_restart(self):
+        manager = self.manager()
+        clients = [self.datagram_socket() for _ in range(30)]
+        for workers, asking in ((1, 20), (3, 10), (2, 0), (2, 30)):
+            if manager.daemons:
+                manager.stop()
+            daemon = manager.start("--workers", str(workers), config="[metrics]\nlisten = 'tcp://127.0.0.1:0'\n")
+            address = ("127.0.0.1", daemon.port("metrics", "tcp"))
+            if workers > 1:
+                self.assertEqual(self.sessions(address)[0], 20)  # before any of them has asked again
+            for client in clients[:asking]:
+                self.ask(client, manager.address("stamp"))
+            in_use, places = self.sessions(address)
+            self.assertEqual(in_use, max(20, asking))
+            self.assertGreaterEqual(places, 4096)
+            limit, = [each for each in run_json("status", "-j", f"127.0.0.1:{address[1]}").json["limits"]
+                      if each["name"] == "stamp_sessions"]
+            self.assertEqual((limit["used"], limit["max"]), (in_use, places))
+
+    @staticmethod
+    def sessions(address):
+        with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}/metrics", timeout=WAIT) as answer:
+            samples = dict(line.split() for line in answer.read().decode().splitlines()
+                           if line.startswith("riposte_stamp_sessions"))
+        return int(samples["riposte_stamp_sessions"]), int(samples["riposte_stamp_sessions_limit"])
 
     def test_without_sessions_nothing_is_stored(self):
         manager = self.manager()

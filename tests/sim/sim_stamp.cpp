@@ -203,7 +203,7 @@ bool SimStampSenders::follows_up(
 std::string SimStampSenders::check_count(const World& world, Sender& sender, uint32_t sequence) {
     const uint64_t idle_ms = world.now_ms - sender.heard_ms;
     const bool goes_on = sender.last && sequence > *sender.last;
-    if (!goes_on && sender.last && sender.confirmed && idle_ms < StampSessions::idle_ms)
+    if (!goes_on && sender.last && sender.confirmed && idle_ms < StampSessions::newcomer_ms)
         return fmt::format(
             "the session of {} begins anew at {}, after {} and {} ms", to_string(sender.peer),
             sequence, *sender.last, idle_ms);

@@ -182,6 +182,16 @@ TEST_CASE("every worker is given a session, and the newest state of it is kept")
     for (StampSession& session : tables.of_worker[1]->places())
         session.received += session.tag == 5 ? 1 : 0;
     CHECK(tables.count() == 2);
+    // Counted once, wherever they go on.
+    CHECK(tables.in_use->in_use(1000) == 2);
+    for (const auto& table : tables.of_worker)
+        table->find({}, 1000);
+    CHECK(tables.in_use->in_use(1000) == 5);
+    CHECK(tables.places() >= 64);
+    for (const auto& table : tables.of_worker)
+        for (StampSession& session : table->places())
+            if (session.tag > 6)
+                session = {};
     tables.for_each_session(
         [](const StampSession& session) { CHECK(session.received == (session.tag == 5 ? 8 : 0)); });
 }

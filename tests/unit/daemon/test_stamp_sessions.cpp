@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -79,13 +80,20 @@ TEST_CASE("a full table has no place for another session, and keeps those it has
     const auto find = [&](uint32_t host, uint64_t now_ms) {
         return sessions.find(sender(host), now_ms) != nullptr;
     };
-    for (const uint64_t now_ms : {uint64_t{0}, uint64_t{StampSessions::confirm_ms}})
+    for (const uint64_t now_ms : {uint64_t{0}, uint64_t{StampSessions::confirm_ms}}) // confirms
         for (uint32_t host = 1; host <= StampSessions::ways; ++host)
             CHECK(find(host, now_ms));
-    CHECK_FALSE(find(100, StampSessions::confirm_ms));
-    CHECK_FALSE(find(100, StampSessions::confirm_ms + StampSessions::idle_ms));
-    CHECK(find(100, StampSessions::confirm_ms + StampSessions::idle_ms + 1));
-    CHECK(sessions.find(sender(2), StampSessions::confirm_ms + StampSessions::idle_ms)->confirmed);
+    constexpr uint64_t from_ms = StampSessions::confirm_ms;
+    CHECK_FALSE(find(100, from_ms + StampSessions::newcomer_ms));
+    uint32_t taken = 0;
+    for (uint32_t host = 100; find(host, from_ms + StampSessions::newcomer_ms + 1); ++host)
+        ++taken;
+    CHECK(taken == StampSessions::quick_ways);
+    uint32_t kept = 0;
+    for (const StampSession& session : sessions.places())
+        kept += session.confirmed ? 1U : 0U;
+    CHECK(kept == StampSessions::ways - StampSessions::quick_ways);
+    CHECK(find(200, from_ms + StampSessions::idle_ms + 1));
 }
 
 TEST_CASE("a session that was seen once gives its place to another one") {
@@ -143,6 +151,59 @@ TEST_CASE("in a flood sessions in use keep their places, slow ones too, and new 
     // Each of the new ones has a place, and keeps it from its first answer on.
     CHECK(sum(late, &Sender::forgotten) == 0);
     CHECK(std::ranges::all_of(late, [](const Sender& each) { return each.asked > 1; }));
+}
+
+TEST_CASE("sources that ask twice, at any distance, keep no new session out and nobody's place") {
+    constexpr uint64_t end_ms = 40'000;
+    for (const uint64_t apart_ms : {100U, 1'000U, 5'000U}) {
+        CAPTURE(apart_ms);
+        StampSessions sessions(1024, secret);
+        auto brisk = senders(0x0a000000, 100, 1'000, 0);
+        for (uint64_t now_ms = 0; now_ms <= 1'000; ++now_ms)
+            for (Sender& one : brisk)
+                one.ask(sessions, now_ms);
+        for (const uint64_t now_ms : {uint64_t{1'001}, 1'001 + apart_ms})
+            for (uint32_t host = 0; host < 10'000; ++host)
+                sessions.find(sender(0x0b000000 + host), now_ms);
+        auto late = senders(0x0a020000, 100, 1'000, 22'000);
+        for (uint64_t now_ms = 1'001; now_ms < end_ms; ++now_ms) {
+            for (Sender& one : brisk)
+                one.ask(sessions, now_ms);
+            for (Sender& one : late)
+                one.ask(sessions, now_ms);
+        }
+        CHECK(sum(brisk, &Sender::forgotten) + sum(brisk, &Sender::refused) == 0);
+        CHECK(sum(late, &Sender::forgotten) + sum(late, &Sender::refused) == 0);
+    }
+}
+
+TEST_CASE("sessions in use are counted until they were idle for a quarter of an hour") {
+    const auto in_use = std::make_shared<StampSessionCount>();
+    StampSessions sessions(64, secret, in_use);
+    const auto count = [&](uint64_t now_ms) {
+        return in_use->in_use(static_cast<uint32_t>(now_ms));
+    };
+    constexpr uint64_t begin_ms = (uint64_t{1} << 32) - 200'000; // the low 32 bits begin anew soon
+    for (uint32_t host = 1; host <= 5; ++host)
+        for (const uint64_t later_ms : {0U, 10U, 100'000U, 300'000U})
+            sessions.find(sender(host), host == 1 ? begin_ms : begin_ms + later_ms);
+    CHECK(count(begin_ms + 300'000) == 5);
+    CHECK(count(begin_ms + 840'000) == 5);
+    CHECK(count(begin_ms + 300'000 + StampSessions::idle_ms - 65'536) == 4); // without the first
+    CHECK(count(begin_ms + 300'000 + StampSessions::idle_ms + 65'536) == 0);
+    sessions.find(sender(2), begin_ms + 3'000'000);
+    CHECK(count(begin_ms + 3'000'000) == 1);
+}
+
+TEST_CASE("a session whose place another one takes is not in use any more") {
+    const auto in_use = std::make_shared<StampSessionCount>();
+    StampSessions sessions(StampSessions::ways, secret, in_use);
+    for (uint32_t host = 0; host < 100; ++host)
+        sessions.find(sender(host), host);
+    CHECK(in_use->in_use(100) == StampSessions::ways);
+    for (uint32_t host = 100; host < 200; ++host)
+        sessions.find(sender(host), 20'000 + host);
+    CHECK(in_use->in_use(20'200) == StampSessions::ways);
 }
 
 TEST_CASE("sessions continue in another table with the same secret") {
