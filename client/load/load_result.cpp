@@ -39,6 +39,8 @@ const Histogram* histogram_of(const LoadResult& result, Since since) {
     case Since::working:
     case Since::upload:
     case Since::download:
+    case Since::there:
+    case Since::back:
         break;
     }
     return nullptr;

@@ -95,6 +95,8 @@ std::string_view sample_noun(Since since) {
         return "difference";
     case Since::upload:
     case Since::download:
+    case Since::there:
+    case Since::back:
         break;
     }
     return "";

@@ -4,9 +4,11 @@
 //     condition  = metric ( ">" | ">=" | "<" | "<=" ) value
 //     metric     = [ prefix ] duration-metric | "jitter" | "rfc3550_jitter"
 //                | "loss" | "errors" | count-metric | "rate" | [ direction ] "mbits" | "rpm"
+//                | way ( "loss" | "lost" | "duplicated" | "reordered" )
 //     prefix     = "rtt." | "connect." | "lateness." | "wait." | "ipdv." | "pdv." | "idle."
 //                | "working."
 //     direction  = "upload." | "download."
+//     way        = "there." | "back."
 //     duration-metric = "min" | "mean" | "median" | "max" | "stddev" | "p" PERCENT
 //     count-metric    = "sent" | "answered" | "lost" | "duplicated" | "reordered" | "late"
 //                     | "corrupted" | "wrong_size" | "refused" | "undecided" | "too_big"
@@ -73,6 +75,8 @@ enum class Since : uint8_t {
     working,  ///< load: the probes beside it
     upload,   ///< mbits
     download, ///< mbits
+    there,    ///< ping stamp://: losses and the like on the way to the reflector
+    back,     ///< likewise, from it
 };
 
 struct Metric {
@@ -87,6 +91,11 @@ struct Metric {
 enum class ValueKind : uint8_t { duration, percentage, whole_number, number };
 
 ValueKind value_kind(MetricKind kind);
+
+/// Is it of one way of stamp://?
+constexpr bool is_of_way(const Metric& metric) {
+    return metric.since == Since::there || metric.since == Since::back;
+}
 
 /// Is it measured by the probes of --while-pinging?
 bool is_of_working(const Metric& metric);

@@ -58,8 +58,18 @@ constexpr std::array<std::pair<std::string_view, Since>, 8> prefixes{
      {"pdv.", Since::pdv},
      {"idle.", Since::idle},
      {"working.", Since::working}}};
-constexpr std::array<std::pair<std::string_view, Since>, 2> directed{
-    {{"upload.mbits", Since::upload}, {"download.mbits", Since::download}}};
+/// Of one direction, or of one way.
+constexpr std::array<std::pair<std::string_view, Metric>, 10> directed{
+    {{"upload.mbits", {.kind = MetricKind::mbits, .since = Since::upload}},
+     {"download.mbits", {.kind = MetricKind::mbits, .since = Since::download}},
+     {"there.loss", {.kind = MetricKind::loss, .since = Since::there}},
+     {"there.lost", {.kind = MetricKind::lost, .since = Since::there}},
+     {"there.duplicated", {.kind = MetricKind::duplicated, .since = Since::there}},
+     {"there.reordered", {.kind = MetricKind::reordered, .since = Since::there}},
+     {"back.loss", {.kind = MetricKind::loss, .since = Since::back}},
+     {"back.lost", {.kind = MetricKind::lost, .since = Since::back}},
+     {"back.duplicated", {.kind = MetricKind::duplicated, .since = Since::back}},
+     {"back.reordered", {.kind = MetricKind::reordered, .since = Since::back}}}};
 constexpr std::array<std::pair<std::string_view, Comparison>, 4> comparisons{
     {{">", Comparison::above},
      {">=", Comparison::at_least},
@@ -75,8 +85,8 @@ constexpr std::string_view metric_names =
     "min, mean, median, max, stddev, p50, p99.9 and the like (rtt., connect., lateness., wait., "
     "ipdv., pdv., idle. or working. may stand in front of these), jitter, rfc3550_jitter, loss, "
     "errors, sent, answered, lost, duplicated, reordered, late, corrupted, wrong_size, refused, "
-    "undecided, too_big, retransmits, rate, mbits (upload. or download. may stand in front of it) "
-    "and rpm";
+    "undecided, too_big, retransmits, rate, mbits (upload. or download. may stand in front of it), "
+    "rpm, and of stamp:// loss, lost, duplicated and reordered with there. or back. in front";
 constexpr size_t decimals_max = 3; ///< of a percentile
 
 /// "2ms": what a value of the kind looks like.
@@ -202,9 +212,9 @@ private:
     static Parsed<Metric> read_metric(size_t offset, std::string_view name) {
         if (name == jitter_name)
             return Metric{.kind = MetricKind::mean, .since = Since::ipdv};
-        for (const auto& [known, since] : directed)
+        for (const auto& [known, its_metric] : directed)
             if (name == known)
-                return Metric{.kind = MetricKind::mbits, .since = since};
+                return its_metric;
         Metric metric;
         std::string_view duration = name;
         for (const auto& [prefix, since] : prefixes)

@@ -58,7 +58,8 @@ Options:
       --hist FILE      write their distribution in the format of HdrHistogram
       --plot FILE      plot them over time and by percentile, as SVG
       --fail-if CONDITIONS
-                       exit with 1 if one is met: 'p99>2ms,loss>0.1%'
+                       exit with 1 if one is met: 'p99>2ms,loss>0.1%'; of
+                       stamp:// also 'there.loss>1%,back.lost>0'
       --color WHEN     auto, always or never [auto]
   -h, --help           print this help and exit
   -V, --version        print the version and exit

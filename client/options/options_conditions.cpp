@@ -21,9 +21,19 @@ Result<void> check_transport(const Condition& condition, const Endpoint& endpoin
     return refuse_condition(condition, fmt::format("{} makes no connection", to_string(endpoint)));
 }
 
+/// An echo does not tell where a probe was lost.
+Result<void> check_way(const Condition& condition, const Endpoint& endpoint) {
+    if (!is_of_way(condition.metric) || endpoint.stamp)
+        return {};
+    return refuse_condition(
+        condition, fmt::format(
+                       "{} does not tell one way from the other; only a reflector of stamp:// does",
+                       to_string(endpoint)));
+}
+
 bool is_of_ping(const Metric& metric) {
     return metric.since == Since::ipdv || metric.since == Since::pdv ||
-           metric.kind == MetricKind::rfc3550_jitter;
+           metric.kind == MetricKind::rfc3550_jitter || is_of_way(metric);
 }
 
 Result<void> refuse_command(const Condition& condition, std::string_view command) {
@@ -84,8 +94,10 @@ Result<void> check_conditions(const PingOptions& ping) {
         if (condition.metric.since == Since::wait)
             return refuse_command(condition, "load");
         for (const Endpoint& endpoint : ping.endpoints)
-            if (auto checked = check_transport(condition, endpoint); !checked)
-                return checked;
+            for (const auto& checked :
+                 {check_transport(condition, endpoint), check_way(condition, endpoint)})
+                if (!checked)
+                    return checked;
     }
     return {};
 }
@@ -109,6 +121,8 @@ Result<void> check_conditions(const LoadOptions& load) {
 Result<void> check_conditions(const ThroughputOptions& throughput) {
     for (const Condition& condition : throughput.report.fail_if) {
         const Metric& metric = condition.metric;
+        if (is_of_way(metric))
+            return refuse_command(condition, "ping");
         if (auto checked = check_working(condition, throughput.while_pinging.has_value()); !checked)
             return checked;
         if (is_of_working(metric))

@@ -25,9 +25,32 @@ Histogram histogram_of(const PingResult& result, Since since) {
     case Since::working:
     case Since::upload:
     case Since::download:
+    case Since::there:
+    case Since::back:
         break;
     }
     return {};
+}
+
+/// Only a reflector that counts its answers tells one way from the other.
+std::optional<double> way_metric(const PingResult& result, const Metric& metric) {
+    if (result.stamp == nullptr || result.stamp->books.counting() != Counting::session)
+        return std::nullopt;
+    const DirectionCounts counts = result.stamp->books.counts();
+    const bool is_there = metric.since == Since::there;
+    const auto of_way = [&](uint64_t there, uint64_t back) {
+        return static_cast<double>(is_there ? there : back);
+    };
+    if (metric.kind == MetricKind::duplicated)
+        return of_way(counts.duplicated_there, counts.duplicated_back);
+    if (metric.kind == MetricKind::reordered)
+        return of_way(counts.reordered_there, counts.reordered_back);
+    const double lost = of_way(counts.lost_there, counts.lost_back);
+    if (metric.kind == MetricKind::lost)
+        return lost;
+    if (counts.sent == 0)
+        return std::nullopt;
+    return 100 * lost / static_cast<double>(counts.sent); // as the summary has it
 }
 
 } // namespace
@@ -45,6 +68,8 @@ FlowVerdict judge_flows(const PingResult& result) {
 }
 
 std::optional<double> metric(const PingResult& result, const Metric& metric) {
+    if (is_of_way(metric))
+        return way_metric(result, metric);
     const OutcomeCounts& counts = result.counts;
     const auto number = [](uint64_t count) { return static_cast<double>(count); };
     switch (metric.kind) {

@@ -54,7 +54,8 @@ constexpr std::string_view all_metrics =
     "lateness., wait., ipdv., pdv., idle. or working. may stand in front of these), jitter, "
     "rfc3550_jitter, loss, errors, sent, answered, lost, duplicated, reordered, late, corrupted, "
     "wrong_size, refused, undecided, too_big, retransmits, rate, mbits (upload. or download. may "
-    "stand in front of it) and rpm";
+    "stand in front of it), rpm, and of stamp:// loss, lost, duplicated and reordered with there. "
+    "or back. in front";
 
 } // namespace
 
@@ -122,6 +123,22 @@ TEST_CASE("every metric has a name") {
         CHECK(only(prefix + "median>1s").metric == percentile(50, since));
         CHECK(only(prefix + "p99.9>1s").metric == percentile(99.9, since));
     }
+}
+
+TEST_CASE("losses and the like may be of one way") {
+    const std::vector<std::pair<std::string, MetricKind>> counts{
+        {"lost>1", MetricKind::lost},
+        {"duplicated>1", MetricKind::duplicated},
+        {"reordered>1", MetricKind::reordered},
+        {"loss>1%", MetricKind::loss}};
+    for (const auto& [text, kind] : counts) {
+        CHECK(only("there." + text).metric == Metric{.kind = kind, .since = Since::there});
+        CHECK(only("back." + text).metric == Metric{.kind = kind, .since = Since::back});
+    }
+    CHECK(refusal("there.los>1") == "0: unknown metric 'there.los'; did you mean there.loss?");
+    CHECK(refusal("there.loss>1") == "11: '1' has no %; write there.loss>1%");
+    CHECK(refusal("back.lost>1%").starts_with("10: '1%' is not a number; back.lost counts"));
+    CHECK(refusal("there.p99>1ms").contains("unknown metric 'there.p99'"));
 }
 
 TEST_CASE("jitter is the mean of the inter-packet delay variation, under its own name") {

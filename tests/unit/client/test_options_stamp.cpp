@@ -83,6 +83,23 @@ TEST_CASE("the session's number is chosen, or none, and is for stamp:// alone") 
               .contains("cannot read /nowhere/key"));
 }
 
+TEST_CASE("conditions on one way are for stamp:// alone") {
+    CHECK(stamp_options({"--fail-if", "there.loss>1%", "stamp://a"}).report.fail_if.size() == 1);
+    CHECK(
+        stamp_refusal({"--fail-if", "back.lost>0", "stamp://a", "udp://b:7"}) ==
+        "--fail-if back.lost>0: udp://b:7 does not tell one way from the other; only a reflector "
+        "of stamp:// does");
+    for (const char* option : {"-u", "--upload"}) {
+        const std::vector<const char*> words{"riposte",       "load", "--fail-if",
+                                             "there.loss>1%", option, "a:9"};
+        const auto options = parse_options(static_cast<int>(words.size()), words.data());
+        REQUIRE_FALSE(options.has_value());
+        CHECK(
+            options.error().message ==
+            "--fail-if there.loss>1%: there.loss is measured by riposte ping only");
+    }
+}
+
 TEST_CASE("what is of udp:// alone is refused with stamp://") {
     CHECK(stamp_refusal({"--mtu", "stamp://a"}).contains("--mtu is for udp://, not for stamp://"));
     CHECK(stamp_refusal({"--flows", "4", "stamp://a"}).contains("--flows is for udp://"));

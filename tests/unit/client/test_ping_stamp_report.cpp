@@ -52,6 +52,27 @@ TEST_CASE("the summary has losses, hops and classes of each way, and what was fo
     CHECK(fits(stamp_text(result_of(test::stamp_sample()), {.several = false, .columns = 60}), 60));
 }
 
+TEST_CASE("conditions may be of one way, and are met if the ways cannot be told apart") {
+    const auto measured = [](const PingResult& result, std::string_view text) {
+        return metric(result, parse_fail_if(text).value().front().metric);
+    };
+    const PingResult result = result_of(test::stamp_sample());
+    CHECK(measured(result, "there.lost>0") == 6.0);
+    CHECK(measured(result, "back.lost>0") == 4.0);
+    CHECK(measured(result, "there.loss>0%") == doctest::Approx(100 * 6.0 / 401));
+    CHECK(measured(result, "back.loss>0%") == doctest::Approx(100 * 4.0 / 401));
+    CHECK(measured(result, "there.duplicated>0") == 0.0);
+    CHECK(measured(result, "back.reordered>0") == 0.0);
+    CHECK(verdict(result, parse_fail_if("there.loss>1.4%").value()) == Exit::failed);
+
+    auto copies = std::make_shared<StampResult>(QuestionShape{}, 64);
+    copies->books.sent(1);
+    copies->books.answered({1, 1, 1});
+    copies->answers = 1;
+    CHECK(!measured(result_of(copies), "there.lost>0").has_value());
+    CHECK(!measured(PingResult(), "back.loss>0%").has_value());
+}
+
 TEST_CASE("a reflector that copies numbers has no losses of a way") {
     auto stamp = std::make_shared<StampResult>(QuestionShape{.ssid = 7}, 64);
     stamp->books.sent(1);
