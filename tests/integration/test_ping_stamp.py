@@ -12,19 +12,8 @@ from client import run, run_json
 from daemon import RiposteTest
 from peers import UdpPeer, echo_datagram
 from reflector import Reflector
+from stamp_keys import KEY, key_file
 from stamp_truth import check_clock
-
-KEY = bytes(range(32))
-
-
-def key_file(test, content=KEY.hex().encode() + b"\n", mode=0o600):
-    directory = tempfile.mkdtemp()
-    test.addCleanup(shutil.rmtree, directory)
-    path = os.path.join(directory, "key")
-    with open(path, "wb") as file:
-        file.write(content)
-    os.chmod(path, mode)
-    return path
 
 
 def ping(*arguments):

@@ -2,13 +2,7 @@
 tshark's TWAMP, whose packets have the same fields.
 """
 
-import calendar
-import json
-import os
-import shutil
 import struct
-import subprocess
-import tempfile
 import time
 import unittest
 
@@ -16,6 +10,7 @@ import pytest
 
 from daemon import needs_program
 from stamp_questions import BASE, MULTIPLIER_1, NTP_AT_1970, SSID, StampTest, question
+from twamp_dissector import dissect, seconds_of
 
 try:
     from scapy.contrib import stamp as codec
@@ -42,13 +37,6 @@ TLVS = (
     (12, "0000000500000000", UNRECOGNIZED, "0000000500000000"),
     (251, "01", UNRECOGNIZED, "01"),
 )
-
-
-def seconds_of(text):
-    """Since 1970, of "Jan 20, 2026 16:26:36.250000000 UTC" (tshark 4.0) or "2026-01-20T16:26:36.250000000Z"."""
-    whole, _, fraction = text.rstrip("ZUTC ").partition(".")
-    form = "%b %d, %Y %H:%M:%S" if "," in whole else "%Y-%m-%dT%H:%M:%S"
-    return calendar.timegm(time.strptime(whole, form)) + float(f"0.{fraction}")
 
 
 class Codec(StampTest):
@@ -123,11 +111,11 @@ class Tshark(Codec):
     def test_every_field_of_an_answer_is_where_tshark_expects_it(self):
         tails = [bytes.fromhex(f"80{kind:02x}{len(value) // 2:04x}{value}") for kind, value, _, _ in TLVS]
         replies = [self.reflect(question(2000 + count, tail))[0] for count, tail in enumerate(tails)]
-        rows = self.dissect(replies)
+        rows = dissect(replies)
         self.assertEqual(len(rows), len(replies))
         for count, (row, reply) in enumerate(zip(rows, replies)):
             with self.subTest(reply=reply.hex()):
-                number = {name: int(row[f"twamp.test.{name}"][0], 0)
+                number = {name: int(row[name], 0)
                           for name in ("seq_number", "error_estimate", "mbz1", "sender_seq_number",
                                        "sender_error_estimate", "mbz2", "sender_ttl")}
                 # What TWAMP calls MBZ behind the estimate is STAMP's SSID.
@@ -137,26 +125,6 @@ class Tshark(Codec):
                 for name, offset in (("timestamp", 4), ("receive_timestamp", 16), ("sender_timestamp", 28)):
                     seconds, fraction = struct.unpack_from("!II", reply, offset)
                     expected = seconds - NTP_AT_1970 + fraction / 2**32
-                    self.assertAlmostEqual(seconds_of(row[f"twamp.test.{name}"][0]), expected, places=5)
+                    self.assertAlmostEqual(seconds_of(row[name]), expected, places=5)
                 # Behind TWAMP's 41 bytes everything is padding.
-                self.assertEqual(row["twamp.test.padding"][0].replace(":", ""), reply[BASE - 3:].hex())
-
-    def dissect(self, replies):
-        """What tshark says of a capture of these datagrams: the values of each field, by its name."""
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        path = os.path.join(directory, "answers.pcap")
-        with open(path, "wb") as file:
-            file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101))  # LINKTYPE_RAW
-            for reply in replies:
-                udp = struct.pack("!HHHH", 862, 40000, 8 + len(reply), 0) + reply
-                ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 255, 17, 0, bytes(4), bytes(4))
-                file.write(struct.pack("<IIII", int(time.time()), 0, len(ip + udp), len(ip + udp)) + ip + udp)
-        done = subprocess.run(
-            ["tshark", "-n", "-r", path, "-d", "udp.port==862,twamp.test", "-T", "json", "-e", "twamp.test.seq_number",
-             *(word for name in ("timestamp", "error_estimate", "mbz1", "receive_timestamp", "sender_seq_number",
-                                 "sender_timestamp", "sender_error_estimate", "mbz2", "sender_ttl", "padding")
-               for word in ("-e", f"twamp.test.{name}"))],
-            capture_output=True, text=True, check=False, env={**os.environ, "TZ": "UTC", "LC_ALL": "C"})
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return [packet["_source"]["layers"] for packet in json.loads(done.stdout)]
+                self.assertEqual(row["padding"].replace(":", ""), reply[BASE - 3:].hex())

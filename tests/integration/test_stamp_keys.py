@@ -2,13 +2,12 @@
 
 import hmac
 import os
-import shutil
 import struct
-import tempfile
 import time
 
 import pytest
 
+from stamp_keys import KEY, key_file
 from stamp_questions import MULTIPLIER_1, SSID, StampTest, ntp, question
 from statistics_line import counted
 
@@ -16,17 +15,6 @@ pytestmark = pytest.mark.backends
 
 
 class Authenticated(StampTest):
-    KEY = bytes(range(32))
-
-    def key_file(self, content, mode=0o600, name="key"):
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        path = os.path.join(directory, name)
-        with open(path, "wb") as file:
-            file.write(content)
-        os.chmod(path, mode)
-        return path
-
     def config(self, path, more=""):
         return f'[[listen]]\nservice = "stamp"\naddress = "127.0.0.1:0"\nkey_file = "{path}"\n{more}'
 
@@ -40,13 +28,13 @@ class Authenticated(StampTest):
         return daemon, ("127.0.0.1", daemon.port("stamp", "udp"))
 
     def test_a_signed_question_gets_a_signed_answer_once(self):
-        daemon, address = self.serve_with(self.config(self.key_file(self.KEY.hex().encode() + b"\n")))
+        daemon, address = self.serve_with(self.config(key_file(self, KEY.hex().encode() + b"\n")))
         client = self.datagram_socket()
         sent = self.signed(5)
         client.sendto(sent, address)
         reply = client.recv(200)
         self.assertEqual(len(reply), 112)
-        self.assertEqual(reply[96:], hmac.digest(self.KEY, reply[:96], "sha256")[:16])
+        self.assertEqual(reply[96:], hmac.digest(KEY, reply[:96], "sha256")[:16])
         self.assertEqual((reply[48:52], reply[64:72]), (sent[:4], sent[16:24]))
         client.sendto(sent, address)
         client.sendto(reply, address)
@@ -56,7 +44,7 @@ class Authenticated(StampTest):
         self.assertEqual(counts["answers of other reflectors"], 1)
 
     def test_questions_without_a_valid_hmac_are_dropped_or_answered_openly(self):
-        path = self.key_file(self.KEY.hex().encode())
+        path = key_file(self, KEY.hex().encode())
         daemon, address = self.serve_with(self.config(path))
         client = self.datagram_socket()
         client.sendto(question(), address)
@@ -69,17 +57,17 @@ class Authenticated(StampTest):
         self.assertEqual(len(client.recv(200)), 112)
 
     def test_a_reload_reads_the_key_again(self):
-        path = self.key_file(bytes(32).hex().encode())
+        path = key_file(self, bytes(32).hex().encode())
         daemon, address = self.serve_with(self.config(path))
         client = self.datagram_socket()
         with open(path, "wb") as file:
-            file.write(self.KEY.hex().encode())
+            file.write(KEY.hex().encode())
         self.reload(daemon, self.config(path))
         client.sendto(self.signed(1), address)
         self.assertEqual(len(client.recv(200)), 112)
 
     def test_a_credential_of_systemd_is_a_key(self):
-        path = self.key_file(self.KEY.hex().encode(), 0o400, "stamp")
+        path = key_file(self, KEY.hex().encode(), 0o400, "stamp")
         daemon = self.daemon(config=self.config("stamp"), environment={"CREDENTIALS_DIRECTORY": os.path.dirname(path)})
         client = self.datagram_socket()
         client.sendto(self.signed(1), ("127.0.0.1", daemon.port("stamp", "udp")))
@@ -87,9 +75,9 @@ class Authenticated(StampTest):
 
     def test_a_bad_key_file_is_refused_with_its_reason(self):
         for path, reason in (
-                (self.key_file(bytes(32).hex().encode(), 0o604), "every user may read or write it"),
-                (self.key_file(b"short"), "the key has 5 bytes, and must have at least 16"),
-                (self.key_file(b"x" * 5000), "larger than 4KiB"),
+                (key_file(self, bytes(32).hex().encode(), 0o604), "every user may read or write it"),
+                (key_file(self, b"short"), "the key has 5 bytes, and must have at least 16"),
+                (key_file(self, b"x" * 5000), "larger than 4KiB"),
                 ("/nowhere/key", "No such file or directory"),
                 ("/proc", "Is a directory"),
                 ("stamp", "systemd passed no credentials")):
