@@ -1,18 +1,22 @@
 """The installed service under real systemd: what starts it, its permissions, its status and logs."""
 
 import json
+import os
 import re
 import string
 
 import pytest
 
-from installed import Installed
+from installed import CONFIG, Installed
 from machine import await_true
 
 pytestmark = pytest.mark.timeout(600)
 
 UNITS = ["riposted.service", "riposted-standalone.service", "riposted.socket"] + [
     f"riposted-{name}.socket" for name in ("chargen", "daytime", "discard", "echo", "metrics", "stamp", "time")]
+MANUAL = os.path.join(os.path.dirname(__file__), "../../packaging/man/riposted.8.scd")
+#: Error estimates of stamp.
+UNKNOWN, ESTIMATE_OF_16_SECONDS = 0x3fff, 0x1d80
 NO_IO_URING = "[Service]\nSystemCallFilter=~@aio\n"
 
 
@@ -53,6 +57,25 @@ class Units(Installed):
         question = string.ascii_letters[:44]
         self.assertEqual(self.ask("udp", 862, question)[24:36], question[:12].encode())
         await_true(lambda: re.search(r"\b13 listeners\b", self.status_text()), "thirteen listeners")
+
+    def test_the_drop_in_of_the_manual_lets_stamp_ask_for_the_state_of_the_clock(self):
+        def estimate():
+            return int.from_bytes(self.ask("udp", 862, string.ascii_letters[:44])[12:14], "big")
+
+        self.machine.write(CONFIG, "[[listen]]\nservice = 'stamp'\naddress = 'udp://127.0.0.1:862'\nclock = 'system'\n")
+        self.machine.systemctl("stop", "riposted.service")
+        self.machine.systemctl("start", "riposted-stamp.socket")
+        self.addCleanup(self.machine.systemctl, "stop", "riposted-stamp.socket")
+        self.assertNotEqual(self.machine.systemctl("start", "riposted.service", check=False).returncode, 0)
+        await_true(lambda: self.own_messages('clock = "system": adjtimex: Operation not permitted'), "the reason")
+        with open(MANUAL, encoding="utf-8") as file:
+            drop_in, = re.findall(r"^```\n(\[Service\]\nProtectClock=.*?)^```", file.read(), re.DOTALL | re.MULTILINE)
+        self.drop_in(drop_in)
+        self.machine.systemctl("reset-failed", "riposted.service")
+        self.start()
+        # What the host's kernel says: synchronized, or the 16 s of an unknown error; never "nothing is known".
+        self.assertNotEqual(estimate(), UNKNOWN)
+        self.assertTrue(estimate() >> 15 or estimate() & 0x3fff == ESTIMATE_OF_16_SECONDS)
 
     def test_metrics_are_served_if_their_socket_is_enabled(self):
         self.machine.systemctl("restart", "riposted-metrics.socket")
