@@ -178,13 +178,11 @@ void write_connections(Writer& out, const Snapshot& snapshot, const Shown& shown
 }
 
 void write_sessions(Writer& out, const Snapshot& snapshot) {
-    out.single(
-        {"riposte_stamp_sessions", Type::gauge,
-         "Sessions of stamp that asked within the last 15 minutes."},
-        snapshot.stamp_sessions);
-    out.single(
-        {"riposte_stamp_sessions_limit", Type::gauge, "Places for sessions of stamp."},
-        snapshot.stamp_sessions_max);
+    const Labels labels = {{"service", to_string(ServiceKind::stamp)}};
+    out.begin({"riposte_sessions", Type::gauge, "Sessions that asked within the last 15 minutes."});
+    out.sample(labels, snapshot.stamp_sessions);
+    out.begin({"riposte_sessions_limit", Type::gauge, "Places for sessions."});
+    out.sample(labels, snapshot.stamp_sessions_max);
 }
 
 uint64_t dropped_datagrams(const Totals& totals, ServiceKind kind) {

@@ -258,7 +258,7 @@ class Sessions(StampTest):
         self.assertEqual(self.ask(client, address).sequence, 1)
 
     def test_a_full_table_serves_the_sessions_that_it_has(self):
-        daemon = self.daemon(config='[[listen]]\nservice = "stamp"\naddress = "127.0.0.1:0"\nsessions = 1\n')
+        daemon = self.daemon(config='[[listen]]\nservice = "stamp"\naddress = "127.0.0.1:0"\nsessions_max = 1\n')
         address = ("127.0.0.1", daemon.port("stamp", "udp"))
         clients = [self.datagram_socket() for _ in range(8)]
         for count in range(2):

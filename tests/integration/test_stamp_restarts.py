@@ -74,8 +74,8 @@ class Restarts(StampTest):
     def sessions(address):
         with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}/metrics", timeout=WAIT) as answer:
             samples = dict(line.split() for line in answer.read().decode().splitlines()
-                           if line.startswith("riposte_stamp_sessions"))
-        return int(samples["riposte_stamp_sessions"]), int(samples["riposte_stamp_sessions_limit"])
+                           if line.startswith("riposte_sessions"))
+        return tuple(int(samples[f'riposte_sessions{name}{{service="stamp"}}']) for name in ("", "_limit"))
 
     def test_without_sessions_nothing_is_stored(self):
         manager = self.manager()
