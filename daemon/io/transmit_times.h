@@ -9,11 +9,12 @@
 //
 // Some kernels count a request even if its datagram is then not sent. So after a failure the count
 // begins anew: the option is set again, and times that were not read by then are lost. One that
-// comes later still has a number of the old count; its reader must compare times (backend.h).
+// comes later still has a number of the old count, so the worker compares times, too
+// (timed_answers.h).
 //
-// The error queue makes epoll and io_uring report the socket again and again, so whoever is told of
-// an error reads it, whatever is in it. ICMP errors, which only an inherited socket may have asked
-// for (IP_RECVERR), are read and forgotten.
+// While the error queue has something, epoll and io_uring report the socket again and again, so a
+// backend that sees an error reads the queue, whatever is in it. ICMP errors, which only an
+// inherited socket may have asked for (IP_RECVERR), are read and dropped.
 #pragma once
 
 #include "daemon/io/backend.h"

@@ -9,8 +9,8 @@
 // sessions compete nor find two that are taken for one. A session without a place gets no answer:
 // an answer that counts from zero each time would invent losses.
 //
-// Sources can be forged, and a forged source cannot be told from an honest one that asks as often.
-// So a place has its price, and it is paid in questions:
+// Sources can be forged, and a forged source looks like an honest one that asks as often. So a
+// place has its price, and it is paid in questions:
 //
 //   - A session is confirmed by a question that comes `confirm_ms` or more after its first one.
 //     Until then it has to give its place to another one: in `quick_ways` of a set when it was idle

@@ -44,7 +44,7 @@ struct Snapshot {
     uint64_t buffer_max_bytes = 0;
     uint64_t memory_bound_bytes = 0;
     uint64_t stamp_sessions = 0;     ///< in use
-    uint64_t stamp_sessions_max = 0; ///< places for them; 0: there is no listener of stamp
+    uint64_t stamp_sessions_max = 0; ///< places for them; 0: no listener of stamp
     bool inherited = false;          ///< all listeners were inherited
     std::vector<ListenerReport> listeners{};
     ReloadReport reload{};

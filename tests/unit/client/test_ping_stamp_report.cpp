@@ -52,7 +52,7 @@ TEST_CASE("the summary has losses, hops and classes of each way, and what was fo
     CHECK(fits(stamp_text(result_of(test::stamp_sample()), {.several = false, .columns = 60}), 60));
 }
 
-TEST_CASE("conditions may be of one way, and are met if the ways cannot be told apart") {
+TEST_CASE("conditions may be of one way, and are met if the reflector does not separate the ways") {
     const auto measured = [](const PingResult& result, std::string_view text) {
         return metric(result, parse_fail_if(text).value().front().metric);
     };

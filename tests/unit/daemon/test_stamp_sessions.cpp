@@ -153,7 +153,8 @@ TEST_CASE("in a flood sessions in use keep their places, slow ones too, and new 
     CHECK(std::ranges::all_of(late, [](const Sender& each) { return each.asked > 1; }));
 }
 
-TEST_CASE("sources that ask twice, at any distance, keep no new session out and nobody's place") {
+TEST_CASE("sources that ask twice, at any distance, keep no new session out, and take no place of "
+          "others") {
     constexpr uint64_t end_ms = 40'000;
     for (const uint64_t apart_ms : {100U, 1'000U, 5'000U}) {
         CAPTURE(apart_ms);
