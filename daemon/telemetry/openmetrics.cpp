@@ -177,12 +177,18 @@ void write_connections(Writer& out, const Snapshot& snapshot, const Shown& shown
         snapshot.connections_max);
 }
 
-void write_sessions(Writer& out, const Snapshot& snapshot) {
-    const Labels labels = {{"service", to_string(ServiceKind::stamp)}};
+/// Only stamp has sessions.
+void write_sessions(Writer& out, const Snapshot& snapshot, const Shown& shown) {
+    const auto sample = [&](uint64_t value) {
+        shown.each([&](ServiceKind kind, std::string_view name) {
+            if (kind == ServiceKind::stamp)
+                out.sample({{"service", name}}, value);
+        });
+    };
     out.begin({"riposte_sessions", Type::gauge, "Sessions that asked within the last 15 minutes."});
-    out.sample(labels, snapshot.stamp_sessions);
+    sample(snapshot.stamp_sessions);
     out.begin({"riposte_sessions_limit", Type::gauge, "Places for sessions."});
-    out.sample(labels, snapshot.stamp_sessions_max);
+    sample(snapshot.stamp_sessions_max);
 }
 
 uint64_t dropped_datagrams(const Totals& totals, ServiceKind kind) {
@@ -316,7 +322,7 @@ std::string exposition(const Snapshot& snapshot, ExpositionFormat format) {
     write_build(out, snapshot);
     write_listeners(out, snapshot, shown);
     write_connections(out, snapshot, shown);
-    write_sessions(out, snapshot);
+    write_sessions(out, snapshot, shown);
     write_counters(out, snapshot, shown);
     write_latencies(out, snapshot, shown);
     write_memory(out, snapshot);

@@ -223,7 +223,7 @@ TEST_CASE("an unknown key is refused with the nearest known one") {
                                      "you mean 'address'?"},
         {listen("port = 1"), "riposted.toml:3:1: unknown key 'port' in [[listen]]; it must be "
                              "service, address, allow, deny, connections, message, "
-                             "sequence, sessions, dscp, cos, location, clock, key_file, "
+                             "sequence, sessions_max, dscp, cos, location, clock, key_file, "
                              "keys, authenticated or twamp_light"},
         {"\"a\\nb\" = 1", "riposted.toml:1:1: unknown key 'a\\nb'; it must be backend, workers, "
                           "busy_poll, drain_timeout, log_level, listen, limits, datagrams, "

@@ -92,8 +92,8 @@ TEST_CASE("every value at its bounds is accepted") {
 TEST_CASE("every value beyond its bounds is refused with them") {
     const std::string path(stamp_key_file_bytes_max + 1, 'a');
     const std::vector<std::pair<std::string, std::string>> cases{
-        {"sessions_max = 0", "12: 'sessions_max' is 0; it must be from 1 to 1000000"},
-        {"sessions_max = 1000001", "12: 'sessions_max' is 1000001; it must be from 1 to 1000000"},
+        {"sessions_max = 0", "16: 'sessions_max' is 0; it must be from 1 to 1000000"},
+        {"sessions_max = 1000001", "16: 'sessions_max' is 1000001; it must be from 1 to 1000000"},
         {"dscp = -1", "8: 'dscp' is -1; it must be from 0 to 63"},
         {"dscp = 64", "8: 'dscp' is 64; it must be from 0 to 63"},
         {"dscp = \"ef\"", "8: 'dscp' is a string; it must be \"copy\", or a number from 0 to 63"},

@@ -175,6 +175,20 @@ TEST_CASE("a service without a listener is shown if it has counted something") {
     CHECK(text.find("service=") == std::string::npos);
 }
 
+TEST_CASE("sessions are those of stamp, if it has a listener") {
+    Snapshot snapshot = small();
+    snapshot.stamp_sessions = 7;
+    snapshot.stamp_sessions_max = 4096;
+    CHECK(!exposition(snapshot, ExpositionFormat::prometheus).contains("riposte_sessions{"));
+    snapshot.listeners.push_back(
+        {.kind = ServiceKind::stamp,
+         .transport = Transport::udp,
+         .address = "udp://127.0.0.1:862"});
+    const std::string text = exposition(snapshot, ExpositionFormat::prometheus);
+    CHECK(has(text, R"(riposte_sessions{service="stamp"} 7)"));
+    CHECK(has(text, R"(riposte_sessions_limit{service="stamp"} 4096)"));
+}
+
 TEST_CASE("values of labels are escaped") {
     Snapshot snapshot = small();
     snapshot.version = "a\\b\"c\nd";
