@@ -1,6 +1,7 @@
 // Replies whose times of transmission are asked for, and the error queue that these come through.
 #include "common/clock.h"
 #include "tests/conformance/harness.h"
+#include "tests/support/skip.h"
 
 using namespace riposte;
 using namespace riposte::test;

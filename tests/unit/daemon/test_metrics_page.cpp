@@ -52,6 +52,7 @@ doctest::String toString(const Form& form) {
 Snapshot full() {
     Snapshot snapshot{.version = "1.2.3", .backend = "epoll", .workers = 1};
     snapshot.listeners.push_back({ServiceKind::echo, Transport::tcp, "tcp://192.0.2.1:7"});
+    snapshot.listeners.push_back({ServiceKind::stamp, Transport::udp, "udp://192.0.2.1:862"});
     snapshot.scrapes = {{"200", 1}};
     snapshot.scrapes_rejected = {{"crowded", 1}};
     snapshot.process = {
