@@ -51,8 +51,7 @@ bool set_timestamping(int fd, uint32_t flags) {
 template<class Visit>
 void read_queue(int fd, const Visit& visit) {
     constexpr unsigned at_once = 16;
-    constexpr size_t control_bytes =
-        512; // as in datagram_socket.cpp, and the error with an address
+    constexpr size_t control_bytes = 512; // more than Control of datagram_socket.cpp needs
     struct Room {
         alignas(cmsghdr) std::array<std::byte, control_bytes> bytes;
     };

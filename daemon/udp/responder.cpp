@@ -96,7 +96,7 @@ Counter counter_of(StampOutcome outcome) {
 
 UdpResponder::UdpResponder(Turn& turn, WorkerTelemetry& telemetry, uint32_t rate_entries)
     : turn_(turn), telemetry_(telemetry), clock_(turn.host), rates_(rate_entries),
-      replies_(turn.pools.datagrams.buffers().count()) {}
+      replies_(turn.pools.datagrams.buffers().count()), timed_(replies_.size()) {}
 
 UdpResponder::Lists UdpResponder::lists_of(const UdpLimits& share) {
     return {
@@ -240,8 +240,9 @@ bool UdpResponder::reflect(
     ReplyTrain train(buffer, bytes);
     train.append(bytes.first(reply.size));
     push(at, train);
-    replies_[buffer].timed = {
-        .session = reply.session, .sequence = reply.sequence, .stamped_ns = reply.sent_ns};
+    if (info.timed)
+        timed_[buffer] = {
+            .session = reply.session, .sequence = reply.sequence, .stamped_ns = reply.sent_ns};
     return true;
 }
 
@@ -295,11 +296,7 @@ std::optional<uint32_t> UdpResponder::send_longer_reply(ListenerSlot& at, Buffer
 void UdpResponder::push(ListenerSlot& at, const ReplyTrain& train) {
     assert(train.count() > 0);
     replies_[train.buffer()] = {
-        static_cast<uint16_t>(train.count()),
-        train.segment_bytes(),
-        at.socket.kind,
-        turn_.now_ns,
-        {}};
+        static_cast<uint16_t>(train.count()), train.segment_bytes(), at.socket.kind, turn_.now_ns};
     ++at.replies;
     turn_.ops.push_back(
         {.kind = OpKind::send_to,
@@ -329,7 +326,7 @@ void UdpResponder::sent(ListenerSlot& from, const Event& event) {
     if (count < reply.count)
         telemetry_.metrics.add(reply.service, Counter::datagrams_send_failed, reply.count - count);
     if (const DatagramInfo& info = turn_.pools.datagrams.info(event.buffer); info.timed)
-        timed_answers_.sent(event.token, info.transmit_id, reply.timed);
+        timed_answers_.sent(event.token, info.transmit_id, timed_[event.buffer]);
     --from.replies;
     turn_.pools.datagrams.buffers().move(event.buffer, Owner::worker, Owner::pool);
 }

@@ -75,7 +75,6 @@ private:
         uint16_t segment_bytes;
         ServiceKind service; ///< that replied; its listener may have another one by now
         uint64_t since_ns;   ///< when the request arrived
-        TimedAnswer timed;   ///< if its DatagramInfo says so
     };
 
     struct Lists {
@@ -109,7 +108,8 @@ private:
     TimedAnswers timed_answers_;
     CidrSet longer_answers_to_;
     std::optional<Lists> reserved_;
-    std::vector<Reply> replies_; ///< by buffer; valid while it is being sent
+    std::vector<Reply> replies_;     ///< by buffer; valid while it is being sent
+    std::vector<TimedAnswer> timed_; ///< likewise, if its DatagramInfo is timed
     log::Limit debug_limit_{1000, 1000};
     log::Limit refused_limit_{1000, 1000};
 };
