@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
@@ -166,6 +167,30 @@ class FollowUp(StampTest):
                     self.assertLess(left, end)
             client.sendto(question(100, self.ASKED), address)
             self.assertEqual(self.parse(client.recv(100))[1][0], 99)
+
+    @needs_root
+    @needs_program("tc")
+    def test_the_time_in_a_queue_before_the_device_is_part_of_it(self):
+        enter_network(self)
+        # 1042 bytes take 26 ms, but for the first. All answers wait behind all questions.
+        shaped = subprocess.run("tc qdisc add dev lo root tbf rate 320kbit burst 1600 latency 20s".split(),
+                                capture_output=True, text=True, check=False)
+        if shaped.returncode:
+            self.skipTest(f"this kernel limits no rate: {shaped.stderr.strip()}")
+        _, address = self.serve("stamp", transport="udp")
+        client = self.datagram_socket()
+        padding = bytes.fromhex("80010380") + bytes(0x380)
+        count = 20
+        for sequence in range(count):
+            client.sendto(question(sequence, self.ASKED + padding), address)
+        answers = [self.parse(client.recv(2000)) for _ in range(count)]
+        self.assertEqual([parsed for _, parsed in answers], [(0, 0, 0)] * count)  # none had left in time
+        client.sendto(question(count, self.ASKED), address)
+        _, (number, left, method) = self.parse(client.recv(100))
+        self.assertEqual((number, method), (count - 1, 2))
+        waited = (left - answers[-1][0].sent) / 2**32
+        self.assertGreater(waited, 0.2)
+        self.assertLess(left, ntp(time.time()))
 
     def test_it_goes_on_after_a_reload_that_takes_the_service_away_and_brings_it_back(self):
         config = '[[listen]]\nservice = "{}"\naddress = "udp://127.0.0.1:0"\n'
