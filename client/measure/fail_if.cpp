@@ -164,8 +164,17 @@ std::string describe(const Check& check, uint64_t maximum_of) {
 }
 
 bool mentions(const FailIf& conditions, MetricKind kind) {
-    return std::ranges::any_of(
-        conditions, [kind](const Condition& condition) { return condition.metric.kind == kind; });
+    return std::ranges::any_of(conditions, [kind](const Condition& condition) {
+        return condition.metric.kind == kind && !is_of_way(condition.metric);
+    });
+}
+
+bool judges_losses(const FailIf& conditions, Since way) {
+    return std::ranges::any_of(conditions, [way](const Condition& condition) {
+        const Metric& metric = condition.metric;
+        return metric.since == way &&
+               (metric.kind == MetricKind::loss || metric.kind == MetricKind::lost);
+    });
 }
 
 } // namespace riposte::client

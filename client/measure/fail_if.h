@@ -136,7 +136,9 @@ std::vector<Check> check(
 /// (...)"; 0: it is not.
 std::string describe(const Check& check, uint64_t maximum_of = 0);
 
-/// Does any condition speak of it?
+/// Does any condition speak of it, not of one way alone?
 bool mentions(const FailIf& conditions, MetricKind kind);
+/// Does any condition speak of the losses of this way?
+bool judges_losses(const FailIf& conditions, Since way);
 
 } // namespace riposte::client

@@ -104,7 +104,7 @@ std::optional<double> count_metric(const OutcomeCounts& counts, MetricKind kind)
     return std::nullopt;
 }
 
-bool has_failures(const OutcomeCounts& counts, const FailIf& fail_if) {
+bool has_failures(const OutcomeCounts& counts, const FailIf& fail_if, uint64_t judged) {
     if (mentions(fail_if, MetricKind::errors))
         return false;
     const auto fails = [&](uint64_t count, MetricKind kind) {
@@ -115,7 +115,8 @@ bool has_failures(const OutcomeCounts& counts, const FailIf& fail_if) {
         return true;
     if (mentions(fail_if, MetricKind::loss))
         return false;
-    return fails(counts.lost, MetricKind::lost) || fails(counts.refused, MetricKind::refused) ||
+    return fails(counts.lost - std::min(judged, counts.lost), MetricKind::lost) ||
+           fails(counts.refused, MetricKind::refused) ||
            fails(counts.too_big, MetricKind::too_big) || counts.unreachable > 0 ||
            counts.closed > 0;
 }

@@ -56,14 +56,16 @@ std::optional<double> retransmits_metric(const Result& result) {
 /// place of the rule that it be zero, one on `loss` that of the rule for all without an answer, one
 /// on `errors` that of every rule. Duplicates, reordering and lateness never count; what this
 /// machine did not send is excused by a condition on `errors` alone.
-bool has_failures(const OutcomeCounts& counts, const FailIf& fail_if);
+/// `judged`: losses that other conditions judge.
+bool has_failures(const OutcomeCounts& counts, const FailIf& fail_if, uint64_t judged = 0);
 
 /// Exit::ok: something was answered, nothing failed that no condition excuses, and none is met. The
 /// result's own metric() says what was measured. `answers`: which are more than the answered ones
-/// where a refusal is an answer, too.
+/// where a refusal is an answer, too. `judged`: as above.
 template<class Result>
-Exit common_verdict(const Result& result, const FailIf& fail_if, uint64_t answers) {
-    if (answers == 0 || has_failures(result.counts, fail_if))
+Exit common_verdict(
+    const Result& result, const FailIf& fail_if, uint64_t answers, uint64_t judged = 0) {
+    if (answers == 0 || has_failures(result.counts, fail_if, judged))
         return Exit::failed;
     const auto measured = [&](const Metric& wanted) { return metric(result, wanted); };
     for (const Check& each : check(fail_if, measured))

@@ -53,6 +53,17 @@ std::optional<double> way_metric(const PingResult& result, const Metric& metric)
     return 100 * lost / static_cast<double>(counts.sent); // as the summary has it
 }
 
+/// The losses of ways that conditions speak of. Those of the other way, and of either, are not
+/// among them.
+uint64_t judged_losses(const PingResult& result, const FailIf& fail_if) {
+    uint64_t losses = 0;
+    for (const Since way : {Since::there, Since::back})
+        if (judges_losses(fail_if, way))
+            losses += static_cast<uint64_t>(
+                way_metric(result, {.kind = MetricKind::lost, .since = way}).value_or(0));
+    return losses;
+}
+
 } // namespace
 
 FlowVerdict judge_flows(const PingResult& result) {
@@ -118,7 +129,8 @@ Exit verdict(const PingResult& result, const FailIf& fail_if) {
     const OutcomeCounts& counts = result.counts;
     const bool counts_refusals = result.connects_only && mentions(fail_if, MetricKind::refused);
     return common_verdict(
-        result, fail_if, counts.answered + (counts_refusals ? counts.refused : 0));
+        result, fail_if, counts.answered + (counts_refusals ? counts.refused : 0),
+        judged_losses(result, fail_if));
 }
 
 } // namespace riposte::client

@@ -84,6 +84,25 @@ class Reflectors(RiposteTest):
         self.assertEqual(found["stamp"]["back"]["lost"], found["counts"]["lost"])
         self.assertGreater(found["counts"]["lost"], 5)
 
+    def test_conditions_may_be_of_one_way(self):
+        with Reflector() as peer:
+            answer, lossless = peer.handler, peer.handler
+
+            def loses_answers(server, data, client):
+                if peer.next % 3 == 2:
+                    peer.next += 1  # counted, and lost
+                else:
+                    answer(server, data, client)
+            for handler, conditions, status, reason in (
+                    (lossless, "there.loss>0%,back.lost>0", 0, ""),
+                    (loses_answers, "there.lost>0", 1, ""),  # the others fail without a condition
+                    (loses_answers, "there.lost>0,back.loss>90%,loss>90%", 0, ""),
+                    (loses_answers, "there.lost>0,back.lost>3,loss>90%", 1, r"back\.lost is \d+ \(--fail-if back")):
+                peer.handler = handler
+                done = run("ping", "-q", "-c", 30, "-i", "5ms", "-W", "1s", "--fail-if", conditions, peer.endpoint)
+                self.assertEqual(done.returncode, status, f"{conditions}: {done}")
+                self.assertRegex(done.stderr, reason)
+
     def test_answers_of_twamp_light_are_understood(self):
         with Reflector(counts=False, bytes_max=41, returns_ssid=False) as peer:
             found = ping("-c", 5, peer.endpoint)

@@ -64,6 +64,17 @@ TEST_CASE("conditions may be of one way, and are met if the reflector does not s
     CHECK(measured(result, "there.duplicated>0") == 0.0);
     CHECK(measured(result, "back.reordered>0") == 0.0);
     CHECK(verdict(result, parse_fail_if("there.loss>1.4%").value()) == Exit::failed);
+    const auto verdict_on = [](uint64_t lost, std::string_view text) {
+        PingResult judged = result_of(test::stamp_sample());
+        judged.counts.lost = lost;
+        return verdict(judged, parse_fail_if(text).value());
+    };
+    CHECK(verdict_on(10, "there.lost>6,back.lost>4") == Exit::ok);
+    CHECK(verdict_on(10, "there.loss>2%,back.loss>1%") == Exit::ok);
+    CHECK(verdict_on(11, "there.lost>6,back.lost>4") == Exit::failed); // one of either way
+    CHECK(verdict_on(10, "there.lost>6") == Exit::failed);             // those of the way back
+    CHECK(verdict_on(10, "there.duplicated>6,back.reordered>4") == Exit::failed);
+    CHECK(verdict_on(11, "lost>11,there.lost>6") == Exit::ok);
 
     auto copies = std::make_shared<StampResult>(QuestionShape{}, 64);
     copies->books.sent(1);
