@@ -8,7 +8,7 @@ from client import Running, comment, parse_json
 from daemon import RiposteTest, await_true, needs_root
 from link import FORWARD, UDP, Faults, Link
 from reflector import Reflector
-from stamp_truth import StampTruth, check_clock
+from stamp_truth import StampTruth, all_answered, check_clock
 from truth_case import RESPONDER, TIMEOUT, disjoint
 
 PORT = 862
@@ -41,6 +41,7 @@ class Ways(RiposteTest):
 
     def finish(self, client, link):
         done = parse_json(client.finish())
+        await_true(lambda: all_answered(link), "an answer to each question that arrived")
         link.settle()
         self.assertEqual(link.log.drops, (0, 0))
         return done.json["endpoints"][0]

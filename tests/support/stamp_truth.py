@@ -25,17 +25,30 @@ class Answer:
         self.life = 0
 
 
+def exchange(log, port):
+    """The questions as they arrived, all packets on the way back, and the answers as the reflector sent them."""
+    arrived = sorted((packet for packet in log.select(FORWARD, UDP, port=port) if packet.arrived()),
+                     key=lambda packet: packet.out_before_ns)
+    backward = log.select(BACKWARD, UDP, port=port)
+    originals = sorted((packet for packet in backward if not packet.flags & COPY), key=lambda packet: packet.in_ns)
+    return arrived, backward, originals
+
+
+def all_answered(link, port=862):
+    """Whether the reflector, perhaps on a busy machine, has answered all that arrived."""
+    link.settle()
+    arrived, _, originals = exchange(link.log, port)
+    return len(originals) >= len(arrived)
+
+
 class StampTruth:
     """`sent` questions are probes; those behind them are closing questions. The reflector must have answered all that
     arrived."""
 
     def __init__(self, log, port, sent):
-        forward = log.select(FORWARD, UDP, port=port)
-        backward = log.select(BACKWARD, UDP, port=port)
+        arrived, backward, originals = exchange(log, port)
         self.sent = sent
-        arrived = sorted((packet for packet in forward if packet.arrived()), key=lambda packet: packet.out_before_ns)
         self.questions = [number_of(packet) for packet in arrived]
-        originals = sorted((packet for packet in backward if not packet.flags & COPY), key=lambda packet: packet.in_ns)
         assert len(originals) == len(arrived), f"{len(arrived)} questions, {len(originals)} answers"
         self.answers = [Answer(packet, question) for packet, question in zip(originals, self.questions)]
         self._count_lives()
