@@ -11,7 +11,7 @@
 #include "daemon/log/log.h"
 #include "daemon/tcp/tcp_limits.h"
 #include "daemon/telemetry/access_log.h"
-#include "daemon/telemetry/http_address.h"
+#include "daemon/telemetry/metrics_config.h"
 #include "daemon/udp/udp_limits.h"
 
 #include <cstddef>

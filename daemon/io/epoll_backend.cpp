@@ -1,8 +1,8 @@
 #include "daemon/io/epoll_backend.h"
 
+#include "common/reset.h"
 #include "common/spin.h"
 #include "common/text.h"
-#include "daemon/core/reset.h"
 
 #include <algorithm>
 #include <cassert>

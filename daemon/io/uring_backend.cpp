@@ -1,8 +1,8 @@
 #include "daemon/io/uring_backend.h"
 
 #include "build_features.h"
+#include "common/reset.h"
 #include "common/spin.h"
-#include "daemon/core/reset.h"
 
 #include <algorithm>
 #include <array>

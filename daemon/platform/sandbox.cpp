@@ -6,7 +6,7 @@
 //     kernel/seccomp.c. Only rare calls have conditions.
 //   - A filter sees numbers, not the memory that a pointer points to. So the size of the address
 //     distinguishes calls of connect(2): the two bytes of AF_UNSPEC reset a connection
-//     (core/reset.h), and every other family rejects an address that short.
+//     (common/reset.h), and every other family rejects an address that short.
 //   - An `int` argument is compared in its own 32 bits: the kernel reads no more of it, and the
 //     other bits of the register are undefined.
 //   - A refused call fails with EPERM, as in the service's unit, and not with ENOSYS, for which the

@@ -10,7 +10,7 @@
 #include "common/fd.h"
 #include "common/reason.h"
 #include "daemon/platform/systemd.h"
-#include "daemon/telemetry/http_address.h"
+#include "daemon/telemetry/metrics_config.h"
 
 #include <cstdint>
 #include <string>

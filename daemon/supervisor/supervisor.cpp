@@ -297,8 +297,7 @@ void Supervisor::stop(const char* signal) {
         phase_ = Phase::draining;
         reload_.stop();
         const Config& config = deployment_.config();
-        if (http_)
-            http_->set_draining();
+        scrapes_.set_draining();
         report_with_memory([&] {
             const uint64_t open = totals().connections_open();
             log::info(

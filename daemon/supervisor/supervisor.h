@@ -5,7 +5,7 @@
 //   SIGHUP            reload (reload.h)
 //   SIGUSR1           statistics to the log
 //
-// It also serves the daemon's metrics (telemetry/http_server.h) in its own loop until it ends,
+// It also serves the daemon's metrics (telemetry/scrape_answers.h) in its own loop until it ends,
 // during a drain as well.
 //
 // The manager's watchdog is notified only while every worker's loop turns (watchdog.h).
@@ -18,6 +18,7 @@
 
 #include "common/error.h"
 #include "common/fd.h"
+#include "common/http/server.h"
 #include "daemon/config/config.h"
 #include "daemon/config/options.h"
 #include "daemon/listen/listeners.h"
@@ -28,7 +29,7 @@
 #include "daemon/supervisor/reload.h"
 #include "daemon/supervisor/stamp_store.h"
 #include "daemon/supervisor/watchdog.h"
-#include "daemon/telemetry/http_server.h"
+#include "daemon/telemetry/scrape_answers.h"
 #include "daemon/telemetry/snapshot.h"
 #include "daemon/worker/worker_thread.h"
 
@@ -101,7 +102,9 @@ private:
     double start_seconds_ = 0;    ///< when the start ended, since 1970
 
     std::vector<HttpSocket> http_sockets_; ///< the server owns their descriptors
-    std::unique_ptr<HttpServer> http_;     ///< null: metrics are not served
+    ScrapeAnswers scrapes_{
+        [this](Representation representation) { return http_document(representation); }};
+    std::unique_ptr<HttpServer> http_; ///< null: metrics are not served
 };
 
 } // namespace riposte

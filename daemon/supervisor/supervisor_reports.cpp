@@ -125,9 +125,10 @@ Result<void> Supervisor::open_http(std::vector<HttpSocket> sockets) {
     for (HttpSocket& socket : sockets)
         listeners.push_back(std::move(socket.fd));
     http_sockets_ = std::move(sockets);
-    auto server = HttpServer::create(std::move(listeners), [this](Representation representation) {
-        return http_document(representation);
-    });
+    auto server = HttpServer::create(
+        std::move(listeners), [this](const HttpRequest& request, uint64_t now_us) {
+            return scrapes_.answer(request, now_us);
+        });
     if (!server)
         return fail(Exit::os, fmt::format("metrics: {}", errno_text(server.error())));
     http_ = std::move(*server);

@@ -1,6 +1,7 @@
-// A server on loopback and on a unix socket, with clients in the same thread and the test's own
-// clock; server and clients run in turns.
-#include "daemon/telemetry/http_server.h"
+// The daemon's server on loopback and on a unix socket, with clients in the same thread and the
+// test's own clock; server and clients run in turns.
+#include "common/http/server.h"
+#include "daemon/telemetry/scrape_answers.h"
 #include "tests/support/child.h"
 #include "tests/support/patience.h"
 
@@ -60,17 +61,21 @@ struct Bench {
     sockaddr_in tcp{};
     sockaddr_un local{};
     socklen_t local_size = 0;
+    ScrapeAnswers answers{[this](Representation kind) {
+        std::string text = fmt::format("{} {} ", static_cast<int>(kind), ++renders);
+        text.resize(document_bytes, '.');
+        return text;
+    }};
     std::unique_ptr<HttpServer> server;
 
     Bench() {
         std::vector<Fd> listeners;
         listeners.push_back(listen_on_loopback(tcp));
         listeners.push_back(listen_on_unix(local, local_size));
-        auto created = HttpServer::create(std::move(listeners), [this](Representation kind) {
-            std::string text = fmt::format("{} {} ", static_cast<int>(kind), ++renders);
-            text.resize(document_bytes, '.');
-            return text;
-        });
+        auto created = HttpServer::create(
+            std::move(listeners), [this](const HttpRequest& request, uint64_t at_us) {
+                return answers.answer(request, at_us);
+            });
         REQUIRE(created.has_value());
         server = std::move(*created);
     }
@@ -194,7 +199,7 @@ TEST_CASE("HEAD is GET without the body") {
 TEST_CASE("/healthz is ok, and draining during a drain") {
     Bench bench;
     CHECK(body(bench.ask(get("/healthz"))) == "ok\n");
-    bench.server->set_draining();
+    bench.answers.set_draining();
     const std::string answer = bench.ask(get("/healthz"));
     CHECK(status_line(answer) == "HTTP/1.1 503 Service Unavailable");
     CHECK(body(answer) == "draining\n");

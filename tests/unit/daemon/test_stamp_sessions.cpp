@@ -13,7 +13,7 @@ using namespace riposte;
 
 namespace {
 
-constexpr HashSecret secret{1, 2};
+constexpr HashSecret session_secret{1, 2};
 
 StampSessionId sender(uint32_t host, uint16_t port = 862) {
     sockaddr_in address{};
@@ -76,7 +76,7 @@ uint64_t sum(const std::vector<Sender>& all, uint32_t Sender::* member) {
 } // namespace
 
 TEST_CASE("a full table has no place for another session, and keeps those it has") {
-    StampSessions sessions(StampSessions::ways, secret);
+    StampSessions sessions(StampSessions::ways, session_secret);
     const auto find = [&](uint32_t host, uint64_t now_ms) {
         return sessions.find(sender(host), now_ms) != nullptr;
     };
@@ -98,7 +98,7 @@ TEST_CASE("a full table has no place for another session, and keeps those it has
 
 TEST_CASE("a session that was seen once gives its place to another one") {
     const auto taken_after = [](uint64_t idle_ms) {
-        StampSessions sessions(StampSessions::ways, secret);
+        StampSessions sessions(StampSessions::ways, session_secret);
         for (uint32_t host = 1; host <= StampSessions::ways; ++host)
             sessions.find(sender(host), 0);
         uint32_t taken = 0;
@@ -113,7 +113,7 @@ TEST_CASE("a session that was seen once gives its place to another one") {
 }
 
 TEST_CASE("a burst of questions confirms no session") {
-    StampSessions sessions(StampSessions::ways, secret);
+    StampSessions sessions(StampSessions::ways, session_secret);
     for (uint64_t now_ms = 0; now_ms < StampSessions::confirm_ms; ++now_ms)
         CHECK_FALSE(sessions.find(sender(1), now_ms)->confirmed);
     CHECK(sessions.find(sender(1), StampSessions::confirm_ms)->confirmed);
@@ -121,7 +121,7 @@ TEST_CASE("a burst of questions confirms no session") {
 
 TEST_CASE(
     "a session whose place no other one needs continues after a long pause, confirmed or not") {
-    StampSessions sessions(64, secret);
+    StampSessions sessions(64, session_secret);
     sessions.find(sender(1), 0)->sent = 7;
     CHECK(sessions.find(sender(1), StampSessions::idle_ms)->sent == 7);
     CHECK(sessions.find(sender(1), 2 * StampSessions::idle_ms + 1)->sent == 0);
@@ -131,7 +131,7 @@ TEST_CASE("in a flood sessions in use keep their places, slow ones too, and new 
     constexpr uint64_t flood_from_ms = 30'000;
     constexpr uint64_t new_from_ms = 60'000;
     constexpr uint64_t end_ms = 120'000;
-    StampSessions sessions(1024, secret);
+    StampSessions sessions(1024, session_secret);
     auto brisk = senders(0x0a000000, 100, 1'000, 0);
     auto slow = senders(0x0a010000, 100, 10'000, 0);
     auto late = senders(0x0a020000, 100, 1'000, new_from_ms);
@@ -208,10 +208,10 @@ TEST_CASE("a session whose place another one takes is not in use any more") {
 }
 
 TEST_CASE("sessions continue in another table with the same secret") {
-    StampSessions before(64, secret);
+    StampSessions before(64, session_secret);
     for (uint32_t host = 1; host <= 3; ++host)
         before.find(sender(host), 5)->sent = host;
-    StampSessions after(StampSessions::ways, secret);
+    StampSessions after(StampSessions::ways, session_secret);
     for (const StampSession& session : before.places())
         CHECK(after.adopt(session) == (session.tag != 0));
     for (uint32_t host = 1; host <= 3; ++host)

@@ -1,4 +1,4 @@
-#include "daemon/telemetry/http_address.h"
+#include "common/http/address.h"
 
 #include "common/text.h"
 

@@ -4,7 +4,7 @@
 // hundredth of a second, and the bucket is empty when that time is a whole burst ahead. While
 // accepting pauses, listeners are removed from the epoll, because they would stay readable.
 
-#include "daemon/telemetry/http_server.h"
+#include "common/http/server.h"
 
 #include <algorithm>
 #include <cassert>

@@ -1,4 +1,4 @@
-// The addresses on which the daemon serves its metrics:
+// The addresses on which a program serves its metrics:
 //
 //     tcp://HOST:PORT       as in [[listen]]; HOST may be `*`
 //     unix:/PATH            a socket in the file system, by its absolute path
@@ -10,7 +10,6 @@
 #include <expected>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace riposte {
 
@@ -29,13 +28,5 @@ std::expected<HttpAddress, EndpointError> parse_http_address(std::string_view te
 
 /// The canonical spelling, which parse_http_address() reads back.
 std::string to_string(const HttpAddress& address);
-
-/// Where the daemon serves its metrics; see telemetry/http_server.h.
-struct MetricsConfig {
-    std::vector<HttpAddress> listen{}; ///< none: nowhere
-    std::string origin{};              ///< "riposted.toml:12:1" of `listen`, for errors
-
-    bool operator==(const MetricsConfig& other) const { return listen == other.listen; }
-};
 
 } // namespace riposte

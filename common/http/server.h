@@ -1,7 +1,7 @@
-// A small HTTP/1.1 server for metrics, status and health, in the main thread, which also has other
-// work. The server never blocks: its sockets are in an epoll of its own, whose descriptor the owner
-// polls; the owner calls on_ready() when that is readable or the deadline has come. The owner
-// passes in the time.
+// A small HTTP/1.1 server for metrics, status and health, in a thread that may have other work. The
+// server never blocks: its sockets are in an epoll of its own, whose descriptor the owner polls;
+// the owner calls on_ready() when that is readable or the deadline has come. The owner passes in
+// the time, and what is answered to a request.
 //
 // One connection is one request: read the head, answer, send FIN, then discard input until the
 // peer's FIN (with unread input a close would send RST, and the peer might lose the answer).
@@ -11,18 +11,18 @@
 // Clients may be hostile, or many. The limits:
 //   - `connections_max` at once; one more evicts the oldest that only lingers, else the oldest;
 //   - `lifetime_us` from accept to end, whatever the peer does; a connection cut off is reset;
-//   - 8 KiB of head (http_request.h), and `linger_bytes_max` discarded;
+//   - 8 KiB of head (request.h), and `linger_bytes_max` discarded;
 //   - `accepts_per_second` over all listeners in turn. Beyond it new connections wait in the
 //     backlog, and no listener is polled until there is room again, nor for a while after accept(2)
-//     has failed because descriptors or memory ran out;
-//   - the document is rendered at most `renders_per_second` times a second; otherwise the last one
-//     is sent again.
+//     has failed because descriptors or memory ran out.
+// What is costly to render has a limit of its own (documents.h).
 #pragma once
 
 #include "common/fd.h"
-#include "daemon/telemetry/http_request.h"
+#include "common/http/answer.h"
+#include "common/http/request.h"
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -51,25 +51,21 @@ public:
     static constexpr size_t connections_max = 32;
     static constexpr uint64_t lifetime_us = 5'000'000;
     static constexpr uint64_t accepts_per_second = 100;
-    static constexpr size_t renders_per_second = 20;
     static constexpr size_t linger_bytes_max = size_t{2} << 20;
     static constexpr uint64_t pause_us = 250'000; ///< after a failed accept(2)
 
-    /// The document for /metrics.
-    using Render = std::function<std::string(Representation)>;
+    /// What is answered to a complete request, at this time.
+    using Answer = std::function<HttpAnswer(const HttpRequest&, uint64_t now_us)>;
 
     /// `listeners` are non-blocking, listening streams of IPv4, IPv6 or AF_UNIX. The error is an
     /// errno.
     static std::expected<std::unique_ptr<HttpServer>, int> create(
-        std::vector<Fd> listeners, Render render);
+        std::vector<Fd> listeners, Answer answer);
 
     int fd() const { return epoll_.get(); } ///< readable: call on_ready()
     /// The latest time for on_ready(), on the clock that the owner passes in.
     std::optional<uint64_t> deadline_us() const;
     void on_ready(uint64_t now_us);
-
-    /// From now on /healthz reports that the daemon drains.
-    void set_draining() { draining_ = true; }
 
     const HttpCounts& counts() const { return counts_; }
     size_t connections() const { return connections_.size(); }
@@ -85,8 +81,8 @@ private:
         HttpRequest request{};
         int code = 0;
         std::string head{};
-        std::shared_ptr<const std::string> body{}; ///< null: none
-        size_t sent = 0;                           ///< of both together
+        std::shared_ptr<const HttpBody> body{}; ///< null: none
+        size_t sent = 0;                        ///< of both together
         size_t lingered = 0;
     };
 
@@ -96,10 +92,10 @@ private:
         bool polled = true; ///< it is in the epoll
     };
 
-    HttpServer(Fd epoll, std::vector<Listener> listeners, Render render)
-        : epoll_(std::move(epoll)), listeners_(std::move(listeners)), render_(std::move(render)) {}
+    HttpServer(Fd epoll, std::vector<Listener> listeners, Answer answer)
+        : epoll_(std::move(epoll)), listeners_(std::move(listeners)), answer_(std::move(answer)) {}
 
-    // Connections, http_server.cpp
+    // Connections, server.cpp
     void advance(Connection& connection, uint64_t now_us);
     void read_request(Connection& connection, uint64_t now_us);
     void write_answer(Connection& connection);
@@ -109,9 +105,8 @@ private:
     void sweep();
     void watch(const Connection& connection, uint32_t events, int operation);
     void prepare_answer(Connection& connection, uint64_t now_us);
-    std::shared_ptr<const std::string> document(Representation representation, uint64_t now_us);
 
-    // Listeners, http_accept.cpp
+    // Listeners, accept.cpp
     void accept_waiting(uint64_t now_us);
     void accept_one(Listener& listener, uint64_t now_us);
     void make_room();
@@ -120,8 +115,7 @@ private:
 
     Fd epoll_;
     std::vector<Listener> listeners_;
-    Render render_;
-    bool draining_ = false;
+    Answer answer_;
     std::vector<Connection> connections_{}; ///< the oldest first
     uint64_t next_id_ = 0;
     HttpCounts counts_{};
@@ -129,10 +123,6 @@ private:
     size_t turn_ = 0;                         ///< the listener to accept from next
     std::optional<uint64_t> paused_until_us_; ///< some listener is not polled
     uint64_t accepts_full_us_ = 0;            ///< when the bucket of accepts is full again
-
-    std::array<std::shared_ptr<const std::string>, representation_kinds> documents_{};
-    std::array<uint64_t, renders_per_second> rendered_us_{}; ///< the last ones, in a ring
-    size_t renders_ = 0;
 };
 
 } // namespace riposte

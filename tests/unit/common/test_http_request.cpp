@@ -1,5 +1,7 @@
-#include "daemon/telemetry/http_request.h"
+#include "common/http/representation.h"
+#include "common/http/request.h"
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -29,6 +31,11 @@ State state_of_field(std::string_view field) {
     return state_of("GET / HTTP/1.0\r\n" + std::string(field) + "\r\n\r\n");
 }
 
+Representation representation_of(std::string_view accept) {
+    using enum Representation;
+    return negotiate(accept, std::array{text, openmetrics, json});
+}
+
 std::string path_of(std::string_view target) {
     const HttpRequest request = whole("GET " + std::string(target) + " HTTP/1.0\r\n\r\n");
     REQUIRE(request.state() == State::complete);
@@ -48,7 +55,7 @@ TEST_CASE("a request reads the same in pieces of any size") {
         CHECK(request.feed(std::string_view(text).substr(first)) == State::complete);
         CHECK(request.method() == "GET");
         CHECK(request.path() == "/metrics");
-        CHECK(request.representation() == Representation::json);
+        CHECK(representation_of(request.accept()) == Representation::json);
     }
     HttpRequest request;
     for (const char c : text)
@@ -75,6 +82,19 @@ TEST_CASE("the path is the target without its query and server") {
     CHECK(path_of("http://localhost?a=/metrics") == "/");
     CHECK(path_of("*") == "*");
     CHECK(path_of("?") == "/");
+}
+
+TEST_CASE("the query is what follows the first question mark, as sent") {
+    const auto query_of = [](std::string_view target) {
+        return std::string(whole("GET " + std::string(target) + " HTTP/1.0\r\n\r\n").query());
+    };
+    CHECK(query_of("/probe?target=a%3A7&module=udp") == "target=a%3A7&module=udp");
+    CHECK(query_of("/metrics") == "");
+    CHECK(query_of("/metrics?") == "");
+    CHECK(query_of("/metrics?a=/b?c") == "a=/b?c");
+    CHECK(query_of("http://localhost:9702/probe?a") == "a");
+    CHECK(query_of("http://localhost?a=/metrics") == "a=/metrics");
+    CHECK(query_of("?") == "");
 }
 
 TEST_CASE("a bad request line is refused at its end or sooner") {
@@ -170,6 +190,8 @@ TEST_CASE("the representation is the most preferred one") {
              Row{"application/json;Q=0.2,text/plain;q=0.3", text},
              Row{"text/plain;q=0, application/json;q=0.001", json},
              Row{"application/json;q=0", text},
+             Row{"text/html, application/json;q=0.9", json},
+             Row{"image/png;q=0.2, application/json;q=0.1", json},
              Row{"*/*, text/plain;q=0.1", openmetrics},
              Row{"*/*;q=0", text},
              Row{"application/json;q=2, text/plain;q=0.1", text},
@@ -181,25 +203,35 @@ TEST_CASE("the representation is the most preferred one") {
              Row{"application/json;x=\"\\", json},
          }) {
         CAPTURE(accept);
-        CHECK(negotiate(accept) == wanted);
+        CHECK(representation_of(accept) == wanted);
     }
 }
 
 TEST_CASE("Prometheus gets OpenMetrics, unless it asks for another format") {
     CHECK(
-        negotiate("application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
-                  "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1") ==
+        representation_of("application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
+                          "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1") ==
         Representation::openmetrics);
     CHECK(
-        negotiate("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
-                  "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;"
-                  "escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2") ==
+        representation_of(
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+            "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;"
+            "escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2") ==
         Representation::openmetrics);
-    CHECK(negotiate("text/plain;version=0.0.4;q=0.6,*/*;q=0.5") == Representation::text);
+    CHECK(representation_of("text/plain;version=0.0.4;q=0.6,*/*;q=0.5") == Representation::text);
+}
+
+TEST_CASE("a server offers some of the representations, the first of them by default") {
+    using enum Representation;
+    constexpr std::array two{text, openmetrics};
+    CHECK(negotiate("application/json", two) == text);
+    CHECK(negotiate("application/json, application/openmetrics-text;q=0.1", two) == openmetrics);
+    CHECK(negotiate("*/*", std::array{openmetrics, text}) == openmetrics);
+    CHECK(negotiate("text/html", std::array{json}) == json);
 }
 
 TEST_CASE("several Accept fields count as one") {
     const HttpRequest request =
         whole("GET / HTTP/1.0\r\nAccept: text/plain;q=0.1\r\naccept: application/json\r\n\r\n");
-    CHECK(request.representation() == Representation::json);
+    CHECK(representation_of(request.accept()) == Representation::json);
 }

@@ -1,5 +1,5 @@
-// The head of one HTTP request, as far as the metrics need it: method, path, version, and which of
-// our representations its Accept fields ask for. RFC 9110 and 9112.
+// The head of one HTTP request, as far as a server of metrics needs it: method, path, query,
+// version and the Accept fields. RFC 9110 and 9112.
 //
 // A request is fed as its bytes arrive. The sizes of the pieces make no difference: each byte is
 // read once, in order, and the first one that decides counts. So garbage is refused at its first
@@ -15,16 +15,6 @@
 #include <string_view>
 
 namespace riposte {
-
-/// The representations of /metrics.
-enum class Representation : uint8_t { text, openmetrics, json };
-
-inline constexpr size_t representation_kinds = 3;
-
-/// The best of ours by the value of an Accept field ("" if there is none). The highest q wins, then
-/// the most specific range, then the first one. If none of ours is acceptable, and among equals, it
-/// is text.
-Representation negotiate(std::string_view accept);
 
 class HttpRequest {
 public:
@@ -44,8 +34,9 @@ public:
 
     // Of a complete request.
     std::string_view method() const { return method_; }
-    std::string_view path() const { return path_; } ///< without the query; "/" where it has none
-    Representation representation() const { return negotiate(accept_); }
+    std::string_view path() const { return path_; }   ///< without the query; "/" where it has none
+    std::string_view query() const { return query_; } ///< after the first '?', as sent
+    std::string_view accept() const { return accept_; } ///< all Accept fields as one list
 
 private:
     void feed_line();
@@ -61,6 +52,7 @@ private:
     uint32_t hosts_ = 0;
     std::string method_;
     std::string path_;
+    std::string query_;
     std::string accept_;
 };
 

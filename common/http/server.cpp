@@ -1,4 +1,4 @@
-// The connections of the server; its listeners are in http_accept.cpp.
+// The connections of the server; its listeners are in accept.cpp.
 //
 //   - An event carries the index of a listener or the id of a connection, which is greater than any
 //     index.
@@ -7,10 +7,10 @@
 //   - A connection is polled for input or for output, never for both, so that input that is not
 //     read yet does not wake the thread.
 
-#include "daemon/telemetry/http_server.h"
+#include "common/http/server.h"
 
-#include "daemon/core/reset.h"
-#include "daemon/telemetry/http_answer.h"
+#include "common/http/answer.h"
+#include "common/reset.h"
 
 #include <algorithm>
 #include <cassert>
@@ -23,7 +23,6 @@
 namespace riposte {
 namespace {
 
-constexpr uint64_t render_window_us = 1'000'000;
 constexpr uint64_t first_connection_id = 1024; // listeners are few
 
 bool would_block(ssize_t result) {
@@ -33,7 +32,7 @@ bool would_block(ssize_t result) {
 } // namespace
 
 std::expected<std::unique_ptr<HttpServer>, int> HttpServer::create(
-    std::vector<Fd> listeners, Render render) {
+    std::vector<Fd> listeners, Answer answer) {
     assert(listeners.size() < first_connection_id);
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll)
@@ -46,7 +45,7 @@ std::expected<std::unique_ptr<HttpServer>, int> HttpServer::create(
         polled.push_back({std::move(listener)});
     }
     std::unique_ptr<HttpServer> server(
-        new HttpServer(std::move(epoll), std::move(polled), std::move(render)));
+        new HttpServer(std::move(epoll), std::move(polled), std::move(answer)));
     server->next_id_ = first_connection_id;
     server->connections_.reserve(connections_max);
     return server;
@@ -103,25 +102,26 @@ void HttpServer::read_request(Connection& connection, uint64_t now_us) {
 }
 
 void HttpServer::prepare_answer(Connection& connection, uint64_t now_us) {
-    HttpAnswer answer = answer_to(connection.request, draining_);
-    connection.body = answer.document ? document(connection.request.representation(), now_us)
-                                      : std::make_shared<const std::string>(std::move(answer.body));
+    const HttpRequest& request = connection.request;
+    HttpAnswer answer = request.state() == HttpRequest::State::complete
+                            ? answer_(request, now_us)
+                            : answer_to_malformed(request.state());
     connection.code = answer.code;
-    connection.head = head_of(answer, connection.body->size(), std::time(nullptr));
-    if (answer.head_only)
-        connection.body.reset();
+    connection.head = head_of(answer, std::time(nullptr));
+    if (request.method() != "HEAD") // HEAD: the body is counted and not sent
+        connection.body = std::move(answer.body);
     connection.request = {}; // its memory is no longer needed
 }
 
 /// Sends the head and then the body, as much as the kernel takes.
 void HttpServer::write_answer(Connection& connection) {
     const std::string_view head = connection.head;
-    const std::string_view body = connection.body ? *connection.body : std::string_view();
-    while (connection.sent < head.size() + body.size()) {
-        const bool in_head = connection.sent < head.size();
-        const std::string_view rest =
-            in_head ? head.substr(connection.sent) : body.substr(connection.sent - head.size());
-        const int more = in_head && !body.empty() ? MSG_MORE : 0;
+    const size_t all = head.size() + (connection.body ? connection.body->size() : 0);
+    while (connection.sent < all) {
+        const std::string_view rest = connection.sent < head.size()
+                                          ? head.substr(connection.sent)
+                                          : connection.body->from(connection.sent - head.size());
+        const int more = connection.sent + rest.size() < all ? MSG_MORE : 0;
         const ssize_t size =
             ::send(connection.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL | more);
         if (would_block(size))
@@ -175,18 +175,6 @@ void HttpServer::sweep() {
 void HttpServer::watch(const Connection& connection, uint32_t events, int operation) {
     epoll_event event{.events = events, .data = {.u64 = connection.id}};
     ::epoll_ctl(epoll_.get(), operation, connection.fd.get(), &event);
-}
-
-std::shared_ptr<const std::string> HttpServer::document(
-    Representation representation, uint64_t now_us) {
-    auto& last = documents_[static_cast<size_t>(representation)];
-    uint64_t& oldest_us = rendered_us_[renders_ % renders_per_second];
-    if (last && renders_ >= renders_per_second && now_us - oldest_us < render_window_us)
-        return last;
-    last = std::make_shared<const std::string>(render_(representation));
-    oldest_us = now_us;
-    ++renders_;
-    return last;
 }
 
 } // namespace riposte

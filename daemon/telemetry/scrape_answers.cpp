@@ -1,0 +1,33 @@
+#include "daemon/telemetry/scrape_answers.h"
+
+#include <array>
+
+namespace riposte {
+namespace {
+
+constexpr std::array representations{
+    Representation::text, Representation::openmetrics, Representation::json};
+
+} // namespace
+
+ScrapeAnswers::ScrapeAnswers(const Render& render)
+    : documents_(representation_kinds, renders_per_second, [render](size_t kind) {
+          return HttpBody(render(static_cast<Representation>(kind)));
+      }) {}
+
+HttpAnswer ScrapeAnswers::answer(const HttpRequest& request, uint64_t now_us) {
+    const bool metrics = request.path() == "/metrics";
+    if (!metrics && request.path() != "/healthz")
+        return line_answer(404, "not found; there are /metrics and /healthz");
+    if (auto refusal = refuse_method(request))
+        return *std::move(refusal);
+    if (!metrics)
+        return draining_ ? line_answer(503, "draining") : line_answer(200, "ok");
+    const Representation representation = negotiate(request.accept(), representations);
+    return {
+        .type = std::string(content_type(representation)),
+        .body = documents_.get(static_cast<size_t>(representation), now_us),
+        .by_accept = true};
+}
+
+} // namespace riposte

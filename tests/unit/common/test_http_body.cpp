@@ -1,0 +1,78 @@
+#include "common/http/body.h"
+#include "common/http/documents.h"
+
+#include <string>
+
+#include <doctest/doctest.h>
+
+using namespace riposte;
+
+namespace {
+
+/// Reads it as a server does that sends `step` bytes at a time.
+std::string read_in_steps(const HttpBody& body, size_t step) {
+    std::string text;
+    while (text.size() < body.size()) {
+        const std::string_view rest = body.from(text.size());
+        REQUIRE(!rest.empty());
+        text += rest.substr(0, step);
+    }
+    return text;
+}
+
+} // namespace
+
+TEST_CASE("a body is the sequence of its texts, wherever its chunks end") {
+    HttpBody body;
+    std::string expected;
+    for (size_t i = 0; i < 4000; ++i) {
+        std::string line(i % 97, static_cast<char>('a' + i % 26));
+        if (i == 1000)
+            line.assign(HttpBody::chunk_bytes + 1, 'L'); // longer than a chunk
+        body.append(line);
+        expected += line;
+    }
+    CHECK(body.size() == expected.size());
+    CHECK(body.text() == expected);
+    for (const size_t step : {size_t{1}, size_t{1000}, HttpBody::chunk_bytes, expected.size()})
+        CHECK(read_in_steps(body, step) == expected);
+}
+
+TEST_CASE("a text is never split between two chunks") {
+    HttpBody body;
+    const std::string line(HttpBody::chunk_bytes / 2 + 1, 'x');
+    body.append(line);
+    body.append(line);
+    CHECK(body.from(0).size() == line.size());
+    CHECK(body.from(line.size()).size() == line.size());
+    CHECK(body.from(line.size() - 1).size() == 1);
+}
+
+TEST_CASE("an empty body has no chunk") {
+    HttpBody body;
+    body.append("");
+    CHECK(body.size() == 0);
+    CHECK(HttpBody("").size() == 0);
+    CHECK(HttpBody("ab").text() == "ab");
+    body.append("ab");
+    CHECK(body.from(1) == "b");
+}
+
+TEST_CASE("documents of several kinds share one limit, and each is kept") {
+    size_t renders = 0;
+    HttpDocuments documents(2, 3, [&](size_t kind) {
+        return HttpBody(std::to_string(kind) + "." + std::to_string(++renders));
+    });
+    const auto text = [&](size_t kind, uint64_t now_us) {
+        return documents.get(kind, now_us)->text();
+    };
+    CHECK(text(0, 100) == "0.1");
+    CHECK(text(0, 100) == "0.2");
+    const auto held = documents.get(0, 200);
+    CHECK(held->text() == "0.3");
+    CHECK(documents.get(0, 300) == held); // not a copy
+    CHECK(text(1, 300) == "1.4");         // there is none yet, so it has to be rendered
+    CHECK(text(1, 300) == "1.4");
+    CHECK(text(0, 1'000'100) == "0.5"); // a second after the oldest of the last three
+    CHECK(held->text() == "0.3");
+}
