@@ -11,9 +11,9 @@ constexpr std::array representations{
 } // namespace
 
 ScrapeAnswers::ScrapeAnswers(const Render& render)
-    : documents_(representation_kinds, renders_per_second, [render](size_t kind) {
-          return HttpBody(render(static_cast<Representation>(kind)));
-      }) {}
+    : documents_(
+          {.kinds = representation_kinds, .renders_per_second = renders_per_second},
+          [render](size_t kind) { return HttpBody(render(static_cast<Representation>(kind))); }) {}
 
 HttpAnswer ScrapeAnswers::answer(const HttpRequest& request, uint64_t now_us) {
     const bool metrics = request.path() == "/metrics";

@@ -1,7 +1,10 @@
 #include "common/http/body.h"
 #include "common/http/documents.h"
 
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -60,7 +63,7 @@ TEST_CASE("an empty body has no chunk") {
 
 TEST_CASE("documents of several kinds share one limit, and each is kept") {
     size_t renders = 0;
-    HttpDocuments documents(2, 3, [&](size_t kind) {
+    HttpDocuments documents({.kinds = 2, .renders_per_second = 3}, [&](size_t kind) {
         return HttpBody(std::to_string(kind) + "." + std::to_string(++renders));
     });
     const auto text = [&](size_t kind, uint64_t now_us) {
@@ -75,4 +78,37 @@ TEST_CASE("documents of several kinds share one limit, and each is kept") {
     CHECK(text(1, 300) == "1.4");
     CHECK(text(0, 1'000'100) == "0.5"); // a second after the oldest of the last three
     CHECK(held->text() == "0.3");
+}
+
+TEST_CASE("old documents that slow connections hold are bounded in bytes") {
+    size_t renders = 0;
+    HttpDocuments documents(
+        {.kinds = 2, .renders_per_second = 1000, .bytes_max = 250}, [&](size_t) {
+            ++renders;
+            return HttpBody(std::string(100, 'x'));
+        });
+    std::vector<std::shared_ptr<const HttpBody>> held;
+    for (size_t i = 0; i < 20; ++i)
+        held.push_back(documents.get(0, i));
+    CHECK(renders == 3); // 300 bytes are held
+    CHECK(held[2] == held.back());
+    CHECK(documents.get(1, 20)->size() == 100); // there is none yet, so it has to be rendered
+    CHECK(documents.get(1, 21)->size() == 100);
+    CHECK(renders == 4);
+    held.clear();
+    CHECK(documents.get(0, 22)->size() == 100);
+    CHECK(renders == 5);
+}
+
+TEST_CASE("a document that cannot be rendered now is not replaced by an old one") {
+    bool works = true;
+    HttpDocuments documents(
+        {.kinds = 1, .renders_per_second = 10}, [&](size_t) -> std::optional<HttpBody> {
+            return works ? std::optional<HttpBody>("a") : std::nullopt;
+        });
+    CHECK(documents.get(0, 1)->text() == "a");
+    works = false;
+    CHECK(documents.get(0, 2) == nullptr);
+    works = true;
+    CHECK(documents.get(0, 3)->text() == "a");
 }
