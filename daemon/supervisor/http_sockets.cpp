@@ -12,22 +12,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 namespace riposte {
 namespace {
-
-/// How many connections may wait in the kernel; more would wait for longer than a client does.
-constexpr int http_backlog = 128;
-
-sockaddr_un unix_address(std::string_view path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, unix_path_bytes_max);
-    return address;
-}
 
 // Inherited --------------------------------------------------------------------------------------
 
@@ -82,78 +71,6 @@ Result<HttpSocket> adopt(systemd::InheritedSocket& socket) {
     return HttpSocket{.fd = std::move(socket.fd), .address = inherited_address(fd, family)};
 }
 
-// A unix socket of ours --------------------------------------------------------------------------
-
-Error bind_unix_error(int error) {
-    switch (error) {
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return {
-            Exit::permission,
-            fmt::format("{}; let the daemon's user write to its directory", errno_text(error))};
-    case ENOENT:
-    case ENOTDIR:
-        return {
-            Exit::config,
-            fmt::format(
-                "{}; create its directory (RuntimeDirectory= in the unit)", errno_text(error))};
-    default:
-        return {Exit::os, errno_text(error)};
-    }
-}
-
-/// Removes a stale socket at `path`. Empty if the path is free, else why the file stays.
-std::optional<Error> clear_away(const std::string& path) {
-    struct stat status{};
-    if (::lstat(path.c_str(), &status) != 0)
-        return errno == ENOENT || errno == ENOTDIR // bind(2) reports it
-                   ? std::nullopt
-                   : std::optional(bind_unix_error(errno));
-    if (!S_ISSOCK(status.st_mode))
-        return Error{Exit::config, "a file is in the way; remove it, or name another path"};
-    const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    const sockaddr_un address = unix_address(path);
-    if (!probe)
-        return Error{Exit::os, errno_text(errno)};
-    if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
-        errno != ECONNREFUSED)
-        return Error{
-            Exit::os, "another process answers there (ss -lxp shows it); stop it, or name "
-                      "another path"};
-    if (status.st_uid != ::geteuid())
-        return Error{
-            Exit::permission, fmt::format(
-                                  "an old socket of the user {} is in the way; remove it, or name "
-                                  "another path",
-                                  status.st_uid)};
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
-        return Error{Exit::os, fmt::format("cannot remove an old socket: {}", errno_text(errno))};
-    return std::nullopt;
-}
-
-Result<HttpSocket> bind_unix(const std::string& path) {
-    if (auto problem = clear_away(path))
-        return std::unexpected(*std::move(problem));
-    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!fd)
-        return std::unexpected(bind_unix_error(errno));
-    const sockaddr_un address = unix_address(path);
-    const mode_t mask = ::umask(0111); // the file is created with mode 0666
-    const int bound = ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    const int error = errno;
-    ::umask(mask);
-    if (bound != 0)
-        return std::unexpected(bind_unix_error(error));
-    SocketFile file(path);
-    if (::listen(fd.get(), http_backlog) != 0)
-        return std::unexpected(bind_unix_error(errno));
-    return HttpSocket{
-        .fd = std::move(fd),
-        .address = fmt::format("unix:{}", escape(path)),
-        .file = std::move(file)};
-}
-
 // TCP --------------------------------------------------------------------------------------------
 
 Result<void> bind_tcp(const Endpoint& endpoint, std::vector<HttpSocket>& sockets) {
@@ -194,23 +111,6 @@ Result<void> bind_tcp(const Endpoint& endpoint, std::vector<HttpSocket>& sockets
 
 } // namespace
 
-SocketFile::SocketFile(std::string path) : path_(std::move(path)) {
-    struct stat status{};
-    if (::lstat(path_.c_str(), &status) != 0) {
-        path_.clear();
-        return;
-    }
-    device_ = status.st_dev;
-    inode_ = status.st_ino;
-}
-
-SocketFile::~SocketFile() {
-    struct stat status{};
-    if (!path_.empty() && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
-        status.st_ino == inode_)
-        ::unlinkat(AT_FDCWD, path_.c_str(), 0); // the call that the sandbox permits (sandbox.cpp)
-}
-
 bool is_metrics_name(std::string_view name) {
     return name == "metrics" || name == "riposted-metrics.socket";
 }
@@ -235,7 +135,7 @@ Result<std::vector<HttpSocket>> bind_http_sockets(const MetricsConfig& config) {
     const auto open = [&](const HttpAddress& address) -> Result<void> {
         if (!address.is_unix())
             return bind_tcp(address.endpoint, sockets);
-        auto socket = bind_unix(address.path);
+        auto socket = listen_on_unix(address.path);
         if (!socket)
             return std::unexpected(socket.error());
         sockets.push_back(std::move(*socket));
