@@ -27,9 +27,10 @@ DAEMON = {
     "platform": set(),
 }
 CLIENT = {
-    "main": {"send", "ping", "load", "throughput", "status", "show", "options"},
+    "main": {"send", "ping", "probe", "load", "throughput", "status", "show", "options"},
     "send": {"measure", "show", "net", "options"},
     "ping": {"stamp", "measure", "show", "net", "options"},
+    "probe": {"measure", "show", "net", "options"},
     "load": {"working", "measure", "show", "net", "options"},
     "throughput": {"working", "measure", "show", "net", "options"},
     "working": {"ping", "measure", "show", "net", "options"},
