@@ -21,6 +21,9 @@ std::string escape(std::string_view bytes, size_t bytes_max = 128);
 /// (more than a third of the word, rounded up, would have to change).
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);
 
+/// "auto, io_uring or epoll"
+std::string one_of(std::span<const std::string_view> names);
+
 /// "1 worker", "2 workers", "0 workers".
 std::string plural(uint64_t count, std::string_view noun);
 

@@ -1,11 +1,10 @@
 // Reads TOML into a Config, by the rows of schema.h. toml++ and its exceptions are used here only.
 //
-// A key without a row is refused. Keys are read in the order of the file and not of the map, so
-// that the first fault in the file is reported.
+// A key without a row is refused.
 
 #include "common/text.h"
+#include "common/toml_document.h"
 #include "daemon/config/config.h"
-#include "daemon/config/document.h"
 #include "daemon/config/schema.h"
 #include "daemon/config/value_reader.h"
 #include "daemon/config/words.h"
@@ -59,25 +58,9 @@ std::string unknown_key(Section section, std::string_view key) {
     return fmt::format("unknown key '{}'{}; it must be {}", shown, in, one_of(names));
 }
 
-struct Entry {
-    const toml::key* key;
-    const toml::node* node;
-};
-
-std::vector<Entry> in_order_of_the_file(const toml::table& table) {
-    std::vector<Entry> entries;
-    for (auto&& [key, node] : table)
-        entries.push_back({&key, &node});
-    std::ranges::sort(entries, {}, [](const Entry& entry) {
-        const Position begin = entry.key->source().begin;
-        return std::pair(begin.line, begin.column);
-    });
-    return entries;
-}
-
 /// One key of `section` into its member; a name without a row is refused.
 Result<void> read_entry(
-    const Document& document, Section section, const Entry& entry, Config& config,
+    const Document& document, Section section, const TomlEntry& entry, Config& config,
     ListenerConfig& listen) {
     const Key* key = schema::find_key(section, entry.key->str());
     if (key == nullptr)
@@ -116,7 +99,7 @@ Result<void> check_listen(
 Result<void> read_listen(const Document& document, const toml::table& table, Config& config) {
     ListenerConfig listen;
     listen.origin = document.at(table.source().begin);
-    for (const Entry& entry : in_order_of_the_file(table))
+    for (const TomlEntry& entry : in_order_of_the_file(table))
         if (auto read = read_entry(document, Section::listen, entry, config, listen); !read)
             return read;
     if (auto checked = check_listen(document, table, listen); !checked)
@@ -158,7 +141,7 @@ Result<void> read_section(const Value& value, const SectionRow& row, Config& con
     if (table == nullptr)
         return value.wrong_type(fmt::format("a table, written as {}", row.written));
     ListenerConfig none;
-    for (const Entry& entry : in_order_of_the_file(*table))
+    for (const TomlEntry& entry : in_order_of_the_file(*table))
         if (auto read = read_entry(value.document, row.section, entry, config, none); !read)
             return read;
     return {};
@@ -166,7 +149,7 @@ Result<void> read_section(const Value& value, const SectionRow& row, Config& con
 
 Result<void> read_top(const Document& document, const toml::table& table, Config& config) {
     ListenerConfig none;
-    for (const Entry& entry : in_order_of_the_file(table)) {
+    for (const TomlEntry& entry : in_order_of_the_file(table)) {
         const std::string_view name = entry.key->str();
         const auto row = std::ranges::find(schema::sections(), name, &SectionRow::name);
         Result<void> read{};
@@ -182,27 +165,6 @@ Result<void> read_top(const Document& document, const toml::table& table, Config
     return {};
 }
 
-/// The message of toml++, in one line: "Error while parsing string: ..." -> "bad string: ...".
-std::string syntax_error(std::string_view description) {
-    constexpr std::string_view prefix = "Error while parsing ";
-    constexpr size_t description_bytes_max = 200;
-    std::string text = "bad TOML: ";
-    if (description.starts_with(prefix)) {
-        text = "bad ";
-        description.remove_prefix(prefix.size());
-    }
-    // toml++ quotes the text as it is: a key of any length, or bytes that would steer a terminal.
-    for (const char& c : description.substr(0, description_bytes_max)) {
-        if (c >= ' ' && c <= '~')
-            text += c;
-        else
-            text += escape({&c, 1});
-    }
-    if (description.size() > description_bytes_max)
-        text += "...";
-    return text + "; see riposted.toml(5)";
-}
-
 } // namespace
 
 Result<Config> parse_config(std::string_view text, std::string_view name) {
@@ -213,7 +175,8 @@ Result<Config> parse_config(std::string_view text, std::string_view name) {
         if (auto read = read_top(document, table, config); !read)
             return std::unexpected(read.error());
     } catch (const toml::parse_error& error) {
-        return document.refuse(error.source().begin, syntax_error(error.description()));
+        return document.refuse(
+            error.source().begin, toml_syntax_error(error.description(), "riposted.toml(5)"));
     }
     if (auto valid = validate(config); !valid)
         return std::unexpected(valid.error());

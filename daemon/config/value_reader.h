@@ -2,8 +2,8 @@
 #pragma once
 
 #include "common/error.h"
+#include "common/toml_document.h"
 #include "daemon/config/config.h"
-#include "daemon/config/document.h"
 #include "daemon/config/schema.h"
 
 namespace riposte {

@@ -50,16 +50,6 @@ std::span<const std::string_view> log_level_names() {
     return level_names;
 }
 
-std::string one_of(std::span<const std::string_view> names) {
-    std::string text;
-    for (size_t i = 0; i < names.size(); i++) {
-        if (i > 0)
-            text += i + 1 == names.size() ? " or " : ", ";
-        text += names[i];
-    }
-    return text;
-}
-
 std::string unknown_word(
     std::string_view noun, std::string_view word, std::span<const std::string_view> names) {
     const std::string_view near = nearest(word, names);

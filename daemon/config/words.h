@@ -17,9 +17,6 @@ std::optional<WhenFull> parse_when_full(std::string_view text);
 std::span<const std::string_view> when_full_names();
 std::span<const std::string_view> log_level_names();
 
-/// "auto, io_uring or epoll"
-std::string one_of(std::span<const std::string_view> names);
-
 /// "unknown backend 'epol'; did you mean 'epoll'?", or all names if none is near.
 std::string unknown_word(
     std::string_view noun, std::string_view word, std::span<const std::string_view> names);

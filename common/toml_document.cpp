@@ -1,7 +1,10 @@
-#include "daemon/config/document.h"
+#include "common/toml_document.h"
+
+#include "common/text.h"
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -54,6 +57,37 @@ std::unexpected<Error> Value::refuse(std::string_view what) const {
 
 std::unexpected<Error> Value::wrong_type(std::string_view right) const {
     return refuse(fmt::format("'{}' is {}; it must be {}", key, type_name(node), right));
+}
+
+std::vector<TomlEntry> in_order_of_the_file(const toml::table& table) {
+    std::vector<TomlEntry> entries;
+    for (auto&& [key, node] : table)
+        entries.push_back({&key, &node});
+    std::ranges::sort(entries, {}, [](const TomlEntry& entry) {
+        const Position begin = entry.key->source().begin;
+        return std::pair(begin.line, begin.column);
+    });
+    return entries;
+}
+
+std::string toml_syntax_error(std::string_view description, std::string_view page) {
+    constexpr std::string_view prefix = "Error while parsing ";
+    constexpr size_t description_bytes_max = 200;
+    std::string text = "bad TOML: ";
+    if (description.starts_with(prefix)) {
+        text = "bad ";
+        description.remove_prefix(prefix.size());
+    }
+    // toml++ quotes the text as it is: a key of any length, or bytes that would steer a terminal.
+    for (const char& c : description.substr(0, description_bytes_max)) {
+        if (c >= ' ' && c <= '~')
+            text += c;
+        else
+            text += escape({&c, 1});
+    }
+    if (description.size() > description_bytes_max)
+        text += "...";
+    return text + "; see " + std::string(page);
 }
 
 } // namespace riposte

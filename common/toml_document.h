@@ -8,6 +8,7 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <toml++/toml.h>
 
@@ -39,5 +40,17 @@ struct Value {
 
 /// "a string", "an array"
 std::string_view type_name(const toml::node& node);
+
+struct TomlEntry {
+    const toml::key* key;
+    const toml::node* node;
+};
+/// The keys of a table in the order of the file and not of the map, so that the first fault in the
+/// file is the one that is reported.
+std::vector<TomlEntry> in_order_of_the_file(const toml::table& table);
+
+/// The message of toml++, in one line: "Error while parsing string: ..." -> "bad string: ...; see
+/// PAGE".
+std::string toml_syntax_error(std::string_view description, std::string_view page);
 
 } // namespace riposte
