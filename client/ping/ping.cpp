@@ -6,7 +6,7 @@
 #include "client/ping/ping_mtu.h"
 #include "client/ping/ping_run.h"
 #include "client/ping/ping_targets.h"
-#include "client/ping/time_slice.h"
+#include "client/net/time_slice.h"
 #include "client/show/measurement_output.h"
 #include "client/show/terminal_screen.h"
 #include "common/clock.h"

@@ -6,7 +6,7 @@
 #include "client/ping/ping_schedule.h"
 #include "client/ping/ping_targets.h"
 #include "client/ping/prober.h"
-#include "client/ping/time_slice.h"
+#include "client/net/time_slice.h"
 #include "common/clock.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-#include "client/ping/time_slice.h"
+#include "client/net/time_slice.h"
 
 #include <cstdint>
 
