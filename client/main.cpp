@@ -2,6 +2,7 @@
 #include "client/load/load.h"
 #include "client/options/options.h"
 #include "client/ping/ping.h"
+#include "client/probe/probe.h"
 #include "client/send/send.h"
 #include "client/show/report.h"
 #include "client/status/status.h"
@@ -29,6 +30,7 @@ struct Run {
     Result<Exit> operator()(const ThroughputOptions& options) const {
         return throughput(common, options);
     }
+    Result<Exit> operator()(const ProbeOptions& options) const { return probe(common, options); }
     Result<Exit> operator()(const StatusOptions& options) const { return status(common, options); }
 };
 

@@ -62,7 +62,10 @@ void set_error_queue(int fd, int family, bool on) {
 std::optional<QueuedError> take_queued_message(int fd, std::span<std::byte> quoted) {
     alignas(cmsghdr) std::array<std::byte, 512> control;
     iovec bytes{.iov_base = quoted.data(), .iov_len = quoted.size()};
+    SocketAddress to;
     msghdr message{};
+    message.msg_name = to.get();
+    message.msg_namelen = sizeof(to.storage);
     message.msg_iov = &bytes;
     message.msg_iovlen = 1;
     message.msg_control = control.data();
@@ -73,7 +76,9 @@ std::optional<QueuedError> take_queued_message(int fd, std::span<std::byte> quot
     QueuedError queued{
         .cause = {},
         .quoted_bytes = static_cast<size_t>(size),
+        .to = to,
         .stamp_ns = find_receive_stamp(message)};
+    queued.to.size = message.msg_namelen;
     for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
          part = CMSG_NXTHDR(&message, part)) {
         const bool is_error = (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) ||

@@ -23,6 +23,7 @@ void set_error_queue(int fd, int family, bool on);
 struct QueuedError {
     Cause cause;             ///< ICMP, or local; `error` 0: the message is not about an error
     size_t quoted_bytes = 0; ///< of the datagram that it is about
+    SocketAddress to = {};   ///< whom that was for; size 0: unknown
     std::optional<uint64_t> stamp_ns; ///< the time of arrival, CLOCK_REALTIME (receive_time.h)
 };
 

@@ -28,6 +28,7 @@ constexpr int interrupted_status = 130; ///< 128 + SIGINT, as a shell shows it
 std::atomic<int> interrupt_count{0};
 std::atomic<bool> second_handled{false};
 std::atomic<bool> interim_wanted{false};
+std::atomic<bool> reload_wanted{false};
 std::atomic<int> wake_fd{-1};
 std::atomic<bool> resized{false};
 std::atomic<bool> suspend_wanted{false};
@@ -62,6 +63,11 @@ extern "C" void on_screen_signal(int number) {
 
 extern "C" void on_quit(int) {
     interim_wanted = true;
+    poke();
+}
+
+extern "C" void on_hangup(int) {
+    reload_wanted = true;
     poke();
 }
 
@@ -225,6 +231,15 @@ void EventLoop::interrupt() {
 
 void EventLoop::before_exit(void (*function)()) {
     exit_function = function;
+}
+
+void EventLoop::handle_reload(bool handled) {
+    reload_wanted = false;
+    handle(SIGHUP, handled ? on_hangup : SIG_DFL);
+}
+
+bool EventLoop::take_reload() {
+    return reload_wanted.exchange(false);
 }
 
 bool EventLoop::take_interim() {

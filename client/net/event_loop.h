@@ -13,6 +13,8 @@
 // SIGQUIT is noted even before, while names are resolved: a user may send it before knowing whether
 // there is a loop.
 //
+// A prober that runs on and on handles SIGHUP too (handle_reload()).
+//
 // While a screen is on the terminal (handle_screen()), the signals of terminals are events as well:
 // SIGWINCH, SIGTSTP (Ctrl-Z) and SIGCONT, and SIGQUIT is taken with them.
 #pragma once
@@ -58,6 +60,9 @@ public:
     /// when the run is concluded. Returns the previous value.
     bool handle_second(bool handled);
     bool take_interim(); ///< SIGQUIT came since the last call
+    /// From now on, or no more, SIGHUP is noted for take_reload().
+    void handle_reload(bool handled);
+    bool take_reload(); ///< SIGHUP came since the last call
 
     /// What a terminal's signals asked for.
     struct ScreenEvents {

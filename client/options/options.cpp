@@ -28,6 +28,7 @@ struct Binding {
     OptionName option;
     bool* flag = nullptr;
     RawValue* word = nullptr;
+    std::vector<std::string>* words = nullptr; ///< an option that may be given several times
 };
 
 Binding flag(char letter, const char* name, bool& target) {
@@ -118,6 +119,19 @@ Bindings bind(RawLoad& words) {
         flag('q', "quiet", words.quiet)};
 }
 
+Bindings bind(RawProbe& words) {
+    return {
+        value('c', "config", words.config),
+        {.option = {.letter = 0, .name = "targets", .takes_value = true},
+         .words = &words.targets},
+        flag(0, "check", words.check),
+        flag(0, "list", words.list),
+        value(0, "for", words.duration),
+        flag('j', "json", words.json),
+        value(0, "fail-if", words.fail_if),
+        value(0, "color", words.color)};
+}
+
 /// It asks over TCP or a unix socket alone, so there is no -u.
 Bindings bind(RawStatus& words) {
     return {
@@ -188,6 +202,8 @@ Result<void> note(const SplitArguments& given, const Bindings& bindings) {
         const Binding& binding = bindings[each.option];
         if (binding.flag != nullptr)
             *binding.flag = true;
+        else if (binding.words != nullptr)
+            binding.words->push_back(each.value);
         else if (binding.word->has_value())
             return fail(
                 Exit::usage, fmt::format(
@@ -285,6 +301,12 @@ Result<Options> parse_status(std::span<const char* const> arguments) {
     return read_status(words);
 }
 
+Result<Options> parse_probe(std::span<const char* const> arguments) {
+    RawProbe words;
+    const auto given = read_words("probe", probe_help, arguments, 0, bind(words));
+    return given ? read_probe(words) : given.error();
+}
+
 Result<Options> parse_help(std::span<const char* const> arguments);
 Result<Options> parse_version(std::span<const char* const> arguments);
 
@@ -294,10 +316,11 @@ struct Command {
     Result<Options> (*parse)(std::span<const char* const>);
 };
 
-std::array<Command, 6> commands() {
+std::array<Command, 7> commands() {
     return {
         Command{"send", send_help, parse_send},       Command{"ping", ping_help, parse_ping},
         Command{"load", load_help, parse_load},       Command{"status", status_help, parse_status},
+        Command{"probe", probe_help, parse_probe},
         Command{"version", root_help, parse_version}, Command{"help", root_help, parse_help}};
 }
 

@@ -178,9 +178,24 @@ struct StatusOptions {
     uint32_t interval_ms = 2000; ///< of --watch
 };
 
+inline constexpr const char* probe_config_file = "/etc/riposte/probe.toml";
+
+enum class ProbeAction : uint8_t { run, check, list };
+
+struct ProbeOptions {
+    std::string config;             ///< a file; empty: none, the defaults
+    std::vector<std::string> lists; ///< --targets: patterns of files
+    ProbeAction action = ProbeAction::run;
+    std::optional<uint32_t> duration_ms; ///< --for; absent: until a signal
+    bool json = false;
+    FailIf fail_if;
+};
+
 struct Options {
     CommonOptions common;
-    std::variant<Answer, SendOptions, PingOptions, LoadOptions, ThroughputOptions, StatusOptions>
+    std::variant<
+        Answer, SendOptions, PingOptions, LoadOptions, ThroughputOptions, StatusOptions,
+        ProbeOptions>
         command;
 };
 

@@ -118,6 +118,26 @@ Result<void> check_conditions(const LoadOptions& load) {
     return {};
 }
 
+Result<void> check_conditions(const ProbeOptions& probe) {
+    for (const Condition& condition : probe.fail_if) {
+        const Metric& metric = condition.metric;
+        const bool is_count = metric.since == Since::intended &&
+                              value_kind(metric.kind) != ValueKind::duration &&
+                              value_kind(metric.kind) != ValueKind::number &&
+                              metric.kind != MetricKind::retransmits;
+        const bool is_kept = metric.kind == MetricKind::mean ||
+                             metric.kind == MetricKind::percentile;
+        const bool is_measured = metric.since == Since::intended || metric.since == Since::send ||
+                                 metric.since == Since::lateness;
+        if (!is_count && !(is_kept && is_measured))
+            return refuse_condition(
+                condition,
+                "probe measures means and percentiles of round trips and lateness, loss, errors "
+                "and counts: p99, rtt.mean, lateness.p99, loss, lost and the like");
+    }
+    return {};
+}
+
 Result<void> check_conditions(const ThroughputOptions& throughput) {
     for (const Condition& condition : throughput.report.fail_if) {
         const Metric& metric = condition.metric;

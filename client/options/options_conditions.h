@@ -9,6 +9,7 @@ namespace riposte::client {
 
 Result<void> check_conditions(const PingOptions& ping);
 Result<void> check_conditions(const LoadOptions& load);
+Result<void> check_conditions(const ProbeOptions& probe);
 Result<void> check_conditions(const ThroughputOptions& throughput);
 
 } // namespace riposte::client

@@ -14,6 +14,7 @@ Commands:
   send                 one message, its answer on standard output
   ping                 probes at a fixed pace: round trips, loss, jitter
   load                 full speed or a fixed rate: capacity and latency
+  probe                a fleet: who loses or delays, all the time, from lists
   status               what the daemon on this machine is doing
   help [COMMAND]       print this help, or a command's
   version              print the version

@@ -110,6 +110,17 @@ struct RawStatus {
     bool watch = false;
 };
 
+struct RawProbe {
+    RawValue config;
+    std::vector<std::string> targets; ///< may be given several times
+    bool check = false;
+    bool list = false;
+    RawValue duration;
+    bool json = false;
+    RawValue fail_if;
+    RawValue color;
+};
+
 /// "localhost:7007" of "localhost" and "7007", if the second may be meant for the port of the
 /// first, as in nc(1)'s command line; else empty.
 std::string with_port(const std::string& endpoint, const std::string& word);
@@ -121,6 +132,7 @@ Result<Options> read_send(const RawSend& words);
 Result<Options> read_ping(const RawPing& words);
 Result<Options> read_load(const RawLoad& words);
 Result<Options> read_status(const RawStatus& words);
+Result<Options> read_probe(const RawProbe& words);
 
 /// The texts of --help: options_help.cpp, help_COMMAND.cpp.
 extern const std::string_view root_help;
@@ -128,5 +140,6 @@ extern const std::string_view send_help;
 extern const std::string_view ping_help;
 extern const std::string_view load_help;
 extern const std::string_view status_help;
+extern const std::string_view probe_help;
 
 } // namespace riposte::client

@@ -79,7 +79,7 @@ _riposte_value() {
         --color) _riposte_reply "$2" -W 'auto always never' ;;
         --dscp) _riposte_reply "$2" -W "$(_riposte_classes)" ;;
         -I | --interface) _riposte_reply "$2" -W "$(_riposte_interfaces)" ;;
-        --hist | --plot | --targets | --key-file)
+        --hist | --plot | --targets | --key-file | --config)
             compopt -o filenames 2>/dev/null
             _riposte_reply "$2" -f
             ;;
@@ -96,7 +96,7 @@ _riposte() {
     value=${words[${#words[@]} - 1]}
     COMPREPLY=()
     if [[ ${#words[@]} -le 2 ]]; then
-        _riposte_reply '' -W 'send ping load status help version -h --help -V --version'
+        _riposte_reply '' -W 'send ping load probe status help version -h --help -V --version'
         return
     fi
 
@@ -123,6 +123,10 @@ _riposte() {
             valued+=' --upload --download --bitrate --bytes --while-pinging'
             flags+=' -j --json --json-lines --live --histogram --reconnect --df --no-verify -q --quiet'
             ;;
+        probe)
+            valued='-c --config --targets --for --fail-if --color'
+            flags='--check --list -j --json -h --help -V --version'
+            ;;
         status)
             valued+=' -i --interval'
             flags=${flags#-u }' -j --json -q --quiet -w --watch'
@@ -147,6 +151,8 @@ _riposte() {
         fi
     done
 
+    # The letter of ping and load is a count.
+    [[ $command == probe && $option == -c ]] && option=--config
     if [[ $option ]]; then
         _riposte_value "$option" ''
     elif [[ -z $over && $value == --*=* ]]; then
@@ -156,8 +162,8 @@ _riposte() {
     elif [[ -z $over && $value == -* ]]; then
         _riposte_reply '' -W "$valued $flags"
     elif [[ $command == help ]]; then
-        [[ $operands -eq 0 ]] && _riposte_reply '' -W 'send ping load status help version'
-    elif [[ $command == version ]]; then
+        [[ $operands -eq 0 ]] && _riposte_reply '' -W 'send ping load probe status help version'
+    elif [[ $command == version || $command == probe ]]; then
         return
     elif [[ $command != send || $operands -eq 0 ]]; then # the second of send is a message
         compopt -o nospace 2>/dev/null

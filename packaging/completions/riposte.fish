@@ -43,11 +43,12 @@ complete -c riposte -f
 complete -c riposte -n __riposte_command -a send -d 'Send one message and print the reply'
 complete -c riposte -n __riposte_command -a ping -d 'Probe at a fixed pace: round trips, loss, jitter'
 complete -c riposte -n __riposte_command -a load -d 'Load at full speed or at a fixed rate: capacity and latency'
+complete -c riposte -n __riposte_command -a probe -d 'Probe a fleet: who loses or delays, all the time'
 complete -c riposte -n __riposte_command -a status -d 'Show what a daemon is doing'
 complete -c riposte -n __riposte_command -a help -d 'Print help, of a command if one is named'
 complete -c riposte -n __riposte_command -a version -d 'Print the version'
 complete -c riposte -n '__riposte_command help; and test (count (commandline -opc)) -eq 2' \
-    -a 'send ping load status help version'
+    -a 'send ping load probe status help version'
 complete -c riposte -s h -l help -d 'Print help and exit'
 complete -c riposte -s V -l version -d 'Print the version and exit'
 complete -c riposte -n __riposte_wants_endpoint -a 'tcp:// udp://' -d Endpoint
@@ -89,6 +90,16 @@ complete -c riposte -n $measures -l plot -r -F -d 'Write latency over time and b
 complete -c riposte -n $measures -l fail-if -x -d "Exit 1 if a condition is met: 'p99>2ms,loss>0.1%'"
 complete -c riposte -n $measures -s s -l size -x -d 'Bytes of each probe or request'
 complete -c riposte -n $measures -l reconnect -d 'TCP: a connection for each probe or request'
+
+set -l probes '__riposte_command probe'
+complete -c riposte -n $probes -s c -l config -r -F -d 'Configuration in TOML'
+complete -c riposte -n $probes -l targets -r -F -d 'List of targets'
+complete -c riposte -n $probes -l check -d 'Check configuration and lists'
+complete -c riposte -n $probes -l list -d 'Print who is probed, and why'
+complete -c riposte -n $probes -l for -x -d 'End after this time, like 30s'
+complete -c riposte -n $probes -s j -l json -d 'Print one JSON document and nothing else'
+complete -c riposte -n $probes -l fail-if -x -d "Exit 1 if a target meets a condition: 'p99>2ms,loss>0.1%'"
+complete -c riposte -n $probes -l color -x -a 'auto always never' -d Colour
 
 set -l looks '__riposte_command status'
 complete -c riposte -n $looks -s j -l json -d "Print the daemon's own JSON document"

@@ -29,7 +29,7 @@ BASH_COMPLETION = pathlib.Path("/usr/share/bash-completion/bash_completion")
 
 
 #: The commands that do something, and those that only say something.
-WORKING = ("send", "ping", "load", "status")
+WORKING = ("send", "ping", "load", "probe", "status")
 TELLING = ("help", "version")
 
 
@@ -132,7 +132,7 @@ class Completion:
                 options = options_of(RIPOSTE, command)
                 self.assertGreater(len(options), 10 if command in WORKING else 3)
                 self.assert_offers(f"riposte {command} -", options)
-                operand = {"help": "ping ", "version": ""}.get(command, "host ")
+                operand = {"help": "ping ", "version": "", "probe": ""}.get(command, "host ")
                 self.assert_offers(
                     f"riposte {command} {operand}--", {each for each in options if each[:2] == "--"})
 
@@ -171,7 +171,7 @@ class Completion:
 
     def test_help_takes_a_command(self):
         self.assert_offers("riposte help ", set(WORKING + TELLING))
-        self.assert_offers("riposte help p", {"ping"})
+        self.assert_offers("riposte help p", {"ping", "probe"})
         for line in ("riposte help ping ", "riposte version "):
             self.assertEqual({word for word in self.complete(line) if not word.startswith("-")}, set(), line)
 

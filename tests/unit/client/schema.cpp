@@ -99,6 +99,9 @@ private:
             if (properties.contains(name)) {
                 seen_.insert(name);
                 check(properties.at(name), member, fmt::format("{}.{}", where, name));
+            } else if (const Json others = schema.value("additionalProperties", Json(true));
+                       others.is_object()) { // a map: names are free
+                check(others, member, where + "." + name);
             } else if (schema.contains("additionalProperties")) {
                 fault(where, "has the unknown " + name);
             }
