@@ -8,9 +8,6 @@ Without the programs prometheus and promtool the tests are skipped with that rea
 import contextlib
 import json
 import os
-import pathlib
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,10 +21,10 @@ import pytest
 
 from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, free_port, receive_exactly,
                     run_riposte)
+from examples import EXAMPLES, ExampleTests, check_names, dashboard_queries, expressions_of, need
 
 pytestmark = pytest.mark.backends
 
-EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "packaging" / "examples"
 RULES = EXAMPLES / "prometheus" / "riposte.rules.yml"
 DASHBOARD = EXAMPLES / "grafana" / "riposte.json"
 
@@ -75,12 +72,6 @@ connections = 2
 service = "echo"
 address = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 """
-
-
-def need(*programs):
-    for program in programs:
-        if shutil.which(program) is None:
-            raise unittest.SkipTest(f"{program} is not installed (Debian: prometheus)")
 
 
 def fetch(url, **headers):
@@ -370,104 +361,22 @@ class Scraped(RiposteTest):
         _, metrics = self.start()
         fetch(f"http://{metrics}/metrics")  # so that the second text counts this scrape
         text = fetch(f"http://{metrics}/metrics")
-        there = set(re.findall(r"^([a-z_]+)[{ ]", text, re.M)) | {"up", "ALERTS"}
-        labels = labels_of(text)
         rules = RULES.read_text(encoding="utf-8")
-        recorded = set(re.findall(r"record: (\S+)", rules))
-        queries = dashboard_queries() + expressions_of(rules)
+        queries = dashboard_queries(DASHBOARD) + expressions_of(rules)
         self.assertGreater(len(queries), 40)
-        for query in queries:
-            names = set(re.findall(r"\b((?:riposte|process)[a-z0-9_:]+)", query.replace('"riposte"', "")))
-            self.assertTrue(names or re.search(r"\bup\b", query), query)
-            self.assertLessEqual(names, there | recorded, query)
-            for name, label, value in matchers_of(query):
-                self.assertIn(label, labels.get(name, {}), query)
-                self.assertLessEqual(set(value.split("|")), labels[name][label], query)
-        families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in there} - {"ALERTS"}
-        shown = " ".join(queries)
         # Left out: restarts hand connections off; a table shows workers on another backend, and longer
         # replies to this host; address space says nothing about the memory in use.
-        left_out = {"riposte_connections_adopted_total", "riposte_connections_handed_over_total",
-                    "riposte_backend_workers", "riposte_longer_answers_total", "process_virtual_memory_bytes"}
-        self.assertEqual({name for name in families if not re.search(rf"\b{name}(_bucket)?\b", shown)},
-                         left_out)
+        check_names(self, queries, text, rules, left_out={
+            "riposte_connections_adopted_total", "riposte_connections_handed_over_total",
+            "riposte_backend_workers", "riposte_longer_answers_total", "process_virtual_memory_bytes"})
 
 
-def dashboard_queries():
-    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-    return ([target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])] +
-            [each["expr"] for each in dashboard["annotations"]["list"]])
+class Examples(ExampleTests, unittest.TestCase):
+    rules, dashboard, rules_count = RULES, DASHBOARD, 19
 
-
-def labels_of(text):
-    """{metric: {label: {value, ...}}} of the exposed text."""
-    found = {}
-    for name, labels in re.findall(r"^([a-z_]+)\{(.*)\} \S+$", text, re.M):
-        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
-            found.setdefault(name, {}).setdefault(label, set()).add(value)
-    return found
-
-
-def matchers_of(query):
-    """(metric, label, value) of the selectors of a query, without the labels that Prometheus adds and
-    without recorded metrics, which have the labels of their sources."""
-    return [(name, label, value)
-            for name, matchers in re.findall(r"([a-z0-9_:]+)\{([^}]*)\}", query) if ":" not in name
-            for label, value in re.findall(r'(\w+)=~?"([^"]*)"', matchers)
-            if label not in ("job", "instance")]
-
-
-def expressions_of(rules):
-    """The expressions after `expr:` in the forms that the file uses: on its line, or folded below it."""
-    found = []
-    for match in re.finditer(r"^( *)expr: (>-\n(?:\1 +\S.*\n)+|.*\n)", rules, re.M):
-        found.append(" ".join(match[2].removeprefix(">-").split()))
-    return found
-
-
-class Examples(unittest.TestCase):
-    def setUp(self):
-        need("promtool")
-
-    def promtool(self, *arguments, cwd=RULES.parent):
-        done = subprocess.run(["promtool", *arguments], cwd=cwd, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=WAIT, check=False)
-        self.assertEqual(done.returncode, 0, done.stdout)
-        return done.stdout
-
-    def test_rules_are_valid_and_pass_their_tests(self):
-        self.assertIn("19 rules found", self.promtool("check", "rules", RULES.name))
-        self.assertIn("SUCCESS", self.promtool("test", "rules", "riposte.rules.test.yml"))
-        self.assertIn("SUCCESS", self.promtool("check", "config", "prometheus.yml"))
-
-    def test_every_alert_is_tested_both_ways(self):
-        alerts = set(re.findall(r"alert: (\w+)", RULES.read_text(encoding="utf-8")))
-        tests = (RULES.parent / "riposte.rules.test.yml").read_text(encoding="utf-8")
-        self.assertGreater(len(alerts), 8)
-        for alert in alerts:
-            self.assertIn(f"alertname: {alert}}}", tests)
-            self.assertIn(f'alertname="{alert}"', tests)
-
-    def test_each_query_of_the_dashboard_is_valid(self):
-        rules = {"groups": [{"name": "dashboard", "rules": [
-            {"record": f"query:{number}",
-             "expr": query.replace("$__rate_interval", "1m").replace("$job", "a")}
-            for number, query in enumerate(dashboard_queries())]}]}
-        with tempfile.TemporaryDirectory() as directory:
-            path = pathlib.Path(directory) / "queries.yml"
-            path.write_text(json.dumps(rules), encoding="utf-8")
-            self.promtool("check", "rules", path.name, cwd=directory)
-
-    def test_panels_have_distinct_ids_places_and_texts(self):
-        panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
-        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
-        places = [(x, y) for place in (panel["gridPos"] for panel in panels)
-                  for x in range(place["x"], place["x"] + place["w"])
-                  for y in range(place["y"], place["y"] + place["h"])]
-        self.assertEqual(len(set(places)), len(places), "panels overlap")
-        for panel in panels:
-            self.assertLessEqual(panel["gridPos"]["x"] + panel["gridPos"]["w"], 24)
-            self.assertTrue(panel["type"] == "row" or panel["description"].endswith((".", "d", "?")))
+    def test_the_configuration_of_prometheus_is_valid(self):
+        self.assertIn("SUCCESS", self.promtool(
+            "check", "config", "prometheus.yml", cwd=RULES.parent))
 
 
 if __name__ == "__main__":

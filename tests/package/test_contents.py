@@ -23,6 +23,7 @@ SHARED = {
 CLIENT = {
     "/usr/share/man/man1/riposte.1.gz",
     "/usr/share/man/man1/riposte-probe.1.gz",
+    "/usr/share/man/man7/riposte-probe-metrics.7.gz",
     "/usr/share/man/man7/riposte-stamp.7.gz",
     "/usr/share/riposte/schema/riposte-load-2.schema.json",
     "/usr/share/riposte/schema/riposte-load-interval-1.schema.json",
