@@ -16,6 +16,9 @@ Options:
       --targets FILE   a list of targets, beside those of the configuration; the
                        name may have wildcards: 'targets.d/*.json'. May be given
                        several times
+      --listen ADDRESS serve figures over HTTP at tcp://HOST:PORT or unix:/PATH:
+                       /metrics for Prometheus, / for people, /targets as JSON.
+                       May be given several times
       --check          check the configuration and the lists, print what they
                        amount to, and exit
       --list           print who is probed, and why, and exit

@@ -122,8 +122,8 @@ Bindings bind(RawLoad& words) {
 Bindings bind(RawProbe& words) {
     return {
         value('c', "config", words.config),
-        {.option = {.letter = 0, .name = "targets", .takes_value = true},
-         .words = &words.targets},
+        {.option = {.letter = 0, .name = "targets", .takes_value = true}, .words = &words.targets},
+        {.option = {.letter = 0, .name = "listen", .takes_value = true}, .words = &words.listen},
         flag(0, "check", words.check),
         flag(0, "list", words.list),
         value(0, "for", words.duration),
@@ -317,11 +317,10 @@ struct Command {
 };
 
 std::array<Command, 7> commands() {
-    return {
-        Command{"send", send_help, parse_send},       Command{"ping", ping_help, parse_ping},
-        Command{"load", load_help, parse_load},       Command{"status", status_help, parse_status},
-        Command{"probe", probe_help, parse_probe},
-        Command{"version", root_help, parse_version}, Command{"help", root_help, parse_help}};
+    return {Command{"send", send_help, parse_send},    Command{"ping", ping_help, parse_ping},
+            Command{"load", load_help, parse_load},    Command{"status", status_help, parse_status},
+            Command{"probe", probe_help, parse_probe}, Command{"version", root_help, parse_version},
+            Command{"help", root_help, parse_help}};
 }
 
 /// "did you mean ping?", or where to look.

@@ -14,6 +14,7 @@
 #include "common/address.h"
 #include "common/endpoint.h"
 #include "common/error.h"
+#include "common/http/address.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -183,8 +184,9 @@ inline constexpr const char* probe_config_file = "/etc/riposte/probe.toml";
 enum class ProbeAction : uint8_t { run, check, list };
 
 struct ProbeOptions {
-    std::string config;             ///< a file; empty: none, the defaults
-    std::vector<std::string> lists; ///< --targets: patterns of files
+    std::string config;              ///< a file; empty: none, the defaults
+    std::vector<std::string> lists;  ///< --targets: patterns of files
+    std::vector<HttpAddress> listen; ///< where figures are served; none: nowhere
     ProbeAction action = ProbeAction::run;
     std::optional<uint32_t> duration_ms; ///< --for; absent: until a signal
     bool json = false;

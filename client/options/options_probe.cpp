@@ -30,14 +30,21 @@ Result<Options> read_probe(const RawProbe& words) {
     if (words.check && words.list)
         return usage("--check and --list exclude each other; --list checks as well");
     if (words.check || words.list) {
-        if (words.duration || words.json || words.fail_if)
-            return usage("--check and --list probe nothing; leave out --for, -j and --fail-if");
+        if (words.duration || words.json || words.fail_if || !words.listen.empty())
+            return usage(
+                "--check and --list probe nothing; leave out --for, --listen, -j and --fail-if");
         probe.action = words.check ? ProbeAction::check : ProbeAction::list;
     }
     for (const std::string& pattern : words.targets) {
         if (pattern.empty())
             return usage("--targets: the file's name is empty");
         probe.lists.push_back(pattern);
+    }
+    for (const std::string& text : words.listen) {
+        auto address = parse_http_address(text);
+        if (!address)
+            return usage("--listen: " + address.error().message);
+        probe.listen.push_back(*std::move(address));
     }
     if (words.config)
         probe.config = *words.config;

@@ -113,6 +113,7 @@ struct RawStatus {
 struct RawProbe {
     RawValue config;
     std::vector<std::string> targets; ///< may be given several times
+    std::vector<std::string> listen;  ///< likewise
     bool check = false;
     bool list = false;
     RawValue duration;

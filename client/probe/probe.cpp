@@ -1,7 +1,9 @@
 #include "client/probe/probe.h"
 
+#include "build_features.h"
 #include "client/net/event_loop.h"
 #include "client/net/time_slice.h"
+#include "client/probe/export_server.h"
 #include "client/probe/fleet_report.h"
 #include "client/probe/probe_run.h"
 #include "client/probe/target_files.h"
@@ -10,6 +12,7 @@
 #include "client/show/terminal.h"
 #include "common/clock.h"
 
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -64,6 +67,21 @@ Result<Exit> look_only(const ProbeOptions& options, const ProbeConfig& config, L
         Exit::ok);
 }
 
+/// Null without --listen.
+Result<std::unique_ptr<ExportServer>> open_server(
+    const ProbeOptions& options, const ProbeConfig& config) {
+    if (options.listen.empty())
+        return nullptr;
+    return ExportServer::open(
+        {.listen = options.listen,
+         .targets_json =
+             [](const FleetFigures& figures) {
+                 return fleet_json(figures, {}, verdict(figures, {}));
+             },
+         .version = RIPOSTE_VERSION,
+         .created = config.created});
+}
+
 } // namespace
 
 Result<Exit> probe(const CommonOptions& common, const ProbeOptions& options) {
@@ -79,9 +97,15 @@ Result<Exit> probe(const CommonOptions& common, const ProbeOptions& options) {
         return std::unexpected(loop.error());
     request_short_time_slices();
     const Report report(common.color, false);
+    auto server = open_server(options, *config); // before a thread starts
+    if (!server)
+        return std::unexpected(server.error());
     auto run = ProbeRun::open(*config, options.lists, *loop, report);
     if (!run)
         return std::unexpected(run.error());
+    if (*server)
+        if (auto served = (*run)->serve(**server); !served)
+            return std::unexpected(served.error());
     const auto text_of = [&](const FleetFigures& figures) {
         return options.json
                    ? fleet_json(figures, options.fail_if, verdict(figures, options.fail_if))

@@ -164,6 +164,32 @@ Result<void> read_group(const Value& value, ProbeConfig& config) {
     return {};
 }
 
+Result<void> read_switch(const Value& value, bool& target) {
+    const auto* boolean = value.node.as_boolean();
+    if (boolean == nullptr)
+        return value.wrong_type("true or false");
+    target = boolean->get();
+    return {};
+}
+
+Result<void> read_pair(const Value& value, ProbeConfig& config) {
+    constexpr std::array<std::pair<std::string_view, PairDetail>, 3> words{
+        {{"histogram", PairDetail::histogram},
+         {"counters", PairDetail::counters},
+         {"none", PairDetail::none}}};
+    const auto* string = value.node.as_string();
+    if (string == nullptr)
+        return value.wrong_type("a string");
+    for (const auto& [word, detail] : words)
+        if (string->get() == word) {
+            config.pair = detail;
+            return {};
+        }
+    return value.refuse(fmt::format(
+        "'{}' is '{}'; it must be histogram, counters or none", value.key,
+        escape(string->get(), 40)));
+}
+
 struct Key {
     std::string_view section;
     std::string_view name;
@@ -214,15 +240,16 @@ constexpr std::array keys{
         }},
     Key{"paths", "source_ports", read_source_ports},
     Key{"paths", "rotate",
-        [](const Value& value, ProbeConfig& config) -> Result<void> {
-            const auto* boolean = value.node.as_boolean();
-            if (boolean == nullptr)
-                return value.wrong_type("true or false");
-            config.rotate = boolean->get();
-            return {};
-        }},
+        [](const Value& value, ProbeConfig& config) { return read_switch(value, config.rotate); }},
     Key{"discover", "file", read_file},
     Key{"export", "group", read_group},
+    Key{"export", "pair", read_pair},
+    Key{"export", "series_max",
+        [](const Value& value, ProbeConfig& config) {
+            return read_count(value, 0, series_max_max, config.series_max);
+        }},
+    Key{"export", "created",
+        [](const Value& value, ProbeConfig& config) { return read_switch(value, config.created); }},
 };
 constexpr std::array<std::string_view, 4> sections{"probe", "paths", "discover", "export"};
 
@@ -342,6 +369,7 @@ std::vector<std::string> keep_until_restart(const ProbeConfig& running, ProbeCon
     keep("[paths] source_ports", &ProbeConfig::source_ports);
     keep("[paths] rotate", &ProbeConfig::rotate);
     keep("[export] group", &ProbeConfig::group);
+    keep("[export] created", &ProbeConfig::created);
     return kept;
 }
 

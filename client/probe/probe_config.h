@@ -6,6 +6,7 @@
 #include "client/probe/selection.h"
 #include "common/error.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@ inline constexpr uint32_t probe_timeout_ms_max = 10'000;
 inline constexpr uint32_t probe_payload_bytes_min = 48;
 inline constexpr size_t probe_source_ports_max = 64;
 inline constexpr size_t neighbours_max = 100'000;
+inline constexpr size_t series_max_max = 100'000'000;
 
 struct ProbeConfig {
     uint32_t interval_ms = 1000; ///< of each target
@@ -37,6 +39,9 @@ struct ProbeConfig {
 
     std::vector<std::string> files = {}; ///< of [[discover]]: patterns
     std::vector<std::string> group = {}; ///< of [export]
+    PairDetail pair = PairDetail::histogram;
+    size_t series_max = 20'000; ///< of all targets; beyond, less of each is exported
+    bool created = true;        ///< ProbeMetricsOptions
 };
 
 /// `name` is how messages call the text.

@@ -1,6 +1,7 @@
 #include "client/probe/probe_run.h"
 
 #include "client/measure/cpu_time.h"
+#include "client/probe/probe_metrics.h"
 #include "common/clock.h"
 #include "common/text.h"
 
@@ -15,7 +16,7 @@ namespace riposte::client {
 
 namespace {
 
-enum Tag : uint64_t { files_tag = 1, names_tag };
+enum Tag : uint64_t { files_tag = 1, names_tag, export_tag };
 
 constexpr uint64_t ms = 1'000'000;
 constexpr uint64_t tick_ns_max = ms;
@@ -91,10 +92,12 @@ void ProbeRun::run(uint64_t end_ns, const Reload& reload) {
     while (is_sending_ || fleet_.waiting() > 0) {
         bool files_ready = false;
         bool names_ready = false;
+        bool picture_wanted = false;
         const uint64_t wake_ns = std::min(next_wake_ns(), is_sending_ ? end_ns : UINT64_MAX);
         for (const epoll_event& event : loop_.wait(wake_ns)) {
             files_ready = files_ready || event.data.u64 == files_tag;
             names_ready = names_ready || event.data.u64 == names_tag;
+            picture_wanted = picture_wanted || event.data.u64 == export_tag;
         }
         if (loop_.interrupts() > 1) {
             cut_short_ = true;
@@ -116,9 +119,20 @@ void ProbeRun::run(uint64_t end_ns, const Reload& reload) {
             next_sweep_ns_ = now_ns + sweep_every_ns;
         }
         measure(now_ns);
+        if (picture_wanted)
+            server_->answer([this] { return std::make_shared<const FleetFigures>(figures()); });
     }
     loop_.handle_second(false);
     loop_.handle_reload(false);
+}
+
+Result<void> ProbeRun::serve(ExportServer& server) {
+    if (const int error = loop_.add(server.fd(), EPOLLIN, export_tag); error != 0)
+        return fail(Exit::usage, fmt::format("event loop: {}", errno_text(error)));
+    server_ = &server;
+    for (const std::string& address : server.addresses())
+        report_.error(fmt::format("figures are served at {}", address));
+    return {};
 }
 
 void ProbeRun::read_lists(uint64_t now_ns, bool whole) {
@@ -214,6 +228,9 @@ FleetFigures ProbeRun::figures() const {
     figures.prober.receive_overflow = sockets_->overflow();
     figures.prober.cpu_seconds = static_cast<double>(cpu_time_ns(RUSAGE_SELF)) / 1e9;
     figures.discovery = files_.figures();
+    figures.prober.pair =
+        affordable_detail(figures.targets, config_.pair, config_.series_max, config_.created);
+    figures.prober.series_limited = figures.prober.pair != config_.pair;
     return figures;
 }
 

@@ -8,6 +8,7 @@
 
 #include "client/net/event_loop.h"
 #include "client/net/receive_time.h"
+#include "client/probe/export_server.h"
 #include "client/probe/fleet.h"
 #include "client/probe/probe_config.h"
 #include "client/probe/probe_sockets.h"
@@ -41,6 +42,8 @@ public:
     /// Did a second signal end it?
     bool was_cut_short() const { return cut_short_; }
     FleetFigures figures() const;
+    /// Whose pictures are made when it asks for them; it outlives the run.
+    Result<void> serve(ExportServer& server);
     /// SIGQUIT: what to do then.
     void on_interim(std::function<void()> print) { print_interim_ = std::move(print); }
 
@@ -75,6 +78,7 @@ private:
     Fd stamps_;                             ///< hold_receive_stamps()
     SpreadSchedule schedule_;
     std::function<void()> print_interim_;
+    ExportServer* server_ = nullptr; ///< null: nothing is served
     std::string self_;
     Clocks empty_; ///< nothing that came before waits in a socket
     double started_at_;

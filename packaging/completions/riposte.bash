@@ -124,7 +124,7 @@ _riposte() {
             flags+=' -j --json --json-lines --live --histogram --reconnect --df --no-verify -q --quiet'
             ;;
         probe)
-            valued='-c --config --targets --for --fail-if --color'
+            valued='-c --config --targets --listen --for --fail-if --color'
             flags='--check --list -j --json -h --help -V --version'
             ;;
         status)

@@ -94,6 +94,7 @@ complete -c riposte -n $measures -l reconnect -d 'TCP: a connection for each pro
 set -l probes '__riposte_command probe'
 complete -c riposte -n $probes -s c -l config -r -F -d 'Configuration in TOML'
 complete -c riposte -n $probes -l targets -r -F -d 'List of targets'
+complete -c riposte -n $probes -l listen -x -d 'Serve figures at tcp://HOST:PORT or unix:/PATH'
 complete -c riposte -n $probes -l check -d 'Check configuration and lists'
 complete -c riposte -n $probes -l list -d 'Print who is probed, and why'
 complete -c riposte -n $probes -l for -x -d 'End after this time, like 30s'

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
+import client
 from daemon import RIPOSTED, WAIT
 from examples import (EXAMPLES, ExampleTests, PromtoolTests, check_names, dashboard_queries, expressions_of,
                       labels_of)
@@ -85,6 +86,15 @@ class Fleet(PromtoolTests, unittest.TestCase):
             said = self.promtool("check", "config", "prometheus.yml", cwd=directory)
         self.assertIn("2 rule files found", said)
         self.assertNotIn("WARN", said)
+
+    def test_riposte_probe_accepts_its_configuration(self):
+        text = (self.FILES / "probe.toml").read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory, "probe.toml")
+            path.write_text(text.replace("/etc/riposte/targets.d", str(self.FILES / "targets.d")), encoding="utf-8")
+            done = client.run("probe", "-c", path, "--check")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("10 targets", done.stdout)
 
     def test_riposted_accepts_its_configuration(self):
         done = subprocess.run([RIPOSTED, "--check", "-c", str(self.FILES / "riposted.toml")], text=True,

@@ -6,22 +6,17 @@ Without the programs prometheus and promtool the tests are skipped with that rea
 """
 
 import contextlib
-import json
 import os
-import signal
 import socket
 import subprocess
-import tempfile
 import unittest
-import urllib.error
-import urllib.parse
-import urllib.request
 
 import pytest
 
-from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, free_port, receive_exactly,
+from daemon import (ANSWER, GREETING, WAIT, RiposteTest, await_true, receive_exactly,
                     run_riposte)
 from examples import EXAMPLES, ExampleTests, check_names, dashboard_queries, expressions_of, need
+from prometheus import Prometheus, fetch
 
 pytestmark = pytest.mark.backends
 
@@ -74,53 +69,6 @@ address = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 """
 
 
-def fetch(url, **headers):
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=WAIT) as answer:
-        return answer.read().decode()
-
-
-class Prometheus:
-    """A Prometheus of the test's own, which scrapes `target` each second."""
-
-    def __init__(self, target):
-        self.directory = tempfile.TemporaryDirectory(prefix="riposte-prometheus-")
-        self.port = free_port()
-        config = os.path.join(self.directory.name, "prometheus.yml")
-        with open(config, "w", encoding="utf-8") as file:
-            json.dump({"global": {"scrape_interval": "1s"}, "rule_files": [str(RULES)],
-                       "scrape_configs": [{"job_name": "riposte",
-                                           "static_configs": [{"targets": [target]}]}]}, file)
-        self.log = open(os.path.join(self.directory.name, "log"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            ["prometheus", "--config.file", config,
-             "--storage.tsdb.path", os.path.join(self.directory.name, "data"),
-             "--web.listen-address", f"127.0.0.1:{self.port}"],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-
-    def values(self, query):
-        """{labels: value} of an instant query; the labels are sorted pairs."""
-        url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode({"query": query})
-        if self.process.poll() is not None:
-            self.log.seek(0)
-            raise AssertionError("prometheus has ended:\n" + self.log.read()[-2000:])
-        try:
-            answer = json.loads(fetch(url))
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return {}
-        return {tuple(sorted(item["metric"].items())): float(item["value"][1])
-                for item in answer["data"]["result"]}
-
-    def close(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-        self.directory.cleanup()
-
-
 class Scraped(RiposteTest):
     def setUp(self):
         super().setUp()
@@ -149,7 +97,7 @@ class Scraped(RiposteTest):
 
     def test_the_values_are_those_of_a_known_load(self):
         daemon, metrics = self.start()
-        prometheus = Prometheus(metrics)
+        prometheus = Prometheus("riposte", [metrics], [RULES])
         self.addCleanup(prometheus.close)
 
         for _ in range(7):
@@ -233,7 +181,7 @@ class Scraped(RiposteTest):
         """How many a rate admits depends on time; that those and the dropped ones add up to the number
         sent does not."""
         daemon, metrics = self.start(TIGHT)
-        prometheus = Prometheus(metrics)
+        prometheus = Prometheus("riposte", [metrics], [RULES])
         self.addCleanup(prometheus.close)
         hello, echo = daemon.port("hello", "tcp"), daemon.port("echo", "tcp")
         datagrams = daemon.port("echo", "udp")

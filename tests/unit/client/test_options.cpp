@@ -1114,3 +1114,29 @@ TEST_CASE("the reason fits into the middle of a line") {
     CHECK(reason(ENOSPC) == "no space left on device");
     CHECK(reason(EDOTDOT) == "RFS specific error");
 }
+
+TEST_CASE("riposte probe serves where --listen says, and nowhere by default") {
+    const auto served = parse(
+        {"probe", "--listen", "tcp://127.0.0.1:9702", "--listen=unix:/run/p.sock", "--for", "1s"});
+    REQUIRE(served.has_value());
+    const auto& listen = std::get<ProbeOptions>(served->command).listen;
+    REQUIRE(listen.size() == 2);
+    CHECK(to_string(listen[0]) == "tcp://127.0.0.1:9702");
+    CHECK(to_string(listen[1]) == "unix:/run/p.sock");
+    const auto silent = parse({"probe"});
+    REQUIRE(silent.has_value());
+    CHECK(std::get<ProbeOptions>(silent->command).listen.empty());
+
+    const auto fault = [](const char* address) {
+        const auto options = parse({"probe", "--listen", address});
+        return options ? "" : options.error().message;
+    };
+    CHECK(fault("unix:p.sock").starts_with("--listen: 'p.sock' is no absolute path"));
+    CHECK(fault("udp://127.0.0.1:9702")
+              .starts_with("--listen: 'udp://127.0.0.1:9702' is no address"));
+    const auto check = parse({"probe", "--check", "--listen", "tcp://127.0.0.1:9702"});
+    REQUIRE(!check.has_value());
+    CHECK(
+        check.error().message.find("leave out --for, --listen, -j and --fail-if") !=
+        std::string::npos);
+}

@@ -48,7 +48,13 @@ file = "/etc/riposte/targets.d/*.json"
 file = "more.json"
 [export]
 group = ["site", "rack", "site"]
+pair = "counters"
+series_max = 1000
+created = false
 )");
+    CHECK(config.pair == PairDetail::counters);
+    CHECK(config.series_max == 1000);
+    CHECK_FALSE(config.created);
     CHECK(config.interval_ms == 100);
     CHECK(config.timeout_ms == 1000);
     CHECK(config.payload_bytes == 100);
@@ -75,8 +81,14 @@ TEST_CASE("a fault in a prober's configuration is one line that says where, what
         {"[prob]\n", "probe.toml:1:2: unknown key 'prob'; did you mean 'probe'?"},
         {"[[discover]]\nsrv = \"_x._udp.example.net\"",
          "probe.toml:2:1: unknown key 'srv' in [[discover]]; it must be file"},
-        {"[export]\nlisten = \"x\"",
-         "probe.toml:2:1: unknown key 'listen' in [export]; it must be group"},
+        {"[export]\nlisten = \"x\"", "probe.toml:2:1: unknown key 'listen' in [export]; it must be "
+                                     "group, pair, series_max or created"},
+        {"[export]\npair = \"all\"",
+         "probe.toml:2:8: 'pair' is 'all'; it must be histogram, counters or none"},
+        {"[export]\ncreated = 1", "probe.toml:2:11: 'created' is an integer; it must be true or "
+                                  "false"},
+        {"[export]\nseries_max = -1",
+         "probe.toml:2:14: 'series_max' is -1; it must be from 0 to 100000000"},
         {"[probe]\ninterval = \"1ms\"",
          "probe.toml:2:12: 'interval' is 1ms; it must be from 10ms to 1h"},
         {"[probe]\ninterval = true",
