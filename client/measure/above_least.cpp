@@ -6,6 +6,7 @@ namespace riposte::client {
 
 void AboveLeast::record(uint64_t value_ns) {
     if (above_.empty() && first_.size() < first_max) {
+        first_.reserve(first_max);
         first_.push_back(value_ns);
         return;
     }
@@ -13,7 +14,7 @@ void AboveLeast::record(uint64_t value_ns) {
         origin_ns_ = *std::ranges::min_element(first_);
         for (const uint64_t each : first_)
             above_.record(each - origin_ns_);
-        first_.clear();
+        first_ = {};
     }
     if (value_ns >= origin_ns_)
         above_.record(value_ns - origin_ns_);

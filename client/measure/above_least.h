@@ -22,7 +22,7 @@ public:
     Histogram histogram() const;
 
 private:
-    static constexpr size_t first_max = 1024;
+    static constexpr size_t first_max = 256; ///< 2 KiB, from the first value on
 
     std::vector<uint64_t> first_; ///< as they are, as long as there are no more
     uint64_t origin_ns_ = 0;      ///< once there are more: the least of the first

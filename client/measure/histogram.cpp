@@ -49,23 +49,62 @@ Histogram::Bucket Histogram::bounds_of(size_t index) {
     return {.low_ns = low_ns, .high_ns = low_ns + ((uint64_t{1} << shift) - 1), .count = 0};
 }
 
-/// Extends the buckets by the octaves up to that of `index`; its place among them.
+/// Gives the octave of `index` a block: its place.
 size_t Histogram::make_room(size_t index) {
-    constexpr size_t octave = size_t{1} << sub_bucket_bits;
-    const size_t low = index - index % octave;
-    const size_t first = counts_.empty() ? low : std::min(first_, low);
-    const size_t end =
-        counts_.empty() ? low + octave : std::max(first_ + counts_.size(), low + octave);
-    std::vector<uint64_t> room(end - first);
-    std::ranges::copy(
-        counts_, room.begin() + static_cast<std::ptrdiff_t>(counts_.empty() ? 0 : first_ - first));
-    counts_ = std::move(room);
-    first_ = first;
-    return index - first_;
+    const size_t place = low_.size() / octave;
+    low_.reserve(low_.size() + octave); // no more than that, unlike resize()
+    low_.resize(low_.size() + octave);
+    blocks_[index >> sub_bucket_bits] = static_cast<uint8_t>(place + 1);
+    return place;
+}
+
+void Histogram::carry(size_t index, uint64_t high) {
+    const auto at = std::ranges::lower_bound(carries_, index, {}, &Carry::index);
+    if (at != carries_.end() && at->index == index)
+        at->high += high;
+    else
+        carries_.insert(at, {.index = index, .high = high});
+}
+
+uint64_t Histogram::carried(size_t index) const {
+    const auto at = std::ranges::lower_bound(carries_, index, {}, &Carry::index);
+    return at != carries_.end() && at->index == index ? at->high << low_bits : 0;
+}
+
+void Histogram::add(size_t index, uint64_t times) {
+    uint16_t& low = low_at(index);
+    const uint64_t sum = low + times;
+    low = static_cast<uint16_t>(sum);
+    if (const uint64_t high = sum >> low_bits; high > 0)
+        carry(index, high);
+}
+
+uint64_t Histogram::count_at(size_t index) const {
+    const size_t block = blocks_[index >> sub_bucket_bits];
+    if (block == 0)
+        return 0;
+    const uint64_t low = low_[(block - 1) * octave + index % octave];
+    return carries_.empty() ? low : low + carried(index);
+}
+
+/// In ascending order; `use` may raise the count that it is given.
+template<class Use>
+void Histogram::for_each_filled(Use use) const {
+    for (size_t block = 0; block < blocks_.size(); ++block) {
+        if (blocks_[block] == 0)
+            continue;
+        for (size_t index = block * octave; index < (block + 1) * octave; ++index)
+            if (const uint64_t count = count_at(index); count > 0)
+                use(index, count);
+    }
+}
+
+size_t Histogram::memory_bytes() const {
+    return low_.capacity() * sizeof(uint16_t) + carries_.capacity() * sizeof(Carry);
 }
 
 void Histogram::record(uint64_t value_ns) {
-    ++at(index_of(value_ns));
+    add_one(index_of(value_ns));
     ++count_;
     min_ns_ = std::min(min_ns_, value_ns);
     max_ns_ = std::max(max_ns_, value_ns);
@@ -79,7 +118,7 @@ void Histogram::record(uint64_t value_ns) {
 void Histogram::record(uint64_t value_ns, uint64_t times) {
     if (times == 0)
         return;
-    at(index_of(value_ns)) += times;
+    add(index_of(value_ns), times);
     count_ += times;
     min_ns_ = std::min(min_ns_, value_ns);
     max_ns_ = std::max(max_ns_, value_ns);
@@ -101,13 +140,12 @@ void Histogram::merge(const Histogram& other) {
     count_ += other.count_;
     min_ns_ = std::min(min_ns_, other.min_ns_);
     max_ns_ = std::max(max_ns_, other.max_ns_);
-    for (size_t place = 0; place < other.counts_.size(); ++place)
-        if (other.counts_[place] > 0)
-            at(other.first_ + place) += other.counts_[place];
+    other.for_each_filled([&](size_t index, uint64_t count) { add(index, count); });
 }
 
 void Histogram::clear() {
-    std::ranges::fill(counts_, 0);
+    std::ranges::fill(low_, 0);
+    carries_.clear();
     count_ = 0;
     min_ns_ = UINT64_MAX;
     max_ns_ = 0;
@@ -126,11 +164,11 @@ Histogram Histogram::moved(Move move) const {
         const uint64_t ends = (bucket.low_ns <= min_ns_ && min_ns_ <= bucket.high_ns ? 1U : 0U) +
                               (bucket.low_ns <= max_ns_ && max_ns_ <= bucket.high_ns ? 1U : 0U);
         const uint64_t middle_ns = std::clamp(middle_of(bucket), min_ns_, max_ns_);
-        moved.at(index_of(move(middle_ns))) += bucket.count - std::min(bucket.count, ends);
+        moved.add(index_of(move(middle_ns)), bucket.count - std::min(bucket.count, ends));
     }
-    ++moved.at(index_of(move(min_ns_)));
+    moved.add_one(index_of(move(min_ns_)));
     if (count_ > 1)
-        ++moved.at(index_of(move(max_ns_)));
+        moved.add_one(index_of(move(max_ns_)));
     moved.count_ = count_;
     moved.min_ns_ = move(min_ns_);
     moved.max_ns_ = move(max_ns_);
@@ -198,12 +236,10 @@ uint64_t Histogram::count_between(uint64_t low_ns, uint64_t high_ns) const {
 
 std::vector<Histogram::Bucket> Histogram::buckets() const {
     std::vector<Bucket> filled;
-    for (size_t place = 0; place < counts_.size(); ++place) {
-        if (counts_[place] == 0)
-            continue;
-        filled.push_back(bounds_of(first_ + place));
-        filled.back().count = counts_[place];
-    }
+    for_each_filled([&](size_t index, uint64_t count) {
+        filled.push_back(bounds_of(index));
+        filled.back().count = count;
+    });
     return filled;
 }
 

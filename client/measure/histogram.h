@@ -2,13 +2,15 @@
 //
 // Values below 128 ns have a bucket each; above, every octave [2^k, 2^(k+1)) is cut into 128 equal
 // buckets, so that a bucket is at most 1/128 of its lower bound wide, and its middle is at most
-// 1/256 from any value in it. The whole range of uint64_t fits into 58 x 128 buckets (58 KiB), so
-// that nothing is ever out of range. Only the octaves from the least to the greatest value take
-// memory, 1 KiB each, and recording allocates only for the first value of a new one: a program may
-// have thousands of histograms. Minimum, maximum, mean and standard deviation are kept beside the
-// buckets, exactly.
+// 1/256 from any value in it. The whole range of uint64_t fits into 58 x 128 buckets, so that
+// nothing is ever out of range. Only the octaves that hold a value take memory, 256 bytes each,
+// and recording allocates only for the first value of a new one: a program may have thousands of
+// histograms. A bucket counts up to 65,535 by itself; what is beyond that stands in a short list,
+// to which a bucket adds once in 65,536 values. Minimum, maximum, mean and standard deviation are
+// kept beside the buckets, exactly.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -65,6 +67,9 @@ public:
     /// The buckets that hold something, in ascending order.
     std::vector<Bucket> buckets() const;
 
+    /// What it has allocated.
+    size_t memory_bytes() const;
+
     static size_t index_of(uint64_t value_ns);
     static Bucket bounds_of(size_t index); ///< its count is 0
 
@@ -72,19 +77,36 @@ private:
     template<class Move>
     Histogram moved(Move move) const;
 
-    /// The bucket's count, to be raised.
-    uint64_t& at(size_t index) {
-        const size_t place = index - first_; // of an index before the first one: huge
-        return counts_[place < counts_.size() ? place : make_room(index)];
-    }
-    uint64_t count_at(size_t index) const {
-        const size_t place = index - first_;
-        return place < counts_.size() ? counts_[place] : 0;
-    }
-    size_t make_room(size_t index);
+    static constexpr size_t octave = size_t{1} << sub_bucket_bits;
+    static constexpr unsigned low_bits = 16; ///< of a bucket's count, in `low_`
 
-    size_t first_ = 0;             ///< the index of the first of `counts_`
-    std::vector<uint64_t> counts_; ///< whole octaves; none: nothing was recorded
+    /// So many times 2^low_bits of a bucket's count.
+    struct Carry {
+        size_t index = 0;
+        uint64_t high = 0;
+    };
+
+    /// The low bits of the bucket's count.
+    uint16_t& low_at(size_t index) {
+        const size_t block = blocks_[index >> sub_bucket_bits];
+        return low_[(block != 0 ? block - 1 : make_room(index)) * octave + index % octave];
+    }
+    void add_one(size_t index) {
+        if (++low_at(index) == 0) [[unlikely]]
+            carry(index, 1);
+    }
+    void add(size_t index, uint64_t times);
+    uint64_t count_at(size_t index) const;
+    uint64_t carried(size_t index) const;
+    template<class Use>
+    void for_each_filled(Use use) const;
+    size_t make_room(size_t index);
+    void carry(size_t index, uint64_t high);
+
+    /// By octave: one more than the place of its block in `low_`; 0: it has none.
+    std::array<uint8_t, bucket_count / octave> blocks_{};
+    std::vector<uint16_t> low_;
+    std::vector<Carry> carries_; ///< by index, ascending
     uint64_t count_ = 0;
     uint64_t min_ns_ = UINT64_MAX;
     uint64_t max_ns_ = 0;

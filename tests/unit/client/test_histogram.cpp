@@ -298,6 +298,43 @@ TEST_CASE("values between two bounds are counted by whole buckets") {
     CHECK(histogram.count_between(30, 10) == 0);
 }
 
+TEST_CASE("buckets count beyond what they hold by themselves") {
+    Histogram one_by_one;
+    for (int i = 0; i < 200'000; i++)
+        one_by_one.record(i % 4 == 0 ? 5'000'000 : 7000);
+    Histogram at_once;
+    at_once.record(7000, 150'000);
+    at_once.record(5'000'000, 50'000);
+    CHECK(one_by_one.count_between(7000, 7000) == 150'000);
+    CHECK(one_by_one.count_between(5'000'000, 5'000'000) == 50'000);
+    CHECK(one_by_one.percentile_ns(75) == at_once.percentile_ns(75));
+    CHECK(one_by_one.percentile_ns(75.1) == at_once.percentile_ns(75.1));
+    Histogram merged = one_by_one;
+    merged.merge(at_once);
+    merged.record(7000, uint64_t{1} << 40);
+    CHECK(merged.count_between(7000, 7000) == 300'000 + (uint64_t{1} << 40));
+    CHECK(merged.count_between(5'000'000, 5'000'000) == 100'000);
+    CHECK(merged.less(7000).count_between(0, 0) == 300'000 + (uint64_t{1} << 40));
+    merged.clear();
+    merged.record(7000);
+    check_same(merged, recorded({7000}));
+}
+
+TEST_CASE("only octaves that hold a value take memory, however many values they hold") {
+    constexpr size_t octave_bytes = 256;
+    Histogram histogram;
+    CHECK(histogram.memory_bytes() == 0);
+    for (uint64_t value = 1'100'000; value < 2'000'000; value += 100) // one octave
+        histogram.record(value);
+    CHECK(histogram.memory_bytes() == octave_bytes);
+    histogram.record(70);
+    histogram.record(UINT64_MAX);
+    CHECK(histogram.memory_bytes() == 3 * octave_bytes);
+    for (unsigned bit = 0; bit < 64; bit++)
+        histogram.record(uint64_t{1} << bit, 10);
+    CHECK(histogram.memory_bytes() == 58 * octave_bytes);
+}
+
 TEST_CASE("a cleared histogram is as new") {
     Histogram histogram = recorded({1, 2, 3'000'000});
     histogram.clear();
