@@ -107,6 +107,12 @@ Losses losses_of(const FlowFigures& flow) {
     return {.lost = flow.unanswered, .sent = flow.decided};
 }
 
+Losses repairs_of(const FlowFigures& flow) {
+    return {.lost = std::min(flow.repairs, flow.segments), .sent = flow.segments};
+}
+
+using Share = Losses (*)(const FlowFigures&);
+
 using Flows = std::vector<const FlowFigures*>;
 
 /// Those from `begin` on for which `is_taken` holds, which are taken out.
@@ -121,11 +127,11 @@ Flows take_from(Flows& flows, size_t begin, const Predicate& is_taken) {
 }
 
 /// The worse flows of these, which are taken out; none if chance explains all.
-Flows take_lossy(Flows& flows) {
-    sort_stably(flows, [](const FlowFigures* flow) { return losses_of(*flow).share(); });
+Flows take_worse(Flows& flows, Share share_of) {
+    sort_stably(flows, [=](const FlowFigures* flow) { return share_of(*flow).share(); });
     std::vector<Losses> sorted;
     for (const FlowFigures* flow : flows)
-        sorted.push_back(losses_of(*flow));
+        sorted.push_back(share_of(*flow));
     const Cut cut = best_cut(sorted);
     if (cut.at == 0 || !differ_together(sorted, cut.ratio))
         return {};
@@ -134,7 +140,7 @@ Flows take_lossy(Flows& flows) {
         better += sorted[i];
     const double p_max = alone_p_max / static_cast<double>(flows.size());
     const auto is_bad = [&](const FlowFigures* flow) {
-        const Losses own = losses_of(*flow);
+        const Losses own = share_of(*flow);
         return own.share() > better.share() &&
                fisher_exact(own.lost, own.sent, better.lost, better.sent) < p_max;
     };
@@ -194,6 +200,60 @@ SlowFlows take_slow(Flows& flows) {
     return slow;
 }
 
+double percent(uint64_t part, uint64_t whole) {
+    return whole == 0 ? 0 : 100 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+struct WorseFlows {
+    std::vector<BadFlows> groups; ///< the worst first
+    double others_percent = 0;
+};
+
+/// Groups of flows whose share is worse, until chance explains what is left.
+WorseFlows find_worse(std::span<const FlowFigures> flows, Share share_of) {
+    WorseFlows worse;
+    Flows left;
+    for (const FlowFigures& flow : flows)
+        if (share_of(flow).sent > 0)
+            left.push_back(&flow);
+    for (size_t round = 0; round < rounds_max && left.size() > 1; round++) {
+        const Flows bad = take_worse(left, share_of);
+        if (bad.empty())
+            break;
+        Losses losses;
+        uint64_t refused = 0;
+        for (const FlowFigures* flow : bad) {
+            losses += share_of(*flow);
+            refused += flow->refused;
+        }
+        worse.groups.push_back(
+            {.ports = ports_of(bad),
+             .percent = percent(losses.lost, losses.sent),
+             .refused_percent = percent(refused, losses.sent),
+             .slower_ns = 0});
+    }
+    Losses others;
+    for (const FlowFigures* flow : left)
+        others += share_of(*flow);
+    worse.others_percent = percent(others.lost, others.sent);
+    return worse;
+}
+
+std::vector<BadFlows> find_slow(std::span<const FlowFigures> flows) {
+    std::vector<BadFlows> found;
+    Flows left;
+    for (const FlowFigures& flow : flows)
+        if (flow.rtt != nullptr && !flow.rtt->empty())
+            left.push_back(&flow);
+    for (size_t round = 0; round < rounds_max && left.size() > 1; round++) {
+        const SlowFlows slow = take_slow(left);
+        if (slow.flows.empty())
+            break;
+        found.push_back({.ports = ports_of(slow.flows), .slower_ns = slow.slower_ns});
+    }
+    return found;
+}
+
 } // namespace
 
 double fisher_exact(uint64_t lost, uint64_t sent, uint64_t others_lost, uint64_t others_sent) {
@@ -208,38 +268,14 @@ double fisher_exact(uint64_t lost, uint64_t sent, uint64_t others_lost, uint64_t
 }
 
 FlowVerdict judge_flows(std::span<const FlowFigures> flows) {
-    FlowVerdict verdict;
-    Flows left;
-    for (const FlowFigures& flow : flows)
-        if (flow.decided > 0)
-            left.push_back(&flow);
-    for (size_t round = 0; round < rounds_max && left.size() > 1; round++) {
-        const Flows bad = take_lossy(left);
-        if (bad.empty())
-            break;
-        Losses losses;
-        for (const FlowFigures* flow : bad)
-            losses += losses_of(*flow);
-        verdict.lossy.push_back(
-            {.ports = ports_of(bad), .loss_percent = 100 * losses.share(), .slower_ns = 0});
-    }
-    Losses others;
-    for (const FlowFigures* flow : left)
-        others += losses_of(*flow);
-    verdict.others_loss_percent = 100 * others.share();
-
-    left.clear();
-    for (const FlowFigures& flow : flows)
-        if (flow.rtt != nullptr && !flow.rtt->empty())
-            left.push_back(&flow);
-    for (size_t round = 0; round < rounds_max && left.size() > 1; round++) {
-        const SlowFlows slow = take_slow(left);
-        if (slow.flows.empty())
-            break;
-        verdict.slow.push_back(
-            {.ports = ports_of(slow.flows), .loss_percent = 0, .slower_ns = slow.slower_ns});
-    }
-    return verdict;
+    WorseFlows lossy = find_worse(flows, losses_of);
+    WorseFlows repairing = find_worse(flows, repairs_of);
+    return {
+        .lossy = std::move(lossy.groups),
+        .others_loss_percent = lossy.others_percent,
+        .repairing = std::move(repairing.groups),
+        .others_repairs_percent = repairing.others_percent,
+        .slow = find_slow(flows)};
 }
 
 } // namespace riposte::client

@@ -20,6 +20,10 @@
 // median is greater by a tenth and by 100 us at least: less is how a machine treats its queues.
 // Again until nothing is found. All flows are probed at the same times, so that a path which is
 // slow for a while is so for all of them.
+//
+// TCP repairs what the network loses. There, the rule for loss is applied a second time, to
+// repairs: segments that this machine sent again, because they or their acknowledgement were lost,
+// and segments that arrived out of order, as those do that follow a lost one.
 #pragma once
 
 #include "client/measure/histogram.h"
@@ -35,20 +39,26 @@ struct FlowFigures {
     uint16_t port = 0;              ///< the local one
     uint64_t decided = 0;           ///< probes whose fate the network decided
     uint64_t unanswered = 0;        ///< of these
+    uint64_t refused = 0;           ///< of the unanswered
+    uint64_t segments = 0;          ///< TCP: that were sent
+    uint64_t repairs = 0;           ///< of these, that were sent again; and out of order
     const Histogram* rtt = nullptr; ///< of the answered, not owned
 };
 
 /// Flows that stand out alike.
 struct BadFlows {
     std::vector<uint16_t> ports; ///< ascending
-    double loss_percent = 0;     ///< of these flows together, when `slower_ns` is 0
-    uint64_t slower_ns = 0;      ///< of their median, than that of the others
+    double percent = 0;          ///< lossy, repairing: of these flows together
+    double refused_percent = 0;  ///< lossy: of it, the part that was refused
+    uint64_t slower_ns = 0;      ///< slow: of their median, than that of the others
 };
 
 struct FlowVerdict {
-    std::vector<BadFlows> lossy;    ///< the worst first
-    double others_loss_percent = 0; ///< of the flows that are in none of these
-    std::vector<BadFlows> slow;     ///< the slowest first
+    std::vector<BadFlows> lossy;     ///< the worst first
+    double others_loss_percent = 0;  ///< of the flows that are in none of these
+    std::vector<BadFlows> repairing; ///< over TCP, the worst first
+    double others_repairs_percent = 0;
+    std::vector<BadFlows> slow; ///< the slowest first
 };
 
 FlowVerdict judge_flows(std::span<const FlowFigures> flows);

@@ -41,7 +41,9 @@ std::string_view connect_advice(int error, const PathOptions& path) {
         return "; choose a longer -i or a shorter -W, or raise ulimit -n";
     case Shortage::ports:
         if (path.source_port != 0)
-            return "; an earlier connection still has the port of --source";
+            return "; another connection to this peer has that local port, or had it just now: "
+                   "choose "
+                   "others with --source ADDR:PORT";
         return "; no local port is left: choose a longer -i";
     case Shortage::buffers:
     case Shortage::none:

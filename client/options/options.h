@@ -111,7 +111,7 @@ struct PingOptions {
     bool timestamps = false;    ///< -D: the time in front of each line
     bool reconnect = false;     ///< TCP: a connection for each probe
     bool mtu = false;           ///< UDP: search for the path MTU instead
-    uint32_t flows = 0;         ///< UDP: local ports that take the probes in turn; 0: one, any
+    uint32_t flows = 0;         ///< local ports that take the probes in turn; 0: one, any
     bool connect = false;       ///< TCP: each probe is a connection, on which nothing is sent
     bool all_addresses = false; ///< of each name, as an endpoint each
     Listing listing = Listing::none;

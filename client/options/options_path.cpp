@@ -111,6 +111,8 @@ Result<void> check_df(const PathOptions& path, const Endpoint& endpoint) {
 Result<void> check_source_port(const PingOptions& ping, const PathOptions& path) {
     if (path.source_port == 0)
         return {};
+    if (ping.flows > 0)
+        return {}; // they begin there
     if (ping.reconnect || ping.connect)
         return usage(fmt::format(
             "--source with a port and {} exclude each other; connections that overlap need a port "

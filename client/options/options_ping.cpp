@@ -6,6 +6,7 @@
 #include "common/text.h"
 #include "common/units.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -42,6 +43,14 @@ Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
     return {};
 }
 
+/// Until the port of a probe comes round again; what is shorter than half a second has to be asked
+/// for.
+uint32_t flow_connect_timeout_ms(const PingOptions& ping) {
+    constexpr uint64_t least_ms = 500;
+    return static_cast<uint32_t>(
+        std::clamp(flow_free_us(ping) / 1000, least_ms, uint64_t{CommonOptions().timeout_ms}));
+}
+
 } // namespace
 
 Result<Options> read_ping(const RawPing& words) {
@@ -63,6 +72,8 @@ Result<Options> read_ping(const RawPing& words) {
     ping.endpoints = std::move(*endpoints);
     if (auto read = read_ping_numbers(words, ping); !read)
         return std::unexpected(read.error());
+    if (ping.connect && ping.flows > 0 && !words.common.timeout)
+        common->timeout_ms = flow_connect_timeout_ms(ping);
     if (ping.listing != Listing::none && !ping.count && !ping.deadline_ms)
         ping.count = listing_count;
     auto report = read_report(words.report);

@@ -30,22 +30,37 @@ Result<void> exclude(
     return {};
 }
 
-Result<void> check_flows(const PingOptions& ping, const PathOptions& path) {
+/// The connections of a flow have the same ends, so that there can be one at a time.
+Result<void> check_flow_connections(const PingOptions& ping, const CommonOptions& common) {
+    if (ping.reconnect)
+        return usage("--flows and --reconnect exclude each other; a flow over TCP is one "
+                     "connection, or with "
+                     "--connect one for each probe");
+    const uint64_t free_us = flow_free_us(ping);
+    if (!ping.connect || free_us >= uint64_t{common.timeout_ms} * 1000)
+        return {};
+    return usage(fmt::format(
+        "--connect --flows {}: a port comes round every {}, so that -W is {} at most, not {}; "
+        "raise "
+        "-i or --flows, or lower -W",
+        ping.flows, format_duration_us(ping.flows * ping.interval_us), format_duration_us(free_us),
+        format_duration(common.timeout_ms)));
+}
+
+Result<void> check_flows(const PingOptions& ping, const CommonOptions& common) {
+    const PathOptions& path = common.path;
     if (ping.flows == 0)
         return {};
     if (ping.endpoints.size() > 1)
         return usage("--flows is for one ENDPOINT; start a riposte for each");
     const Endpoint& endpoint = ping.endpoints.front();
-    if (endpoint.transport == Transport::tcp)
-        return usage(fmt::format(
-            "--flows is for UDP (-u); over TCP, to {}, there is one connection",
-            to_string(endpoint)));
     const uint32_t first = path.source_port != 0 ? path.source_port : flow_port_first;
     if (first + ping.flows > uint32_t{UINT16_MAX} + 1)
         return usage(fmt::format(
             "--flows {}: from port {} on there are only {}; begin lower with --source ADDR:PORT",
             ping.flows, first, uint32_t{UINT16_MAX} + 1 - first));
-    return {};
+    return endpoint.transport == Transport::tcp ? check_flow_connections(ping, common)
+                                                : Result<void>{};
 }
 
 /// --mtu chooses sizes, number and pace of the probes itself, and has one kind of result.
@@ -193,9 +208,9 @@ Result<void> check_ping(
     }
     return all_of(
         {check_waiting(ping, common.timeout_ms), check_every(ping), check_connect(ping, words),
-         check_source_port(ping, common.path), check_flows(ping, common.path),
-         check_mtu(ping, words), check_listing(ping, words), check_names(ping, words, common),
-         check_timestamps(words), check_plot(ping)});
+         check_source_port(ping, common.path), check_flows(ping, common), check_mtu(ping, words),
+         check_listing(ping, words), check_names(ping, words, common), check_timestamps(words),
+         check_plot(ping)});
 }
 
 } // namespace riposte::client

@@ -95,4 +95,10 @@ Result<void> read_stamp(const RawPing& words, const PathOptions& path, PingOptio
 Result<void> check_reconnect(const Endpoint& endpoint);
 std::unexpected<Error> no_endpoint(std::string_view command);
 
+/// --connect --flows: how long an attempt may take before its port comes round again, with a tenth
+/// to spare for probes that leave late.
+inline uint64_t flow_free_us(const PingOptions& ping) {
+    return ping.flows * ping.interval_us / 10 * 9;
+}
+
 } // namespace riposte::client

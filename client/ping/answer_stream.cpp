@@ -18,12 +18,12 @@ void AnswerStream::expect(uint64_t sequence) {
     if (idle())
         front_ = sequence;
     else
-        assert(sequence == end_ && "sequence numbers are consecutive on one connection");
-    end_ = sequence + 1;
+        assert(sequence == end_ && "one stride lies between the probes of a connection");
+    end_ = sequence + stride_;
 }
 
 size_t AnswerStream::wanted(const PingResult& result) const {
-    const bool is_only = front_ + 1 >= end_;
+    const bool is_only = front_ + stride_ >= end_;
     if (is_only || !echo_seen_ || result.other_service)
         return chunk_bytes;
     return std::min(payload_bytes_ - answer_.size(), chunk_bytes);
@@ -70,7 +70,7 @@ bool AnswerStream::is_other_service(PingAccount& account) const {
         return false;
     if (const auto header = read_probe_header(answer_); header && header->session == session_)
         return false;
-    const uint64_t known = account.waits(front_) ? front_ : end_ - 1;
+    const uint64_t known = account.waits(front_) ? front_ : end_ - stride_;
     return !account.waits(known) || !resembles(answer_, account.payload(known));
 }
 
@@ -80,7 +80,7 @@ bool AnswerStream::take_whole(PingAccount& account, const Listener& listener) {
     if (waits && std::ranges::equal(whole(), account.payload(front_))) {
         echo_seen_ = true;
         // With no other probe under way, all that came with it belongs to it: it is too long.
-        const bool is_only = front_ + 1 == end_;
+        const bool is_only = front_ + stride_ == end_;
         resolve(is_only ? answer_.size() : payload_bytes_, last_, account, listener);
         return true;
     }
@@ -122,14 +122,18 @@ bool AnswerStream::is_echo(std::span<const std::byte> bytes) const {
     return header && header->session == session_ && header->sequence == front_;
 }
 
+/// Is it one of the probes from the front on?
+bool AnswerStream::is_on_connection(uint64_t sequence) const {
+    return sequence >= front_ && sequence < end_ && (sequence - front_) % stride_ == 0;
+}
+
 /// A header of a probe of this connection in the whole, and where it stands, other than the one
 /// that is expected there.
 std::optional<AnswerStream::Place> AnswerStream::find_probe() const {
     for (size_t offset = is_echo(whole()) ? 1 : 0; offset + probe_header_bytes <= payload_bytes_;
          offset++) {
         const auto header = read_probe_header(whole().subspan(offset));
-        if (header && header->session == session_ && header->sequence >= front_ &&
-            header->sequence < end_)
+        if (header && header->session == session_ && is_on_connection(header->sequence))
             return Place{.offset = offset, .sequence = header->sequence};
     }
     return std::nullopt;
@@ -140,7 +144,7 @@ std::optional<AnswerStream::Place> AnswerStream::find_probe() const {
 std::optional<AnswerStream::Place> AnswerStream::find_cut_probe(PingAccount& account) const {
     const auto differs = std::ranges::mismatch(whole(), account.payload(front_)).in1;
     const auto right = static_cast<size_t>(differs - whole().begin());
-    const uint64_t next = front_ + 1;
+    const uint64_t next = front_ + stride_;
     if (right == 0 || next >= end_ || !account.waits(next))
         return std::nullopt;
     const std::span<const std::byte> rest = whole().subspan(right);
@@ -156,7 +160,7 @@ void AnswerStream::resolve(
         const std::span<const std::byte> answer = std::span(answer_).first(bytes);
         listener(account.answer(front_, answer, received.ns), received.clock);
     }
-    front_++;
+    front_ += stride_;
     answered_++;
     drop(bytes);
 }

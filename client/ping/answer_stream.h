@@ -35,17 +35,18 @@ public:
 
     using Listener = std::function<void(const ProbeOutcome&, ReceiveClock)>;
 
-    AnswerStream(size_t payload_bytes, uint32_t session)
-        : payload_bytes_(payload_bytes), session_(session) {}
+    /// `stride`: between the sequence numbers of probes on one connection.
+    AnswerStream(size_t payload_bytes, uint32_t session, uint64_t stride = 1)
+        : payload_bytes_(payload_bytes), session_(session), stride_(stride) {}
 
     /// A new connection. `echo_seen`: on an earlier one.
     void open(bool echo_seen);
-    /// A probe was given to the connection. Sequence numbers are consecutive on one connection.
+    /// A probe was given to the connection, whose number is that of the one before and `stride`.
     void expect(uint64_t sequence);
 
     bool idle() const { return front_ == end_; }    ///< no probe is unanswered
     uint64_t front() const { return front_; }       ///< the oldest unanswered one, unless idle
-    uint64_t end() const { return end_; }           ///< one past the last
+    uint64_t end() const { return end_; }           ///< one stride past the last
     uint64_t answered() const { return answered_; } ///< how many probes had an answer
     bool has_partial() const { return !answer_.empty(); }
     bool echo_seen() const { return echo_seen_; }
@@ -69,6 +70,7 @@ private:
     std::span<const std::byte> whole() const { return std::span(answer_).first(payload_bytes_); }
     bool is_other_service(PingAccount& account) const;
     bool is_echo(std::span<const std::byte> bytes) const;
+    bool is_on_connection(uint64_t sequence) const;
     bool is_like(PingAccount& account, uint64_t sequence, uint64_t other) const;
     std::optional<Place> find_probe() const;
     std::optional<Place> find_cut_probe(PingAccount& account) const;
@@ -79,6 +81,7 @@ private:
 
     size_t payload_bytes_;
     uint32_t session_;
+    uint64_t stride_;
     uint64_t front_ = 0;
     uint64_t end_ = 0;
     uint64_t answered_ = 0;

@@ -51,6 +51,23 @@ struct JudgedAnswer {
     size_t bytes = 0;
 };
 
+/// Of a flow over TCP (tcp_info.h).
+struct FlowSegments {
+    uint64_t sent = 0;
+    uint64_t retransmits = 0;
+    uint64_t out_of_order = 0; ///< that arrived
+
+    void add(const TcpReading& reading) {
+        sent += reading.segments_sent;
+        retransmits += reading.retransmits;
+        out_of_order += reading.out_of_order;
+    }
+    void add_socket(int fd) {
+        if (const auto reading = read_tcp_info(fd))
+            add(*reading);
+    }
+};
+
 struct PingSettings {
     uint32_t session;
     uint32_t payload_bytes;
@@ -72,6 +89,10 @@ size_t window_for(uint64_t interval_ns, uint64_t timeout_ns);
 class PingAccount {
 public:
     explicit PingAccount(const PingSettings& settings);
+    /// What one takes, without its histograms.
+    static uint64_t memory_bytes(uint64_t window, uint64_t payload_bytes) {
+        return sizeof(PingAccount) + window * sizeof(Probe) + payload_bytes;
+    }
 
     /// A probe is about to be sent: its sequence number. `connect_ns` is the time that connecting
     /// for it took: it is no part of its lateness.
@@ -142,8 +163,10 @@ public:
     /// TCP: a connection was made, in that time.
     void note_connected(uint64_t connect_ns);
     void set_tcp(TcpTotals totals) { result_.tcp = std::move(totals); }
-    /// UDP: probes take these local ports in turn. Before the first one is sent.
+    /// Probes take these local ports in turn. Before the first one is sent.
     void set_flows(std::span<const uint16_t> ports);
+    /// TCP: what the kernel counted so far on the connections of the flow with that number.
+    void set_segments(size_t flow, const FlowSegments& segments);
     void note_header(const ReplyHeader& header) { result_.headers.note(header); }
     /// UDP: what this machine knows of the path.
     void set_path(std::optional<uint32_t> mtu, bool fragmented);

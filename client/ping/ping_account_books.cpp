@@ -72,6 +72,12 @@ void PingAccount::set_flows(std::span<const uint16_t> ports) {
         result_.flows.push_back({.port = port, .counts = {}, .rtt = {}, .fates = {}});
 }
 
+void PingAccount::set_segments(size_t flow, const FlowSegments& segments) {
+    result_.flows[flow].segments = segments.sent;
+    result_.flows[flow].retransmits = segments.retransmits;
+    result_.flows[flow].out_of_order = segments.out_of_order;
+}
+
 ProbeOutcome PingAccount::judged(const JudgedAnswer& answer) {
     Probe* const probe = find(answer.sequence);
     assert(probe != nullptr);

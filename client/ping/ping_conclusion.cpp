@@ -40,6 +40,7 @@ std::vector<PlottedFlow> plotted_flows(const PingResult& result) {
             return std::ranges::binary_search(bad.ports, port);
         };
         return std::ranges::any_of(verdict.lossy, has_it) ||
+               std::ranges::any_of(verdict.repairing, has_it) ||
                std::ranges::any_of(verdict.slow, has_it);
     };
     std::vector<PlottedFlow> flows;

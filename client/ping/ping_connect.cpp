@@ -5,8 +5,13 @@
 // as well, and says that the port is closed: the probe is refused, in that time.
 //
 // An attempt ends with its probe: by the connection, by an error, or when the probe is given up.
+//
+// With --flows the attempts take local ports in turn. The options see to it that an attempt has
+// ended before its port comes round again; a connection that was made ends by a reset, which leaves
+// no TIME_WAIT behind (path_shape.cpp).
 #include "client/net/connect_time.h"
 #include "client/net/receive_time.h"
+#include "client/ping/flow_ports.h"
 #include "client/ping/prober.h"
 #include "common/clock.h"
 #include "common/text.h"
@@ -33,7 +38,7 @@ public:
         : Prober(std::move(given), its_loop, its_listener),
           slots_(settings().ping.window, no_slot) {}
 
-    Result<void> prepare() override { return {}; }
+    Result<void> prepare() override;
     Result<void> send(uint64_t due_ns) override;
     Result<void> ready(ProberTag tag, uint32_t events) override;
     Result<void> expire(uint64_t now_ns) override;
@@ -57,18 +62,44 @@ private:
     Result<void> not_begun(uint64_t sequence, const Failure& failure);
     void look(size_t slot);
     void close(size_t slot, bool connected);
+    const Target& target_of(uint64_t sequence) const {
+        return flows_.empty() ? settings().target : flows_[(sequence - 1) % flows_.size()].target;
+    }
     size_t& slot_of(uint64_t sequence) { return slots_[sequence % slots_.size()]; }
 
+    /// With --flows: each has the target from its port.
+    struct ConnectFlow {
+        Target target;
+        FlowSegments ended; ///< of the attempts that are over
+    };
+
+    std::vector<ConnectFlow> flows_;
     std::vector<Attempt> attempts_;
     std::vector<size_t> free_;
     std::vector<size_t> slots_; ///< of the probes in the window, by sequence number
     TcpTotals ended_;           ///< of the attempts that are over
 };
 
+Result<void> ConnectProber::prepare() {
+    if (settings().flows == 0)
+        return {};
+    const int family = settings().address.family();
+    const auto ports = choose_flow_ports(
+        settings().target, family, settings().flows,
+        [this](const std::string& line) { report_trouble(line); });
+    if (!ports)
+        return std::unexpected(ports.error());
+    flows_.reserve(ports->size());
+    for (const uint16_t port : *ports)
+        flows_.push_back({.target = from_port(settings().target, family, port), .ended = {}});
+    account().set_flows(*ports);
+    return {};
+}
+
 Result<void> ConnectProber::send(uint64_t due_ns) {
     const uint64_t sequence = account().send(due_ns, monotonic_ns());
     slot_of(sequence) = no_slot;
-    auto fd = begin_connect(settings().target, settings().address);
+    auto fd = begin_connect(target_of(sequence), settings().address);
     if (!fd)
         return not_begun(sequence, fd.error());
     return begin(
@@ -98,10 +129,10 @@ Result<void> ConnectProber::begin(Attempt&& attempt) {
 /// Only an option that this machine refuses ends the run.
 Result<void> ConnectProber::not_begun(uint64_t sequence, const Failure& failure) {
     if (!failure.option.empty())
-        return std::unexpected(connect_error(settings().target, std::span(&failure, 1)));
+        return std::unexpected(connect_error(target_of(sequence), std::span(&failure, 1)));
     const Outcome outcome = outcome_of(failure);
     if (outcome == Outcome::local)
-        report_not_sent(failure.error, connect_advice(failure.error, settings().target.path));
+        report_not_sent(failure.error, connect_advice(failure.error, target_of(sequence).path));
     failed(
         {.sequence = sequence,
          .outcome = outcome,
@@ -153,6 +184,8 @@ void ConnectProber::close(size_t slot, bool connected) {
     Attempt& attempt = attempts_[slot];
     assert(attempt.fd);
     ended_.add_socket(attempt.fd.get(), connected);
+    if (!flows_.empty())
+        flows_[(attempt.sequence - 1) % flows_.size()].ended.add_socket(attempt.fd.get());
     attempt.fd.reset();
     slot_of(attempt.sequence) = no_slot;
     free_.push_back(slot);
@@ -187,6 +220,8 @@ void ConnectProber::update() {
         if (attempt.fd)
             totals.add_socket(attempt.fd.get(), false);
     account().set_tcp(std::move(totals));
+    for (size_t flow = 0; flow < flows_.size(); flow++)
+        account().set_segments(flow, flows_[flow].ended);
 }
 
 } // namespace

@@ -64,23 +64,38 @@ Json replies_json(const ReplyHeaders& headers) {
     return each;
 }
 
-Json flow_json(const FlowResult& flow) {
+Json flow_json(const FlowResult& flow, bool is_tcp) {
     Json each;
     each["port"] = flow.port;
     each["sent"] = flow.counts.sent;
     each["answered"] = flow.counts.answered;
     each["unanswered"] = flow.counts.unanswered();
+    each["refused"] = flow.counts.refused;
+    if (is_tcp) {
+        each["segments_sent"] = flow.segments;
+        each["retransmits"] = flow.retransmits;
+        each["out_of_order"] = flow.out_of_order;
+    }
     set_number(each, "loss_percent", loss_percent(flow.counts));
     set_distribution(each, "rtt", flow.rtt);
     return each;
 }
 
-Json verdict_json(const FlowVerdict& verdict) {
+Json bad_flows_json(std::span<const BadFlows> groups, std::string_view key) {
+    Json all = Json::array();
+    for (const BadFlows& bad : groups)
+        all.push_back(Json{{"ports", bad.ports}, {key, bad.percent}});
+    return all;
+}
+
+Json verdict_json(const FlowVerdict& verdict, bool is_tcp) {
     Json each;
-    each["lossy"] = Json::array();
-    for (const BadFlows& bad : verdict.lossy)
-        each["lossy"].push_back(Json{{"ports", bad.ports}, {"loss_percent", bad.loss_percent}});
+    each["lossy"] = bad_flows_json(verdict.lossy, "loss_percent");
     each["others_loss_percent"] = verdict.others_loss_percent;
+    if (is_tcp) {
+        each["repairing"] = bad_flows_json(verdict.repairing, "repairs_percent");
+        each["others_repairs_percent"] = verdict.others_repairs_percent;
+    }
     each["slow"] = Json::array();
     for (const BadFlows& bad : verdict.slow)
         each["slow"].push_back(Json{{"ports", bad.ports}, {"slower", to_seconds(bad.slower_ns)}});
@@ -129,10 +144,11 @@ Json endpoint_json(const PingResult& result, const FailIf& fail_if) {
     if (!result.headers.empty())
         each["replies"] = replies_json(result.headers);
     if (!result.flows.empty()) {
+        const bool is_tcp = result.transport == Transport::tcp;
         each["flows"] = Json::array();
         for (const FlowResult& flow : result.flows)
-            each["flows"].push_back(flow_json(flow));
-        each["flow_verdict"] = verdict_json(judge_flows(result));
+            each["flows"].push_back(flow_json(flow, is_tcp));
+        each["flow_verdict"] = verdict_json(judge_flows(result), is_tcp);
     }
     if (result.stamp != nullptr)
         each["stamp"] = stamp_json(result);

@@ -43,17 +43,44 @@ bool is_one(std::span<const uint16_t> ports) {
     return ports.size() == 1;
 }
 
-/// "flows 41003, 41019 lose 31%".
+std::string flows_words(const BadFlows& bad) {
+    return fmt::format("{} {}", is_one(bad.ports) ? "flow" : "flows", ports_text(bad.ports));
+}
+
+/// "flows 41003, 41019 lose 31%", "flow 41003 loses 100% (100% refused)".
 std::string loss_words(const BadFlows& bad) {
     return fmt::format(
-        "{} {} {} {}", is_one(bad.ports) ? "flow" : "flows", ports_text(bad.ports),
-        is_one(bad.ports) ? "loses" : "lose", percentage(bad.loss_percent));
+        "{} {} {}{}", flows_words(bad), is_one(bad.ports) ? "loses" : "lose",
+        percentage(bad.percent),
+        bad.refused_percent > 0 ? fmt::format(" ({} refused)", percentage(bad.refused_percent))
+                                : "");
+}
+
+/// "flow 41003 needs TCP to repair 30%".
+std::string repair_words(const BadFlows& bad) {
+    return fmt::format(
+        "{} {} TCP to repair {}", flows_words(bad), is_one(bad.ports) ? "needs" : "need",
+        percentage(bad.percent));
+}
+
+/// "..., all others 0%": the findings in one line; nothing if there are none.
+std::string findings_text(
+    std::span<const BadFlows> groups, std::string (*words)(const BadFlows&), double others_percent,
+    const Look& look) {
+    if (groups.empty())
+        return "";
+    std::vector<std::string> findings;
+    findings.reserve(groups.size());
+    for (const BadFlows& bad : groups)
+        findings.push_back(words(bad));
+    return flow(
+        "", fmt::format("{}, all others {}", fmt::join(findings, "; "), percentage(others_percent)),
+        Ink::failure, look);
 }
 
 std::string slowness_words(const BadFlows& bad) {
     return fmt::format(
-        "{} {} {} {} slower than the others", is_one(bad.ports) ? "flow" : "flows",
-        ports_text(bad.ports), is_one(bad.ports) ? "is" : "are",
+        "{} {} {} slower than the others", flows_words(bad), is_one(bad.ports) ? "is" : "are",
         short_duration(static_cast<double>(bad.slower_ns)));
 }
 
@@ -99,19 +126,10 @@ std::string flows_text(const PingResult& result, const PingStyle& style) {
     if (result.flows.empty())
         return "";
     const FlowVerdict verdict = judge_flows(result);
-    std::string text;
-    if (!verdict.lossy.empty()) {
-        std::vector<std::string> findings;
-        findings.reserve(verdict.lossy.size());
-        for (const BadFlows& bad : verdict.lossy)
-            findings.push_back(loss_words(bad));
-        text += flow(
-            "",
-            fmt::format(
-                "{}, all others {}", fmt::join(findings, "; "),
-                percentage(verdict.others_loss_percent)),
-            Ink::failure, style.look());
-    }
+    std::string text =
+        findings_text(verdict.lossy, loss_words, verdict.others_loss_percent, style.look()) +
+        findings_text(
+            verdict.repairing, repair_words, verdict.others_repairs_percent, style.look());
     for (const BadFlows& bad : verdict.slow)
         text += flow("", slowness_words(bad), Ink::failure, style.look());
     if (text.empty())

@@ -74,6 +74,9 @@ FlowVerdict judge_flows(const PingResult& result) {
             {.port = flow.port,
              .decided = flow.counts.decided_by_network(),
              .unanswered = flow.counts.unanswered(),
+             .refused = flow.counts.refused,
+             .segments = flow.segments,
+             .repairs = flow.retransmits + flow.out_of_order,
              .rtt = &flow.rtt});
     return judge_flows(figures);
 }

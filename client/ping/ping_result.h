@@ -36,6 +36,9 @@ struct FlowResult {
     uint16_t port = 0;
     OutcomeCounts counts; ///< what comes beside first answers is not counted here
     Histogram rtt;
+    uint64_t segments = 0;           ///< TCP: as in TcpTotals
+    uint64_t retransmits = 0;        ///< TCP
+    uint64_t out_of_order = 0;       ///< TCP: segments that arrived before an earlier one
     std::optional<FateSeries> fates; ///< if the run is drawn
 };
 

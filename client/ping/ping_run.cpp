@@ -83,6 +83,7 @@ void PingRun::add(Target target, const SocketAddress& address) {
     const auto make = stamp                         ? make_stamp_prober
                       : transport == Transport::udp ? make_udp_prober
                       : options_.connect            ? make_connect_prober
+                      : options_.flows > 0          ? make_tcp_flows_prober
                                                     : make_tcp_prober;
     lanes_.push_back(
         {.prober = make(std::move(settings), loop_, *this),

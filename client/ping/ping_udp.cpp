@@ -17,9 +17,9 @@
 #include "client/ping/ping_udp.h"
 
 #include "client/net/error_queue.h"
-#include "client/net/local_port.h"
 #include "client/net/path_mtu.h"
 #include "client/net/receive_room.h"
+#include "client/ping/flow_ports.h"
 #include "client/show/report.h"
 #include "common/clock.h"
 #include "common/text.h"
@@ -47,19 +47,6 @@ UdpProber::UdpProber(ProberSettings given, EventLoop& its_loop, ProbeListener& i
     : Prober(std::move(given), its_loop, its_listener), target_(settings().target),
       sockets_(make_sockets()) {}
 
-/// `port` 0: as the target says.
-std::expected<Fd, Failure> UdpProber::connect(uint16_t port) {
-    if (port != 0) {
-        target_.sources = settings().target.sources;
-        if (target_.sources.empty())
-            target_.sources.push_back(any_address(settings().address.family()));
-        for (SocketAddress& source : target_.sources)
-            source = with_port(source, port);
-        target_.path.source_port = port;
-    }
-    return begin_connect(target_, settings().address);
-}
-
 std::vector<UdpProber::Socket> UdpProber::make_sockets() const {
     std::vector<Socket> sockets(std::max(settings().flows, 1U));
     for (uint64_t flow = 0; flow < sockets.size(); flow++)
@@ -80,7 +67,9 @@ Result<void> UdpProber::leave_address() {
 Result<Cause> UdpProber::open(Socket& socket) {
     if (socket.fd)
         return Cause{};
-    auto fd = connect(socket.port);
+    if (socket.port != 0)
+        target_ = from_port(settings().target, settings().address.family(), socket.port);
+    auto fd = begin_connect(target_, settings().address);
     if (!fd) {
         if (!fd.error().option.empty())
             return std::unexpected(connect_error(target_, std::span(&fd.error(), 1)));
@@ -99,33 +88,18 @@ Result<Cause> UdpProber::open(Socket& socket) {
     return Cause{};
 }
 
-/// Flows have the same ports in each run, so that routers send them the same ways; one that another
-/// program has is left out.
 Result<void> UdpProber::open_flows() {
-    const uint16_t given = settings().target.path.source_port;
-    uint32_t port = given != 0 ? given : flow_port_first;
-    std::vector<uint16_t> ports;
+    const auto ports = choose_flow_ports(
+        settings().target, settings().address.family(), settings().flows,
+        [this](const std::string& line) { report_trouble(line); });
+    if (!ports)
+        return std::unexpected(ports.error());
     for (Socket& socket : sockets_) {
-        for (;; port++) {
-            if (port > UINT16_MAX)
-                return fail(
-                    Exit::usage,
-                    fmt::format(
-                        "--flows {}: no local ports are left up to {}; begin lower with --source "
-                        "ADDR:PORT",
-                        sockets_.size(), UINT16_MAX));
-            socket.port = static_cast<uint16_t>(port);
-            const auto tried = connect(socket.port); // closed again at once
-            if (tried || tried.error().error != EADDRINUSE)
-                break;
-            report_trouble(fmt::format("--flows: port {} is in use and left out", port));
-        }
+        socket.port = (*ports)[socket.flow];
         if (const auto opened = open(socket); !opened)
             return std::unexpected(opened.error());
-        ports.push_back(socket.port);
-        port++;
     }
-    account().set_flows(ports);
+    account().set_flows(*ports);
     return {};
 }
 

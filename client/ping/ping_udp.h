@@ -56,7 +56,6 @@ private:
     /// What keeps the socket from being connected; `error` 0: nothing, it is.
     Result<Cause> open(Socket& socket);
     Result<void> open_flows();
-    std::expected<Fd, Failure> connect(uint16_t port);
     Socket& socket_of(uint64_t sequence) { return sockets_[(sequence - 1) % sockets_.size()]; }
     void transmit(uint64_t sequence);
     void send_failed(uint64_t sequence, const Cause& cause);

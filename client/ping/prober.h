@@ -65,7 +65,7 @@ struct ProberSettings {
     PingSettings ping;
     uint64_t endpoint = 0;  ///< its number, for the tags
     bool reconnect = false; ///< TCP: a connection for each probe
-    uint32_t flows = 0;     ///< UDP: local ports that the probes take in turn; 0: one, any
+    uint32_t flows = 0;     ///< local ports that the probes take in turn; 0: one, any
     std::shared_ptr<const QuestionShape> stamp = {}; ///< of a prober of STAMP
 };
 
@@ -157,6 +157,9 @@ std::unique_ptr<Prober> make_udp_prober(
 std::unique_ptr<Prober> make_stamp_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener);
 std::unique_ptr<Prober> make_tcp_prober(
+    ProberSettings settings, EventLoop& loop, ProbeListener& listener);
+/// With --flows: a connection for each flow.
+std::unique_ptr<Prober> make_tcp_flows_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener);
 /// With --connect: each probe is a connection, on which nothing is sent.
 std::unique_ptr<Prober> make_connect_prober(

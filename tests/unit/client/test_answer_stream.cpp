@@ -31,7 +31,10 @@ Bytes text(std::string_view words) {
 /// One connection and its account.
 class Connection {
 public:
-    Connection() { stream.open(false); }
+    explicit Connection(uint64_t stride = 1)
+        : stream(stream_probe_bytes, stream_settings.session, stride) {
+        stream.open(false);
+    }
 
     /// The bytes of the probe that is sent.
     Bytes send() {
@@ -50,7 +53,7 @@ public:
     const OutcomeCounts& counts() const { return account.result().counts; }
 
     PingAccount account{stream_settings};
-    AnswerStream stream{stream_probe_bytes, stream_settings.session};
+    AnswerStream stream;
     std::vector<ProbeOutcome> arrivals;
     uint64_t now_ns = 1'000'000;
 
@@ -86,6 +89,30 @@ TEST_CASE("an answer is complete when its last byte arrives, and has that byte's
     CHECK(connection.arrivals[0].outcome == Outcome::answered);
     CHECK(connection.arrivals[0].rtt_ns == 2000);
     CHECK(connection.stream.idle());
+}
+
+TEST_CASE("a connection that has every third probe finds the probe of each answer") {
+    Connection connection{3};
+    const auto send_turn = [&] {
+        const Bytes ours = connection.send();
+        connection.account.send(connection.now_ns, connection.now_ns); // on other connections
+        connection.account.send(connection.now_ns, connection.now_ns);
+        return ours;
+    };
+    const Bytes one = send_turn();
+    const Bytes four = send_turn();
+    const Bytes seven = send_turn();
+    CHECK(connection.take(one + first(four, 20)));
+    CHECK(connection.stream.front() == 4);
+    CHECK(connection.take(seven)); // the rest of 4 never comes
+    REQUIRE(connection.arrivals.size() == 3);
+    CHECK(connection.arrivals[0].sequence == 1);
+    CHECK(connection.arrivals[1].sequence == 4);
+    CHECK(connection.arrivals[1].outcome == Outcome::wrong_size);
+    CHECK(connection.arrivals[2].sequence == 7);
+    CHECK(connection.arrivals[2].outcome == Outcome::answered);
+    CHECK(connection.stream.idle());
+    CHECK(connection.counts().undecided() == 6);
 }
 
 TEST_CASE("answers to several probes in one read are separated") {

@@ -26,6 +26,9 @@ public:
                 {.port = static_cast<uint16_t>(41000 + i),
                  .decided = 0,
                  .unanswered = 0,
+                 .refused = 0,
+                 .segments = 0,
+                 .repairs = 0,
                  .rtt = &rtts_[i]});
     }
 
@@ -33,6 +36,11 @@ public:
         figures_[flow].decided += of;
         figures_[flow].unanswered += lost;
     }
+    void repair(size_t flow, uint64_t repairs, uint64_t of) {
+        figures_[flow].segments += of;
+        figures_[flow].repairs += repairs;
+    }
+    void refuse(size_t flow, uint64_t refused) { figures_[flow].refused += refused; }
     void lose_at_random(double share, uint64_t probes, std::mt19937_64& random) {
         std::binomial_distribution<uint64_t> losses(probes, share);
         for (size_t i = 0; i < figures_.size(); i++)
@@ -72,7 +80,7 @@ TEST_CASE("two flows that lose are named with their loss, and the others with th
     const FlowVerdict verdict = bundle.judge();
     REQUIRE(verdict.lossy.size() == 1);
     CHECK(verdict.lossy[0].ports == Ports{41003, 41019});
-    CHECK(verdict.lossy[0].loss_percent == doctest::Approx(31));
+    CHECK(verdict.lossy[0].percent == doctest::Approx(31));
     CHECK(verdict.others_loss_percent == 0);
     CHECK(verdict.slow.empty());
 }
@@ -99,9 +107,9 @@ TEST_CASE("members that differ in how bad they are are named one after the other
     const FlowVerdict verdict = bundle.judge();
     REQUIRE(verdict.lossy.size() == 2);
     CHECK(verdict.lossy[0].ports == Ports{41000, 41001});
-    CHECK(verdict.lossy[0].loss_percent == doctest::Approx(100));
+    CHECK(verdict.lossy[0].percent == doctest::Approx(100));
     CHECK(verdict.lossy[1].ports == Ports{41002, 41003});
-    CHECK(verdict.lossy[1].loss_percent == doctest::Approx(20));
+    CHECK(verdict.lossy[1].percent == doctest::Approx(20));
     CHECK(verdict.others_loss_percent == doctest::Approx(0.5));
 }
 
@@ -184,4 +192,31 @@ TEST_CASE("flows that are as slow as chance permits, or by microseconds, are not
         for (uint64_t probe = 0; probe < 1000; probe++)
             queues.record(i, (i == 0 ? 150 : 90) * us + probe); // 60 us: of the queue of a card
     CHECK(queues.judge().slow.empty());
+}
+
+TEST_CASE("over TCP, flows with more repairs are named, although nothing is lost") {
+    Bundle bundle(16);
+    for (size_t i = 0; i < 16; i++) {
+        bundle.lose(i, 0, 40);
+        bundle.repair(i, i == 2 || i == 5 ? 18 : i % 2, 58);
+    }
+    const FlowVerdict verdict = bundle.judge();
+    REQUIRE(verdict.repairing.size() == 1);
+    CHECK(verdict.repairing[0].ports == Ports{41002, 41005});
+    CHECK(verdict.repairing[0].percent == doctest::Approx(31.03).epsilon(0.001));
+    CHECK(verdict.others_repairs_percent == doctest::Approx(100 * 7.0 / (14 * 58)));
+    CHECK(verdict.lossy.empty());
+}
+
+TEST_CASE("a flow whose probes are refused is named with the part that was") {
+    Bundle bundle(8);
+    for (size_t i = 0; i < 8; i++)
+        bundle.lose(i, 0, 100);
+    bundle.lose(6, 60, 60);
+    bundle.refuse(6, 40);
+    const FlowVerdict verdict = bundle.judge();
+    REQUIRE(verdict.lossy.size() == 1);
+    CHECK(verdict.lossy[0].ports == Ports{41006});
+    CHECK(verdict.lossy[0].percent == doctest::Approx(37.5));
+    CHECK(verdict.lossy[0].refused_percent == doctest::Approx(25));
 }

@@ -608,8 +608,12 @@ TEST_CASE("an option of ping that would have no effect is refused") {
         {{"--connect", "--source", "127.0.0.1:9", "h"},
          "--source with a port and --connect exclude each other; connections that overlap need a "
          "port each: write the address alone"},
-        {{"--connect", "--flows", "2", "h"},
-         "--flows is for UDP (-u); over TCP, to tcp://h:7001, there is one connection"},
+        {{"--connect", "--flows", "2", "-i", "10ms", "h"},
+         "--connect --flows 2: a port comes round every 20ms, so that -W is 18ms at most, not "
+         "500ms; raise -i or --flows, or lower -W"},
+        {{"--reconnect", "--flows", "2", "h"},
+         "--flows and --reconnect exclude each other; a flow over TCP is one connection, or with "
+         "--connect one for each probe"},
         {{"--mtu", "--live", "-u", "h"},
          "--mtu and --live exclude each other; the search chooses sizes and pace itself"},
         {{"--mtu", "--alive", "-u", "h"},
@@ -864,7 +868,7 @@ TEST_CASE("a bad interface, mark or hop limit is refused") {
     CHECK(refusal({"ping", "--ttl", "256", "host"}) == "--ttl: must be from 1 to 255");
 }
 
-TEST_CASE("--flows is for one endpoint over UDP, with as many ports as there are") {
+TEST_CASE("--flows is for one endpoint, with as many ports as there are") {
     CHECK(ping_options({"ping", "-u", "b"}).flows == 0);
     CHECK(ping_options({"ping", "-u", "--flows", "256", "b"}).flows == 256);
     CHECK(refusal({"ping", "-u", "--flows", "0", "b"}) == "--flows: must be from 1 to 256");
@@ -872,9 +876,14 @@ TEST_CASE("--flows is for one endpoint over UDP, with as many ports as there are
     CHECK(
         refusal({"ping", "-u", "--flows", "2", "a", "b"}) ==
         "--flows is for one ENDPOINT; start a riposte for each");
+    CHECK(ping_options({"ping", "--flows", "2", "b"}).flows == 2);
+    CHECK(common_options({"ping", "--flows", "2", "b"}).timeout_ms == 5000);
+    CHECK(common_options({"ping", "--connect", "--flows", "2", "b"}).timeout_ms == 1800);
+    CHECK(common_options({"ping", "--connect", "--flows", "9", "b"}).timeout_ms == 5000);
+    CHECK(ping_options({"ping", "--connect", "--flows", "2", "--source", "::1", "b"}).flows == 2);
     CHECK(
-        refusal({"ping", "--flows", "2", "b"}) ==
-        "--flows is for UDP (-u); over TCP, to tcp://b:7001, there is one connection");
+        ping_options({"ping", "--connect", "--flows", "2", "--source", "[::1]:50000", "b"}).flows ==
+        2);
     CHECK(ping_options({"ping", "-u", "--flows", "3", "--source", "::1", "b"}).flows == 3);
     CHECK(ping_options({"ping", "-u", "--flows", "3", "--source", "[::1]:65533", "b"}).flows == 3);
     CHECK(

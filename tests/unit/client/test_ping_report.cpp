@@ -640,6 +640,37 @@ TEST_CASE("long names are cut in the middle to keep rows within 80 columns") {
     CHECK(text.find(".com:7002 0.2%") != std::string::npos);
 }
 
+namespace {
+
+/// Four: the second loses, the third is slower, over TCP the fourth needs repairs.
+void add_flows(PingResult& result) {
+    for (uint16_t i = 0; i < 4; i++) {
+        FlowResult flow;
+        flow.port = static_cast<uint16_t>(41000 + i);
+        const uint64_t lost = i == 1 ? 60 : 0;
+        flow.counts = {.sent = 100, .answered = 100 - lost, .lost = lost};
+        flow.rtt.record(i == 2 ? 50'000'000 : 20'000'000, 100);
+        if (result.transport == Transport::tcp) {
+            flow.segments = 100;
+            flow.retransmits = i == 3 ? 20 : 0;
+            flow.out_of_order = i == 3 ? 10 : 0;
+        }
+        result.flows.push_back(std::move(flow));
+    }
+}
+
+} // namespace
+
+TEST_CASE("over TCP the summary names flows that need repairs") {
+    PingResult result = typical();
+    result.transport = Transport::tcp;
+    add_flows(result);
+    const std::string text = ping_summary(result, plain);
+    CHECK(text.contains("\nflow 41001 loses 60%, all others 0%\n"));
+    CHECK(text.contains("\nflow 41003 needs TCP to repair 30%, all others 0%\n"));
+    CHECK(text.contains("\nflow 41002 is 30 ms slower than the others\n"));
+}
+
 TEST_CASE(
     "the JSON document of several endpoints matches its schema, and the schema has nothing else") {
     PingResult full = typical();
@@ -648,14 +679,7 @@ TEST_CASE(
     full.fragmented = true;
     full.path = test::full_path();
     full.headers.note({.ttl = 64, .traffic_class = 3, .fragment = {}});
-    for (uint16_t i = 0; i < 4; i++) {
-        FlowResult flow;
-        flow.port = static_cast<uint16_t>(41000 + i);
-        const uint64_t lost = i == 1 ? 60 : 0;
-        flow.counts = {.sent = 100, .answered = 100 - lost, .lost = lost};
-        flow.rtt.record(i == 2 ? 50'000'000 : 20'000'000, 100);
-        full.flows.push_back(std::move(flow));
-    }
+    add_flows(full);
     full.refusal.record(50'000);
     lose(full, {2, 3});
     full.causes.note(icmp(3, 4, EMSGSIZE));
@@ -669,6 +693,7 @@ TEST_CASE(
     tcp.clock = ReceiveClock::user_space;
     tcp.tcp = tcp_totals();
     tcp.other_service = true;
+    add_flows(tcp);
     PingResult mixed = typical();
     mixed.clock = ReceiveClock::mixed;
     mixed.earlier_addresses = {"192.0.2.1:7"};
