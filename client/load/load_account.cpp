@@ -17,9 +17,14 @@ void LoadAccount::left(const RequestTimes& times, uint64_t lateness_ns, uint64_t
         result_.late_blocked++;
 }
 
-void LoadAccount::failed(const RequestTimes& times, Outcome outcome, uint64_t bytes) {
+void LoadAccount::count_failure(
+    const RequestTimes& times, Outcome outcome, const Cause* cause, uint64_t bytes) {
     if (!counts(times))
         return;
+    result_.last_failure = {
+        .due_ns = times.intended_ns - measured_from_ns_,
+        .outcome = outcome,
+        .cause = cause != nullptr ? std::optional(*cause) : std::nullopt};
     LoadCounts& counts = result_.counts;
     counts.bytes_received += bytes;
     if (result_.series)
@@ -29,11 +34,15 @@ void LoadAccount::failed(const RequestTimes& times, Outcome outcome, uint64_t by
         intervals_->decide(0, times.intended_ns, outcome);
 }
 
+void LoadAccount::failed(const RequestTimes& times, Outcome outcome, uint64_t bytes) {
+    count_failure(times, outcome, nullptr, bytes);
+}
+
 void LoadAccount::failed(const RequestTimes& times, const Cause& cause, uint64_t bytes) {
     const Outcome outcome = outcome_of(cause);
     if (outcome == Outcome::local)
         local_error_ = cause.error;
-    failed(times, outcome, bytes);
+    count_failure(times, outcome, &cause, bytes);
     if (counts(times) && cause.kind != CauseKind::no_answer)
         result_.causes.note(cause);
 }

@@ -130,6 +130,8 @@ public:
     void finish();
 
 private:
+    void count_failure(
+        const RequestTimes& times, Outcome outcome, const Cause* cause, uint64_t bytes);
     static uint64_t since(uint64_t start_ns, uint64_t now_ns) {
         return now_ns > start_ns ? now_ns - start_ns : 0;
     }

@@ -1,5 +1,6 @@
 #include "client/load/load_live.h"
 
+#include "client/show/causes.h"
 #include "client/show/figures.h"
 #include "common/text.h"
 
@@ -14,7 +15,8 @@ namespace riposte::client {
 
 namespace {
 
-std::vector<std::string> live_errors(const LoadCounts& counts) {
+std::vector<std::string> live_errors(const LoadResult& result) {
+    const LoadCounts& counts = result.counts;
     const std::array<std::pair<uint64_t, std::string_view>, 8> kinds{
         {{counts.lost, "lost"},
          {counts.refused, "refused"},
@@ -28,6 +30,11 @@ std::vector<std::string> live_errors(const LoadCounts& counts) {
     for (const auto& [count, name] : kinds)
         if (count > 0)
             texts.push_back(fmt::format("{} {}", count, name));
+    if (const auto& last = result.last_failure)
+        texts.push_back(
+            "last " + failure_text(
+                          result.started_at + static_cast<double>(last->due_ns) / 1e9,
+                          last->outcome, last->cause ? &*last->cause : nullptr));
     return texts;
 }
 
@@ -50,7 +57,7 @@ LoadPage load_page(const LoadResult& result, const LoadProgress& progress) {
     LoadPage page{
         .title = fmt::format("riposte load: {}{}", result.name, live_state(progress)),
         .figures = {},
-        .errors = live_errors(result.counts),
+        .errors = live_errors(result),
         .samples = {}};
     page.figures.push_back(fmt::format("{} answers/s now", short_number(progress.rate)));
     page.figures.push_back(

@@ -39,6 +39,13 @@ enum class Answering : uint8_t {
     other, ///< something else of always the same length: lengths are checked, bytes are not
 };
 
+/// The latest request that was not answered correctly.
+struct LastFailure {
+    uint64_t due_ns = 0; ///< from the beginning of the measured time
+    Outcome outcome = Outcome::lost;
+    std::optional<Cause> cause; ///< if it is known
+};
+
 struct LoadResult {
     std::string name;    ///< the endpoint's canonical spelling
     std::string address; ///< the one address that is loaded: "127.0.0.1:7001"
@@ -67,6 +74,7 @@ struct LoadResult {
     Histogram latency_from_send; ///< from the actual time of sending
     Histogram connect;           ///< TCP: of each connection that was made
 
+    std::optional<LastFailure> last_failure;
     CauseTally causes; ///< of requests without an answer, without those lost on a connection
     /// What the kernel says of all connections, from their beginning: the warm-up is in it.
     TcpTotals tcp;

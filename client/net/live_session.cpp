@@ -2,7 +2,9 @@
 
 #include "client/show/report.h"
 #include "client/show/terminal.h"
+#include "common/clock.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace riposte::client {
@@ -11,6 +13,7 @@ namespace {
 
 constexpr uint64_t gap_ns = 500'000;          ///< drawing takes less
 constexpr uint64_t gap_wait_ns = 200'000'000; ///< without a gap a frame is drawn after that
+constexpr uint64_t rest_share = 20;           ///< a twentieth of the time is for drawing, at most
 
 } // namespace
 
@@ -73,6 +76,7 @@ Result<void> LiveSession::turn(uint64_t now_ns, uint64_t next_due_ns, const Rend
     read_keys();
     if (const int error = screen_.draw(render(screen_.size(), view_)); error != 0)
         return output_error(error);
+    next_ns_ = std::max(next_ns_, now_ns + rest_share * (monotonic_ns() - now_ns));
     return {};
 }
 

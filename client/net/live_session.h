@@ -1,9 +1,10 @@
 // A live screen over the terminal: when it is drawn, what is typed, and the signals of terminals.
 // What it shows is the caller's.
 //
-// Nothing here waits: keys are read, and a frame is drawn, in turn(), at most five times a second.
-// A frame waits a little for a gap between probes, so that drawing makes none of them late. In the
-// background there is no screen until the process comes to the foreground.
+// Nothing here waits: keys are read, and a frame is drawn, in turn(), at most five times a second,
+// and less often where a frame takes long, as of tens of thousands of endpoints. A frame waits a
+// little for a gap between probes, so that drawing makes none of them late. In the background there
+// is no screen until the process comes to the foreground.
 #pragma once
 
 #include "client/net/event_loop.h"

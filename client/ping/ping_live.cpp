@@ -1,5 +1,6 @@
 #include "client/ping/ping_live.h"
 
+#include "client/show/causes.h"
 #include "client/show/figures.h"
 #include "common/text.h"
 
@@ -9,33 +10,7 @@
 
 namespace riposte::client {
 
-namespace {
-
-/// What the last error of an endpoint says, without a time.
-std::string error_of(const ProbeFate& fate) {
-    if (fate.cause != nullptr)
-        return describe(*fate.cause);
-    switch (fate.outcome) {
-    case Outcome::corrupted:
-        return "corrupted reply";
-    case Outcome::wrong_size:
-        return "reply of the wrong size";
-    case Outcome::lost:
-    case Outcome::refused:
-    case Outcome::unreachable:
-    case Outcome::closed:
-    case Outcome::too_big:
-    case Outcome::local:
-    case Outcome::pending:
-    case Outcome::answered:
-        break;
-    }
-    return "no answer";
-}
-
-} // namespace
-
-/// "14:05:59Z no answer": the time at which the probe was due.
+/// An error has the time at which the probe was due.
 void LiveEndpoint::decide(const PingResult& result, const ProbeFate& fate, uint64_t now_ns) {
     recent_.decide(fate.due_ns, now_ns, fate.outcome, fate.rtt_ns);
     const bool is_good = fate.outcome == Outcome::answered;
@@ -45,20 +20,23 @@ void LiveEndpoint::decide(const PingResult& result, const ProbeFate& fate, uint6
     }
     if (is_good)
         return;
-    const std::string time = utc_time(result.wall_seconds(fate.due_ns)); // 2025-03-09T14:05:59.250Z
-    error_ = fmt::format("{}Z {}", time.substr(11, 8), error_of(fate));
+    error_ = failure_text(result.wall_seconds(fate.due_ns), fate.outcome, fate.cause);
 }
 
 LiveRow LiveEndpoint::row(const PingResult& result, uint64_t now_ns) const {
-    return {
-        .name = result.name,
-        .loss_recent = recent_.loss_percent(now_ns),
-        .loss_all = loss_percent(result.counts),
-        .last_ns = last_ns_,
-        .median_ns = percentile_of(result.rtt, 50),
-        .p99_ns = percentile_of(result.rtt, 99),
-        .minute = recent_.minute(now_ns, RecentMinute::cells),
-        .error = error_};
+    LiveRow row;
+    row.name = result.name;
+    row.loss_recent = recent_.loss_percent(now_ns);
+    row.loss_all = loss_percent(result.counts);
+    row.error = error_;
+    return row;
+}
+
+void LiveEndpoint::complete(LiveRow& row, const PingResult& result, uint64_t now_ns) const {
+    row.last_ns = last_ns_;
+    row.median_ns = percentile_of(result.rtt, 50);
+    row.p99_ns = percentile_of(result.rtt, 99);
+    row.minute = recent_.minute(now_ns, RecentMinute::cells);
 }
 
 Result<std::unique_ptr<PingLive>> PingLive::open(EventLoop& loop) {
@@ -90,10 +68,15 @@ LivePage PingLive::page(uint64_t now_ns, bool is_sending) const {
             results_.size() == 1 ? "1 endpoint" : fmt::format("{} endpoints", results_.size()),
             interval_text(first.interval_ns), whole / 3600, whole / 60 % 60, whole % 60),
         .state = is_sending ? "" : "waits for the last replies",
-        .rows = {}};
+        .rows = {},
+        .complete = [this, now_ns](LiveRow& row) {
+            endpoints_[row.number].complete(row, *results_[row.number], now_ns);
+        }};
     page.rows.reserve(results_.size());
-    for (size_t at = 0; at < results_.size(); at++)
+    for (size_t at = 0; at < results_.size(); at++) {
         page.rows.push_back(endpoints_[at].row(*results_[at], now_ns));
+        page.rows.back().number = at;
+    }
     return page;
 }
 

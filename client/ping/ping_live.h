@@ -23,7 +23,9 @@ namespace riposte::client {
 class LiveEndpoint {
 public:
     void decide(const PingResult& result, const ProbeFate& fate, uint64_t now_ns);
+    /// Without what complete() fills in.
     LiveRow row(const PingResult& result, uint64_t now_ns) const;
+    void complete(LiveRow& row, const PingResult& result, uint64_t now_ns) const;
 
 private:
     RecentMinute recent_;

@@ -8,6 +8,23 @@
 
 namespace riposte::client {
 
+namespace {
+
+std::string failure_words(Outcome outcome, const Cause* cause) {
+    if (cause != nullptr)
+        return describe(*cause);
+    if (outcome == Outcome::corrupted)
+        return "corrupted reply";
+    return outcome == Outcome::wrong_size ? "reply of the wrong size" : "no answer";
+}
+
+} // namespace
+
+std::string failure_text(double due_at, Outcome outcome, const Cause* cause) {
+    const std::string time = utc_time(due_at); // 2025-03-09T14:05:59.250Z
+    return fmt::format("{}Z {}", time.substr(11, 8), failure_words(outcome, cause));
+}
+
 std::vector<Item> cause_items(const CauseTally& causes, uint64_t lost, Transport transport) {
     std::vector<Item> items;
     if (causes.empty() && transport == Transport::udp)

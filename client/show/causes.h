@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/measure/cause.h"
+#include "client/measure/outcome.h"
 #include "client/measure/tcp_info.h"
 #include "client/show/table.h"
 #include "common/endpoint.h"
@@ -17,6 +18,10 @@ namespace riposte::client {
 /// first, with those of the `lost` whose cause is not in the tally. Empty where the counts alone
 /// say as much: over UDP, if there was only silence.
 std::vector<Item> cause_items(const CauseTally& causes, uint64_t lost, Transport transport);
+
+/// "14:05:59Z no answer": of a request that was due then, in seconds since 1970, for a live screen.
+/// `cause`: null if it is not known.
+std::string failure_text(double due_at, Outcome outcome, const Cause* cause);
 
 /// What the counts of Outcome::local are called.
 inline constexpr std::string_view not_sent = "not sent by this machine";

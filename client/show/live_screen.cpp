@@ -110,7 +110,7 @@ std::string minute_cell(
 }
 
 /// As the comparison at the end cuts names: in the middle, and so that they differ.
-std::vector<std::string> cut_names(const std::vector<LiveRow>& rows, size_t width) {
+std::vector<std::string> cut_names(std::span<const LiveRow> rows, size_t width) {
     std::vector<std::string> names;
     names.reserve(rows.size());
     for (const LiveRow& row : rows)
@@ -231,12 +231,19 @@ size_t live_rows(ScreenSize size) {
 
 std::vector<std::string> render_live(
     LivePage page, const LiveView& view, ScreenSize size, bool unicode, bool color) {
-    sort_rows(page.rows, view.order);
-    const LiveLayout layout = layout_of(page, size.columns);
-    const std::vector<std::string> names = cut_names(page.rows, layout.name);
     const size_t room = live_rows(size);
+    const bool is_by_loss = view.order == LiveOrder::given && page.rows.size() > room;
+    const LiveOrder order = is_by_loss ? LiveOrder::loss : view.order;
+    if (page.complete && (order == LiveOrder::median || order == LiveOrder::p99))
+        std::ranges::for_each(page.rows, page.complete);
+    sort_rows(page.rows, order);
+    const LiveLayout layout = layout_of(page, size.columns);
     const size_t first = std::min(view.first, page.rows.size() - std::min(page.rows.size(), room));
     const size_t shown = std::min(room, page.rows.size() - first);
+    const auto rows = std::span(page.rows).subspan(first, shown);
+    if (page.complete)
+        std::ranges::for_each(rows, page.complete);
+    const std::vector<std::string> names = cut_names(rows, layout.name);
     size_t errors = 0;
     for (const LiveRow& row : page.rows)
         errors += static_cast<size_t>(!row.error.empty());
@@ -245,14 +252,14 @@ std::vector<std::string> render_live(
     std::string title = page.title;
     if (!page.state.empty())
         title += "; " + page.state;
-    else if (view.order != LiveOrder::given)
-        title += fmt::format("; by {}", name_of(view.order));
+    else if (order != LiveOrder::given)
+        title += fmt::format("; by {}", name_of(order));
     std::vector<std::string> lines{
         cut(title, size.columns), paint(cut(live_heads(layout), size.columns), Ink::quiet, color)};
-    for (size_t at = first; at < first + shown; at++) {
-        lines.push_back(row_text(page.rows[at], names[at], layout, unicode, color));
-        if (errors_below && !page.rows[at].error.empty())
-            lines.push_back(cut("  " + page.rows[at].error, size.columns));
+    for (size_t at = 0; at < shown; at++) {
+        lines.push_back(row_text(rows[at], names[at], layout, unicode, color));
+        if (errors_below && !rows[at].error.empty())
+            lines.push_back(cut("  " + rows[at].error, size.columns));
     }
     lines.resize(std::max(size.lines - std::min<size_t>(size.lines, 1), lines.size()));
     LiveView clamped = view;

@@ -2,15 +2,17 @@
 // Pure: a model and a size in, lines out, each as wide as the terminal at most; colours are in
 // them. terminal_screen.h brings them to a terminal.
 //
-// Columns that have no room are left out, the least important first: the last error, the minute,
-// the latest round trip, p99, the loss of all, the median. Where the errors have no column, they
-// stand below their rows if the screen is high enough.
+// Rows that do not all fit are sorted by loss until a key says otherwise, so that what is wrong is
+// seen. Columns that have no room are left out, the least important first: the last error, the
+// minute, the latest round trip, p99, the loss of all, the median. Where the errors have no column,
+// they stand below their rows if the screen is high enough.
 #pragma once
 
 #include "client/measure/recent.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,7 +28,7 @@ struct ScreenSize {
     bool operator==(const ScreenSize&) const = default;
 };
 
-/// What the keys change.
+/// What the keys change. `given`: as on the command line, if all rows fit.
 enum class LiveOrder : uint8_t { given, loss, median, p99, name };
 
 struct LiveView {
@@ -67,12 +69,16 @@ struct LiveRow {
     std::optional<double> p99_ns;
     std::vector<RecentCell> minute; ///< RecentMinute::cells of them; none: not known
     std::string error;              ///< with its time in front
+    size_t number = 0;              ///< for LivePage::complete
 };
 
 struct LivePage {
     std::string title; ///< what is measured, and for how long
     std::string state; ///< "waiting for the last replies"; empty: as usual
     std::vector<LiveRow> rows;
+    /// Fills in what takes time, the round trips and the minute; called for the rows that are
+    /// shown, and for all where they are sorted by it. None: the rows are whole.
+    std::function<void(LiveRow&)> complete = {};
 };
 
 /// Rows that have room on a screen of that size, below the heads and above the keys.

@@ -14,26 +14,7 @@ from client import Running, parse_json, run, run_json
 from daemon import RiposteTest
 from names import Names
 from patience import SANITIZER
-from peers import TcpPeer, UdpPeer, bound, echo_datagram, echo_stream
-
-
-
-class EveryAddress(UdpPeer):
-    IP_PKTINFO = 8
-
-    def __init__(self):
-        super().__init__(None, "0.0.0.0")
-
-    def _run(self):
-        self.socket.setsockopt(socket.IPPROTO_IP, self.IP_PKTINFO, 1)
-        while True:
-            data, ancillary, _, client = self.socket.recvmsg(1 << 16, 256)
-            if self._stopped:
-                return
-            if ancillary:
-                asked = ancillary[0][2][4:8]  # of struct in_pktinfo: index, local address, destination
-                self.socket.sendmsg([data], [(socket.IPPROTO_IP, self.IP_PKTINFO, bytes(4) + asked + bytes(4))],
-                                    0, client)
+from peers import EveryAddress, TcpPeer, UdpPeer, bound, echo_datagram, echo_stream
 
 
 class Case(unittest.TestCase):
@@ -237,7 +218,7 @@ class Scale(RiposteTest):
         self.assertEqual(sum(each["counts"]["lost"] for each in last["endpoints"]), 0)
         if SANITIZER == "none":
             self.assertLess(memory[1], 1.25 * memory[0], memory)
-            self.assertLess(memory[1], 150 * endpoints, "KiB, some 60 an endpoint are usual")
+            self.assertLess(memory[1], 60 * endpoints, "KiB, some 25 an endpoint are usual")
 
 
 class Refresh(Case):

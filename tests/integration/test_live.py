@@ -16,7 +16,7 @@ import unittest
 
 from client import RIPOSTE, environment, run
 from patience import RUN
-from peers import TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream, wait_until
+from peers import EveryAddress, TcpPeer, UdpPeer, closed_port, echo_datagram, echo_stream, wait_until
 from tmux import PROMPT, Tmux, need_tmux
 
 SUMMARY = r"^--- udp://\S+ ping statistics ---"
@@ -116,6 +116,23 @@ class Screen(Case):
         terminal.wait_for(r"1-4 of 7$")
         terminal.type("n")
         terminal.wait_for("by name")
+
+
+class Thousand(Case):
+    def test_endpoints_that_fail_are_on_the_screen_and_it_says_how_many_are_not(self):
+        everywhere = EveryAddress()
+        self.addCleanup(everywhere.close)
+        bad = self.silent()
+        terminal = self.terminal(80, 24)
+        port = everywhere.endpoint.rpartition(":")[2]
+        terminal.run(f"riposte ping --live -i 2s -W 500ms udp://127.0.0.0/22:{port} {bad}")
+        screen = terminal.wait_for(r"\Ariposte ping: 1023 endpoints.*by loss\n.*\n" + re.escape(bad) + " +100%")
+        self.assertTrue(screen[-1].endswith("1-20 of 1023"), screen)
+        self.assertEqual(len([line for line in screen if line.startswith("udp://")]), 20, screen)
+        terminal.type("End")
+        terminal.wait_for(r"1004-1023 of 1023$")
+        terminal.type("q")
+        terminal.wait_for(READY)
 
 
 class OpenPorts(Case):
@@ -249,6 +266,20 @@ class Load(Case):
                 terminal.wait_for_state("alternate_on", "0")
                 wait_until(lambda: "load statistics" in terminal.history(), "the summary")  # noqa: B023
                 self.assert_restored(terminal, modes)
+
+
+    def test_the_last_error_has_its_time(self):
+        answers = iter(range(20))
+
+        def handler(server, data, client):
+            if next(answers, None) is not None:
+                echo_datagram(server, data, client)
+
+        terminal = self.terminal(80)
+        terminal.run(f"riposte load --live -d 0 -c 1 -r 50 -W 300ms {self.echo(handler)}")
+        terminal.wait_for(r"\d+ lost, last \d\d:\d\d:\d\dZ no answer")
+        terminal.type("q")
+        terminal.wait_for("load statistics")
 
 
 class Stalled(Case):

@@ -140,6 +140,26 @@ class UdpPeer:
             raise self.problems[0]
 
 
+class EveryAddress(UdpPeer):
+    """An echo at every address of this machine, which replies from the one that was asked."""
+
+    IP_PKTINFO = 8
+
+    def __init__(self):
+        super().__init__(None, "0.0.0.0")
+
+    def _run(self):
+        self.socket.setsockopt(socket.IPPROTO_IP, self.IP_PKTINFO, 1)
+        while True:
+            data, ancillary, _, client = self.socket.recvmsg(1 << 16, 256)
+            if self._stopped:
+                return
+            if ancillary:
+                asked = ancillary[0][2][4:8]  # of struct in_pktinfo: index, local address, destination
+                self.socket.sendmsg([data], [(socket.IPPROTO_IP, self.IP_PKTINFO, bytes(4) + asked + bytes(4))],
+                                    0, client)
+
+
 def echo_stream(connection):
     while data := connection.recv(1 << 16):
         connection.sendall(data)

@@ -187,9 +187,42 @@ TEST_CASE("a screen with too few lines shows which rows there are") {
     LiveView view{.order = LiveOrder::given, .first = 1, .quits = false};
     const auto screen = render_live(page, view, {70, 6}, false, false);
     REQUIRE(screen.size() == 6);
-    CHECK(screen[2].starts_with("udp://a"));
-    CHECK(screen[3].starts_with("tcp://c"));
+    CHECK(screen[0].ends_with("; by loss")); // what fails is seen first
+    CHECK(screen[2].starts_with("tcp://c"));
+    CHECK(screen[3].starts_with("udp://b"));
     CHECK(screen[5].ends_with("2-3 of 3"));
+}
+
+TEST_CASE(
+    "of a thousand endpoints those that fail are on the screen, and it says how many are not") {
+    LivePage page;
+    for (int i = 0; i < 1000; i++)
+        page.rows.push_back(
+            {.name = "udp://host" + std::to_string(i) + ":7",
+             .loss_recent = i == 500 ? 100 : 0,
+             .loss_all = i == 500 ? 50 : 0,
+             .last_ns = {},
+             .median_ns = {},
+             .p99_ns = {},
+             .minute = {},
+             .error = i == 500 ? "14:05:59Z no answer" : "",
+             .number = static_cast<size_t>(i)});
+    std::vector<size_t> completed;
+    page.complete = [&](LiveRow& row) {
+        completed.push_back(row.number);
+        row.median_ns = 1e6 * static_cast<double>(row.number);
+    };
+    const auto screen = render_live(page, {}, {80, 24}, false, false);
+    CHECK(completed.size() == 20); // no more than those that are shown
+    CHECK(completed[0] == 500);
+    REQUIRE(screen.size() == 24);
+    CHECK(screen[2].starts_with("udp://host500:7"));
+    CHECK(screen[3].starts_with("udp://host0:7"));
+    CHECK(screen[23].ends_with("1-20 of 1000"));
+    LiveView by_median;
+    by_median.press('m', 1000, 20);
+    const auto sorted = render_live(page, by_median, {80, 24}, false, false);
+    CHECK(sorted[2].starts_with("udp://host999:7"));
 }
 
 TEST_CASE("keys are found in what a terminal sends, also if it is cut") {
