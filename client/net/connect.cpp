@@ -293,8 +293,9 @@ std::expected<Fd, Failure> begin_connect(const Target& target, const SocketAddre
     set_error_queue(fd.get(), address.family(), true);
     if (::connect(fd.get(), address.get(), address.size) == 0 || errno == EINPROGRESS)
         return fd;
-    // The answer may be there before connect(2) returns.
-    const int error = errno;
+    // The answer may be there before connect(2) returns. UDP has another errno for what TCP says
+    // when all ports are taken.
+    const int error = !stream && errno == EAGAIN ? EADDRNOTAVAIL : errno;
     Cause cause = take_queued_error(fd.get());
     if (cause.error == 0 && error == ECONNREFUSED)
         cause = cause_of(error, address);

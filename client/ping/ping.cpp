@@ -1,9 +1,9 @@
 #include "client/ping/ping.h"
 
-#include "client/net/descriptors.h"
 #include "client/net/receive_time.h"
 #include "client/ping/ping_conclusion.h"
 #include "client/ping/ping_mtu.h"
+#include "client/ping/ping_room.h"
 #include "client/ping/ping_run.h"
 #include "client/ping/ping_targets.h"
 #include "client/net/time_slice.h"
@@ -17,29 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-
 namespace riposte::client {
-
-namespace {
-
-/// Each endpoint has a descriptor for each of its flows; with --reconnect each waiting probe has
-/// one. A single one shows by its probes whether there is room.
-Result<void> allow_endpoints(const PingOptions& options, size_t endpoints) {
-    const uint64_t limit = raise_descriptor_limit();
-    const uint64_t possible = std::max<uint64_t>(limit - std::min(limit, descriptors_besides), 1);
-    const uint64_t wanted = endpoints * std::max<uint64_t>(options.flows, 1);
-    if (wanted <= possible)
-        return {};
-    return fail(
-        Exit::usage,
-        fmt::format(
-            "{} endpoints need {} sockets, and {} are possible here: the limit of open files is {} "
-            "(ulimit -Hn)",
-            endpoints, wanted, possible, limit));
-}
-
-} // namespace
 
 Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     if (options.mtu)
@@ -57,7 +35,12 @@ Result<Exit> ping(const CommonOptions& common, const PingOptions& options) {
     auto files = MeasurementFiles::open(options.report);
     if (!files)
         return std::unexpected(files.error());
-    if (auto allowed = allow_endpoints(options, targets->size()); !allowed)
+    const auto datagrams =
+        static_cast<size_t>(std::ranges::count(*targets, Transport::udp, &Target::transport));
+    if (auto allowed = check_room(
+            options, common.timeout_ms,
+            {.endpoints = targets->size(), .datagram_endpoints = datagrams}, find_room());
+        !allowed)
         return std::unexpected(allowed.error());
     const Fd stamps = hold_receive_stamps();
     const std::vector<SocketAddress> addresses =

@@ -1,7 +1,9 @@
-// The schedule, the tags and the queue of the ping engine.
+// The schedule, the tags and the queue of the ping engine, and what it needs of the machine.
+#include "client/ping/ping_room.h"
 #include "client/ping/ping_schedule.h"
 #include "client/ping/prober.h"
 #include "client/ping/queue.h"
+#include "common/error.h"
 
 #include <cerrno>
 #include <cstdint>
@@ -11,6 +13,7 @@
 #include <doctest/doctest.h>
 
 using namespace riposte::client;
+using riposte::Exit;
 
 TEST_CASE("probe k is due at start + k * interval, and none after the last") {
     PingSchedule schedule(1000, 7, 3);
@@ -71,4 +74,48 @@ TEST_CASE("the queue returns items in order") {
         }
         REQUIRE(queue.empty() == model.empty());
     }
+}
+
+TEST_CASE("what the machine has available is found in the texts of /proc") {
+    CHECK(available_bytes("MemTotal:       24683596 kB\nMemAvailable:   18 kB\n") == 18 * 1024);
+    CHECK(available_bytes("MemTotal: 5 kB\n") == UINT64_MAX);
+    CHECK(available_bytes("MemAvailable: kB\n") == UINT64_MAX);
+    CHECK(available_bytes("") == UINT64_MAX);
+    CHECK(ports_in("32768\t60999\n") == 28'232);
+    CHECK(ports_in("60999 32768\n") == UINT64_MAX);
+    CHECK(ports_in("32768\n") == UINT64_MAX);
+    CHECK(find_room().memory_bytes > 0);
+}
+
+TEST_CASE("more endpoints than the machine has room for are refused with the limit") {
+    PingOptions options;
+    const uint64_t each = endpoint_bytes(options, 5000);
+    CHECK(each > 8192);
+    CHECK(each < 32'768);
+    CHECK(check_room(
+        options, 5000, {.endpoints = 1000, .datagram_endpoints = 500},
+        {.descriptors = 1032, .ports = 500, .memory_bytes = 1000 * each}));
+    const auto memory = check_room(
+        options, 5000, {.endpoints = 65'536}, {.descriptors = 100'000, .memory_bytes = 64 << 20});
+    REQUIRE_FALSE(memory);
+    CHECK(memory.error().exit == Exit::usage);
+    CHECK(memory.error().message.starts_with("65536 endpoints need some "));
+    CHECK(memory.error().message.ends_with(
+        " MiB of memory, and 64 MiB are available (free -m): measure fewer at once, or choose a "
+        "longer -i or a shorter -W"));
+    const auto descriptors = check_room(options, 5000, {.endpoints = 1001}, {.descriptors = 1032});
+    REQUIRE_FALSE(descriptors);
+    CHECK(
+        descriptors.error().message ==
+        "1001 endpoints need 1001 sockets, and 1000 are possible here: the limit of open files is "
+        "1032 (ulimit -Hn)");
+    const auto ports =
+        check_room(options, 5000, {.endpoints = 501, .datagram_endpoints = 501}, {.ports = 500});
+    REQUIRE_FALSE(ports);
+    CHECK(
+        ports.error().message ==
+        "501 endpoints over UDP need a local port each, and 500 are possible here: measure fewer "
+        "at once, or widen net.ipv4.ip_local_port_range (sysctl)");
+    options.interval_us = 1000; // many probes are remembered
+    CHECK(endpoint_bytes(options, 60'000) > 1'000'000);
 }
