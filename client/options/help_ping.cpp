@@ -26,8 +26,8 @@ Options:
       --reconnect      TCP: a connection for each probe
       --connect        TCP: connect and send nothing: is the port open?
       --mtu            UDP: find the path MTU, by sizes that pass and do not
-      --flows N        probes take N local ports in turn, from 41000 or the port
-                       of --source on; names those that lose more
+      --flows N|A-B    probes take N local ports in turn, from 41000 or the port
+                       of --source on, or ports A to B; names the bad ones
       --targets FILE   read more ENDPOINTs, one a line, from FILE or - (standard
                        input); # begins a comment
       --all-addresses  probe each address of a name as an endpoint of its own

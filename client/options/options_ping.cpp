@@ -21,7 +21,6 @@ Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
             {read_number("--count", words.count, 1, count_max, ping.count),
              read_duration_ms("--deadline", words.deadline, false, ping.deadline_ms),
              read_payload(words.size, probe_header_bytes, payload_bytes_max, ping.payload_bytes),
-             read_number("--flows", words.flows, 1, ping_flows_max, ping.flows),
              read_duration_ms(
                  "--resolve-every", words.resolve_every, false, ping.resolve_every_ms)});
         !read)
@@ -40,6 +39,30 @@ Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
             "--interval: '{}' is finer than a microsecond; write whole microseconds",
             escape(*words.interval, 40)));
     ping.interval_us = *nanoseconds / 1000;
+    return {};
+}
+
+/// N, or FIRST-LAST: as with N and the first port in --source.
+Result<void> read_flows(const RawValue& word, PingOptions& ping, PathOptions& path) {
+    const size_t dash = word ? word->find('-') : std::string::npos;
+    if (dash == std::string::npos)
+        return read_number("--flows", word, 1, ping_flows_max, ping.flows);
+    if (path.source_port != 0)
+        return usage(
+            "--flows FIRST-LAST and --source with a port exclude each other; both say where the "
+            "ports begin");
+    uint32_t last = 0;
+    if (auto read = all_of(
+            {read_number(
+                 "--flows, the first port", word->substr(0, dash), 1, UINT16_MAX, path.source_port),
+             read_number("--flows, the last port", word->substr(dash + 1), 1, UINT16_MAX, last)});
+        !read)
+        return read;
+    if (last < path.source_port || last - path.source_port >= ping_flows_max)
+        return usage(fmt::format(
+            "--flows {}: write the lowest port first, and at most {} ports", escape(*word, 40),
+            ping_flows_max));
+    ping.flows = last - path.source_port + 1;
     return {};
 }
 
@@ -72,8 +95,6 @@ Result<Options> read_ping(const RawPing& words) {
     ping.endpoints = std::move(*endpoints);
     if (auto read = read_ping_numbers(words, ping); !read)
         return std::unexpected(read.error());
-    if (ping.connect && ping.flows > 0 && !words.common.timeout)
-        common->timeout_ms = flow_connect_timeout_ms(ping);
     if (ping.listing != Listing::none && !ping.count && !ping.deadline_ms)
         ping.count = listing_count;
     auto report = read_report(words.report);
@@ -82,6 +103,10 @@ Result<Options> read_ping(const RawPing& words) {
     ping.report = std::move(*report);
     if (auto read = read_path(words.common, words.path, common->path); !read)
         return std::unexpected(read.error());
+    if (auto read = read_flows(words.flows, ping, common->path); !read)
+        return std::unexpected(read.error());
+    if (ping.connect && ping.flows > 0 && !words.common.timeout)
+        common->timeout_ms = flow_connect_timeout_ms(ping);
     if (auto checked = all_of(
             {check_ping(ping, words, *common), check_conditions(ping),
              read_stamp(words, common->path, ping)});

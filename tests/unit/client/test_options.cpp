@@ -872,6 +872,20 @@ TEST_CASE("--flows is for one endpoint, with as many ports as there are") {
     CHECK(ping_options({"ping", "-u", "b"}).flows == 0);
     CHECK(ping_options({"ping", "-u", "--flows", "256", "b"}).flows == 256);
     CHECK(refusal({"ping", "-u", "--flows", "0", "b"}) == "--flows: must be from 1 to 256");
+    CHECK(ping_options({"ping", "--flows", "50000-50003", "b"}).flows == 4);
+    CHECK(common_options({"ping", "--flows", "50000-50003", "b"}).path.source_port == 50'000);
+    CHECK(ping_options({"ping", "-u", "--flows", "9-9", "b"}).flows == 1);
+    for (const char* wrong : {"5-4", "1000-1256"})
+        CHECK(
+            refusal({"ping", "--flows", wrong, "b"}) ==
+            std::string("--flows ") + wrong +
+                ": write the lowest port first, and at most 256 ports");
+    CHECK(refusal({"ping", "--flows", "0-4", "b"}).starts_with("--flows, the first port: must be"));
+    CHECK(refusal({"ping", "--flows", "7-", "b"}).starts_with("--flows, the last port: "));
+    CHECK(
+        refusal({"ping", "--flows", "5-6", "--source", "127.0.0.1:9", "b"}) ==
+        "--flows FIRST-LAST and --source with a port exclude each other; both say where the ports "
+        "begin");
     CHECK(refusal({"ping", "-u", "--flows", "257", "b"}) == "--flows: must be from 1 to 256");
     CHECK(
         refusal({"ping", "-u", "--flows", "2", "a", "b"}) ==
