@@ -15,6 +15,7 @@ namespace {
 constexpr double alone_p_max = 0.01;
 constexpr int bootstrap_draws = 1000;
 constexpr uint64_t slower_share = 10; ///< a tenth of the others' median, at least
+constexpr double slow_percent = 10;   ///< on a standing connection, the rest must be slower
 constexpr uint64_t slower_ns_min = 100'000;
 constexpr size_t rounds_max = 8; ///< groups that differ in how bad they are
 
@@ -107,8 +108,16 @@ Losses losses_of(const FlowFigures& flow) {
     return {.lost = flow.unanswered, .sent = flow.decided};
 }
 
+/// As far as they are independent of each other.
+Losses independent_losses_of(const FlowFigures& flow) {
+    if (!flow.failure_runs)
+        return losses_of(flow);
+    return {
+        .lost = *flow.failure_runs, .sent = flow.decided - flow.unanswered + *flow.failure_runs};
+}
+
 Losses repairs_of(const FlowFigures& flow) {
-    return {.lost = std::min(flow.repairs, flow.segments), .sent = flow.segments};
+    return {.lost = flow.repaired, .sent = flow.answered};
 }
 
 using Share = Losses (*)(const FlowFigures&);
@@ -190,9 +199,11 @@ SlowFlows take_slow(Flows& flows) {
     const double p_max = alone_p_max / (count * count);
     const auto is_slow = [&](const FlowFigures* flow) {
         const uint64_t least = usual + std::max(usual / slower_share, slower_ns_min);
-        return median(flow) >= least && fisher_exact(
-                                            count_above(*flow->rtt, usual), flow->rtt->count(),
-                                            others_above, others.count()) < p_max;
+        const double slow_from = flow->failure_runs ? slow_percent : 50;
+        return flow->rtt->percentile_ns(slow_from) >= least &&
+               fisher_exact(
+                   count_above(*flow->rtt, usual), flow->rtt->count(), others_above,
+                   others.count()) < p_max;
     };
     SlowFlows slow{.flows = take_from(flows, at, is_slow), .slower_ns = 0};
     if (!slow.flows.empty())
@@ -210,7 +221,8 @@ struct WorseFlows {
 };
 
 /// Groups of flows whose share is worse, until chance explains what is left.
-WorseFlows find_worse(std::span<const FlowFigures> flows, Share share_of) {
+/// `shown_of`: what is said of them.
+WorseFlows find_worse(std::span<const FlowFigures> flows, Share share_of, Share shown_of) {
     WorseFlows worse;
     Flows left;
     for (const FlowFigures& flow : flows)
@@ -223,7 +235,7 @@ WorseFlows find_worse(std::span<const FlowFigures> flows, Share share_of) {
         Losses losses;
         uint64_t refused = 0;
         for (const FlowFigures* flow : bad) {
-            losses += share_of(*flow);
+            losses += shown_of(*flow);
             refused += flow->refused;
         }
         worse.groups.push_back(
@@ -234,7 +246,7 @@ WorseFlows find_worse(std::span<const FlowFigures> flows, Share share_of) {
     }
     Losses others;
     for (const FlowFigures* flow : left)
-        others += share_of(*flow);
+        others += shown_of(*flow);
     worse.others_percent = percent(others.lost, others.sent);
     return worse;
 }
@@ -268,8 +280,8 @@ double fisher_exact(uint64_t lost, uint64_t sent, uint64_t others_lost, uint64_t
 }
 
 FlowVerdict judge_flows(std::span<const FlowFigures> flows) {
-    WorseFlows lossy = find_worse(flows, losses_of);
-    WorseFlows repairing = find_worse(flows, repairs_of);
+    WorseFlows lossy = find_worse(flows, independent_losses_of, losses_of);
+    WorseFlows repairing = find_worse(flows, repairs_of, repairs_of);
     return {
         .lossy = std::move(lossy.groups),
         .others_loss_percent = lossy.others_percent,

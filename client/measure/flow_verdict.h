@@ -21,14 +21,20 @@
 // Again until nothing is found. All flows are probed at the same times, so that a path which is
 // slow for a while is so for all of them.
 //
-// TCP repairs what the network loses. There, the rule for loss is applied a second time, to
-// repairs: segments that this machine sent again, because they or their acknowledgement were lost,
-// and segments that arrived out of order, as those do that follow a lost one.
+// TCP repairs what the network loses. There, the rule for loss is applied a second time, to answers
+// during which something was repaired: a segment sent again, because it or its acknowledgement was
+// lost, or one that arrived out of order, as those do that follow a lost one.
+//
+// On a standing connection probes do not fare independently: behind a lost segment all of them
+// wait. There, a run of unanswered probes is one loss, and one more for each second that it lasts
+// (RFC 6298: the longest first timeout), and a slow flow must be slow for nine tenths of its round
+// trips.
 #pragma once
 
 #include "client/measure/histogram.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,12 +42,14 @@ namespace riposte::client {
 
 /// What is known of one flow.
 struct FlowFigures {
-    uint16_t port = 0;              ///< the local one
-    uint64_t decided = 0;           ///< probes whose fate the network decided
-    uint64_t unanswered = 0;        ///< of these
-    uint64_t refused = 0;           ///< of the unanswered
-    uint64_t segments = 0;          ///< TCP: that were sent
-    uint64_t repairs = 0;           ///< of these, that were sent again; and out of order
+    uint16_t port = 0;       ///< the local one
+    uint64_t decided = 0;    ///< probes whose fate the network decided
+    uint64_t unanswered = 0; ///< of these
+    uint64_t refused = 0;    ///< of the unanswered
+    uint64_t answered = 0;
+    uint64_t repaired = 0; ///< TCP: answered, and something had to be repaired
+    /// On a standing connection: the runs of unanswered probes, as above.
+    std::optional<uint64_t> failure_runs = {};
     const Histogram* rtt = nullptr; ///< of the answered, not owned
 };
 

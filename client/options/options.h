@@ -84,8 +84,9 @@ inline constexpr uint64_t ping_interval_us_min = 100;
 inline constexpr size_t ping_endpoints_max = 65'536; ///< ProberTag::endpoints_max
 inline constexpr uint32_t ping_payload_bytes = 56;
 inline constexpr uint32_t ping_flows_max = 256;
-inline constexpr uint16_t flow_port_first = 41000;   ///< unless --source names one
-inline constexpr uint32_t payload_bytes_max = 65507; ///< UDP; TCP keeps to it, too, in ping
+inline constexpr uint32_t flow_payload_bytes_max = 1200; ///< over TCP: one segment on any path
+inline constexpr uint16_t flow_port_first = 41000;       ///< unless --source names one
+inline constexpr uint32_t payload_bytes_max = 65507;     ///< UDP; TCP keeps to it, too, in ping
 
 /// Of endpoints with the scheme stamp://.
 struct StampOptions {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
@@ -44,7 +45,8 @@ Result<void> read_ping_numbers(const RawPing& words, PingOptions& ping) {
 
 /// N, or FIRST-LAST: as with N and the first port in --source.
 Result<void> read_flows(const RawValue& word, PingOptions& ping, PathOptions& path) {
-    const size_t dash = word ? word->find('-') : std::string::npos;
+    const std::string text = word.value_or("");
+    const size_t dash = text.find('-');
     if (dash == std::string::npos)
         return read_number("--flows", word, 1, ping_flows_max, ping.flows);
     if (path.source_port != 0)
@@ -54,13 +56,13 @@ Result<void> read_flows(const RawValue& word, PingOptions& ping, PathOptions& pa
     uint32_t last = 0;
     if (auto read = all_of(
             {read_number(
-                 "--flows, the first port", word->substr(0, dash), 1, UINT16_MAX, path.source_port),
-             read_number("--flows, the last port", word->substr(dash + 1), 1, UINT16_MAX, last)});
+                 "--flows, the first port", text.substr(0, dash), 1, UINT16_MAX, path.source_port),
+             read_number("--flows, the last port", text.substr(dash + 1), 1, UINT16_MAX, last)});
         !read)
         return read;
     if (last < path.source_port || last - path.source_port >= ping_flows_max)
         return usage(fmt::format(
-            "--flows {}: write the lowest port first, and at most {} ports", escape(*word, 40),
+            "--flows {}: write the lowest port first, and at most {} ports", escape(text, 40),
             ping_flows_max));
     ping.flows = last - path.source_port + 1;
     return {};

@@ -36,6 +36,12 @@ Result<void> check_flow_connections(const PingOptions& ping, const CommonOptions
         return usage("--flows and --reconnect exclude each other; a flow over TCP is one "
                      "connection, or with "
                      "--connect one for each probe");
+    if (!ping.connect && ping.payload_bytes > flow_payload_bytes_max)
+        return usage(fmt::format(
+            "--flows over TCP: probes of at most {} bytes, not {}, so that each is a segment, "
+            "which "
+            "is lost or not; for larger ones choose UDP (-u)",
+            flow_payload_bytes_max, ping.payload_bytes));
     const uint64_t free_us = flow_free_us(ping);
     if (!ping.connect || free_us >= uint64_t{common.timeout_ms} * 1000)
         return {};

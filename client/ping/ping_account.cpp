@@ -359,6 +359,7 @@ void PingAccount::end_waiting(Probe& probe, Outcome outcome, uint64_t rtt_ns, co
     result_.outages.decide(probe.intended_ns, outcome);
     if (FlowResult* const flow = flow_of(probe)) {
         flow->counts.add(outcome);
+        count_run(*flow, probe.intended_ns, outcome);
         if (flow->fates)
             flow->fates->record(probe.sent_ns, outcome == Outcome::answered);
     }

@@ -57,14 +57,18 @@ struct FlowSegments {
     uint64_t retransmits = 0;
     uint64_t out_of_order = 0; ///< that arrived
 
-    void add(const TcpReading& reading) {
-        sent += reading.segments_sent;
-        retransmits += reading.retransmits;
-        out_of_order += reading.out_of_order;
+    void add(const FlowSegments& other) {
+        sent += other.sent;
+        retransmits += other.retransmits;
+        out_of_order += other.out_of_order;
     }
+    uint64_t repairs() const { return retransmits + out_of_order; }
     void add_socket(int fd) {
         if (const auto reading = read_tcp_info(fd))
-            add(*reading);
+            add(
+                {.sent = reading->segments_sent,
+                 .retransmits = reading->retransmits,
+                 .out_of_order = reading->out_of_order});
     }
 };
 
@@ -167,6 +171,8 @@ public:
     void set_flows(std::span<const uint16_t> ports);
     /// TCP: what the kernel counted so far on the connections of the flow with that number.
     void set_segments(size_t flow, const FlowSegments& segments);
+    /// TCP: something was repaired during an answered probe of that flow.
+    void note_repaired(size_t flow) { ++result_.flows[flow].repaired; }
     void note_header(const ReplyHeader& header) { result_.headers.note(header); }
     /// UDP: what this machine knows of the path.
     void set_path(std::optional<uint32_t> mtu, bool fragmented);
@@ -204,6 +210,7 @@ private:
     ProbeOutcome count_stray(ProbeOutcome arrival);
     void count_order(ProbeOutcome& arrival);
     FlowResult* flow_of(const Probe& probe);
+    static void count_run(FlowResult& flow, uint64_t due_ns, Outcome outcome);
     void begin_waiting(Probe& probe);
     void leave_waiting(Probe& probe);
     void end_waiting(

@@ -111,6 +111,25 @@ FlowResult* PingAccount::flow_of(const Probe& probe) {
     return flows.empty() ? nullptr : &flows[(probe.sequence - 1) % flows.size()];
 }
 
+/// A run of unanswered probes, and one more for each second that it lasts. Those of a connection
+/// that fell silent expire while later ones, on the next connection, are answered.
+void PingAccount::count_run(FlowResult& flow, uint64_t due_ns, Outcome outcome) {
+    constexpr uint64_t second_ns = 1'000'000'000;
+    if (outcome == Outcome::local)
+        return;
+    if (!is_unanswered(outcome)) {
+        flow.answered_ns = std::max(flow.answered_ns, due_ns);
+        return;
+    }
+    const bool is_first = flow.failure_runs == 0;
+    const bool was_answered = flow.failed_ns < flow.answered_ns && flow.answered_ns < due_ns;
+    flow.failed_ns = due_ns;
+    if (!is_first && !was_answered && due_ns < flow.run_ns + second_ns)
+        return;
+    flow.run_ns = due_ns;
+    ++flow.failure_runs;
+}
+
 void PingAccount::record_rtt(Probe& probe, uint64_t rtt_ns) {
     // A service that speaks first may have answered before the probe left: no round trip.
     if (rtt_ns == 0)

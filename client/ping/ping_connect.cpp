@@ -184,8 +184,14 @@ void ConnectProber::close(size_t slot, bool connected) {
     Attempt& attempt = attempts_[slot];
     assert(attempt.fd);
     ended_.add_socket(attempt.fd.get(), connected);
-    if (!flows_.empty())
-        flows_[(attempt.sequence - 1) % flows_.size()].ended.add_socket(attempt.fd.get());
+    if (!flows_.empty()) {
+        const size_t flow = (attempt.sequence - 1) % flows_.size();
+        FlowSegments segments;
+        segments.add_socket(attempt.fd.get());
+        if (connected && segments.repairs() > 0)
+            account().note_repaired(flow);
+        flows_[flow].ended.add(segments);
+    }
     attempt.fd.reset();
     slot_of(attempt.sequence) = no_slot;
     free_.push_back(slot);

@@ -72,6 +72,7 @@ Json flow_json(const FlowResult& flow, bool is_tcp) {
     each["unanswered"] = flow.counts.unanswered();
     each["refused"] = flow.counts.refused;
     if (is_tcp) {
+        each["repaired"] = flow.repaired;
         each["segments_sent"] = flow.segments;
         each["retransmits"] = flow.retransmits;
         each["out_of_order"] = flow.out_of_order;

@@ -67,6 +67,7 @@ uint64_t judged_losses(const PingResult& result, const FailIf& fail_if) {
 } // namespace
 
 FlowVerdict judge_flows(const PingResult& result) {
+    const bool is_standing = result.transport == Transport::tcp && !result.connects_only;
     std::vector<FlowFigures> figures;
     figures.reserve(result.flows.size());
     for (const FlowResult& flow : result.flows)
@@ -75,8 +76,9 @@ FlowVerdict judge_flows(const PingResult& result) {
              .decided = flow.counts.decided_by_network(),
              .unanswered = flow.counts.unanswered(),
              .refused = flow.counts.refused,
-             .segments = flow.segments,
-             .repairs = flow.retransmits + flow.out_of_order,
+             .answered = flow.counts.answered,
+             .repaired = flow.repaired,
+             .failure_runs = is_standing ? std::optional(flow.failure_runs) : std::nullopt,
              .rtt = &flow.rtt});
     return judge_flows(figures);
 }

@@ -36,6 +36,11 @@ struct FlowResult {
     uint16_t port = 0;
     OutcomeCounts counts; ///< what comes beside first answers is not counted here
     Histogram rtt;
+    uint64_t failure_runs = 0;       ///< flow_verdict.h
+    uint64_t run_ns = 0;             ///< when the latest of them was counted; these are due times
+    uint64_t failed_ns = 0;          ///< of the latest unanswered probe
+    uint64_t answered_ns = 0;        ///< the greatest of an answered one
+    uint64_t repaired = 0;           ///< TCP: answered probes during which TCP repaired something
     uint64_t segments = 0;           ///< TCP: as in TcpTotals
     uint64_t retransmits = 0;        ///< TCP
     uint64_t out_of_order = 0;       ///< TCP: segments that arrived before an earlier one

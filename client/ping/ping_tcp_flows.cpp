@@ -1,33 +1,15 @@
-// Probes over TCP with --flows: a standing connection for each flow, from a local port of its own;
-// probe n belongs to flow (n - 1) modulo their number, whatever becomes of the connections.
-//
-// A flow's connection begins with its first probe, and again with the next one after it has ended.
-// Probes that are due while it connects wait, and leave when it is made; one that has waited as
-// long as for an answer is lost. There is never a second connection of a flow, since both would
-// have the same ends. Therefore a probe that is lost does not end its connection: TCP may still
-// bring it, and the answers that follow. A connection on which the peer acknowledges nothing for as
-// long as a probe is waited for is ended by the kernel (TCP_USER_TIMEOUT), else it would be silent
-// long after the path is well again, because TCP waits longer after each attempt.
-//
-// A connection ends by a reset (path_shape.cpp), so that its port is free at once. That loses
-// nothing: answers that are still under way belong to probes whose outcome is known.
+// The probes of flows over TCP on their open connections (ping_tcp_flows.h).
+#include "client/ping/ping_tcp_flows.h"
+
 #include "client/net/connect_time.h"
 #include "client/net/receive_room.h"
-#include "client/ping/answer_stream.h"
-#include "client/ping/flow_ports.h"
-#include "client/ping/prober.h"
-#include "client/ping/queue.h"
+#include "client/net/receive_time.h"
 #include "common/clock.h"
-#include "common/text.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 #include <utility>
 
-#include <fmt/format.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -37,86 +19,7 @@ namespace {
 
 constexpr int flow_reads_max = 64; ///< of one connection, before another one's turn
 
-struct FlowStream {
-    FlowStream(uint64_t number, const ProberSettings& settings)
-        : slot(number),
-          answers(settings.ping.payload_bytes, settings.ping.session, settings.flows) {}
-
-    uint64_t slot; ///< its place among the flows
-    Target target; ///< with its port
-    Fd fd;         ///< none: there is no connection
-    bool is_open = false;
-    bool waits_for_room = false; ///< EPOLLOUT is on
-    bool heard = false;          ///< something has come
-    uint64_t generation = 0;
-    uint64_t began_ns = 0;       ///< of connecting
-    uint64_t made_ns = 0;        ///< when it was made
-    uint64_t read_until_ns = 0;  ///< all that came by then was read
-    Queue<uint64_t> unsent;      ///< probes that are not written whole, in order
-    bool first_is_given = false; ///< the first of them is on the connection,
-    size_t written = 0;          ///< so far as this
-    AnswerStream answers;        ///< for the probes that were given to it
-    ArrivalClock clock;          ///< of what comes
-    FlowSegments ended;          ///< of the connections that are no more
-};
-
-class TcpFlowsProber final : public Prober {
-public:
-    TcpFlowsProber(ProberSettings given, EventLoop& its_loop, ProbeListener& its_listener)
-        : Prober(std::move(given), its_loop, its_listener) {
-        on_answer_ = [this](const ProbeOutcome& arrival, ReceiveClock clock) {
-            arrived(arrival, clock);
-        };
-    }
-
-    Result<void> prepare() override;
-    Result<void> send(uint64_t due_ns) override;
-    Result<void> ready(ProberTag tag, uint32_t events) override;
-    Result<void> expire(uint64_t now_ns) override;
-    uint64_t next_deadline_ns() const override { return next_expiry_ns(); }
-    void finish() override;
-    void update() override;
-
-private:
-    Result<void> leave_address() override { return {}; } // --flows has no --resolve-every
-    FlowStream& flow_of(uint64_t sequence) { return flows_[(sequence - 1) % flows_.size()]; }
-    uint64_t tag_of(const FlowStream& flow) const;
-    Result<void> begin(FlowStream& flow);
-    Result<void> connect_failed(FlowStream& flow, const Failure& failure);
-    Result<void> connected(FlowStream& flow);
-    void write(FlowStream& flow);
-    bool write_first(FlowStream& flow);
-    static void take_first(FlowStream& flow);
-    void give_to_stream(FlowStream& flow, uint64_t sequence);
-    void want_room(FlowStream& flow, bool wanted);
-    void read(FlowStream& flow, uint64_t until_ns);
-    void end_stream(FlowStream& flow, int error = 0);
-    void close(FlowStream& flow);
-    Result<void> look(FlowStream& flow, uint64_t now_ns);
-    void give_up_oldest(FlowStream& flow, uint64_t oldest, uint64_t now_ns);
-    Result<void> renew(FlowStream& flow, uint64_t now_ns);
-
-    std::vector<FlowStream> flows_;
-    bool echo_seen_ = false;
-    AnswerStream::Listener on_answer_;
-    TcpTotals ended_; ///< of the connections that are no more
-};
-
-Result<void> TcpFlowsProber::prepare() {
-    const int family = settings().address.family();
-    const auto ports = choose_flow_ports(
-        settings().target, family, settings().flows,
-        [this](const std::string& line) { report_trouble(line); });
-    if (!ports)
-        return std::unexpected(ports.error());
-    flows_.reserve(ports->size());
-    for (const uint16_t port : *ports) {
-        flows_.emplace_back(flows_.size(), settings());
-        flows_.back().target = from_port(settings().target, family, port);
-    }
-    account().set_flows(*ports);
-    return {};
-}
+} // namespace
 
 Result<void> TcpFlowsProber::send(uint64_t due_ns) {
     const uint64_t sequence = account().send(due_ns, monotonic_ns());
@@ -133,70 +36,6 @@ uint64_t TcpFlowsProber::tag_of(const FlowStream& flow) const {
     return ProberTag{
         .endpoint = settings().endpoint, .generation = flow.generation, .slot = flow.slot}
         .pack();
-}
-
-Result<void> TcpFlowsProber::begin(FlowStream& flow) {
-    assert(!flow.fd && !flow.unsent.empty());
-    flow.began_ns = monotonic_ns();
-    auto fd = begin_connect(flow.target, settings().address);
-    if (!fd)
-        return connect_failed(flow, fd.error());
-    enable_receive_stamps(fd->get());
-    const unsigned silence_ms = settings().target.timeout_ms;
-    ::setsockopt(fd->get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &silence_ms, sizeof(silence_ms));
-    flow.generation++;
-    if (const int error = loop().add(fd->get(), EPOLLOUT, tag_of(flow)); error != 0)
-        return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
-    flow.fd = std::move(*fd);
-    flow.is_open = false;
-    flow.waits_for_room = true;
-    flow.heard = false;
-    flow.read_until_ns = 0;
-    flow.answers.open(echo_seen_);
-    flow.clock = ArrivalClock();
-    return {};
-}
-
-/// The probes that waited for this connection are not sent. Only an option that this machine
-/// refuses ends the run.
-Result<void> TcpFlowsProber::connect_failed(FlowStream& flow, const Failure& failure) {
-    if (!failure.option.empty())
-        return std::unexpected(connect_error(flow.target, std::span(&failure, 1)));
-    const Outcome outcome = outcome_of(failure);
-    if (outcome == Outcome::local)
-        report_not_sent(failure.error, connect_advice(failure.error, flow.target.path));
-    for (; !flow.unsent.empty(); flow.unsent.pop())
-        failed(
-            {.sequence = flow.unsent.front(),
-             .outcome = outcome,
-             .cause = cause_of(failure),
-             .took_ns = failure.took_ns});
-    return {};
-}
-
-Result<void> TcpFlowsProber::connected(FlowStream& flow) {
-    flow.made_ns = connected_ns(flow.fd.get(), flow.began_ns, monotonic_ns());
-    const Cause cause = finish_connect(flow.fd.get(), settings().address);
-    if (cause.error == EINPROGRESS)
-        return {};
-    if (cause.error != 0) {
-        const uint64_t took_ns = monotonic_ns() - flow.began_ns;
-        close(flow);
-        return connect_failed(
-            flow, {.address = settings().address,
-                   .error = cause.error,
-                   .heard = true,
-                   .cause = cause,
-                   .took_ns = took_ns});
-    }
-    flow.is_open = true;
-    const uint64_t connect_ns = std::max(flow.made_ns - flow.began_ns, uint64_t{1});
-    ended_.note_connected(flow.fd.get(), connect_ns);
-    account().note_connected(connect_ns);
-    while (!flow.unsent.empty() && !account().waits(flow.unsent.front()))
-        flow.unsent.pop();
-    write(flow);
-    return {};
 }
 
 /// The probe is the next on its connection. Its round trip counts from here if it has waited for
@@ -322,6 +161,17 @@ void TcpFlowsProber::end_stream(FlowStream& flow, int error) {
         fail_probe(flow.unsent.front());
 }
 
+/// Was there a repair since the answer before?
+void TcpFlowsProber::note_repairs(FlowStream& flow) {
+    if (!flow.fd)
+        return;
+    FlowSegments now;
+    now.add_socket(flow.fd.get());
+    if (now.repairs() > flow.repairs)
+        account().note_repaired(flow.slot);
+    flow.repairs = now.repairs();
+}
+
 void TcpFlowsProber::close(FlowStream& flow) {
     ended_.add_socket(flow.fd.get(), flow.is_open);
     flow.ended.add_socket(flow.fd.get());
@@ -373,18 +223,6 @@ void TcpFlowsProber::give_up_oldest(FlowStream& flow, uint64_t oldest, uint64_t 
                                : 0});
 }
 
-/// An attempt to connect that lasted as long as a probe is waited for begins anew, if other probes
-/// wait for it; else it ends.
-Result<void> TcpFlowsProber::renew(FlowStream& flow, uint64_t now_ns) {
-    if (flow.is_open)
-        return {};
-    while (!flow.unsent.empty() && !account().waits(flow.unsent.front()))
-        flow.unsent.pop();
-    if (flow.fd && (flow.unsent.empty() || account().give_up_ns(flow.began_ns) <= now_ns))
-        close(flow);
-    return flow.fd || flow.unsent.empty() ? Result<void>{} : begin(flow);
-}
-
 void TcpFlowsProber::finish() {
     const uint64_t now_ns = monotonic_ns();
     for (FlowStream& flow : flows_)
@@ -405,8 +243,6 @@ void TcpFlowsProber::update() {
     }
     account().set_tcp(std::move(totals));
 }
-
-} // namespace
 
 std::unique_ptr<Prober> make_tcp_flows_prober(
     ProberSettings settings, EventLoop& loop, ProbeListener& listener) {

@@ -27,8 +27,9 @@ public:
                  .decided = 0,
                  .unanswered = 0,
                  .refused = 0,
-                 .segments = 0,
-                 .repairs = 0,
+                 .answered = 0,
+                 .repaired = 0,
+                 .failure_runs = {},
                  .rtt = &rtts_[i]});
     }
 
@@ -37,9 +38,11 @@ public:
         figures_[flow].unanswered += lost;
     }
     void repair(size_t flow, uint64_t repairs, uint64_t of) {
-        figures_[flow].segments += of;
-        figures_[flow].repairs += repairs;
+        figures_[flow].answered += of;
+        figures_[flow].repaired += repairs;
     }
+    /// The flow is one connection, with this many runs of unanswered probes.
+    void stand(size_t flow, uint64_t runs) { figures_[flow].failure_runs = runs; }
     void refuse(size_t flow, uint64_t refused) { figures_[flow].refused += refused; }
     void lose_at_random(double share, uint64_t probes, std::mt19937_64& random) {
         std::binomial_distribution<uint64_t> losses(probes, share);
@@ -219,4 +222,31 @@ TEST_CASE("a flow whose probes are refused is named with the part that was") {
     CHECK(verdict.lossy[0].ports == Ports{41006});
     CHECK(verdict.lossy[0].percent == doctest::Approx(37.5));
     CHECK(verdict.lossy[0].refused_percent == doctest::Approx(25));
+}
+
+TEST_CASE("on a standing connection a run of losses is one, and many runs are many") {
+    Bundle bundle(8);
+    for (size_t i = 0; i < 8; i++) {
+        bundle.lose(i, i == 3 ? 40 : 0, 100);
+        bundle.stand(i, i == 3 ? 1 : 0);
+    }
+    CHECK(bundle.judge().lossy.empty()); // all of them waited behind one
+    bundle.stand(3, 6);
+    const FlowVerdict verdict = bundle.judge();
+    REQUIRE(verdict.lossy.size() == 1);
+    CHECK(verdict.lossy[0].ports == Ports{41003});
+    CHECK(verdict.lossy[0].percent == doctest::Approx(40));
+}
+
+TEST_CASE("on a standing connection a flow that is slow only at times is not named") {
+    Bundle bundle(8);
+    for (size_t i = 0; i < 8; i++) {
+        bundle.lose(i, 0, 100);
+        bundle.stand(i, 0);
+        for (int probe = 0; probe < 100; probe++)
+            bundle.record(i, (i == 5 && probe < 60) || i == 6 ? 40 * ms : 10 * ms);
+    }
+    const FlowVerdict verdict = bundle.judge();
+    REQUIRE(verdict.slow.size() == 1);
+    CHECK(verdict.slow[0].ports == Ports{41006});
 }

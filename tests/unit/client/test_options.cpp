@@ -611,6 +611,10 @@ TEST_CASE("an option of ping that would have no effect is refused") {
         {{"--connect", "--flows", "2", "-i", "10ms", "h"},
          "--connect --flows 2: a port comes round every 20ms, so that -W is 18ms at most, not "
          "500ms; raise -i or --flows, or lower -W"},
+        {{"--flows", "2", "-s", "1201", "h"},
+         "--flows over TCP: probes of at most 1200 bytes, not 1201, so that each is a segment, "
+         "which "
+         "is lost or not; for larger ones choose UDP (-u)"},
         {{"--reconnect", "--flows", "2", "h"},
          "--flows and --reconnect exclude each other; a flow over TCP is one connection, or with "
          "--connect one for each probe"},

@@ -709,6 +709,27 @@ TEST_CASE("the series holds the answers and the failures by the time of sending"
     }
 }
 
+TEST_CASE("unanswered probes of a flow in a row are one run, and one more for each second") {
+    PingAccount account(settings);
+    account.set_flows(std::array<uint16_t, 1>{41000});
+    const auto runs = [&] { return account.result().flows[0].failure_runs; };
+    for (uint64_t due = 0; due < 12; ++due)
+        account.send(due * 100 * ms, due * 100 * ms);
+    for (const uint64_t lost : {1U, 2U, 3U})
+        account.fail(lost, Outcome::refused);
+    CHECK(runs() == 1);
+    account.connected(6, 700 * ms);    // on the next connection
+    account.fail(4, Outcome::refused); // of the one before
+    account.fail(5, Outcome::refused);
+    CHECK(runs() == 1);
+    account.fail(7, Outcome::refused);
+    CHECK(runs() == 2);
+    account.fail(12, Outcome::local);
+    account.send(1700 * ms, 1700 * ms);
+    account.fail(13, Outcome::refused); // more than a second after the run began
+    CHECK(runs() == 3);
+}
+
 TEST_CASE("a million probes need no more memory than the first hundred thousand") {
     PingSettings small = settings;
     small.window = 64;

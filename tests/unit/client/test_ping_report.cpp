@@ -651,9 +651,9 @@ void add_flows(PingResult& result) {
         flow.counts = {.sent = 100, .answered = 100 - lost, .lost = lost};
         flow.rtt.record(i == 2 ? 50'000'000 : 20'000'000, 100);
         if (result.transport == Transport::tcp) {
+            flow.repaired = i == 3 ? 30 : 0;
+            flow.failure_runs = lost;
             flow.segments = 100;
-            flow.retransmits = i == 3 ? 20 : 0;
-            flow.out_of_order = i == 3 ? 10 : 0;
         }
         result.flows.push_back(std::move(flow));
     }
