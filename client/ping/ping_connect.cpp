@@ -6,13 +6,15 @@
 //
 // An attempt ends with its probe: by the connection, by an error, or when the probe is given up.
 //
-// With --flows the attempts take local ports in turn. The options see to it that an attempt has
-// ended before its port comes round again; a connection that was made ends by a reset, which leaves
-// no TIME_WAIT behind (path_shape.cpp).
+// With --flows the attempts take local ports in turn. Where this machine was late and the
+// port of a probe has an attempt still, the probe waits for it. The options see to it that an
+// attempt has ended before its port comes round again; a connection that was made ends by a reset,
+// which leaves no TIME_WAIT behind (path_shape.cpp).
 #include "client/net/connect_time.h"
 #include "client/net/receive_time.h"
 #include "client/ping/flow_ports.h"
 #include "client/ping/prober.h"
+#include "client/ping/queue.h"
 #include "common/clock.h"
 #include "common/text.h"
 
@@ -58,6 +60,8 @@ private:
     };
 
     Result<void> leave_address() override { return {}; } // each attempt has its own
+    Result<void> connect(uint64_t sequence);
+    Result<void> serve_waiting();
     Result<void> begin(Attempt&& attempt);
     Result<void> not_begun(uint64_t sequence, const Failure& failure);
     void look(size_t slot);
@@ -70,7 +74,9 @@ private:
     /// With --flows: each has the target from its port.
     struct ConnectFlow {
         Target target;
-        FlowSegments ended; ///< of the attempts that are over
+        FlowSegments ended;           ///< of the attempts that are over
+        bool is_busy = false;         ///< the port has an attempt
+        Queue<uint64_t> waiting = {}; ///< probes for which it was busy
     };
 
     std::vector<ConnectFlow> flows_;
@@ -99,6 +105,31 @@ Result<void> ConnectProber::prepare() {
 Result<void> ConnectProber::send(uint64_t due_ns) {
     const uint64_t sequence = account().send(due_ns, monotonic_ns());
     slot_of(sequence) = no_slot;
+    if (flows_.empty())
+        return connect(sequence);
+    ConnectFlow& flow = flows_[(sequence - 1) % flows_.size()];
+    if (!flow.is_busy)
+        return connect(sequence);
+    flow.waiting.push(sequence);
+    return {};
+}
+
+/// Those whose port is free now; their time counts from here.
+Result<void> ConnectProber::serve_waiting() {
+    for (ConnectFlow& flow : flows_)
+        while (!flow.is_busy && !flow.waiting.empty()) {
+            const uint64_t sequence = flow.waiting.front();
+            flow.waiting.pop();
+            if (!account().waits(sequence))
+                continue;
+            account().send_again(sequence, monotonic_ns(), 0);
+            if (auto begun = connect(sequence); !begun)
+                return begun;
+        }
+    return {};
+}
+
+Result<void> ConnectProber::connect(uint64_t sequence) {
     auto fd = begin_connect(target_of(sequence), settings().address);
     if (!fd)
         return not_begun(sequence, fd.error());
@@ -122,6 +153,8 @@ Result<void> ConnectProber::begin(Attempt&& attempt) {
     if (const int error = loop().add(attempt.fd.get(), EPOLLOUT, tag.pack()); error != 0)
         return fail(Exit::usage, fmt::format("event loop: {}", reason(error)));
     slot_of(attempt.sequence) = slot;
+    if (!flows_.empty())
+        flows_[(attempt.sequence - 1) % flows_.size()].is_busy = true;
     attempts_[slot] = std::move(attempt);
     return {};
 }
@@ -146,7 +179,7 @@ Result<void> ConnectProber::ready(ProberTag tag, uint32_t /*events*/) {
     if (tag.slot < attempts_.size() && attempts_[tag.slot].fd &&
         attempts_[tag.slot].generation % generations == tag.generation)
         look(tag.slot);
-    return {};
+    return serve_waiting();
 }
 
 /// What became of the attempt, if that is known.
@@ -191,6 +224,7 @@ void ConnectProber::close(size_t slot, bool connected) {
         if (connected && segments.repairs() > 0)
             account().note_repaired(flow);
         flows_[flow].ended.add(segments);
+        flows_[flow].is_busy = false;
     }
     attempt.fd.reset();
     slot_of(attempt.sequence) = no_slot;
@@ -210,7 +244,7 @@ Result<void> ConnectProber::expire(uint64_t now_ns) {
             close(slot, false);
         failed({.sequence = oldest, .cause = {.kind = CauseKind::no_connection}});
     }
-    return {};
+    return serve_waiting();
 }
 
 void ConnectProber::finish() {

@@ -178,10 +178,10 @@ class Connections(FlowTest):
                 connection.sendall(data)
 
         with self.echo(transport="tcp", handler=answer_twice) as (link, endpoint):
-            done = parse_json(self.run_client(link, "ping", "-j", "-c", "12", "-i", "40ms", "--flows", "2", endpoint))
+            done = parse_json(self.run_client(link, "ping", "-j", "-c", "8", "-i", "200ms", "--flows", "2", endpoint))
             found = done.json["endpoints"][0]
-            self.assertEqual([flow["answered"] for flow in found["flows"]], [6, 6], str(done))
-            self.assertEqual(found["connections"], 6)
+            self.assertEqual([flow["answered"] for flow in found["flows"]], [4, 4], str(done))
+            self.assertEqual(found["connections"], 4)
 
 
 class Ports(FlowTest):
