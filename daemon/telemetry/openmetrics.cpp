@@ -85,16 +85,17 @@ void write_connections(ExpositionWriter& out, const Snapshot& snapshot, const Sh
 }
 
 /// Only stamp has sessions.
-void write_sessions(Writer& out, const Snapshot& snapshot, const Shown& shown) {
+void write_sessions(ExpositionWriter& out, const Snapshot& snapshot, const Shown& shown) {
     const auto sample = [&](uint64_t value) {
         shown.each([&](ServiceKind kind, std::string_view name) {
             if (kind == ServiceKind::stamp)
                 out.sample({{"service", name}}, value);
         });
     };
-    out.begin({"riposte_sessions", Type::gauge, "Sessions that asked within the last 15 minutes."});
+    out.begin(
+        {"riposte_sessions", MetricType::gauge, "Sessions that asked within the last 15 minutes."});
     sample(snapshot.stamp_sessions);
-    out.begin({"riposte_sessions_limit", Type::gauge, "Places for sessions."});
+    out.begin({"riposte_sessions_limit", MetricType::gauge, "Places for sessions."});
     sample(snapshot.stamp_sessions_max);
 }
 
