@@ -121,12 +121,11 @@ Result<void> check_conditions(const LoadOptions& load) {
 Result<void> check_conditions(const ProbeOptions& probe) {
     for (const Condition& condition : probe.fail_if) {
         const Metric& metric = condition.metric;
-        const bool is_count = metric.since == Since::intended &&
-                              value_kind(metric.kind) != ValueKind::duration &&
-                              value_kind(metric.kind) != ValueKind::number &&
-                              metric.kind != MetricKind::retransmits;
-        const bool is_kept = metric.kind == MetricKind::mean ||
-                             metric.kind == MetricKind::percentile;
+        const bool is_count =
+            metric.since == Since::intended && value_kind(metric.kind) != ValueKind::duration &&
+            value_kind(metric.kind) != ValueKind::number && metric.kind != MetricKind::retransmits;
+        const bool is_kept =
+            metric.kind == MetricKind::mean || metric.kind == MetricKind::percentile;
         const bool is_measured = metric.since == Since::intended || metric.since == Since::send ||
                                  metric.since == Since::lateness;
         if (!is_count && !(is_kept && is_measured))

@@ -1,12 +1,12 @@
 #include "client/ping/ping.h"
 
 #include "client/net/receive_time.h"
+#include "client/net/time_slice.h"
 #include "client/ping/ping_conclusion.h"
 #include "client/ping/ping_mtu.h"
 #include "client/ping/ping_room.h"
 #include "client/ping/ping_run.h"
 #include "client/ping/ping_targets.h"
-#include "client/net/time_slice.h"
 #include "client/show/measurement_output.h"
 #include "client/show/terminal_screen.h"
 #include "common/clock.h"

@@ -3,10 +3,10 @@
 #include "client/measure/probe.h"
 #include "client/net/reach.h"
 #include "client/net/signals_blocked.h"
+#include "client/net/time_slice.h"
 #include "client/ping/ping_schedule.h"
 #include "client/ping/ping_targets.h"
 #include "client/ping/prober.h"
-#include "client/net/time_slice.h"
 #include "common/clock.h"
 
 #include <algorithm>
