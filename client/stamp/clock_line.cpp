@@ -1,12 +1,13 @@
 // A line is a lead `a` at the first sample's time and a drift `b`. For a given drift the samples
 // leave an interval of leads, from lowest(b) to highest(b); its width is concave in b, and so is
 // highest(b) + b * t, the highest lead at the time t. Both are searched by thirds and halves. Only
-// the corners of the convex hull of the points (T1, T2 - T1) from below, and of (T1, T3 - T4) from
+// the corners of the convex hull of the points (T1, T2 - T1) from below, and of (T4, T3 - T4) from
 // above, can decide, and they are few.
 #include "client/stamp/clock_line.h"
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 #include <vector>
 
 namespace riposte::client {
@@ -52,12 +53,18 @@ class AllowedLines {
 public:
     explicit AllowedLines(std::span<const ClockSample> samples)
         : begin_ns_(samples.front().local_ns), origin_ns_(samples.front().there_ns) {
+        std::vector<HullPoint> answers;
+        answers.reserve(samples.size());
         for (const ClockSample& sample : samples) {
-            const double seconds = static_cast<double>(sample.local_ns - begin_ns_) / 1e9;
-            add_to_hull(above_, {seconds, since_origin(sample.there_ns)}, 1);
-            add_to_hull(below_, {seconds, since_origin(-sample.back_ns)}, -1);
+            add_to_hull(above_, {seconds(sample.local_ns), since_origin(sample.there_ns)}, 1);
+            answers.push_back(
+                {seconds(sample.local_ns + sample.elapsed_ns), since_origin(-sample.back_ns)});
         }
+        std::ranges::sort(answers, {}, &HullPoint::seconds);
+        for (const HullPoint& answer : answers)
+            add_to_hull(below_, answer, -1);
         end_seconds_ = above_.back().seconds;
+        last_seconds_ = below_.back().seconds;
         const auto width = [this](double drift) { return highest(drift) - lowest(drift); };
         const double widest = find_greatest(-drift_max, drift_max, width);
         exists_ = width(widest) >= -play_ns;
@@ -72,14 +79,23 @@ public:
     ClockLine line() const {
         const auto [low_begin, high_begin] = allowed(0);
         const auto [low_end, high_end] = allowed(end_seconds_);
-        return {
+        ClockLine line = {
             .begin_ns = begin_ns_,
             .end_ns = begin_ns_ + static_cast<uint64_t>(end_seconds_ * 1e9),
-            .lead_begin_ns = (low_begin + high_begin) / 2 + static_cast<double>(origin_ns_),
-            .lead_end_ns = (low_end + high_end) / 2 + static_cast<double>(origin_ns_),
+            .lead_begin_ns = (low_begin + high_begin) / 2,
+            .lead_end_ns = (low_end + high_end) / 2,
             .bound_ns = std::max(high_begin - low_begin, high_end - low_end) / 2 + play_ns,
             .drift = (least_drift_ + greatest_drift_) / 2,
             .drift_bound = (greatest_drift_ - least_drift_) / 2};
+        // The last answers arrive behind the last packet, and the other clock was read until then.
+        const double lead_last =
+            line.lead_at(begin_ns_ + static_cast<uint64_t>(last_seconds_ * 1e9));
+        const auto [low_last, high_last] = allowed(last_seconds_);
+        line.bound_ns = std::max(
+            line.bound_ns, std::max(high_last - lead_last, lead_last - low_last) + play_ns);
+        line.lead_begin_ns += static_cast<double>(origin_ns_);
+        line.lead_end_ns += static_cast<double>(origin_ns_);
+        return line;
     }
 
 private:
@@ -88,16 +104,19 @@ private:
         double high;
     };
 
+    double seconds(uint64_t local_ns) const {
+        return static_cast<double>(local_ns - begin_ns_) / 1e9;
+    }
     double since_origin(int64_t ns) const { return static_cast<double>(ns - origin_ns_); }
 
     double highest(double drift) const {
-        double lead = above_.front().ns;
+        double lead = std::numeric_limits<double>::infinity();
         for (const HullPoint& point : above_)
             lead = std::min(lead, point.ns - drift * point.seconds);
         return lead;
     }
     double lowest(double drift) const {
-        double lead = below_.front().ns;
+        double lead = -std::numeric_limits<double>::infinity();
         for (const HullPoint& point : below_)
             lead = std::max(lead, point.ns - drift * point.seconds);
         return lead;
@@ -127,7 +146,8 @@ private:
     int64_t origin_ns_;
     std::vector<HullPoint> above_;
     std::vector<HullPoint> below_;
-    double end_seconds_ = 0;
+    double end_seconds_ = 0;  ///< when the last packet left
+    double last_seconds_ = 0; ///< when the last answer arrived
     bool exists_ = false;
     double least_drift_ = 0;
     double greatest_drift_ = 0;

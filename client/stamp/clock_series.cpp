@@ -40,6 +40,23 @@ size_t longest_end(std::span<const ClockSample> samples) {
     return good;
 }
 
+/// The other clock was read when the packet arrived there, and drifted until then.
+double delay_there(const ClockLine& line, const ClockSample& sample) {
+    const auto shown = static_cast<double>(sample.there_ns);
+    const double about = std::clamp(
+        shown - line.lead_at(sample.local_ns), 0.0, static_cast<double>(sample.elapsed_ns));
+    return shown - line.lead_at(sample.local_ns + static_cast<uint64_t>(about));
+}
+
+/// Likewise when the answer left there.
+double delay_back(const ClockLine& line, const ClockSample& sample) {
+    const auto shown = static_cast<double>(sample.back_ns);
+    const uint64_t arrived_ns = sample.local_ns + sample.elapsed_ns;
+    const double about =
+        std::clamp(shown + line.lead_at(arrived_ns), 0.0, static_cast<double>(sample.elapsed_ns));
+    return shown + line.lead_at(arrived_ns - static_cast<uint64_t>(about));
+}
+
 /// `values` is not empty; it is sorted.
 OneWayFigures figures_of(std::vector<double>& values) {
     std::ranges::sort(values);
@@ -150,10 +167,13 @@ ClockPiece ClockSeries::describe(
     std::vector<double> there;
     std::vector<double> back;
     for (const ClockSample& sample : samples) {
-        const double lead =
-            piece.basis == ClockBasis::synchronized ? 0 : piece.line.lead_at(sample.local_ns);
-        there.push_back(static_cast<double>(sample.there_ns) - lead);
-        back.push_back(static_cast<double>(sample.back_ns) + lead);
+        if (piece.basis == ClockBasis::synchronized) {
+            there.push_back(static_cast<double>(sample.there_ns));
+            back.push_back(static_cast<double>(sample.back_ns));
+            continue;
+        }
+        there.push_back(delay_there(piece.line, sample));
+        back.push_back(delay_back(piece.line, sample));
     }
     const std::vector<double> there_in_order = there;
     const std::vector<double> back_in_order = back;

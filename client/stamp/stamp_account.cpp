@@ -170,6 +170,7 @@ void StampAccount::note_first(const Found& found, uint64_t received_ns) {
         {.sequence = found.asked.sequence,
          .sample =
              {.local_ns = sent.monotonic_ns,
+              .elapsed_ns = static_cast<uint64_t>(elapsed),
               .there_ns = signed_difference(found.far.received_ns, sent.realtime_ns),
               .back_ns = signed_difference(received_realtime_ns, found.far.transmitted_ns)},
          .wall_ns = signed_difference(sent.realtime_ns, sent.monotonic_ns),

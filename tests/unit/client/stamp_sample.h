@@ -32,6 +32,7 @@ inline std::shared_ptr<client::StampResult> stamp_sample() {
             {.sequence = question,
              .sample = {
                  .local_ns = local_ns,
+                 .elapsed_ns = 18'000'000 + static_cast<uint64_t>(varied),
                  .there_ns = lead_ns + 12'000'000 + varied,
                  .back_ns = 6'000'000 - lead_ns}});
         stamp->residence.record(40'000 + question);

@@ -32,24 +32,27 @@ struct TwoClocks {
         return least_ns + std::exponential_distribution<>(1)(random) * jitter_ns;
     }
     double round_trip_least() const { return there_least_ns + back_least_ns; }
-    double lead_at(uint64_t local_ns) const {
-        return lead_ns + drift * (static_cast<double>(local_ns) / 1e9);
-    }
+    double lead_at(double local_ns) const { return lead_ns + drift * (local_ns / 1e9); }
+    double lead_at(uint64_t local_ns) const { return lead_at(static_cast<double>(local_ns)); }
 
     /// A question at that time; what was true of it is noted.
     ClockSeries::Taken ask(uint64_t local_ns) {
         const double there_ns = std::round(delay(there_least_ns));
         const double back_ns = std::round(delay(back_least_ns));
+        const double residence_ns = std::round(between(0, residence_max_ns));
         there.push_back(there_ns);
         back.push_back(back_ns);
         leads.push_back(lead_at(local_ns));
-        const auto there_shown = static_cast<int64_t>(there_ns + lead_at(local_ns));
+        // The other clock drifts while the packet is on its way, and while it waits there.
+        const double arrives_ns = static_cast<double>(local_ns) + there_ns;
+        const double leaves_ns = arrives_ns + residence_ns;
         return {
             .sequence = ++sequence,
             .sample = {
                 .local_ns = local_ns,
-                .there_ns = there_shown,
-                .back_ns = static_cast<int64_t>(there_ns + back_ns) - there_shown}};
+                .elapsed_ns = static_cast<uint64_t>(there_ns + residence_ns + back_ns),
+                .there_ns = std::llround(there_ns + lead_at(arrives_ns)),
+                .back_ns = std::llround(back_ns - lead_at(leaves_ns))}};
     }
 
     std::mt19937 random;
@@ -58,6 +61,7 @@ struct TwoClocks {
     double there_least_ns;
     double back_least_ns;
     double jitter_ns;
+    double residence_max_ns = 0;
     uint64_t sequence = 0;
     std::vector<double> there, back, leads; ///< by sequence number less 1
 };
@@ -110,6 +114,23 @@ TEST_CASE("lead, drift and delays are within their bounds of the truth") {
         check_piece(piece, world);
         CHECK(std::abs(piece.line.drift - world.drift) <= piece.line.drift_bound);
         CHECK(figures.pdv_there.count() == static_cast<uint64_t>(count));
+    }
+}
+
+TEST_CASE("a clock that drifts while packets wait for long is within the bounds too") {
+    for (unsigned seed = 0; seed < 100; seed++) {
+        CAPTURE(seed);
+        TwoClocks world(seed);
+        world.there_least_ns = world.between(0.02 * ms, 0.1 * ms);
+        world.back_least_ns = world.between(0.02 * ms, 0.1 * ms);
+        world.jitter_ns = seed % 2 == 0 ? 0 : 500 * ms;
+        world.residence_max_ns = 2000 * ms;
+        ClockSeries series;
+        for (int i = 0; i < 200; i++)
+            series.take(world.ask(static_cast<uint64_t>(i + 1) * 10'000'000));
+        const ClockFigures figures = series.figures();
+        REQUIRE(figures.pieces.size() == 1);
+        check_piece(figures.pieces.front(), world);
     }
 }
 
