@@ -21,7 +21,7 @@ OUT_OF_MEMORY = re.compile(r"(?ms)^[^\n]*invoked oom-killer.*?Memory cgroup out 
 
 def run(found, row, tree, stage="kernels"):
     """Boots this kernel with systemd, runs the tests there, and adds their rows."""
-    reason = guests.refusal() or roots.refusal()
+    reason = row.no_systemd or guests.refusal() or roots.refusal()
     if reason:
         found.add("skipped", stage, f"{row.series} {NAME}", reason)
         return

@@ -45,6 +45,7 @@ class Kernel:
     refusal: str
     lacks: str
     operations: int
+    no_systemd: str = ""
 
     @property
     def title(self):
