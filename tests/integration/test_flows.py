@@ -118,14 +118,14 @@ class Connections(FlowTest):
         return sorted(port for group in found["flow_verdict"][kind] for port in group["ports"])
 
     def test_flows_over_the_member_that_loses_are_named_and_only_they(self):
-        with self.judged(("-c", FLOWS * 60, "-i", "4ms"), 4, forward=Faults(loss=0.3)) as (found, bad):
+        with self.judged(("-c", FLOWS * 100, "-i", "5ms"), 4, forward=Faults(loss=0.25)) as (found, bad):
             self.assertEqual(self.named(found, "repairing"), bad)
             self.assertEqual(found["flow_verdict"]["others_loss_percent"], 0)
             self.assertEqual(found["connections"], FLOWS)
-            self.assertEqual({flow["sent"] for flow in found["flows"]}, {60})
+            self.assertEqual({flow["sent"] for flow in found["flows"]}, {100})
 
     def test_lost_replies_are_found_too(self):
-        with self.judged(("-c", FLOWS * 60, "-i", "4ms"), 6, backward=Faults(loss=0.3)) as (found, bad):
+        with self.judged(("-c", FLOWS * 100, "-i", "5ms"), 6, backward=Faults(loss=0.25)) as (found, bad):
             self.assertEqual(self.named(found, "repairing"), bad)
 
     def test_nothing_is_named_where_all_flows_lose_alike(self):
