@@ -76,7 +76,7 @@ Fleet::Slot Fleet::add(const ChosenTarget& chosen, ProbeTransport transport, Mom
         .who = std::make_shared<const TargetIdentity>(TargetIdentity{
             .name = chosen.target.name, .transport = transport, .labels = chosen.target.labels}),
         .endpoint = chosen.target.endpoint,
-        .books = TargetBooks(settings_.window),
+        .books = TargetBooks(settings_.window, settings_.timeout_ns),
         .started_at = now.seconds});
     by_name_.emplace(Name{chosen.target.name, transport}, slot);
     join_group(*records_[slot], now);

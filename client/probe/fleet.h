@@ -16,6 +16,7 @@
 #include "client/probe/target_books.h"
 #include "common/address.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -80,9 +81,13 @@ public:
         return slot < records_.size() && records_[slot] && !records_[slot]->gone_ns;
     }
 
-    /// A probe is about to be sent, which was due at `due_ns`: its bytes are written to `out`, of
-    /// payload_bytes. Returns its number.
-    uint64_t send(Slot slot, uint64_t due_ns, uint64_t now_ns, std::span<std::byte> out);
+    /// A probe is about to be sent: its bytes are written to `out`, of payload_bytes. Returns its
+    /// number.
+    uint64_t send(Slot slot, uint64_t now_ns, std::span<std::byte> out);
+    /// It has left, or failed to: once for each send().
+    void note_leaving(uint64_t due_ns, uint64_t left_ns) {
+        lateness_.record(left_ns - std::min(due_ns, left_ns));
+    }
     /// The probe was not sent, or something other than an answer decided it.
     void decide(Slot slot, uint64_t sequence, Outcome outcome);
     /// A datagram came.

@@ -31,13 +31,12 @@ void Fleet::write(const Record& record, uint64_t sequence, std::span<std::byte> 
               .sent_ns = record.books.sent_ns(sequence)});
 }
 
-uint64_t Fleet::send(Slot slot, uint64_t due_ns, uint64_t now_ns, std::span<std::byte> out) {
+uint64_t Fleet::send(Slot slot, uint64_t now_ns, std::span<std::byte> out) {
     Record& record = *records_[slot];
     if (const auto displaced = record.books.displaced())
         decide(record, *displaced, Outcome::lost);
     const uint64_t sequence = record.books.send(now_ns);
     waiting_++;
-    lateness_.record(now_ns - std::min(due_ns, now_ns));
     if (Group* const group = group_of(record, sequence))
         group->counts.sent++;
     expiries_.push_back({.sent_ns = now_ns, .sequence = sequence, .session = record.session});

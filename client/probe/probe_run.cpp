@@ -118,7 +118,7 @@ void ProbeRun::run(uint64_t end_ns, const Reload& reload) {
             fleet_.forget_gone(now_ns);
             next_sweep_ns_ = now_ns + sweep_every_ns;
         }
-        measure(now_ns);
+        measure();
         if (picture_wanted)
             server_->answer([this] { return std::make_shared<const FleetFigures>(figures()); });
     }
@@ -177,14 +177,13 @@ void ProbeRun::apply_targets(uint64_t now_ns) {
         rate <= single_rate_max ? 0 : std::min(tick_ns_max, 1000 * ms * probes_a_tick / rate);
 }
 
-void ProbeRun::measure(uint64_t now_ns) {
-    const Clocks before = read_clocks();
-    sockets_->read(empty_, now_ns);
-    empty_ = before;
-    if (fleet_.has_expired(now_ns))
-        fleet_.expire(now_ns);
+/// Lists and names may have taken their time: the clock is read anew.
+void ProbeRun::measure() {
+    next_read_ns_ = monotonic_ns() + read_every_ns;
+    empty_ = sockets_->read(empty_);
+    fleet_.expire(empty_.monotonic_ns);
     if (is_sending_)
-        send_due(now_ns);
+        send_due(monotonic_ns());
 }
 
 void ProbeRun::send_due(uint64_t now_ns) {
@@ -217,7 +216,7 @@ uint64_t ProbeRun::next_wake_ns() const {
     if (is_sending_ && schedule_.next_leave_ns() != UINT64_MAX)
         wake_ns = std::min(wake_ns, schedule_.next_leave_ns() + tick_ns_);
     if (fleet_.waiting() > 0)
-        wake_ns = std::min(wake_ns, empty_.monotonic_ns + read_every_ns);
+        wake_ns = std::min(wake_ns, next_read_ns_);
     return wake_ns;
 }
 

@@ -61,7 +61,7 @@ private:
     void read_lists(uint64_t now_ns, bool whole);
     void reload_now(const Reload& reload, uint64_t now_ns);
     void apply_targets(uint64_t now_ns);
-    void measure(uint64_t now_ns);
+    void measure();
     void send_due(uint64_t now_ns);
     void send_one(uint64_t due_ns);
     uint64_t next_wake_ns() const;
@@ -84,6 +84,7 @@ private:
     double started_at_;
     uint64_t tick_ns_ = 0; ///< probes that are due within it leave together
     uint64_t next_sweep_ns_ = 0;
+    uint64_t next_read_ns_ = 0;
     bool is_sending_ = true;
     bool cut_short_ = false;
 };

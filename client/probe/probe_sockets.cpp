@@ -1,6 +1,3 @@
-// An error that the network reported for an earlier datagram makes the next send(2) fail, which has
-// then sent nothing: the error queue is read, which tells which probe it was, and the datagram is
-// sent once more. Its second error is its own.
 #include "client/probe/probe_sockets.h"
 
 #include "client/measure/outcome.h"
@@ -8,6 +5,7 @@
 #include "client/net/local_port.h"
 #include "client/net/path_shape.h"
 #include "client/net/receive_room.h"
+#include "client/probe/send_alone.h"
 #include "common/clock.h"
 #include "common/text.h"
 
@@ -27,8 +25,10 @@ namespace {
 
 constexpr int receive_buffer_bytes = 4 << 20; ///< as much of it as the kernel allows
 constexpr size_t room_bytes_min = 512;
-constexpr size_t errors_read_max = 65'536;   ///< of a socket in a row: more than its buffer holds
-constexpr size_t failures_in_a_row_max = 64; ///< of a read: more are no errors of the network
+constexpr size_t errors_read_max = 65'536; ///< of a socket in a row: more than its buffer holds
+constexpr size_t failures_max = 64;        ///< of a read: more are no errors of the network
+constexpr size_t batches_max = 1024;       ///< read from a socket in a row
+constexpr uint64_t late_batch_ns = 1'000'000;
 constexpr size_t control_bytes =
     CMSG_SPACE(sizeof(scm_timestamping)) + CMSG_SPACE(sizeof(uint32_t));
 
@@ -112,12 +112,13 @@ void ProbeSockets::send(Fleet::Slot slot, size_t port, uint64_t due_ns) {
         batch_socket_ = socket;
         batch_ns_ = monotonic_ns();
     }
-    const uint64_t sequence = fleet_->send(slot, due_ns, batch_ns_, batch_bytes(batch_.size()));
+    const uint64_t sequence = fleet_->send(slot, batch_ns_, batch_bytes(batch_.size()));
     if (!has_[family]) {
+        fleet_->note_leaving(due_ns, batch_ns_);
         fleet_->decide(slot, sequence, outcome_of_sending(EAFNOSUPPORT));
         return;
     }
-    batch_.push_back({.slot = slot, .sequence = sequence, .to = &to});
+    batch_.push_back({.slot = slot, .sequence = sequence, .due_ns = due_ns, .to = &to});
 }
 
 void ProbeSockets::give_up(size_t at, int error) {
@@ -155,16 +156,23 @@ void ProbeSockets::flush() {
         int error = errno;
         if (shortage_of(error) == Shortage::none) {
             read_errors(socket);
-            error = send_again(at);
+            error = send_alone([&] { return send_again(at); }, [&] { return read_errors(socket); });
         }
         if (error != 0)
             give_up(at, error);
         at++;
     }
+    // Sending takes far less; more than that is time in which this process did not run.
+    const uint64_t left_ns = monotonic_ns();
+    const bool was_held_up = left_ns - batch_ns_ > late_batch_ns;
+    for (const Sent& each : batch_)
+        fleet_->note_leaving(each.due_ns, was_held_up ? left_ns : batch_ns_);
     batch_.clear();
 }
 
-void ProbeSockets::read(Clocks empty, uint64_t until_ns) {
+Clocks ProbeSockets::read(Clocks empty) {
+    const Clocks before = read_clocks(); // what comes later may stay
+    bool all_read = true;
     for (const epoll_event& event : ready_.wait(0)) {
         Socket& socket = sockets_[event.data.u64];
         if ((event.events & EPOLLERR) != 0) {
@@ -175,13 +183,16 @@ void ProbeSockets::read(Clocks empty, uint64_t until_ns) {
             ::getsockopt(socket.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
         }
         if ((event.events & EPOLLIN) != 0)
-            read_datagrams(socket, empty, until_ns);
+            all_read = read_datagrams(socket, empty, before.monotonic_ns) && all_read;
     }
+    return all_read ? before : empty;
 }
 
-void ProbeSockets::read_datagrams(Socket& socket, Clocks empty, uint64_t until_ns) {
+/// True: nothing that came until `until_ns` is left.
+bool ProbeSockets::read_datagrams(Socket& socket, Clocks empty, uint64_t until_ns) {
     const size_t each = room_.size() / read_at_once;
-    for (size_t failures = 0; failures < failures_in_a_row_max;) {
+    size_t failures = 0;
+    for (size_t batch = 0; batch < batches_max && failures < failures_max; batch++) {
         std::array<mmsghdr, read_at_once> messages{};
         std::array<iovec, read_at_once> bytes{};
         std::array<SocketAddress, read_at_once> from{};
@@ -203,21 +214,23 @@ void ProbeSockets::read_datagrams(Socket& socket, Clocks empty, uint64_t until_n
             continue;
         }
         if (count <= 0)
-            return;
+            return true;
         const Clocks now = read_clocks();
         uint64_t latest_ns = 0;
         for (size_t at = 0; at < static_cast<size_t>(count); at++) {
             from[at].size = messages[at].msg_hdr.msg_namelen;
             const ReceiveTime received =
                 receive_time(find_receive_stamp(messages[at].msg_hdr), empty, now);
-            latest_ns = received.ns;
+            if (received.clock == ReceiveClock::kernel)
+                latest_ns = received.ns;
             note_dropped(socket, messages[at].msg_hdr);
             fleet_->arrived(
                 from[at], std::span(room_).subspan(at * each, messages[at].msg_len), received.ns);
         }
-        if (static_cast<size_t>(count) < read_at_once || latest_ns > until_ns)
-            return;
+        if (latest_ns > until_ns)
+            return true;
     }
+    return failures == failures_max; // then it never will be
 }
 
 void ProbeSockets::note_dropped(Socket& socket, const msghdr& message) {
@@ -232,15 +245,20 @@ void ProbeSockets::note_dropped(Socket& socket, const msghdr& message) {
     }
 }
 
-void ProbeSockets::read_errors(Socket& socket) {
+/// How many the network reported.
+size_t ProbeSockets::read_errors(Socket& socket) {
+    size_t reported = 0;
     for (size_t i = 0; i < errors_read_max; i++) {
         const std::span<std::byte> room = receive_room();
         const auto queued = take_queued_message(socket.fd.get(), room);
         if (!queued)
-            return;
-        if (queued->cause.error != 0 && queued->cause.kind != CauseKind::local)
-            fleet_->failed(queued->to, room.first(queued->quoted_bytes), outcome_of(queued->cause));
+            break;
+        if (queued->cause.error == 0 || queued->cause.kind == CauseKind::local)
+            continue;
+        reported++;
+        fleet_->failed(queued->to, room.first(queued->quoted_bytes), outcome_of(queued->cause));
     }
+    return reported;
 }
 
 } // namespace riposte::client

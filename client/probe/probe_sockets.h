@@ -47,9 +47,9 @@ public:
     void send(Fleet::Slot slot, size_t port, uint64_t due_ns);
     void flush();
 
-    /// Books what has arrived: all that came until `until_ns`. Nothing that came before `empty`
-    /// waits any more.
-    void read(Clocks empty, uint64_t until_ns);
+    /// Books what has arrived; nothing that came before `empty` waits any more. Returns the later
+    /// moment of which that is now true, or `empty` if not all could be read.
+    Clocks read(Clocks empty);
 
     /// Datagrams that the kernel dropped because a socket's buffer was full.
     uint64_t overflow() const { return overflow_; }
@@ -62,6 +62,7 @@ private:
     struct Sent {
         Fleet::Slot slot;
         uint64_t sequence;
+        uint64_t due_ns;
         const SocketAddress* to;
     };
     static constexpr size_t read_at_once = 32;
@@ -73,8 +74,8 @@ private:
     }
     void give_up(size_t at, int error);
     int send_again(size_t at);
-    void read_datagrams(Socket& socket, Clocks empty, uint64_t until_ns);
-    void read_errors(Socket& socket);
+    bool read_datagrams(Socket& socket, Clocks empty, uint64_t until_ns);
+    size_t read_errors(Socket& socket);
     void note_dropped(Socket& socket, const msghdr& message);
 
     EventLoop ready_; ///< only to see which sockets are

@@ -56,8 +56,9 @@ TargetBooks::Arrival TargetBooks::answer(uint64_t sequence, Outcome outcome, uin
     Probe* const probe = find(sequence);
     assert(probe != nullptr && outcome != Outcome::pending);
     Arrival arrival;
-    const bool is_waiting = probe->outcome == Outcome::pending;
-    if (probe->late_seen || (!is_waiting && !is_unanswered(probe->outcome))) {
+    const bool was_waiting = probe->outcome == Outcome::pending;
+    const bool is_waiting = was_waiting && received_ns < probe->sent_ns + timeout_ns_;
+    if (probe->late_seen || (!was_waiting && !is_unanswered(probe->outcome))) {
         counts_.duplicated++;
         arrival.duplicate = true;
         return arrival;
@@ -69,6 +70,10 @@ TargetBooks::Arrival TargetBooks::answer(uint64_t sequence, Outcome outcome, uin
         counts_.late++;
         probe->late_seen = true;
         arrival.late = true;
+        if (was_waiting) {
+            decide(sequence, Outcome::lost);
+            arrival.outcome = Outcome::lost;
+        }
         return arrival;
     }
     probe->outcome = outcome;

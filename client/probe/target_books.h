@@ -28,7 +28,7 @@ class TargetBooks {
     };
 
 public:
-    explicit TargetBooks(size_t window) : window_(window) {}
+    TargetBooks(size_t window, uint64_t timeout_ns) : window_(window), timeout_ns_(timeout_ns) {}
     static constexpr size_t window_bytes(size_t window) { return window * sizeof(Probe); }
 
     /// A probe is about to be sent: its sequence number, from 1. First of all the one that falls
@@ -47,7 +47,8 @@ public:
         bool late = false;
         uint64_t rtt_ns = 0; ///< if it decided
     };
-    /// An answer came to a probe that is remembered: it is right, or damaged as `outcome` says.
+    /// An answer came to a probe that is remembered: it is right, or damaged as `outcome` says. One
+    /// that came after the timeout is late, and the probe lost, though nobody has looked since.
     Arrival answer(uint64_t sequence, Outcome outcome, uint64_t received_ns);
 
     bool remembers(uint64_t sequence) const { return find(sequence) != nullptr; }
@@ -69,6 +70,7 @@ private:
     Probe* find(uint64_t sequence);
 
     std::vector<Probe> window_; ///< by the low bits of the sequence number
+    uint64_t timeout_ns_;
     uint64_t last_ = 0;
     uint64_t highest_answered_ = 0;
     OutcomeCounts counts_;
