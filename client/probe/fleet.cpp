@@ -58,6 +58,7 @@ void Fleet::set_targets(std::span<const ChosenTarget> chosen, Moment now) {
     for (const auto& [name, slot] : by_name_)
         if (Record& record = *records_[slot]; !kept.contains(slot) && !record.gone_ns)
             record.gone_ns = now.ns;
+    limit_gone();
 }
 
 Fleet::Slot Fleet::add(const ChosenTarget& chosen, ProbeTransport transport, Moment now) {
@@ -128,6 +129,26 @@ void Fleet::forget_gone(uint64_t now_ns) {
             record->books.counts().undecided() == 0)
             forget(slot);
     std::erase_if(groups_, [](const auto& entry) { return entry.second.use_count() == 1; });
+}
+
+/// Lists whose names change all the time leave more behind than the time of grace can hold.
+void Fleet::limit_gone() {
+    if (by_name_.size() <= settings_.records_max)
+        return;
+    std::vector<std::pair<uint64_t, Slot>> gone;
+    gone.reserve(by_name_.size());
+    for (const auto& [name, slot] : by_name_)
+        if (const auto since_ns = records_[slot]->gone_ns)
+            gone.emplace_back(*since_ns, slot);
+    const size_t excess = std::min(by_name_.size() - settings_.records_max, gone.size());
+    std::ranges::nth_element(gone, gone.begin() + static_cast<std::ptrdiff_t>(excess));
+    for (const auto& [since_ns, slot] : std::span(gone).first(excess)) {
+        Record& record = *records_[slot];
+        while (const auto waiting = record.books.oldest_waiting())
+            decide(record, *waiting, Outcome::lost);
+        forget(slot);
+    }
+    forgotten_early_ += excess;
 }
 
 void Fleet::forget(Slot slot) {

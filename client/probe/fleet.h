@@ -37,6 +37,7 @@ struct FleetSettings {
     uint64_t timeout_ns = 2'000'000'000;
     size_t window = 64;                  ///< books_window()
     uint64_t grace_ns = 600'000'000'000; ///< a target that has gone is kept that long
+    size_t records_max = 200'000;        ///< listed and gone: beyond, the oldest gone are forgotten
     std::vector<std::string> group = {}; ///< the labels that make a group; none: there are none
 };
 
@@ -68,6 +69,8 @@ public:
     void set_targets(std::span<const ChosenTarget> chosen, Moment now);
     /// The targets whose time of grace is over are gone.
     void forget_gone(uint64_t now_ns);
+    /// How many were forgotten before that, since there were too many.
+    uint64_t forgotten_early() const { return forgotten_early_; }
 
     /// Those that are probed, by name.
     std::vector<Slot> listed() const;
@@ -149,6 +152,7 @@ private:
     void update(Record& record, const ListedTarget& target, Moment now);
     void join_group(Record& record, Moment now);
     void forget(Slot slot);
+    void limit_gone();
     void unlink_address(Slot slot, const AddressKey& key);
     Record* find(uint32_t session);
     static Group* group_of(const Record& record, uint64_t sequence);
@@ -177,6 +181,7 @@ private:
     uint64_t waiting_ = 0;
     uint64_t stray_ = 0;
     uint64_t skipped_ = 0;
+    uint64_t forgotten_early_ = 0;
     CompactHistogram lateness_;
 };
 

@@ -51,9 +51,7 @@ Result<Exit> look_only(const ProbeOptions& options, const ProbeConfig& config, L
     auto files = TargetFiles::open();
     if (!files)
         return std::unexpected(files.error());
-    std::vector<std::string> patterns = config.files;
-    patterns.insert(patterns.end(), options.lists.begin(), options.lists.end());
-    files->set_patterns(patterns);
+    files->set_patterns(source_patterns(config, options.lists));
     files->turn(monotonic_ns(), true);
     if (!files->faults().empty())
         return fail(Exit::usage, files->faults().front());

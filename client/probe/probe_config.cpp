@@ -145,6 +145,10 @@ Result<void> read_file(const Value& value, ProbeConfig& config) {
         return std::unexpected(pattern.error());
     if (const std::string fault = find_fault_of_pattern(*pattern); !fault.empty())
         return value.refuse(fmt::format("'{}': {}", value.key, fault));
+    if (std::ranges::find(config.files, *pattern) != config.files.end())
+        return value.refuse(fmt::format(
+            "'{}' is '{}' a second time; leave one [[discover]] out", value.key,
+            escape(*pattern, 255)));
     config.files.push_back(*std::move(pattern));
     return {};
 }
@@ -371,6 +375,15 @@ std::vector<std::string> keep_until_restart(const ProbeConfig& running, ProbeCon
     keep("[export] group", &ProbeConfig::group);
     keep("[export] created", &ProbeConfig::created);
     return kept;
+}
+
+std::vector<std::string> source_patterns(
+    const ProbeConfig& config, const std::vector<std::string>& lists) {
+    std::vector<std::string> all = config.files;
+    for (const std::string& pattern : lists)
+        if (std::ranges::find(all, pattern) == all.end())
+            all.push_back(pattern);
+    return all;
 }
 
 std::string find_fault_of_pattern(const std::string& pattern) {

@@ -4,6 +4,7 @@
 #include "client/probe/probe_metrics.h"
 #include "common/clock.h"
 #include "common/text.h"
+#include "common/units.h"
 
 #include <algorithm>
 #include <random>
@@ -74,14 +75,8 @@ Result<std::unique_ptr<ProbeRun>> ProbeRun::open(
          {std::pair{run->files_.fd(), files_tag}, std::pair{run->names_.fd(), names_tag}})
         if (const int error = loop.add(fd, EPOLLIN, tag); error != 0)
             return fail(Exit::usage, fmt::format("event loop: {}", errno_text(error)));
-    run->files_.set_patterns(run->patterns());
+    run->files_.set_patterns(source_patterns(run->config_, run->lists_));
     return run;
-}
-
-std::vector<std::string> ProbeRun::patterns() const {
-    std::vector<std::string> all = config_.files;
-    all.insert(all.end(), lists_.begin(), lists_.end());
-    return all;
 }
 
 void ProbeRun::run(uint64_t end_ns, const Reload& reload) {
@@ -153,15 +148,35 @@ void ProbeRun::reload_now(const Reload& reload, uint64_t now_ns) {
         report_.error(fmt::format("{}: takes effect after a restart", fmt::join(kept, ", ")));
     config_ = *std::move(wanted);
     names_.set_every(config_.resolve_every_ms * ms);
-    files_.set_patterns(patterns());
+    files_.set_patterns(source_patterns(config_, lists_));
     read_lists(now_ns, true);
+}
+
+/// Once, as long as it is so.
+void ProbeRun::warn_of_self(const Selection& selection) {
+    const SelectionRules& rules = config_.selection;
+    const bool is_missing = rules.neighbours > 0 && rules.self != "none" &&
+                            !selection.self_listed && !selection.chosen.empty();
+    if (is_missing && !self_missing_)
+        report_.error(fmt::format(
+            "this host, '{}', is in no list, and no other host probes it; set [probe] self to its "
+            "name in the lists, or to \"none\"",
+            escape(selection.self, 255)));
+    self_missing_ = is_missing;
 }
 
 void ProbeRun::apply_targets(uint64_t now_ns) {
     const Selection selection =
         select_targets(files_.targets(), config_.selection, read_own_host());
     self_ = selection.self;
+    warn_of_self(selection);
+    const uint64_t forgotten = fleet_.forgotten_early();
     fleet_.set_targets(selection.chosen, moment(now_ns));
+    if (fleet_.forgotten_early() > forgotten)
+        report_.error(fmt::format(
+            "the lists change too fast: {} that had gone forgotten before the time of grace was "
+            "over; shorten [probe] grace",
+            plural(fleet_.forgotten_early() - forgotten, "target")));
     names_.add_new(fleet_, now_ns);
     std::vector<SpreadSchedule::Entry> entries;
     const std::vector<Fleet::Slot> listed = fleet_.listed();

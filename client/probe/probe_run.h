@@ -60,12 +60,12 @@ private:
         TargetFiles files, TargetNames names);
     void read_lists(uint64_t now_ns, bool whole);
     void reload_now(const Reload& reload, uint64_t now_ns);
+    void warn_of_self(const Selection& selection);
     void apply_targets(uint64_t now_ns);
     void measure();
     void send_due(uint64_t now_ns);
     void send_one(uint64_t due_ns);
     uint64_t next_wake_ns() const;
-    std::vector<std::string> patterns() const;
 
     ProbeConfig config_;
     std::vector<std::string> lists_;
@@ -86,6 +86,7 @@ private:
     uint64_t next_sweep_ns_ = 0;
     uint64_t next_read_ns_ = 0;
     bool is_sending_ = true;
+    bool self_missing_ = false;
     bool cut_short_ = false;
 };
 

@@ -92,6 +92,7 @@ bool TargetFiles::turn(uint64_t now_ns, bool whole) {
     watch_folders(); // before the files are read: a change after that is an event
     Touched touched = take_events();
     touched.all = touched.all || whole;
+    touched.failed = now_ns >= next_ns_;
     if (!touched.all && touched.names.empty() && now_ns < next_ns_)
         return false;
     next_ns_ = now_ns + compare_every_ns;
@@ -126,11 +127,14 @@ bool TargetFiles::read_source(Source& source, const Touched& touched) {
     const auto paths = find_files(source.pattern);
     if (!paths) {
         note_fault(
-            source, fmt::format(
-                        "{}: {}; the targets known from it stay", escape(source.pattern, 255),
-                        reason(paths.error())));
+            source, source.fault,
+            fmt::format(
+                "{}: {}; the targets known from it stay", escape(source.pattern, 255),
+                reason(paths.error())),
+            touched.all);
         return false;
     }
+    source.fault.clear();
     bool changed = std::erase_if(source.files, [&](const auto& entry) {
                        return std::ranges::find(*paths, entry.first) == paths->end();
                    }) > 0;
@@ -147,9 +151,9 @@ bool TargetFiles::read_source(Source& source, const Touched& touched) {
                 .inode = status.st_ino};
         const bool is_touched =
             touched.all || touched.names.contains(path.substr(path.rfind('/') + 1));
-        if (is_touched || file.version != version || version == Version{}) {
+        if (is_touched || file.version != version || (touched.failed && file.failed)) {
             file.version = version;
-            changed = read_file(source, path, file) || changed;
+            changed = read_file(source, path, file, touched.all) || changed;
         }
         all_read = all_read && !file.failed;
     }
@@ -160,44 +164,53 @@ bool TargetFiles::read_source(Source& source, const Touched& touched) {
     return changed;
 }
 
-/// True: it has other targets than before.
-bool TargetFiles::read_file(Source& source, const std::string& path, File& file) {
-    file.failed = true;
+/// The targets of a list, or why it is not in use from now on.
+Result<std::vector<ListedTarget>> TargetFiles::read_targets(
+    const std::string& path, const File& file) const {
     const auto text = read_small_file(
         path, {.bytes_max = target_list_bytes_max,
                .advice = "the targets known from it stay",
                .reader = "the prober's user"});
-    if (!text) {
-        note_fault(source, text.error().message);
-        return false;
-    }
+    if (!text)
+        return std::unexpected(text.error());
     auto targets = parse_target_list(*text);
-    if (!targets) {
-        note_fault(
-            source,
+    if (!targets)
+        return fail(
+            Exit::usage,
             fmt::format(
                 "{}: {}; the targets known from it stay", escape(path, 255), targets.error()));
+    if (const size_t others = count_besides(file); others + targets->size() > listed_targets_max)
+        return fail(
+            Exit::usage, fmt::format(
+                             "{}: {} targets beside {} of other files, and at most {} are "
+                             "possible; the targets known from it stay",
+                             escape(path, 255), targets->size(), others, listed_targets_max));
+    return *std::move(targets);
+}
+
+/// True: it has other targets than before.
+bool TargetFiles::read_file(Source& source, const std::string& path, File& file, bool whole) {
+    auto targets = read_targets(path, file);
+    file.failed = !targets;
+    if (!targets) {
+        note_fault(source, file.fault, targets.error().message, whole);
         return false;
     }
-    if (const size_t others = count_besides(file); others + targets->size() > listed_targets_max) {
-        note_fault(
-            source, fmt::format(
-                        "{}: {} targets beside {} of other files, and at most {} are possible; the "
-                        "targets known from it stay",
-                        escape(path, 255), targets->size(), others, listed_targets_max));
-        return false;
-    }
-    file.failed = false;
+    file.fault.clear();
     if (file.targets == *targets)
         return false;
     file.targets = *std::move(targets);
     return true;
 }
 
-void TargetFiles::note_fault(Source& source, std::string fault) {
+/// What is `known` is not said again, unless that is wanted.
+void TargetFiles::note_fault(
+    Source& source, std::string& known, std::string fault, bool is_wanted) {
     source.failures++;
     source.last_error = fault;
-    faults_.push_back(std::move(fault));
+    if (is_wanted || known != fault)
+        faults_.push_back(fault);
+    known = std::move(fault);
 }
 
 size_t TargetFiles::count_besides(const File& file) const {

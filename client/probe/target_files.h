@@ -37,6 +37,7 @@ public:
     bool turn(uint64_t now_ns, bool whole);
     uint64_t next_ns() const { return next_ns_; }
 
+    /// Those of the latest turn that were not known before it, or all of them if it was `whole`.
     /// One line each: the file, what is wrong, and what to do.
     const std::vector<std::string>& faults() const { return faults_; }
     /// All targets, in the order of the sources and of their files' names.
@@ -54,12 +55,14 @@ private:
     struct File {
         Version version;
         std::vector<ListedTarget> targets;
-        bool failed = false; ///< its latest version is not in use
+        bool failed = true;     ///< its latest version is not in use
+        std::string fault = {}; ///< why
     };
     struct Source {
         std::string pattern;
         std::map<std::string, File> files = {}; ///< by path
         double succeeded_at = 0;
+        std::string fault = {}; ///< of the folder
         uint64_t failures = 0;
         std::string last_error = {};
     };
@@ -67,14 +70,16 @@ private:
     /// Names of files, without their folders.
     struct Touched {
         bool all = false;
+        bool failed = false; ///< those that failed are tried again
         std::set<std::string> names = {};
     };
 
     void watch_folders();
     Touched take_events();
     bool read_source(Source& source, const Touched& touched);
-    bool read_file(Source& source, const std::string& path, File& file);
-    void note_fault(Source& source, std::string fault);
+    bool read_file(Source& source, const std::string& path, File& file, bool whole);
+    Result<std::vector<ListedTarget>> read_targets(const std::string& path, const File& file) const;
+    void note_fault(Source& source, std::string& known, std::string fault, bool is_wanted);
     size_t count_besides(const File& file) const;
 
     Fd watch_;

@@ -15,6 +15,13 @@
 
 namespace riposte::client {
 
+namespace {
+
+constexpr uint64_t first_pause_ns = 1'000'000'000;
+constexpr unsigned doublings_max = 20;
+
+} // namespace
+
 Result<TargetNames> TargetNames::open() {
     TargetNames names;
     names.bell_ = std::make_shared<const Fd>(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -65,13 +72,23 @@ void TargetNames::take(Fleet& fleet, Fleet::Slot slot, Lookup& lookup) {
         fleet.set_address(slot, found->front());
 }
 
+void TargetNames::take_lookup(Fleet& fleet, Fleet::Slot slot, Name& name, uint64_t now_ns) {
+    take(fleet, slot, *std::exchange(name.lookup, nullptr));
+    if (fleet.address(slot).size != 0) {
+        name.failures = 0;
+        return;
+    }
+    const uint64_t pause_ns = first_pause_ns << std::min(name.failures++, doublings_max);
+    name.next_ns = std::min(name.next_ns, now_ns + pause_ns);
+}
+
 void TargetNames::turn(Fleet& fleet, uint64_t now_ns) {
     uint64_t counter = 0; // what is done by now is found below
     [[maybe_unused]] const ssize_t size = ::read(bell_->get(), &counter, sizeof(counter));
     next_ns_ = UINT64_MAX;
     for (auto& [slot, name] : names_) {
         if (name.lookup != nullptr && name.lookup->is_done())
-            take(fleet, slot, *std::exchange(name.lookup, nullptr));
+            take_lookup(fleet, slot, name, now_ns);
         if (name.next_ns <= now_ns) {
             name.next_ns = now_ns + every_ns_;
             if (name.lookup == nullptr)
@@ -79,12 +96,6 @@ void TargetNames::turn(Fleet& fleet, uint64_t now_ns) {
         }
         next_ns_ = std::min(next_ns_, name.next_ns);
     }
-}
-
-bool TargetNames::is_first_under_way(const Fleet& fleet) const {
-    return std::ranges::any_of(names_, [&](const auto& entry) {
-        return entry.second.lookup != nullptr && fleet.address(entry.first).size == 0;
-    });
 }
 
 } // namespace riposte::client

@@ -1,5 +1,6 @@
 // The addresses of targets that are written as names: looked up when they come, and again after
-// `resolve_every`, spread over it. Nothing waits: lookups run on other threads (lookup.h), and the
+// `resolve_every`, spread over it; while a name has no address yet, after 1 s, 2 s, 4 s, and so on,
+// if that is sooner. Nothing waits: lookups run on other threads (lookup.h), and the
 // descriptor of the bell says that some are done. A lookup that fails keeps the address that is
 // known, and no other target notices. An address is kept as long as the name has it.
 #pragma once
@@ -30,16 +31,16 @@ public:
     /// After fd() was readable, or at next_ns().
     void turn(Fleet& fleet, uint64_t now_ns);
     uint64_t next_ns() const { return next_ns_; }
-    /// Is the first lookup of a name under way?
-    bool is_first_under_way(const Fleet& fleet) const;
 
 private:
     struct Name {
         std::unique_ptr<Lookup> lookup; ///< none: it is not under way
         uint64_t next_ns = 0;
+        unsigned failures = 0; ///< in a row, while there is no address
     };
 
     void begin(const Fleet& fleet, Fleet::Slot slot, Name& name);
+    void take_lookup(Fleet& fleet, Fleet::Slot slot, Name& name, uint64_t now_ns);
     static void take(Fleet& fleet, Fleet::Slot slot, Lookup& lookup);
 
     std::shared_ptr<const Fd> bell_;

@@ -119,6 +119,8 @@ TEST_CASE("a fault in a prober's configuration is one line that says where, what
                            "\"/etc/riposte/targets.d/*.json\""},
         {"[discover]\nfile = \"x\"", "probe.toml:1:1: write [[discover]] with two brackets, and in "
                                      "it file = \"PATTERN\""},
+        {"[[discover]]\nfile = \"a.json\"\n[[discover]]\nfile = \"a.json\"",
+         "probe.toml:4:8: 'file' is 'a.json' a second time; leave one [[discover]] out"},
         {"[[discover]]\nfile = \"/etc/*/x.json\"",
          "probe.toml:2:8: 'file': '/etc/*/x.json' has a wildcard in its folder; only the name of "
          "the file may have one"},
@@ -150,4 +152,12 @@ TEST_CASE("a reload keeps what only a restart changes, and says so") {
     CHECK(wanted.source_ports.empty());
     CHECK(wanted.selection.neighbours == 2);
     CHECK(wanted.files.size() == 1);
+}
+
+TEST_CASE("a list that the configuration names is no second source on the command line") {
+    ProbeConfig config;
+    config.files = {"a.json"};
+    CHECK(
+        source_patterns(config, {"b.json", "a.json", "b.json"}) ==
+        std::vector<std::string>{"a.json", "b.json"});
 }

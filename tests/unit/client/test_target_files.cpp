@@ -128,6 +128,29 @@ TEST_CASE("a file that is named and cannot be read keeps its targets, and is tri
     CHECK(names_of(files) == "b:7 ");
 }
 
+TEST_CASE("a fault is said once, as long as it is the same") {
+    const Folder folder;
+    TargetFiles files = files_of(folder.path("a.json"));
+    files.turn(1, true);
+    REQUIRE(files.faults().size() == 1);
+    // Other files of its folder come and go.
+    folder.write("other", "x");
+    see(files);
+    CHECK(files.faults().empty());
+    CHECK(files.figures().front().failures == 1);
+    // Compared: it counts, and is known.
+    files.turn(files.next_ns(), false);
+    CHECK(files.faults().empty());
+    CHECK(files.figures().front().failures == 2);
+    folder.write("a.json", "{}");
+    see(files);
+    REQUIRE(files.faults().size() == 1);
+    CHECK(files.faults().front().find("the list is an object") != std::string::npos);
+    // Asked for, it is said again.
+    files.turn(2, true);
+    CHECK(files.faults().size() == 1);
+}
+
 TEST_CASE("a folder that is not there is a fault, and its lists are found when it comes") {
     const Folder folder;
     TargetFiles files = files_of(folder.path("later/*.json"));
@@ -158,6 +181,12 @@ TEST_CASE("lists are bounded together, and the one that exceeds the bound is ref
         files.faults().front() ==
         folder.path("b.json") + ": 1 targets beside 100000 of other files, and at most 100000 are "
                                 "possible; the targets known from it stay");
+    // There is room again: the list that was refused is tried without being touched.
+    folder.write("a.json", list_of("a:7"));
+    see(files);
+    files.turn(files.next_ns(), false);
+    CHECK(names_of(files) == "a:7 one:7 ");
+    CHECK(files.figures().front().last_error.empty());
 }
 
 TEST_CASE("sources that stay keep their lists when others change") {
