@@ -193,6 +193,13 @@ std::vector<Fleet::Slot> Fleet::listed() const {
     return slots;
 }
 
+size_t Fleet::count_probed() const {
+    size_t count = 0;
+    for (const auto& [name, slot] : by_name_)
+        count += is_listed(slot) && address(slot).size != 0 ? 1U : 0U;
+    return count;
+}
+
 FleetFigures Fleet::figures(Moment now) const {
     FleetFigures figures;
     figures.at = now.seconds;

@@ -72,8 +72,10 @@ public:
     /// How many were forgotten before that, since there were too many.
     uint64_t forgotten_early() const { return forgotten_early_; }
 
-    /// Those that are probed, by name.
+    /// Those that are in the lists, by name.
     std::vector<Slot> listed() const;
+    /// How many of them have an address.
+    size_t count_probed() const;
     const TargetIdentity& identity(Slot slot) const { return *records_[slot]->who; }
     const Endpoint& endpoint(Slot slot) const { return records_[slot]->endpoint; }
     /// Size 0: it has none.

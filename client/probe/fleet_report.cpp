@@ -85,6 +85,16 @@ std::vector<Check> checks_of(
     return check(fail_if, [&](const Metric& wanted) { return metric(figures, target, wanted); });
 }
 
+std::string describe_self(const SelectionRules& rules, const Selection& selection) {
+    if (rules.self == "none")
+        return "no target is this host, as [probe] self is 'none'\n";
+    if (selection.self_listed)
+        return fmt::format("this host is '{}' in the lists\n", escape(selection.self, 255));
+    return fmt::format(
+        "this host, '{}', is in no list: it probes others, and no other host probes it\n",
+        escape(selection.self, 255));
+}
+
 std::string prober_line(const FleetFigures& figures) {
     const ProberFigures& prober = figures.prober;
     const double elapsed = std::max(figures.at - prober.started_at, 1e-3);
@@ -159,13 +169,7 @@ std::string check_text(
         "{} listed; {} probed every {}: {:.6g} probes/s; {} of memory\n", plural(listed, "target"),
         grouped(targets), format_duration(config.interval_ms), rate,
         format_size(bytes >> 10 << 10));
-    text += fold(
-        selection.self_listed
-            ? fmt::format("this host is '{}' in the lists\n", escape(selection.self, 255))
-            : fmt::format(
-                  "this host, '{}', is in no list: it probes others, and no other host probes it\n",
-                  escape(selection.self, 255)),
-        look.columns);
+    text += fold(describe_self(config.selection, selection), look.columns);
     if (selection.duplicates > 0)
         text += fmt::format(
             "{} left out: the name stands in the lists before\n",

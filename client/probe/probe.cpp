@@ -51,7 +51,7 @@ Result<Exit> look_only(const ProbeOptions& options, const ProbeConfig& config, L
     auto files = TargetFiles::open();
     if (!files)
         return std::unexpected(files.error());
-    files->set_patterns(source_patterns(config, options.lists));
+    files->set_patterns(join_patterns(config.files, options.lists));
     files->turn(monotonic_ns(), true);
     if (!files->faults().empty())
         return fail(Exit::usage, files->faults().front());
@@ -93,6 +93,7 @@ Result<Exit> probe(const CommonOptions& common, const ProbeOptions& options) {
     auto loop = EventLoop::open();
     if (!loop)
         return std::unexpected(loop.error());
+    loop->handle_reload(true); // also while it opens and prints, a HUP does not end it
     request_short_time_slices();
     const Report report(common.color, false);
     auto server = open_server(options, *config); // before a thread starts

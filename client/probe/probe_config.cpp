@@ -2,6 +2,7 @@
 #include "client/probe/probe_config.h"
 
 #include "client/options/options.h"
+#include "client/probe/target_files.h"
 #include "common/small_file.h"
 #include "common/text.h"
 #include "common/toml_document.h"
@@ -375,28 +376,6 @@ std::vector<std::string> keep_until_restart(const ProbeConfig& running, ProbeCon
     keep("[export] group", &ProbeConfig::group);
     keep("[export] created", &ProbeConfig::created);
     return kept;
-}
-
-std::vector<std::string> source_patterns(
-    const ProbeConfig& config, const std::vector<std::string>& lists) {
-    std::vector<std::string> all = config.files;
-    for (const std::string& pattern : lists)
-        if (std::ranges::find(all, pattern) == all.end())
-            all.push_back(pattern);
-    return all;
-}
-
-std::string find_fault_of_pattern(const std::string& pattern) {
-    const size_t slash = pattern.rfind('/');
-    if (slash != std::string::npos &&
-        pattern.substr(0, slash).find_first_of("*?[") != std::string::npos)
-        return fmt::format(
-            "'{}' has a wildcard in its folder; only the name of the file may have one",
-            escape(pattern, 255));
-    return pattern.ends_with('/')
-               ? fmt::format(
-                     "'{}' is a folder; write {}*.json", escape(pattern, 255), escape(pattern, 255))
-               : "";
 }
 
 } // namespace riposte::client

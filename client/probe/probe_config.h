@@ -52,12 +52,4 @@ Result<ProbeConfig> load_probe_config(const std::string& path);
 /// running values.
 std::vector<std::string> keep_until_restart(const ProbeConfig& running, ProbeConfig& wanted);
 
-/// Those of the configuration, and of `lists` (--targets) those that are not among them.
-std::vector<std::string> source_patterns(
-    const ProbeConfig& config, const std::vector<std::string>& lists);
-
-/// A pattern of files: only its last component has wildcards, so that one folder is watched. The
-/// fault, or empty.
-std::string find_fault_of_pattern(const std::string& pattern);
-
 } // namespace riposte::client

@@ -75,12 +75,11 @@ Result<std::unique_ptr<ProbeRun>> ProbeRun::open(
          {std::pair{run->files_.fd(), files_tag}, std::pair{run->names_.fd(), names_tag}})
         if (const int error = loop.add(fd, EPOLLIN, tag); error != 0)
             return fail(Exit::usage, fmt::format("event loop: {}", errno_text(error)));
-    run->files_.set_patterns(source_patterns(run->config_, run->lists_));
+    run->files_.set_patterns(join_patterns(run->config_.files, run->lists_));
     return run;
 }
 
 void ProbeRun::run(uint64_t end_ns, const Reload& reload) {
-    loop_.handle_reload(true);
     loop_.handle_second(true);
     names_.set_every(config_.resolve_every_ms * ms);
     read_lists(monotonic_ns(), true);
@@ -118,7 +117,6 @@ void ProbeRun::run(uint64_t end_ns, const Reload& reload) {
             server_->answer([this] { return std::make_shared<const FleetFigures>(figures()); });
     }
     loop_.handle_second(false);
-    loop_.handle_reload(false);
 }
 
 Result<void> ProbeRun::serve(ExportServer& server) {
@@ -148,7 +146,7 @@ void ProbeRun::reload_now(const Reload& reload, uint64_t now_ns) {
         report_.error(fmt::format("{}: takes effect after a restart", fmt::join(kept, ", ")));
     config_ = *std::move(wanted);
     names_.set_every(config_.resolve_every_ms * ms);
-    files_.set_patterns(source_patterns(config_, lists_));
+    files_.set_patterns(join_patterns(config_.files, lists_));
     read_lists(now_ns, true);
 }
 
@@ -202,7 +200,8 @@ void ProbeRun::measure() {
 }
 
 void ProbeRun::send_due(uint64_t now_ns) {
-    fleet_.note_skipped(schedule_.skip(now_ns) * probes_at_once(config_));
+    if (const uint64_t intervals = schedule_.skip(now_ns); intervals > 0)
+        fleet_.note_skipped(intervals * fleet_.count_probed() * probes_at_once(config_));
     while (schedule_.next_leave_ns() <= now_ns) {
         send_one(schedule_.next_due_ns());
         schedule_.advance(now_ns);

@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <numeric>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -34,22 +37,39 @@ bool has_address(const ListedTarget& target, const std::vector<std::string>& add
            });
 }
 
-/// The entry of "db7.example.net" for a host that calls itself "db7", if there is no other.
+/// The entry of "db7.example.net" for a host that calls itself "db7", if there is no other; or that
+/// of "db7" for one that calls itself "db7.example.net".
 const ListedTarget* find_by_short_name(
-    const std::vector<ListedTarget>& listed, const std::string& name) {
-    if (name.empty() || name.find('.') != std::string::npos)
-        return nullptr;
+    const std::vector<ListedTarget>& listed, std::string_view name) {
+    const size_t dot = name.find('.');
+    const std::string_view label = name.substr(0, dot);
     const ListedTarget* found = nullptr;
     for (const ListedTarget& target : listed) {
         const std::string& host = target.endpoint.host;
-        if (host.size() <= name.size() || host[name.size()] != '.' || is_numeric_host(host) ||
-            ::strncasecmp(host.data(), name.data(), name.size()) != 0)
+        if (label.empty() || is_numeric_host(host))
             continue;
-        if (found != nullptr && found->endpoint.host != host)
+        if (dot != std::string_view::npos) {
+            if (has_name(target, label))
+                return &target;
+            continue;
+        }
+        if (host.size() <= label.size() || host[label.size()] != '.' ||
+            ::strncasecmp(host.data(), label.data(), label.size()) != 0)
+            continue;
+        if (found != nullptr && !has_name(*found, host))
             return nullptr;
         found = &target;
     }
     return found;
+}
+
+/// What stands on the ring for an entry: its host, whatever the port and the case of letters.
+std::string ring_name(std::string_view host) {
+    std::string name(host);
+    for (char& c : name)
+        if (c >= 'A' && c <= 'Z')
+            c = static_cast<char>(c - 'A' + 'a');
+    return name;
 }
 
 /// Which entries are this host.
@@ -58,14 +78,21 @@ std::vector<bool> find_own(
     std::vector<bool> own(listed.size());
     if (rules.self == "none")
         return own;
+    const auto mark_host_of = [&](const ListedTarget& entry) {
+        for (size_t at = 0; at < listed.size(); at++)
+            own[at] = has_name(listed[at], entry.endpoint.host);
+    };
+    if (rules.self != "auto") {
+        const auto named = std::ranges::find(listed, rules.self, &ListedTarget::name);
+        if (named != listed.end())
+            mark_host_of(*named);
+        return own;
+    }
     for (size_t at = 0; at < listed.size(); at++)
-        own[at] = rules.self != "auto"
-                      ? listed[at].name == rules.self
-                      : has_name(listed[at], host.name) || has_address(listed[at], host.addresses);
-    if (rules.self == "auto" && std::ranges::find(own, true) == own.end())
+        own[at] = has_name(listed[at], host.name) || has_address(listed[at], host.addresses);
+    if (std::ranges::find(own, true) == own.end())
         if (const ListedTarget* const found = find_by_short_name(listed, host.name))
-            for (size_t at = 0; at < listed.size(); at++)
-                own[at] = listed[at].endpoint.host == found->endpoint.host;
+            mark_host_of(*found);
     return own;
 }
 
@@ -74,22 +101,34 @@ std::string_view label_of(const ListedTarget& target, const std::string& label) 
     return found == target.labels.end() ? std::string_view() : found->second;
 }
 
-/// Marks `count` targets of every group but `own`. A target without the label is in no group.
+/// Marks, of those entries, all of the next `count` hosts behind each of `selves`.
+void choose(
+    std::vector<ChosenTarget>& all, std::span<const size_t> entries,
+    std::span<const std::string> selves, size_t count, bool ChosenTarget::* mark) {
+    std::map<std::string, std::vector<size_t>> hosts;
+    for (const size_t at : entries)
+        hosts[ring_name(all[at].target.endpoint.host)].push_back(at);
+    std::vector<std::string_view> names;
+    names.reserve(hosts.size());
+    for (const auto& [host, members] : hosts)
+        names.emplace_back(host);
+    const Ring ring(names);
+    for (const std::string& self : selves)
+        for (const size_t index : ring.next(self, count))
+            for (const size_t at : hosts.find(std::string(names[index]))->second)
+                all[at].*mark = true;
+}
+
+/// Marks `count` hosts of every group but `own`. A target without the label is in no group.
 void choose_of_groups(
-    std::vector<ChosenTarget>& all, std::string_view self, std::string_view own,
+    std::vector<ChosenTarget>& all, std::span<const std::string> self, std::string_view own,
     const PerGroup& rule) {
     std::map<std::string_view, std::vector<size_t>> groups;
     for (size_t at = 0; at < all.size(); at++)
         if (const auto value = label_of(all[at].target, rule.label); !value.empty() && value != own)
             groups[value].push_back(at);
-    for (const auto& [value, members] : groups) {
-        std::vector<std::string_view> names;
-        names.reserve(members.size());
-        for (const size_t member : members)
-            names.push_back(all[member].target.name);
-        for (const size_t index : Ring(names).next(self, rule.count))
-            all[members[index]].is_of_group = true;
-    }
+    for (const auto& [value, members] : groups)
+        choose(all, members, self, rule.count, &ChosenTarget::is_of_group);
 }
 
 /// By name, each name once: the first of equal ones stays.
@@ -136,14 +175,18 @@ Selection select_targets(
     selection.duplicates = remove_duplicates(listed);
     const std::vector<bool> own = find_own(listed, rules, host);
     std::string own_group;
+    std::vector<std::string> selves; // this host on the ring, for each of its names and addresses
     selection.self = rules.self == "auto" || rules.self == "none" ? host.name : rules.self;
     for (size_t at = 0; at < listed.size(); at++) {
         if (!own[at]) {
             selection.chosen.push_back({.target = std::move(listed[at])});
             continue;
         }
-        if (selection.own++ == 0) { // of several, the first stands on the ring
-            selection.self = listed[at].name;
+        std::string name = ring_name(listed[at].endpoint.host);
+        if (std::ranges::find(selves, name) == selves.end())
+            selves.push_back(std::move(name));
+        if (selection.own++ == 0) {
+            selection.self = rules.self == "auto" ? listed[at].name : rules.self;
             selection.self_listed = true;
             if (rules.per_group)
                 own_group = label_of(listed[at], rules.per_group->label);
@@ -152,14 +195,13 @@ Selection select_targets(
     if (rules.neighbours == 0)
         return selection;
 
-    std::vector<std::string_view> names;
-    names.reserve(selection.chosen.size());
-    for (const ChosenTarget& each : selection.chosen)
-        names.push_back(each.target.name);
-    for (const size_t index : Ring(names).next(selection.self, rules.neighbours))
-        selection.chosen[index].is_neighbour = true;
+    if (selves.empty())
+        selves.push_back(ring_name(selection.self));
+    std::vector<size_t> all(selection.chosen.size());
+    std::iota(all.begin(), all.end(), size_t{0});
+    choose(selection.chosen, all, selves, rules.neighbours, &ChosenTarget::is_neighbour);
     if (rules.per_group)
-        choose_of_groups(selection.chosen, selection.self, own_group, *rules.per_group);
+        choose_of_groups(selection.chosen, std::span(selves).first(1), own_group, *rules.per_group);
     std::erase_if(selection.chosen, [](const ChosenTarget& each) {
         return !each.is_neighbour && !each.is_of_group;
     });

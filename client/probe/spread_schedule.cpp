@@ -54,7 +54,7 @@ uint64_t SpreadSchedule::skip(uint64_t now_ns) {
         return 0;
     const uint64_t cycles = (now_ns - due_ns) / interval_ns_;
     cycle_ += cycles;
-    return cycles * entries_.size();
+    return cycles;
 }
 
 } // namespace riposte::client

@@ -42,7 +42,7 @@ public:
     uint64_t next_leave_ns() const;
     /// The next one leaves.
     void advance(uint64_t now_ns);
-    /// Leaves out what was due whole intervals ago: how many probes.
+    /// Leaves out what was due whole intervals ago: how many intervals, of each target.
     uint64_t skip(uint64_t now_ns);
 
 private:

@@ -57,6 +57,27 @@ std::expected<std::vector<std::string>, int> find_files(const std::string& patte
 
 } // namespace
 
+std::string find_fault_of_pattern(const std::string& pattern) {
+    const size_t slash = pattern.rfind('/');
+    if (slash != std::string::npos &&
+        pattern.substr(0, slash).find_first_of("*?[") != std::string::npos)
+        return fmt::format(
+            "'{}' has a wildcard in its folder; only the name of the file may have one",
+            escape(pattern, 255));
+    return pattern.ends_with('/')
+               ? fmt::format(
+                     "'{}' is a folder; write {}*.json", escape(pattern, 255), escape(pattern, 255))
+               : "";
+}
+
+std::vector<std::string> join_patterns(
+    std::vector<std::string> configured, const std::vector<std::string>& lists) {
+    for (const std::string& pattern : lists)
+        if (std::ranges::find(configured, pattern) == configured.end())
+            configured.push_back(pattern);
+    return configured;
+}
+
 Result<TargetFiles> TargetFiles::open() {
     TargetFiles files;
     files.watch_ = Fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));

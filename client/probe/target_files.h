@@ -20,6 +20,13 @@
 
 namespace riposte::client {
 
+/// Only the last component of a pattern has wildcards, so that one folder is watched. The fault, or
+/// empty.
+std::string find_fault_of_pattern(const std::string& pattern);
+/// Those of the configuration, and of `lists` (--targets) those that are not among them.
+std::vector<std::string> join_patterns(
+    std::vector<std::string> configured, const std::vector<std::string>& lists);
+
 class TargetFiles {
 public:
     static constexpr uint64_t compare_every_ns = 30'000'000'000;

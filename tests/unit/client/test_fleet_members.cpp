@@ -62,6 +62,18 @@ TEST_CASE("targets that have gone are bounded: beyond, the oldest are forgotten 
     }
 }
 
+TEST_CASE("a target without an address is listed, and not probed") {
+    Fleet fleet({}, 7);
+    fleet.set_targets(targets_of({"a", "b", "c"}), {.ns = 1, .seconds = 0});
+    CHECK(fleet.count_probed() == 0);
+    fleet.set_address(1, fleet_truth::address_of(0x7f000001, 7));
+    fleet.set_address(2, fleet_truth::address_of(0x7f000001, 8));
+    CHECK(fleet.count_probed() == 2);
+    fleet.set_targets(targets_of({"a", "b"}), {.ns = 2, .seconds = 0}); // c has gone
+    CHECK(fleet.count_probed() == 1);
+    CHECK(fleet.listed().size() == 2);
+}
+
 TEST_CASE("a name without an address is looked up again soon, and then less often") {
     const std::string never(64, 'x'); // too long to be a label: the resolver refuses it by itself
     Fleet fleet({}, 7);

@@ -146,6 +146,10 @@ TEST_CASE("what a configuration amounts to is printed") {
         check_text(config, selection, 41, 4096, Look()) ==
         "41 targets listed; 40 probed every 100ms: 400 probes/s; 160KiB of memory\n"
         "this host is 'me:7' in the lists\n");
+    config.selection.self = "none";
+    CHECK(check_text(config, selection, 41, 4096, Look())
+              .ends_with("\nno target is this host, as [probe] self is 'none'\n"));
+    config.selection.self = "auto";
     config.source_ports = {41000, 41001};
     config.rotate = false;
     selection.self_listed = false;

@@ -153,11 +153,3 @@ TEST_CASE("a reload keeps what only a restart changes, and says so") {
     CHECK(wanted.selection.neighbours == 2);
     CHECK(wanted.files.size() == 1);
 }
-
-TEST_CASE("a list that the configuration names is no second source on the command line") {
-    ProbeConfig config;
-    config.files = {"a.json"};
-    CHECK(
-        source_patterns(config, {"b.json", "a.json", "b.json"}) ==
-        std::vector<std::string>{"a.json", "b.json"});
-}

@@ -246,6 +246,17 @@ TEST_CASE("the entries that are this host are left out") {
     CHECK(named.own == 1);
     CHECK(named.self == "db7x:7");
 
+    // All entries of the named one's host are it.
+    const std::string_view ports = R"([{"targets": ["a:7", "A:9", "b:7"]}])";
+    CHECK(select_targets(listed(ports), {.self = "a:7"}, host).own == 2);
+
+    // One that calls itself by its whole name is the entry of the short one.
+    const Selection whole = select_targets(
+        listed(R"([{"targets": ["db8:7", "db80:7"]}])"), {},
+        {.name = "DB8.example.net", .addresses = {}});
+    CHECK(whole.own == 1);
+    CHECK(whole.self == "db8:7");
+
     // A host that calls itself "db8" is db8.example.net, if no other domain has a db8.
     CHECK(
         select_targets(listed(text), {}, {.name = "db8", .addresses = {}}).self ==
@@ -253,6 +264,68 @@ TEST_CASE("the entries that are this host are left out") {
     const std::string_view two = R"([{"targets": ["db8.a:7", "db8.b:7"]}])";
     CHECK(select_targets(listed(two), {}, {.name = "db8", .addresses = {}}).own == 0);
     CHECK_FALSE(read_own_host().name.empty());
+}
+
+TEST_CASE("each host is probed by as many, at all its ports, whatever the others are listed by") {
+    constexpr size_t neighbours = 4;
+    std::vector<ListedTarget> list;
+    const auto add = [&](const std::string& host, uint16_t port) {
+        list.push_back(
+            {.name = fmt::format("{}:{}", host, port),
+             .endpoint = {.transport = {}, .host = host, .port = port},
+             .labels = {}});
+    };
+    constexpr size_t count = 30;
+    for (size_t i = 0; i < count; i++) {
+        add(fmt::format("h{}", i), 7);
+        if (i % 3 == 0) // written otherwise, but the same host
+            add(fmt::format("H{}", i), 9);
+    }
+    std::map<std::string, size_t> probed_by;
+    for (size_t i = 0; i < count; i++) {
+        const Selection selection = select_targets(
+            list, {.neighbours = neighbours, .per_group = {}},
+            {.name = fmt::format("h{}", i), .addresses = {}});
+        CHECK(selection.own == (i % 3 == 0 ? 2 : 1));
+        for (const ChosenTarget& each : selection.chosen)
+            probed_by[each.target.name]++;
+    }
+    CHECK(probed_by.size() == list.size());
+    for (const auto& [name, probers] : probed_by) {
+        CAPTURE(name);
+        CHECK(probers == neighbours);
+    }
+}
+
+TEST_CASE("a host that is listed by two addresses stands on the ring for each") {
+    std::vector<ListedTarget> list;
+    const auto add = [&](const std::string& address) {
+        list.push_back(
+            {.name = address,
+             .endpoint = {.transport = {}, .host = address, .port = 7},
+             .labels = {}});
+    };
+    constexpr size_t count = 20;
+    for (size_t i = 1; i <= count; i++) {
+        add(fmt::format("192.0.2.{}", i));
+        add(fmt::format("2001:db8::{:x}", i));
+    }
+    std::map<std::string, size_t> probed_by;
+    for (size_t i = 1; i <= count; i++)
+        for (const ChosenTarget& each :
+             select_targets(
+                 list, {.neighbours = 5, .per_group = {}},
+                 {.name = "h",
+                  .addresses = {fmt::format("192.0.2.{}", i), fmt::format("2001:db8::{:x}", i)}})
+                 .chosen)
+            probed_by[each.target.name]++;
+    // Nobody is without probers, though one whose both places are near counts once.
+    CHECK(probed_by.size() == list.size());
+    for (const auto& [name, probers] : probed_by) {
+        CAPTURE(name);
+        CHECK(probers >= 3);
+        CHECK(probers <= 6);
+    }
 }
 
 TEST_CASE("of entries with the same name the first stays") {

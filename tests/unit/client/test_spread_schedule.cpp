@@ -34,10 +34,10 @@ struct SentProbe {
 
 /// Everything that leaves by then, if the prober looks each millisecond.
 std::vector<SentProbe> run_schedule(
-    SpreadSchedule& schedule, uint64_t from_ns, uint64_t to_ns, uint64_t& skipped) {
+    SpreadSchedule& schedule, uint64_t from_ns, uint64_t to_ns, uint64_t& intervals_skipped) {
     std::vector<SentProbe> sent;
     for (uint64_t now = from_ns; now <= to_ns; now += millisecond) {
-        skipped += schedule.skip(now);
+        intervals_skipped += schedule.skip(now);
         while (schedule.next_leave_ns() <= now) {
             sent.push_back({schedule.next().slot, schedule.next_due_ns(), now});
             schedule.advance(now);
@@ -114,7 +114,7 @@ TEST_CASE("after a stall nothing leaves in a burst, and what was left out is cou
         CHECK(most <= 12);
         // Sent and left out are all that was due.
         const uint64_t due = schedule.next_due_ns();
-        const uint64_t all = sent.size() + after.size() + skipped;
+        const uint64_t all = sent.size() + after.size() + skipped * 1000;
         CHECK(all >= due / millisecond - 60);
         CHECK(all <= due / millisecond + 60);
         CHECK((skipped > 0) == (stall_ms >= 1000));
@@ -126,7 +126,7 @@ TEST_CASE("a clock that jumps by years costs no time and no burst") {
     schedule.set(entries_for(1000, 10 * millisecond), 0);
     const uint64_t years = 10ULL * 365 * 86'400'000 * millisecond;
     const uint64_t skipped = schedule.skip(years);
-    CHECK(skipped > years / (10 * millisecond) * 1000 - 2000);
+    CHECK(skipped >= years / (10 * millisecond) - 1);
     CHECK(schedule.next_due_ns() > years - 10 * millisecond);
     CHECK(schedule.next_due_ns() <= years);
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -202,4 +203,10 @@ TEST_CASE("sources that stay keep their lists when others change") {
     files.set_patterns({folder.path("b.json")});
     files.turn(3, true);
     CHECK(names_of(files) == "b:7 ");
+}
+
+TEST_CASE("a list that the configuration names is no second source on the command line") {
+    CHECK(
+        join_patterns({"a.json"}, {"b.json", "a.json", "b.json"}) ==
+        std::vector<std::string>{"a.json", "b.json"});
 }
