@@ -1,4 +1,4 @@
-// A datagram by itself through a socket that many destinations share and that is told of errors
+// A datagram by itself through a socket that many destinations share and that has an error queue
 // (IP_RECVERR): an ICMP error for any of them makes the next send(2) fail, which has then sent
 // nothing. One may come between any two calls, so a failed send is this datagram's own only if the
 // error queue has nothing from the network that explains it.

@@ -48,7 +48,7 @@ public:
         uint64_t rtt_ns = 0; ///< if it decided
     };
     /// An answer came to a probe that is remembered: it is right, or damaged as `outcome` says. One
-    /// that came after the timeout is late, and the probe lost, though nobody has looked since.
+    /// that came after the timeout is late, and the probe lost, though decide() has not said so.
     Arrival answer(uint64_t sequence, Outcome outcome, uint64_t received_ns);
 
     bool remembers(uint64_t sequence) const { return find(sequence) != nullptr; }

@@ -71,7 +71,7 @@ private:
     uint64_t below(uint64_t bound) { return random_() % bound; }
     bool one_in(uint64_t count) { return below(count) == 0; }
     static std::string name_of(size_t at) { return fmt::format("h{:02}:7", at); }
-    /// For some steps in a row the prober has no CPU: nobody looks what has expired.
+    /// For some steps in a row the prober has no CPU, and does not look what has expired.
     bool is_behind() {
         if (behind_ == 0 && one_in(20))
             behind_ = 1 + below(20);

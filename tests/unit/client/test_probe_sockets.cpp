@@ -1,5 +1,5 @@
 // Probes through sockets that all targets share: nothing that came is left, an error of one target
-// is not booked on another, and what came too late is late whoever looks when.
+// is not booked on another, and what came too late is late, however late the prober looks.
 #include "client/measure/probe.h"
 #include "client/probe/probe_sockets.h"
 #include "client/probe/send_alone.h"
@@ -83,7 +83,7 @@ TEST_CASE("one turn reads all that has come, however many batches it is") {
     CHECK(read.monotonic_ns >= came_ns); // nothing that came before waits
 }
 
-TEST_CASE("an answer after the timeout is late, and its probe lost, before anybody has looked") {
+TEST_CASE("an answer after the timeout is late, and its probe lost, before it has expired") {
     Fleet fleet = fleet_of("peer:7", 100 * ms);
     const SocketAddress address = fleet_truth::address_of(0x7f000001, 7);
     fleet.set_address(0, address);
@@ -115,7 +115,7 @@ TEST_CASE("an error of another target does not fail this one's probe") {
     CHECK(outcome(5, 0) == 0);
     CHECK(outcome(0, ENETUNREACH) == ENETUNREACH);
     CHECK(outcome(5, ENETUNREACH) == ENETUNREACH);
-    CHECK(outcome(1'000'000, 0) == EAGAIN); // not sent, and nobody's refusal
+    CHECK(outcome(1'000'000, 0) == EAGAIN); // not sent, and refused by no peer
     CHECK(outcome_of(cause_of(EAGAIN)) == Outcome::local);
 }
 

@@ -319,7 +319,7 @@ TEST_CASE("a host that is listed by two addresses stands on the ring for each") 
                   .addresses = {fmt::format("192.0.2.{}", i), fmt::format("2001:db8::{:x}", i)}})
                  .chosen)
             probed_by[each.target.name]++;
-    // Nobody is without probers, though one whose both places are near counts once.
+    // No host is without probers, though one whose both places are near counts once.
     CHECK(probed_by.size() == list.size());
     for (const auto& [name, probers] : probed_by) {
         CAPTURE(name);
