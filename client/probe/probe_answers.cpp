@@ -63,7 +63,9 @@ HttpAnswer ProbeAnswers::answer(const HttpRequest& request, uint64_t now_us) {
         return line_answer(200, "ok");
     auto body = documents_.get(static_cast<size_t>(served->document), now_us);
     if (!body)
-        return line_answer(503, "the prober is too busy to hand its figures over; try again");
+        return line_answer(
+            503,
+            "no figures now: the prober is too busy, or slow clients hold too many; try again");
     return {
         .type = std::string(served->type), .body = std::move(body), .by_accept = served->by_accept};
 }

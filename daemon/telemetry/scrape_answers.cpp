@@ -1,6 +1,7 @@
 #include "daemon/telemetry/scrape_answers.h"
 
 #include <array>
+#include <utility>
 
 namespace riposte {
 namespace {
@@ -24,9 +25,12 @@ HttpAnswer ScrapeAnswers::answer(const HttpRequest& request, uint64_t now_us) {
     if (!metrics)
         return draining_ ? line_answer(503, "draining") : line_answer(200, "ok");
     const Representation representation = negotiate(request.accept(), representations);
+    auto body = documents_.get(static_cast<size_t>(representation), now_us);
+    if (!body)
+        return line_answer(503, "slow clients hold too many documents; try again");
     return {
         .type = std::string(content_type(representation)),
-        .body = documents_.get(static_cast<size_t>(representation), now_us),
+        .body = std::move(body),
         .by_accept = true};
 }
 

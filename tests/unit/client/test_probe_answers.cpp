@@ -114,7 +114,9 @@ TEST_CASE("a prober that hands over no figures is not covered by old ones") {
     served.figures = nullptr;
     const HttpAnswer answer = served.ask("/metrics", "*/*", 1);
     CHECK(answer.code == 503);
-    CHECK(answer.body->text() == "the prober is too busy to hand its figures over; try again\n");
+    CHECK(
+        answer.body->text() ==
+        "no figures now: the prober is too busy, or slow clients hold too many; try again\n");
     CHECK(served.ask("/healthz").code == 200);
 }
 

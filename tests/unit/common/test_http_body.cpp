@@ -90,14 +90,46 @@ TEST_CASE("old documents that slow connections hold are bounded in bytes") {
     std::vector<std::shared_ptr<const HttpBody>> held;
     for (size_t i = 0; i < 20; ++i)
         held.push_back(documents.get(0, i));
-    CHECK(renders == 3); // 300 bytes are held
-    CHECK(held[2] == held.back());
-    CHECK(documents.get(1, 20)->size() == 100); // there is none yet, so it has to be rendered
-    CHECK(documents.get(1, 21)->size() == 100);
+    CHECK(renders == 4); // 300 bytes are held, and those of the last one
+    CHECK(held[3] == held.back());
+    CHECK(documents.get(1, 20) == nullptr);
+    CHECK(documents.get(0, 1'000'002) == held[3]);
+    CHECK(documents.get(0, 1'000'003) == nullptr); // rather than one that is a second old
     CHECK(renders == 4);
     held.clear();
-    CHECK(documents.get(0, 22)->size() == 100);
-    CHECK(renders == 5);
+    CHECK(documents.get(0, 1'000'004)->size() == 100);
+    CHECK(documents.get(1, 1'000'004)->size() == 100);
+    CHECK(renders == 6);
+}
+
+TEST_CASE(
+    "a document above the bound is rendered anew each time, as long as no connection holds it") {
+    size_t renders = 0;
+    HttpDocuments documents(
+        {.kinds = 2, .renders_per_second = 1000, .bytes_max = 250},
+        [&](size_t) { return HttpBody(std::string(1000, static_cast<char>('a' + renders++))); });
+    CHECK(documents.get(0, 1)->from(0).front() == 'a');
+    CHECK(documents.get(0, 2)->from(0).front() == 'b');
+    CHECK(documents.get(1, 3)->from(0).front() == 'c');
+    auto held = documents.get(0, 4);
+    CHECK(held->from(0).front() == 'd');
+    CHECK(documents.get(0, 5)->from(0).front() == 'e'); // `held` was the last one when it was asked
+    CHECK(documents.get(0, 6)->from(0).front() == 'e'); // now it is held by a connection alone
+    held.reset();
+    CHECK(documents.get(0, 7)->from(0).front() == 'f');
+}
+
+TEST_CASE(
+    "a document is not sent again when it is a second old, though others have used the rate") {
+    size_t renders = 0;
+    HttpDocuments documents({.kinds = 2, .renders_per_second = 2}, [&](size_t) {
+        return HttpBody(std::to_string(++renders));
+    });
+    CHECK(documents.get(0, 1)->text() == "1");
+    CHECK(documents.get(1, 900'000)->text() == "2");
+    CHECK(documents.get(1, 1'100'000)->text() == "3");
+    CHECK(documents.get(0, 1'100'000)->text() == "4");
+    CHECK(documents.get(0, 1'100'001)->text() == "4");
 }
 
 TEST_CASE("a document that cannot be rendered now is not replaced by an old one") {
