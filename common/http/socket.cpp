@@ -34,13 +34,14 @@ Error bind_unix_error(int error) {
     case EROFS:
         return {
             Exit::permission,
-            fmt::format("{}; let the daemon's user write to its directory", errno_text(error))};
+            fmt::format(
+                "{}; let the user of this process write to its directory", errno_text(error))};
     case ENOENT:
     case ENOTDIR:
         return {
-            Exit::config,
-            fmt::format(
-                "{}; create its directory (RuntimeDirectory= in the unit)", errno_text(error))};
+            Exit::config, fmt::format(
+                              "{}; create its directory (a unit does so by RuntimeDirectory=)",
+                              errno_text(error))};
     default:
         return {Exit::os, errno_text(error)};
     }

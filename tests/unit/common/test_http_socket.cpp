@@ -64,3 +64,11 @@ TEST_CASE("an address of another machine is refused with what to do") {
         sockets.error().message ==
         "tcp://192.0.2.77:9702: no address of this machine (ip addr shows them)");
 }
+
+TEST_CASE("a path without its directory is refused with what to do, whichever program asks") {
+    const auto socket = listen_on_unix("/nonexistent/s");
+    REQUIRE(!socket.has_value());
+    CHECK(
+        socket.error().message == "No such file or directory; create its directory (a unit does so "
+                                  "by RuntimeDirectory=)");
+}

@@ -151,7 +151,8 @@ TEST_CASE("a live socket, and any other file, stay and are an error") {
         "exit 78: " + where + "a file is in the way; remove it, or name another path");
     CHECK(fs::file_size(path) == 8);
     CHECK(outcome(bind_http_sockets(metrics_on({"unix:" + path + "/no"})))
-              .ends_with("Not a directory; create its directory (RuntimeDirectory= in the unit)"));
+              .ends_with(
+                  "Not a directory; create its directory (a unit does so by RuntimeDirectory=)"));
 }
 
 TEST_CASE("a socket file that was replaced meanwhile is not removed") {
