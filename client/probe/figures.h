@@ -19,10 +19,10 @@
 
 #include "client/measure/outcome.h"
 #include "client/probe/compact_histogram.h"
+#include "client/probe/labels.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,9 +30,6 @@
 #include <vector>
 
 namespace riposte::client {
-
-/// By name; names are valid label names of Prometheus, values any UTF-8.
-using Labels = std::map<std::string, std::string, std::less<>>;
 
 enum class ProbeTransport : uint8_t { udp, tcp };
 

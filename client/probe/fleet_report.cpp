@@ -174,6 +174,11 @@ std::string check_text(
         text += fmt::format(
             "{} left out: the name stands in the lists before\n",
             plural(selection.duplicates, "entry"));
+    for (const std::string& label : config.group)
+        if (targets > 0 && std::ranges::none_of(selection.chosen, [&](const ChosenTarget& each) {
+                return each.target.labels.contains(label);
+            }))
+            text += fmt::format("no target has the label '{}' of [export] group\n", label);
     return text;
 }
 

@@ -3,6 +3,7 @@
 
 #include "client/options/options.h"
 #include "client/probe/target_files.h"
+#include "client/probe/target_list.h"
 #include "common/small_file.h"
 #include "common/text.h"
 #include "common/toml_document.h"
@@ -69,6 +70,15 @@ Result<std::string> read_text(const Value& value) {
     return string->get();
 }
 
+Result<std::string> read_label(const Value& value) {
+    auto label = read_text(value);
+    if (!label || is_label_name(*label))
+        return label;
+    const std::string shown = escape(*label, 40);
+    return std::unexpected(
+        value.refuse(fmt::format("{} is '{}'; {}", value.key, shown, label_name_rule)).error());
+}
+
 /// `transport = ["udp"]`: there is no other yet.
 Result<void> read_transport(const Value& value, ProbeConfig&) {
     const auto* array = value.node.as_array();
@@ -89,7 +99,7 @@ Result<void> read_per_group(const Value& value, ProbeConfig& config) {
     for (const TomlEntry& entry : in_order_of_the_file(*table)) {
         const Value each{value.document, entry.key->str(), *entry.node};
         if (entry.key->str() == "label") {
-            auto label = read_text(each);
+            auto label = read_label(each);
             if (!label)
                 return std::unexpected(label.error());
             rule.label = *std::move(label);
@@ -160,7 +170,7 @@ Result<void> read_group(const Value& value, ProbeConfig& config) {
         return value.wrong_type("an array of labels like [\"site\", \"rack\"]");
     config.group.clear();
     for (const toml::node& node : *array) {
-        auto label = read_text({value.document, "an element of 'group'", node});
+        auto label = read_label({value.document, "an element of 'group'", node});
         if (!label)
             return std::unexpected(label.error());
         if (std::ranges::find(config.group, *label) == config.group.end())

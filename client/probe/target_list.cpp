@@ -4,6 +4,7 @@
 
 #include "common/address.h"
 #include "common/text.h"
+#include "common/units.h"
 
 #include <algorithm>
 #include <charconv>
@@ -16,14 +17,6 @@
 namespace riposte::client {
 
 namespace {
-
-bool is_label_name(std::string_view name) {
-    const auto is_letter = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-    };
-    return !name.empty() && is_letter(name.front()) &&
-           std::ranges::all_of(name, [&](char c) { return is_letter(c) || is_digit(c); });
-}
 
 /// "line 3, column 7", of a byte of the text.
 std::string place_of(std::string_view text, size_t offset) {
@@ -55,7 +48,7 @@ public:
         if (in_ == In::list) {
             group_++;
             first_ = targets.size();
-            labels_.clear();
+            labels_ = {};
             return enter(In::group);
         }
         if (in_ == In::group && key_ == "labels")
@@ -65,6 +58,13 @@ public:
     bool end_object() override {
         if (in_ == In::labels)
             return enter(In::group);
+        size_t bytes = 0;
+        for (const auto& [name, value] : labels_)
+            bytes += name.size() + value.size();
+        if (label_bytes_ += bytes * (targets.size() - first_); label_bytes_ > list_label_bytes_max)
+            return refuse(fmt::format(
+                "is too much: the labels of all targets of a list have at most {}",
+                format_size(list_label_bytes_max)));
         for (size_t at = first_; at < targets.size(); at++)
             targets[at].labels = labels_;
         return enter(In::list);
@@ -75,10 +75,7 @@ public:
             return refuse(fmt::format(
                 "has the key '{}'; a group has \"targets\" and \"labels\"", escape(key_, 40)));
         if (in_ == In::labels && !is_label_name(key_))
-            return refuse(fmt::format(
-                "has the label '{}'; a label's name is made of letters, digits and _, and does not "
-                "begin with a digit",
-                escape(key_, 40)));
+            return refuse(fmt::format("has the label '{}'; {}", escape(key_, 40), label_name_rule));
         return true;
     }
     bool string(std::string& value) override {
@@ -183,12 +180,21 @@ private:
     std::string_view text_;
     In in_ = In::document;
     std::string key_;
-    size_t group_ = 0; ///< counted from 1
-    size_t first_ = 0; ///< of the group's targets
-    Labels labels_;    ///< of the group
+    size_t group_ = 0;       ///< counted from 1
+    size_t first_ = 0;       ///< of the group's targets
+    Labels labels_;          ///< of the group
+    size_t label_bytes_ = 0; ///< of all targets
 };
 
 } // namespace
+
+bool is_label_name(std::string_view name) {
+    const auto is_letter = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    };
+    return !name.empty() && is_letter(name.front()) &&
+           std::ranges::all_of(name, [&](char c) { return is_letter(c) || is_digit(c); });
+}
 
 bool is_group_address(std::string_view host) {
     constexpr int first_group = 224; // 224.0.0.0/4, and beyond it what no host has

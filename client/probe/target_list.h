@@ -9,7 +9,7 @@
 // for a shorter one. Everything is bounded: the text by its reader, targets and labels here.
 #pragma once
 
-#include "client/probe/figures.h"
+#include "client/probe/labels.h"
 #include "common/endpoint.h"
 
 #include <cstddef>
@@ -24,6 +24,8 @@ inline constexpr size_t target_list_bytes_max = size_t{32} << 20; ///< of a file
 inline constexpr size_t listed_targets_max = 100'000;             ///< of all lists together
 inline constexpr size_t target_labels_max = 32;
 inline constexpr size_t label_bytes_max = 512; ///< of a name, and of a value
+/// Of names and values, counted for each target: exporters write them for each.
+inline constexpr size_t list_label_bytes_max = size_t{64} << 20;
 
 struct ListedTarget {
     std::string name;  ///< as it is written
@@ -32,6 +34,11 @@ struct ListedTarget {
 
     bool operator==(const ListedTarget&) const = default;
 };
+
+/// Does Prometheus take it as the name of a label?
+bool is_label_name(std::string_view name);
+inline constexpr std::string_view label_name_rule =
+    "a label's name is made of letters, digits and _, and does not begin with a digit";
 
 /// Is it the address of a group of hosts (multicast), or a broadcast? A prober sends to none of
 /// these: one probe would have many replies. `host` is a name, or an address in canonical spelling.

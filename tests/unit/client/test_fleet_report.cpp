@@ -157,6 +157,10 @@ TEST_CASE("what a configuration amounts to is printed") {
         check_text(config, selection, 41, 4096, Look()).find("800 probes/s") != std::string::npos);
     CHECK(
         check_text(config, selection, 41, 4096, Look()).find("is in no list") != std::string::npos);
+    config.group = {"a", "rack", "site"};
+    CHECK(check_text(config, selection, 41, 4096, Look())
+              .ends_with("no target has the label 'rack' of [export] group\n"
+                         "no target has the label 'site' of [export] group\n"));
     const std::string list = list_text(selection, Look());
     CHECK(list.find("a=b") != std::string::npos);
     CHECK(list.find("neighbour\n") != std::string::npos);

@@ -128,6 +128,12 @@ TEST_CASE("a fault in a prober's configuration is one line that says where, what
          "probe.toml:2:8: 'file': '/etc/' is a folder; write /etc/*.json"},
         {"[export]\ngroup = \"site\"", "probe.toml:2:9: 'group' is a string; it must be an array "
                                        "of labels like [\"site\", \"rack\"]"},
+        {"[export]\ngroup = [\"rack\", \"my-site\"]",
+         "probe.toml:2:18: an element of 'group' is 'my-site'; a label's name is made of letters, "
+         "digits and _, and does not begin with a digit"},
+        {"[probe]\nneighbours = 1\nper_group = { label = \"7\" }",
+         "probe.toml:3:23: label is '7'; a label's name is made of letters, digits and _, and does "
+         "not begin with a digit"},
         {"probe = 1", "probe.toml:1:9: 'probe' is an integer; it must be a table, written as "
                       "[probe]"},
     };

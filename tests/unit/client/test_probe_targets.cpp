@@ -92,6 +92,25 @@ TEST_CASE("a list that is half written is refused, wherever it ends") {
     CHECK(list_fault("[\n {\"targets\" [] }]").starts_with("line 2, column "));
 }
 
+TEST_CASE("the labels of a group are in memory once, and those of all targets are bounded") {
+    const std::string label(label_bytes_max, 'x');
+    std::string text = R"([{"targets": ["t:7")";
+    const size_t most = list_label_bytes_max / (2 * label_bytes_max);
+    for (size_t each = 1; each < most; each++)
+        text += fmt::format(R"(, "t{}:7")", each);
+    text += fmt::format(R"(], "labels": {{"{}": "{}"}}}})", label, label);
+    const auto list = listed(text + "]");
+    REQUIRE(list.size() == most);
+    CHECK(&list.front().labels.at(label) == &list.back().labels.at(label));
+    CHECK(
+        list_fault(text + R"(, {"targets": ["a:7"], "labels": {"b": "c"}}])") ==
+        "group 2 is too much: the labels of all targets of a list have at most 64MiB");
+    Labels changed = list.front().labels;
+    changed[label] = "y";
+    CHECK(list.front().labels.at(label) == label);
+    CHECK(changed.at(label) == "y");
+}
+
 TEST_CASE("a fault in a list is named with its group and what is right") {
     CHECK(
         list_fault("{}") ==
