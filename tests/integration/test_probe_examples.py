@@ -15,6 +15,7 @@ import client
 from daemon import RIPOSTED, WAIT
 from examples import (EXAMPLES, ExampleTests, PromtoolTests, check_names, dashboard_queries, expressions_of,
                       labels_of)
+from prometheus import fetch
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "unit" / "client" / "golden"
 MANUAL = EXAMPLES.parent / "man" / "riposte-probe-metrics.7.scd"
@@ -95,6 +96,37 @@ class Fleet(PromtoolTests, unittest.TestCase):
             done = client.run("probe", "-c", path, "--check")
         self.assertEqual(done.returncode, 0, done)
         self.assertIn("10 targets", done.stdout)
+
+    def test_its_unit_serves_where_prometheus_scrapes(self):
+        unit = (self.FILES / "riposte-probe.service").read_text(encoding="utf-8")
+        command = re.search(r"^ExecStart=riposte (.+)$", unit, re.M)[1].split()
+        port = re.fullmatch(r"tcp://\*:(\d+)", command[-1])[1]
+        prometheus = (self.FILES / "prometheus.yml").read_text(encoding="utf-8")
+        job = prometheus.split("job_name: ")[1]
+        self.assertTrue(job.startswith("riposte-probe\n"))
+        self.assertIn(f"replacement: '$1:{port}'", job)
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory, "probe.toml")
+            text = (self.FILES / "probe.toml").read_text(encoding="utf-8")
+            path.write_text(text.replace("/etc/riposte/targets.d", directory), encoding="utf-8")
+            command[command.index("/etc/riposte/probe.toml")] = path
+            command[-1] = command[-1].replace(port, "0")  # others may run on this machine
+            with client.Running(*command) as prober:
+                line = prober.error_line()
+                while "served at" not in line:
+                    line = prober.error_line()
+                served = re.search(r"served at tcp://\S+:(\d+)", line)[1]
+                found = fetch(f"http://127.0.0.1:{served}/metrics")
+        self.assertIn("riposte_discovery_targets{", found)
+
+    def test_systemd_finds_no_fault_in_its_unit(self):
+        if shutil.which("systemd-analyze") is None:
+            self.skipTest("systemd-analyze is not installed (Debian: systemd)")
+        unit = str(self.FILES / "riposte-probe.service")
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", unit],
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=WAIT, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertNotIn("Unknown", done.stdout)
 
     def test_riposted_accepts_its_configuration(self):
         done = subprocess.run([RIPOSTED, "--check", "-c", str(self.FILES / "riposted.toml")], text=True,
