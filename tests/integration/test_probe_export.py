@@ -5,6 +5,7 @@
 import html.parser
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -48,9 +49,20 @@ def of_target(found, metric, target):
                if name == metric and ("target", target) in labels)
 
 
+def is_stuck(port, client):
+    """Does the server's socket hold bytes for the client that it does not read?"""
+    peer = client.getsockname()[1]
+    for line in pathlib.Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        local, remote, _, queues = line.split()[1:5]
+        if int(local.split(":")[1], 16) == port and int(remote.split(":")[1], 16) == peer:
+            return int(queues.split(":")[0], 16) > 0
+    return False
+
+
 class Export(RiposteTest):
-    def prober(self):
-        """A prober of an echo and of a port where nothing listens; its address, and the names of the two."""
+    def prober(self, others=0, **keys):
+        """A prober of an echo and of a port where nothing listens; its address, and the names of the two. `others`:
+        so many more targets where nothing listens. `keys` replace those of [probe]."""
         daemon = self.daemon(config=CONFIG)
         refuser = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(refuser.close)
@@ -62,10 +74,14 @@ class Export(RiposteTest):
         self.addCleanup(folder.cleanup)
         with open(os.path.join(folder.name, "targets.json"), "w", encoding="utf-8") as file:
             json.dump([{"targets": [good], "labels": {"site": "fra"}},
-                       {"targets": [bad], "labels": {"site": "ams"}}], file)
+                       {"targets": [bad] + [f"127.1.{each // 250}.{each % 250 + 1}:{port}" for each in range(others)],
+                        "labels": {"site": "ams"}}], file)
         config = os.path.join(folder.name, "probe.toml")
+        text = PROBE.replace("targets.json", os.path.join(folder.name, "targets.json"))
+        for key, value in keys.items():
+            text = re.sub(rf"^{key} = .*$", f'{key} = "{value}"', text, flags=re.M)
         with open(config, "w", encoding="utf-8") as file:
-            file.write(PROBE.replace("targets.json", os.path.join(folder.name, "targets.json")))
+            file.write(text)
         prober = Running("probe", "-c", config, "--listen", "tcp://127.0.0.1:0")
         self.addCleanup(prober.__exit__)
         address = re.search(r"served at tcp://(\S+)", prober.error_line())[1]
@@ -110,28 +126,32 @@ class Export(RiposteTest):
         self.assertEqual(prober.finish().returncode, 1)  # one target never answered
 
     def test_slow_and_endless_clients_do_not_keep_it_from_probing(self):
-        prober, address, good, _ = self.prober()
+        prober, address, good, _ = self.prober(others=400, interval="1s", timeout="10s")
         host, port = address.split(":")
         crowd = []
         for number in range(80):
-            client = socket.create_connection((host, int(port)), timeout=WAIT)
+            client = socket.socket()
             self.addCleanup(client.close)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(WAIT)
+            client.connect((host, int(port)))
             if number % 2:
                 client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")  # and never reads
             else:
                 client.sendall(b"GET /met")
             crowd.append(client)
-        sent = 0
+        stuck = False
 
         def goes_on():
-            nonlocal sent
+            nonlocal stuck
+            stuck = stuck or any(is_stuck(int(port), client) for client in crowd)
             found = samples(fetch(f"http://{address}/metrics"))
             self.assertEqual(sum(value for (name, labels), value in found.items()
                                  if name == "riposte_probe_results_total" and ("target", good) in labels
                                  and ("result", "answered") not in labels), 0)
-            sent = of_target(found, "riposte_probe_sent_total", good)
-            return sent > 50
-        await_true(goes_on, "it probes on")
+            self.assertEqual(found["riposte_probe_skipped_total", ()], 0)
+            return stuck and of_target(found, "riposte_probe_sent_total", good) > 3
+        await_true(goes_on, "a document fills a socket, and it probes on")
         self.assertIsNone(prober.poll())
 
     def test_prometheus_sees_no_loss_where_there_is_none(self):
