@@ -1,5 +1,6 @@
 #include "client/probe/figures_exchange.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -21,7 +22,11 @@ std::shared_ptr<const FleetFigures> FiguresExchange::ask(std::chrono::millisecon
     const uint64_t question = ++asked_;
     ++waiting_;
     ::eventfd_write(wanted_.get(), 1);
-    changed_.wait_for(lock, patience, [&] { return answered_ >= question || closed_; });
+    const bool answered =
+        changed_.wait_for(lock, is_answering_ ? patience : std::min(patience, brief_patience), [&] {
+            return answered_ >= question || closed_;
+        });
+    is_answering_ = answered;
     auto figures = answered_ >= question && !closed_ ? latest_ : nullptr;
     if (--waiting_ == 0)
         latest_.reset(); // a large picture is not kept longer than it is used
@@ -41,6 +46,7 @@ void FiguresExchange::answer(const std::function<std::shared_ptr<const FleetFigu
     if (waiting_ > 0)
         latest_ = std::move(figures);
     answered_ = question;
+    is_answering_ = true;
     changed_.notify_all();
 }
 

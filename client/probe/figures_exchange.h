@@ -19,13 +19,16 @@ namespace riposte::client {
 
 class FiguresExchange {
 public:
+    static constexpr std::chrono::milliseconds brief_patience{100};
+
     /// The error is an errno.
     static std::expected<std::unique_ptr<FiguresExchange>, int> create();
 
     // The exporters' side, on any thread.
 
     /// A picture that was made after the call. Null if the prober hands none over within
-    /// `patience`, or has closed the exchange.
+    /// `patience`, or has closed the exchange. After such a failure at most `brief_patience` until
+    /// the prober answers again: an exporter must not stand still for each of its clients.
     std::shared_ptr<const FleetFigures> ask(std::chrono::milliseconds patience);
 
     // The prober's side.
@@ -47,6 +50,7 @@ private:
     uint64_t asked_ = 0;                         ///< questions so far
     uint64_t answered_ = 0;                      ///< of them, those that `latest_` answers
     uint64_t waiting_ = 0;
+    bool is_answering_ = true; ///< the last question was answered, be it late
     bool closed_ = false;
 };
 

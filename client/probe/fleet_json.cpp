@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 namespace riposte::client {
 
 namespace {
@@ -89,6 +91,32 @@ Json discovery_json(const DiscoveryFigures& source) {
     return each;
 }
 
+Json group_json(const GroupFigures& group) {
+    Json each;
+    each["labels"] = labels_json(group.labels);
+    each["transport"] = to_key(group.transport);
+    each["targets"] = group.targets;
+    each["counts"] = fleet_counts_json(group.counts);
+    set_number(each, "loss_percent", loss_percent(group.counts));
+    set_histogram(each, "rtt", group.rtt);
+    return each;
+}
+
+/// Appends ,"key":[...] with one element in memory at a time: as a tree, a fleet needs ten times
+/// the memory of its text.
+void append_list(
+    std::string& text, std::string_view key, const auto& elements, const auto& json_of) {
+    text += fmt::format(",\"{}\":[", key);
+    std::string_view between;
+    for (const auto& element : elements) {
+        text += between;
+        text += dump(json_of(element));
+        text.pop_back(); // the end of the line
+        between = ",";
+    }
+    text += ']';
+}
+
 } // namespace
 
 std::string fleet_json(const FleetFigures& figures, const FailIf& fail_if, Exit exit) {
@@ -97,24 +125,14 @@ std::string fleet_json(const FleetFigures& figures, const FailIf& fail_if, Exit 
     document["timeout"] = to_seconds(figures.timeout_ns);
     document["elapsed"] = std::max(figures.at - figures.prober.started_at, 0.0);
     document["prober"] = prober_json(figures.prober);
-    document["targets"] = Json::array();
-    for (const TargetFigures& each : figures.targets)
-        document["targets"].push_back(target_json(figures, each, fail_if));
-    document["groups"] = Json::array();
-    for (const GroupFigures& group : figures.groups) {
-        Json each;
-        each["labels"] = labels_json(group.labels);
-        each["transport"] = to_key(group.transport);
-        each["targets"] = group.targets;
-        each["counts"] = fleet_counts_json(group.counts);
-        set_number(each, "loss_percent", loss_percent(group.counts));
-        set_histogram(each, "rtt", group.rtt);
-        document["groups"].push_back(std::move(each));
-    }
-    document["discovery"] = Json::array();
-    for (const DiscoveryFigures& each : figures.discovery)
-        document["discovery"].push_back(discovery_json(each));
-    return dump(document);
+    std::string text = dump(document);
+    text.resize(text.rfind('}'));
+    append_list(text, "targets", figures.targets, [&](const TargetFigures& each) {
+        return target_json(figures, each, fail_if);
+    });
+    append_list(text, "groups", figures.groups, group_json);
+    append_list(text, "discovery", figures.discovery, discovery_json);
+    return text + "}\n";
 }
 
 } // namespace riposte::client
