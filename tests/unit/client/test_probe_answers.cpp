@@ -157,7 +157,7 @@ TEST_CASE("an exporter does not wait for a prober that does not answer, or has e
     REQUIRE(exchange.has_value());
     FiguresExchange& each = **exchange;
     CHECK(each.ask(std::chrono::milliseconds(1)) == nullptr);
-    CHECK(each.ask(std::chrono::hours(1)) == nullptr); // briefly, as the last one was in vain
+    CHECK(each.ask(std::chrono::hours(1)) == nullptr); // after a brief wait, as the last one failed
     CHECK(is_readable(each.fd(), 0));                  // it is still wanted
     const auto figures = std::make_shared<const FleetFigures>();
     each.answer([&] { return figures; });
