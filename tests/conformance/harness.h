@@ -87,7 +87,7 @@ public:
     /// Makes a client that sends requests to `address` ("127.0.0.2", "::1") of the datagram socket.
     virtual int requester(int fd, const std::string& address) = 0;
     /// Sends a request; with `segment_bytes`, a train of datagrams of this size. False if the
-    /// machine cannot send trains.
+    /// machine has no trains.
     virtual bool request(
         int requester, std::span<const std::byte> bytes, uint16_t segment_bytes = 0) = 0;
     /// Makes a requester that sends one datagram. Returns the requester.

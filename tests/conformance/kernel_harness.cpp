@@ -5,6 +5,7 @@
 #include "daemon/listen/listen_socket.h"
 #include "tests/conformance/harness.h"
 #include "tests/support/has_ipv6.h"
+#include "tests/support/has_trains.h"
 #if RIPOSTE_HAVE_IO_URING
 #include "daemon/io/uring_backend.h"
 #endif
@@ -146,6 +147,8 @@ public:
         return static_cast<int>(requesters_.size() - 1);
     }
     bool request(int requester, std::span<const std::byte> bytes, uint16_t segment_bytes) override {
+        if (segment_bytes != 0 && !has_trains())
+            return false;
         const int fd = requesters_[index(requester)].get();
         const int segment = segment_bytes;
         if (::setsockopt(fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) != 0 && segment != 0)

@@ -252,7 +252,8 @@ CONFORMANCE_CASE("replies that are sent together have one event each") {
 
 namespace {
 
-constexpr const char* no_trains = "this machine cannot send trains of datagrams";
+constexpr const char* no_trains =
+    "this kernel has no trains of datagrams on the loopback interface";
 
 void train_round_trip(Harness& harness, Bound bound, const std::string& address) {
     const int fd = harness.datagram_socket(bound);

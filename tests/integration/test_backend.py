@@ -71,6 +71,8 @@ class Fallback(RiposteTest):
     def test_auto_falls_back_when_registration_is_not_permitted(self):
         if "io_uring" not in FEATURES:
             self.skipTest("built without liburing")
+        if refusal := io_uring_refusal():
+            self.skipTest(refusal)
         self.check_falls_back("(?i)not permitted|EPERM",
                               refuse_system_calls((IO_URING_REGISTER,), errno.EPERM))
 
