@@ -172,8 +172,8 @@ void ProbeRun::apply_targets(uint64_t now_ns) {
     fleet_.set_targets(selection.chosen, moment(now_ns));
     if (fleet_.forgotten_early() > forgotten)
         report_.error(fmt::format(
-            "the lists change too fast: {} that had gone forgotten before the time of grace was "
-            "over; shorten [probe] grace",
+            "the lists change too fast: {} of earlier lists forgotten before the time of grace "
+            "was over; shorten [probe] grace",
             plural(fleet_.forgotten_early() - forgotten, "target")));
     names_.add_new(fleet_, now_ns);
     std::vector<SpreadSchedule::Entry> entries;

@@ -1,6 +1,8 @@
 """`riposte probe`: a fleet's targets from lists, what became of each probe, changes while it runs."""
 
+import array
 import collections
+import fcntl
 import itertools
 import json
 import os
@@ -9,6 +11,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -183,6 +186,26 @@ class Changes(Case):
         labels = {each["target"]: each["labels"] for each in document["targets"]}
         self.assertEqual(labels[stays], {"rack": "r9"})
         self.assertEqual([source["failures"] for source in document["discovery"]], [1])
+
+    def test_a_reload_while_results_are_printed_ends_nothing(self):
+        silent = bound(socket.SOCK_DGRAM, "0.0.0.0")
+        port = silent.getsockname()[1]
+        silent.close()
+        # More than the pipe holds, which is read afterwards.
+        lists = self.list(*(f"127.0.{high}.{low}:{port}" for high in range(1, 3) for low in range(1, 201)))
+        with Running("probe", "-c", self.config('self = "none"\n'), "--targets", lists, "--for", "50ms", "-j") as prober:
+            size = array.array("i", [0])
+
+            def begins():
+                fcntl.ioctl(prober.process.stdout, termios.FIONREAD, size)
+                return size[0] > 0
+
+            wait_until(begins, "the document")
+            prober.signal(signal.SIGHUP)
+            done = prober.finish()
+        self.assertEqual(done.returncode, 1, done.stderr)  # all were refused
+        self.assertGreater(len(done.stdout), 65_536)
+        self.assertEqual(len(json.loads(done.stdout)["targets"]), 400)
 
     def test_a_prober_that_was_stopped_loses_nothing_that_had_arrived(self):
         answered = threading.Event()
