@@ -96,7 +96,8 @@ private:
         fleet_.forget_gone(now_);
         // Books of those that the fleet has forgotten begin anew.
         std::map<std::string, bool> here;
-        for (const TargetFigures& each : fleet_.figures({}).targets)
+        const FleetFigures figures = fleet_.figures({});
+        for (const TargetFigures& each : figures.targets)
             here[each.who->name] = true;
         for (const auto& [name, rack] : racks_)
             if (!here.contains(name) && std::erase_if(counts_, [&](const auto& entry) {
