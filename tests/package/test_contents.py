@@ -31,6 +31,7 @@ CLIENT = {
     "/usr/share/riposte/schema/riposte-ping-2.schema.json",
     "/usr/share/riposte/schema/riposte-ping-interval-1.schema.json",
     "/usr/share/riposte/schema/riposte-ping-probe-1.schema.json",
+    "/usr/share/riposte/schema/riposte-probe-1.schema.json",
     "/usr/share/riposte/schema/riposte-status-1.schema.json",
     "/usr/share/riposte/schema/riposte-throughput-1.schema.json",
 }
