@@ -3,6 +3,7 @@
 #include "build_features.h"
 #include "common/address.h"
 #include "daemon/supervisor/fd_store.h"
+#include "tests/support/accept_one.h"
 #include "tests/support/child.h"
 #include "tests/unit/daemon/listen_support.h"
 
@@ -30,7 +31,7 @@ struct Pair {
         client = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         SocketAddress address = local_address(listener.get());
         REQUIRE(::connect(client.get(), address.get(), address.size) == 0);
-        server = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        server = test::accept_one(listener.get());
         REQUIRE(server);
     }
 };

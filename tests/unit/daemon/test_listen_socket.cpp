@@ -1,5 +1,6 @@
 // One bound socket: its options, and each reason why it cannot be opened.
 #include "daemon/listen/listen_socket.h"
+#include "tests/support/accept_one.h"
 #include "tests/support/child.h"
 #include "tests/support/skip.h"
 #include "tests/unit/daemon/listen_support.h"
@@ -85,7 +86,7 @@ TEST_CASE("a tcp socket listens, does not block, is close-on-exec and has TCP_NO
 TEST_CASE("accepted sockets have TCP_NODELAY as well") {
     const Opened opened = open_one("tcp://127.0.0.1:0");
     REQUIRE(connect_error("127.0.0.1", opened.port) == 0);
-    const Fd accepted(::accept4(opened.fd, nullptr, nullptr, SOCK_CLOEXEC));
+    const Fd accepted = test::accept_one(opened.fd);
     REQUIRE(accepted.get() >= 0);
     CHECK(option(accepted.get(), IPPROTO_TCP, TCP_NODELAY) == 1);
     CHECK(option(accepted.get(), SOL_SOCKET, SO_OOBINLINE) == 1);

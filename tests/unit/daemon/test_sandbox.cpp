@@ -6,6 +6,7 @@
 #include "daemon/io/open_backend.h"
 #include "daemon/listen/listen_socket.h"
 #include "daemon/platform/sandbox.h"
+#include "tests/support/accept_one.h"
 #include "tests/support/child.h"
 #include "tests/support/skip.h"
 
@@ -315,7 +316,7 @@ TEST_CASE("a sealed process can reset a connection") {
         const SocketAddress to = local_address(listener->get());
         if (::connect(peer.get(), to.get(), to.size) != 0)
             return "no connection";
-        const Fd ours(::accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
+        const Fd ours = test::accept_one(listener->get());
         if (const auto done = sandbox::seal({}); !done)
             return "skip: " + done.error().text;
         sockaddr nobody{};
