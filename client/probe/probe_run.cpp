@@ -161,6 +161,13 @@ void ProbeRun::warn_of_self(const Selection& selection) {
             "name in the lists, or to \"none\"",
             escape(selection.self, 255)));
     self_missing_ = is_missing;
+    const bool is_alone = selection.own > 0 && selection.chosen.empty();
+    if (is_alone && !self_alone_)
+        report_.error(fmt::format(
+            "nothing is probed: the lists name only this host ({}), which leaves itself out; to "
+            "probe it too, set [probe] self to \"none\"",
+            plural(selection.own, "target")));
+    self_alone_ = is_alone;
 }
 
 void ProbeRun::apply_targets(uint64_t now_ns) {

@@ -87,6 +87,7 @@ private:
     uint64_t next_read_ns_ = 0;
     bool is_sending_ = true;
     bool self_missing_ = false;
+    bool self_alone_ = false;
     bool cut_short_ = false;
 };
 

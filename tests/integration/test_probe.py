@@ -95,6 +95,12 @@ class Fates(Case):
         met = {each["target"]: each["fail_if"][0]["met"] for each in done.json["targets"]}
         self.assertEqual([met[good], met[quiet], met[refused], met[damaged]], [False, True, True, False])
 
+    def test_a_prober_that_is_alone_in_its_lists_says_so(self):
+        done = run("probe", "--targets", self.list(self.echo()), "--for", "100ms")
+        self.assertTrue(done.stdout.startswith("0 targets, 0 probes"), done)
+        self.assertEqual(done.stderr, "riposte: nothing is probed: the lists name only this host (1 target), which "
+                         "leaves itself out; to probe it too, set [probe] self to \"none\"\n")
+
     @unittest.skipUnless(has_ipv6(), "this machine has no IPv6")
     def test_both_families_are_probed(self):
         other = UdpPeer(echo_datagram, "::1")
