@@ -59,6 +59,27 @@ std::unexpected<Error> Value::wrong_type(std::string_view right) const {
     return refuse(fmt::format("'{}' is {}; it must be {}", key, type_name(node), right));
 }
 
+Result<std::string> read_duration_text(const Value& value, std::string_view example) {
+    if (const auto* string = value.node.as_string())
+        return string->get();
+    if (const auto* integer = value.node.as_integer())
+        return fmt::format("{}", integer->get());
+    if (const auto* number = value.node.as_floating_point())
+        return fmt::format("{}", number->get());
+    return value.wrong_type(fmt::format("a string like \"{}\", or a number of seconds", example));
+}
+
+Result<uint64_t> read_integer(const Value& value, uint64_t min, uint64_t max) {
+    const auto* integer = value.node.as_integer();
+    if (integer == nullptr)
+        return value.wrong_type("an integer");
+    const int64_t number = integer->get();
+    if (number < 0 || static_cast<uint64_t>(number) < min || static_cast<uint64_t>(number) > max)
+        return value.refuse(
+            fmt::format("'{}' is {}; it must be from {} to {}", value.key, number, min, max));
+    return static_cast<uint64_t>(number);
+}
+
 std::vector<TomlEntry> in_order_of_the_file(const toml::table& table) {
     std::vector<TomlEntry> entries;
     for (auto&& [key, node] : table)

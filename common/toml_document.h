@@ -5,6 +5,7 @@
 #include "common/error.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -37,6 +38,11 @@ struct Value {
     std::unexpected<Error> refuse(std::string_view what) const;
     std::unexpected<Error> wrong_type(std::string_view right) const;
 };
+
+/// The text of a duration: a string like `example`, or a number of seconds.
+Result<std::string> read_duration_text(const Value& value, std::string_view example);
+/// An integer from `min` to `max`; none is negative.
+Result<uint64_t> read_integer(const Value& value, uint64_t min, uint64_t max);
 
 /// "a string", "an array"
 std::string_view type_name(const toml::node& node);

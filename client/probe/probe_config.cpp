@@ -27,14 +27,10 @@ constexpr uint32_t resolve_every_ms_min = 1000;
 constexpr uint32_t duration_ms_max = 86'400'000;
 
 Result<void> read_duration(const Value& value, uint32_t min, uint32_t max, uint32_t& target) {
-    std::string text;
-    if (const auto* string = value.node.as_string())
-        text = string->get();
-    else if (const auto* integer = value.node.as_integer())
-        text = fmt::format("{}", integer->get());
-    else
-        return value.wrong_type("a string like \"10s\", or a number of seconds");
-    const auto parsed = parse_duration_ms(text);
+    const auto text = read_duration_text(value, "10s");
+    if (!text)
+        return std::unexpected(text.error());
+    const auto parsed = parse_duration_ms(*text);
     if (!parsed)
         return value.refuse(fmt::format("{}: {}", value.key, parsed.error()));
     if (*parsed < min || *parsed > max)
@@ -47,14 +43,10 @@ Result<void> read_duration(const Value& value, uint32_t min, uint32_t max, uint3
 
 template<class Number>
 Result<void> read_count(const Value& value, uint64_t min, uint64_t max, Number& target) {
-    const auto* integer = value.node.as_integer();
-    if (integer == nullptr)
-        return value.wrong_type("an integer");
-    const int64_t number = integer->get();
-    if (number < 0 || static_cast<uint64_t>(number) < min || static_cast<uint64_t>(number) > max)
-        return value.refuse(
-            fmt::format("'{}' is {}; it must be from {} to {}", value.key, number, min, max));
-    target = static_cast<Number>(number);
+    const auto number = read_integer(value, min, max);
+    if (!number)
+        return std::unexpected(number.error());
+    target = static_cast<Number>(*number);
     return {};
 }
 

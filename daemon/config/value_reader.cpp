@@ -27,17 +27,10 @@ template<class T>
 Result<uint64_t> read_duration(
     const Value& value, std::expected<T, std::string> (*parse)(std::string_view),
     std::string_view example) {
-    std::string text;
-    if (const auto* string = value.node.as_string())
-        text = string->get();
-    else if (const auto* integer = value.node.as_integer())
-        text = fmt::format("{}", integer->get());
-    else if (const auto* number = value.node.as_floating_point())
-        text = fmt::format("{}", number->get());
-    else
-        return value.wrong_type(
-            fmt::format("a string like \"{}\", or a number of seconds", example));
-    const auto parsed = parse(text);
+    const auto text = read_duration_text(value, example);
+    if (!text)
+        return std::unexpected(text.error());
+    const auto parsed = parse(*text);
     if (!parsed)
         return value.refuse(fmt::format("{}: {}", value.key, parsed.error()));
     return *parsed;
@@ -60,15 +53,7 @@ Result<uint64_t> read_size(const Value& value) {
 
 /// A plain number; only these may have a minus sign.
 Result<uint64_t> read_count(const Value& value, const Key& key) {
-    const auto* integer = value.node.as_integer();
-    if (integer == nullptr)
-        return value.wrong_type("an integer");
-    const int64_t number = integer->get();
-    if (number < 0 || static_cast<uint64_t>(number) < key.min ||
-        static_cast<uint64_t>(number) > key.max)
-        return value.refuse(fmt::format(
-            "'{}' is {}; it must be from {} to {}", value.key, number, key.min, key.max));
-    return static_cast<uint64_t>(number);
+    return read_integer(value, key.min, key.max);
 }
 
 Result<uint64_t> read_number(const Value& value, const Key& key) {
